@@ -102,7 +102,8 @@ def report(d: Diagnostic, width: int | None) -> Iterator[Text]:
     gutter = max(2, *(len(str(m.line)) for m in marks))
     style = SEVERITY[d.severity]
     head = Text.assemble((f"{d.severity}[{d.code}]", style), (f" {d.name}: ", "bold"))
-    yield from hang(head, d.message, width, below=Text("    "), style="bold")
+    first, *rest = wrapped(head + Text(visible(d.message), "bold"), width and max(NARROWEST, width - 4))
+    yield from (first, *(Text("    ") + part for part in rest))
     yield Text.assemble((" " * gutter + "--> ", FRAME), visible(place(d.primary)))
     yield from excerpts([m for m in marks if m.source.text], gutter, style, width)
     for kind, sentence in remarks(d):

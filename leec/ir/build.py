@@ -1,0 +1,73 @@
+"""Builder: `b.mul(x, y)` appends an equation whose type the op's row infers and whose name is unique.
+
+Gradient rules, elaboration and passes all write IR through it, so no equation exists that its row did not type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from leec.diagnostics import Span
+from leec.dims import Dim
+from leec.ir.graph import Equation, Value
+from leec.ops.table import TABLE, complete
+from leec.types import TensorType, host
+
+
+class Builder:
+    def __init__(self, taken: Iterable[str] = ()):
+        self.equations: list[Equation] = []
+        self.names: set[str] = set(taken)
+        self.span: Span | None = None
+
+    def unique(self, hint: str) -> str:
+        """The hint, or the hint with the first free number."""
+        name, number = hint, 2
+        while name in self.names:
+            name, number = f"{hint}_{number}", number + 1
+        self.names.add(name)
+        return name
+
+    def value(self, hint: str, type: TensorType, named: bool = False) -> Value:
+        return Value(self.unique(hint), type, self.span, named)
+
+    def emit(self, op: str, args: tuple[Value, ...], params: dict | None = None, hint: str | None = None):
+        """Append `op(args, params)`; gives its result, or the tuple of them where the row has several."""
+        row = TABLE[op]
+        params = complete(row, params or {})
+        types = row.type(*(a.type for a in args), **params)
+        many = isinstance(types, tuple)
+        results = tuple(self.value(hint or op, t) for t in (types if many else (types,)))
+        self.equations.append(Equation(op, args, params, results, self.span))
+        return results if many else results[0]
+
+    def __getattr__(self, op: str) -> Callable:
+        if op.startswith("__"):
+            raise AttributeError(op)
+
+        def apply(*args, hint: str | None = None, **params):
+            return self.emit(op, tuple(map(self.lift, args)), params, hint)
+
+        return apply
+
+    def lift(self, value: Value | Dim | int | float | bool) -> Value:
+        """Numbers become constants of the host, dims become sizes."""
+        if isinstance(value, Value):
+            return value
+        if isinstance(value, Dim):
+            return self.size(value) if value.constant is None else self.lift(value.constant)
+        dtype = "bool" if isinstance(value, bool) else "int" if isinstance(value, int) else "float"
+        return self.emit("const", (), {"value": value, "type": host(dtype)})
+
+    def size(self, dim: Dim) -> Value:
+        return self.emit("size", (), {"dim": dim})
+
+    def sum_to(self, g: Value, dims: tuple[Dim, ...]) -> Value:
+        """The cotangent of an operand that was broadcast from `dims`: summed over the axes that stretched."""
+        if g.type.dims == dims:
+            return g
+        missing = g.type.rank - len(dims)
+        stretched = [i for i, d in enumerate(dims) if d == 1 and g.type.dims[missing + i] != 1]
+        if missing:
+            g = self.sum(g, axes=tuple(range(missing)))
+        return self.sum(g, axes=tuple(stretched), keepdims=True) if stretched else g

@@ -1,0 +1,21 @@
+"""Structured operations: the call of another function, and the gradient request that differentiation replaces."""
+
+from __future__ import annotations
+
+from leec.ops.table import REQUIRED, Op, declare
+
+
+def _call_type(*types, callee, dims, results):
+    return tuple(results)
+
+
+declare(Op("call", ("*args",), "the results of another function; `dims` binds its rigid symbols", _call_type, None, "", "",
+           params={"callee": REQUIRED, "dims": REQUIRED, "results": REQUIRED}))  # fmt: skip
+
+
+def _grad_type(e, *wrt):
+    return tuple(wrt)
+
+
+declare(Op("grad", ("e", "*wrt"), "the derivatives of the scalar e by each of wrt, through what was computed from it (R6)",
+           _grad_type, None, "", ""))  # fmt: skip

@@ -1,0 +1,38 @@
+"""Keys of a run: every place that draws has a key made of the seed, its site and the rounds of its loops.
+
+A site is a path such as "fit/net"; its word is a hash of the text, so a new statement elsewhere changes no other
+draw (R24). The arithmetic is in draws_numpy.py; a back end draws from these keys with its own twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
+
+from .draws_numpy import MASK, fold
+
+Key = tuple[int, int]
+
+
+def seed_key(seed: int) -> Key:
+    """The two words of a seed; seeds that differ in their low 64 bits have different keys."""
+    return seed & MASK, seed >> 32 & MASK
+
+
+@lru_cache(maxsize=4096)
+def site_word(path: str) -> int:
+    """The 64-bit word of a site: BLAKE2b of its UTF-8 text, 8 bytes, little-endian; a compiler may bake it in."""
+    return int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), "little")
+
+
+def site_key(seed: int, path: str) -> Key:
+    """The key of a site outside of loops: fold(seed_key(seed), site_word(path))."""
+    return fold(seed_key(seed), site_word(path))
+
+
+def round_key(key: Key, rounds: Iterable[tuple[str, int]]) -> Key:
+    """A key inside loops: for each, from the outermost in, the loop's own name and its counter are folded in."""
+    for loop, counter in rounds:
+        key = fold(fold(key, site_word(loop)), counter)
+    return key

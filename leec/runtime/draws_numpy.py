@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 MASK = 0xFFFFFFFF
+Key = tuple[int, int]
 
 
 def philox(key, counter):
@@ -26,7 +27,7 @@ def philox(key, counter):
     return x0, x1, x2, x3
 
 
-def fold(key, word):
+def fold(key: Key, word: int) -> Key:
     """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
 
     It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
@@ -36,7 +37,7 @@ def fold(key, word):
     return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
 
 
-def bits(key, n):
+def bits(key: Key, n: int) -> np.ndarray:
     """n random words, uint32[n], all four words of a block used; at most 2**34 from one key."""
     words = np.empty((-(-n // 4), 4), np.uint32)
     for start in range(0, len(words), 8192):  # a stretch that stays in the cache
@@ -47,12 +48,12 @@ def bits(key, n):
     return words.ravel()[:n]
 
 
-def uniform(key, shape, dtype):
+def uniform(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
     return (bits(key, math.prod(shape)) >> 8).reshape(shape).astype(dtype) * 2.0**-24
 
 
-def normal(key, shape, dtype):
+def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
     """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
     n = math.prod(shape)
     words = (bits(key, n + n % 2) >> 8).reshape(-1, 2).astype(np.float64)
@@ -62,12 +63,12 @@ def normal(key, shape, dtype):
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
 
 
-def randint(key, shape, low, high):
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
     return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
 
 
-def permutation(key, n):
+def permutation(key: Key, n: int) -> np.ndarray:
     """The numbers 0 to n - 1 in random order, int64[n]: the order of n words, the first of equals first."""
     return np.argsort(bits(key, n), kind="stable")

@@ -10,6 +10,8 @@ import math
 import torch
 
 MASK = 0xFFFFFFFF
+Key = tuple[int, int] | torch.Tensor
+Device = torch.device | str | None
 
 
 def philox(key, counter):
@@ -36,18 +38,18 @@ def fold(key, word):
     return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
 
 
-def bits(key, n, device=None):
+def bits(key: Key, n: int, device: Device = None) -> torch.Tensor:
     """n random words, int64[n], all four words of a block used; at most 2**34 from one key."""
     blocks = torch.arange(-(-n // 4), dtype=torch.int64, device=device)
     return torch.stack(philox(key, (blocks, 0, 0, 0)), dim=1).reshape(-1)[:n]
 
 
-def uniform(key, shape, dtype, device=None):
+def uniform(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
     """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
     return (bits(key, math.prod(shape), device) >> 8).reshape(shape).to(dtype) * 2.0**-24
 
 
-def normal(key, shape, dtype, device=None):
+def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
     """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
     n = math.prod(shape)
     words = (bits(key, n + n % 2, device) >> 8).reshape(-1, 2).to(torch.float64)
@@ -57,12 +59,12 @@ def normal(key, shape, dtype, device=None):
     return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
 
 
-def randint(key, shape, low, high, device=None):
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int, device: Device = None) -> torch.Tensor:
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape), device).reshape(shape)
     return (words * (high - low) >> 32 & MASK) + low
 
 
-def permutation(key, n, device=None):
+def permutation(key: Key, n: int, device: Device = None) -> torch.Tensor:
     """The numbers 0 to n - 1 in random order, int64[n]: the order of n words, the first of equals first."""
     return torch.argsort(bits(key, n, device), stable=True)

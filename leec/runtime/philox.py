@@ -10,9 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
-from .draws_numpy import MASK, fold
-
-Key = tuple[int, int]
+from leec.runtime.draws_numpy import MASK, Key, fold
 
 
 def seed_key(seed: int) -> Key:

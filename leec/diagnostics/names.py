@@ -1,0 +1,63 @@
+"""Errors about names: LEE1xx."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from leec.diagnostics.record import Diagnostic, Edit, Fix, Label, Span
+
+
+def nearest(name: str, candidates: Iterable[str]) -> list[str]:
+    """Up to three candidates that a person may have meant: by edit distance, then by a common beginning or end."""
+    candidates = sorted(set(candidates))
+    close = get_close_matches(name, candidates, 3, 0.75)
+    affixed = [c for c in candidates if len(name) > 3 and (c.startswith(name) or c.endswith(name)) and c not in close]
+    return [*close, *affixed][:3]
+
+
+def unknown_name(node, candidates: Iterable[str]) -> Diagnostic:
+    near = nearest(node.id, candidates)
+    helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
+    fixes = (Fix(f"replace with `{near[0]}`", (Edit(node.span, near[0]),)),) if near else ()
+    return Diagnostic("LEE101", "unknown-name", f"nothing here is called `{node.id}`", Label(node.span), helps=helps, fixes=fixes)
+
+
+def declared_twice(name, first) -> Diagnostic:
+    return Diagnostic("LEE102", "declared-twice", f"`{name.id}` is declared twice", Label(name.span, "here again"), (Label(first.span, "declared here"),))
+
+
+def unknown_module(statement, path: str) -> Diagnostic:
+    span = statement.module[0].span.to(statement.module[-1].span)
+    return Diagnostic("LEE103", "unknown-module", f"there is no module `{path}`", Label(span),
+                      helps=("`std.nn`, `std.losses`, `std.optim` and their like ship with leec; other names are files beside this one",))  # fmt: skip
+
+
+def not_in_module(name, path: str, candidates: Iterable[str]) -> Diagnostic:
+    near = nearest(name.id, candidates)
+    helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
+    fixes = (Fix(f"import `{near[0]}`", (Edit(name.span, near[0]),)),) if near else ()
+    return Diagnostic("LEE104", "not-in-module", f"`{path}` has no `{name.id}`", Label(name.span), helps=helps, fixes=fixes)
+
+
+def no_member(span: Span, name: str, owner: str, candidates: Iterable[str]) -> Diagnostic:
+    near = nearest(name, candidates)
+    helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
+    fixes = (Fix(f"replace with `{near[0]}`", (Edit(span, near[0]),)),) if near else ()
+    return Diagnostic("LEE105", "no-member", f"{owner} has no `{name}`", Label(span), helps=helps, fixes=fixes)
+
+
+def not_callable(span: Span, what: str) -> Diagnostic:
+    return Diagnostic("LEE106", "not-callable", f"{what} cannot be called", Label(span))
+
+
+def argument_count(span: Span, function: str, message: str, declared: Span | None = None) -> Diagnostic:
+    related = (Label(declared, "declared here"),) if declared else ()
+    return Diagnostic("LEE107", "wrong-arguments", f"`{function}` {message}", Label(span), related)
+
+
+def unknown_keyword(node, function: str, candidates: Iterable[str]) -> Diagnostic:
+    near = nearest(node.id, candidates)
+    helps = (f"did you mean `{near[0]}`?",) if near else (f"it takes {', '.join(f'`{c}`' for c in candidates) or 'none'}",)
+    fixes = (Fix(f"replace with `{near[0]}`", (Edit(node.span, near[0]),)),) if near else ()
+    return Diagnostic("LEE108", "unknown-argument", f"`{function}` has no argument `{node.id}`", Label(node.span), helps=helps, fixes=fixes)

@@ -1,0 +1,43 @@
+"""Errors about how a program is put together: LEE6xx. LEE699 names what is designed but not built yet."""
+
+from __future__ import annotations
+
+from leec.diagnostics.record import Diagnostic, Label, Span
+
+
+def not_built(span: Span, what: str) -> Diagnostic:
+    return Diagnostic("LEE699", "not-built-yet", f"{what} belongs to the language, but is not built yet", Label(span))
+
+
+def not_here(span: Span, what: str, where: str) -> Diagnostic:
+    return Diagnostic("LEE601", "not-here", f"{what} cannot stand {where}", Label(span))
+
+
+def needs_static(span: Span, what: str) -> Diagnostic:
+    return Diagnostic("LEE602", "needs-static", f"{what} must be known when compiling", Label(span))
+
+
+def no_return(span: Span, name: str) -> Diagnostic:
+    return Diagnostic("LEE603", "no-return", f"`{name}` never returns a value", Label(span))
+
+
+def wrong_kind(span: Span, found: str, wanted: str) -> Diagnostic:
+    return Diagnostic("LEE604", "wrong-kind", f"this is {found}, but {wanted} is needed", Label(span))
+
+
+def cannot_unpack(span: Span, wanted: int, found: str) -> Diagnostic:
+    return Diagnostic("LEE605", "cannot-unpack", f"{wanted} names on the left, {found} on the right", Label(span))
+
+
+def require_fails(span: Span, text: str) -> Diagnostic:
+    return Diagnostic("LEE606", "require-fails", f"the requirement `{text}` never holds here", Label(span))
+
+
+def recursion(span: Span, chain: list[str]) -> Diagnostic:
+    return Diagnostic("LEE607", "endless-recursion", "this never ends: " + " -> ".join(chain), Label(span),
+                      helps=("recursion must reach its end by values that are known when compiling",))  # fmt: skip
+
+
+def cannot_store(span: Span, name: str) -> Diagnostic:
+    return Diagnostic("LEE608", "cannot-store", f"`{name}` cannot be stored into here", Label(span),
+                      helps=("`<-` stores into own `state` in methods, optimizer state and θ in `update`, and variables of a `train`; `=` names a value",))  # fmt: skip

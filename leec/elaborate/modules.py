@@ -1,0 +1,119 @@
+"""Files and their names: which declaration a name of a file means, through imports and the prelude.
+
+A Loader maps dotted module names to sources; `std.*` is the library that ships with leec. Reading files is the
+loader's business, so that the compiler core stays pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from importlib import resources
+
+from leec.diagnostics import Diagnostic, LeeError, Source, names
+from leec.elaborate.values import ClassValue, FunctionValue, ProcedureValue, SourceValue
+from leec.syntax import nodes
+from leec.syntax.parse import parse
+
+Loader = Callable[[str], Source | None]
+
+
+def std_source(module: str) -> Source | None:
+    """The text of `std.nn` and its like; None for a module that the library does not have."""
+    if not module.startswith("std."):
+        return None
+    path = resources.files("leec.std") / f"{module[4:]}.lee"
+    return Source(f"std/{module[4:]}.lee", path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+class Library:
+    """All files of one compilation, each parsed once."""
+
+    def __init__(self, loader: Loader):
+        self.loader = loader
+        self.modules: dict[str, SpecModule | None] = {}
+        self.diagnostics: list[Diagnostic] = []
+
+    def module(self, name: str) -> SpecModule | None:
+        if name not in self.modules:
+            source = std_source(name) or self.loader(name)
+            self.modules[name] = None
+            if source is not None:
+                self.modules[name] = self.read(source, name)
+        return self.modules[name]
+
+    def read(self, source: Source, name: str = "") -> SpecModule:
+        spec, diagnostics = parse(source)
+        self.diagnostics += diagnostics
+        return SpecModule(name, spec, self)
+
+    @property
+    def prelude(self) -> SpecModule:
+        return self.module("std.prelude")
+
+
+class SpecModule:
+    """One file: its declarations by name."""
+
+    def __init__(self, name: str, spec: nodes.Spec, library: Library):
+        self.name, self.spec, self.library = name, spec, library
+        self.items: dict[str, nodes.Item] = {}
+        self.imports: dict[str, tuple[nodes.Import, nodes.Name]] = {}
+        self.constants: dict[str, object] = {}
+        for item in spec.items:
+            self._enter(item)
+
+    def _enter(self, item: nodes.Item) -> None:
+        if isinstance(item, nodes.Import):
+            for name, alias in item.names:
+                self.imports[(alias or name).id] = (item, name)
+            return
+        if item.name.id in self.items:
+            self.library.diagnostics.append(names.declared_twice(item.name, self.items[item.name.id].name))
+            return
+        self.items[item.name.id] = item
+
+    @cached_property
+    def is_std(self) -> bool:
+        return self.name.startswith("std.")
+
+    def find(self, name: str) -> tuple[SpecModule, nodes.Item] | None:
+        """The declaration that a name of this file means, wherever it stands. Raises LeeError for a bad import."""
+        if name in self.items:
+            return self, self.items[name]
+        if name in self.imports:
+            statement, original = self.imports[name]
+            return self._imported(statement, original)
+        return None
+
+    def _imported(self, statement: nodes.Import, name: nodes.Name) -> tuple[SpecModule, nodes.Item]:
+        path = ".".join(part.id for part in statement.module)
+        home = self.library.module(path)
+        if home is None:
+            raise LeeError(names.unknown_module(statement, path))
+        found = home.find(name.id)
+        if found is None:
+            raise LeeError(names.not_in_module(name, path, list(home.items)))
+        return found
+
+    def verify_imports(self) -> None:
+        """Report every import that leads nowhere, once."""
+        for statement, name in self.imports.values():
+            try:
+                self._imported(statement, name)
+            except LeeError as error:
+                self.library.diagnostics += [d for d in error.diagnostics if d not in self.library.diagnostics]
+
+
+def declared_value(home: SpecModule, item: nodes.Item) -> object | None:
+    """The value of a declaration, but for constants, which are expressions to be evaluated."""
+    match item:
+        case nodes.Function(kind="train"):
+            return ProcedureValue(item, home)
+        case nodes.Function():
+            return FunctionValue(item, home)
+        case nodes.Model() | nodes.Optimizer():
+            return ClassValue(item, home)
+        case nodes.External():
+            return SourceValue(item, home)
+    return None

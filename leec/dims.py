@@ -171,23 +171,23 @@ class Dim:
         pieces = []
         for monomial, factor in ordered:
             sign = ("-" if factor < 0 else "") if not pieces else (" - " if factor < 0 else " + ")
-            pieces.append(sign + _product(monomial, abs(factor), name))
+            pieces.append(sign + _product(monomial, abs(factor), name, tight=sign == "-"))
         return "".join(pieces)
 
     def as_factor(self, name: Callable[[str], str] = lambda n: n) -> str:
-        """The expression, in parentheses unless it is a number or a name."""
+        """The expression, in parentheses where it has an operator that could bind less than its neighbour."""
         text = self.render(name)
-        return text if text.isidentifier() or text.isdigit() or "." in text and "(" not in text else f"({text})"
+        return f"({text})" if " " in text or text.startswith("-") else text
 
 
-def _product(monomial: Monomial, factor: int, name: Callable[[str], str]) -> str:
+def _product(monomial: Monomial, factor: int, name: Callable[[str], str], tight: bool) -> str:
     parts = [str(factor)] if factor != 1 or not monomial else []
     for atom, power in monomial:
         if isinstance(atom, str):
             text = name(atom)
         else:
             text = f"{atom.num.as_factor(name)} // {atom.den.as_factor(name)}"
-            text = f"({text})" if len(monomial) > 1 or factor != 1 or power > 1 else text
+            text = f"({text})" if tight or len(monomial) > 1 or factor != 1 or power > 1 else text
         parts.append(text if power == 1 else f"{text}**{power}")
     return " * ".join(parts)
 

@@ -1,4 +1,4 @@
-"""The parser generated from grammar/lee.lark, made once a process and kept in a per-user cache.
+"""Parsers generated from the files of grammar/, made once a process and kept in a per-user cache.
 
 `parse_tree` gives a Lark tree in which every rule has its span, or raises Lark's UnexpectedInput
 or DedentError; what these mean to the user is said elsewhere.
@@ -64,21 +64,19 @@ def grammar_file(name: str) -> Path:
 
 @cache
 def parser() -> lark.Lark:
-    grammar = grammar_file("lee.lark").read_text(encoding="utf-8")
+    return load("lee.lark", postlex=Indentation(), propagate_positions=True, maybe_placeholders=True)
+
+
+def load(name: str, **options: object) -> lark.Lark:
+    """The LALR parser of a grammar file, from the cache where an earlier process left it."""
+    grammar = grammar_file(name).read_text(encoding="utf-8")
     key = sha256(f"{grammar} {lark.__version__} {sys.version}".encode()).hexdigest()[:20]
     stored = Path(user_cache_dir("leec", appauthor=False), f"grammar-{key}")
     try:
         with stored.open("rb") as file:
             return lark.Lark.load(file)
     except Exception:  # absent, unreadable or damaged: unpickling may raise anything
-        made = lark.Lark(
-            grammar,
-            parser="lalr",
-            lexer="contextual",
-            postlex=Indentation(),
-            propagate_positions=True,
-            maybe_placeholders=True,
-        )
+        made = lark.Lark(grammar, parser="lalr", lexer="contextual", **options)
         store(made, stored)
         return made
 

@@ -1,0 +1,87 @@
+"""The IR as text: printing and parsing are inverses. The verifier and the interpreter on small functions."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from leec.ir.graph import Value
+from leec.ir.text import parse_function, parse_program, print_function, print_program
+
+LINEAR = """\
+private fn Linear.forward(self: Linear{w: float[a, b], self.bias = bias: float[b]}, x: float[n, a]) of Linear "x W" {
+  let t: float[n, b] = contract(x, w, spec={[i, j] [j, k] -> [i, k] of [n, b] for i in n, j in a, k in b})
+  let y: float[n, b] = add(t, self.bias)
+  return y, d_self: Linear{w = w, bias = self.bias}
+}"""
+
+FORMS = """\
+fn forms(
+    state: float[check, n**2],
+    k: static m = 3,
+    eps: host float = 1e-05,
+    flag: host bool = true,
+    none: Empty{},
+) {
+  require n % (2 * m) == 1
+  require a + 1 == b
+  check n == -(a // 2) "\\"quoted\\" and 中文"
+  let let: host float = const(value=-inf)
+  nan: host float = const(value=+nan)
+  s: host int = size(dim={3})
+  z: float[n // 2, n - 2] = slice(state, slices=[0:n:2, 1:n - 1])
+  p: float[check + 2, n**2] = pad(state, widths=([1, 1], [0, 0]), value=0.0)
+  let q: float[n], r: int[n] = call(p, callee="g", dims={n: n, k: (a + 1) // 2})
+  w: float[] = unknown(q, body=fn inner(x: float[]) {
+    return x
+  }, numbers=(0, 1), one=(0,), nothing=(), whole=[:], types=(float[n], host key), off=false, no=None)
+  effect(w, seed=-2)
+  state state -> p
+  return loss = w, pair: {0 = q, 1.r = r}, none: Empty{}
+}"""
+
+
+def test_text_of_every_form_survives_parsing_and_printing() -> None:
+    for text in (LINEAR, FORMS):
+        assert print_function(parse_function(text)) == text
+
+
+def same(a: object, b: object, seen: dict) -> bool:
+    """Equal in every field but spans; values correspond one to one."""
+    if isinstance(a, Value) and isinstance(b, Value):
+        return seen.setdefault(a, b) is b and (a.name, a.type, a.named) == (b.name, b.type, b.named)
+    if dataclasses.is_dataclass(a) and type(a) is type(b):
+        return all(
+            same(getattr(a, f.name), getattr(b, f.name), seen) for f in dataclasses.fields(a) if f.name != "span"
+        )
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(same(a[k], b[k], seen) for k in a)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return type(a) is type(b) and len(a) == len(b) and all(same(x, y, seen) for x, y in zip(a, b, strict=True))
+    return type(a) is type(b) and str(a) == str(b)
+
+
+def test_parsing_gives_back_every_field() -> None:
+    for text in (LINEAR, FORMS):
+        f = parse_function(text)
+        assert same(f, parse_function(print_function(f)), {})
+
+
+def test_programs_keep_their_order() -> None:
+    program = parse_program(f"{LINEAR}\n{FORMS}")
+    assert list(program.functions) == ["Linear.forward", "forms"]
+    assert list(parse_program(print_program(program)).functions) == ["Linear.forward", "forms"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fn f(x: float[]) {\n  return y\n}", "y has no value here"),
+        ("fn f(x: float[]) {\n  y: float[] = exp(x, )\n  return y\n}", "line 2, column 23"),
+        ("fn f(x: guest float) {\n  return x\n}", "not a type: guest float"),
+    ],
+)
+def test_other_text_is_refused_with_its_place(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_function(text)

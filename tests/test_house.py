@@ -27,7 +27,7 @@ LAYERS = (
     {"diagnostics", "dims", "types"},
     {"syntax", "ir", "ops"},
     {"elaborate", "passes"},
-    {"emit", "render", "proof"},
+    {"emit", "render", "proof", "runtime"},
     {"driver"},
     {"cli"},
 )

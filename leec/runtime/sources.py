@@ -1,0 +1,265 @@
+"""Data sources by name: scikit-learn's bundled sets, CSV and NPZ files, arrays, and curves and clusters from a seed.
+
+Each gives arrays; `prepare` then divides, standardises and shapes them the same way for all, with options that every
+source takes: `test`, `valid`, `seed`, `standardize`, `standardize_target`, `shape`. Nothing here needs a network.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leec.runtime import faults
+from leec.runtime.data import Source, Split, kind_of, portion
+from leec.runtime.draws_numpy import normal, permutation, uniform
+from leec.runtime.philox import site_key
+from leec.runtime.tables import read_table
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The options every source takes.
+
+    test, valid          the parts of the rows kept apart, by an order drawn from `seed`; 0 keeps nothing apart
+    standardize          floats of x by mean and deviation of the training rows (a deviation of 0 counts as 1)
+    standardize_target   the same for a float y
+    shape                of one example, such as (1, 8, 8)
+    """
+
+    test: float = 0.0
+    valid: float = 0.0
+    seed: int = 0
+    standardize: bool = False
+    standardize_target: bool = False
+    shape: tuple[int, ...] | None = None
+
+
+def prepare(name: str, arrays: Arrays, options: Preparation, extras: Mapping[str, Any] | None = None) -> Source:
+    """Rows as a Source: divided, then standardised by what the training rows say, then shaped."""
+    return finish(name, divided(Split(arrays, name), options), options, extras or {})
+
+
+def finish(name: str, parts: dict[str, Split], options: Preparation, extras: Mapping[str, Any]) -> Source:
+    """Splits as a Source: standardised and shaped where asked for."""
+    scales: Arrays = {}
+    for field, wanted in (("x", options.standardize), ("y", options.standardize_target)):
+        if wanted:
+            parts, scale = standardized(name, field, parts)
+            scales |= scale
+    if options.shape is not None:
+        parts = {part: shaped(rows, options.shape) for part, rows in parts.items()}
+    return Source(parts, {**extras, **scales}, name)
+
+
+def divided(whole: Split, options: Preparation) -> dict[str, Split]:
+    """`train`, and `test` and `valid` where asked for; the rows keep their order where neither is."""
+    n = len(whole)
+    sizes = {part: portion(whole.name, part, getattr(options, part), n) for part in ("test", "valid")}
+    for part, size in sizes.items():
+        if getattr(options, part) and not size:
+            raise faults.wrong_option(whole.name, f"`{part} = {getattr(options, part)}` of {n} rows is none")
+    if sum(sizes.values()) >= n:
+        raise faults.wrong_option(whole.name, f"of {n} rows none is left to train with")
+    if not any(sizes.values()):
+        return {"train": whole}
+    order = permutation(site_key(options.seed, "split"), n)
+    test, valid, train = np.split(order, [sizes["test"], sizes["test"] + sizes["valid"]])
+    return {part: whole.rows(rows) for part, rows in (("train", train), ("valid", valid), ("test", test)) if len(rows)}
+
+
+def standardized(name: str, field: str, parts: dict[str, Split]) -> tuple[dict[str, Split], dict[str, np.ndarray]]:
+    """(x - mean) / deviation, column by column, in float64; mean and deviation stay known as `x_mean`, `x_std`."""
+    values = parts["train"].fields.get(field)
+    if values is None or kind_of(values) != "float":
+        option = "standardize" if field == "x" else "standardize_target"
+        raise faults.wrong_option(name, f"`{option}` needs a field `{field}` of floats")
+    mean, deviation = values.mean(axis=0), values.std(axis=0)
+    deviation = np.where(deviation == 0, 1.0, deviation)
+
+    def change(f: str, array: np.ndarray) -> np.ndarray:
+        return (array - mean) / deviation if f == field else array
+
+    return {part: rows.map(change) for part, rows in parts.items()}, {f"{field}_mean": mean, f"{field}_std": deviation}
+
+
+def shaped(rows: Split, shape: tuple[int, ...]) -> Split:
+    """The split with every x of this shape, which must hold as many numbers."""
+
+    def change(field: str, array: np.ndarray) -> np.ndarray:
+        if field != "x":
+            return array
+        try:
+            return array.reshape(len(array), *shape)
+        except ValueError:
+            have = " x ".join(map(str, array.shape[1:]))
+            message = f"`shape = {tuple(shape)}` does not fit an example of {have} numbers"
+            raise faults.wrong_option(rows.name, message) from None
+
+    return rows.map(change)
+
+
+# ---- scikit-learn's bundled sets
+
+
+def bundled(name: str, floats: bool = False, scale: float = 1.0) -> Callable[..., Source]:
+    """A source that scikit-learn brings along, a fifth of it for testing; `floats` where y is a number to predict."""
+
+    def source(test: float = 0.2, **given: Any) -> Source:
+        try:
+            from sklearn import datasets
+        except ImportError:
+            raise faults.missing_package("scikit-learn", "data", f"`{name}`") from None
+        bunch = getattr(datasets, f"load_{name}")()
+        options = Preparation(test, **given)
+        x, y = np.asarray(bunch.data, np.float64) * scale, np.asarray(bunch.target)
+        if floats:
+            return prepare(name, {"x": x, "y": y.astype(np.float64)}, options)
+        labels = tuple(str(label) for label in bunch.target_names)
+        extras = {"classes": len(labels), "labels": labels}
+        return prepare(name, {"x": x, "y": y.astype(np.int64)}, options, extras)
+
+    return source
+
+
+# ---- files and arrays
+
+
+def csv(
+    path: str,
+    target: str | tuple[str, ...] | None = None,
+    columns: tuple[str, ...] | None = None,
+    delimiter: str = ",",
+    **options: Any,
+) -> Source:
+    """Columns of numbers as x: [n, d]; `target` as y: int[n] for words or whole numbers, [n] or [n, k] for others.
+
+    The first line names the columns; `columns` selects and orders those of x. Raises LEE708 with the line for a cell
+    that is empty or no number.
+    """
+    arrays, extras = read_table(find(path), target, columns, delimiter)
+    return prepare(Path(path).name, arrays, Preparation(**options), extras)
+
+
+def npz(path: str, **given: Any) -> Source:
+    """The arrays of a file by name; `x_train`, `x_test` and the like are taken as splits. Never unpickles."""
+    try:
+        with np.load(find(path), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (ValueError, OSError) as error:
+        raise faults.bad_file(path, f"cannot be read as NPZ: {error}") from None
+    splits: dict[str, Arrays] = {}
+    for name, array in arrays.items():
+        field, _, part = name.rpartition("_")
+        if part in ("train", "test", "valid"):
+            splits.setdefault(part, {})[field] = array
+    if not splits:
+        return prepare(Path(path).name, arrays, Preparation(**given))
+    if sum(len(part) for part in splits.values()) != len(arrays) or "train" not in splits:
+        raise faults.bad_file(path, f"holds some arrays with a split in their name and some without: {sorted(arrays)}")
+    options = Preparation(**given)
+    if options.test or options.valid:
+        raise faults.wrong_option(Path(path).name, "it is divided already", "leave out `test` and `valid`")
+    parts = {part: Split(fields, f"{Path(path).name}.{part}") for part, fields in splits.items()}
+    return finish(Path(path).name, parts, options, {})
+
+
+def arrays(
+    test: float = 0.0,
+    valid: float = 0.0,
+    seed: int = 0,
+    standardize: bool = False,
+    standardize_target: bool = False,
+    shape: tuple[int, ...] | None = None,
+    **given: Any,
+) -> Source:
+    """Arrays from Python by field name, in this order: arrays(x = images, y = labels, test = 0.2)."""
+    options = Preparation(test, valid, seed, standardize, standardize_target, shape)
+    return prepare("arrays", {field: np.asarray(array) for field, array in given.items()}, options)
+
+
+def find(path: str) -> Path:
+    if not Path(path).is_file():
+        raise faults.absent_file(path)
+    return Path(path)
+
+
+# ---- drawn from a seed
+
+
+def two_moons(n: int = 400, noise: float = 0.1, labelled: int = 0, seed: int = 0, **options: Any) -> Source:
+    """Two half circles that interlock, x: [n, 2], y: int[n]; `marked`: rows of the training part with known labels."""
+    y = permutation(site_key(seed, "class"), n) % 2
+    angle = np.pi * uniform(site_key(seed, "angle"), (n,), np.float64)
+    upper = np.stack((np.cos(angle), np.sin(angle)), axis=1)
+    x = np.where(y[:, None] == 0, upper, np.array([1.0, 0.5]) - upper)
+    x = x + noise * normal(site_key(seed, "noise"), (n, 2), np.float64)
+    source = prepare("two_moons", {"x": x, "y": y}, Preparation(seed=seed, **options), {"classes": 2})
+    if labelled:
+        source.extras["marked"] = marked_rows(source.train.y, labelled, seed)
+    return source
+
+
+def marked_rows(y: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` rows at random, the classes taking turns, in ascending order."""
+    if not 0 < count <= len(y):
+        raise faults.wrong_option("two_moons", f"cannot mark {count} of {len(y)} rows")
+    order = permutation(site_key(seed, "marked"), len(y))
+    turn = np.empty(len(y), np.int64)
+    for label in np.unique(y):
+        own = order[y[order] == label]
+        turn[own] = np.arange(len(own))
+    return np.sort(order[np.argsort(turn[order], kind="stable")][:count])
+
+
+def sine(n: int = 200, noise: float = 0.1, periods: float = 1.0, seed: int = 0, **options: Any) -> Source:
+    """A noisy sine, x: [n, 1] uniform in [-1, 1), y = sin(pi * periods * x) + noise: [n]."""
+    x = 2 * uniform(site_key(seed, "x"), (n, 1), np.float64) - 1
+    y = np.sin(np.pi * periods * x[:, 0]) + noise * normal(site_key(seed, "noise"), (n,), np.float64)
+    return prepare("sine", {"x": x, "y": y}, Preparation(seed=seed, **options))
+
+
+def blobs(
+    n: int = 300, classes: int = 3, features: int = 2, spread: float = 1.0, seed: int = 0, **options: Any
+) -> Source:
+    """Normal clusters of a deviation around centers uniform in [-10, 10), x: [n, features], y: int[n]."""
+    center = 20 * uniform(site_key(seed, "center"), (classes, features), np.float64) - 10
+    y = permutation(site_key(seed, "class"), n) % classes
+    x = center[y] + spread * normal(site_key(seed, "noise"), (n, features), np.float64)
+    return prepare("blobs", {"x": x, "y": y}, Preparation(seed=seed, **options), {"classes": classes})
+
+
+# ---- by name
+
+SOURCES: dict[str, Callable[..., Source]] = {
+    "digits": bundled("digits", scale=1 / 16),  # x: [1797, 64] in [0, 1], a row of 8 x 8 grey values; y: int[1797]
+    "iris": bundled("iris"),  # x: [150, 4]; y: int[150], 3 classes
+    "wine": bundled("wine"),  # x: [178, 13]; y: int[178], 3 classes
+    "breast_cancer": bundled("breast_cancer"),  # x: [569, 30]; y: int[569], 2 classes
+    "diabetes": bundled("diabetes", floats=True),  # x: [442, 10], columns of norm 1; y: [442], 25 to 346
+    "linnerud": bundled("linnerud", floats=True),  # x: [20, 3]; y: [20, 3]
+    "csv": csv,
+    "npz": npz,
+    "arrays": arrays,
+    "two_moons": two_moons,
+    "sine": sine,
+    "blobs": blobs,
+}
+
+
+def load(name: str, *place: Any, **options: Any) -> Source:
+    """A source by name with its options. Raises LEE701 and LEE702 for a name or an option there is not."""
+    if name not in SOURCES:
+        raise faults.unknown_source(name, SOURCES)
+    source = SOURCES[name]
+    own = {p.name for p in inspect.signature(source).parameters.values() if p.kind is not p.VAR_KEYWORD}
+    known = own | {field.name for field in fields(Preparation)}
+    if name != "arrays" and (strange := [option for option in options if option not in known]):
+        raise faults.wrong_option(name, f"there is no option `{strange[0]}`", faults.nearest(strange[0], known))
+    return source(*place, **options)

@@ -6,8 +6,10 @@ import dataclasses
 
 import pytest
 
-from leec.ir.graph import Value
+from leec.diagnostics import InternalError
+from leec.ir.graph import Program, Value
 from leec.ir.text import parse_function, parse_program, print_function, print_program
+from leec.ir.verify import verify_function, verify_program
 
 LINEAR = """\
 private fn Linear.forward(self: Linear{w: float[a, b], self.bias = bias: float[b]}, x: float[n, a]) of Linear "x W" {
@@ -85,3 +87,71 @@ def test_programs_keep_their_order() -> None:
 def test_other_text_is_refused_with_its_place(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_function(text)
+
+
+# ---- the verifier
+
+SQUARE = """
+fn square(x: float[n, m], k: static) {
+  let y: float[n, m] = mul(x, x)
+  return y
+}
+"""
+GOOD = """
+fn good(x: float[a, 3], mean: float[a]) {
+  require a % 2 == 0
+  check a == b "a is not b"
+  y: float[a, 3] = call(x, callee="square", dims={n: 2 * (a // 2), m: 3, k: 7})
+  z: float[b, 3] = add(y, x)
+  s: float[a] = sum(z, axes=(1,), keepdims=false)
+  state mean -> s
+  return z, pair: {0 = s, 1 = z}
+}
+"""
+
+
+def test_a_good_program_passes() -> None:
+    verify_program(parse_program(SQUARE + GOOD))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("  state", "  y: float[a] = exp(s)\n  state", r"y is bound twice\n  in  y: float\[a\] = exp\(s\)"),
+        ("mean: float[a])", "mean: float[a], x = w: float[])", "x is bound twice"),
+        ("z: float[b, 3]", "z: float[c, 3]", r"result 0 is float\[c, 3\], not float\[a, 3\]"),
+        ("z: float[b, 3]", "z: int[b, 3]", r"result 0 is int\[b, 3\], not float\[a, 3\]"),
+        ("z: float[b, 3]", "z: float[b, 3], w: float[a, 3]", "it has 2 results, not 1"),
+        ("add(y, x)", "add(y, x, x)", "it has 3 arguments, not x, y"),
+        ("add(y, x)", "add(y, mean)", "its type rule refuses: 3 is not a"),
+        ("add(y, x)", "plus(y, x)", "there is no op plus"),
+        ('"square"', '"cube"', "there is no function cube before this one"),
+        ("call(x,", "call(mean,", r"argument 0 is float\[a\], not float\[2 \* \(a // 2\), 3\]"),
+        ("call(x,", "call(x, x,", "it has 2 arguments, not 1"),
+        ("m: 3", "m: 4", r"argument 0 is float\[a, 3\], not float\[2 \* \(a // 2\), 4\]"),
+        ("mean -> s", "mean -> z", r"the state mean is float\[a\] and becomes float\[b, 3\]"),
+        ("mean -> s", "y -> y", "the state y is not an input"),
+    ],
+)
+def test_the_verifier_names_function_equation_and_fault(old: str, new: str, fault: str) -> None:
+    assert GOOD.count(old) == 1
+    program = parse_program(SQUARE + GOOD.replace(old, new))
+    with pytest.raises(InternalError, match=f"^good after fold: {fault}"):
+        verify_program(program, after="fold")
+
+
+def test_the_verifier_sees_what_text_cannot_say() -> None:
+    f = parse_function(SQUARE)
+    (equation,) = f.body
+    stranger = Value("stranger", equation.result.type)
+    broken = {
+        "stranger is read before it is computed": f.with_body(
+            (dataclasses.replace(equation, args=(stranger, stranger)),)
+        ),
+        "the output y is never computed": f.with_body(()),
+        "its params are ['axis'], not []": f.with_body((dataclasses.replace(equation, params={"axis": 1}),)),
+    }
+    for fault, function in broken.items():
+        with pytest.raises(InternalError) as caught:
+            verify_function(function, Program())
+        assert fault in str(caught.value)

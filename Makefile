@@ -16,7 +16,7 @@ demo: .venv/demo
 	@echo "\n== do both compute the same?"
 	$(BIN)/leec verify $(DEMO)
 	@echo "\n== train it with the NumPy program"
-	$(BIN)/leec train $(DEMO) --backend numpy --require "accuracy >= 0.97"
+	$(BIN)/leec train $(DEMO) --backend numpy
 	@echo "\nNext: open generated/digits/reference.py beside $(DEMO), change a layer there and run"
 	@echo "  $(BIN)/leec train $(DEMO) --backend torch"
 	@echo "or begin a spec of your own with: $(BIN)/leec new my_model --lesson mlp"

@@ -18,13 +18,16 @@ class Builder:
     def __init__(self, taken: Iterable[str] = ()):
         self.equations: list[Equation] = []
         self.names: set[str] = set(taken)
+        self.numbers: dict[str, int] = {}  # the last number given to a hint, so that names cost the same however many
         self.span: Span | None = None
 
     def unique(self, hint: str) -> str:
         """The hint, or the hint with the first free number."""
-        name, number = hint, 2
+        name, number = hint, self.numbers.get(hint, 1)
         while name in self.names:
-            name, number = f"{hint}_{number}", number + 1
+            number += 1
+            name = f"{hint}_{number}"
+        self.numbers[hint] = number
         self.names.add(name)
         return name
 

@@ -91,7 +91,7 @@ declare(Op("graft", ("x", "y"), "the value of x with the derivative of y (R7)", 
 declare(Op("cast", ("x",), "x in another dtype; float to int truncates", lambda x, dtype: x.with_dtype(dtype),
            lambda b, g, out, x, dtype: (b.cast(g, dtype=x.type.dtype) if x.type.is_float and out.type.is_float else None,),
            lambda types, params: "np.asarray(x, dtype)" if types[0].host else "x.astype(dtype)",
-           lambda types, params: "torch.as_tensor(x, dtype=dtype, device=DEVICE)" if types[0].host else "x.to(dtype)", None, params={"dtype": REQUIRED}, elementwise=True, equation="x"))  # fmt: skip
+           lambda types, params: "torch.as_tensor(x, dtype=dtype, device=DEVICE)" if types[0].host else "x.to(dtype)", None, params={"dtype": REQUIRED}, elementwise=True, facts={"uniform": True}, equation="x"))  # fmt: skip
 
 
 # ---- constants

@@ -64,6 +64,7 @@ def _extreme_gradient(pick):
 
 
 def _reduction(name: str, doc: str, type, vjp, numpy: str, torch, **more) -> Op:
+    more["facts"] = {"reduces": True, **more.get("facts", {})}
     return declare(Op(name, ("x",), doc, type, vjp, numpy, torch, params=REDUCTION, **more))
 
 

@@ -6,6 +6,8 @@ from leec.dims import Dim
 from leec.ops.table import REQUIRED, Op, declare
 from leec.types import ShapeMismatch, TensorType
 
+MOVES = {"moves": True, "uniform": True}  # every entry is one of x; so of equal entries come equal entries
+
 
 class Slices(tuple):
     """(start, stop, step) for every axis, dims all; emitted as a Python subscript."""
@@ -41,14 +43,14 @@ def _transpose_torch(types, params) -> str:
 
 declare(Op("reshape", ("x",), "the same entries, row-major, under other dims", _reshape_type,
            lambda b, g, out, x, dims: (b.reshape(g, dims=x.type.dims),), "x.reshape(dims)", "x.reshape(dims)",
-           params={"dims": REQUIRED}, flops=0))  # fmt: skip
+           params={"dims": REQUIRED}, flops=0, facts=MOVES))  # fmt: skip
 declare(Op("transpose", ("x",), "axes in another order: axis i of the result is axis perm[i] of x", _transpose_type,
            lambda b, g, out, x, perm: (b.transpose(g, perm=_inverse(perm)),), _transpose_numpy, _transpose_torch,
-           params={"perm": REQUIRED}, flops=0))  # fmt: skip
+           params={"perm": REQUIRED}, flops=0, facts=MOVES))  # fmt: skip
 declare(Op("broadcast", ("x",), "x repeated along its axes of size 1 and along new leading ones", lambda x, dims: TensorType(x.dtype, dims),
            lambda b, g, out, x, dims: (b.sum_to(g, x.type.dims),), "np.broadcast_to(x, dims)",
            lambda types, params: "torch.as_tensor(x).expand(dims)" if types[0].host else "x.expand(dims)",
-           params={"dims": REQUIRED}, flops=0))  # fmt: skip
+           params={"dims": REQUIRED}, flops=0, facts=MOVES))  # fmt: skip
 
 
 def _slice_type(x: TensorType, slices: Slices) -> TensorType:
@@ -57,7 +59,7 @@ def _slice_type(x: TensorType, slices: Slices) -> TensorType:
 
 declare(Op("slice", ("x",), "entries start, start + step, .. below stop of every axis", _slice_type,
            lambda b, g, out, x, slices: (b.unslice(g, slices=slices, dims=x.type.dims),), "x[slices]", "x[slices]",
-           params={"slices": REQUIRED}, flops=0))  # fmt: skip
+           params={"slices": REQUIRED}, flops=0, facts=MOVES))  # fmt: skip
 declare(Op("unslice", ("x",), "zeros of the given dims with x in the place of a slice", lambda x, slices, dims: x.with_dims(*dims),
            lambda b, g, out, x, slices, dims: (b.slice(g, slices=slices),),
            "unslice(x, dims, slices)", "unslice(x, dims, slices)",
@@ -117,4 +119,4 @@ declare(Op("iota", (), "0, 1, 2, .. along one axis; the other dims are 1", lambd
 declare(Op("fill", ("x",), "a tensor of the given dims and dtype, every entry the scalar x", lambda x, dims, dtype: TensorType(dtype, dims),
            lambda b, g, out, x, dims, dtype: (None if x.type.host else b.sum(g, axes=tuple(range(len(dims)))),),
            "np.full(dims, x, dtype=dtype)", "torch.full(dims, x, dtype=dtype, device=DEVICE)",
-           params={"dims": REQUIRED, "dtype": "float"}, flops=0))  # fmt: skip
+           params={"dims": REQUIRED, "dtype": "float"}, flops=0, facts={"uniform": True}))  # fmt: skip

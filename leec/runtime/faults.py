@@ -72,13 +72,11 @@ def absent_file(path: object) -> RuntimeFault:
 # ---- training
 
 
-def not_a_number(label: str, first: int, last: int, resume: str | None) -> RuntimeFault:
-    """NaN in a loss between two steps (counted from 1); `resume` is the last checkpoint before it."""
+def not_a_number(label: str, first: int, last: int) -> RuntimeFault:
+    """NaN in a loss, first seen between two steps, counted from 1; the last checkpoint of the run is before it."""
     where = f"at step {last}" if first == last else f"between steps {first} and {last}"
     help = "a smaller learning rate, or a look at logarithms, roots and divisions, usually tells why"
-    return RuntimeFault(
-        "LEE703", "not-a-number", f"`{label}` became NaN {where}", help, first=first, last=last, resume=resume
-    )
+    return RuntimeFault("LEE703", "not-a-number", f"`{label}` became NaN {where}", help, first=first, last=last)
 
 
 def reported_twice(label: str, loop: str | None) -> RuntimeFault:

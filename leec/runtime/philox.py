@@ -6,7 +6,6 @@ draw (R24). The arithmetic is in draws_numpy.py; a back end draws from these key
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -29,8 +28,6 @@ def site_key(seed: int, path: str) -> Key:
     return fold(seed_key(seed), site_word(path))
 
 
-def round_key(key: Key, rounds: Iterable[tuple[str, int]]) -> Key:
-    """A key inside loops: for each, from the outermost in, the loop's own name and its counter are folded in."""
-    for loop, counter in rounds:
-        key = fold(fold(key, site_word(loop)), counter)
-    return key
+def round_key(key: Key, loop: str, counter: int) -> Key:
+    """The key of one round of a loop: the loop's own name and its counter, folded in one after the other."""
+    return fold(fold(key, site_word(loop)), counter)

@@ -11,8 +11,8 @@ binary("add", "sum", lambda b, g, out, x, y: (g, g), "x + y", "x + y", "x + y", 
 binary("sub", "difference", lambda b, g, out, x, y: (g, b.neg(g)), "x - y", "x - y", "x - y", identity=0, equation="x - y")
 binary("mul", "product", lambda b, g, out, x, y: (b.mul(g, y), b.mul(g, x)), "x * y", "x * y", "x * y", commutative=True, identity=1, absorbing=0, equation=r"x \cdot y")
 binary("div", "quotient, always a float", lambda b, g, out, x, y: (b.div(g, y), b.neg(b.div(b.mul(g, out), y))), "x / y", "x / y", "x / y", type=float_type, identity=1, domain=(0.5, 2.0), equation=r"\frac{x}{y}")
-binary("floordiv", "quotient rounded down", None, "x // y", "x // y", "x // y", domain=(1.0, 5.0), equation=r"\lfloor x / y \rfloor")
-binary("mod", "remainder with the sign of y", None, "x % y", "x % y", "x % y", domain=(1.0, 5.0), equation=r"x \bmod y")
+binary("floordiv", "quotient rounded down", lambda b, g, out, x, y: (None, None), "x // y", "x // y", "x // y", domain=(1.0, 5.0), equation=r"\lfloor x / y \rfloor")
+binary("mod", "remainder with the sign of y", lambda b, g, out, x, y: (g, b.neg(b.mul(g, b.floordiv(x, y)))), "x % y", "x % y", "x % y", domain=(1.0, 5.0), equation=r"x \bmod y")
 binary("maximum", "the larger; at a tie the first argument takes the gradient (R34)",
        lambda b, g, out, x, y: (b.select(b.ge(x, y), g, 0.0), b.select(b.ge(x, y), 0.0, g)), "np.maximum(x, y)", "torch.maximum(x, y)", "max(x, y)", commutative=True, equation=r"\max(x, y)")
 binary("minimum", "the smaller; at a tie the first argument takes the gradient (R34)",
@@ -72,7 +72,7 @@ def _select_gradient(b, g, out, c, x, y):
 
 
 declare(Op("select", ("c", "x", "y"), "x where c, else y", _select_type, _select_gradient,
-           "np.where(c, x, y)", "torch.where(c, x, y)", "(x if c else y)", elementwise=True, surface="where",
+           "np.where(c, x, y)", "torch.where(c, x, y)", "(x if c else y)", elementwise=True, surface="where", facts={"selects": 1},
            equation=r"\begin{cases} x & c \\ y & \text{else} \end{cases}"))  # fmt: skip
 
 

@@ -1,0 +1,57 @@
+"""Which values lie on a way for gradients: float tensors between what is differentiated and by what.
+
+Whether an equation passes a cotangent on is never declared a second time: its gradient rule is asked once, and the
+arguments for which it gives None end the way there (`graft`, `floor`, the condition of a choice).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from leec.ir.build import Builder
+from leec.ir.graph import Equation, Value
+from leec.ops import TABLE
+
+Ways = tuple[tuple[int, ...], ...]  # for every result, the positions of the arguments that its cotangent flows to
+Reach = Callable[[Equation], Ways]
+
+
+def carries(value: Value) -> bool:
+    """Integers, booleans and host numbers never have a cotangent."""
+    return value.type.is_float and not value.type.host
+
+
+def ways_of_rule(equation: Equation) -> Ways:
+    """Found by asking the row's rule. Without a rule the way is open: the sweep complains if it ever gets there."""
+    flows: Sequence[Value | None] = equation.args
+    if TABLE[equation.op].vjp is not None and any(map(carries, equation.results)):
+        flows = apply_rule(Builder(), equation, [r if carries(r) else None for r in equation.results])
+    open_ = tuple(i for i, (a, c) in enumerate(zip(equation.args, flows, strict=True)) if c is not None and carries(a))
+    return tuple(open_ if carries(r) else () for r in equation.results)
+
+
+def apply_rule(b: Builder, equation: Equation, cotangents: Sequence[Value | None]) -> Sequence[Value | None]:
+    """What the row's gradient rule builds. One result is passed as itself, several as tuples (None: no cotangent)."""
+    g, out = tuple(cotangents), equation.results
+    if len(out) == 1:
+        g, out = g[0], out[0]
+    return TABLE[equation.op].vjp(b, g, out, *equation.args, **equation.params)
+
+
+def active_values(body: Sequence[Equation], ends: Iterable[Value], starts: Iterable[Value], reach: Reach) -> set[Value]:
+    """The values on a way from a cotangent of `ends` back to one of `starts`."""
+    cone = set(filter(carries, ends))
+    steps: list[tuple[Value, list[Value]]] = []
+    for equation in reversed(body):
+        if cone.isdisjoint(equation.results):
+            continue
+        for result, positions in zip(equation.results, reach(equation), strict=True):
+            if result in cone:
+                sources = [equation.args[i] for i in positions]
+                steps.append((result, sources))
+                cone.update(sources)
+    active = cone.intersection(starts)
+    for result, sources in reversed(steps):
+        if not active.isdisjoint(sources):
+            active.add(result)
+    return active

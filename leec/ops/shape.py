@@ -50,7 +50,7 @@ declare(Op("transpose", ("x",), "axes in another order: axis i of the result is 
 declare(Op("broadcast", ("x",), "x repeated along its axes of size 1 and along new leading ones", lambda x, dims: TensorType(x.dtype, dims),
            lambda b, g, out, x, dims: (b.sum_to(g, x.type.dims),), "np.broadcast_to(x, dims)",
            lambda types, params: "torch.as_tensor(x).expand(dims)" if types[0].host else "x.expand(dims)",
-           params={"dims": REQUIRED}, flops=0, facts=MOVES))  # fmt: skip
+           params={"dims": REQUIRED}, flops=0, facts={**MOVES, "repeats": True}))  # fmt: skip
 
 
 def _slice_type(x: TensorType, slices: Slices) -> TensorType:
@@ -119,4 +119,4 @@ declare(Op("iota", (), "0, 1, 2, .. along one axis; the other dims are 1", lambd
 declare(Op("fill", ("x",), "a tensor of the given dims and dtype, every entry the scalar x", lambda x, dims, dtype: TensorType(dtype, dims),
            lambda b, g, out, x, dims, dtype: (None if x.type.host else b.sum(g, axes=tuple(range(len(dims)))),),
            "np.full(dims, x, dtype=dtype)", "torch.full(dims, x, dtype=dtype, device=DEVICE)",
-           params={"dims": REQUIRED, "dtype": "float"}, flops=0, facts={"uniform": True}))  # fmt: skip
+           params={"dims": REQUIRED, "dtype": "float"}, flops=0, facts={"uniform": True, "repeats": True}))  # fmt: skip

@@ -169,6 +169,9 @@ def leaves_of(value: object) -> Iterator[Value]:
         case Record(items=items) | ListValue(items=items):
             for item in items:
                 yield from leaves_of(item)
+        case Distribution(parameters=parameters):
+            for item in parameters.values():
+                yield from leaves_of(item)
 
 
 def rebuild(value: object, of: Callable[[Value], object], dim: Callable[[Dim], Dim]) -> object:
@@ -187,6 +190,8 @@ def rebuild(value: object, of: Callable[[Value], object], dim: Callable[[Dim], D
             return Record(value.names, tuple(rebuild(v, of, dim) for v in value.items))
         case ListValue():
             return ListValue(tuple(rebuild(v, of, dim) for v in value.items))
+        case Distribution():
+            return Distribution(value.family, {k: rebuild(v, of, dim) for k, v in value.parameters.items()})
         case RangeValue():
             return RangeValue(rebuild(value.first, of, dim), rebuild(value.last, of, dim), value.reverse)
     return value

@@ -73,6 +73,7 @@ class OptimizerClass:
     update_each: Mapping[int, str] = field(default_factory=dict)
     doc: str = ""
     span: Span | None = None
+    starts: Mapping[str, float] = field(default_factory=dict)  # the first entry of every state like θ
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from leec.types import ShapeMismatch, TensorType, join_dtypes, broadcast
 
 # ---- arithmetic
 
-binary("add", "sum", lambda b, g, out, x, y: (g, g), "x + y", "x + y", "x + y", commutative=True, identity=0, equation="x + y")
-binary("sub", "difference", lambda b, g, out, x, y: (g, b.neg(g)), "x - y", "x - y", "x - y", identity=0, equation="x - y")
+binary("add", "sum", lambda b, g, out, x, y: (g, g), "x + y", "x + y", "x + y", commutative=True, identity=0, facts={"linear": True}, equation="x + y")
+binary("sub", "difference", lambda b, g, out, x, y: (g, b.neg(g)), "x - y", "x - y", "x - y", identity=0, facts={"linear": True}, equation="x - y")
 binary("mul", "product", lambda b, g, out, x, y: (b.mul(g, y), b.mul(g, x)), "x * y", "x * y", "x * y", commutative=True, identity=1, absorbing=0, equation=r"x \cdot y")
 binary("div", "quotient, always a float", lambda b, g, out, x, y: (b.div(g, y), b.neg(b.div(b.mul(g, out), y))), "x / y", "x / y", "x / y", type=float_type, identity=1, domain=(0.5, 2.0), equation=r"\frac{x}{y}")
 binary("floordiv", "quotient rounded down", lambda b, g, out, x, y: (None, None), "x // y", "x // y", "x // y", domain=(1.0, 5.0), equation=r"\lfloor x / y \rfloor")
@@ -74,6 +74,13 @@ def _select_gradient(b, g, out, c, x, y):
 declare(Op("select", ("c", "x", "y"), "x where c, else y", _select_type, _select_gradient,
            "np.where(c, x, y)", "torch.where(c, x, y)", "(x if c else y)", elementwise=True, surface="where", facts={"selects": 1},
            equation=r"\begin{cases} x & c \\ y & \text{else} \end{cases}"))  # fmt: skip
+
+
+declare(Op("guard", ("x", "c"), "x, whose cotangent is 0 where c is false: for operands inside a branch not taken (R3)",
+           lambda x, c: TensorType(x.dtype, broadcast(x, c)), lambda b, g, out, x, c: (b.sum_to(b.select(c, g, 0.0), x.type.dims), None),
+           lambda types, params: "x" if types[0].rank >= types[1].rank else "np.broadcast_arrays(x, c)[0]",
+           lambda types, params: "x" if types[0].rank >= types[1].rank else "torch.broadcast_tensors(x, c)[0]",
+           elementwise=True, equation="x"))  # fmt: skip
 
 
 def _graft_type(x: TensorType, y: TensorType) -> TensorType:

@@ -1,0 +1,270 @@
+"""Calls of defs and methods: arguments are bound, the callee is specialised by their structure and memoised (decision 5).
+
+The callee keeps rigid dims of its own; sizes never enter the key. State of model arguments comes back with the results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
+from leec.dims import Dim
+from leec.elaborate import specialise
+from leec.elaborate.context import Context
+from leec.elaborate.entries import is_indexed
+from leec.elaborate.signature import match_type, read_pattern
+from leec.elaborate.values import (
+    BuiltinValue, ClassValue, FunctionValue, Instance, ListValue, MethodValue, Record, describe, leaves_of, rebuild,
+)  # fmt: skip
+from leec.ir.graph import Function, Value
+from leec.syntax import nodes
+
+
+@dataclass
+class Arguments:
+    """What a call was given: values with the expressions they came from."""
+
+    positional: list[object]
+    keywords: dict[str, object]
+    node: nodes.Call
+
+    @property
+    def span(self) -> Span:
+        return self.node.span
+
+    def span_of(self, key: int | str) -> Span:
+        if isinstance(key, int):
+            return self.node.args[key].span
+        return next(e.span for n, e in self.node.keywords if n.id == key)
+
+
+def call(ctx: Context, target: object, node: nodes.Call) -> object:
+    """`target(..)`"""
+    if isinstance(target, BuiltinValue) and getattr(target.apply, "reads_nodes", False):
+        return target.apply(ctx, node)
+    if isinstance(target, Instance):
+        target = callable_instance(target, node)
+    arguments = evaluate_arguments(ctx, node)
+    match target:
+        case BuiltinValue():
+            return target.apply(ctx, arguments)
+        case FunctionValue() | MethodValue():
+            return call_function(ctx, target, arguments)
+        case ClassValue(declaration=nodes.Model()):
+            from leec.elaborate.models import construct
+
+            return construct(ctx, target, arguments)
+    raise LeeError(names.not_callable(node.function.span, describe(target)))
+
+
+def callable_instance(instance: Instance, node: nodes.Call) -> MethodValue:
+    """A model is called through its `forward`; a vector is no model (R28)."""
+    forward = instance.spec.methods.get("forward")
+    if instance.is_vector or forward is None:
+        raise LeeError(names.not_callable(node.function.span, describe(instance)))
+    return MethodValue(instance, forward)
+
+
+def evaluate_arguments(ctx: Context, node: nodes.Call) -> Arguments:
+    from leec.elaborate.expressions import evaluate
+
+    positional = [evaluate(ctx, a) for a in node.args]
+    return Arguments(positional, {n.id: evaluate(ctx, e) for n, e in node.keywords}, node)
+
+
+def bind(name: str, params: tuple[nodes.Param, ...], given: Arguments, declared: Span) -> dict[str, tuple[object, Span]]:
+    """Parameter names with values and where they stand; missing ones are left out. Raises LeeError for misfits."""
+    if len(given.positional) > len(params):
+        raise LeeError(names.argument_count(given.span, name, f"takes {len(params)} arguments, not {len(given.positional)}", declared))
+    bound = {p.name.id: (v, a.span) for p, v, a in zip(params, given.positional, given.node.args)}
+    known = [p.name.id for p in params]
+    for keyword, _ in given.node.keywords:
+        if keyword.id not in known:
+            raise LeeError(names.unknown_keyword(keyword, name, known))
+        if keyword.id in bound:
+            raise LeeError(names.argument_count(keyword.span, name, f"is given `{keyword.id}` twice", declared))
+        bound[keyword.id] = (given.keywords[keyword.id], given.span_of(keyword.id))
+    missing = [p.name.id for p in params if p.name.id not in bound and p.default is None]
+    if missing:
+        raise LeeError(names.argument_count(given.span, name, f"also needs {', '.join(f'`{m}`' for m in missing)}", declared))
+    return bound
+
+
+def with_defaults(ctx: Context, home, params: tuple[nodes.Param, ...], bound: dict, captured: dict | None = None) -> dict[str, tuple[object, Span]]:
+    """The arguments with the declaration's defaults, evaluated where it stands; in the order of the parameters."""
+    from leec.elaborate.expressions import evaluate
+
+    full = {}
+    for param in params:
+        if param.name.id in bound:
+            full[param.name.id] = bound[param.name.id]
+        else:
+            inner = Context(ctx.session, home, "default")
+            inner.names = dict(captured or {})
+            full[param.name.id] = (evaluate(inner, param.default), param.default.span)
+    return full
+
+
+def call_function(ctx: Context, target: FunctionValue | MethodValue, given: Arguments) -> object:
+    """Specialise the callee for these arguments and emit the call."""
+    declaration = target.declaration
+    home = target.home if isinstance(target, FunctionValue) else target.instance.spec.home
+    training = ctx.training and declaration.kind != "metric"
+    override = given.keywords.get("training")
+    if override is not None and "training" not in {p.name.id for p in declaration.params}:
+        if not isinstance(override, bool):
+            raise LeeError(structure.needs_static(given.span_of("training"), "`training`"))
+        training = override
+        keywords = tuple((n, e) for n, e in given.node.keywords if n.id != "training")
+        node = nodes.Call(given.node.function, given.node.args, keywords, span=given.node.span)
+        given = Arguments(given.positional, {k: v for k, v in given.keywords.items() if k != "training"}, node)
+    bound = bind(declaration.name.id, declaration.params, given, declaration.name.span)
+    captured = dict(target.captured) if isinstance(target, FunctionValue) else None
+    full = with_defaults(ctx, home, declaration.params, bound, captured)
+    if any(is_indexed(v) for v, _ in full.values()):
+        return in_place(ctx, target, home, {n: v for n, (v, _) in full.items()}, given)
+    full, packs = flatten_packs(ctx, declaration, full)
+    specialised = specialise.specialise(ctx, target, home, full, training, given.span)
+    if specialised.reads_training:
+        ctx.reads_training |= override is None
+    return emit_call(ctx, specialised, target, full, packs, given.span)
+
+
+def in_place(ctx: Context, target: object, home, values: dict[str, object], given: Arguments) -> object:
+    """A def applied entry by entry: its body is elaborated where it is called, over the indices in scope (R23)."""
+    from leec.elaborate.statements import run_block
+
+    if not isinstance(target, FunctionValue):
+        raise LeeError(structure.not_built(given.span, "a method applied entry by entry"))
+    for param in target.declaration.params:
+        value = values[param.name.id]
+        if isinstance(value, Value) and value.type.rank:
+            raise LeeError(structure.not_built(given.span, "a function of whole arrays applied entry by entry"))
+    inner = ctx.child(home)
+    inner.names = {**target.captured, **values}
+    returned = run_block(inner, target.declaration.body)
+    if returned is None:
+        raise LeeError(structure.no_return(target.declaration.name.span, target.name))
+    return returned.value
+
+
+# ---- packs: `..` in a type is seen as one flattened axis
+
+
+def flatten_packs(ctx: Context, declaration: nodes.Function, full: dict) -> tuple[dict, tuple[Dim, ...] | None]:
+    """Arguments whose type holds a pack, with those axes made one; and the dims that a result gets back."""
+    packs: tuple[Dim, ...] | None = None
+    out = dict(full)
+    for param in declaration.params:
+        pattern = read_pattern(param.type) if param.type is not None else None
+        value, span = full[param.name.id]
+        if pattern is None or pattern.pack is None or not isinstance(value, Value) or value.type.host:
+            continue
+        fixed = len(pattern.items) - 1
+        count = value.type.rank - fixed
+        if count < 0:
+            raise LeeError(shapes.argument_shape(span, declaration.name.id, param.name.id, str(value.type), pattern.node.span.text, param.type.span))
+        lead = value.type.dims[pattern.pack : pattern.pack + count]
+        if packs is not None and len(lead) == len(packs):
+            for a, b in zip(packs, lead):
+                ctx.agree(a, b, span)
+        packs = lead if packs is None else packs
+        total = Dim.of(1)
+        for dim in lead:
+            total = total * dim
+        dims = (*value.type.dims[: pattern.pack], total, *value.type.dims[pattern.pack + count :])
+        with ctx.at(span):
+            out[param.name.id] = (value if count == 1 else ctx.builder.reshape(value, dims=dims), span)
+    return out, packs
+
+
+def restore_pack(ctx: Context, value: Value, position: int | None, packs: tuple[Dim, ...] | None, span: Span) -> Value:
+    if packs is None or len(packs) == 1 or position is None:
+        return value
+    dims = value.type.dims
+    with ctx.at(span):
+        return ctx.builder.reshape(value, dims=(*dims[:position], *packs, *dims[position + 1 :]))
+
+
+# ---- the call itself
+
+
+def emit_call(ctx: Context, specialised, target: object, full: dict, packs, span: Span) -> object:
+    """The `call` equation, its results in the shape of what the callee returns, and state written back."""
+    function: Function = specialised.function
+    if isinstance(target, MethodValue):
+        full = {"self": (target.instance, span), **full}
+    binding: dict[str, Dim] = {}
+    args: list[Value] = []
+    for parameter in function.parameters:
+        if parameter.name == "key":
+            args.append(ctx.draw_key(function.name, span))
+            continue
+        value, where = full[parameter.name] if parameter.name in full else (part(full, parameter.name), span)
+        args += bind_argument(ctx, function, parameter, value, where, binding)
+    results = tuple(v.type.substitute(binding) for v in function.outputs)
+    known = tuple(sorted((k, v) for k, v in binding.items()))
+    with ctx.at(span):
+        values = ctx.builder.call(*args, callee=function.name, dims=known, results=results, hint=None) if results else ()
+        values = ctx.rename_results(values, [v.name for v in function.outputs])
+    returned = dict(zip((v for r in function.results for v in r.values), values))
+    positions = specialised.pack_positions
+    give = lambda v: restore_pack(ctx, returned[v], positions.get(v), packs, span)  # noqa: E731
+    answer = rebuild(specialised.template, give, lambda d: d.substitute(binding))
+    write_state(ctx, function, full, values[len(returned) :])
+    return answer
+
+
+def part(full: dict, name: str) -> object:
+    """The item of a tuple argument that a parameter such as `sizes_0` carries."""
+    if name in full:
+        return full[name][0]
+    head, _, position = name.rpartition("_")
+    whole = part(full, head)
+    return (whole if isinstance(whole, tuple) else whole.items)[int(position)]
+
+
+def bind_argument(ctx: Context, function: Function, parameter, value: object, span: Span, binding: dict[str, Dim]) -> list[Value]:
+    """The values of one argument, in order; its shapes bind the callee's symbols."""
+    if parameter.static is not None:
+        binding[parameter.static] = Dim.of(value) if not isinstance(value, Dim) else value
+        return []
+    if isinstance(value, Instance):
+        bind_hypers(function, parameter, value, binding)
+    given = [value] if not isinstance(value, (Instance, tuple, Record, ListValue)) else list(leaves_of(value))
+    args = []
+    for wanted, found in zip(parameter.values, given):
+        with ctx.at(span):
+            found = ctx.builder.lift(found)
+        problem = None if wanted.type.host else match_type(wanted.type, found.type, binding, ctx)
+        if problem:
+            declared = wanted.span
+            raise LeeError(shapes.argument_shape(span, function.name, parameter.name, str(found.type), str(wanted.type), declared, problem))
+        if wanted.type.dtype != found.type.dtype and not wanted.type.host:
+            if wanted.type.is_float and found.type.dtype == "int" or found.type.host:
+                found = ctx.builder.cast(found, dtype=wanted.type.dtype)
+            else:
+                raise LeeError(kinds.argument_dtype(span, function.name, parameter.name, str(found.type), wanted.type.dtype, wanted.span))
+        args.append(found)
+    return args
+
+
+def bind_hypers(function: Function, parameter, instance: Instance, binding: dict[str, Dim]) -> None:
+    """The callee's names for the sizes of a model argument: `side` in a method, `net.side` elsewhere."""
+    from leec.elaborate.models import hyper_symbols
+
+    prefix = "" if parameter.name == "self" else f"{parameter.name}."
+    for symbol, dim in hyper_symbols(instance):
+        binding[prefix + symbol] = dim
+
+
+def write_state(ctx: Context, function: Function, full: dict, after: tuple[Value, ...]) -> None:
+    """New state goes back to the variables that were passed (R9, decision 2)."""
+    place_of = {v: (p.name, path) for p in function.parameters for v, path in zip(p.values, p.paths)}
+    changes: dict[str, dict[str, Value]] = {}
+    for (before, _), value in zip(function.state, after):
+        name, path = place_of[before]
+        changes.setdefault(name, {})[path] = value
+    for name, leaves in changes.items():
+        instance = full[name][0]
+        ctx.write_back(instance.place, leaves)

@@ -1,0 +1,189 @@
+"""The state of one elaboration: a Session for the whole spec, a Context for the function being built.
+
+A Context owns the builder that writes equations, the names in scope, the rigid dims, and what was learned on
+the way: facts, checks for entry, whether `training` was read. Two signals restart a function with better knowledge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from leec.diagnostics import Diagnostic, LeeError, Span
+from leec.dims import Dim, Facts
+from leec.elaborate.modules import Library, SpecModule
+from leec.elaborate.values import Instance, Origin, Place
+from leec.ir.build import Builder
+from leec.ir.graph import Check, Function, Program, Value
+from leec.types import TensorType
+
+
+class NeedStructural(Exception):
+    """A shape integer chooses code here: elaborate again with its number (R13)."""
+
+    def __init__(self, symbol: str, span: Span):
+        super().__init__(symbol)
+        self.symbol, self.span = symbol, span
+
+
+class Unify(Exception):
+    """Two rigid dims must agree and only a run can tell: elaborate again with one name for both, and check at entry."""
+
+    def __init__(self, symbol: str, dim: Dim, span: Span | None):
+        super().__init__(f"{symbol} = {dim}")
+        self.symbol, self.dim, self.span = symbol, dim, span
+
+
+@dataclass
+class Session:
+    """What all functions of a compilation share: specialisations by key, classes, and the diagnostics so far."""
+
+    library: Library
+    functions: dict[str, Function] = field(default_factory=dict)
+    memo: dict[tuple, object] = field(default_factory=dict)
+    structural: dict[tuple, set[str]] = field(default_factory=dict)
+    models: dict[str, object] = field(default_factory=dict)
+    optimizers: dict[str, object] = field(default_factory=dict)
+    active: list[tuple[tuple, str]] = field(default_factory=list)
+    reserved_names: set[str] = field(default_factory=set)  # of classes that are being made
+    examples: dict[str, str] = field(default_factory=dict)
+    procedures: dict[str, object] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def report(self, error: LeeError) -> None:
+        """Keep the diagnostics of an error, each once."""
+        seen = {(d.code, d.span.start, d.span.source.path) for d in self.diagnostics}
+        self.diagnostics += [d for d in error.diagnostics if (d.code, d.span.start, d.span.source.path) not in seen]
+
+    def unique(self, name: str, taken: Mapping[str, object]) -> str:
+        number, found = 2, name
+        while found in taken:
+            found, number = f"{name}_{number}", number + 1
+        return found
+
+    @property
+    def program(self) -> Program:
+        return Program(self.functions)
+
+
+@dataclass
+class Indices:
+    """The index variables of an entry definition, outermost first, with their ranges; R1-R5."""
+
+    ranges: dict[str, Dim] = field(default_factory=dict)
+    guarded: bool = False
+    shadowed: set[str] = field(default_factory=set)
+
+
+class Context:
+    """One function while it is elaborated."""
+
+    def __init__(self, session: Session, home: SpecModule, role: str, training: bool = False):
+        self.session, self.home, self.role, self.training = session, home, role, training
+        self.builder = Builder()
+        self.names: dict[str, object] = {}
+        self.dims: dict[str, Dim] = {}
+        self.origins: dict[str, Origin] = {}
+        self.facts = Facts()
+        self.checks: list[Check] = []
+        self.key: Value | None = None
+        self.site: str | None = None
+        self.sites: dict[str, int] = {}
+        self.reads_training = False
+        self.indices: Indices | None = None
+        self.rigid: set[str] = set()  # symbols of this function's own parameters, which a restart may equate
+        self.equated: dict[str, Dim] = {}  # what restarts have found equal to a symbol
+        self.reserved: set[str] = set()  # symbols of the model's hyperparameters
+        self.missing: Callable[[str], object] | None = None  # how a run of a procedure captures host variables
+        self.owner: str | None = None
+        self.storable: set[str] = set()  # names that `<-` may change here
+        self.guard: object = None  # the condition under which the branch being read is taken
+        self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test
+
+    def child(self, home: SpecModule | None = None) -> Context:
+        """The same function with names of its own: for bodies that are elaborated in place."""
+        other = Context.__new__(Context)
+        other.__dict__ = {**self.__dict__, "names": dict(self.names), "dims": dict(self.dims)}
+        other.home = home or self.home
+        return other
+
+    @contextmanager
+    def at(self, span: Span):
+        """Equations written inside carry this span."""
+        before, self.builder.span = self.builder.span, span
+        try:
+            yield
+        finally:
+            self.builder.span = before
+
+    @contextmanager
+    def flag(self, training: bool):
+        before, self.training = self.training, training
+        try:
+            yield
+        finally:
+            self.training = before
+
+    @contextmanager
+    def drawing_at(self, site: str):
+        """Draws and constructors inside fold this site into the key (R24)."""
+        before, self.site = self.site, site
+        try:
+            yield
+        finally:
+            self.site = before
+
+    # ---- draws
+
+    def need_key(self) -> Value:
+        """The key of this function's draws; asking for it makes it a parameter (decision 21)."""
+        if self.key is None:
+            self.key = Value(self.builder.unique("key"), TensorType("key", (), True), None, True)
+        return self.key
+
+    def draw_key(self, site: str, span: Span) -> Value:
+        """The key of one draw: folded with the name of what is drawn and its ordinal among equal names here."""
+        site = self.site or site
+        self.sites[site] = self.sites.get(site, 0) + 1
+        ordinal = self.sites[site]
+        with self.at(span):
+            return self.builder.fold_key(self.need_key(), site=site if ordinal == 1 else f"{site}#{ordinal}", hint="key")
+
+    def rename_results(self, values: tuple[Value, ...], hints: list[str]) -> tuple[Value, ...]:
+        """The results of the last equation under better names."""
+        if not values:
+            return values
+        last = self.builder.equations[-1]
+        self.builder.names -= {v.name for v in values}
+        better = tuple(Value(self.builder.unique(h.rpartition(".")[2]), v.type, v.span) for v, h in zip(values, hints))
+        self.builder.equations[-1] = replace(last, results=better)
+        return better
+
+    # ---- dims
+
+    def equal(self, left: Dim, right: Dim) -> bool | None:
+        return self.facts.equal(left, right)
+
+    def agree(self, left: Dim, right: Dim, span: Span | None) -> bool:
+        """Are the dims equal? What only sizes can decide becomes a check at entry, by a restart (decision 5)."""
+        decided = self.equal(left, right)
+        if decided is not None:
+            return decided
+        for symbol, other in ((right.symbol, left), (left.symbol, right)):
+            if symbol in self.rigid and symbol not in other.symbols:
+                raise Unify(symbol, other, span)
+        self.checks.append(Check(left, right, f"{left} must equal {right}", span))
+        self.facts = self.facts.with_equal(left, right)
+        return True
+
+    # ---- model values
+
+    def write_back(self, place: Place | None, leaves: Mapping[str, Value]) -> None:
+        """New tensors for some leaves of the variable at a place; a computed model keeps its changes to itself."""
+        if place is None or not isinstance(self.names.get(place.root), Instance):
+            return
+        root: Instance = self.names[place.root]
+        prefix = f"{place.path}." if place.path else ""
+        changed = {prefix + path: value for path, value in leaves.items()}
+        self.names[place.root] = root.with_leaves({**root.leaves, **changed})

@@ -1,0 +1,311 @@
+"""Expressions: one function a kind of node, found by the node's class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from leec.diagnostics import LeeError, Span, kinds, names, structure
+from leec.dims import Dim
+from leec.elaborate import arithmetic
+from leec.elaborate.builtins import BUILTINS
+from leec.elaborate.context import Context, NeedStructural
+from leec.elaborate.entries import Position, symbol
+from leec.elaborate.modules import declared_value
+from leec.elaborate.reductions import is_index_reduction, reduce_by_index
+from leec.elaborate.subscripts import subscript
+from leec.elaborate.values import (
+    POISON, Distribution, Instance, ListValue, RangeValue, Record, TypeValue, describe,
+)  # fmt: skip
+from leec.ir.graph import Value
+from leec.syntax import nodes
+from leec.types import DTYPES, TensorType
+
+
+def evaluate(ctx: Context, node: nodes.Expr) -> object:
+    """The value of an expression. Raises LeeError, with no diagnostics where the cause was reported before."""
+    return _EVALUATE[type(node)](ctx, node)
+
+
+def structural_int(ctx: Context, value: object, span: Span) -> int:
+    """A number that code depends on; a symbolic one restarts the function with its value (R13)."""
+    if isinstance(value, Dim):
+        if value.constant is not None:
+            return value.constant
+        for name in sorted(value.symbols):
+            raise NeedStructural(name, span)
+    if isinstance(value, Value) and value.type.host and value.named:
+        raise NeedStructural(value.name, span)
+    raise LeeError(structure.needs_static(span, f"`{span.text}`"))
+
+
+# ---- names
+
+
+def _name(ctx: Context, node: nodes.Name) -> object:
+    found = lookup(ctx, node.id)
+    if found is None:
+        raise LeeError(names.unknown_name(node, visible(ctx)))
+    if found is POISON:
+        raise LeeError()
+    return found[0]
+
+
+def lookup(ctx: Context, name: str) -> tuple[object] | object | None:
+    """The value in a 1-tuple (None is a value), POISON, or None for an unknown name."""
+    if ctx.indices and name in ctx.indices.ranges:
+        return (Position(Dim.of(symbol(name))),)
+    if name in ctx.names:
+        found = ctx.names[name]
+        return found if found is POISON else (found,)
+    own = own_member(ctx, name)
+    if own is not None:
+        return own
+    if name == "training":
+        ctx.reads_training = True
+        return (ctx.training,)
+    if name in ctx.dims:
+        return (ctx.dims[name],)
+    if ctx.missing is not None:
+        found = ctx.missing(name)
+        if found is not None:
+            return found
+    return global_value(ctx, name)
+
+
+def own_member(ctx: Context, name: str) -> tuple[object] | None:
+    """A member of the model whose method this is."""
+    from leec.elaborate.models import member_of
+
+    instance = ctx.names.get("self")
+    return member_of(instance, name) if isinstance(instance, Instance) else None
+
+
+def global_value(ctx: Context, name: str) -> tuple[object] | None:
+    """A declaration of this file, of an import, of the prelude; or a primitive."""
+    for module in (ctx.home, ctx.session.library.prelude):
+        found = module.find(name) if module else None
+        if found is not None:
+            home, item = found
+            if isinstance(item, nodes.Constant):
+                return (_constant(ctx, home, item),)
+            return (declared_value(home, item),)
+    return (BUILTINS[name],) if name in BUILTINS else None
+
+
+def _constant(ctx: Context, home, item: nodes.Constant) -> object:
+    if item.name.id not in home.constants:
+        home.constants[item.name.id] = POISON
+        inner = Context(ctx.session, home, "constant")
+        home.constants[item.name.id] = evaluate(inner, item.value)
+    found = home.constants[item.name.id]
+    if found is POISON or isinstance(found, Value):
+        raise LeeError(structure.needs_static(item.value.span, f"the constant `{item.name.id}`"))
+    return found
+
+
+def visible(ctx: Context) -> set[str]:
+    """Every name that would have had a meaning, for suggestions."""
+    found = set(ctx.names) | set(ctx.dims) | set(BUILTINS) | set(ctx.home.items) | set(ctx.home.imports)
+    prelude = ctx.session.library.prelude
+    return found | set(prelude.items) if prelude else found
+
+
+# ---- literals and containers
+
+
+def _number(ctx: Context, node: nodes.Number) -> object:
+    return Dim.of(node.value) if isinstance(node.value, int) else node.value
+
+
+def _list(ctx: Context, node: nodes.List) -> ListValue:
+    return ListValue(tuple(evaluate(ctx, i) for i in node.items))
+
+
+def _record(ctx: Context, node: nodes.Record) -> Record:
+    return Record(tuple(n.id for n, _ in node.fields), tuple(evaluate(ctx, e) for _, e in node.fields))
+
+
+def _comprehension(ctx: Context, node: nodes.Comprehension) -> ListValue:
+    from leec.elaborate.statements import bind_target, static_items
+
+    items = []
+    for number, item in enumerate(static_items(ctx, evaluate(ctx, node.iterable), node.iterable.span)):
+        inner = ctx.child()
+        bind_target(inner, node.target, item)
+        inner.site = f"{ctx.site}.{number}" if ctx.site else str(number)
+        if node.condition is None or _structural_bool(inner, node.condition):
+            items.append(evaluate(inner, node.element))
+        ctx.reads_training |= inner.reads_training
+    return ListValue(tuple(items))
+
+
+def _structural_bool(ctx: Context, node: nodes.Expr) -> bool:
+    value = evaluate(ctx, node)
+    if not isinstance(value, bool):
+        raise LeeError(structure.needs_static(node.span, f"the condition `{node.span.text}`"))
+    return value
+
+
+# ---- operators
+
+
+def _binary(ctx: Context, node: nodes.Binary) -> object:
+    left, right = evaluate(ctx, node.left), evaluate(ctx, node.right)
+    spans = (node.left.span, node.right.span)
+    if node.op == "@":
+        return arithmetic.matmul(ctx, left, right, node.span, spans)
+    if isinstance(left, Position) or isinstance(right, Position):
+        moved = _move(node.op, left, right)
+        if moved is not None:
+            return moved
+    return arithmetic.binary(ctx, node.op, left, right, node.span, spans)
+
+
+def _move(op: str, left: object, right: object) -> Position | None:
+    """Positions stay affine under + - * with sizes."""
+    a, b = (v.dim if isinstance(v, Position) else v for v in (left, right))
+    if not (isinstance(a, Dim) and isinstance(b, Dim)):
+        return None
+    if op in "+-":
+        return Position(a + b if op == "+" else a - b)
+    if op == "*" and not (isinstance(left, Position) and isinstance(right, Position)):
+        return Position(a * b)
+    return None
+
+
+def _unary(ctx: Context, node: nodes.Unary) -> object:
+    value = evaluate(ctx, node.operand)
+    if node.op == "not":
+        return arithmetic.invert(ctx, value, node.span)
+    return Position(-value.dim) if isinstance(value, Position) else arithmetic.negate(ctx, value, node.span)
+
+
+def _compare(ctx: Context, node: nodes.Compare) -> object:
+    left, where, links = evaluate(ctx, node.first), node.first.span, []
+    for op, right_node in node.rest:
+        right = evaluate(ctx, right_node)
+        links.append(arithmetic.binary(ctx, op, left, right, node.span, (where, right_node.span)))
+        left, where = right, right_node.span
+    return links[0] if len(links) == 1 else arithmetic.logic(ctx, "and", links, node.span, [node.span] * len(links))
+
+
+def _logic(ctx: Context, node: nodes.Logic) -> object:
+    values: list[object] = []
+    for item in node.items:
+        values.append(evaluate(ctx, item))
+        if values[-1] is (node.op == "or"):
+            return values[-1]
+    return arithmetic.logic(ctx, node.op, values, node.span, [i.span for i in node.items])
+
+
+def _ternary(ctx: Context, node: nodes.Ternary) -> object:
+    condition = evaluate(ctx, node.condition)
+    if isinstance(condition, bool):
+        return evaluate(ctx, node.value if condition else node.other)
+    values = (condition, evaluate(ctx, node.value), evaluate(ctx, node.other))
+    spans = (node.condition.span, node.value.span, node.other.span)
+    if getattr(condition, "type", None) is None or condition.type.dtype != "bool":
+        raise LeeError(kinds.needs_bool(node.condition.span, "the condition", describe(condition)))
+    return arithmetic.elementwise(ctx, "select", "if", values, node.span, spans)
+
+
+def _range(ctx: Context, node: nodes.Range) -> RangeValue:
+    return RangeValue(evaluate(ctx, node.first), evaluate(ctx, node.last))
+
+
+# ---- fields, subscripts, calls
+
+
+def _attribute(ctx: Context, node: nodes.Attribute) -> object:
+    return attribute(ctx, evaluate(ctx, node.value), node)
+
+
+def attribute(ctx: Context, value: object, node: nodes.Attribute) -> object:
+    name = node.name.id
+    match value:
+        case Value() if name == "T":
+            return transposed(ctx, value, node.span)
+        case Value() if name == "dims":
+            return value.type.dims
+        case Instance():
+            return member(value, name, node)
+        case Record(names=fields) if name in fields:
+            return value.get(name)
+        case Distribution(parameters=parameters) if name in parameters:
+            return parameters[name]
+    candidates = list(value.names) if isinstance(value, Record) else ["T", "dims"] if isinstance(value, Value) else []
+    raise LeeError(names.no_member(node.name.span, name, describe(value), candidates))
+
+
+def transposed(ctx: Context, value: Value, span: Span) -> Value:
+    """All axes reversed."""
+    with ctx.at(span):
+        return ctx.builder.transpose(value, perm=tuple(reversed(range(value.type.rank))))
+
+
+def member(instance: Instance, name: str, node: nodes.Attribute) -> object:
+    """A tensor, hyperparameter, constant, method or part of a model."""
+    from leec.elaborate.models import member_of
+
+    found = member_of(instance, name)
+    if found is None:
+        raise LeeError(names.no_member(node.name.span, name, f"the model `{instance.spec.name}`", instance.spec.member_names()))
+    return found[0]
+
+
+def _subscript(ctx: Context, node: nodes.Subscript) -> object:
+    if isinstance(node.value, nodes.Name) and node.value.id in DTYPES and node.value.id not in ctx.names:
+        return TypeValue(tensor_type(ctx, node.value.id, node.items))
+    return subscript(ctx, evaluate(ctx, node.value), node)
+
+
+def tensor_type(ctx: Context, dtype: str, items: tuple[nodes.Expr, ...]) -> TensorType:
+    """`int[n, 3]` with dims that are known here."""
+    dims = []
+    for item in items:
+        value = evaluate(ctx, item)
+        if not isinstance(value, Dim):
+            raise LeeError(structure.wrong_kind(item.span, describe(value), "a size"))
+        dims.append(value)
+    return TensorType(dtype, tuple(dims))
+
+
+def _call(ctx: Context, node: nodes.Call) -> object:
+    from leec.elaborate.calls import call
+
+    if is_index_reduction(ctx, node):
+        return reduce_by_index(ctx, node)
+    return call(ctx, evaluate(ctx, node.function), node)
+
+
+def _refuse(what: str) -> Callable:
+    def rule(ctx: Context, node: nodes.Expr):
+        raise LeeError(structure.not_here(node.span, what, "in an expression"))
+
+    return rule
+
+
+_EVALUATE: dict[type, Callable] = {
+    nodes.Name: _name,
+    nodes.Number: _number,
+    nodes.String: lambda ctx, node: node.value,
+    nodes.Bool: lambda ctx, node: node.value,
+    nodes.Nothing: lambda ctx, node: None,
+    nodes.Tuple: lambda ctx, node: tuple(evaluate(ctx, i) for i in node.items),
+    nodes.List: _list,
+    nodes.Record: _record,
+    nodes.Comprehension: _comprehension,
+    nodes.Binary: _binary,
+    nodes.Unary: _unary,
+    nodes.Compare: _compare,
+    nodes.Logic: _logic,
+    nodes.Ternary: _ternary,
+    nodes.Range: _range,
+    nodes.Attribute: _attribute,
+    nodes.Call: _call,
+    nodes.Subscript: _subscript,
+    nodes.Slice: _refuse("a slice"),
+    nodes.IndexIn: _refuse("`in`"),
+    nodes.Ellipsis: _refuse("`..`"),
+}
+

@@ -1,0 +1,1 @@
+def elaborate_procedure(session, home, item): pass

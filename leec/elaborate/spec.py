@@ -1,0 +1,83 @@
+"""A whole spec: every declaration is elaborated, by use first and then for all sizes, and assembled into a Module."""
+
+from __future__ import annotations
+
+from leec.diagnostics import LeeError
+from leec.elaborate import gradients  # noqa: F401  (enters `grad` and `where`)
+from leec.elaborate import specialise
+from leec.elaborate.assemble import assemble
+from leec.elaborate.builtins import enter_rows
+from leec.elaborate.context import Context, NeedStructural, Session
+from leec.elaborate.examples import elaborate_example
+from leec.elaborate.generic import Unknown, generic_instance, stand_ins
+from leec.elaborate.modules import Library, SpecModule
+from leec.elaborate.optimizers import optimizer_spec
+from leec.elaborate.procedures import elaborate_procedure
+from leec.elaborate.values import ClassValue, FunctionValue, MethodValue
+from leec.ir.module import Module
+from leec.syntax import nodes
+
+enter_rows()
+
+
+def elaborate_spec(library: Library, home: SpecModule) -> tuple[Module, list]:
+    """The Module of a parsed spec with all diagnostics. With errors among them the Module is incomplete."""
+    session = Session(library)
+    home.verify_imports()
+    order = (nodes.Constant, nodes.Example, nodes.Function, nodes.Model, nodes.Optimizer)
+    public: list[str] = []
+    for kind in order:
+        for item in home.spec.items:
+            if isinstance(item, kind):
+                attempt(session, home, item, public)
+    return assemble(session, home, public), [*library.diagnostics, *session.diagnostics]
+
+
+def attempt(session: Session, home: SpecModule, item: nodes.Item, public: list[str]) -> None:
+    """One declaration; its mistakes are kept and the next goes on."""
+    try:
+        match item:
+            case nodes.Constant():
+                from leec.elaborate.expressions import global_value
+
+                global_value(Context(session, home, "constant"), item.name.id)
+            case nodes.Example():
+                elaborate_example(session, home, item)
+            case nodes.Function(kind="train"):
+                elaborate_procedure(session, home, item)
+            case nodes.Function():
+                generic_function(session, home, item, public)
+            case nodes.Model():
+                generic_model(session, home, item)
+            case nodes.Optimizer():
+                optimizer_spec(session, ClassValue(item, home), {})
+    except Unknown:
+        pass
+    except NeedStructural:
+        pass
+    except LeeError as error:
+        session.report(error)
+
+
+def generic_function(session: Session, home: SpecModule, item: nodes.Function, public: list[str]) -> None:
+    ctx = Context(session, home, "generic", training=item.kind == "loss")
+    full = stand_ins(ctx, item.params)
+    target = FunctionValue(item, home)
+    found = specialise.specialise(ctx, target, home, full, ctx.training, item.name.span)
+    public.append(found.function.name)
+
+
+def generic_model(session: Session, home: SpecModule, item: nodes.Model) -> None:
+    """Every method for all sizes, in training and out of it where that matters."""
+    ctx = Context(session, home, "generic")
+    instance = generic_instance(ctx, ClassValue(item, home))
+    for method in instance.spec.methods.values():
+        for training in (True, False):
+            inner = Context(session, home, "generic", training)
+            try:
+                full = stand_ins(inner, method.params)
+                specialise.specialise(inner, MethodValue(instance, method), home, full, training, method.name.span)
+            except Unknown:
+                break
+
+

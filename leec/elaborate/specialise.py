@@ -1,0 +1,272 @@
+"""Specialisation: one IR function for each structure of arguments that a def or method is called with (decision 5).
+
+The key holds structural values, ranks, dtypes, model classes and `training`; never a size. Restarts follow what the
+body demanded: a size as a number (NeedStructural), or two sizes that must agree (Unify).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from leec.diagnostics import LeeError, Span, kinds, shapes, structure
+from leec.dims import Dim
+from leec.elaborate.context import Context, NeedStructural, Session, Unify
+from leec.elaborate.signature import PACK, declare_dims, read_pattern, rigid
+from leec.elaborate.values import (
+    Distribution, FunctionValue, Instance, ListValue, MethodValue, Record, describe, leaves_of,
+)  # fmt: skip
+from leec.ir.graph import Function, Parameter, Result, Value
+from leec.syntax import nodes
+from leec.types import TensorType, host
+
+MAX_DEPTH = 1000
+
+
+@dataclass
+class Specialised:
+    """The function, and what it returns as a tree over its result values."""
+
+    function: Function
+    template: object
+    reads_training: bool
+    pack_positions: dict[Value, int] = field(default_factory=dict)
+
+
+def key_of(value: object, structural: set[str], name: str) -> object:
+    """What of an argument the callee's code may depend on."""
+    match value:
+        case Value(type=TensorType(host=True, dtype=dtype)):
+            return ("host", dtype)
+        case Value(type=type_):
+            return ("tensor", type_.dtype, tuple(d == 1 for d in type_.dims))
+        case Dim():
+            return ("static", value.constant) if name in structural else ("int",)
+        case float():
+            return ("host", "float")
+        case Instance():
+            return ("model", value.spec.name, value.is_vector, tuple(value.leaves))
+        case tuple():
+            return ("tuple", *(key_of(v, structural, f"{name}_{i}") for i, v in enumerate(value)))
+        case Record() | ListValue():
+            names = value.names if isinstance(value, Record) else ()
+            return ("items", names, *(key_of(v, structural, f"{name}_{i}") for i, v in enumerate(value.items)))
+        case FunctionValue():
+            return ("function", id(value.declaration), *((k, key_of(v, structural, k)) for k, v in value.captured.items()))
+        case Distribution():
+            return ("distribution", value.family, *(key_of(v, structural, k) for k, v in value.parameters.items()))
+        case bool() | str() | None:
+            return ("is", value)
+    return ("object", id(value))
+
+
+def annotated_key(value: Value) -> object:
+    """A tensor whose dims the signature names: only its rank and dtype matter."""
+    return ("tensor", value.type.dtype, value.type.rank, value.type.host)
+
+
+def specialise(ctx: Context, target: FunctionValue | MethodValue, home, full: dict, training: bool, span: Span) -> Specialised:
+    """The specialisation for these arguments, from memory or elaborated now."""
+    session, declaration = ctx.session, target.declaration
+    subject = target.instance if isinstance(target, MethodValue) else None
+    identity = (id(declaration), subject.spec.name if subject else None)
+    while True:
+        demanded = session.structural.setdefault(identity, set())
+        captured = getattr(target, "captured", {})
+        typed = {p.name.id for p in declaration.params if p.type is not None}
+        keys = ((n, annotated_key(v) if n in typed and isinstance(v, Value) else key_of(v, demanded, n)) for n, (v, _) in full.items())
+        key = (identity, training, *keys, *(key_of(v, demanded, n) for n, v in captured.items()))
+        if key in session.memo:
+            return session.memo[key]
+        verify_depth(session, key, declaration, span)
+        session.active.append((key, declaration.name.id))
+        try:
+            found = elaborate(session, target, home, full, training, demanded)
+        except NeedStructural as need:
+            owner = parameter_of(need.symbol, full)
+            if owner is None:
+                raise
+            if isinstance(full[owner][0], Value):
+                raise NeedStructural(full[owner][0].name, need.span) from need
+            demanded.add(need.symbol)
+            continue
+        finally:
+            session.active.pop()
+        session.memo[key] = found
+        if not found.reads_training:
+            session.memo[(key[0], not training, *key[2:])] = found
+        return found
+
+
+def parameter_of(symbol: str, full: dict) -> str | None:
+    """The parameter that a symbol stands for: `k`, or `sizes` for `sizes_0`."""
+    if symbol in full and isinstance(full[symbol][0], (Dim, Value)):
+        return symbol
+    head = symbol.rpartition("_")[0]
+    return head if head in full and isinstance(full[head][0], (tuple, ListValue, Record)) else None
+
+
+def verify_depth(session: Session, key: tuple, declaration: nodes.Function, span: Span) -> None:
+    if any(k == key for k, _ in session.active) or len(session.active) > MAX_DEPTH:
+        chain = [n for _, n in session.active[-4:]] + [declaration.name.id]
+        raise LeeError(structure.recursion(span, chain))
+
+
+def elaborate(session: Session, target: FunctionValue | MethodValue, home, full: dict, training: bool, demanded: set[str]) -> Specialised:
+    """Elaborate the body, again whenever two of its dims turn out to be one."""
+    equated: dict[str, Dim] = {}
+    while True:
+        ctx = Context(session, home, "def", training)
+        ctx.equated = equated
+        try:
+            return body_of(ctx, target, full, demanded)
+        except Unify as unify:
+            equated = {**{k: v.substitute({unify.symbol: unify.dim}) for k, v in equated.items()}, unify.symbol: unify.dim}
+
+
+def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, demanded: set[str]) -> Specialised:
+    from leec.elaborate.statements import run_block
+
+    declaration = target.declaration
+    parameters = []
+    if isinstance(target, MethodValue):
+        parameters.append(enter_self(ctx, target.instance))
+    else:
+        ctx.names.update(target.captured)
+    for param in declaration.params:
+        value, _ = full[param.name.id]
+        parameters += enter(ctx, param, value, demanded)
+    start = {p.name: ctx.names[p.name] for p in parameters if p.model}
+    returned = run_block(ctx, declaration.body)
+    if returned is None:
+        raise LeeError(structure.no_return(declaration.name.span, declaration.name.id))
+    value = promise(ctx, declaration, returned)
+    return finish(ctx, target, parameters, start, value)
+
+
+def enter_self(ctx: Context, instance: Instance) -> Parameter:
+    """The model of a method: its leaves under their own paths, its sizes under their own names."""
+    from leec.elaborate.models import inner_instance
+
+    ctx.owner = instance.spec.name
+    inner, values = inner_instance(ctx, instance, "self")
+    ctx.names["self"] = inner
+    ctx.facts = instance.spec.facts
+    return Parameter("self", tuple(values), instance.spec.name, tuple(inner.leaves))
+
+
+def enter(ctx: Context, param: nodes.Param, value: object, demanded: set[str]) -> list[Parameter]:
+    """The parameter of the function for an argument of this structure, and its name in scope."""
+    name = param.name.id
+    pattern = read_pattern(param.type) if param.type is not None else None
+    if pattern is not None and isinstance(value, Value) and not (value.type.host and not pattern.items):
+        inner = tensor_parameter(ctx, param, pattern, value)
+    else:
+        if param.type is not None and pattern is None:
+            verify_model(ctx, param, value)
+        inner = inner_value(ctx, name, value, demanded, param.name.span)
+    ctx.names[name] = inner[0]
+    return inner[1]
+
+
+def tensor_parameter(ctx: Context, param: nodes.Param, pattern, value: Value) -> tuple[Value, list[Parameter]]:
+    name = param.name.id
+    fixed = len(pattern.items) - (pattern.pack is not None)
+    declared = declare_dims(ctx, pattern)
+    if value.type.host and declared.rank:
+        raise LeeError(shapes.argument_shape(param.name.span, "this", name, str(value.type), pattern.node.span.text, param.type.span))
+    if value.type.rank < fixed or declared.rank != value.type.rank and not value.type.host:
+        raise LeeError(shapes.argument_shape(param.name.span, "this", name, str(value.type), pattern.node.span.text, param.type.span))
+    inner = Value(ctx.builder.unique(name), declared, param.type.span, True)
+    return inner, [Parameter(name, (inner,))]
+
+
+def verify_model(ctx: Context, param: nodes.Param, value: object) -> None:
+    """`net: Linear` wants a model of that class."""
+    wanted = param.type.id if isinstance(param.type, nodes.Name) else None
+    if wanted and isinstance(value, Instance) and value.spec.declaration.name.id != wanted:
+        raise LeeError(kinds.argument_dtype(param.name.span, "this", param.name.id, describe(value), f"a model {wanted}", param.type.span))
+
+
+def inner_value(ctx: Context, name: str, value: object, demanded: set[str], span: Span) -> tuple[object, list[Parameter]]:
+    """A value of the same structure that belongs to the callee, with the parameters that carry it."""
+    from leec.elaborate.models import inner_instance
+
+    match value:
+        case Dim():
+            if name in demanded:
+                return value, [Parameter(name, static=None, default=value.constant)]
+            return rigid(ctx, name), [Parameter(name, static=name)]
+        case float():
+            inner = Value(ctx.builder.unique(name), host("float"), span, True)
+            return inner, [Parameter(name, (inner,))]
+        case Value():
+            dims = tuple(Dim.of(1) if d == 1 else rigid(ctx, f"{name}_{i}") for i, d in enumerate(value.type.dims))
+            inner = Value(ctx.builder.unique(name), TensorType(value.type.dtype, dims, value.type.host), span, True)
+            return inner, [Parameter(name, (inner,))]
+        case Instance():
+            inner, values = inner_instance(ctx, value, name)
+            return inner, [Parameter(name, tuple(values), value.spec.name, tuple(inner.leaves))]
+        case tuple() | Record() | ListValue():
+            items = value if isinstance(value, tuple) else value.items
+            parts = [inner_value(ctx, f"{name}_{i}", v, demanded, span) for i, v in enumerate(items)]
+            made = tuple(p for p, _ in parts)
+            whole = made if isinstance(value, tuple) else Record(value.names, made) if isinstance(value, Record) else ListValue(made)
+            return whole, [p for _, ps in parts for p in ps]
+        case Distribution():
+            raise LeeError(structure.not_built(span, "a distribution as an argument"))
+    return value, []
+
+
+def promise(ctx: Context, declaration: nodes.Function, returned) -> object:
+    """What is returned, held against `-> type` and against being a loss."""
+    value = returned.value
+    if isinstance(value, (float, Dim)) and declaration.kind in ("loss", "metric"):
+        value = ctx.builder.lift(value)
+    if declaration.returns is not None:
+        value = promised(ctx, declaration, declaration.returns, value, returned.span)
+    if declaration.kind == "loss" and "reduce" not in {p.name.id for p in declaration.params}:
+        if not (isinstance(value, Value) and value.type.rank == 0 and value.type.is_float):
+            raise LeeError(kinds.not_scalar(returned.span, f"the loss `{declaration.name.id}`", describe(value)))
+    return value
+
+
+def promised(ctx: Context, declaration: nodes.Function, node: nodes.Expr, value: object, span: Span) -> object:
+    from leec.elaborate.arithmetic import coerce
+
+    if isinstance(node, nodes.Tuple) and isinstance(value, tuple) and len(value) == len(node.items):
+        return tuple(promised(ctx, declaration, n, v, span) for n, v in zip(node.items, value))
+    pattern = read_pattern(node)
+    if pattern is None:
+        return value
+    if isinstance(value, (Dim, float, bool)):
+        value = ctx.builder.lift(value)
+    wanted = declare_dims(ctx, pattern)
+    fits = isinstance(value, Value) and value.type.rank == wanted.rank and (value.type.dtype == wanted.dtype or value.type.is_float and wanted.is_float)
+    if not fits or not all(ctx.agree(w, d, span) for w, d in zip(wanted.dims, value.type.dims)):
+        raise LeeError(shapes.returned_shape(span, declaration.name.id, describe(value), node.span.text, node.span))
+    return coerce(ctx, value, wanted.dims)
+
+
+def finish(ctx: Context, target: object, parameters: list[Parameter], start: dict[str, Instance], value: object) -> Specialised:
+    """The Function: results, state that changed, and a name no other specialisation has."""
+    session, declaration = ctx.session, target.declaration
+    if ctx.key is not None:
+        parameters.append(Parameter("key", (ctx.key,)))
+    parameters = [p for p in parameters if p.values or p.static or p.model]
+    values = tuple(dict.fromkeys(leaves_of(value)))
+    state = tuple(
+        (before, ctx.names[name].leaves[path])
+        for name, instance in start.items()
+        for path, before in instance.leaves.items()
+        if instance.spec.kinds[path] == "state" and ctx.names[name].leaves[path] is not before
+    )
+    base = f"{ctx.owner}.{declaration.name.id}" if ctx.owner else declaration.name.id
+    base += "_eval" if ctx.reads_training and not ctx.training else ""
+    function = Function(
+        session.unique(base, session.functions), tuple(parameters), tuple(ctx.builder.equations),
+        tuple(Result(v.name, (v,)) for v in values), state, ctx.facts, tuple(ctx.checks), declaration.doc or "",
+        declaration.span, ctx.owner, public=True,
+    )  # fmt: skip
+    session.functions[function.name] = function
+    packs = {v: i for v in values for i, d in enumerate(v.type.dims) if PACK in ctx.dims and d == ctx.dims[PACK]}
+    return Specialised(function, value, ctx.reads_training, packs)

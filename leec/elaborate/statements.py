@@ -1,0 +1,379 @@
+"""Statements of defs, methods, examples and updates; one function a kind of node.
+
+A statement in error poisons the names that it would have bound, so that one mistake is reported once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from leec.diagnostics import LeeError, Span, kinds, shapes, structure
+from leec.dims import Dim
+from leec.elaborate import arithmetic
+from leec.elaborate.context import Context
+from leec.elaborate.define import add_entries, define_entries, name_value
+from leec.elaborate.distributions import sample
+from leec.elaborate.expressions import evaluate, structural_int
+from leec.elaborate.signature import declare_dims, match_type, read_pattern
+from leec.elaborate.values import (
+    POISON, Distribution, FunctionValue, Instance, ListValue, Place, RangeValue, Record, describe,
+)  # fmt: skip
+from leec.ir.graph import Value
+from leec.syntax import nodes
+from leec.types import TensorType
+
+MAX_UNROLLED = 256
+
+
+@dataclass(frozen=True)
+class Returned:
+    value: object
+    span: Span
+
+
+def run_block(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Returned | None:
+    """Elaborate statements in order; what the first `return` gives, if one is reached."""
+    failed: LeeError | None = None
+    for statement in body:
+        try:
+            returned = _STATEMENT[type(statement)](ctx, statement)
+        except LeeError as error:
+            ctx.session.report(error)
+            failed = failed or error
+            for name in bound_names(statement):
+                ctx.names[name] = POISON
+            continue
+        if returned is not None:
+            if failed:
+                break
+            return returned
+    if failed:
+        raise LeeError()
+    return None
+
+
+def bound_names(node: object) -> set[str]:
+    """The names that a statement may bind, blocks included."""
+    match node:
+        case nodes.Assign(target=target) | nodes.Augment(target=target) | nodes.Draw(target=target) | nodes.Store(target=target):
+            return target_names(target)
+        case nodes.Declare(name=name):
+            return {name.id}
+        case nodes.For(body=body) | nodes.While(body=body):
+            return set().union(*map(bound_names, body))
+        case nodes.If(branches=branches, otherwise=otherwise):
+            return set().union(*(bound_names(s) for _, b in branches for s in b), *map(bound_names, otherwise))
+    return set()
+
+
+def target_names(node: nodes.Expr) -> set[str]:
+    match node:
+        case nodes.Name(id=name):
+            return {name}
+        case nodes.Tuple(items=items):
+            return set().union(*map(target_names, items))
+        case nodes.Subscript(value=value) | nodes.Attribute(value=value):
+            return target_names(value)
+    return set()
+
+
+# ---- binding
+
+
+def bind_target(ctx: Context, target: nodes.Expr, value: object) -> None:
+    """Names, nested in tuples; `_` binds nothing (R36)."""
+    if isinstance(target, nodes.Name):
+        if target.id != "_":
+            ctx.names[target.id] = named(ctx, target, value)
+        return
+    if isinstance(target, nodes.Tuple):
+        items = value.items if isinstance(value, (Record, ListValue)) else value
+        if not isinstance(items, tuple) or len(items) != len(target.items):
+            found = f"{len(items)} values" if isinstance(items, tuple) else describe(value)
+            raise LeeError(structure.cannot_unpack(target.span, len(target.items), found))
+        for part, item in zip(target.items, items):
+            bind_target(ctx, part, item)
+        return
+    raise LeeError(structure.not_here(target.span, "this", "on the left of `=`"))
+
+
+def named(ctx: Context, target: nodes.Name, value: object) -> object:
+    """The value under the user's name; a model becomes a variable of its own, whose state is threaded."""
+    if isinstance(value, Value):
+        return name_value(ctx, target.id, value, target)
+    if isinstance(value, Instance):
+        return value.with_leaves(dict(value.leaves), place=Place(target.id))
+    return value
+
+
+def _assign(ctx: Context, node: nodes.Assign) -> None:
+    match node.target:
+        case nodes.Subscript():
+            define_entries(ctx, node.target, node.value)
+        case nodes.Attribute():
+            assign_field(ctx, node.target, evaluate(ctx, node.value))
+        case _:
+            with ctx.drawing_at(node.target.id) if isinstance(node.target, nodes.Name) else ctx.drawing_at(ctx.site):
+                value = evaluate(ctx, node.value)
+            bind_target(ctx, node.target, value)
+
+
+def assign_field(ctx: Context, target: nodes.Attribute, value: object) -> None:
+    """`layer.shift = value`: a functional update of the local name (R8)."""
+    owner = evaluate(ctx, target.value)
+    name = target.name.id
+    if not isinstance(owner, Instance) or owner.place is None or name not in owner.leaves:
+        raise LeeError(structure.cannot_store(target.span, target.span.text))
+    stored = filled(ctx, value, owner.leaves[name].type, target.span)
+    ctx.write_back(owner.place, {name: stored})
+
+
+def _store(ctx: Context, node: nodes.Store) -> None:
+    """`x <- e` for own state, and for whatever the role of this code lets it change; keeps type and shape (R8)."""
+    target = node.target
+    value = evaluate(ctx, node.value)
+    if isinstance(target, nodes.Name):
+        instance = ctx.names.get("self")
+        if isinstance(instance, Instance) and instance.spec.kinds.get(target.id) == "state":
+            stored = filled(ctx, stopped(ctx, value, node.value.span), instance.leaves[target.id].type, node.value.span)
+            ctx.write_back(Place("self"), {target.id: name_value(ctx, target.id, stored, target)})
+            return
+        if target.id in ctx.storable:
+            old = ctx.names[target.id]
+            ctx.names[target.id] = name_value(ctx, target.id, filled(ctx, value, old.type, node.value.span), target)
+            return
+    raise LeeError(structure.cannot_store(target.span, target.span.text))
+
+
+def stopped(ctx: Context, value: object, span: Span) -> object:
+    """State holds values without gradient (R9)."""
+    if isinstance(value, Value) and not value.type.host and value.type.is_float:
+        with ctx.at(span):
+            zero = ctx.builder.fill(0.0, dims=value.type.dims, dtype=value.type.dtype)
+            return ctx.builder.graft(value, zero)
+    return value
+
+
+def filled(ctx: Context, value: object, wanted: TensorType, span: Span) -> Value:
+    """A value of the wanted type: itself, or a number in every entry."""
+    array = arithmetic.as_value(ctx, value, span)
+    with ctx.at(span):
+        if array.type.host or array.type.rank == 0 and wanted.rank:
+            return ctx.builder.fill(array, dims=wanted.dims, dtype=wanted.dtype)
+        fits = array.type.rank == wanted.rank and all(ctx.agree(w, d, span) for w, d in zip(wanted.dims, array.type.dims))
+        if not fits:
+            raise LeeError(shapes.shapes_differ(span, "the value and its place", [(span, str(array.type))], f"the place is {wanted}"))
+        if array.type.dtype != wanted.dtype:
+            if array.type.is_float and wanted.dtype == "int" or array.type.dtype == "bool":
+                raise LeeError(kinds.argument_dtype(span, "this", "the value", str(array.type), str(wanted.dtype), None))
+            array = ctx.builder.cast(array, dtype=wanted.dtype)
+        return arithmetic.coerce(ctx, array, wanted.dims)
+
+
+def _augment(ctx: Context, node: nodes.Augment) -> None:
+    if isinstance(node.target, nodes.Subscript):
+        if node.op != "+":
+            raise LeeError(structure.not_built(node.span, f"`{node.op}=` on entries"))
+        add_entries(ctx, node.target, node.value)
+        return
+    spans = (node.target.span, node.value.span)
+    value = arithmetic.binary(ctx, node.op, evaluate(ctx, node.target), evaluate(ctx, node.value), node.span, spans)
+    bind_target(ctx, node.target, value)
+
+
+def _declare(ctx: Context, node: nodes.Declare) -> None:
+    """`h: [n, d] = e`: fills, or holds the value against the type and binds its free dims (R16)."""
+    pattern = read_pattern(node.type)
+    if pattern is None:
+        raise LeeError(shapes.not_a_type(node.type.span))
+    if node.value is None:
+        raise LeeError(structure.not_built(node.span, "a declaration without a value"))
+    value = arithmetic.as_value(ctx, evaluate(ctx, node.value), node.value.span)
+    before = set(ctx.rigid)
+    wanted = declare_dims(ctx, pattern)
+    fresh: dict[str, Dim] = {}
+    if value.type.rank:
+        free = ctx.rigid - before
+        known = {s: Dim.of(s) for d in wanted.dims for s in d.symbols - free}
+        problem = match_type(wanted, value.type, known, ctx)
+        if problem:
+            raise LeeError(shapes.shapes_differ(node.value.span, f"`{node.name.id}` and its value", [(node.value.span, str(value.type))], problem))
+        fresh = {s: known[s] for s in free if s in known}
+        ctx.dims = {n: d.substitute(fresh) for n, d in ctx.dims.items()}
+    elif ctx.rigid - before:
+        raise LeeError(shapes.unbound_dim(node.type.span, sorted(ctx.rigid - before)[0]))
+    ctx.names[node.name.id] = name_value(ctx, node.name.id, filled(ctx, value, wanted.substitute(fresh), node.value.span), node.name)
+
+
+def _draw(ctx: Context, node: nodes.Draw) -> None:
+    if not isinstance(node.target, nodes.Name) or node.type is None:
+        raise LeeError(structure.not_built(node.span, "a draw without a declared type"))
+    pattern = read_pattern(node.type)
+    prior = evaluate(ctx, node.distribution)
+    if not isinstance(prior, Distribution):
+        raise LeeError(structure.wrong_kind(node.distribution.span, describe(prior), "a distribution"))
+    before = set(ctx.rigid)
+    wanted = declare_dims(ctx, pattern)
+    for name in sorted(ctx.rigid - before):
+        raise LeeError(shapes.unbound_dim(node.type.span, name))
+    with ctx.drawing_at(node.target.id), ctx.at(node.span):
+        value = sample(ctx, prior, wanted, node.distribution.span)
+    ctx.names[node.target.id] = name_value(ctx, node.target.id, value, node.target)
+
+
+# ---- control
+
+
+def _return(ctx: Context, node: nodes.Return) -> Returned:
+    return Returned(evaluate(ctx, node.value) if node.value is not None else (), (node.value or node).span)
+
+
+def require(ctx: Context, node: nodes.Require) -> None:
+    """A fact: proven, contradicted, used by the dim algebra, or checked at entry."""
+    for condition in node.condition.items if isinstance(node.condition, nodes.Logic) and node.condition.op == "and" else (node.condition,):
+        if not learn(ctx, condition):
+            value = evaluate(ctx, condition)
+            if value is False:
+                raise LeeError(structure.require_fails(condition.span, condition.span.text))
+            if value is not True:
+                ctx.requirements.append((value, condition.span))
+
+
+def learn(ctx: Context, node: nodes.Expr) -> bool:
+    """`require d % m == r` tells the dim algebra that d - r is a multiple of m (decision 5)."""
+    match node:
+        case nodes.Compare(first=nodes.Binary(op="%", left=left, right=right), rest=(("==", rest),)):
+            num, den, remainder = (evaluate(ctx, e) for e in (left, right, rest))
+            if isinstance(num, Dim) and isinstance(den, Dim) and isinstance(remainder, Dim) and remainder.constant is not None:
+                if num.constant is None or den.constant is None:
+                    ctx.facts = ctx.facts.with_remainder(num, den, remainder.constant)
+                    return True
+    return False
+
+
+def _if(ctx: Context, node: nodes.If) -> Returned | None:
+    """A structural condition chooses code, a run-time scalar selects values."""
+    for position, (condition, body) in enumerate(node.branches):
+        value = evaluate(ctx, condition)
+        if value is True:
+            return run_block(ctx, body)
+        if value is not False:
+            rest = node.branches[position + 1 :]
+            other = (nodes.If(rest, node.otherwise, span=node.span),) if rest else node.otherwise
+            return select_block(ctx, value, condition, body, other)
+    return run_block(ctx, node.otherwise)
+
+
+def select_block(ctx: Context, condition: object, node: nodes.Expr, then: tuple, otherwise: tuple) -> Returned | None:
+    """Both branches are computed; what they bind or return is selected."""
+    if not isinstance(condition, Value) or condition.type.dtype != "bool" or condition.type.rank:
+        raise LeeError(kinds.needs_bool(node.span, "the condition of `if`", describe(condition)))
+    start = dict(ctx.names)
+    returned_then, names_then = run_block(ctx, then), ctx.names
+    ctx.names = dict(start)
+    returned_else, names_else = run_block(ctx, otherwise), ctx.names
+    ctx.names = start
+    choose = lambda a, b: arithmetic.elementwise(ctx, "select", "if", (condition, a, b), node.span, (node.span,) * 3)  # noqa: E731
+    if (returned_then is None) != (returned_else is None):
+        raise LeeError(structure.not_built(node.span, "a `return` in one branch of a run-time `if` only"))
+    if returned_then is not None:
+        return Returned(merge(choose, returned_then.value, returned_else.value), returned_then.span)
+    for name in {**names_then, **names_else}:
+        a, b = names_then.get(name), names_else.get(name)
+        if name in names_then and name in names_else:
+            start[name] = a if a is b else merge(choose, a, b)
+    return None
+
+
+def merge(choose: Callable, a: object, b: object) -> object:
+    """The same structure with its values selected."""
+    if a is b:
+        return a
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return tuple(merge(choose, x, y) for x, y in zip(a, b))
+    if isinstance(a, Instance) and isinstance(b, Instance):
+        return a.with_leaves({p: v if v is b.leaves[p] else choose(v, b.leaves[p]) for p, v in a.leaves.items()})
+    return choose(a, b)
+
+
+def static_items(ctx: Context, iterable: object, span: Span) -> list[object]:
+    """What an unrolled loop goes through. Raises LeeError for what is not of static length."""
+    match iterable:
+        case tuple():
+            return list(iterable)
+        case ListValue(items=items) | Record(items=items):
+            return list(items)
+        case Value(type=TensorType(host=True)):
+            structural_int(ctx, iterable, span)
+        case Dim():
+            return [Dim.of(i) for i in range(short(ctx, iterable, span))]
+        case RangeValue(first=first, last=last, reverse=reverse):
+            start = structural_int(ctx, first, span)
+            numbers = [Dim.of(i) for i in range(start, start + short(ctx, last - start + 1, span))]
+            return numbers[::-1] if reverse else numbers
+    raise LeeError(structure.wrong_kind(span, describe(iterable), "something to loop over"))
+
+
+def short(ctx: Context, count: Dim, span: Span) -> int:
+    """A number of rounds that is known and small enough to be written out."""
+    number = structural_int(ctx, count, span)
+    if number > MAX_UNROLLED:
+        raise LeeError(structure.not_built(span, f"a loop of {number} rounds in a `def`"))
+    return number
+
+
+def _for(ctx: Context, node: nodes.For) -> Returned | None:
+    """Written out round by round; names first bound inside do not survive (R14)."""
+    outside = set(ctx.names)
+    for item in static_items(ctx, evaluate(ctx, node.iterable), node.iterable.span):
+        bind_target(ctx, node.target, item)
+        if run_block(ctx, node.body) is not None:
+            raise LeeError(structure.not_built(node.span, "a `return` inside a loop"))
+    for name in set(ctx.names) - outside:
+        del ctx.names[name]
+    return None
+
+
+def _function(ctx: Context, node: nodes.Function) -> None:
+    """A nested def captures by value."""
+    ctx.names[node.name.id] = FunctionValue(node, ctx.home, dict(ctx.names))
+
+
+def _evaluate(ctx: Context, node: nodes.Evaluate) -> None:
+    evaluate(ctx, node.value)
+
+
+def _refuse(what: str, where: str = "in a `def`") -> Callable:
+    def rule(ctx: Context, node: nodes.Stmt):
+        raise LeeError(structure.not_here(node.span, f"`{what}`", where))
+
+    return rule
+
+
+def _not_built(what: str) -> Callable:
+    def rule(ctx: Context, node: nodes.Stmt):
+        raise LeeError(structure.not_built(node.span, what))
+
+    return rule
+
+
+_STATEMENT: dict[type, Callable] = {
+    nodes.Assign: _assign,
+    nodes.Store: _store,
+    nodes.Augment: _augment,
+    nodes.Declare: _declare,
+    nodes.Draw: _draw,
+    nodes.Return: _return,
+    nodes.Require: require,
+    nodes.If: _if,
+    nodes.For: _for,
+    nodes.Function: _function,
+    nodes.Evaluate: _evaluate,
+    nodes.While: _not_built("`while` in a `def`"),
+    nodes.Break: _not_built("`break` in a `def`"),
+    nodes.Minimize: _refuse("minimize"),
+    nodes.Update: _refuse("update"),
+    nodes.Report: _refuse("report"),
+    nodes.Append: _refuse("append"),
+}

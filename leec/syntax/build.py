@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import cleandoc
 from typing import Any, NamedTuple
-from unicodedata import normalize
 
 from lark import Token, Tree
 
 from leec.diagnostics import Diagnostic, Source, Span
 from leec.diagnostics import syntax as errors
+from leec.syntax import checks
 from leec.syntax import nodes as n
-from leec.syntax.checks import CHECKS, DEEPEST
+from leec.syntax.literals import name_of, number_of, string_of
 
 Row = Callable[[Span, list], Any]
-
-ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 
 class Body(NamedTuple):
@@ -43,36 +41,18 @@ def build(tree: Tree, source: Source) -> tuple[Any, list[Diagnostic]]:
                 depth = max(depth, depths[id(kid)])
                 kids.append(built[id(kid)])
             elif kid.__class__ is Token and kid.type == "NAME":
-                kids.append(name(Span(source, kid.start_pos, kid.end_pos)))
+                kids.append(n.Name(name_of(kid), span=Span(source, kid.start_pos, kid.end_pos)))
+                mistakes += checks.name(kids[-1])
             else:
                 kids.append(kid)
         span = Span(source, getattr(rule.meta, "start_pos", 0), getattr(rule.meta, "end_pos", 0))
         node = built[id(rule)] = ROWS[rule.data](span, kids)
         depths[id(rule)] = depth + 1
-        if depth == DEEPEST:
-            mistakes.append(errors.nested_too_deeply(span, DEEPEST))
-        for check in CHECKS.get(node.__class__, ()):
+        if depth == checks.DEEPEST:
+            mistakes.append(errors.nested_too_deeply(span, checks.DEEPEST))
+        for check in checks.CHECKS.get(node.__class__, ()):
             mistakes += check(node)
     return built[id(tree)], mistakes
-
-
-def name(span: Span) -> n.Name:
-    text = span.text
-    return n.Name(text if text.isascii() else normalize("NFKC", text), span=span)
-
-
-def number(span: Span, kids: list) -> n.Number:
-    digits = kids[0].replace("_", "")
-    whole = digits.isdigit() and len(digits) < 20  # longer ones are beyond int64, which a check reports
-    return n.Number(int(digits) if whole else float(digits), span=span)
-
-
-def string(span: Span, kids: list) -> n.String:
-    pieces = kids[0][1:-1].split("\\")
-    text, rest = pieces[0], iter(pieces[1:])
-    for piece in rest:  # an empty piece is the first half of an escaped backslash
-        text += ESCAPES.get(piece[0], "\\" + piece[0]) + piece[1:] if piece else "\\" + next(rest)
-    return n.String(text, span=span)
 
 
 def documented(parts: list) -> tuple[str | None, tuple]:
@@ -247,8 +227,8 @@ ROWS: dict[str, Row] = {
     "index_in": plain(n.IndexIn),
     "ellipsis": plain(n.Ellipsis),
     "name": lambda span, kids: kids[0],
-    "number": number,
-    "string": string,
+    "number": lambda span, kids: n.Number(number_of(kids[0]), span=span),
+    "string": lambda span, kids: n.String(string_of(kids[0]), span=span),
     "true": lambda span, kids: n.Bool(True, span=span),
     "false": lambda span, kids: n.Bool(False, span=span),
     "nothing": plain(n.Nothing),

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 from leec.diagnostics import Span
 from leec.dims import Dim
 from leec.ir.graph import Equation, Value
-from leec.ops.table import TABLE, complete
-from leec.types import TensorType, host
+from leec.ops.table import JOINED, TABLE, Op, check_operands, complete, joined_dtype, operand_kinds
+from leec.types import FLOATS, TensorType, host
 
 
 class Builder:
@@ -38,11 +38,26 @@ class Builder:
         """Append `op(args, params)`; gives its result, or the tuple of them where the row has several."""
         row = TABLE[op]
         params = complete(row, params or {})
+        args = self.joined(row, args)
+        check_operands(row, tuple(a.type for a in args))
         types = row.type(*(a.type for a in args), **params)
         many = isinstance(types, tuple)
         results = tuple(self.value(hint or op, t) for t in (types if many else (types,)))
         self.equations.append(Equation(op, args, params, results, self.span))
         return results if many else results[0]
+
+    def joined(self, row: Op, args: tuple[Value, ...]) -> tuple[Value, ...]:
+        """Operands that must have one dtype: integers among floats are cast (R17), as NumPy would make them float64."""
+        wanted = joined_dtype(row, tuple(a.type for a in args))
+        if wanted not in FLOATS:
+            return args
+        kinds = operand_kinds(row, len(args))
+        return tuple(
+            self.emit("cast", (a,), {"dtype": wanted})
+            if kind in JOINED and not a.type.host and a.type.dtype not in (wanted, "bool")
+            else a
+            for a, kind in zip(args, kinds, strict=True)
+        )
 
     def __getattr__(self, op: str) -> Callable:
         if op.startswith("__"):

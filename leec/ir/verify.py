@@ -13,6 +13,7 @@ from leec.dims import Facts
 from leec.ir.graph import Equation, Function, Program, Value
 from leec.ir.text import print_equation
 from leec.ops import TABLE, Op
+from leec.ops.table import check_operands
 from leec.types import TensorType
 
 
@@ -97,7 +98,9 @@ def _row_faults(row: Op, equation: Equation, facts: Facts) -> Iterator[str]:
         yield f"it has {len(equation.args)} arguments, not {', '.join(row.args) or 'none'}"
         return
     try:
-        types = row.type(*(a.type for a in equation.args), **equation.params)
+        args = tuple(a.type for a in equation.args)
+        check_operands(row, args)
+        types = row.type(*args, **equation.params)
     except Exception as error:  # a rule may fail in any way on arguments that no rule made
         yield f"its type rule refuses: {error}"
         return

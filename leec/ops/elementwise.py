@@ -10,14 +10,14 @@ from leec.types import ShapeMismatch, TensorType, join_dtypes, broadcast
 binary("add", "sum", lambda b, g, out, x, y: (g, g), "x + y", "x + y", "x + y", commutative=True, identity=0, facts={"linear": True}, equation="x + y")
 binary("sub", "difference", lambda b, g, out, x, y: (g, b.neg(g)), "x - y", "x - y", "x - y", identity=0, facts={"linear": True}, equation="x - y")
 binary("mul", "product", lambda b, g, out, x, y: (b.mul(g, y), b.mul(g, x)), "x * y", "x * y", "x * y", commutative=True, identity=1, absorbing=0, equation=r"x \cdot y")
-binary("div", "quotient, always a float", lambda b, g, out, x, y: (b.div(g, y), b.neg(b.div(b.mul(g, out), y))), "x / y", "x / y", "x / y", type=float_type, identity=1, domain=(0.5, 2.0), equation=r"\frac{x}{y}")
+binary("div", "quotient, always a float", lambda b, g, out, x, y: (b.div(g, y), b.neg(b.div(b.mul(g, out), y))), "x / y", "x / y", "x / y", type=float_type, operands="float", identity=1, domain=(0.5, 2.0), equation=r"\frac{x}{y}")
 binary("floordiv", "quotient rounded down", lambda b, g, out, x, y: (None, None), "x // y", "x // y", "x // y", domain=(1.0, 5.0), equation=r"\lfloor x / y \rfloor")
 binary("mod", "remainder with the sign of y", lambda b, g, out, x, y: (g, b.neg(b.mul(g, b.floordiv(x, y)))), "x % y", "x % y", "x % y", domain=(1.0, 5.0), equation=r"x \bmod y")
 binary("maximum", "the larger; at a tie the first argument takes the gradient (R34)",
        lambda b, g, out, x, y: (b.select(b.ge(x, y), g, 0.0), b.select(b.ge(x, y), 0.0, g)), "np.maximum(x, y)", "torch.maximum(x, y)", "max(x, y)", commutative=True, equation=r"\max(x, y)")
 binary("minimum", "the smaller; at a tie the first argument takes the gradient (R34)",
        lambda b, g, out, x, y: (b.select(b.le(x, y), g, 0.0), b.select(b.le(x, y), 0.0, g)), "np.minimum(x, y)", "torch.minimum(x, y)", "min(x, y)", commutative=True, equation=r"\min(x, y)")
-unary("neg", "negative", lambda b, g, out, x: b.neg(g), "-x", "-x", "-x", type=elementwise_type, surface=None, equation="-x")
+unary("neg", "negative", lambda b, g, out, x: b.neg(g), "-x", "-x", "-x", type=elementwise_type, operands="number", surface=None, equation="-x")
 
 
 def _power_gradient(b, g, out, x, y):
@@ -43,18 +43,18 @@ unary("sqrt", "square root; at 0 the gradient is 0 (R34)",
 unary("tanh", "hyperbolic tangent", lambda b, g, out, x: b.mul(g, b.sub(1.0, b.mul(out, out))), "np.tanh(x)", "torch.tanh(x)", "math.tanh(x)", equation=r"\tanh x")
 unary("sin", "sine", lambda b, g, out, x: b.mul(g, b.cos(x)), "np.sin(x)", "torch.sin(x)", "math.sin(x)", equation=r"\sin x")
 unary("cos", "cosine", lambda b, g, out, x: b.neg(b.mul(g, b.sin(x))), "np.cos(x)", "torch.cos(x)", "math.cos(x)", equation=r"\cos x")
-unary("abs", "absolute value; at 0 the gradient is 0 (R34)", lambda b, g, out, x: b.mul(g, b.sign(x)), "np.abs(x)", "torch.abs(x)", "abs(x)", type=elementwise_type, equation=r"\lvert x \rvert")
-unary("sign", "-1, 0 or 1", lambda b, g, out, x: None, "np.sign(x)", "torch.sign(x)", "(x > 0) - (x < 0)", type=elementwise_type, equation=r"\operatorname{sign} x")
+unary("abs", "absolute value; at 0 the gradient is 0 (R34)", lambda b, g, out, x: b.mul(g, b.sign(x)), "np.abs(x)", "torch.abs(x)", "abs(x)", type=elementwise_type, operands="number", equation=r"\lvert x \rvert")
+unary("sign", "-1, 0 or 1", lambda b, g, out, x: None, "np.sign(x)", "torch.sign(x)", "(x > 0) - (x < 0)", type=elementwise_type, operands="number", equation=r"\operatorname{sign} x")
 unary("floor", "rounded down", lambda b, g, out, x: None, "np.floor(x)", "torch.floor(x)", "math.floor(x)", equation=r"\lfloor x \rfloor")
 unary("round", "rounded to the nearest, halves to even", lambda b, g, out, x: None, "np.round(x)", "torch.round(x)", "round(x)", equation=r"\operatorname{round} x")
 
 # ---- comparison and logic
 
 for _name, _sign, _doc in (("lt", "<", "less"), ("le", "<=", "less or equal"), ("gt", ">", "greater"), ("ge", ">=", "greater or equal"), ("eq", "==", "equal"), ("ne", "!=", "not equal")):
-    binary(_name, _doc, None, f"x {_sign} y", f"x {_sign} y", f"x {_sign} y", type=bool_type, commutative=_name in ("eq", "ne"), equation=f"x {_sign} y")
-binary("logical_and", "both", None, "x & y", "x & y", "x and y", type=bool_type, commutative=True, facts={"operands": "bool"}, equation=r"x \land y")
-binary("logical_or", "one or both", None, "x | y", "x | y", "x or y", type=bool_type, commutative=True, facts={"operands": "bool"}, equation=r"x \lor y")
-unary("logical_not", "not", None, "~x", "~x", "not x", type=bool_type, surface=None, facts={"operands": "bool"}, equation=r"\lnot x")
+    binary(_name, _doc, None, f"x {_sign} y", f"x {_sign} y", f"x {_sign} y", type=bool_type, operands="same" if _name in ("eq", "ne") else "number", commutative=_name in ("eq", "ne"), equation=f"x {_sign} y")
+binary("logical_and", "both", None, "x & y", "x & y", "x and y", type=bool_type, commutative=True, operands="bool", equation=r"x \land y")
+binary("logical_or", "one or both", None, "x | y", "x | y", "x or y", type=bool_type, commutative=True, operands="bool", equation=r"x \lor y")
+unary("logical_not", "not", None, "~x", "~x", "not x", type=bool_type, surface=None, operands="bool", equation=r"\lnot x")
 
 
 # ---- selection

@@ -1,38 +1,66 @@
 """The table of operations: one row an op, and everything else reads the rows.
 
-A row gives, in this order: name, argument names, doc, type rule, gradient rule, NumPy expression, Torch expression,
-host expression; then parameters with defaults, test domain and facts. Emission columns are Python expressions over
-the argument and parameter names; `np` and `torch` are the libraries, `math` Python's. Where the expression depends on the
-params, the column is a function of the Equation-like arguments (types, params) that gives such an expression.
+Emission columns are Python expressions over the argument and parameter names; `np` and `torch` are the libraries,
+`math` Python's; FLOAT and DEVICE are constants of the generated module. Where the expression depends on types or
+params, the column is a function (types, params) that gives it, or a pair of it and the further params it mentions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from leec.types import TensorType, broadcast, join_dtypes
+from leec.types import DTYPES, FLOATS, ShapeMismatch, TensorType, broadcast, join_dtypes
 
 REQUIRED = object()  # the default of a parameter that must be given
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "float": FLOATS,
+    "number": (*FLOATS, "int"),
+    "int": ("int",),
+    "bool": ("bool",),
+    "same": DTYPES,
+    "key": ("key",),
+    "any": (*DTYPES, "key"),
+}
+JOINED = ("float", "number", "same")  # operands of these kinds have one dtype: the builder casts ints to float (R17)
+
+
+@dataclass(frozen=True)
+class Example:
+    """Argument types and params to test a row with; `within` gives arguments another domain than the row's."""
+
+    types: tuple[str, ...]
+    params: Mapping[str, object]
+    within: Mapping[str, tuple[float, float]]
+
+
+def example(*types: str, within: Mapping[str, tuple[float, float]] | None = None, **params: object) -> Example:
+    return Example(types, params, within or {})
 
 
 @dataclass(frozen=True)
 class Op:
+    """A row. The gradient rule (b, g, out, *args, **params) builds IR and gives a cotangent or None an argument."""
+
     name: str
     args: tuple[str, ...]  # a last name with * takes any number
     doc: str
     type: Callable[..., TensorType | tuple[TensorType, ...]]
-    vjp: Callable | None  # (b, g, out, *args, **params) -> one cotangent (or None) an argument; None: not differentiable
+    vjp: Callable | None  # None: no gradient passes
     numpy: str | Callable
-    torch: str | Callable
-    host: str | None = None  # Python expression when every argument is a host number
+    torch: str | Callable  # autograd through it gives what vjp gives, at ties and borders too (R34)
+    host: str | Callable | None = None  # Python expression when every argument is a host number
+    torch_step: str | Callable | None = None  # a faster one with the same value, where autograd does not pass
     params: Mapping[str, object] = field(default_factory=dict)
-    domain: tuple[float, float] = (-2.0, 2.0)  # where tests draw arguments
+    operands: str | tuple[str, ...] = "any"  # kinds, of all arguments or of each; the last stands for a starred rest
+    domain: tuple[float, float] = (-2.0, 2.0)  # where tests draw arguments, ends included
+    examples: tuple[Example, ...] = ()  # elementwise rows have theirs from `operands`
     elementwise: bool = False
     commutative: bool = False
     identity: float | None = None  # right unit: x op identity = x
     absorbing: float | None = None  # x op absorbing = absorbing, for finite x
-    flops: float = 1.0  # an entry of the result
+    flops: float = 1.0  # an entry of the largest of operands and result (leec/ir/cost.py)
     surface: str | None = None  # the name in lee, where the op can be called as it stands
     equation: str = ""  # LaTeX over the argument names
     effect: str | None = None  # what the verifier and DCE must keep in order
@@ -60,13 +88,41 @@ def complete(row: Op, params: Mapping[str, object]) -> dict[str, object]:
     return full
 
 
+def operand_kinds(row: Op, count: int) -> tuple[str, ...]:
+    """The kind of each of `count` arguments."""
+    kinds = (row.operands,) * count if isinstance(row.operands, str) else row.operands
+    return (*kinds, *kinds[-1:] * (count - len(kinds)))[:count]
+
+
+def joined_dtype(row: Op, types: tuple[TensorType, ...]) -> str | None:
+    """The one dtype of the operands that must agree, or None where none must."""
+    kinds = operand_kinds(row, len(types))
+    joining = [t for t, kind in zip(types, kinds, strict=True) if kind in JOINED]
+    if not joining:
+        return None
+    found = join_dtypes(*joining)
+    return "float" if "float" in kinds and found not in FLOATS else found
+
+
+def check_operands(row: Op, types: tuple[TensorType, ...]) -> None:
+    """Raises ShapeMismatch for an operand of another kind than the row takes."""
+    wanted = joined_dtype(row, types)
+    for kind, t in zip(operand_kinds(row, len(types)), types, strict=True):
+        off = not t.host and kind in JOINED and t.dtype != wanted
+        if off or t.dtype not in (KINDS["number"] if t.host and kind == "float" else KINDS[kind]):
+            raise ShapeMismatch(f"an operand of {row.name} is {t.dtype}, not {wanted if off else kind}")
+
+
+# ---- families
+
+
 def elementwise_type(*types: TensorType) -> TensorType:
     """Broadcast dims, joined dtype; host only if every operand is."""
     return TensorType(join_dtypes(*types), broadcast(*types), all(t.host for t in types))
 
 
 def float_type(*types: TensorType) -> TensorType:
-    """As elementwise, and an integer gives a float."""
+    """As elementwise, and integers of the host give a float."""
     joined = elementwise_type(*types)
     return joined if joined.is_float else joined.with_dtype("float")
 
@@ -75,20 +131,34 @@ def bool_type(*types: TensorType) -> TensorType:
     return elementwise_type(*types).with_dtype("bool")
 
 
+def summed_back(b, cotangents: Iterable, args: Iterable) -> tuple:
+    """Cotangents of operands, given as functions, summed over the axes that broadcasting stretched.
+
+    Numbers of the host and integers have none, and nothing is built for them.
+    """
+    pairs = zip(cotangents, args, strict=True)
+    return tuple(
+        None if x.type.host or not x.type.is_float or (c := make()) is None else b.sum_to(c, x.type.dims)
+        for make, x in pairs
+    )
+
+
 def unary(name: str, doc: str, vjp: Callable | None, numpy: str, torch: str, host: str | None = None, **more) -> Op:
     """An elementwise function of x whose rule gives the cotangent of x from (b, g, out, x)."""
     rule = vjp and (lambda b, g, out, x: (vjp(b, g, out, x),))
-    more = {"type": float_type, "surface": name, **more}
+    more = {"type": float_type, "operands": "float", "surface": name, **more}
     kind = more.pop("type")
     return declare(Op(name, ("x",), doc, kind, rule, numpy, torch, host, elementwise=True, **more))
 
 
-def binary(name: str, doc: str, vjp: Callable | None, numpy: str, torch: str, host: str | None = None, **more) -> Op:
-    """An elementwise function of x and y. The rule's cotangents are summed back over broadcast axes here."""
+def binary(name: str, doc: str, vjp: tuple | None, numpy: str, torch: str, host: str | None = None, **more) -> Op:
+    """An elementwise function of x and y. The rules, one an argument, are summed back over broadcast axes here."""
 
     def rule(b, g, out, x, y):
-        return tuple(c if c is None else b.sum_to(c, a.type.dims) for c, a in zip(vjp(b, g, out, x, y), (x, y)))
+        if callable(vjp):
+            return tuple(c if c is None else b.sum_to(c, a.type.dims) for c, a in zip(vjp(b, g, out, x, y), (x, y)))
+        return summed_back(b, [lambda r=r: r(b, g, out, x, y) for r in vjp], (x, y))
 
-    more = {"type": elementwise_type, **more}
+    more = {"type": elementwise_type, "operands": "number", **more}
     kind = more.pop("type")
     return declare(Op(name, ("x", "y"), doc, kind, vjp and rule, numpy, torch, host, elementwise=True, **more))

@@ -5,6 +5,7 @@ Labels such as `loss[2]` are shown as they are; nothing is ever read as markup. 
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections.abc import Mapping
@@ -95,7 +96,7 @@ class Bar(Silent):
     def update(self, loop: str, place: str, done: float | None, values: Values) -> None:
         display = self.start()
         if loop not in self.tasks:
-            self.tasks[loop] = display.add_task(loop, total=None if done is None else 1.0)
+            self.tasks[loop] = display.add_task(place, total=None if done is None else 1.0, values="")
         display.update(self.tasks[loop], completed=done or 0.0, description=place, values=shown(values))
 
     def round(self, loop: str, place: str, done: float | None, values: Values, notable: bool) -> None:
@@ -109,6 +110,7 @@ class Bar(Silent):
     def close(self) -> None:
         if self.display:
             self.display.stop()
+            atexit.unregister(self.close)
         self.display, self.tasks = None, {}
 
     def start(self) -> RichProgress:
@@ -119,6 +121,7 @@ class Bar(Silent):
             values = TextColumn("{task.fields[values]}", markup=False)
             self.display = Progress(place, BarColumn(24), TimeRemainingColumn(), values, console=console(self.stream))
             self.display.start()
+            atexit.register(self.close)  # after an error nobody else gives the terminal its cursor back
         return self.display
 
 

@@ -140,12 +140,14 @@ class Session:
 
     def mark(self, frame: Frame) -> None:
         """Mark this head if it is time, and write a checkpoint if it is time for that."""
-        outermost = len(self.frames) == 1
+        sites, outermost = self.path(), len(self.frames) == 1
         write = self.marks.due(frame.index, outermost)
         if not (write or self.marks.wants() or (outermost and frame.index == frame.total)):
             return
-        sites = self.path()
-        if not all(self.marks.at(sites[: i + 1], f.index) for i, f in enumerate(self.frames[:-1])):
+        *around, here = (self.marks.at(sites[: i + 1], f.index) for i, f in enumerate(self.frames))
+        if here:
+            return  # the run was resumed here just now
+        if not all(around):
             return  # a loop around this one is not marked in its present round: there would be no way back to here
         self.watch.check()  # never keep a state that has come to NaN
         progress = {"rows": len(self.metrics.rows), "watch": self.watch.facts()}

@@ -1,0 +1,200 @@
+"""The interpreter: a program's functions run equation by equation through either column of the rows.
+
+What runs is what is written: the same expressions that the emitters print. Sizes come from the shapes of the
+arguments; every result is compared with its type. It serves folding, tests of passes, bisection and locating a NaN.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from types import CodeType, ModuleType
+
+import numpy as np
+
+from leec.diagnostics import InternalError
+from leec.dims import Dim
+from leec.ir.graph import Equation, Function, Program, Value
+from leec.ir.text import print_equation
+from leec.ops import TABLE
+from leec.ops.columns import bind_arguments, chosen_column, expression
+from leec.ops.shape import Slices
+from leec.types import TensorType
+
+Observer = Callable[[Function, Equation, tuple], None]
+WIDTHS = {"f32": "float32", "f64": "float64", "bf16": "bfloat16"}
+
+
+def run(
+    program: Program,
+    name: str,
+    arguments: Mapping[str, object],
+    column: str = "numpy",
+    float_dtype: str = "f64",
+    observer: Observer | None = None,
+    device: str = "cpu",
+) -> dict[str, object]:
+    """The results of a function by name, and its new state under the names of the leaves.
+
+    `arguments` are by parameter name: arrays or numbers, for models dicts of arrays by path, for static parameters
+    integers; any further size that no shape tells is given under its symbol. `column` is numpy or torch.
+    Raises ValueError where arguments do not fit, InternalError where a result is not of its type.
+    """
+    f, machine = program.functions[name], Machine(program, column, float_dtype, observer, device)
+    values, sizes = bind(f, arguments)
+    found = machine.call(f, [machine.array(x, v.type) for x, v in zip(values, f.inputs, strict=True)], sizes)
+    results: dict[str, object] = {}
+    for r in f.results:
+        part, found = found[: len(r.values)], found[len(r.values) :]
+        grouped = r.model is not None or r.paths
+        results[r.name] = dict(zip(r.paths, part, strict=True)) if grouped else part[0]
+    return results | {before.name: after for (before, _), after in zip(f.state, found, strict=True)}
+
+
+# ---- arguments
+
+
+def bind(f: Function, arguments: Mapping[str, object]) -> tuple[list[object], dict[str, int]]:
+    """The arguments as a flat list parallel to the inputs, and the sizes that their shapes and numbers tell."""
+    given, flat, sizes = dict(arguments), [], {}
+    for p in f.parameters:
+        value = given.pop(p.name, p.default)
+        if value is None and (p.values or p.static):
+            raise ValueError(f"{f.name} needs {p.name}")
+        if p.static:
+            sizes[p.static] = int(value)
+        elif p.paths or p.model is not None:
+            flat += [value[path] for path in p.paths]
+        else:
+            flat += [value] * len(p.values)
+    sizes |= {symbol: int(given.pop(symbol)) for symbol in list(given) if isinstance(given[symbol], int)}
+    if given:
+        raise ValueError(f"{f.name} has no parameter {', '.join(given)}")
+    match_sizes(f, flat, sizes)
+    return flat, sizes
+
+
+def match_sizes(f: Function, values: Sequence[object], sizes: dict[str, int]) -> None:
+    """Add what shapes say of the symbols. Raises ValueError where a shape contradicts its type, or a check fails."""
+    pairs = [(d, n, v) for v, x in zip(f.inputs, values, strict=True) for d, n in _axes(f, v, x)]
+    for dim, n, _ in pairs:
+        if dim.symbol:
+            sizes.setdefault(dim.symbol, n)
+    for dim, n, v in pairs:
+        if dim.symbols <= sizes.keys() and dim.evaluate(sizes) != n:
+            raise ValueError(f"{f.name}: {v.name} has {n} where {v.type} has {dim} = {dim.evaluate(sizes)}")
+    for check in f.checks:
+        if check.left.evaluate(sizes) != check.right.evaluate(sizes):
+            raise ValueError(f"{f.name}: {check.message}")
+
+
+def _axes(f: Function, v: Value, x: object) -> Iterable[tuple[Dim, int]]:
+    shape = () if v.type.host else tuple(x.shape) if hasattr(x, "shape") else np.shape(x)
+    if len(shape) != v.type.rank:
+        raise ValueError(f"{f.name}: {v.name} has shape {shape}, not {v.type}")
+    return zip(v.type.dims, shape, strict=True)
+
+
+# ---- one run
+
+
+@cache
+def library(column: str) -> ModuleType:
+    return importlib.import_module({"numpy": "numpy", "torch": "torch"}[column])
+
+
+@cache
+def names_of(column: str) -> Mapping[str, object]:
+    """What columns may mention besides arguments and params: the library, `math`, support functions, draws."""
+    modules = (f"leec.runtime.draws_{column}", f"leec.ops.support_{column}")
+    found = {k: v for m in modules for k, v in vars(importlib.import_module(m)).items() if not k.startswith("__")}
+    return {**found, "math": math, {"numpy": "np", "torch": "torch"}[column]: library(column)}
+
+
+@cache
+def compiled(tree: ast.expr) -> CodeType:
+    return compile(ast.fix_missing_locations(ast.Expression(tree)), "<row>", "eval")
+
+
+@dataclass
+class Machine:
+    program: Program
+    column: str
+    float_dtype: str
+    observer: Observer | None = None
+    device: str = "cpu"
+    constants: Mapping[str, object] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.constants = {**names_of(self.column), "FLOAT": self.dtype("float"), "DEVICE": self.device}
+
+    def dtype(self, name: str) -> object:
+        """The library's dtype. NumPy has no bfloat16 and computes in float32."""
+        word = {"int": "int64", "bool": "bool"}.get(name) or WIDTHS[self.float_dtype if name == "float" else name]
+        if self.column == "numpy":
+            return getattr(np, {"bfloat16": "float32", "bool": "bool_"}.get(word, word))
+        return getattr(library("torch"), word)
+
+    def array(self, x: object, type: TensorType) -> object:
+        """An argument as the library's array; host numbers and keys stay Python's."""
+        if type.host:
+            return x
+        if self.column == "numpy":
+            return np.asarray(x, self.dtype(type.dtype))
+        return library("torch").as_tensor(x, dtype=self.dtype(type.dtype), device=self.device)
+
+    def call(self, f: Function, args: Sequence[object], sizes: Mapping[str, int]) -> list[object]:
+        """The outputs of a function in order."""
+        values = dict(zip(f.inputs, args, strict=True))
+        for equation in f.body:
+            results = self.equation(equation, [values[a] for a in equation.args], sizes)
+            for value, found in zip(equation.results, results, strict=True):
+                self.check(f, equation, value.type, found, sizes)
+                values[value] = found
+            if self.observer is not None:
+                self.observer(f, equation, results)
+        return [values[v] for v in f.outputs]
+
+    def equation(self, e: Equation, args: list[object], sizes: Mapping[str, int]) -> tuple:
+        row = TABLE[e.op]
+        if "callee" in row.params:
+            inner = {symbol: dim.evaluate(sizes) for symbol, dim in e.params["dims"]}
+            return tuple(self.call(self.program.functions[e.params["callee"]], args, inner))
+        types = tuple(a.type for a in e.args)
+        column = chosen_column(self.column, types, e.results[0].type)
+        if not getattr(row, column):
+            raise InternalError(f"{e.op} has no {column} column: {print_equation(e)}")
+        tree, params = expression(row, column, types, e.params)
+        names = {k: self.param(k, v, sizes) for k, v in params.items()}
+        with np.errstate(all="ignore"):
+            found = eval(compiled(tree), {**self.constants, **names, **bind_arguments(row, tuple(args))})
+        return found if len(e.results) > 1 else (found,)
+
+    def param(self, name: str, value: object, sizes: Mapping[str, int]) -> object:
+        """A param as the expression sees it: sizes as numbers, slices as slices, `dtype` as the library's."""
+        match value:
+            case str() if name == "dtype":
+                return self.dtype(value)
+            case Dim():
+                return value.evaluate(sizes)
+            case Slices():
+                return tuple(slice(*(d.evaluate(sizes) for d in stretch)) for stretch in value)
+            case tuple():
+                return tuple(self.param("", v, sizes) for v in value)
+        return value
+
+    def check(self, f: Function, e: Equation, type: TensorType, found: object, sizes: Mapping[str, int]) -> None:
+        """Raises InternalError for a result that is not of its type."""
+        if type.host:
+            fits = type.dtype == "key" or isinstance(found, {"float": float, "int": int, "bool": bool}[type.dtype])
+            shown = f"{found!r}"
+        else:
+            shape = tuple(getattr(found, "shape", (None,)))
+            fits = shape == tuple(d.evaluate(sizes) for d in type.dims) and found.dtype == self.dtype(type.dtype)
+            shown = f"{getattr(found, 'dtype', found)}{list(shape)}"
+        if not fits:
+            raise InternalError(f"{f.name}: {self.column} gives {shown} in  {print_equation(e)}  at {dict(sizes)}")

@@ -18,6 +18,7 @@ import pytest
 from leec.runtime.draws_numpy import fold, normal, uniform
 from leec.runtime.faults import RuntimeFault
 from leec.runtime.files import PARTIAL, read_tensors, write_tensors
+from leec.runtime.resume import Marks
 from leec.runtime.run import Run
 
 # ---- a small program as a compiler would write it: a net with a running mean, Adam, dropout, early stopping
@@ -158,6 +159,19 @@ def test_twenty_kills_leave_no_trace(tmp_path):
     assert script(folder, rounds, 0.0).wait() == 0
     assert inside >= 3, "too few kills fell into the writing of a checkpoint"
     assert results(folder) == results(tmp_path / "whole")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a signal cannot be sent to one process there")
+def test_a_real_ctrl_c_saves_first(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert script(whole, 300, 1e9).wait() == 0
+    process = script(parts, 300, 1e9)
+    while not (parts / "metrics.csv").exists() or (parts / "metrics.csv").stat().st_size < 500:
+        time.sleep(0.0005)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == -signal.SIGINT and newest(parts) == 1
+    assert script(parts, 300, 1e9).wait() == 0
+    assert results(parts) == results(whole)
 
 
 # ---- Ctrl-C at chosen places, in this process
@@ -304,6 +318,45 @@ def test_loops_within_loops_go_on_where_they_were(tmp_path, every_head, task, pl
     assert seen[0] in ((task, *place), (task, "epoch", 5)), "what was done already is not done again"
 
 
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("program", [nested, fit])
+def test_marks_at_any_heads_lead_to_the_same_end(tmp_path, monkeypatch, program, seed):
+    """Marks are taken when time allows; here by chance, with interruptions by chance until the run is through."""
+    chance = random.Random(seed)
+    monkeypatch.setattr(Marks, "wants", lambda marks: chance.random() < 0.3)
+    state, rows = run_fit(program=program, rounds=5)
+    again, interruptions = None, 0
+    while again is None:
+        left = chance.randrange(40)
+
+        def stop(place):
+            nonlocal left
+            left -= 1
+            if not left:
+                raise KeyboardInterrupt
+
+        again, rows_again = run_fit(tmp_path, stop, program=program, rounds=5, resume=interruptions > 0)
+        interruptions += again is None
+    assert same(state, again) and rows == rows_again
+
+
+def test_a_loop_that_comes_by_in_another_round_is_not_mistaken(tmp_path, every_head):
+    """Only a program that does not repeat itself can do this; it is told so, and not resumed wrongly."""
+    rounds_with_an_inner_loop = {2}
+
+    def program(rounds, run, stop):
+        net = Net(run.key("net"))
+        for i in run.loop("outer", 1, 3, net=net):
+            if i in rounds_with_an_inner_loop:
+                for j in run.loop("inner", 1, 3, net=net):
+                    stop((i, j))
+
+    run_fit(tmp_path, interrupt_at((2, 2)), program=program)
+    rounds_with_an_inner_loop = {3}
+    with pytest.raises(RuntimeFault, match="LEE724"):
+        run_fit(tmp_path, program=program, resume=True)
+
+
 def test_a_loop_that_lists_nothing_is_done_again(tmp_path, every_head):
     seen = []
 
@@ -411,9 +464,10 @@ def test_a_run_that_never_comes_back_to_its_loop(tmp_path):
         run_fit(tmp_path, resume=True, program=lambda rounds, run, stop: {})
 
 
-def test_a_nan_keeps_the_state_before_it(tmp_path, every_head):
-
+@pytest.mark.parametrize("every", [1, 50])
+def test_a_nan_keeps_the_state_before_it(tmp_path, every_head, every):
     def program(rounds, run, stop):
+        run.session.watch.every = every
         net = Net(run.key("net"))
         for i in run.loop("epoch", 1, rounds, net=net):
             stop(i)
@@ -422,12 +476,12 @@ def test_a_nan_keeps_the_state_before_it(tmp_path, every_head):
 
     with pytest.raises(RuntimeFault, match=r"LEE703.*at step 5"):
         run_fit(tmp_path, program=program)
+    [stored] = (tmp_path / "checkpoints").glob("*/state.safetensors")
+    assert all(np.isfinite(t).all() for t in read_tensors(stored).values())
     seen = []
     with pytest.raises(RuntimeFault, match=r"LEE703.*at step 5"):
         run_fit(tmp_path, seen.append, program=program, resume=True)
     assert seen == [5]
-    [stored] = (tmp_path / "checkpoints").glob("*/state.safetensors")
-    assert all(np.isfinite(t).all() for t in read_tensors(stored).values())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,248 @@
+"""Calls of emitted functions: arguments regrouped into the objects that Python passes, results into variables.
+
+The tensors of a model become the object, a gradient the dict, what a forward saved the tuple that it returned.
+State that the callee changes is changed in its object, so the caller has nothing to write back.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from leec.diagnostics import InternalError
+from leec.emit.expressions import dim_tree
+from leec.emit.groups import Group, by_key
+from leec.emit.layout import text
+from leec.emit.statements import FOLDED, Body
+from leec.emit.unit import Unit, is_derivative
+from leec.ir.graph import Equation, Function, Parameter, Result, Value
+
+
+@dataclass
+class Caller:
+    """Writes the calls of one body."""
+
+    unit: Unit
+    body: Body
+
+    def call(self, equation: Equation) -> None:
+        """A call as an expression to fold, where it only gives one tensor, or as a statement."""
+        callee = self.unit.functions[equation.params["callee"]]
+        if not any(self.body.readers[v] for v in equation.results):
+            return
+        self.keep_order(callee, equation)
+        tree, receiver = self.call_tree(equation, callee)
+        outputs = list(equation.results)
+        groups = [(r, [outputs.pop(0) for _ in r.values]) for r in callee.results]
+        self.commit(callee, equation, outputs)
+        if len(groups) == 1 and not callee.state and groups[0][0].model is None:
+            self.body.define(equation.results[0], tree, equation)
+            return
+        self.body.consume(equation.args)
+        targets = self.targets(callee, groups, receiver)
+        target = ast.Tuple(targets) if len(targets) > 1 else targets[0] if targets else None
+        shown = groups[0][1] if len(groups) == 1 and groups[0][0].model is None else ()
+        self.body.statement(target, tree, tuple(shown), equation.span)
+
+    def keep_order(self, callee: Function, equation: Equation) -> None:
+        """What reads the old state must be computed before the callee changes it."""
+        if callee.state:
+            old = {before for before, _ in callee.state}
+            changed = {a for i, a in zip(callee.inputs, equation.args, strict=True) if i in old}
+            self.body.settle(frozenset(changed))
+
+    def commit(self, callee: Function, equation: Equation, after: list[Value]) -> None:
+        """The new state stands where the old one stood."""
+        given = dict(zip(callee.inputs, equation.args, strict=True))
+        for (before, _), value in zip(callee.state, after, strict=True):
+            place = self.body.groups.places[given[before]]
+            self.body.groups.places[value] = place
+            self.body.in_place.add(value)
+
+    # ---- the call
+
+    def call_tree(self, equation: Equation, callee: Function) -> tuple[ast.expr, ast.expr | None]:
+        """The expression and the object whose method it calls."""
+        built = self.built(equation, callee)
+        while len(text(built[0])) > FOLDED and self.body.shorten(equation.args):
+            built = self.built(equation, callee)
+        return built
+
+    def construction(self, equation: Equation, callee: Function) -> ast.expr:
+        """`Conv(1, 16, padding=1, key=..)`"""
+        args, dims = list(equation.args), dict(equation.params["dims"])
+        given: dict[str, ast.expr] = {}
+        for p in callee.parameters:
+            values = [args.pop(0) for _ in p.values]
+            given[p.name] = dim_tree(dims[p.static], self.body.sizes) if p.static else self.argument(p, "model" if p.model else "value", values)
+        call = ast.Call(ast.Name(self.unit.class_name(self.unit.owner(callee))), [], [])
+        for h in self.unit.module.models[self.unit.owner(callee)].hypers:
+            tree = ast.Tuple([given[str(v)] for v in h.default]) if h.kind == "tuple" else given[h.name]
+            if not h.has_default and not call.keywords:
+                call.args.append(tree)
+            elif not (h.has_default and isinstance(tree, ast.Constant) and tree.value == h.default):
+                call.keywords.append(ast.keyword(h.name, tree))
+        call.keywords += [ast.keyword("key", given["key"])] if "key" in given else []
+        return call
+
+    def built(self, equation: Equation, callee: Function) -> tuple[ast.expr, ast.expr | None]:
+        if callee.name.endswith(".init"):
+            return self.construction(equation, callee), None
+        receiver, positional, keywords = None, [], []
+        args, dims = list(equation.args), dict(equation.params["dims"])
+        saved: list[tuple[Value, str]] = []
+        for p in callee.parameters:
+            values = [args.pop(0) for _ in p.values]
+            role = self.unit.role(callee, p)
+            if role == "self":
+                receiver = self.model(p, values, self.discards(callee, equation))
+            elif role == "saved":
+                saved.append((values[0], p.name))
+                positional += [ast.Name("saved")] if len(saved) == 1 else []
+            elif role != "hyper":
+                tree = dim_tree(dims[p.static], self.body.sizes) if role == "static" else self.argument(p, role, values)
+                if p.default is None and not keywords:
+                    positional.append(tree)
+                elif not is_default(p, tree):
+                    keywords.append(ast.keyword(self.unit.parameter_name(callee, p), tree))
+        if saved:
+            whole = self.saved(callee, saved)
+            positional = [whole if isinstance(t, ast.Name) and t.id == "saved" else t for t in positional]
+        function, more = self.function(callee, receiver)
+        return ast.Call(function, positional, [*keywords, *more]), receiver
+
+    def function(self, callee: Function, receiver: ast.expr | None) -> tuple[ast.expr, list[ast.keyword]]:
+        """What is called: a function, a method, or the object itself for its `forward`; and the mode."""
+        name, training = self.unit.public_name(callee)
+        mode = [ast.keyword("training", ast.Constant(True))] if training else []
+        owner = self.unit.owner(callee)
+        if owner is None:
+            return ast.Name(self.unit.function_name(name)), mode
+        method = name.removeprefix(f"{owner}.")
+        if receiver is None:
+            return ast.Attribute(ast.Name(self.unit.class_name(owner)), method), mode
+        return receiver if method == "forward" else ast.Attribute(receiver, method), mode
+
+    def argument(self, p: Parameter, role: str, values: list[Value]) -> ast.expr:
+        if role == "model":
+            return self.model(p, values)
+        if role == "dict":
+            return self.gradient(values, p.paths)
+        return self.body.read(values[0])
+
+    def model(self, p: Parameter, values: Sequence[Value], discards: bool = False) -> ast.expr:
+        """The object with these tensors: one in scope, or a copy of one at another point."""
+        pairs = list(zip(values, p.paths, strict=True))
+        tensors = [(v, path) for v, path in pairs if not v.type.host]
+        for found in (self.whole(pairs), self.whole(tensors)):
+            if found:
+                return ast.Call(ast.Attribute(found, "copy"), [], []) if discards else found
+        if not tensors:
+            return self.without_tensors(p)
+        point = self.dictionary({path: v for v, path in tensors})
+        return ast.Call(ast.Attribute(self.like(p.model, tensors), "at"), [point], [])
+
+    def whole(self, pairs: Sequence[tuple[Value, str]]) -> ast.expr | None:
+        found = self.body.groups.whole([v for v, _ in pairs], [path for _, path in pairs], "model")
+        return found[0].part(found[1]) if found else None
+
+    def like(self, model: str, tensors: Sequence[tuple[Value, str]]) -> ast.expr:
+        """An object of the class in scope, which knows the hyperparameters."""
+        for place in self.body.groups.places.values():
+            if place.group.kind == "model" and place.group.model == model:
+                return place.group.root
+        for place in self.body.groups.places.values():
+            for path, name in self.unit.members(place.group.model).items():
+                if name == model:
+                    return place.group.part(path)
+        raise InternalError(f"no {model} is in scope to make another one of")
+
+    def without_tensors(self, p: Parameter) -> ast.expr:
+        """A member of a class that has no tensors: any of that class."""
+        for group in self.body.groups.roots:
+            for path, name in self.unit.members(group.model).items():
+                if name == p.model:
+                    return group.part(path)
+        raise InternalError(f"no {p.model} is in scope")
+
+    def discards(self, callee: Function, equation: Equation) -> bool:
+        """Whether the state that the callee would change goes nowhere: then a copy takes the change."""
+        after = equation.results[len(equation.results) - len(callee.state) :]
+        return bool(callee.state) and not any(self.body.readers[v] for v in after)
+
+    def saved(self, callee: Function, values: Sequence[tuple[Value, str]]) -> ast.expr:
+        """What the forward saved, as it returned it. Raises InternalError if these are values of another call."""
+        forward = self.unit.forward_of(callee)
+        places = self.unit.saved[forward.name]
+        found = self.body.groups.whole([v for v, _ in values], [places[n] for _, n in values], "tuple")
+        if found is None:
+            raise InternalError(f"{callee.name} is called with saved values that no call returned together")
+        return found[0].part(found[1])
+
+    def model_value(self, r: Result) -> ast.expr:
+        """A model that is returned: never one that the caller holds already (R8)."""
+        found = self.body.groups.whole(r.values, r.paths, "model")
+        if found:
+            return ast.Call(ast.Attribute(found[0].part(found[1]), "copy"), [], [])
+        pairs = list(zip(r.values, r.paths, strict=True))
+        tensors = self.dictionary({path: v for v, path in pairs})
+        return ast.Call(ast.Attribute(self.like(r.model, pairs), "at"), [tensors], [])
+
+    # ---- gradients and models as dicts
+
+    def gradient(self, values: Sequence[Value], paths: Sequence[str]) -> ast.expr:
+        found = self.body.groups.whole(values, paths, "dict")
+        return found[0].part(found[1]) if found else self.dictionary(dict(zip(paths, values, strict=True)))
+
+    def dictionary(self, values: dict[str, Value]) -> ast.expr:
+        """Nested dicts of tensors by path; a part that is a dict already goes in whole."""
+        items = []
+        for key, inside in by_key(values).items():
+            if isinstance(inside, Value):
+                items.append((key, self.body.read(inside)))
+            else:
+                items.append((key, self.gradient(list(inside.values()), list(inside))))
+        return ast.Dict([ast.Constant(k) for k, _ in items], [t for _, t in items])
+
+    # ---- results
+
+    def targets(self, callee: Function, groups: list[tuple[Result, list[Value]]], receiver: ast.expr | None) -> list[ast.expr]:
+        """The variables of the results; all that was saved goes into one."""
+        extras = self.unit.extras(callee if callee.name.endswith("_saved") else None)
+        own = groups[: len(groups) - len(extras)]
+        found = [self.target(callee, r, values) for r, values in own]
+        if extras:
+            found.append(self.saved_target(callee, {r.name: values[0] for r, values in groups[len(own) :]}, receiver))
+        return found
+
+    def target(self, callee: Function, r: Result, values: list[Value]) -> ast.expr:
+        if r.model is None:
+            return self.body.target(values[0])
+        if not any(self.body.readers[v] for v in values):
+            return ast.Name("_")
+        kind = "dict" if is_derivative(callee) else "model"
+        group = Group(ast.Name(self.body.names.fresh(group_name(r, values))), kind, len(values), r.model)
+        self.body.groups.enter(group, values, r.paths)
+        return group.root
+
+    def saved_target(self, callee: Function, values: Mapping[str, Value], receiver: ast.expr | None) -> ast.expr:
+        if not any(self.body.readers[v] for v in values.values()):
+            return ast.Name("_")
+        hint = text(receiver).removeprefix("self.") if receiver else callee.name.removesuffix("_saved")
+        name = ast.Name(self.body.names.fresh(f"saved_{hint}"))
+        places = self.unit.saved[callee.name]
+        group = Group(name, "tuple", len(values), callee=callee.name)
+        self.body.groups.enter(group, list(values.values()), [places[n] for n in values])
+        return name
+
+
+def group_name(r: Result, values: Sequence[Value]) -> str:
+    """`d_conv1` of the values d_conv1.kernel, d_conv1.bias; numbers that made them unique do not count."""
+    found = re.fullmatch(rf"(.+)\.{re.escape(r.paths[0])}(_\d+)?", values[0].name)
+    return found[1] if found else r.name
+
+
+def is_default(p: Parameter, tree: ast.expr) -> bool:
+    return p.default is not None and isinstance(tree, ast.Constant) and tree.value == p.default

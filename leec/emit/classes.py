@@ -1,0 +1,117 @@
+"""Model classes: the constructor from the IR function `Name.init`, then the methods, each with its gradient behind it."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from leec.dims import Dim
+from leec.emit.expressions import dim_tree
+from leec.emit.functions import Emitter, is_call
+from leec.emit.groups import Group, attribute
+from leec.emit.layout import text
+from leec.emit.signatures import ConstructorSignature, Signature
+from leec.ir.graph import Equation, Value
+from leec.ir.module import Leaf, ModelClass, Submodel
+
+
+def member_names(model: ModelClass) -> list[str]:
+    """Arrays and submodels in declaration order; a list of submodels is one member."""
+    tensors = [leaf.path for leaf in model.leaves if leaf.kind != "hyper"]
+    return list(dict.fromkeys(path.partition(".")[0] for path in (*tensors, *(p.path for p in submodels(model)))))
+
+
+def submodels(model: ModelClass) -> list[Submodel]:
+    return [m for m in model.members if isinstance(m, Submodel)]
+
+
+@dataclass
+class Constructor(Emitter):
+    """`__init__`: hyperparameters, then every member as the spec declares it."""
+
+    model: ModelClass = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        (result,) = self.f.results
+        self.leaves = dict(zip(result.paths, result.values, strict=True))
+        self.paths = {value: path for path, value in self.leaves.items()}
+        self.lists: dict[str, list[ast.expr]] = {}
+        given = {h.name for h in self.model.hypers}
+        self.own = [m for m in self.model.members if isinstance(m, Leaf) and m.path not in given]
+        for leaf in self.own:
+            self.body.targets[self.leaves[leaf.path]] = own(leaf.path)
+
+    def signed(self) -> Signature:
+        return ConstructorSignature(self.unit, self.f, self.names)
+
+    def statements(self) -> list[str]:
+        for equation in self.f.body:
+            if is_call(equation.op) and equation.params["callee"].endswith(".init"):
+                self.construct(equation)
+            elif is_call(equation.op):
+                self.caller.call(equation)
+            else:
+                self.body.equation(equation)
+        self.finish()
+        return [*self.hypers(), *self.checks(), *self.written(), *self.closing]
+
+    closing = ("self.lay_out()",)
+
+    def hypers(self) -> list[str]:
+        """`self.d, self.hidden = d, hidden`, and the sizes that the spec names."""
+        names = [h.name for h in self.model.hypers]
+        left, right = ", ".join(text(own(n)) for n in names), ", ".join(self.names.of(n, n) for n in names)
+        statics = [f"{text(own(n))} = {text(dim_tree(d, self.body.sizes))}" for n, d in self.model.statics]
+        return [*([f"{left} = {right}"] if names else []), *statics]
+
+    # ---- members
+
+    def construct(self, equation: Equation) -> None:
+        """A submodel; its tensors are members of what is assigned."""
+        callee = self.unit.functions[equation.params["callee"]]
+        (result,) = callee.results
+        path = self.member_path(equation.results[0], result.paths[0])
+        tree, _ = self.caller.call_tree(equation, callee)
+        target = Group(ast.Name("self"), "model", 0).part(path)
+        self.body.groups.enter(Group(target, "model", len(result.paths), result.model), equation.results, result.paths)
+        self.assign(path, tree, equation)
+
+    def member_path(self, value: Value, path: str) -> str:
+        return self.paths[value].removesuffix(f".{path}")
+
+    def assign(self, path: str, tree: ast.expr, equation: Equation | None) -> None:
+        """A member, or an element of a list, which is assigned once it is complete."""
+        name, _, position = path.partition(".")
+        span = equation.span if equation else None
+        if not position:
+            self.body.line(f"self.{attribute(name)} = {text(tree)}", (), span)
+            return
+        items = self.lists.setdefault(name, [])
+        items.append(tree)
+        if len(items) == sum(m.path.startswith(f"{name}.") for m in submodels(self.model)):
+            self.body.line(f"self.{attribute(name)} = {text(ast.List(items))}", (), span)
+
+    def finish(self) -> None:
+        """Members that no equation made: those without tensors, and values that have another name already."""
+        made = {m.path for m in submodels(self.model) if any(p.startswith(f"{m.path}.") for p in self.leaves)}
+        for m in submodels(self.model):
+            if m.path not in made:
+                arguments = [ast.keyword(name, self.constant(v)) for name, v in m.arguments.items()]
+                self.assign(m.path, ast.Call(ast.Name(self.unit.class_name(m.model)), [], arguments), None)
+        for leaf in self.own:
+            value, target = self.leaves[leaf.path], own(leaf.path)
+            if value in self.body.folded:
+                self.body.write_out(value)
+            elif text(self.body.targets.get(value, target)) != text(target) or not self.is_made(value):
+                self.body.line(f"{text(target)} = {text(self.body.read(value))}", (value,), value.span)
+
+    def is_made(self, value: Value) -> bool:
+        return any(value in e.results for e in self.f.body)
+
+    def constant(self, value: object) -> ast.expr:
+        return dim_tree(value, self.body.sizes) if isinstance(value, Dim) else ast.Constant(value)
+
+
+def own(name: str) -> ast.expr:
+    return ast.Attribute(ast.Name("self"), attribute(name))

@@ -1,0 +1,54 @@
+"""Docstrings of generated code: the spec's own words, which may hold anything and stay inside the quotes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leec.emit.comments import shape
+from leec.emit.unit import Unit, is_derivative
+from leec.ir.graph import Function, Parameter, Result
+
+
+def docstring(words: str) -> list[str]:
+    """The lines of a docstring; none for no words. Quotes and backslashes of the text cannot end it."""
+    lines = [clean(line) for line in words.strip().splitlines()]
+    if not any(lines):
+        return []
+    margin = min((len(line) - len(line.lstrip()) for line in lines[1:] if line.strip()), default=0)
+    lines = [lines[0].strip(), *(line[margin:].rstrip() for line in lines[1:])]
+    if lines[-1].endswith('"'):
+        lines[-1] += " "
+    if len(lines) == 1:
+        return [f'"""{lines[0]}"""']
+    return [f'"""{lines[0]}', *lines[1:], '"""']
+
+
+def clean(line: str) -> str:
+    """Without what would end a docstring or be an escape in it."""
+    return "".join(c if c.isprintable() else " " for c in line).replace("\\", "\\\\").replace('"""', "'''")
+
+
+def function_doc(unit: Unit, f: Function) -> str:
+    """The spec's words and the shapes; of a derivative what it is the derivative of."""
+    forward = f.name.rpartition(".")[2].rpartition("_backward" if is_derivative(f) else "_saved")[0]
+    if is_derivative(f):
+        given = listing([unit.parameter_name(f, p) for p in f.parameters if p.name.startswith("d_")])
+        return f"From {given} to the gradient{'s' * (len(f.results) > 1)} by {listing([r.name[2:] for r in f.results])}."
+    if not f.public and f.name.endswith("_saved"):
+        return f"As {forward}, and what its gradient needs."
+    return f"{f.doc.strip()}\n\n{shapes(unit, f)}".strip()
+
+
+def listing(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+
+
+def shapes(unit: Unit, f: Function) -> str:
+    """`x [n, d], y int[n] -> [n]`, of tensors; nothing where there is none with axes."""
+    given = [f"{p.name} {s}" for p in f.parameters if (s := shown(p)) and unit.role(f, p) == "value"]
+    made = [shown(r) or "[]" for r in f.results]
+    return f"{', '.join(given)} -> {', '.join(made)}" if given and made else ""
+
+
+def shown(part: Parameter | Result) -> str:
+    return shape(part.values[0].type) if part.values and part.model is None else part.model or ""

@@ -1,0 +1,173 @@
+"""One function of the IR as one Python function or method: signature, docstring, checks, statements, return."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leec.dims import Dim
+from leec.emit.calls import Caller
+from leec.emit.comments import place
+from leec.emit.docs import docstring, function_doc
+from leec.emit.expressions import dim_tree
+from leec.emit.layout import fit, text
+from leec.emit.names import Names
+from leec.emit.signatures import Signature
+from leec.emit.statements import Body, unparenthesised
+from leec.emit.unit import Entry, Unit, is_derivative
+from leec.ir.graph import Check, Function, Result, Value
+from leec.ops import TABLE
+
+INDENT = "    "
+
+
+@dataclass
+class Emitter:
+    """Writes one function; `text` gives its lines without the indent of the class it stands in."""
+
+    unit: Unit
+    f: Function
+    name: str
+    training: str = ""  # the function that this one hands on to in training
+
+    def __post_init__(self) -> None:
+        self.names = Names(self.unit.names.taken)
+        self.signature = self.signed()
+        self.groups = self.signature.groups
+        self.body = Body(self.f, self.unit.dialect, self.names, self.signature.sizes(), self.groups, is_derivative(self.f))
+        self.body.values |= self.signature.values
+        self.caller = Caller(self.unit, self.body)
+
+    def signed(self) -> Signature:
+        return Signature(self.unit, self.f, self.names)
+
+    # ---- the parts
+
+    def statements(self) -> list[str]:
+        """Everything after the docstring."""
+        for equation in self.f.body:
+            if is_call(equation.op):
+                self.caller.call(equation)
+            else:
+                self.body.equation(equation)
+        self.leave()
+        checks = self.checks()  # before the sizes are listed: they mention some
+        return [*self.handed_on(), *self.signature.unpacked, *self.body.sizes.lines(), *checks, *self.written()]
+
+    def written(self) -> list[str]:
+        return [line for item in self.body.lines for line in item.written(2 * len(INDENT))]
+
+    def leave(self) -> None:
+        """State into its place, results to the caller."""
+        states = [(b, a) for b, a in self.f.state if a not in self.body.in_place]
+        self.body.settle(frozenset(b for b, _ in states), but=[a for _, a in states])
+        extras = self.unit.extras(self.f if self.f.name.endswith("_saved") else None)
+        results = self.f.results[: len(self.f.results) - len(extras)]
+        trees = [self.result(r) for r in results] + ([self.saved(extras)] if extras else [])
+        self.write_states(states)
+        if trees:
+            values = tuple(v for r in results for v in r.values)
+            span = next((e.span for e in reversed(self.f.body) if set(e.results) & set(values)), None)
+            tree = ast.Tuple(trees) if len(trees) > 1 else trees[0]
+            self.body.line(f"return {unparenthesised(tree)}", values if len(trees) == 1 else (), span)
+
+    def write_states(self, states: list[tuple[Value, Value]]) -> None:
+        """One after the other; what reads a state that an earlier one writes over is computed before."""
+        for i, (_, after) in enumerate(states):
+            if self.body.reads(after) & {before for before, _ in states[:i]}:
+                self.body.write_out(after)
+        inside = self.unit.dialect.modules and bool(states)
+        if inside:
+            self.body.line("with torch.no_grad():", (), None)
+        for before, after in states:
+            where = self.groups.places[before]
+            self.body.store(where.group.part(where.path), self.body.read(after), after, INDENT if inside else "")
+
+    def result(self, r: Result) -> ast.expr:
+        if r.model is None:
+            return self.body.read(r.values[0])
+        if is_derivative(self.f):
+            return self.caller.gradient(r.values, r.paths)
+        return self.caller.model_value(r)
+
+    def saved(self, extras: Mapping[str, Value]) -> ast.expr:
+        """What the backward needs; what a call saved goes in whole."""
+        entries: dict[object, Entry] = {}
+        inside: dict[str, tuple[object, str]] = {}
+        for name, value in extras.items():
+            where = self.groups.places.get(value)
+            if where and where.group.kind == "tuple":
+                entries.setdefault(where.group, Entry(text(where.group.root), where.group.callee))
+                inside[name] = where.group, where.path
+            else:
+                entries[value] = Entry(value.name)
+                inside[name] = value, ""
+        self.unit.bundles[self.f.name] = tuple(entries.values())
+        self.unit.saved[self.f.name] = {name: join(entries, *at) for name, at in inside.items()}
+        trees = [key.root if entry.callee else self.body.read(key) for key, entry in entries.items()]
+        return trees[0] if len(trees) == 1 else ast.Tuple(trees)
+
+    # ---- checks
+
+    def checks(self) -> list[str]:
+        return [line for c in self.f.checks for line in self.check(c)]
+
+    def check(self, c: Check) -> list[str]:
+        left, right = (text(dim_tree(d, self.body.sizes)) for d in (c.left, c.right))
+        return [f"if {left} != {right}:", *fit(f"{INDENT}raise ValueError({self.message(c)})").splitlines()]
+
+    def message(self, c: Check) -> str:
+        where = f"{place(c.span)}: " if c.span else ""
+        sides = [escaped(f"{d} = ") + f"{{{text(dim_tree(d, self.body.sizes))}}}" for d in (c.left, c.right) if needs_value(d)]
+        shown = escaped(f"{where}{c.message}") + (" (" + ", ".join(sides) + ")" if sides else "")
+        return f'f"{shown}"' if sides else f'"{shown}"'
+
+    # ---- the whole
+
+    def parameters(self) -> list[str]:
+        return [*self.signature.parameters, *(["training=False"] if self.training else [])]
+
+    def handed_on(self) -> list[str]:
+        if not self.training:
+            return []
+        owner, names = "", [p.partition("=")[0] for p in self.signature.parameters]
+        if names[:1] == ["self"]:
+            owner = f"{names.pop(0)}."
+        return ["if training:", f"{INDENT}return {owner}{self.training}({', '.join(names)})"]
+
+    def text(self, indent: int = 0) -> str:
+        """The definition, without the indent of the class that it stands in."""
+        lines = [*docstring(function_doc(self.unit, self.f)), *(self.statements() or ["pass"])]
+        decorator = ["@staticmethod"] if self.unit.owner(self.f) and "self" not in self.parameters() else []
+        return definition(self.name, self.parameters(), lines, indent, decorator)
+
+
+def definition(name: str, parameters: list[str], body: list[str], indent: int = 0, above: list[str] | None = None) -> str:
+    head = fit(f"def {name}({', '.join(parameters)}): ...", indent)
+    head = head[: head.rindex("...")].rstrip()
+    return "\n".join([*(above or []), head, *(INDENT + line if line else "" for line in body)])
+
+
+def join(entries: Mapping[object, Entry], key: object, path: str) -> str:
+    """Where a saved value stands: no step where there is but one entry."""
+    here = [str(list(entries).index(key))] if len(entries) > 1 else []
+    return ".".join([*here, *([path] if path else [])])
+
+
+def needs_value(dim: Dim) -> bool:
+    return dim.constant is None
+
+
+def escaped(message: str) -> str:
+    """Text inside a double-quoted f-string."""
+    return quoted_body(message).replace("{", "{{").replace("}", "}}")
+
+
+def quoted_body(message: str) -> str:
+    special = {'"': '\\"', "\\": "\\\\"}
+    return "".join(special.get(c) or (c if c.isprintable() else repr(c)[1:-1]) for c in message)
+
+
+def is_call(op: str) -> bool:
+    return "callee" in TABLE[op].params

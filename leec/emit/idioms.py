@@ -1,0 +1,40 @@
+"""Spellings that a NumPy or PyTorch programmer would choose, from the ones that columns produce.
+
+Each rule takes a tree whose parts are idiomatic already and gives an equal one, or the same.
+"""
+
+from __future__ import annotations
+
+import ast
+
+def idiomatic(tree: ast.expr, library: str) -> ast.expr:
+    """The tree with the idioms of its root."""
+    if isinstance(tree, ast.Call):
+        tree = _spread(_filled(tree), library)
+    return tree
+
+
+def _spread(call: ast.Call, library: str) -> ast.Call:
+    """Methods take sizes and axes one by one: x.reshape((n, d)) is x.reshape(n, d)."""
+    is_method = isinstance(call.func, ast.Attribute) and not _is_name(call.func.value, library)
+    if is_method and len(call.args) == 1 and isinstance(call.args[0], ast.Tuple) and call.args[0].elts:
+        return ast.Call(call.func, call.args[0].elts, call.keywords)
+    return call
+
+
+def _is_name(node: ast.expr, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _filled(call: ast.Call) -> ast.Call:
+    """np.full(sizes, 0.0, dtype=..) is np.zeros(sizes, dtype=..), ones likewise; one size needs no tuple."""
+    function = call.func
+    if not (isinstance(function, ast.Attribute) and function.attr == "full" and len(call.args) == 2):
+        return call
+    sizes, value = call.args
+    word = {0: "zeros", 1: "ones"}.get(value.value) if isinstance(value, ast.Constant) else None
+    if isinstance(sizes, ast.Tuple) and len(sizes.elts) == 1:
+        sizes = sizes.elts[0]
+    if word is None or isinstance(value.value, bool):
+        return ast.Call(function, [sizes, value], call.keywords)
+    return ast.Call(ast.Attribute(function.value, word), [sizes], call.keywords)

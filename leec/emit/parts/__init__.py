@@ -1,0 +1,1 @@
+"""Python text that generated modules contain: nothing here is imported by the compiler, files are read as text."""

@@ -1,0 +1,161 @@
+"""The NumPy file of a compiled spec: classes, functions and procedures in the order of the spec, support at the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from leec import __version__
+from leec.diagnostics import Span
+from leec.emit.classes import Constructor, member_names
+from leec.emit.dialect import NUMPY, Dialect
+from leec.emit.docs import clean, docstring
+from leec.emit.functions import INDENT, Emitter, definition
+from leec.emit.names import BUILTINS, Names
+from leec.emit.support import library, needed
+from leec.emit.files import render
+from leec.emit.unit import EVAL, Unit
+from leec.ir.graph import Function
+from leec.ir.module import ModelClass, Module
+from leec.ops import TABLE
+from leec.passes.dce import reachable
+
+
+@dataclass(frozen=True)
+class EmitOptions:
+    """`dtype` is the width that FLOAT begins with; `command` makes the file again."""
+
+    dtype: str = "f32"
+    command: str = ""
+
+
+@dataclass
+class File:
+    """One emitted file in the making."""
+
+    module: Module
+    options: EmitOptions
+    dialect: Dialect = NUMPY
+
+    def __post_init__(self) -> None:
+        self.module = with_reachable(self.module)
+        names = Names({*BUILTINS, *library(self.dialect.column)})
+        self.unit = Unit(self.module, self.dialect, names)
+        for name in self.module.models:
+            self.unit.class_name(name)
+        for f in self.unit.functions.values():
+            if self.unit.owner(f) is None:
+                self.unit.function_name(self.unit.public_name(f)[0])
+
+
+def emit_reference(module: Module, options: EmitOptions | None = None) -> str:
+    """The text of reference.py."""
+    file = File(module, options or EmitOptions())
+    blocks = sorted([*model_blocks(file), *function_blocks(file)], key=lambda b: b.order(module))
+    body = "\n\n\n".join(b.text for b in blocks)
+    support = needed("numpy", used_names(body, file))
+    return render(
+        "reference.py.j2",
+        header=header(module, file.options),
+        imports=[name for name in ("math",) if any(name in d.uses for d in support) or f"{name}." in body],
+        float=NUMPY.widths[file.options.dtype],
+        blocks=[*(d.text for d in support if d.name in FIRST), *(b.text for b in blocks)],
+        support=[d.text for d in support if d.name not in FIRST],
+    )
+
+
+FIRST = ("Model", "Optimizer")  # classes that others inherit from
+
+
+def used_names(body: str, file: File) -> set[str]:
+    """The names of the library that the text mentions."""
+    words = set(re.findall(r"[^\W\d]\w*", body))
+    return {name for name in library(file.dialect.column) if name in words}
+
+
+def with_reachable(module: Module) -> Module:
+    """The module without functions that nothing public needs."""
+    from dataclasses import replace
+
+    roots = [f.name for f in module.functions.functions.values() if f.public]
+    return replace(module, functions=reachable(module.functions, roots))
+
+
+# ---- blocks
+
+
+@dataclass(frozen=True)
+class Block:
+    """A class or function, with the place of the spec that it comes from."""
+
+    text: str
+    span: Span | None
+
+    def order(self, module: Module) -> tuple:
+        """The spec's own declarations first, then those of the library, in their order."""
+        if self.span is None:
+            return (2, "", 0)
+        own = self.span.source is module.source
+        return (0, "", self.span.start) if own else (1, self.span.source.path, self.span.start)
+
+
+def model_blocks(file: File) -> Iterable[Block]:
+    for model in file.module.models.values():
+        yield Block(model_text(file, model), model.span)
+
+
+def model_text(file: File, model: ModelClass) -> str:
+    unit = file.unit
+    lines = docstring(model.doc or f"{model.name}({', '.join(h.name for h in model.hypers)})")
+    states = [leaf.path for leaf in model.leaves if leaf.kind == "state" and "." not in leaf.path]
+    lines += ["", f"members = {tuple_text(member_names(model))}"]
+    lines += [f"states = {tuple_text(states)}"] if states else []
+    functions = [f for f in unit.functions.values() if unit.owner(f) == model.name]
+    init = next(f for f in functions if f.name == f"{model.name}.init")
+    made = Constructor(unit, init, "__init__", model=model)
+    body = made.statements()
+    methods = [definition("__init__", made.parameters(), body, len(INDENT))]
+    for f in functions:
+        if f is not init:
+            methods += function_texts(unit, f, f"{model.name}.", len(INDENT))
+    parts = ["\n".join(lines), *methods]
+    inside = "\n\n".join(parts)
+    return f"class {unit.class_name(model.name)}(Model):\n" + "\n".join(INDENT + x if x else "" for x in inside.splitlines())
+
+
+def tuple_text(names: list[str]) -> str:
+    inner = ", ".join(f'"{n}"' for n in names)
+    return f"({inner},)" if len(names) == 1 else f"({inner})"
+
+
+def function_blocks(file: File) -> Iterable[Block]:
+    """Functions with their gradients behind them, a block each."""
+    for f in file.unit.functions.values():
+        if file.unit.owner(f) is None:
+            for text in function_texts(file.unit, f, "", 0):
+                yield Block(text, f.span)
+
+
+def function_texts(unit: Unit, f: Function, prefix: str, indent: int) -> list[str]:
+    """A function; what exists in two modes is one for evaluation that hands on to the other in training."""
+    base = f.name.removesuffix(EVAL)
+    if f.name in (base, base + EVAL) and base in unit.functions and base + EVAL in unit.functions:
+        return both_modes(unit, base, prefix, indent) if f.name == base else []
+    name = unit.public_name(f)[0]
+    return [Emitter(unit, f, name.removeprefix(prefix) if prefix else unit.function_name(name)).text(indent)]
+
+
+def both_modes(unit: Unit, base: str, prefix: str, indent: int) -> list[str]:
+    name, training = base.removeprefix(prefix), f"{base.removeprefix(prefix)}_training"
+    if not prefix:
+        name, training = unit.function_name(base), unit.function_name(training)
+    evaluation = Emitter(unit, unit.functions[base + EVAL], name, training=training)
+    return [evaluation.text(indent), Emitter(unit, unit.functions[base], training).text(indent)]
+
+
+def header(module: Module, options: EmitOptions) -> str:
+    title = [clean(line) for line in module.doc.strip().splitlines()] or [clean(module.source.path)]
+    made = f"Made by leec {__version__} from {clean(module.source.path)}; change that file, not this one"
+    again = f", and run: {options.command}" if options.command else "."
+    return "\n".join([*title, "", made + again])

@@ -1,0 +1,132 @@
+"""How a function begins: its parameters in Python, and where its body finds values and sizes."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from leec.emit.groups import Group, Groups
+from leec.emit.layout import text
+from leec.emit.names import Names
+from leec.emit.sizes import Sizes
+from leec.emit.unit import Unit
+from leec.ir.graph import Function, Parameter, Value
+
+
+@dataclass
+class Signature:
+    """Parameters as text, and what they stand for."""
+
+    unit: Unit
+    f: Function
+    names: Names
+    groups: Groups = field(default_factory=Groups)
+    parameters: list[str] = field(default_factory=list)
+    values: dict[Value, ast.expr] = field(default_factory=dict)
+    known: dict[str, ast.expr] = field(default_factory=dict)  # sizes
+    unpacked: list[str] = field(default_factory=list)  # statements that take a tuple apart
+    saved_items: list[ast.expr | Group] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.unit.has_self(self.f):
+            self.parameters.append("self")
+        for p in self.f.parameters:
+            getattr(self, f"enter_{self.unit.role(self.f, p)}")(p)
+
+    # ---- parameters by role
+
+    def enter_self(self, p: Parameter) -> None:
+        self.enter_object(p, Group(ast.Name("self"), "model", len(p.values), p.model), "")
+
+    def enter_model(self, p: Parameter) -> None:
+        self.enter_object(p, Group(self.add(p), "model", len(p.values), p.model), f"{p.name}.")
+
+    def enter_object(self, p: Parameter, group: Group, prefix: str) -> None:
+        """Tensors of a model, and the sizes that it has as attributes."""
+        self.groups.enter(group, p.values, p.paths)
+        self.known |= {prefix + symbol: group.part(path) for symbol, path in self.unit.hypers(p.model).items()}
+
+    def enter_hyper(self, p: Parameter) -> None:
+        """The object that has it is a parameter too."""
+
+    def enter_static(self, p: Parameter) -> None:
+        self.known[p.static] = self.add(p)
+
+    def enter_value(self, p: Parameter) -> None:
+        self.values[p.values[0]] = self.add(p)
+
+    def enter_dict(self, p: Parameter) -> None:
+        self.groups.enter(Group(self.add(p), "dict", len(p.values), p.model), p.values, p.paths)
+
+    def add(self, p: Parameter) -> ast.expr:
+        name = self.names.of(p, self.unit.parameter_name(self.f, p))
+        default = "" if p.default is None else f"={text(ast.Constant(p.default))}"
+        self.parameters.append(name + default)
+        return ast.Name(name)
+
+    # ---- what the forward saved
+
+    def enter_saved(self, p: Parameter) -> None:
+        """All of it is one parameter, taken apart by a first statement; a single item needs no tuple."""
+        forward = self.unit.forward_of(self.f)
+        place = self.unit.saved[forward.name][p.name]
+        if not self.saved_items:
+            self.take_apart(forward)
+        index, _, inner = place.partition(".") if len(self.saved_items) > 1 else ("0", "", place)
+        item = self.saved_items[int(index)]
+        if isinstance(item, Group):
+            self.groups.enter(item, p.values, [inner])
+        else:
+            self.values[p.values[0]] = item
+
+    def take_apart(self, forward: Function) -> None:
+        used = {p.name for p in self.f.parameters}
+        entries = self.unit.bundles[forward.name]
+        places = self.unit.saved[forward.name]
+        for index, entry in enumerate(entries):
+            here = [n for n, at in places.items() if len(entries) == 1 or at.partition(".")[0] == str(index)]
+            name = ast.Name(self.names.fresh(entry.name) if used & set(here) else "_")
+            size = len(self.unit.saved.get(entry.callee, ()))
+            self.saved_items.append(Group(name, "tuple", size, callee=entry.callee) if entry.callee else name)
+        names = [i.root.id if isinstance(i, Group) else i.id for i in self.saved_items]
+        self.parameters.append(names[0] if len(names) == 1 else self.names.fresh("saved"))
+        if len(names) > 1:
+            self.unpacked.append(f"{', '.join(names)} = {self.parameters[-1]}")
+
+    # ---- sizes
+
+    def sizes(self) -> Sizes:
+        """Sizes by name: plain arguments show them first, then members of models."""
+        plain = {v: (lambda t=t: t) for v, t in self.values.items() if not v.type.host}
+        held = {
+            v: (lambda place=place: place.group.part(place.path))
+            for v, place in self.groups.places.items()
+            if not v.type.host and place.group.kind != "tuple"
+        }
+        return Sizes(self.known, {**plain, **held}, self.names)
+
+
+@dataclass
+class ConstructorSignature(Signature):
+    """Of `__init__`: hyperparameters as the spec declares them, then the key of the draws by its name."""
+
+    def __post_init__(self) -> None:
+        model = self.unit.module.models[self.unit.owner(self.f)]
+        self.parameters.append("self")
+        for h in model.hypers:
+            default = f"={text(ast.Constant(h.default))}" if h.has_default else ""
+            self.parameters.append(self.names.of(h.name, h.name) + default)
+        for p in self.f.parameters:
+            self.enter(p, self.unit.hypers(model.name))
+
+    def enter(self, p: Parameter, sizes: dict[str, str]) -> None:
+        if p.static:
+            name, _, rest = sizes[p.static].partition(".")
+            root = Group(ast.Name(self.names.of(name, name)), "tuple", 0)
+            self.known[p.static] = root.part(rest)
+        elif p.model is not None:
+            self.enter_object(p, Group(ast.Name(self.names.of(p.name, p.name)), "model", 0, p.model), f"{p.name}.")
+        else:
+            if p.name == "key":
+                self.parameters += ["*", "key=(0, 0)"]
+            self.values[p.values[0]] = ast.Name(self.names.of(p.name, p.name))

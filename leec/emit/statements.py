@@ -1,0 +1,182 @@
+"""The body of a function as statements: named values stand alone, the rest folds into the expression that reads it.
+
+A Body walks the equations once, in order. Folding never repeats work: what is read twice has a name. Statements
+that write (state, calls that do) wait for nothing and let nothing that reads their target slip behind them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leec.diagnostics import Span
+from leec.emit.comments import Provenance
+from leec.emit.dialect import Dialect
+from leec.emit.expressions import argument_uses, equation_tree
+from leec.emit.groups import Groups
+from leec.emit.layout import WIDTH, fit, text
+from leec.emit.names import Names
+from leec.emit.sizes import Sizes
+from leec.ir.graph import Equation, Function, Value
+from leec.ops import TABLE
+
+FOLDED = 60  # columns of an expression that others may fold into
+
+
+@dataclass
+class Line:
+    code: str
+    comment: str = ""
+    above: str | None = None
+
+    def written(self, indent: int) -> list[str]:
+        """The comment at the end where it fits, else above."""
+        lines = [self.above] if self.above else []
+        tail = f"  # {self.comment}" if self.comment else ""
+        if "\n" not in self.code and indent + len(self.code) + len(tail) <= WIDTH:
+            return [*lines, self.code + tail]
+        return [*lines, *([tail.strip()] if tail else []), *fit(self.code, indent).splitlines()]
+
+
+@dataclass
+class Folded:
+    """An expression that is not written yet."""
+
+    value: Value
+    span: Span | None
+    reads: frozenset[Value]  # tensors of models that it reads: their state may be written over
+
+
+class Body:
+    """Statements of one function. `values` has the expression of everything computed so far."""
+
+    def __init__(self, f: Function, dialect: Dialect, names: Names, sizes: Sizes, groups: Groups, backward: bool = False):
+        self.f, self.dialect, self.names, self.sizes, self.groups = f, dialect, names, sizes, groups
+        self.values: dict[Value, ast.expr] = {}
+        self.lines: list[Line] = []
+        self.folded: dict[Value, Folded] = {}
+        self.targets: dict[Value, ast.expr] = {}  # where a value goes, if not under its name
+        self.in_place: set[Value] = set()  # new state that a callee stored already
+        self.provenance = Provenance(backward)
+        self.readers = Counter(a for e in f.body for a in e.args) + Counter(f.outputs)
+        self.stored = {after for _, after in f.state if self.readers[after] == 1}  # go where they belong at the end
+
+    # ---- equations
+
+    def equation(self, equation: Equation) -> None:
+        """One equation of the table: an expression to fold, or a statement."""
+        if not any(self.readers[r] for r in equation.results):
+            return
+        tree = self.tree(equation)
+        if len(equation.results) > 1:
+            targets = ast.Tuple([self.target(r) for r in equation.results])
+            self.consume(equation.args)
+            self.statement(targets, tree, equation.results, equation.span)
+        else:
+            self.define(equation.result, tree, equation)
+
+    def tree(self, equation: Equation) -> ast.expr:
+        """The expression, with arguments written out before where it would get too long."""
+        for position, uses in argument_uses(equation, self.dialect).items():
+            if uses > 1:
+                self.write_out(equation.args[position])
+        tree = self.built(equation)
+        while len(text(tree)) > FOLDED and self.shorten(equation.args):
+            tree = self.built(equation)
+        return tree
+
+    def built(self, equation: Equation) -> ast.expr:
+        args = tuple(self.read(a) for a in equation.args)
+        return equation_tree(equation, self.dialect, args, self.sizes)
+
+    def shorten(self, args: tuple[Value, ...]) -> bool:
+        """Give the longest folded argument a statement of its own. False if there is none."""
+        candidates = [a for a in args if a in self.folded and not is_atom(self.values[a])]
+        if candidates:
+            self.write_out(max(candidates, key=lambda a: len(text(self.values[a]))))
+        return bool(candidates)
+
+    def define(self, value: Value, tree: ast.expr, equation: Equation) -> None:
+        """Keep the expression for its one reader, or make it a statement."""
+        repeatable = value.type.host and is_atom(tree) or not equation.args and not TABLE[equation.op].effect
+        small = len(text(tree)) <= FOLDED and (self.readers[value] == 1 or repeatable and len(text(tree)) <= 24)
+        self.values[value] = tree
+        reads = frozenset().union(*(self.reads(a) for a in equation.args))
+        self.consume(equation.args)
+        self.folded[value] = Folded(value, equation.span, reads)
+        if not (small or value in self.stored) or value in self.targets or value.named and value not in self.stored:
+            self.write_out(value)
+
+    def consume(self, args: tuple[Value, ...]) -> None:
+        """What was folded for one reader stands in that reader now."""
+        for value in args:
+            if self.readers[value] == 1:
+                self.folded.pop(value, None)
+
+    def reads(self, value: Value) -> frozenset[Value]:
+        if value in self.folded:
+            return self.folded[value].reads
+        place = self.groups.places.get(value)
+        return frozenset([value]) if place and place.group.kind == "model" else frozenset()
+
+    # ---- values
+
+    def read(self, value: Value) -> ast.expr:
+        """The expression that stands for a value."""
+        if value not in self.values:
+            place = self.groups.places[value]
+            return place.group.part(place.path)
+        return self.values[value]
+
+    def write_out(self, value: Value) -> None:
+        """Give a folded value a statement of its own, here."""
+        if value not in self.folded or (is_atom(self.values[value]) and not value.named):
+            return
+        folded, tree = self.folded.pop(value), self.values[value]
+        self.statement(self.target(value), tree, (value,), folded.span)
+
+    def target(self, value: Value) -> ast.expr:
+        """The name that a value gets; `_` if nobody reads it."""
+        if not self.readers[value]:
+            return ast.Name("_")
+        self.values[value] = self.targets.get(value) or ast.Name(self.names.of(value, value.name))
+        return self.values[value]
+
+    def statement(self, target: ast.expr | None, tree: ast.expr, values: tuple[Value, ...], span: Span | None) -> None:
+        left = f"{unparenthesised(target)} = " if target else ""
+        self.line(f"{left}{unparenthesised(tree)}", values, span)
+
+    def line(self, code: str, values: tuple[Value, ...], span: Span | None) -> None:
+        above = self.provenance.above(span)
+        self.lines.append(Line(code, self.provenance.beside(values, span), above))
+
+    # ---- writes
+
+    def settle(self, written: frozenset[Value], but: Sequence[Value] = ()) -> None:
+        """Write out what still reads tensors that are about to be written over."""
+        for value in [v for v, f in self.folded.items() if f.reads & written and v not in but]:
+            self.write_out(value)
+
+    def store(self, target: ast.expr, tree: ast.expr, after: Value, indent: str = "") -> None:
+        """target[...] = tree"""
+        folded = self.folded.pop(after, None)
+        code = self.dialect.store.format(target=text(target), value=text(tree))
+        self.line(indent + code, (after,), folded.span if folded else after.span)
+
+
+def is_atom(tree: ast.expr) -> bool:
+    """What may be written twice: a name with attributes and constant subscripts, or a number."""
+    while isinstance(tree, ast.Attribute) or isinstance(tree, ast.Subscript) and isinstance(tree.slice, ast.Constant):
+        tree = tree.value
+    if isinstance(tree, ast.UnaryOp):
+        tree = tree.operand
+    return isinstance(tree, ast.Name | ast.Constant)
+
+
+def unparenthesised(tree: ast.expr) -> str:
+    """Tuples need no parentheses around `=` and `return`."""
+    if isinstance(tree, ast.Tuple) and len(tree.elts) > 1:
+        return text(tree)[1:-1]
+    return text(tree)

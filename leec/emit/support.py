@@ -1,0 +1,58 @@
+"""The functions that generated code uses and every generated module carries: their source text, and what they need.
+
+Nothing is imported: the sources are files of leec, read as text, and cut at their top-level definitions.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+FILES = {
+    "numpy": ("ops/support_numpy.py", "runtime/draws_numpy.py", "emit/parts/reference.py"),
+    "torch": ("ops/support_torch.py", "runtime/draws_torch.py", "emit/parts/cuda.py"),
+}
+
+
+@dataclass(frozen=True)
+class Definition:
+    name: str
+    text: str
+    uses: frozenset[str]
+
+
+@cache
+def library(column: str) -> Mapping[str, Definition]:
+    """The definitions of a back end by name, in the order of their files."""
+    found: dict[str, Definition] = {}
+    for name in FILES[column]:
+        path = resources.files("leec").joinpath(name)
+        if path.is_file():
+            found |= {d.name: d for d in definitions(path.read_text(encoding="utf-8"))}
+    return found
+
+
+def definitions(source: str) -> Iterable[Definition]:
+    """Functions, classes and constants of a file."""
+    for node in ast.parse(source).body:
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        text = ast.get_source_segment(source, node) or ""
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            text = "\n".join([*(f"@{ast.get_source_segment(source, d)}" for d in node.decorator_list), text])
+            yield Definition(node.name, text, frozenset(names))
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            yield Definition(node.targets[0].id, text, frozenset(names))
+
+
+def needed(column: str, names: Iterable[str]) -> list[Definition]:
+    """The definitions under these names and all that they use, in the order of the library."""
+    here, wanted, queue = library(column), set(), list(names)
+    while queue:
+        name = queue.pop()
+        if name in here and name not in wanted:
+            wanted.add(name)
+            queue += here[name].uses
+    return [d for d in here.values() if d.name in wanted]

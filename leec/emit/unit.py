@@ -1,0 +1,139 @@
+"""What the functions of one emitted file know of each other: names, roles of parameters, what a forward saves."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from leec.emit.dialect import Dialect
+from leec.emit.names import LIBRARIES, Names, identifier
+from leec.ir.graph import Function, Parameter, Value
+from leec.ir.module import Module, Submodel
+
+EVAL = "_eval"
+RESERVED = {*LIBRARIES, *keyword.kwlist}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One item of what a forward saved: a value, or the whole of what one of its calls saved."""
+
+    name: str
+    callee: str = ""
+
+
+@dataclass
+class Unit:
+    module: Module
+    dialect: Dialect
+    names: Names  # of the file's top level
+    bundles: dict[str, tuple[Entry, ...]] = field(default_factory=dict)  # by the saving forward
+    saved: dict[str, dict[str, str]] = field(default_factory=dict)  # and the place of each saved value in them
+
+    @property
+    def functions(self) -> Mapping[str, Function]:
+        return self.module.functions.functions
+
+    def owner(self, f: Function) -> str | None:
+        """The class whose method a function is, also where a pass derived it from one."""
+        if f.owner:
+            return f.owner
+        prefix = f.name.rpartition(".")[0]
+        return prefix if prefix in self.module.models or prefix in self.module.optimizers else None
+
+    def hypers(self, model: str | None) -> dict[str, str]:
+        """The sizes among a model's constructor arguments, by symbol, with the attribute: `sizes_0` is sizes.0."""
+        found = self.module.models.get(model or "")
+        pairs: dict[str, str] = {}
+        for h in found.hypers if found else ():
+            pairs |= {str(v): f"{h.name}.{i}" for i, v in enumerate(h.default)} if h.kind == "tuple" else {h.name: h.name}
+        return pairs
+
+    def has_self(self, f: Function) -> bool:
+        """Methods whose IR reads nothing of the object are static."""
+        owner = self.owner(f)
+        return any(p.model == owner and p.name == "self" for p in f.parameters)
+
+    def role(self, f: Function, p: Parameter) -> str:
+        """self, hyper, static, model, dict (a gradient), saved, or value."""
+        if p.model is not None:
+            if p.name == "self" and p.model == self.owner(f):
+                return "self"
+            return "dict" if is_derivative(f) and p.name.startswith("d_") else "model"
+        if p.static:
+            return "hyper" if self.holder(f, p.static) else "static"
+        return "saved" if p.name in self.extras(self.forward_of(f)) else "value"
+
+    def holder(self, f: Function, symbol: str) -> Parameter | None:
+        """The model among the parameters that has a size as an attribute: `side` of self, `net.side` of net."""
+        name, _, hyper = symbol.rpartition(".")
+        for p in f.parameters:
+            if p.model is not None and p.name == (name or "self") and hyper in self.hypers(p.model):
+                return p
+        return None
+
+    # ---- what a forward saves for its backward
+
+    def forward_of(self, f: Function) -> Function | None:
+        """The saving forward that a backward belongs to."""
+        base = f.name.rpartition("_backward")[0]
+        return self.functions.get(base if base.endswith("_saved") else f"{base}_saved") if base else None
+
+    def extras(self, forward: Function | None) -> dict[str, Value]:
+        """What a saving forward returns beside its results, by name."""
+        base = self.functions.get(forward.name.removesuffix("_saved")) if forward else None
+        if base is None or base is forward:
+            return {}
+        return {r.name: r.values[0] for r in forward.results[len(base.results) :]}
+
+    # ---- names
+
+    def function_name(self, name: str) -> str:
+        """Of a function at the top level: `fit.step` is fit_step."""
+        return self.names.of(("function", name), name)
+
+    def class_name(self, name: str) -> str:
+        return self.names.of(("class", name), name)
+
+    def parameter_name(self, f: Function, p: Parameter) -> str:
+        """The name of a parameter in the signature of its function."""
+        name = identifier(self.readable(f, p.name))
+        return f"{name}_" if name in RESERVED else name
+
+    def readable(self, f: Function, name: str) -> str:
+        """`d_y` for the cotangent of a result that the spec gives no name."""
+        base = self.functions.get(f.name.rpartition("_backward")[0]) if is_derivative(f) else None
+        values = [v for r in base.results for v in r.values] if base else []
+        unnamed = [v for v in values if not v.named]
+        if len(unnamed) == 1 and name == f"d_{unnamed[0].name}" and all(p.name != "d_y" for p in f.parameters):
+            return "d_y"
+        return name
+
+    def public_name(self, f: Function) -> tuple[str, bool]:
+        """The name by which a function is called, and whether it needs to be told that this is training.
+
+        What exists for training and for evaluation is one function with a parameter `training`; methods of torch
+        modules know the mode themselves, unless they are told to evaluate.
+        """
+        base = f.name.removesuffix(EVAL)
+        training, evaluation = self.has_training(base), base + EVAL in self.functions
+        if f.name not in (base, base + EVAL) or not (training and evaluation):
+            return (base if f.name == base + EVAL else f.name), False
+        if self.dialect.modules and self.owner(f):
+            return f.name, False
+        return base, f.name == base
+
+    def has_training(self, base: str) -> bool:
+        return base in self.functions or f"{base}_saved" in self.functions
+
+    # ---- models
+
+    def members(self, model: str | None) -> dict[str, str]:
+        """Submodels of a class by path, with their classes."""
+        found = self.module.models.get(model or "")
+        return {m.path: m.model for m in found.members if isinstance(m, Submodel)} if found else {}
+
+
+def is_derivative(f: Function) -> bool:
+    return "_backward" in f.name

@@ -94,6 +94,31 @@ def test_loops_count_as_the_language_does():
     assert endless == [0, 1, 2, 3, 4] and run.session.frames == []
 
 
+def test_what_a_loop_changes_may_have_any_name():
+    run, net = quiet(), {}
+    assert run.restore("a", self=1, site=2, values=3) == (1, 2, 3)
+    for _ in run.loop("a", 1, 2, self=net, site=net, first=net, last=net, objects=net):
+        run.keep("a", self=1, site=2, values=3)
+    assert list(run.each("b", "xy", self=net, site=net, items=net)) == ["x", "y"]
+
+
+def test_batches_know_how_many_they_are():
+    run = quiet()
+    part = run.accept("data", {"x": np.arange(10)}).train
+    assert [len(run.stream("s", part, size, False, drop)) for size in (3, 5, 20) for drop in (False, True)] == [
+        4,
+        3,
+        2,
+        2,
+        1,
+        0,
+    ]
+    done = []
+    for _ in run.each("b", run.stream("b", part, 3, shuffle=True)):
+        done.append(run.session.done())
+    assert done == [0, 0.25, 0.5, 0.75]
+
+
 def test_rows_have_the_counters_of_their_loops():
     run = quiet()
     for task in run.each("task", ["a", "b"]):

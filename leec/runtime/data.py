@@ -7,6 +7,7 @@ declaration order: batches, samples and unpacking follow it, and one field alone
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -106,9 +107,28 @@ def distinct(key: Key, n: int, count: int, name: str = "data") -> np.ndarray:
     return np.array(list(chosen)[:count], np.int64)
 
 
+@dataclass(frozen=True)
+class Batches:
+    """Rows in batches, in the order of `order` or as they stand, `rows` of them in all; the last may be shorter."""
+
+    arrays: list[Array]
+    size: int
+    rows: int
+    order: Array | None = None  # int64, where the arrays live
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.size)
+
+    def __iter__(self) -> Iterator[Any]:
+        for start in range(0, self.rows, self.size):
+            stretch = slice(start, min(start + self.size, self.rows))
+            rows = stretch if self.order is None else self.order[stretch]
+            yield unpacked([array[rows] for array in self.arrays])
+
+
 def batches(
     part: Split | tuple[Array, ...], size: int, shuffle: bool = False, drop_last: bool = False, key: Key | None = None
-) -> Iterator[Any]:
+) -> Batches:
     """The rows in batches: a tuple of arrays in field order, or the array itself where there is one field.
 
     `part` is a Split or a tuple of arrays of equal length. The last batch may be shorter, unless `drop_last`.
@@ -118,13 +138,12 @@ def batches(
     if size < 1:
         raise faults.wrong_option("batches", f"a batch needs at least one row, not {size}")
     arrays = list(whole.fields.values())
-    n = len(whole) // size * size if drop_last else len(whole)
+    rows = len(whole) // size * size if drop_last else len(whole)
     if not shuffle:
-        return (unpacked([a[i : i + size] for a in arrays]) for i in range(0, n, size))
+        return Batches(arrays, size, rows)
     if key is None:
         raise TypeError("shuffled batches need a key")
-    order = beside(permutation(key, len(whole)), arrays[0])
-    return (unpacked([a[order[i : min(i + size, n)]] for a in arrays]) for i in range(0, n, size))
+    return Batches(arrays, size, rows, beside(permutation(key, len(whole)), arrays[0]))
 
 
 def split(part: Split, fraction: float, key: Key) -> tuple[Split, Split]:

@@ -29,5 +29,5 @@ def site_key(seed: int, path: str) -> Key:
 
 
 def round_key(key: Key, loop: str, counter: int) -> Key:
-    """The key of one round of a loop: the loop's own name and its counter, folded in one after the other."""
-    return fold(fold(key, site_word(loop)), counter)
+    """The key of one round of a loop: the loop's own name, marked as a loop's, and its counter, folded in one by one."""
+    return fold(fold(key, site_word(f"{loop}[]")), counter)

@@ -15,7 +15,7 @@
         return net
 
 Sites ("net", "epoch") are unique in their procedure. A loop lists what it changes: models and optimizers as arguments
-of `loop`, `each` or `batches`, names it binds anew by `restore` before and `keep` as the last statement of the body
+of `loop` or `each`, names it binds anew by `restore` before and `keep` as the last statement of the body
 (`restore(site)` alone says that there is nothing to list). The heads of the entry procedure's loops that list, where
 the loops around them do too, are the places to resume at; resume.py says how. Objects listed must not be shared.
 
@@ -34,7 +34,7 @@ import numpy as np
 
 from leec.runtime import data, faults, sources
 from leec.runtime.backend import Array, is_array, to_numpy
-from leec.runtime.data import Declared, Source, Split
+from leec.runtime.data import Batches, Declared, Source, Split
 from leec.runtime.draws_numpy import Key, fold
 from leec.runtime.metrics import Number
 from leec.runtime.philox import site_word
@@ -71,23 +71,15 @@ class Procedure:
         return data.place(source, self.session.place, fields or {})
 
     def batches(
-        self,
-        site: str,
-        part: Split | tuple[Array, ...],
-        size: int,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        **objects: Any,
+        self, site: str, part: Split | tuple[Array, ...], size: int, shuffle: bool = False, drop_last: bool = False
     ) -> Iterator[Any]:
         """A loop over the rows in batches, in an order of its own in every round of the loops around it."""
-        items = self.stream(site, part, size, shuffle, drop_last)
-        n = len(part) if isinstance(part, Split) else len(part[0])
-        return self.rounds(site, items, n // size if drop_last else -(-n // size), 0, objects)
+        return self.each(site, self.stream(site, part, size, shuffle, drop_last))
 
     def stream(
         self, site: str, part: Split | tuple[Array, ...], size: int, shuffle: bool = False, drop_last: bool = False
-    ) -> Iterator[Any]:
-        """The same batches, not yet a loop: for `run.each(site, zip(run.stream(..), run.stream(..)))`."""
+    ) -> Batches:
+        """The same batches, not yet a loop: for `run.each(site, zip(run.stream(..), run.stream(..)), net=net)`."""
         return data.batches(part, size, shuffle, drop_last, self.key(site) if shuffle else None)
 
     def sample(self, site: str, part: Split, batch: int) -> Any:
@@ -104,12 +96,12 @@ class Procedure:
 
     # ---- loops
 
-    def loop(self, site: str, first: int, last: int | None, **objects: Any) -> Iterator[int]:
+    def loop(self, site: str, first: int, last: int | None, /, **objects: Any) -> Iterator[int]:
         """The counter from first to last, both included, or without end; `objects` are what the loop changes."""
         items = count(first) if last is None else range(first, last + 1)
         return self.rounds(site, items, len(items) if isinstance(items, range) else None, first, objects)
 
-    def each(self, site: str, items: Iterable[Any], **objects: Any) -> Iterator[Any]:
+    def each(self, site: str, items: Iterable[Any], /, **objects: Any) -> Iterator[Any]:
         """The items one after the other, counted from 0."""
         return self.rounds(site, items, len(items) if isinstance(items, Sized) else None, 0, objects)
 
@@ -119,7 +111,7 @@ class Procedure:
         frame = Frame(f"{self.site}/{site}", self.label + site, total, first, objects)
         return self.session.rounds(frame, items, self.entry)
 
-    def restore(self, site: str, **values: Any) -> tuple[Any, ...]:
+    def restore(self, site: str, /, **values: Any) -> tuple[Any, ...]:
         """The values with which a loop that is about to begin goes on: those kept in a resumed run, or these."""
         if not self.entry:
             return tuple(values.values())
@@ -128,7 +120,7 @@ class Procedure:
         self.session.kept[path] = values
         return tuple(values.values())
 
-    def keep(self, site: str, **values: Any) -> None:
+    def keep(self, site: str, /, **values: Any) -> None:
         """The values with which the next round begins; the last statement of a loop's body."""
         for frame in reversed(self.session.frames):
             if frame.site == f"{self.site}/{site}":

@@ -233,6 +233,11 @@ def attribute(ctx: Context, value: object, node: nodes.Attribute) -> object:
             return value.get(name)
         case Distribution(parameters=parameters) if name in parameters:
             return parameters[name]
+    reader = getattr(value, "member", None)  # a data source inside a run
+    if reader is not None:
+        found = reader(name)
+        if found is not None:
+            return found[0]
     candidates = list(value.names) if isinstance(value, Record) else ["T", "dims"] if isinstance(value, Value) else []
     raise LeeError(names.no_member(node.name.span, name, describe(value), candidates))
 

@@ -11,10 +11,12 @@ from functools import cached_property
 from importlib import resources
 
 from leec.diagnostics import Diagnostic, LeeError, Source, names
+from leec.elaborate.hostvalues import RuntimeFunction
 from leec.elaborate.values import ClassValue, FunctionValue, ProcedureValue, SourceValue
 from leec.syntax import nodes
 from leec.syntax.parse import parse
 
+RUNTIME = {n: RuntimeFunction(n) for n in ("batches", "folds", "split")}  # what std.data has beside its sources
 Loader = Callable[[str], Source | None]
 
 
@@ -81,6 +83,8 @@ class SpecModule:
         """The declaration that a name of this file means, wherever it stands. Raises LeeError for a bad import."""
         if name in self.items:
             return self, self.items[name]
+        if self.name == "std.data" and name in RUNTIME:
+            return self, RUNTIME[name]
         if name in self.imports:
             statement, original = self.imports[name]
             return self._imported(statement, original)
@@ -108,6 +112,8 @@ class SpecModule:
 def declared_value(home: SpecModule, item: nodes.Item) -> object | None:
     """The value of a declaration, but for constants, which are expressions to be evaluated."""
     match item:
+        case RuntimeFunction():
+            return item
         case nodes.Function(kind="train"):
             return ProcedureValue(item, home)
         case nodes.Function():

@@ -104,6 +104,8 @@ REDUCERS = frozenset({"sum", "mean", "max", "min", "prod", "any", "all", "logsum
 
 def infer(ctx: Context, wanted: dict[str, Dim | None], node: object, spans: dict[str, Span], old: dict[str, Dim]) -> dict[str, Dim]:
     """Ranges for all the wanted indices; those given explicitly are not None. Raises LeeError where nothing says."""
+    inner = {n: d for n, d in inner_indices(ctx, node).items() if n not in wanted}
+    asked, wanted = wanted, {**inner, **wanted}
     names = set(wanted)
     found = {n: d for n, d in wanted.items() if d is not None}
     every = list(uses(ctx, node, names)) if len(found) < len(wanted) else []
@@ -124,11 +126,33 @@ def infer(ctx: Context, wanted: dict[str, Dim | None], node: object, spans: dict
             solved = None if use.guarded else _solve(use, names, {**outer, **found})
             if solved and solved[0] not in found:
                 found[solved[0]], progress = solved[1], True
-    for name in names - found.keys():
+    for name in asked.keys() - found.keys():
         if name not in old:
             raise LeeError(shapes.no_range(spans[name], name))
         found[name] = old[name]
-    return {n: found[n] for n in wanted}
+    return {n: found[n] for n in asked}
+
+
+def inner_indices(ctx: Context, node: object) -> dict[str, Dim | None]:
+    """The index variables that reductions inside an expression bind, with the explicit ranges that are sizes."""
+    from leec.elaborate.expressions import evaluate
+
+    found: dict[str, Dim | None] = {}
+    if isinstance(node, nodes.Call) and isinstance(node.function, nodes.Subscript):
+        head = node.function
+        if isinstance(head.value, nodes.Name) and head.value.id in REDUCERS and head.value.id not in ctx.names:
+            for item in head.items:
+                if isinstance(item, nodes.Name):
+                    found[item.id] = None
+                elif isinstance(item, nodes.IndexIn):
+                    found[item.name.id] = None
+                    if isinstance(item.range, (nodes.Name, nodes.Number, nodes.Binary, nodes.Attribute)):
+                        bound = evaluate(ctx, item.range)
+                        found[item.name.id] = bound if isinstance(bound, Dim) else None
+    children = node if isinstance(node, tuple) else [getattr(node, f) for f in node.__slots__] if isinstance(node, nodes.Node) else ()
+    for child in children:
+        found |= inner_indices(ctx, child)
+    return found
 
 
 def _solve(use: Use, names: set[str], known: dict[str, Dim]) -> tuple[str, Dim] | None:

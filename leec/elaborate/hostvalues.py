@@ -1,0 +1,79 @@
+"""What the variables of a `train` are: objects of the run, with the types that elaboration knows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leec.dims import Dim
+from leec.ir.host import HostExpr
+from leec.types import TensorType
+
+
+@dataclass(frozen=True)
+class HostTensor:
+    """An array under a host name; dims are over the procedure's symbols."""
+
+    expr: HostExpr
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class HostNumber:
+    """A Python number or bool that only the run knows; integers are Dims instead."""
+
+    expr: HostExpr
+    dtype: str
+
+
+@dataclass(frozen=True, eq=False)
+class HostModel:
+    expr: HostExpr
+    spec: object
+    hypers: Mapping[str, object]
+
+
+@dataclass(frozen=True, eq=False)
+class HostOptimizer:
+    expr: HostExpr
+    spec: object
+
+
+@dataclass(frozen=True)
+class HostSplit:
+    """A part of a data source: arrays by field."""
+
+    expr: HostExpr
+    fields: Mapping[str, TensorType]
+
+
+@dataclass(frozen=True)
+class HostData:
+    """A data source: its parts by name, and numbers such as `vocab`."""
+
+    expr: HostExpr
+    splits: Mapping[str, HostSplit]
+
+
+@dataclass(frozen=True)
+class HostTuple:
+    """A tuple or record that a procedure or the runtime returned."""
+
+    items: tuple[object, ...]
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostList:
+    """A list that `append` grows; elements have one type."""
+
+    expr: HostExpr
+    element: object | None
+    length: Dim
+
+
+@dataclass(frozen=True)
+class RuntimeFunction:
+    """`batches`, `folds`, `split`: functions of the runtime that std.data offers."""
+
+    name: str

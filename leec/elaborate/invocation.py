@@ -1,0 +1,191 @@
+"""Procedures as wholes: arguments that a declaration stands for, calls by other procedures, and their memo."""
+
+from __future__ import annotations
+
+from leec.dims import Dim
+from leec.diagnostics import LeeError, names
+from leec.elaborate import hostvalues as hv
+from leec.elaborate.context import Context, Session
+from leec.elaborate.modules import SpecModule
+from leec.elaborate.values import ListValue
+from leec.ir import host
+from leec.syntax import nodes
+
+
+def declared_arguments(session: Session, home: SpecModule, item: nodes.Function) -> dict[str, object] | None:
+    """A host value for every parameter; None where neither a type nor a default says what it is."""
+    found: dict[str, object] = {}
+    for param in item.params:
+        value = declared(session, home, item, param)
+        if value is None:
+            return None
+        found[param.name.id] = value
+    return found
+
+
+def declared(session: Session, home: SpecModule, item: nodes.Function, param: nodes.Param) -> object | None:
+    from leec.elaborate.expressions import evaluate
+
+    name = param.name.id
+    if isinstance(param.type, nodes.Record):
+        return hv.HostData(host.Ref(name), {"": param.type})
+    if isinstance(param.type, nodes.Name):
+        return model_parameter(session, home, param)
+    if param.default is not None:
+        default = evaluate(Context(session, home, "default"), param.default)
+        if isinstance(default, Dim):
+            return Dim.of(name)
+        return hv.HostNumber(host.Ref(name), "float") if isinstance(default, float) else default
+    return None
+
+
+def model_parameter(session: Session, home: SpecModule, param: nodes.Param) -> hv.HostModel | None:
+    """`net: Digits`: any model of the class."""
+    from leec.elaborate.expressions import global_value
+    from leec.elaborate.generic import Unknown, generic_instance
+    from leec.elaborate.values import ClassValue
+
+    ctx = Context(session, home, "host")
+    found = global_value(ctx, param.type.id)
+    if not found or not isinstance(found[0], ClassValue):
+        return None
+    try:
+        instance = generic_instance(ctx, found[0])
+    except Unknown:
+        return None
+    return hv.HostModel(host.Ref(param.name.id), instance.spec, instance.hypers)
+
+
+def elaborate_body(session: Session, home: SpecModule, item: nodes.Function, given: dict[str, object], name: str | None = None):
+    """The procedure for these arguments, entered in the session under a name of its own."""
+    from leec.elaborate.procedures import ProcedureElaborator, Signature
+
+    elaborator = ProcedureElaborator(session, home, item)
+    elaborator.name = name or item.name.id
+    for parameter, value in given.items():
+        elaborator.variables[parameter] = entered(elaborator, parameter, value)
+    body = elaborator.statements(item.body)
+    procedure = host.Procedure(elaborator.name, parameters_of(item), elaborator.symbols, body, item.doc or "", item.span)
+    session.procedures[elaborator.name] = procedure
+    return Signature(procedure, elaborator.returned)
+
+
+def entered(elaborator, name: str, value: object) -> object:
+    """Data parameters get their splits, whose sizes are symbols of the procedure."""
+    from leec.elaborate.sources import field_type, part
+
+    if isinstance(value, hv.HostData) and "" in value.splits:
+        home = Context(elaborator.session, elaborator.home, "source")
+        record = value.splits[""]
+        types = {n.id: field_type(home, nodes.Field(n, t, None, span=n.span)) for n, t in record.fields}
+        return hv.HostData(host.Ref(name), {s: part(elaborator, host.Ref(name, (s,)), types, f"{name}_{s}") for s in ("train", "valid", "test")})
+    return value
+
+
+def parameters_of(item: nodes.Function) -> tuple[tuple[str, object], ...]:
+    """Names with the defaults that Python will show."""
+    return tuple((p.name.id, default_of(p.default)) for p in item.params)
+
+
+def default_of(node: nodes.Expr | None) -> object:
+    match node:
+        case None:
+            return None
+        case nodes.Number(value=value) | nodes.String(value=value) | nodes.Bool(value=value):
+            return host.Literal(value)
+        case nodes.Unary(op="-", operand=operand):
+            inner = default_of(operand)
+            return host.Operation("-", (inner,)) if inner is not None else None
+        case nodes.Tuple(items=items) | nodes.List(items=items):
+            return host.Bundle(tuple(default_of(i) for i in items))
+        case nodes.Name(id="inf"):
+            return host.Literal(float("inf"))
+    return host.Literal(None)
+
+
+def invoke(caller, target, node: nodes.Call):
+    """A call by another procedure: the callee for these arguments, and the arguments as host expressions."""
+    from leec.elaborate.hostexpr import host_arguments
+
+    item: nodes.Function = target.declaration
+    given, exprs = call_arguments(caller, node, host_arguments)
+    full: dict[str, object] = {}
+    arguments = []
+    for position, param in enumerate(item.params):
+        name = param.name.id
+        key = position if position < len(node.args) else name
+        if key in exprs:
+            full[name] = inner(name, given[key])
+            arguments.append((name, exprs[key]))
+        else:
+            full[name] = declared(caller.session, target.home, item, param)
+            if full[name] is None:
+                raise LeeError(names.argument_count(node.span, item.name.id, f"also needs `{name}`", item.name.span))
+    known = {p.name.id for p in item.params}
+    for keyword, _ in node.keywords:
+        if keyword.id not in known:
+            raise LeeError(names.unknown_keyword(keyword, item.name.id, sorted(known)))
+    memo = ("procedure", id(item), tuple((n, kind_of(v)) for n, v in full.items()))
+    session = caller.session
+    if memo not in session.memo:
+        name = session.unique(item.name.id, session.procedures)
+        session.memo[memo] = elaborate_body(session, target.home, item, full, name)
+    return session.memo[memo], tuple(arguments)
+
+
+def call_arguments(caller, node: nodes.Call, host_arguments) -> tuple[dict, dict]:
+    """Values and expressions by position or name; data and models are passed as the objects they are."""
+    from leec.elaborate.procedures import look
+
+    values: dict = {}
+    exprs: dict = {}
+    every = [*enumerate(node.args), *((n.id, e) for n, e in node.keywords)]
+    for key, argument in every:
+        found = look(caller, argument) if isinstance(argument, (nodes.Name, nodes.Attribute)) else None
+        if isinstance(found, (hv.HostData, hv.HostSplit, hv.HostModel, hv.HostTensor, hv.HostOptimizer)):
+            values[key], exprs[key] = found, found.expr
+            continue
+        single = nodes.Call(node.function, (argument,), (), span=node.span)
+        given, own = host_arguments(caller, single)
+        values[key], exprs[key] = given.positional[0], own[0]
+    return values, exprs
+
+
+def inner(name: str, value: object) -> object:
+    """An argument as the callee's variable."""
+    from dataclasses import replace
+
+    match value:
+        case Dim():
+            return Dim.of(name)
+        case float():
+            return hv.HostNumber(host.Ref(name), "float")
+        case hv.HostNumber(dtype=dtype):
+            return Dim.of(name) if dtype == "int" else hv.HostNumber(host.Ref(name), dtype)
+        case hv.HostSplit():
+            return replace(value, expr=host.Ref(name))
+        case hv.HostData(splits=splits):
+            return hv.HostData(host.Ref(name), {s: replace(v, expr=host.Ref(name, (s,))) for s, v in splits.items()})
+        case hv.HostModel() | hv.HostTensor() | hv.HostOptimizer():
+            return replace(value, expr=host.Ref(name))
+        case ListValue():
+            return value.items
+    return value
+
+
+def kind_of(value: object) -> object:
+    """What of an argument a procedure's code may depend on."""
+    match value:
+        case hv.HostModel(spec=spec) | hv.HostOptimizer(spec=spec):
+            return spec.name
+        case hv.HostSplit(fields=fields):
+            return tuple((n, t.dtype, t.rank, t.dims[1:]) for n, t in fields.items())
+        case hv.HostData(splits=splits):
+            return tuple((s, kind_of(v)) for s, v in splits.items())
+        case hv.HostTensor(type=type_):
+            return (type_.dtype, type_.rank)
+        case Dim():
+            return "int"
+        case hv.HostNumber(dtype=dtype):
+            return dtype
+    return value

@@ -1,0 +1,92 @@
+"""Data sources: `data NAME = bundled("..", options):` with fields, and calls of them with other options (decision 15)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from leec.diagnostics import LeeError, names, structure
+from leec.dims import Dim
+from leec.elaborate import hostvalues as hv
+from leec.elaborate.context import Context
+from leec.elaborate.signature import read_pattern
+from leec.elaborate.values import SourceValue, describe
+from leec.ir import host
+from leec.syntax import nodes
+from leec.types import TensorType
+
+SPLITS = ("train", "valid", "test")
+ROWS = "n"  # the dim of a declared field that counts examples
+
+
+def load_source(self, source: SourceValue, target: str, node: nodes.Call) -> tuple[host.Load, hv.HostData]:
+    """The statement that opens a source, and what its parts hold."""
+    from leec.elaborate.hostexpr import host_arguments
+
+    call = source.declaration.value
+    if not (isinstance(call, nodes.Call) and call.args and isinstance(call.args[0], nodes.String)):
+        raise LeeError(structure.wrong_kind(call.span, "this", 'a source such as `bundled("digits")`'))
+    given, exprs = host_arguments(self, node)
+    known = [n.id for n, _ in call.keywords]
+    for keyword, _ in node.keywords:
+        if keyword.id not in known:
+            raise LeeError(names.unknown_keyword(keyword, source.declaration.name.id, known))
+    if len(node.args) > len(known):
+        raise LeeError(names.argument_count(node.span, source.declaration.name.id, f"takes {len(known)} options"))
+    home = Context(self.session, source.home, "source")
+    options = default_options(self, home, call)
+    for position, name in enumerate(known[: len(node.args)]):
+        home.names[name], options[name] = given.positional[position], exprs[position]
+    for name, value in given.keywords.items():
+        home.names[name], options[name] = value, exprs[name]
+    types = {f.name.id: field_type(home, f) for f in source.declaration.fields}
+    data = hv.HostData(host.Ref(target), {s: part(self, host.Ref(target, (s,)), types, f"{target}_{s}") for s in SPLITS})
+    return host.Load(target, call.args[0].value, tuple(options.items()), tuple(types.items()), span=node.span), data
+
+
+def default_options(self, home: Context, call: nodes.Call) -> dict[str, host.HostExpr]:
+    """The declared options: names in the types of the fields, and what the runtime is told."""
+    from leec.elaborate.expressions import evaluate
+
+    options = {}
+    for name, node in call.keywords:
+        home.names[name.id] = evaluate(home, node)
+        options[name.id] = literal(home.names[name.id])
+    return options
+
+
+def literal(value: object) -> host.HostExpr:
+    match value:
+        case Dim():
+            return host.Size(value)
+        case tuple():
+            return host.Bundle(tuple(map(literal, value)))
+    return host.Literal(value)
+
+
+def field_type(home: Context, field: nodes.Field) -> TensorType:
+    """The type of one field; `n` counts examples, a tuple among the dims is spliced in."""
+    from leec.elaborate.expressions import evaluate
+
+    pattern = read_pattern(field.type)
+    dims: list[Dim] = []
+    for item in pattern.items if pattern else ():
+        value = Dim.of(ROWS) if isinstance(item, nodes.Name) and item.id == ROWS else evaluate(home, item)
+        for dim in value if isinstance(value, tuple) else (value,):
+            if not isinstance(dim, Dim):
+                raise LeeError(structure.wrong_kind(item.span, describe(dim), "a size"))
+            dims.append(dim)
+    return TensorType(pattern.dtype, tuple(dims))
+
+
+def part(self, expr: host.Ref, types: dict[str, TensorType], symbol: str) -> hv.HostSplit:
+    """One split: its number of examples is a symbol that its first field tells."""
+    first = next(iter(types))
+    rows = Dim.of(self.fresh_symbol(f"{symbol}_n", host.ShapeOf(host.Ref(expr.name, (*expr.fields, first)), 0)))
+    return hv.HostSplit(expr, {n: t.substitute({ROWS: rows}) for n, t in types.items()})
+
+
+def with_rows(self, split: hv.HostSplit, expr: host.Ref, symbol: str) -> hv.HostSplit:
+    """The same fields with another number of examples."""
+    first = next(iter(split.fields))
+    rows = Dim.of(self.fresh_symbol(symbol, host.ShapeOf(host.Ref(expr.name, (*expr.fields, first)), 0)))
+    return replace(split, expr=expr, fields={n: t.with_dims(rows, *t.dims[1:]) for n, t in split.fields.items()})

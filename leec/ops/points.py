@@ -1,0 +1,24 @@
+"""Points in parameter space: many tensors as one flat vector and back, in declaration order, row-major (R32)."""
+
+from __future__ import annotations
+
+from leec.dims import Dim
+from leec.ops.table import REQUIRED, Op, declare
+from leec.types import TensorType
+
+
+def _total(types) -> Dim:
+    total = Dim.of(0)
+    for t in types:
+        total = total + t.size
+    return total
+
+
+declare(Op("flatten", ("*xs",), "all entries of many tensors, one after the other",
+           lambda *xs: TensorType(xs[0].dtype, (_total(xs),)),
+           lambda b, g, out, *xs: b.unflatten(g, shapes=tuple(x.type.dims for x in xs)),
+           "np.concatenate([x.ravel() for x in xs])", "torch.cat([x.reshape(-1) for x in xs])", flops=0))  # fmt: skip
+declare(Op("unflatten", ("x",), "the tensors that `flatten` put together, by their dims",
+           lambda x, shapes: tuple(TensorType(x.dtype, dims) for dims in shapes),
+           lambda b, g, out, x, shapes: (b.flatten(*g),),
+           "unflatten(x, shapes)", "unflatten(x, shapes)", params={"shapes": REQUIRED}, flops=0, facts={"support": ("unflatten",)}))  # fmt: skip

@@ -1,6 +1,8 @@
 """Run: keys by site, loops, reports, losses, and what a procedure that is called sees."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -278,3 +280,19 @@ def test_absent_widths_and_devices():
     with pytest.raises(RuntimeFault, match=r"no device `cuda:9` here.*there is cpu") as absent:
         quiet(backend="torch", device="cuda:9")
     assert absent.value.status == 4
+
+
+def test_a_numpy_run_imports_nothing_heavy(tmp_path):
+    program = f"""
+import sys
+from leec.runtime.run import Run
+with Run("fit", folder={str(tmp_path / "run")!r}, progress="plain") as run:
+    data = run.data("sine", test=0.2)
+    for epoch in run.loop("epoch", 1, 2):
+        for x, y in run.batches("b", data.train, 50, shuffle=True):
+            run.step(y.sum())
+        run.report(size=len(data.train))
+print([m for m in ("torch", "sklearn", "rich", "scipy", "lark", "leec.syntax") if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n" and done.stderr.count("epoch ") == 2

@@ -9,7 +9,7 @@ ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 def name_of(text: str) -> str:
     """The name a word stands for: compatible forms of a letter are one letter."""
-    return text if text.isascii() else normalize("NFKC", text)
+    return str(text) if text.isascii() else normalize("NFKC", text)
 
 
 def number_of(text: str) -> int | float:

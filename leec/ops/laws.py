@@ -1,8 +1,8 @@
 """Laws: what may stand in the place of what, with the same value up to rounding and never NaN where that was finite (R39).
 
 The left side is text over ops: a name stands for any value, after `=` for a param, and twice for the same; `*xs` for
-all arguments; `once(..)` for an unnamed value with no other reader; `host(h)` for a host number. The right side is
-text over the same names, or a function of the builder and the names that gives None where the law does not hold.
+all arguments; `unnamed(..)` for a value without a user's name, `once(..)` for one with no other reader besides;
+`host(h)` for a host number. The right side is text over the same names, or a function of the builder and the names that gives None where the law does not hold.
 A law whose right side has another type than its left does not apply there.
 """
 
@@ -35,10 +35,11 @@ def _outwards(op: str) -> Callable:
 
 SIGNS = (
     Law("neg(neg(x))", "x"),
-    Law("neg(once(sub(x, y)))", "sub(y, x)"),
-    Law("add(x, once(neg(y)))", "sub(x, y)"),
-    Law("sub(x, once(neg(y)))", "add(x, y)"),
+    Law("neg(unnamed(sub(x, y)))", "sub(y, x)"),
+    Law("add(x, unnamed(neg(y)))", "sub(x, y)"),
+    Law("sub(x, unnamed(neg(y)))", "add(x, y)"),
     Law("sub(once(neg(x)), y)", "neg(add(x, y))"),
+    Law("sub(x, neg(x))", "mul(x, 2)"),
     Law("sub(0, x)", "neg(x)"),
     Law("mul(x, -1)", "neg(x)"),
     Law("div(x, -1)", "neg(x)"),
@@ -47,8 +48,8 @@ SIGNS = (
     Law("mul(x, once(neg(y)))", _outwards("mul")),
     Law("div(x, once(neg(y)))", _outwards("div")),
     Law("div(once(neg(x)), y)", lambda b, x, y: _outwards("div")(b, x, y) if x.type.dims == y.type.dims else None),
-    Law("neg(once(mul(x, host(h))))", "mul(x, neg(h))"),
-    Law("neg(once(div(x, host(h))))", "div(x, neg(h))"),
+    Law("neg(unnamed(mul(x, host(h))))", "mul(x, neg(h))"),
+    Law("neg(unnamed(div(x, host(h))))", "div(x, neg(h))"),
     Law("sum(once(neg(x)), axes=a, keepdims=k)", "neg(sum(x, axes=a, keepdims=k))"),
     Law("mean(once(neg(x)), axes=a, keepdims=k)", "neg(mean(x, axes=a, keepdims=k))"),
     Law("abs(neg(x))", "abs(x)"),
@@ -93,10 +94,10 @@ POWERS = (
     *(Law(f"power(x, {n})", _power(n)) for n in (2, 3, 4)),
     Law("power(x, -1)", lambda b, x: None if x.type.host else b.div(1, x)),
     Law("add(x, x)", "mul(x, 2)"),
-    Law("mul(once(mul(x, host(h))), host(k))", _scaled("mul", lambda b, h, k: b.mul(h, k))),
-    Law("mul(once(div(x, host(h))), const(value=k))", lambda b, x, h, k: _scaled("div", _quotient)(b, x, h, b.lift(k))),
-    Law("div(once(mul(x, host(h))), const(value=k))", lambda b, x, h, k: _scaled("mul", _quotient)(b, x, h, b.lift(k))),
-    Law("div(once(div(x, host(h))), host(k))", _scaled("div", lambda b, h, k: b.mul(h, k))),
+    Law("mul(unnamed(mul(x, host(h))), host(k))", _scaled("mul", lambda b, h, k: b.mul(h, k))),
+    Law("mul(unnamed(div(x, host(h))), const(value=k))", lambda b, x, h, k: _scaled("div", _quotient)(b, x, h, b.lift(k))),
+    Law("div(unnamed(mul(x, host(h))), const(value=k))", lambda b, x, h, k: _scaled("mul", _quotient)(b, x, h, b.lift(k))),
+    Law("div(unnamed(div(x, host(h))), host(k))", _scaled("div", lambda b, h, k: b.mul(h, k))),
     Law("mul(host(h), div(const(value=1), host(k)))", "div(h, k)"),
     Law("div(size(dim=d), size(dim=d))", "1.0"),
 )

@@ -10,12 +10,18 @@ from leec.ops import TABLE
 
 def dce(program: Program, keep: Iterable[str] | None = None) -> Program:
     """Without unused equations; and without functions that nobody in `keep` calls, where it is given."""
+    acting = acting_functions(program)
+    program = program.map(lambda f: live(f, acting))
+    return program if keep is None else reachable(program, keep)
+
+
+def acting_functions(program: Program) -> set[str]:
+    """The functions with an effect, their own or that of one they call."""
     acting: set[str] = set()
     for f in program.functions.values():
         if any(acts(e, acting) for e in f.body):
             acting.add(f.name)
-    program = program.map(lambda f: live(f, acting))
-    return program if keep is None else reachable(program, keep)
+    return acting
 
 
 def live(f: Function, acting: Collection[str] | None = None) -> Function:
@@ -31,7 +37,9 @@ def live(f: Function, acting: Collection[str] | None = None) -> Function:
 def acts(equation: Equation, acting: Collection[str] | None) -> bool:
     """Whether the equation does more than give values: by its row, or as a call of one of the `acting` functions."""
     callee = equation.params.get("callee")
-    return bool(TABLE[equation.op].effect) or callee is not None and (acting is None or callee in acting)
+    bodies = (p for p in equation.params.values() if isinstance(p, Function))
+    calls = callee is not None and (acting is None or callee in acting)
+    return bool(TABLE[equation.op].effect) or calls or any(acts(e, acting) for body in bodies for e in body.body)
 
 
 def reachable(program: Program, roots: Iterable[str]) -> Program:

@@ -35,6 +35,7 @@ class Node:
     op: str
     args: tuple[Name | Number | Node, ...]
     params: tuple[tuple[str, object], ...]
+    unnamed: bool = False
     once: bool = False
 
 
@@ -68,9 +69,9 @@ def _pattern(tree: ast.expr) -> Name | Number | Node:
             return Number(ast.literal_eval(tree))
         case ast.Call(func=ast.Name(id="host"), args=[ast.Name(id=name)]):
             return Name(name, host=True)
-        case ast.Call(func=ast.Name(id="once"), args=[inner]):
+        case ast.Call(func=ast.Name(id="once" | "unnamed" as kind), args=[inner]):
             node = _pattern(inner)
-            return Node(node.op, node.args, node.params, once=True)
+            return Node(node.op, node.args, node.params, unnamed=True, once=kind == "once")
         case ast.Call(func=ast.Name(id=op), args=args, keywords=keywords) if op in TABLE:
             params = tuple((k.arg, _param(k.value)) for k in keywords)
             return Node(op, tuple(map(_pattern, args)), params)
@@ -95,7 +96,8 @@ def _matches(b: Rewriter, pattern: Name | Number | Node, value: Value, found: Fo
                 yield found
         case Node():
             equation = b.producer(value)
-            if equation is not None and equation.op == pattern.op and (not pattern.once or b.is_once(value)):
+            hidden = not (pattern.unnamed and value.named or pattern.once and b.uses[value] > 1)
+            if equation is not None and equation.op == pattern.op and hidden:
                 yield from _equation_matches(b, pattern, equation, found)
 
 

@@ -1,7 +1,8 @@
 """Rewriting: a function is built anew, and every equation, also each that a rule makes, is offered to the rules once.
 
 A rule is a function (b, equation) -> value or None. What a rule gives stands in the place of the equation's result and
-takes its name; a value of another type is refused. One walk over the equations, no fixed point.
+takes its name; a value of another type is refused. One walk over the equations, no fixed point; what was computed
+before is not computed again.
 
 What `grad` asks about is opaque: no rule sees through it, as the derivative is with respect to this very value (R6).
 """
@@ -9,7 +10,7 @@ What `grad` asks about is opaque: no rule sees through it, as the derivative is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
 
@@ -18,6 +19,7 @@ from leec.ir.graph import Equation, Function, Value, rename
 from leec.ops import TABLE
 from leec.ops.table import complete
 from leec.passes.dce import live
+from leec.passes.sameness import identity
 from leec.types import TensorType
 
 Rule = Callable[["Rewriter", Equation], Value | None]
@@ -61,10 +63,11 @@ class Rewriter(Builder):
         self.opaque = asked_about(f)
         self.producers: dict[Value, Equation] = {}
         self.now: dict[Value, Value] = {}  # what stands for a value of the old function
-        self.named_after: dict[Value, Value] = {}  # an unnamed value that takes the name of one it stands for
         self.uses = Counter(a for e in f.body for a in e.args)
         self.uses.update(f.outputs)
-        self.outputs = set(f.outputs)
+        self.inputs = set(f.inputs)
+        self.memory: dict[tuple[str, Value], object] = {}
+        self.known: dict[Hashable, Value] = {}  # results by what computes them
         self.depth = 0
 
     # ---- what rules may ask
@@ -73,10 +76,6 @@ class Rewriter(Builder):
         """The equation of a value, unless it is an input, one of several results, or opaque."""
         equation = self.producers.get(value)
         return None if equation is None or value in self.opaque or len(equation.results) > 1 else equation
-
-    def is_once(self, value: Value) -> bool:
-        """Unnamed and read in one place: nobody misses it when it goes."""
-        return not value.named and self.uses[value] <= 1
 
     def constant(self, value: Value) -> bool | int | float | None:
         """The number that every entry of a value is, where the program says so."""
@@ -94,12 +93,20 @@ class Rewriter(Builder):
             number = kind(number)
         return number
 
+    def remembered(self, kind: str, value: Value, find: Callable[[], object]) -> object:
+        """What `find` says of a value, found once; again if the equations that it made then were taken back."""
+        answer = self.memory.get((kind, value), self)
+        made = getattr(answer, "value", None)
+        if answer is self or made is not None and made not in self.producers and made not in self.inputs:
+            answer = self.memory[kind, value] = find()
+        return answer
+
     # ---- building
 
     def emit(self, op: str, args: tuple[Value, ...], params: dict | None = None, hint: str | None = None):
         """As Builder.emit, but an equation that a rule applies to is never written down."""
         row = TABLE[op]
-        params = complete(row, params or {})
+        params, args = complete(row, params or {}), self.joined(row, args)
         types = row.type(*(a.type for a in args), **params)
         if isinstance(types, TensorType):
             found = self.improved(Equation(op, args, params, (Value(op, types),), self.span))
@@ -111,7 +118,10 @@ class Rewriter(Builder):
         return results
 
     def improved(self, equation: Equation) -> Value | None:
-        """What the first rule that applies gives for an equation of one result."""
+        """A value that is computed already, or what the first rule that applies gives for an equation of one result."""
+        known = self.known.get(identity(equation))
+        if known in self.producers:
+            return known
         if self.depth > DEPTH:
             return None
         self.depth += 1
@@ -129,6 +139,8 @@ class Rewriter(Builder):
     def _index(self, equation: Equation) -> None:
         for value in equation.results:
             self.producers[value] = equation
+        if len(equation.results) == 1 and "callee" not in equation.params and equation.result not in self.opaque:
+            self.known[identity(equation)] = equation.result
 
     def _forget(self, mark: int) -> None:
         """Take back what a rule wrote that came to nothing."""
@@ -161,14 +173,13 @@ class Rewriter(Builder):
         for place in range(len(self.equations) - 1, mark - 1, -1):
             equation = self.equations[place]
             if new in equation.results and len(equation.results) == 1 and not self.uses[new]:
-                self.equations[place] = made = replace(equation, results=(old,))
-                self.producers[old] = made
+                self.equations[place] = replace(equation, results=(old,))
+                del self.producers[new]
+                self.names.discard(new.name)
+                self._index(self.equations[place])
                 return
         self.now[old] = new
         self.uses[new] += self.uses[old]
-        wanted = old.named or old in self.outputs and new not in self.outputs
-        if wanted and not new.named and new in self.producers and new not in self.named_after:
-            self.named_after[new] = old
 
     def _release(self, values: Iterable[Value]) -> None:
         """Fewer readers: what has none left frees what it read."""
@@ -181,17 +192,50 @@ class Rewriter(Builder):
                 waiting.extend(equation.args)
 
     def finish(self) -> Function:
-        f, last = self.function, self._last
-        body = tuple(
-            replace(e, args=tuple(map(last, e.args)), results=tuple(map(last, e.results))) for e in self.equations
-        )
-        results = tuple(replace(r, values=tuple(map(last, r.values))) for r in f.results)
-        state = tuple((before, last(after)) for before, after in f.state)
-        return live(replace(f, body=body, results=results, state=state))
+        return numbered(live(settled(self.function, self.equations, self.now)))
 
-    def _last(self, value: Value) -> Value:
-        value = self.now.get(value, value)
-        return self.named_after.get(value, value)
+
+def settled(f: Function, body: Iterable[Equation], now: Mapping[Value, Value]) -> Function:
+    """The function with another body, in which some of its values have others `now` standing for them.
+
+    An unnamed value takes the name of a user's value, or of an output, that it stands for.
+    """
+    body, outputs = tuple(body), set(f.outputs)
+    made = {r for e in body for r in e.results}
+    named_after: dict[Value, Value] = {}
+    for old in now:
+        new = standing(old, now)
+        if (old.named or old in outputs and new not in outputs) and not new.named and new in made:
+            named_after.setdefault(new, old)
+
+    def last(values: tuple[Value, ...]) -> tuple[Value, ...]:
+        return tuple(named_after.get(v, v) for v in (standing(v, now) for v in values))
+
+    return replace(
+        f,
+        body=tuple(replace(e, args=last(e.args), results=last(e.results)) for e in body),
+        results=tuple(replace(r, values=last(r.values)) for r in f.results),
+        state=tuple((before, last((after,))[0]) for before, after in f.state),
+    )
+
+
+def numbered(f: Function) -> Function:
+    """Values that go by their op (`add`, `add_7`) numbered in order, as rules use up names for what does not stay."""
+    made = {r: e.op for e in f.body for r in e.results if not r.named and _goes_by(r.name, e.op)}
+    b = Builder(v.name for v in f.values() if v not in made)
+    new = {v: replace(v, name=b.unique(op)) for v, op in made.items()}
+    return settled(f, f.body, {v: w for v, w in new.items() if v.name != w.name})
+
+
+def _goes_by(name: str, op: str) -> bool:
+    return name == op or name.startswith(op + "_") and name[len(op) + 1 :].isdigit()
+
+
+def standing(value: Value, now: Mapping[Value, Value]) -> Value:
+    """What stands for a value in the end."""
+    while value in now:
+        value = now[value]
+    return value
 
 
 def inside(params: Mapping[str, object], rules: Rules) -> Mapping[str, object]:

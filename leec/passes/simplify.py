@@ -70,7 +70,8 @@ def unspread(b: Rewriter, e: Equation) -> Value | None:
     for positions in ([changed] if changed else []) + [[n] for n in changed if len(changed) > 1]:
         args = tuple(narrow[n] if n in positions else a for n, a in enumerate(e.args))
         found = _type(row, args, e.params)
-        if found == out:
+        has_width = not out.is_float or any(a.type.is_float and not a.type.host for a in args)
+        if found == out and has_width:
             return b.emit(e.op, args, dict(e.params))
         if found and found.dtype == out.dtype and found.dims != out.dims and any(_repeats(b, e.args[n]) for n in positions):
             return b.broadcast(b.emit(e.op, args, dict(e.params)), dims=out.dims)

@@ -184,7 +184,10 @@ def _compare(ctx: Context, node: nodes.Compare) -> object:
     left, where, links = evaluate(ctx, node.first), node.first.span, []
     for op, right_node in node.rest:
         right = evaluate(ctx, right_node)
-        links.append(arithmetic.binary(ctx, op, left, right, node.span, (where, right_node.span)))
+        if op in ("is", "is not"):
+            links.append((left is None) == (op == "is"))
+        else:
+            links.append(arithmetic.binary(ctx, op, left, right, node.span, (where, right_node.span)))
         left, where = right, right_node.span
     return links[0] if len(links) == 1 else arithmetic.logic(ctx, "and", links, node.span, [node.span] * len(links))
 

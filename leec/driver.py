@@ -1,0 +1,113 @@
+"""The way through the compiler, top to bottom; pure: texts in, texts and diagnostics out.
+
+An observer is called with the name of every stage and what it gave; `show` stops at one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from leec.diagnostics import Diagnostic, LeeError, Source
+from leec.elaborate.modules import Library, Loader
+from leec.elaborate.spec import elaborate_spec
+from leec.ir.module import Module
+
+Observer = Callable[[str, object], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """`level` is 0, 1 or 2, a promise (DESIGN section 2); `recognise` false leaves every composite in its parts."""
+
+    level: int = 1
+    dtype: str = "f32"
+    backend: str = "all"
+    recognise: bool = True
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files by name; none where there is an error."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def no_files(_: str) -> Source | None:
+    """The loader of a spec that stands alone."""
+    return None
+
+
+def elaborate(source: Source, loader: Loader = no_files) -> tuple[Module, tuple[Diagnostic, ...]]:
+    """Parse and elaborate."""
+    library = Library(loader)
+    module, diagnostics = elaborate_spec(library, library.read(source))
+    return module, tuple(diagnostics)
+
+
+def check(source: Source, loader: Loader = no_files) -> tuple[Diagnostic, ...]:
+    """Every mistake of a spec."""
+    return elaborate(source, loader)[1]
+
+
+def optimise(module: Module, options: Options = Options(), observer: Observer | None = None) -> Module:
+    """The module with its gradients written out and its functions optimised."""
+    from leec import passes
+
+    program = passes.run(module.functions, options.level, observer, recognise=options.recognise)
+    return replace(module, functions=program)
+
+
+def compile_spec(source: Source, loader: Loader = no_files, options: Options = Options()) -> Outputs:
+    """Both generated files of a spec."""
+    module, diagnostics = elaborate(source, loader)
+    if has_errors(diagnostics):
+        return Outputs({}, diagnostics)
+    return Outputs(emit(optimise(module, options), options), diagnostics)
+
+
+def emit(module: Module, options: Options) -> dict[str, str]:
+    from leec.emit import emit_cuda, emit_reference
+
+    writers = {"numpy": ("reference.py", emit_reference), "torch": ("cuda.py", emit_cuda)}
+    chosen = [w for name, w in writers.items() if options.backend in (name, "all")]
+    return {name: write(module, options) for name, write in chosen}
+
+
+def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:
+    return any(d.severity == "error" for d in diagnostics)
+
+
+STAGES = ("ast", "ir", "inline", "stabilise", "recognise", "grad", "fold", "simplify", "cse", "dce", "fuse", "windows", "numpy", "torch")
+
+
+def show(source: Source, loader: Loader = no_files, stage: str = "ir", options: Options = Options()) -> str:
+    """What a stage gave, as text. Raises LeeError where the spec has errors."""
+    from leec.ir.text import print_program
+
+    if stage == "ast":
+        return print_tree(Library(loader).read(source).spec)
+    module, diagnostics = elaborate(source, loader)
+    if has_errors(diagnostics):
+        raise LeeError(*diagnostics)
+    if stage == "ir":
+        return print_program(module.functions)
+    seen: dict[str, str] = {}
+    optimised = optimise(module, options, lambda name, program: seen.update({name: print_program(program)}))
+    if stage in ("numpy", "torch"):
+        return next(iter(emit(optimised, replace(options, backend=stage)).values()))
+    return seen[stage]
+
+
+def print_tree(node: object, depth: int = 0) -> str:
+    """The syntax tree, a node a line, fields of plain values on the line of their node."""
+    pad = "  " * depth
+    if isinstance(node, tuple):
+        return "".join(print_tree(n, depth) for n in node)
+    slots = [f for f in getattr(type(node), "__dataclass_fields__", {}) if f not in ("span", "source")]
+    if not slots:
+        return f"{pad}{node!r}\n"
+    plain = {f: getattr(node, f) for f in slots if isinstance(getattr(node, f), (str, int, float, bool, type(None)))}
+    line = f"{pad}{type(node).__name__} {' '.join(f'{k}={v!r}' for k, v in plain.items())}".rstrip() + "\n"
+    return line + "".join(print_tree(getattr(node, f), depth + 1) for f in slots if f not in plain)

@@ -21,10 +21,10 @@ from leec.passes.rewrite import Rules, rewrite
 
 def lower_windows(f: Function) -> Function:
     """The function with every contraction in a form that both back ends can run."""
-    return rewrite(f, Rules(generic=[_lower_equation]))
+    return rewrite(f, Rules(generic=[lower_equation]))
 
 
-def _lower_equation(b: Builder, equation: Equation) -> Value | None:
+def lower_equation(b: Builder, equation: Equation) -> Value | None:
     spec = equation.params.get("spec")
     if not isinstance(spec, Contraction) or _stands(spec, equation.args):
         return None

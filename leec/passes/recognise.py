@@ -1,0 +1,44 @@
+"""Recognition: composites get their names back, by the patterns that stand beside their rows.
+
+A composite means what its body says, so that with all patterns removed every result is the same within rounding.
+`expand` is the way back: bodies, or what a back end runs in their place, where its column has no expression.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from leec.ir.graph import Equation, Function, Program, Value
+from leec.ops import TABLE
+from leec.passes.patterns import rules
+from leec.passes.rewrite import Rewriter, Rules, rewrite
+from leec.passes.windows import lower_equation
+
+
+@cache
+def patterns() -> Rules:
+    """The patterns of all rows, in the order of the table."""
+    return rules(law for row in TABLE.values() for law in row.facts.get("patterns", ()))
+
+
+def recognise(program: Program) -> Program:
+    return program.map(lambda f: rewrite(f, patterns()))
+
+
+def expand(program: Program, column: str) -> Program:
+    """The program in terms that a back end can run: composites without an expression in its column as their bodies,
+    contractions as views and products. To be run last: other passes would put contractions together again."""
+    return program.map(lambda f: rewrite(f, expansion(column)))
+
+
+@cache
+def expansion(column: str) -> Rules:
+    """The rules of `expand`; `lowering` of a row says what a back end runs where that is not the body."""
+
+    def expanded(b: Rewriter, e: Equation) -> Value | None:
+        row = TABLE[e.op]
+        body = None if getattr(row, column) else row.facts.get("body")
+        build = row.facts.get("lowering", {}).get(column, body)
+        return build(b, *e.args, **e.params) if build else None
+
+    return Rules(generic=[expanded, lower_equation])

@@ -87,10 +87,11 @@ class Context:
         self.origins: dict[str, Origin] = {}
         self.facts = Facts()
         self.checks: list[Check] = []
-        self.key: Value | None = None
+        self.root = self  # whose key and flags the contexts of bodies elaborated in place share
+        self._key: Value | None = None
         self.site: str | None = None
         self.sites: dict[str, int] = {}
-        self.reads_training = False
+        self._reads_training = False
         self.indices: Indices | None = None
         self.rigid: set[str] = set()  # symbols of this function's own parameters, which a restart may equate
         self.equated: dict[str, Dim] = {}  # what restarts have found equal to a symbol
@@ -100,6 +101,18 @@ class Context:
         self.storable: set[str] = set()  # names that `<-` may change here
         self.guard: object = None  # the condition under which the branch being read is taken
         self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test
+
+    @property
+    def key(self) -> Value | None:
+        return self.root._key
+
+    @property
+    def reads_training(self) -> bool:
+        return self.root._reads_training
+
+    @reads_training.setter
+    def reads_training(self, value: bool) -> None:
+        self.root._reads_training = value
 
     def child(self, home: SpecModule | None = None) -> Context:
         """The same function with names of its own: for bodies that are elaborated in place."""
@@ -138,9 +151,9 @@ class Context:
 
     def need_key(self) -> Value:
         """The key of this function's draws; asking for it makes it a parameter (decision 21)."""
-        if self.key is None:
-            self.key = Value(self.builder.unique("key"), TensorType("key", (), True), None, True)
-        return self.key
+        if self.root._key is None:
+            self.root._key = Value(self.builder.unique("key"), TensorType("key", (), True), None, True)
+        return self.root._key
 
     def draw_key(self, site: str, span: Span) -> Value:
         """The key of one draw: folded with the name of what is drawn and its ordinal among equal names here."""

@@ -135,7 +135,6 @@ def _comprehension(ctx: Context, node: nodes.Comprehension) -> ListValue:
         inner.site = f"{ctx.site}.{number}" if ctx.site else str(number)
         if node.condition is None or _structural_bool(inner, node.condition):
             items.append(evaluate(inner, node.element))
-        ctx.reads_training |= inner.reads_training
     return ListValue(tuple(items))
 
 

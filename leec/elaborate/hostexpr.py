@@ -10,6 +10,7 @@ from leec.elaborate.values import BuiltinValue, Instance, ListValue, Record, des
 from leec.ir import host
 from leec.ops.table import TABLE
 from leec.syntax import nodes
+from leec.types import TensorType
 
 _LITERALS = (bool, str, float, type(None))
 
@@ -23,6 +24,8 @@ def is_host(self, node: nodes.Expr) -> bool:
             return True
         case nodes.Name() | nodes.Attribute():
             found = look(self, node)
+            if isinstance(found, hv.HostTensor):
+                return found.type.rank == 0
             return isinstance(found, (hv.HostNumber, hv.HostList, hv.HostTuple, Dim, *_LITERALS)) and found is not None
         case nodes.Binary(left=a, right=b):
             return node.op != "@" and is_host(self, a) and is_host(self, b)
@@ -65,24 +68,9 @@ def number(name: str, value: object) -> object:
     return value
 
 
-class Host:
-    """A host value with the expression that computes it."""
-
-    def __init__(self, expr: host.HostExpr, value: object):
-        self.expr, self.value = expr, value
-
-
 def host_value(self, node: nodes.Expr) -> object:
     """A HostNumber with its expression, or a bool that is known now; tensors go through the run and come back."""
-    from leec.elaborate.expressions import evaluate
-
-    if not is_host(self, node):
-        return computed(self, node)
-    found = _translate(self, node)
-    if isinstance(found, bool):
-        return found
-    del evaluate
-    return found
+    return _translate(self, node) if is_host(self, node) else computed(self, node)
 
 
 def computed(self, node: nodes.Expr) -> hv.HostNumber:
@@ -140,6 +128,8 @@ def as_number(found: object, span: Span) -> object:
             return found
         case float() | str() | None:
             return hv.HostNumber(host.Literal(found), "float" if isinstance(found, float) else "str")
+        case hv.HostTensor(expr=expr, type=TensorType(dims=(), dtype=dtype)):
+            return hv.HostNumber(expr, dtype)
         case hv.HostNumber() | hv.HostTuple() | hv.HostList():
             return found
     raise LeeError(structure.wrong_kind(span, describe(found), "a number"))

@@ -22,12 +22,12 @@ def carries(value: Value) -> bool:
 
 
 def ways_of_rule(equation: Equation) -> Ways:
-    """Found by asking the row's rule. Without a rule the way is open: the sweep complains if it ever gets there."""
-    flows: Sequence[Value | None] = equation.args
-    if TABLE[equation.op].vjp is not None and any(map(carries, equation.results)):
-        flows = apply_rule(Builder(), equation, [r if carries(r) else None for r in equation.results])
-    open_ = tuple(i for i, (a, c) in enumerate(zip(equation.args, flows, strict=True)) if c is not None and carries(a))
-    return tuple(open_ if carries(r) else () for r in equation.results)
+    """Found by asking the row's rule."""
+    if TABLE[equation.op].vjp is None or not any(map(carries, equation.results)):
+        return ((),) * len(equation.results)
+    parts = apply_rule(Builder(), equation, [r if carries(r) else None for r in equation.results])
+    taken = tuple(i for i, (a, c) in enumerate(zip(equation.args, parts, strict=True)) if c is not None and carries(a))
+    return tuple(taken if carries(r) else () for r in equation.results)
 
 
 def apply_rule(b: Builder, equation: Equation, cotangents: Sequence[Value | None]) -> Sequence[Value | None]:

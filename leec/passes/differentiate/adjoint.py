@@ -37,19 +37,35 @@ class AdjointBuilder(Builder):
         super().__init__()
         self.conditions: Conditions = ()  # of what is being computed
         self.masked: dict[Value, tuple[Value, Conditions]] = {}  # with the value before masking
-        self.chosen: dict[tuple, Value] = {}
+        self.choices: dict[tuple, Value] = {}
+        self.constants: dict[str, Value] = {}
 
     def unique(self, hint: str) -> str:
         return hint
 
-    def select(self, c: Value, x: Value | float, y: Value | float, hint: str | None = None) -> Value:
-        if (c, x, y) not in self.chosen:
-            result = self.chosen[c, x, y] = self.emit("select", tuple(map(self.lift, (c, x, y))), hint=hint)
-            for kept, other, holds in ((x, y, True), (y, x, False)):
-                if isinstance(kept, Value) and not isinstance(other, Value) and other == 0:
-                    raw, inner = self.masked.get(kept, (kept, ()))
-                    self.masked[result] = raw, (*inner, (c, holds))
-        return self.chosen[c, x, y]
+    def lift(self, value: Value | Dim | int | float | bool) -> Value:
+        """As ever, and one constant for equal numbers."""
+        if isinstance(value, Value | Dim):
+            return super().lift(value)
+        if repr(value) not in self.constants:
+            self.constants[repr(value)] = super().lift(value)
+        return self.constants[repr(value)]
+
+    def emit(self, op: str, args: tuple[Value, ...], params: dict | None = None, hint: str | None = None):
+        if "selects" not in TABLE[op].facts:
+            return super().emit(op, args, params, hint)
+        if (op, args) not in self.choices:
+            self.choices[op, args] = self.note_choice(super().emit(op, args, params, hint), *args)
+        return self.choices[op, args]
+
+    def note_choice(self, result: Value, condition: Value, x: Value, y: Value) -> Value:
+        """Remember of a choice between a value and 0 what it masks."""
+        zero = self.constants.get("0.0")
+        for kept, other, holds in ((x, y, True), (y, x, False)):
+            if other is zero:
+                raw, inner = self.masked.get(kept, (kept, ()))
+                self.masked[result] = raw, (*inner, (condition, holds))
+        return result
 
     def mask(self, g: Value, conditions: Conditions) -> Value:
         """g with zeros where the conditions say, unless they are there already."""
@@ -98,6 +114,7 @@ class Sweep:
         self.totals: dict[Value, Value] = {}
         for value, seed in seeds:
             self.parts.setdefault(value, []).append(seed)
+        self.seeds = {seed for parts in self.parts.values() for seed in parts}
         self.active = active_values(scope.body, self.parts, wrt, derivatives.ways)
 
     def run(self) -> tuple[Value, ...]:
@@ -139,8 +156,6 @@ class Sweep:
         return [raw for raw, _ in found], next((conditions for _, conditions in found if conditions), ())
 
     def by_rule(self, equation: Equation, cotangents: Cotangents, conditions: Conditions) -> Cotangents:
-        if TABLE[equation.op].vjp is None:
-            raise InternalError(f"{equation.op} has no gradient rule and {equation.results[0].name} needs one")
         self.builder.conditions = conditions
         parts = apply_rule(self.builder, equation, cotangents)
         self.builder.conditions = ()

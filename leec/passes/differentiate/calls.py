@@ -132,9 +132,13 @@ class Derivatives:
         sweep.replace(call)
         at_hand = dict(zip(derivation.slots, call.results)) | dict(zip(derivation.function.inputs, call.args, strict=True))
         args = (*(at_hand[v] for v in backward.reads), *(cotangents[i] for i in slots))
-        types = tuple(call.args[p].type for p in active)
-        params = {"callee": backward.function.name, "dims": call.params["dims"], "results": types}
-        given = dict(zip(active, sweep.builder.emit("call", args, params), strict=True))
+        given = {p: Value(f"d_{call.args[p].name}", call.args[p].type, call.span) for p in active}
+        params = {
+            "callee": backward.function.name,
+            "dims": call.params["dims"],
+            "results": tuple(v.type for v in given.values()),
+        }
+        sweep.builder.equations.append(Equation("call", args, params, tuple(given.values()), call.span))
         return [given.get(i) for i in range(len(call.args))]
 
     def completed(self, function: Function) -> Function:

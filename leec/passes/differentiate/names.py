@@ -36,7 +36,8 @@ def final_names(
     for primal in sorted(sweep.totals, key=lambda v: (v not in holders or not holders[v].named, not v.named)):
         cotangent = sweep.totals[primal]
         if cotangent in made and cotangent not in new:
-            new[cotangent] = holders.get(primal) or called(cotangent, f"d_{primal.name}", names, primal.named)
+            named = primal.named and cotangent not in sweep.seeds  # nobody wants to read `d_loss = 1`
+            new[cotangent] = holders.get(primal) or called(cotangent, f"d_{primal.name}", names, named)
     for primal, parts in sweep.parts.items():
         for part in parts:
             if part in made and part not in new:
@@ -44,7 +45,7 @@ def final_names(
     for equation in region:
         for result in equation.results:
             if result not in new:
-                new[result] = called(result, equation.op, names)
+                new[result] = called(result, result.name, names)
     return new
 
 

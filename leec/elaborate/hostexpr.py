@@ -62,9 +62,7 @@ def number(name: str, value: object) -> object:
         case hv.HostNumber(dtype=dtype):
             return hv.HostNumber(host.Ref(name), dtype)
         case hv.HostTuple() | hv.HostList():
-            from dataclasses import replace
-
-            return replace(value, expr=host.Ref(name)) if isinstance(value, hv.HostList) else value
+            return hv.fields_of(host.Ref(name), value)
     return value
 
 
@@ -109,8 +107,9 @@ def _translate(self, node: nodes.Expr) -> object:
         case nodes.Logic(op=op, items=items):
             return operation(op, [_translate(self, i) for i in items])
         case nodes.Tuple(items=items) | nodes.List(items=items):
-            parts = [_translate(self, i) for i in items]
-            return hv.HostTuple(tuple(parts))
+            return bundle([_translate(self, i) for i in items])
+        case nodes.Record(fields=fields):
+            return bundle([_translate(self, e) for _, e in fields], tuple(n.id for n, _ in fields))
         case nodes.Subscript(value=attribute, items=items):
             return _dims(self, attribute, items, node.span)
         case nodes.Call(function=nodes.Name(id="len"), args=(argument,)):
@@ -118,6 +117,12 @@ def _translate(self, node: nodes.Expr) -> object:
         case nodes.Call(function=function, args=args):
             return operation(host_row(function.id), [_translate(self, a) for a in args])
     raise LeeError(structure.not_built(node.span, "this host expression"))
+
+
+def bundle(parts: list[object], names: tuple[str, ...] = ()) -> hv.HostTuple:
+    """A tuple or record of host values."""
+    exprs = tuple(host.Literal(p) if isinstance(p, bool) else p.expr for p in parts)
+    return hv.HostTuple(host.Bundle(exprs, names), tuple(parts), names)
 
 
 def as_number(found: object, span: Span) -> object:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leec.dims import Dim
-from leec.ir.host import HostExpr
+from leec.ir.host import HostExpr, Ref
 from leec.types import TensorType
 
 
@@ -59,6 +59,7 @@ class HostData:
 class HostTuple:
     """A tuple or record that a procedure or the runtime returned."""
 
+    expr: HostExpr
     items: tuple[object, ...]
     names: tuple[str, ...] = ()
 
@@ -77,3 +78,15 @@ class RuntimeFunction:
     """`batches`, `folds`, `split`: functions of the runtime that std.data offers."""
 
     name: str
+
+
+def fields_of(name: Ref, value: object) -> object:
+    """A host value under a variable's name: integers become symbols only where they stand alone."""
+    match value:
+        case HostTuple(items=items, names=names):
+            labels = names or tuple(range(len(items)))
+            parts = tuple(fields_of(Ref(name.name, (*name.fields, label)), v) for label, v in zip(labels, items))
+            return HostTuple(name, parts, names)
+        case HostNumber(dtype=dtype):
+            return HostNumber(name, dtype)
+    return replace(value, expr=name) if hasattr(value, "expr") else value

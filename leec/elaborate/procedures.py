@@ -15,7 +15,7 @@ from leec.elaborate.modules import SpecModule
 from leec.elaborate.runs import Run
 from leec.elaborate.sources import load_source
 from leec.elaborate.statements import bound_names, target_names
-from leec.elaborate.values import ClassValue, Instance, ProcedureValue, SourceValue
+from leec.elaborate.values import POISON, ClassValue, Instance, ProcedureValue, SourceValue
 from leec.ir import host
 from leec.ir.graph import Value
 from leec.syntax import nodes
@@ -58,8 +58,7 @@ class ProcedureElaborator:
             except LeeError as error:
                 self.open = None
                 self.session.report(error)
-                for name in bound_names(statement):
-                    self.variables.setdefault(name, None)
+                self.variables |= dict.fromkeys(bound_names(statement), POISON)
             finally:
                 self.later.pop()
         self.later.append(set())
@@ -201,6 +200,8 @@ def look(self: ProcedureElaborator, node: nodes.Expr) -> object | None:
         if self.open is not None and node.id in self.open.assigned:
             return None
         found = lookup(self.known, node.id)
+        if found is POISON or found == (POISON,):
+            raise LeeError()
         return found[0] if isinstance(found, tuple) else None
     if isinstance(node, nodes.Attribute):
         return field_of(look(self, node.value), node.name.id)
@@ -215,6 +216,8 @@ def field_of(owner: object, name: str) -> object | None:
             return hv.HostTensor(host.Ref(expr.name, (*expr.fields, name)), fields[name])
         case hv.HostTuple(items=items, names=field_names) if name in field_names:
             return items[field_names.index(name)]
+    if owner is POISON:
+        raise LeeError()
     return None
 
 

@@ -15,7 +15,7 @@ from leec.elaborate.context import Context
 from leec.elaborate.gradients import reaches, scalar
 from leec.elaborate.models import hyper_symbols
 from leec.elaborate.statements import run_block
-from leec.elaborate.values import Instance, Place, leaves_of
+from leec.elaborate.values import POISON, Instance, Place, leaves_of
 from leec.ir import host
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.syntax import nodes
@@ -48,6 +48,8 @@ class Run:
             outer = self.owner.variables.get(name)
             if outer is None:
                 return None
+            if outer is POISON:
+                raise LeeError()
             self.captured[name] = self.bring_in(name, outer)
             if isinstance(self.captured[name], Instance):
                 self.ctx.names[name] = self.captured[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import inf
 
-from leec.ops.table import REQUIRED, Op, binary, declare, unary
+from leec.ops.table import REQUIRED, Op, binary, declare, example, float_type, unary
 from leec.types import TensorType
 
 # ---- logistic functions
@@ -41,40 +41,55 @@ def _logaddexp_torch(types, params):
     return f"torch.logaddexp({', '.join(shown)})"
 
 
-binary("logaddexp", "log(exp(x) + exp(y))", lambda b, g, out, x, y: (b.mul(g, _weight(b, x, out)), b.mul(g, _weight(b, y, out))),
-       "np.logaddexp(x, y)", _logaddexp_torch, commutative=True, flops=5,
+binary("logaddexp", "log(exp(x) + exp(y))",
+       (lambda b, g, out, x, y: b.mul(g, _weight(b, x, out)), lambda b, g, out, x, y: b.mul(g, _weight(b, y, out))),
+       "np.logaddexp(x, y)", _logaddexp_torch, operands="float", type=float_type, commutative=True, flops=5, domain=(-5.0, 5.0),
        facts={"body": lambda b, x, y: b.log(b.add(b.exp(x), b.exp(y))),
               "delicate": (([-inf, 1e4, -inf], [-inf, 1e4, 0.0]), [-inf, 1e4 + 0.6931471805599453, 0.0], ([0.0, 0.5, 0.0], [0.0, 0.5, 1.0]))},
        equation=r"\log(e^{x} + e^{y})")  # fmt: skip
 
-# ---- softmax over axes
+# ---- softmax over axes; `masked` says that a row may be -inf all along, which the libraries make NaN
+
+SOFTMAX = {"axes": REQUIRED, "masked": True}
 
 
-def _softmax_type(x: TensorType, axes: tuple[int, ...]) -> TensorType:
+def _softmax_type(x: TensorType, axes: tuple[int, ...], masked: bool) -> TensorType:
     return x
 
 
-def _log_softmax_body(b, x, axes):
+def _log_softmax_body(b, x, axes, masked):
     """x - logsumexp(x); what is -inf all along stays so."""
     spread = b.logsumexp(x, axes=axes, keepdims=True)
-    return b.sub(x, b.select(b.gt(spread, -inf), spread, 0.0))
+    return b.sub(x, b.select(b.eq(spread, -inf), 0.0, spread) if masked else spread)
 
 
-def _softmax_gradient(b, g, out, x, axes):
+def _softmax_gradient(b, g, out, x, axes, masked):
     return (b.mul(out, b.sub(g, b.sum(b.mul(g, out), axes=axes, keepdims=True))),)
 
 
-def _log_softmax_gradient(b, g, out, x, axes):
+def _log_softmax_gradient(b, g, out, x, axes, masked):
     return (b.sub(g, b.mul(b.exp(out), b.sum(g, axes=axes, keepdims=True))),)
 
 
+def _along_one_axis(name: str):
+    """The library's function, where it has one: along one axis that is never -inf all along."""
+
+    def column(types, params):
+        alone = len(params["axes"]) == 1 and not params["masked"]
+        return f"torch.{name}(x, dim=axes)" if alone else f"{name}(x, axes)"
+
+    return column
+
+
 declare(Op("softmax", ("x",), "exp(x) over its sum along axes; a row that is all -inf gives 0 (decision 54)", _softmax_type, _softmax_gradient,
-           "softmax(x, axes)", "softmax(x, axes)", params={"axes": REQUIRED}, flops=5,
-           facts={"body": lambda b, x, axes: b.exp(_log_softmax_body(b, x, axes)), "support": ("softmax",),
+           "softmax(x, axes)", _along_one_axis("softmax"), params=SOFTMAX, operands="float", flops=5,
+           examples=(example("float[n, k]", axes=(1,)), example("float[n, k]", axes=(0, 1), masked=False)),
+           facts={"body": lambda b, x, **p: b.exp(_log_softmax_body(b, x, **p)), "support": ("softmax",),
                   "delicate": (([-inf, -inf],), [0.0, 0.0], ([0.0, 0.0],))},
            equation=r"\operatorname{softmax} x"))  # fmt: skip
 declare(Op("log_softmax", ("x",), "log of softmax, shifted by the maximum", _softmax_type, _log_softmax_gradient,
-           "log_softmax(x, axes)", "log_softmax(x, axes)", params={"axes": REQUIRED}, flops=5,
+           "log_softmax(x, axes)", _along_one_axis("log_softmax"), params=SOFTMAX, operands="float", flops=5,
+           examples=(example("float[n, k]", axes=(1,)), example("float[n, k]", axes=(0, 1), masked=False)),
            facts={"body": _log_softmax_body, "support": ("log_softmax",),
                   "delicate": (([0.0, -1e4],), [0.0, -1e4], ([-1.0, 1.0],))},
            equation=r"\log \operatorname{softmax} x"))  # fmt: skip

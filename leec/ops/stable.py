@@ -205,7 +205,7 @@ def _aligned(b, x: Value, subscripts: tuple[Dim, ...], order: tuple[Dim, ...]) -
 
 LOGARITHMS: dict[str, Callable[..., Log | None]] = {
     "exp": lambda b, e, log: Log(e.args[0], large=True, small=True),
-    "softmax": lambda b, e, log: Log(b.log_softmax(e.args[0], **e.params), small=True),
+    "softmax": lambda b, e, log: Log(log_softmax(b, e.args[0], e.params["axes"]), small=True),
     "sigmoid": lambda b, e, log: Log(b.log_sigmoid(e.args[0]), small=True),
     "mul": _product,
     "div": _quotient,
@@ -285,6 +285,32 @@ def _log1p(b, x: Value) -> Value | None:
     return b.softplus(found.value) if found and found.large else None
 
 
+# ---- softmax
+
+
+def softmax(b, x: Value, axes: tuple[int, ...]) -> Value:
+    return b.softmax(x, axes=axes, masked=_may_be_empty(b, x, of_inputs=True))
+
+
+def log_softmax(b, x: Value, axes: tuple[int, ...]) -> Value:
+    """What -inf would come from outside has no logarithm that anyone could use."""
+    return b.log_softmax(x, axes=axes, masked=_may_be_empty(b, x, of_inputs=False))
+
+
+def _may_be_empty(b, x: Value, of_inputs: bool, depth: int = 8) -> bool:
+    """May -inf be among the entries by intention: written, as the log of a mask, or `of_inputs`?"""
+    number, e = b.constant(x), b.producer(x)
+    if number is not None:
+        return number == -inf
+    if e is None or "callee" in e.params or not depth:
+        return of_inputs
+    row = TABLE[e.op]
+    passing = row.elementwise or row.facts.get("moves") or e.op in ("concat", "pad")
+    if e.op == "log" or e.params.get("value") == -inf:
+        return True
+    return bool(passing) and any(_may_be_empty(b, a, of_inputs, depth - 1) for a in e.args if a.type.is_float)
+
+
 # ---- quotients
 
 
@@ -331,7 +357,7 @@ def _softmax(b, x: Value, y: Value) -> Value | None:
         return None
     terms, axes, dims = found
     fits = terms is x and dims == _without_leading(_kept(x, axes))
-    return b.softmax(above.value, axes=axes) if fits else None
+    return softmax(b, above.value, axes) if fits else None
 
 
 def _weighted_mean(b, x: Value, y: Value) -> Value | None:
@@ -343,14 +369,16 @@ def _weighted_mean(b, x: Value, y: Value) -> Value | None:
     logs = log_of(b, weights)
     if e.op == "contract":
         fits = weights in e.args and _is_mean(e.params["spec"], e.args.index(weights), weights, axes, dims)
-        change = {weights: lambda: b.softmax(logs.value, axes=axes)}
-        return b.contract(*(change[a]() if a is weights else a for a in e.args), **e.params) if fits else None
+        if not fits:
+            return None
+        shares = softmax(b, logs.value, axes)
+        return b.contract(*(shares if a is weights else a for a in e.args), **e.params)
     product = b.producer(e.args[0])
     same = e.params["axes"] == axes and dims == _without_leading(x.type.dims) and e.args[0].type.dims == weights.type.dims
     if product is None or product.op != "mul" or weights not in product.args or not same:
         return None
     (other,) = [a for a in product.args if a is not weights] or [weights]
-    return b.sum(b.mul(b.softmax(logs.value, axes=axes), other), **e.params)
+    return b.sum(b.mul(softmax(b, logs.value, axes), other), **e.params)
 
 
 def _is_mean(spec, position: int, weights: Value, axes: tuple[int, ...], dims: tuple[Dim, ...]) -> bool:
@@ -418,10 +446,10 @@ def _unshifted(b, x, s, m, a, k):
 def _shifted(op: str) -> Callable:
     """softmax does not see what is constant along its axes, such as a maximum that was subtracted."""
 
-    def right(b, x, m, a):
+    def right(b, x, m, a, k):
         dims = (Dim.of(1),) * (x.type.rank - m.type.rank) + m.type.dims
         along = x.type.rank >= m.type.rank and all(dims[i] == 1 for i in a)
-        return b.emit(op, (x,), {"axes": a}) if along else None
+        return b.emit(op, (x,), {"axes": a, "masked": k}) if along else None
 
     return right
 
@@ -434,12 +462,12 @@ STABLE = (
     Law("div(x, y)", _divided),
     Law("mul(exp(x), exp(y))", "exp(add(x, y))"),
     Law("power(exp(x), host(c))", "exp(mul(x, c))"),
-    Law("exp(log_softmax(x, axes=a))", "softmax(x, axes=a)"),
+    Law("exp(log_softmax(x, axes=a))", lambda b, x, a: softmax(b, x, a)),
     Law("exp(log_sigmoid(x))", "sigmoid(x)"),
     Law("exp(neg(softplus(x)))", "sigmoid(neg(x))"),
     Law("neg(softplus(neg(x)))", "log_sigmoid(x)"),
     Law("neg(log_sigmoid(x))", "softplus(neg(x))"),
-    Law("softmax(sub(x, m), axes=a)", _shifted("softmax")),
-    Law("log_softmax(sub(x, m), axes=a)", _shifted("log_softmax")),
+    Law("softmax(sub(x, m), axes=a, masked=k)", _shifted("softmax")),
+    Law("log_softmax(sub(x, m), axes=a, masked=k)", _shifted("log_softmax")),
     Law("add(logsumexp(sub(x, s), axes=a, keepdims=k), m)", _unshifted),
 )

@@ -22,3 +22,19 @@ def unslice(x, dims, slices):
     whole = np.zeros(dims, x.dtype)
     whole[slices] = x
     return whole
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    e = np.exp(x - np.where(np.isneginf(top), 0, top))
+    total = e.sum(axis=axes, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+
+
+def log_softmax(x, axes):
+    """log(softmax(x)), shifted by the maximum; where x is -inf all along, it stays so."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    shifted = x - np.where(np.isneginf(top), 0, top)
+    total = np.exp(shifted).sum(axis=axes, keepdims=True)
+    return shifted - np.log(np.where(total == 0, 1, total))

@@ -14,3 +14,18 @@ def unslice(x, dims, slices):
     whole = x.new_zeros(dims)
     whole[slices] = x
     return whole
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, along any axes; where x is -inf all along, it is 0 and so is its gradient."""
+    empty = torch.isneginf(x.amax(dim=axes, keepdim=True))
+    safe = torch.where(empty, 0.0, x)
+    shares = torch.exp(safe - torch.logsumexp(safe, dim=axes, keepdim=True))
+    return torch.where(empty, 0.0, shares)
+
+
+def log_softmax(x, axes):
+    """log(softmax(x)), along any axes; where x is -inf all along, it stays so."""
+    empty = torch.isneginf(x.amax(dim=axes, keepdim=True))
+    safe = torch.where(empty, 0.0, x)
+    return torch.where(empty, x, safe - torch.logsumexp(safe, dim=axes, keepdim=True))

@@ -1,0 +1,72 @@
+"""The passes in their order. Each maps a program to a program with the same results, and the verifier runs after each.
+
+-O0 is as written: only gradients are made. -O1 keeps the functions that the user wrote and is readable; -O2 makes
+every step one function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from leec.ir.graph import Program
+from leec.ir.verify import verify_program
+from leec.passes.cse import cse
+from leec.passes.dce import dce
+from leec.passes.differentiate import differentiate
+from leec.passes.fold import fold
+from leec.passes.inline import inline_all, inline_small
+from leec.passes.recognise import recognise
+from leec.passes.simplify import release, simplify
+from leec.passes.stabilise import stabilise
+
+Observer = Callable[[str, Program], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A pass under the name that `leec show --stage` knows, and the lowest level that runs it."""
+
+    name: str
+    change: Callable[[Program], Program]
+    level: int = 1
+    recognises: bool = False
+
+
+PIPELINE = (
+    Stage("inline", inline_small),  # first: what follows sees through small calls
+    Stage("fold", fold),  # before patterns: what a number is made of must be that number
+    Stage("cse", cse),  # before patterns: what stands twice in one must be one value
+    Stage("simplify", simplify),  # one spelling of each thing, so that patterns need only one
+    Stage("stabilise", stabilise),  # before differentiation: gradients are of the stable forms
+    Stage("recognise", recognise, recognises=True),  # before differentiation: composites bring their own gradients
+    Stage("differentiate", differentiate, level=0),  # as late as can be: what is simple before has a simple gradient
+    Stage("release", release),  # after the last gradient: grafts and guards only altered those
+    Stage("inline_steps", inline_all, level=2),  # after differentiation: forward, backward and update meet in a step
+    Stage("simplify_gradients", simplify),  # the ones, zeros and broadcasts that gradient rules leave behind
+    Stage("recognise_gradients", recognise, recognises=True),  # contractions that only gradients contain
+    Stage("cse_gradients", cse),  # last: what forward and backward both compute
+    Stage("dce", dce, level=0),  # after all: anything above may leave equations that nobody reads
+)
+
+
+def run(
+    program: Program,
+    level: int,
+    observer: Observer | None = None,
+    only: Collection[str] | None = None,
+    recognise: bool = True,
+) -> Program:
+    """The program after the stages of a level, or after those in `only`; the observer sees each stage's result.
+
+    Raises InternalError if a pass breaks the program.
+    """
+    for stage in PIPELINE:
+        wanted = stage.level <= level if only is None else stage.name in only
+        if not wanted or (stage.recognises and not recognise):
+            continue
+        program = stage.change(program)
+        verify_program(program, stage.name)
+        if observer is not None:
+            observer(stage.name, program)
+    return program

@@ -156,7 +156,11 @@ def _assign(self: ProcedureElaborator, node: nodes.Assign) -> None:
 
 
 def assign_host(self: ProcedureElaborator, name: str, node: nodes.Assign) -> None:
+    if isinstance(node.value, nodes.List) and not node.value.items:
+        raise LeeError(structure.not_built(node.value.span, "a list that grows"))
     value = host_value(self, node.value)
+    if isinstance(value, bool):
+        value = hv.HostNumber(host.Literal(value), "bool")
     self.emit(host.Assign(name, value.expr, span=node.span))
     self.variables[name] = number(name, value)
 
@@ -381,6 +385,10 @@ def _report(self: ProcedureElaborator, node: nodes.Report) -> None:
     report(self, node)
 
 
+def _append(self: ProcedureElaborator, node: nodes.Append) -> None:
+    raise LeeError(structure.not_built(node.span, "a list that grows"))
+
+
 _STATEMENT: Mapping[type, Callable] = {
     nodes.Assign: _assign,
     nodes.For: _for,
@@ -389,6 +397,7 @@ _STATEMENT: Mapping[type, Callable] = {
     nodes.Break: lambda self, node: self.emit(host.Break(span=node.span)),
     nodes.Return: _return,
     nodes.Report: _report,
+    nodes.Append: _append,
 }
 
 

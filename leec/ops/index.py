@@ -39,7 +39,7 @@ def _gather_column(turn: str):
 
 
 declare(Op("gather", ("x", "*indices"), "entries at computed positions of some axes", _gather_type, _gather_gradient,
-           _gather_column(".transpose(order)"), _gather_column(".permute(order)"), params={"axes": REQUIRED}, flops=0))  # fmt: skip
+           _gather_column(".transpose(order)"), _gather_column(".permute(order)"), params={"axes": REQUIRED}, flops=0, facts={"picks": True}))  # fmt: skip
 
 
 def _scatter_gradient(b, g, out, x, *indices, dims, axes):

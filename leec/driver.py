@@ -5,7 +5,7 @@ An observer is called with the name of every stage and what it gave; `show` stop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from leec.diagnostics import Diagnostic, LeeError, Source
@@ -43,7 +43,15 @@ def elaborate(source: Source, loader: Loader = no_files) -> tuple[Module, tuple[
     """Parse and elaborate."""
     library = Library(loader)
     module, diagnostics = elaborate_spec(library, library.read(source))
-    return module, tuple(diagnostics)
+    return module, one_a_place(diagnostics)
+
+
+def one_a_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """At most one report for a place: the first comes from the earliest stage and is nearest to the cause."""
+    first: dict[tuple[str, int], Diagnostic] = {}
+    for d in diagnostics:
+        first.setdefault((d.span.source.path, d.span.start), d)
+    return tuple(first.values())
 
 
 def check(source: Source, loader: Loader = no_files) -> tuple[Diagnostic, ...]:

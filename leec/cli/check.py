@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
+from leec import driver
 from leec.cli.console import FINDINGS, OK, Console, tally
-from leec.cli.files import read_source, specs, write_all
+from leec.cli.files import beside, read_source, specs, write_all
 from leec.cli.options import json_option
 from leec.diagnostics import Diagnostic, LeeError, Source
 from leec.diagnostics.fixes import apply_fixes
-from leec.syntax.parse import parse
 
 ROUNDS = 20  # a fix may uncover what the next round repairs; more than this is a circle
 
@@ -60,9 +60,9 @@ def command(
     for path in files:
         try:
             source = read_source(console, path)
-            diagnostics = mistakes(source)
+            diagnostics = driver.check(source, beside(console, path))
             if fix or diff:
-                repaired, diagnostics, fixed[path] = repair(source, diagnostics, unsafe_fixes)
+                repaired, diagnostics, fixed[path] = repair(console, source, diagnostics, unsafe_fixes)
                 deliver(console, source, repaired, diff)
         except LeeError as error:
             diagnostics = error.diagnostics
@@ -74,11 +74,6 @@ def command(
     return OK if exit_zero else max(code, FINDINGS * (diff and any(fixed.values())))
 
 
-def mistakes(source: Source) -> tuple[Diagnostic, ...]:
-    _, diagnostics = parse(source)
-    return diagnostics
-
-
 def chosen(code: str, select: Iterable[str], ignore: Iterable[str]) -> bool:
     """Errors of the environment cannot be left out: they say that nothing was checked."""
     wanted = not select or any(map(code.startswith, select))
@@ -86,7 +81,7 @@ def chosen(code: str, select: Iterable[str], ignore: Iterable[str]) -> bool:
 
 
 def repair(
-    source: Source, diagnostics: tuple[Diagnostic, ...], unsafe: bool
+    console: Console, source: Source, diagnostics: tuple[Diagnostic, ...], unsafe: bool
 ) -> tuple[Source, tuple[Diagnostic, ...], int]:
     """Apply fixes until none is offered; the last source, what is left to report, and the number of fixes."""
     total = 0
@@ -96,7 +91,7 @@ def repair(
             break
         total += count
         source = Source(source.path, text)
-        diagnostics = mistakes(source)
+        diagnostics = driver.check(source, beside(console, source.path))
     return source, diagnostics, total
 
 

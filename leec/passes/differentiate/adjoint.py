@@ -15,7 +15,7 @@ from leec.dims import Dim
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Value
 from leec.ops import TABLE
-from leec.passes.differentiate.activity import active_values, apply_rule
+from leec.passes.differentiate.activity import active_values, apply_rule, carries
 from leec.types import TensorType
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ class Sweep:
 
     def run(self) -> tuple[Value, ...]:
         """The cotangents of `wrt`, zeros for one that nothing reaches."""
-        for self.position in reversed(range(len(self.scope.body))):
-            equation = self.scope.body[self.position]
-            if not self.active.isdisjoint(equation.results):
+        for position, equation in reversed(list(enumerate(self.scope.body))):
+            self.position = position
+            if not (self.active.isdisjoint(equation.results) or self.active.isdisjoint(equation.args)):
                 self.builder.span = equation.span
                 self.through(equation)
         for value in self.wrt:
@@ -152,12 +152,14 @@ class Sweep:
         """The cotangents before they were masked, and by what; of an elementwise equation with one of them only."""
         if len([c for c in cotangents if c]) > 1 or not self.derivatives.is_elementwise(equation):
             return cotangents, ()
-        found = [self.builder.masked.get(c, (c, ())) for c in cotangents]
+        found = [(c, ()) if c is None else self.builder.masked.get(c, (c, ())) for c in cotangents]
         return [raw for raw, _ in found], next((conditions for _, conditions in found if conditions), ())
 
     def by_rule(self, equation: Equation, cotangents: Cotangents, conditions: Conditions) -> Cotangents:
+        pairs = zip(cotangents, equation.results, strict=True)
+        given = [self.builder.zeros(r.type) if g is None and carries(r) else g for g, r in pairs]
         self.builder.conditions = conditions
-        parts = apply_rule(self.builder, equation, cotangents)
+        parts = apply_rule(self.builder, equation, given)
         self.builder.conditions = ()
         return parts
 

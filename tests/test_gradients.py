@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from leec.ir.cost import count_flops
 from leec.ir.graph import Function, Parameter, Program, Result, Value
 from leec.ir.text import parse_program, print_program
 from leec.ir.verify import verify_program
+from leec.ops import TABLE
 from leec.ops.contract import parse_contraction
 from leec.ops.shape import Slices
+from leec.ops.table import REQUIRED, Op
 from leec.passes.cse import cse
 from leec.passes.differentiate import differentiate
 from leec.passes.windows import lower_windows
@@ -86,9 +89,11 @@ def leaves(arguments: Mapping[str, object]) -> Iterator[tuple[str, np.ndarray]]:
 
 def replaced(arguments: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
     return {
-        name: {path: new.get(f"{name}.{path}", x) for path, x in part.items()}
-        if isinstance(part, dict)
-        else new.get(name, part)
+        name: (
+            {path: new.get(f"{name}.{path}", x) for path, x in part.items()}
+            if isinstance(part, dict)
+            else new.get(name, part)
+        )
         for name, part in arguments.items()
     }
 
@@ -196,8 +201,7 @@ def test_the_backward_of_a_net_costs_little_and_computes_nothing_twice() -> None
 
 
 def test_flops_count_the_index_space_of_a_contraction_and_the_operands_of_a_reduction() -> None:
-    (f,) = parse_program(
-        """
+    (f,) = parse_program("""
 fn f(x: float[n, c, h + 2], k: float[o, c, 3]) {
   y: float[n, o, h] = contract(x, k, spec={[i, j, p + u] [q, j, u] -> [i, q, p] of [n, o, h]
       for i in n, j in c, p in h, u in 3, q in o})
@@ -205,8 +209,7 @@ fn f(x: float[n, c, h + 2], k: float[o, c, 3]) {
   z: float[n, o, h] = mul(y, two)
   s: float[] = sum(z, axes=(0, 1, 2), keepdims=false)
   return s
-}"""
-    ).functions.values()
+}""").functions.values()
     n, c, o, h = 2, 3, 5, 7
     assert count_flops(f, {"n": n, "c": c, "o": o, "h": h}) == 2 * n * c * h * 3 * o + 2 * n * o * h
 
@@ -216,8 +219,7 @@ fn f(x: float[n, c, h + 2], k: float[o, c, 3]) {
 
 def test_a_submodel_called_twice() -> None:
     check(
-        LINEAR
-        + """
+        LINEAR + """
 fn f(net: Net{w = l.w: float[a, a], b = l.bias: float[a]}, x: float[n, a], t: float[n, a]) {
   let u: float[n, a] = call(w, b, x, callee="Linear.forward", dims={n: n, a: a, b: a})
   let h: float[n, a] = sin(u)
@@ -231,9 +233,7 @@ fn f(net: Net{w = l.w: float[a, a], b = l.bias: float[a]}, x: float[n, a], t: fl
     )
 
 
-SUBSETS = (
-    LINEAR
-    + """
+SUBSETS = LINEAR + """
 fn pair(x: float[n], y: float[n]) {
   let p: float[n] = mul(x, y)
   let q: float[n] = exp(x)
@@ -252,7 +252,6 @@ fn f(l1: Linear{w: float[a, a], b = bias: float[a]}, x: float[n, a], v: float[a]
   return e, GIVEN
 }
 """
-)
 
 
 @pytest.mark.parametrize(
@@ -292,16 +291,13 @@ fn g(x: float[n, m], t: float[n, m]) {
   return e, d_x
 }
 """
-        + "".join(
-            f"""
+        + "".join(f"""
 fn g{i}(x: float[n, m], t: float[n, m]) {{
   let e: float[] = call(x, t, callee="mse", dims={{n: n, m: m}})
   d_x: float[n, m] = grad(e, x)
   return e, d_x
 }}
-"""
-            for i in range(3)
-        )
+""" for i in range(3))
     )
     assert [n for n in made.functions if "mse" in n] == ["mse", "mse_saved", "mse_backward"]
 
@@ -348,8 +344,7 @@ def test_calls_three_deep_with_a_gradient_in_the_callee() -> None:
 
 def test_a_gradient_penalty_through_calls() -> None:
     check(
-        LINEAR
-        + """
+        LINEAR + """
 fn critic(self: Critic{w = l1.w: float[a, h], b = l1.bias: float[h], u = l2.w: float[h, 1], c = l2.bias: float[1]}, x: float[n, a]) of Critic {
   let z: float[n, h] = call(w, b, x, callee="Linear.forward", dims={n: n, a: a, b: h})
   let h: float[n, h] = tanh(z)
@@ -487,8 +482,7 @@ def test_contractions_with_windows(loss: str) -> None:
 
 
 def test_graft_is_exact_in_every_order() -> None:
-    made = differentiated(
-        """
+    made = differentiated("""
 fn f(x: float[n], k: host float) {
   zero: host float = const(value=0.0)
   zeros: float[n] = fill(zero, dims=[n], dtype="float")
@@ -509,8 +503,7 @@ fn f(x: float[n], k: host float) {
   dd_x: float[n] = grad(s, x)
   return e, d_x, dd_x
 }
-"""
-    )
+""")
     x, k = np.array([0.3, -1.7, 2.6]), 0.7
     found = run(made, "f", {"x": x, "k": k})
     np.testing.assert_allclose(found["d_x"], x + 2 * np.round(x) - k * np.cos(x), rtol=1e-15)
@@ -578,6 +571,84 @@ def given_text(stem: str) -> str:
     return path.read_text(encoding="utf-8").partition("\n---\n")[0]
 
 
+# ---- ops with several results, and structured ones
+
+
+def test_an_op_with_several_results_gets_zeros_for_those_without_a_cotangent(monkeypatch) -> None:
+    def gradient(b, g, out, x):
+        return (b.sub(b.mul(g[0], out[1]), b.mul(g[1], out[0])),)
+
+    row = Op(
+        "sin_cos", ("x",), "", lambda x: (x, x), gradient, "(np.sin(x), np.cos(x))", "(torch.sin(x), torch.cos(x))"
+    )
+    monkeypatch.setitem(TABLE, "sin_cos", row)
+    check(
+        """
+fn wave(x: float[n]) {
+  let s: float[n], let c: float[n] = sin_cos(x)
+  p: float[n] = mul(s, c)
+  return s, p
+}
+
+fn f(x: float[n]) {
+  let s: float[n], let c: float[n] = sin_cos(x)
+  let s2: float[n], let p2: float[n] = call(s, callee="wave", dims={n: n})
+  let s3: float[n], let p3: float[n] = call(s2, callee="wave", dims={n: n})
+  let e: float[] = sum(p3, axes=(0,), keepdims=false)
+  d_x: float[n] = grad(e, x)
+  return e, d_x
+}
+""",
+        {"n": 3},
+    )
+
+
+def test_a_structured_row_brings_its_own_differentiation(monkeypatch) -> None:
+    """x ** (2 ** times), by squaring as often as the row says; its primal comes to give the last square but one."""
+
+    def type_of(x, times, previous):
+        return (x, x) if previous else x
+
+    def through(sweep, equation, cotangents):
+        (x,), params = equation.args, equation.params
+        last = Value(sweep.scope.names.unique("last"), x.type)
+        sweep.replace(replace(equation, params={**params, "previous": True}, results=(*equation.results, last)))
+        g = cotangents[0]
+        for back in range(params["times"]):
+            y = sweep.builder.squares(x, times=params["times"] - 1 - back, previous=False) if back else last
+            g = sweep.builder.mul(g, sweep.builder.mul(2.0, y))
+        return (g,)
+
+    facts = {"differentiate": through, "ways": lambda equation: ((0,),) * len(equation.results)}
+    column = lambda types, params: (  # noqa: E731
+        f"(x ** {2 ** params['times']}, x ** {2 ** (params['times'] - 1)})"
+        if params["previous"]
+        else f"x ** {2 ** params['times']}"
+    )
+    params = {"times": REQUIRED, "previous": False}
+    row = Op("squares", ("x",), "", type_of, None, column, column, params=params, facts=facts)
+    monkeypatch.setitem(TABLE, "squares", row)
+    made = check(
+        """
+fn power(x: float[n]) {
+  let y: float[n] = squares(x, times=3, previous=false)
+  return y
+}
+
+fn f(x: float[n]) {
+  y: float[n] = call(x, callee="power", dims={n: n})
+  let e: float[] = sum(y, axes=(0,), keepdims=false)
+  d_x: float[n] = grad(e, x)
+  return e, d_x
+}
+""",
+        {"n": 3},
+        tolerance=1e-6,
+    )
+    assert [e.op for e in made.functions["power"].body] == ["squares"]
+    assert [r.name for r in made.functions["power_saved"].results] == ["y", "last"]
+
+
 # ---- random programs
 
 
@@ -595,7 +666,9 @@ class RandomFunction:
 
     def __init__(self, rng: random.Random, name: str, callees: list[Function], kinks: bool) -> None:
         self.rng, self.name, self.callees = rng, name, callees
-        self.inputs = [Value(n, TensorType("float", d), named=True) for n, d in zip("xys", (VECTOR, MATRIX, SCALAR))]
+        self.inputs = [
+            Value(n, TensorType("float", d), named=True) for n, d in zip("xys", (VECTOR, MATRIX, SCALAR), strict=True)
+        ]
         self.b = Builder("xys")
         self.pool = list(self.inputs)
         self.steps = [self.unary, self.binary, self.reduction, self.product, self.movement, self.request]
@@ -620,7 +693,9 @@ class RandomFunction:
         return op(y, axes=self.rng.choice([(1,), (0, 1)]), keepdims=False)
 
     def product(self) -> Value:
-        return self.b.contract(self.b.contract(self.pick(MATRIX), self.pick(MATRIX), spec=PRODUCT), self.pick(MATRIX), spec=BACK)
+        return self.b.contract(
+            self.b.contract(self.pick(MATRIX), self.pick(MATRIX), spec=PRODUCT), self.pick(MATRIX), spec=BACK
+        )
 
     def movement(self) -> Value:
         b, x, y = self.b, self.pick(VECTOR), self.pick(MATRIX)

@@ -2,7 +2,7 @@
 
 `differentiate(program)` gives a program without `grad`. Functions are taken in order and the requests of one as they
 stand, so a later one differentiates through the equations of an earlier one: derivatives of every order are free.
-Gradient rules are those of the rows; what a rule gets where an op has several results says `apply_rule`.
+Gradient rules are those of the rows; `apply_rule` says what a rule gets where an op has several results.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from leec.ir.build import Builder
-from leec.ir.graph import Equation, Function, Program, Result, Value, rename
+from leec.ir.graph import Equation, Function, Program, Value, rename
 from leec.passes.differentiate.adjoint import AdjointBuilder, Scope, Sweep
 from leec.passes.differentiate.calls import Derivatives
 from leec.passes.differentiate.names import final_names, needed, renamed

@@ -31,11 +31,23 @@ def ways_of_rule(equation: Equation) -> Ways:
 
 
 def apply_rule(b: Builder, equation: Equation, cotangents: Sequence[Value | None]) -> Sequence[Value | None]:
-    """What the row's gradient rule builds. One result is passed as itself, several as tuples (None: no cotangent)."""
-    g, out = tuple(cotangents), equation.results
-    if len(out) == 1:
-        g, out = g[0], out[0]
-    return TABLE[equation.op].vjp(b, g, out, *equation.args, **equation.params)
+    """What the row's gradient rule builds.
+
+    It gets the cotangent and the result as themselves, or as tuples where the type rule gives a tuple; None stands
+    for the cotangent of what has none.
+    """
+    rule = TABLE[equation.op].vjp
+    if gives_tuple(equation):
+        return rule(b, tuple(cotangents), equation.results, *equation.args, **equation.params)
+    return rule(b, cotangents[0], equation.result, *equation.args, **equation.params)
+
+
+def gives_tuple(equation: Equation) -> bool:
+    """Whether the row's type rule gives a tuple, be it of one."""
+    row = TABLE[equation.op]
+    if len(equation.results) != 1 or row.elementwise:
+        return len(equation.results) != 1
+    return isinstance(row.type(*(a.type for a in equation.args), **equation.params), tuple)
 
 
 def active_values(body: Sequence[Equation], ends: Iterable[Value], starts: Iterable[Value], reach: Reach) -> set[Value]:

@@ -6,7 +6,7 @@ that no shape tells, and the cotangents `d_y`. Results: the gradient of each mod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -139,19 +139,18 @@ def costs_nothing(equation: Equation) -> bool:
 def read_parameters(derivation: Derivation, reads: set[Value]) -> Iterator[Parameter]:
     f = derivation.function
     for p in sorted(f.parameters, key=lambda p: p.model is None):
-        if kept := chosen_values(p, reads):
-            yield replace(p, default=None, **kept)
+        values, paths = chosen_values(p, reads)
+        if values:
+            yield replace(p, values=values, paths=paths, default=None)
     inputs = set(f.inputs)
     for equation in derivation.scope.body:
         yield from (Parameter(v.name, (v,)) for v in equation.results if v in reads and v not in inputs)
 
 
-def chosen_values(part: Parameter | Result, wanted: set[Value] | Mapping[Value, Value]) -> dict[str, tuple]:
-    """The fields `values` and `paths` of a part, with the wanted values alone; nothing if there are none."""
+def chosen_values(part: Parameter, wanted: Container[Value]) -> tuple[tuple[Value, ...], tuple[str, ...]]:
+    """The wanted values of a parameter, and their paths where it has any."""
     kept = [i for i, v in enumerate(part.values) if v in wanted]
-    values = tuple(part.values[i] for i in kept)
-    paths = tuple(part.paths[i] for i in kept) if part.paths else ()
-    return {"values": values, "paths": paths} if kept else {}
+    return tuple(part.values[i] for i in kept), tuple(part.paths[i] for i in kept if part.paths)
 
 
 def cotangent_parameters(derivation: Derivation, seeds: Mapping[int, Value]) -> Iterator[Parameter]:
@@ -169,6 +168,6 @@ def cotangent_parameters(derivation: Derivation, seeds: Mapping[int, Value]) -> 
 
 def results_of(f: Function, gradients: Mapping[Value, Value]) -> Iterator[Result]:
     for p in f.parameters:
-        if kept := chosen_values(p, gradients):
-            values = tuple(gradients[v] for v in kept["values"])
-            yield Result(f"d_{p.name}", values, p.model, kept["paths"])
+        values, paths = chosen_values(p, gradients)
+        if values:
+            yield Result(f"d_{p.name}", tuple(gradients[v] for v in values), p.model, paths)

@@ -83,9 +83,7 @@ class Derivation:
         f, used = self.function, {r.name for r in self.function.results}
         free = Builder(used)
         saved = tuple(Result(free.unique(v.name), (v,)) for v in self.saved)
-        return replace(
-            f, name=self.saved_name, body=tuple(self.scope.body), results=(*f.results, *saved), public=False
-        )
+        return replace(f, name=self.saved_name, body=tuple(self.scope.body), results=(*f.results, *saved), public=False)
 
 
 class Derivatives:
@@ -130,7 +128,8 @@ class Derivatives:
         backward = derivation.backward(active, slots)
         call = derivation.saving(call, sweep.scope.names)
         sweep.replace(call)
-        at_hand = dict(zip(derivation.slots, call.results)) | dict(zip(derivation.function.inputs, call.args, strict=True))
+        slot_values = dict(zip(derivation.slots, call.results, strict=False))  # new states have no slot
+        at_hand = slot_values | dict(zip(derivation.function.inputs, call.args, strict=True))
         args = (*(at_hand[v] for v in backward.reads), *(cotangents[i] for i in slots))
         given = {p: Value(f"d_{call.args[p].name}", call.args[p].type, call.span) for p in active}
         params = {

@@ -103,8 +103,18 @@ def named(ctx: Context, target: nodes.Name, value: object) -> object:
     if isinstance(value, Value):
         return name_value(ctx, target.id, value, target)
     if isinstance(value, Instance):
-        return value.with_leaves(dict(value.leaves), place=Place(target.id))
+        return variable(ctx, target.id, value)
     return value
+
+
+def variable(ctx: Context, name: str, model: Instance) -> Instance:
+    """A model variable: the tensors of one that was just made are named after it."""
+    last = ctx.builder.equations[-1] if ctx.builder.equations else None
+    leaves = dict(model.leaves)
+    if last is not None and set(leaves.values()) == set(last.results):
+        new = ctx.rename_results(last.results, [f"{name}.{p}" for p in leaves], whole=True)
+        leaves = dict(zip(leaves, new))
+    return model.with_leaves(leaves, place=Place(name))
 
 
 def _assign(ctx: Context, node: nodes.Assign) -> None:

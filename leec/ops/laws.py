@@ -120,6 +120,8 @@ LOGIC = (
     Law("select(logical_not(c), x, y)", "select(c, y, x)"),
     Law("select(c, select(c, x, y), z)", "select(c, x, z)"),
     Law("select(c, x, select(c, y, z))", "select(c, x, z)"),
+    Law("select(c, guard(x, c), y)", "select(c, x, y)"),
+    Law("select(c, x, guard(y, logical_not(c)))", "select(c, x, y)"),
     Law("cast(x, dtype=t)", lambda b, x, t: x if x.type.dtype == t else None),
     Law("cast(cast(x, dtype=s), dtype=t)", lambda b, x, s, t: b.cast(x, dtype=t) if x.type.dtype == "bool" else None),
 )
@@ -325,4 +327,10 @@ LAWS = (*SIGNS, *POWERS, *LOGIC, *MOVEMENT, *REDUCTIONS, *CONTRACTIONS)
 
 # ---- when nothing is left to differentiate
 
-RELEASE = (Law("graft(x, y)", "x"),)
+
+def _unguarded(b, x, c):
+    dims = broadcast(x.type, c.type)
+    return x if dims == x.type.dims else b.broadcast(x, dims=dims)
+
+
+RELEASE = (Law("graft(x, y)", "x"), Law("guard(x, c)", _unguarded))

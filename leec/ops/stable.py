@@ -54,8 +54,13 @@ def _found(b, x: Value, depth: int) -> Log | None:
         return None
     if "callee" in equation.params:
         return b.log_of_call(x)
-    rule = LOGARITHMS.get(equation.op) or (_moved if TABLE[equation.op].facts.get("moves") else None)
+    rule = LOGARITHMS.get(equation.op) or (_moved if _takes_entries(equation) else None)
     return rule(b, equation, lambda y: log_of(b, y, depth - 1)) if rule else None
+
+
+def _takes_entries(e: Equation) -> bool:
+    """Every entry of the result is one of the first argument."""
+    return bool({"moves", "picks"} & TABLE[e.op].facts.keys())
 
 
 def _log_of_number(b, x: Value, number: float) -> Log | None:
@@ -245,7 +250,7 @@ def _log_of_factors(b, x: Value) -> Log | None:
     e = b.producer(x)
     if e is None:
         return None
-    rule = PARTLY.get(e.op) or (_partly_moved if TABLE[e.op].facts.get("moves") else None)
+    rule = PARTLY.get(e.op) or (_partly_moved if _takes_entries(e) else None)
     value = rule(b, e) if rule else None
     return value and Log(value)
 
@@ -305,7 +310,7 @@ def _may_be_empty(b, x: Value, of_inputs: bool, depth: int = 8) -> bool:
     if e is None or "callee" in e.params or not depth:
         return of_inputs
     row = TABLE[e.op]
-    passing = row.elementwise or row.facts.get("moves") or e.op in ("concat", "pad")
+    passing = row.elementwise or _takes_entries(e) or e.op in ("concat", "pad")
     if e.op == "log" or e.params.get("value") == -inf:
         return True
     return bool(passing) and any(_may_be_empty(b, a, of_inputs, depth - 1) for a in e.args if a.type.is_float)

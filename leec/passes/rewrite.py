@@ -65,7 +65,7 @@ class Rewriter(Builder):
         self.now: dict[Value, Value] = {}  # what stands for a value of the old function
         self.uses = Counter(a for e in f.body for a in e.args)
         self.uses.update(f.outputs)
-        self.inputs = set(f.inputs)
+        self.inputs, self.outputs = set(f.inputs), set(f.outputs)
         self.memory: dict[tuple[str, Value], object] = {}
         self.known: dict[Hashable, Value] = {}  # results by what computes them
         self.depth = 0
@@ -165,14 +165,19 @@ class Rewriter(Builder):
             self.equations.append(equation)
             self._index(equation)
             return
-        self._stand_for(equation.result, value, mark)
+        self._stand_for(equation, value, mark)
         self._release(equation.args)
 
-    def _stand_for(self, old: Value, new: Value, mark: int) -> None:
-        """New in the place of old. What was just made becomes the old value; what was there may take its name."""
+    def _stand_for(self, replaced: Equation, new: Value, mark: int) -> None:
+        """New in the place of a result. What was just made becomes the old value; what was there may take its name.
+
+        A result that only goes by its op goes by the new one from now on.
+        """
+        old = replaced.result
+        keeps = old.named or old in self.outputs or not _goes_by(old.name, replaced.op)
         for place in range(len(self.equations) - 1, mark - 1, -1):
             equation = self.equations[place]
-            if new in equation.results and len(equation.results) == 1 and not self.uses[new]:
+            if keeps and new in equation.results and len(equation.results) == 1 and not self.uses[new]:
                 self.equations[place] = replace(equation, results=(old,))
                 del self.producers[new]
                 self.names.discard(new.name)
@@ -221,7 +226,8 @@ def settled(f: Function, body: Iterable[Equation], now: Mapping[Value, Value]) -
 
 def numbered(f: Function) -> Function:
     """Values that go by their op (`add`, `add_7`) numbered in order, as rules use up names for what does not stay."""
-    made = {r: e.op for e in f.body for r in e.results if not r.named and _goes_by(r.name, e.op)}
+    shown = set(f.outputs)
+    made = {r: e.op for e in f.body for r in e.results if not r.named and r not in shown and _goes_by(r.name, e.op)}
     b = Builder(v.name for v in f.values() if v not in made)
     new = {v: replace(v, name=b.unique(op)) for v, op in made.items()}
     return settled(f, f.body, {v: w for v, w in new.items() if v.name != w.name})

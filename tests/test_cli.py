@@ -421,7 +421,8 @@ EXAMPLES = [(code, entry) for code, entry in explained().items() if "wrong" in e
 def test_the_examples_of_an_explanation_are_true(code: str, entry: dict) -> None:
     wrong = document(run("check", "-", "--json", stdin=entry["wrong"]))["diagnostics"]
     assert [d["code"] for d in wrong] == [code]
-    assert document(run("check", "-", "--json", stdin=entry["right"]))["diagnostics"] == []
+    if "right" in entry:
+        assert document(run("check", "-", "--json", stdin=entry["right"]))["diagnostics"] == []
 
 
 def test_explain() -> None:

@@ -104,9 +104,9 @@ class Reader:
 
 
 def whole_axis(reader: Reader, x: Value, value: object, span: Span) -> int:
-    number = value.constant if isinstance(value, Dim) else None
-    if number is None:
-        raise LeeError(structure.needs_static(span, "an axis"))
+    from leec.elaborate.expressions import structural_int
+
+    number = structural_int(reader.ctx, value, span)
     if not -x.type.rank <= number < x.type.rank:
         raise LeeError(shapes.no_such_axis(span, number, str(x.type)))
     return number % x.type.rank
@@ -277,6 +277,8 @@ def _stack(ctx: Context, given) -> Value:
     parts = given.positional
     if len(parts) == 1 and isinstance(parts[0], (ListValue, tuple)):
         parts = parts[0].items if isinstance(parts[0], ListValue) else parts[0]
+    if not parts:
+        raise LeeError(structure.wrong_kind(given.span, "nothing", "at least one array to stack"))
     xs = [arithmetic.as_value(ctx, v, given.span) for v in parts]
     axis = given.keywords.get("axis", Dim.of(0))
     place = (axis.constant or 0) % (xs[0].type.rank + 1)

@@ -98,6 +98,7 @@ class Context:
         self.reserved: set[str] = set()  # symbols of the model's hyperparameters
         self.missing: Callable[[str], object] | None = None  # how a run of a procedure captures host variables
         self.owner: str | None = None
+        self.made: dict[str, Value] = {}  # the tensors of a model under construction, by path
         self.storable: set[str] = set()  # names that `<-` may change here
         self.guard: object = None  # the condition under which the branch being read is taken
         self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test

@@ -34,7 +34,7 @@ def elaborate_example(session: Session, home: SpecModule, item: nodes.Example) -
 def gradients(ctx: Context, value: Value, span) -> list[Result]:
     """One result a model or float array that the value depends on."""
     results = []
-    sources = {n: list(sources_of(ctx, v)) for n, v in ctx.names.items() if isinstance(n, str)}
+    sources = {n: list(sources_of(ctx, v)) for n, v in ctx.names.items()}
     kept = {n: vs for n, vs in sources.items() if vs and reaches(ctx, value, {v for _, v in vs})}
     every = [v for vs in kept.values() for _, v in vs]
     if not every:

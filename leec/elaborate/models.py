@@ -191,7 +191,7 @@ def build_spec(ctx: Context, cls: ClassValue, values: dict[str, object], demande
     spec.parameters = tuple(p for p in parameters if p.values or p.static or p.model)
     spec.facts = inner.facts
     spec.init = session.unique(f"{name}.init", session.functions)
-    leaves = [inner.names[("leaf", p)] for p in spec.leaves]
+    leaves = [inner.made[p] for p in spec.leaves]
     result = Result("self", tuple(leaves), name, tuple(spec.leaves))
     session.functions[spec.init] = Function(
         spec.init, spec.parameters, tuple(inner.builder.equations), (result,), (), inner.facts, tuple(inner.checks),
@@ -213,7 +213,7 @@ def enter_hyper(spec: ModelSpec, ctx: Context, name: str, made: object) -> None:
 
 def add_leaf(spec: ModelSpec, ctx: Context, path: str, value: Value, kind: str) -> None:
     spec.leaves[path], spec.kinds[path] = value.type, kind
-    ctx.names[("leaf", path)] = value
+    ctx.made[path] = value
 
 
 def add_part(spec: ModelSpec, ctx: Context, path: str, instance: Instance) -> Part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cached_property
 from dataclasses import dataclass, field
 
 from leec.dims import Dim
@@ -10,6 +11,7 @@ from leec.emit.expressions import dim_tree
 from leec.emit.functions import Emitter, is_call
 from leec.emit.groups import Group, attribute
 from leec.emit.layout import text
+from leec.emit.statements import Line
 from leec.emit.signatures import ConstructorSignature, Signature
 from leec.ir.graph import Equation, Value
 from leec.ir.module import Leaf, ModelClass, Submodel
@@ -37,10 +39,10 @@ class Constructor(Emitter):
         self.leaves = dict(zip(result.paths, result.values, strict=True))
         self.paths = {value: path for path, value in self.leaves.items()}
         self.lists: dict[str, list[ast.expr]] = {}
+        self.assigned: dict[str, Line] = {}
         given = {h.name for h in self.model.hypers}
         self.own = [m for m in self.model.members if isinstance(m, Leaf) and m.path not in given]
-        for leaf in self.own:
-            self.body.targets[self.leaves[leaf.path]] = own(leaf.path)
+        self.body.stored |= {self.leaves[leaf.path] for leaf in self.own}
 
     def signed(self) -> Signature:
         return ConstructorSignature(self.unit, self.f, self.names)
@@ -54,6 +56,8 @@ class Constructor(Emitter):
             else:
                 self.body.equation(equation)
         self.finish()
+        order = [*member_names(self.model), *self.assigned]
+        self.body.lines += [self.assigned[name] for name in dict.fromkeys(order) if name in self.assigned]
         return [*self.hypers(), *self.checks(), *self.written(), *self.closing]
 
     closing = ("self.lay_out()",)
@@ -84,30 +88,35 @@ class Constructor(Emitter):
         """A member, or an element of a list, which is assigned once it is complete."""
         name, _, position = path.partition(".")
         span = equation.span if equation else None
-        if not position:
-            self.body.line(f"self.{attribute(name)} = {text(tree)}", (), span)
-            return
-        items = self.lists.setdefault(name, [])
-        items.append(tree)
-        if len(items) == sum(m.path.startswith(f"{name}.") for m in submodels(self.model)):
-            self.body.line(f"self.{attribute(name)} = {text(ast.List(items))}", (), span)
+        if position:
+            items = self.lists.setdefault(name, [])
+            items.append(tree)
+            if len(items) < sum(m.path.startswith(f"{name}.") for m in submodels(self.model)):
+                return
+            tree = ast.List(items)
+        self.assigned[name] = self.body.made_line(f"{text(own(name))} = {text(tree)}", (), span)
+        if self.reads_members:
+            self.body.lines.append(self.assigned.pop(name))
+
+    @cached_property
+    def reads_members(self) -> bool:
+        """Whether something is computed from tensors of a submodel: then it must be there already."""
+        made = {r for e in self.f.body if is_call(e.op) for r in e.results}
+        return any(made.intersection(e.args) for e in self.f.body)
 
     def finish(self) -> None:
-        """Members that no equation made: those without tensors, and values that have another name already."""
+        """Arrays, and submodels that no equation made: those without tensors."""
+        for leaf in self.own:
+            value, target = self.leaves[leaf.path], text(own(leaf.path))
+            tree = self.body.read(value)
+            if isinstance(tree, ast.Name | ast.Attribute) and not value.type.host:
+                tree = self.unit.dialect.copied(tree)
+            self.assigned[leaf.path] = self.body.made_line(f"{target} = {text(tree)}", (value,), value.span)
         made = {m.path for m in submodels(self.model) if any(p.startswith(f"{m.path}.") for p in self.leaves)}
         for m in submodels(self.model):
             if m.path not in made:
                 arguments = [ast.keyword(name, self.constant(v)) for name, v in m.arguments.items()]
                 self.assign(m.path, ast.Call(ast.Name(self.unit.class_name(m.model)), [], arguments), None)
-        for leaf in self.own:
-            value, target = self.leaves[leaf.path], own(leaf.path)
-            if value in self.body.folded:
-                self.body.write_out(value)
-            elif text(self.body.targets.get(value, target)) != text(target) or not self.is_made(value):
-                self.body.line(f"{text(target)} = {text(self.body.read(value))}", (value,), value.span)
-
-    def is_made(self, value: Value) -> bool:
-        return any(value in e.results for e in self.f.body)
 
     def constant(self, value: object) -> ast.expr:
         return dim_tree(value, self.body.sizes) if isinstance(value, Dim) else ast.Constant(value)

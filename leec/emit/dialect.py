@@ -6,6 +6,8 @@ import ast
 from dataclasses import dataclass
 from functools import lru_cache
 
+from leec.emit.layout import text
+
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> ast.expr:
@@ -22,12 +24,20 @@ class Dialect:
     dtypes: dict[str, str]
     widths: dict[str, str]  # of `--dtype`, what FLOAT is
     copy: str  # the method that gives an array of its own
-    store: str  # a statement that writes `value` into the array `target`
     infinity: str
     modules: bool = False  # models are modules of the library, which know whether they are training
 
     def dtype(self, name: str) -> ast.expr:
         return parse(self.dtypes[name])
+
+    def stored(self, target: ast.expr, value: ast.expr) -> str:
+        """A statement that writes a value into an array; `x -= d` where the value is x - d."""
+        if self.modules:
+            return f"{text(target)}.copy_({text(value)})"
+        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub) and text(value.left) == text(target):
+            sign = "+" if isinstance(value.op, ast.Add) else "-"
+            return f"{text(target)} {sign}= {text(value.right)}"
+        return f"{text(target)}[...] = {text(value)}"
 
     def copied(self, array: ast.expr) -> ast.expr:
         return ast.Call(ast.Attribute(array, self.copy), [], [])
@@ -39,7 +49,6 @@ NUMPY = Dialect(
     {"float": "FLOAT", "f32": "np.float32", "f64": "np.float64", "int": "np.int64", "bool": "np.bool_"},
     {"f32": "np.float32", "f64": "np.float64"},
     copy="copy",
-    store="{target}[...] = {value}",
     infinity="np.inf",
 )
 TORCH = Dialect(
@@ -55,7 +64,6 @@ TORCH = Dialect(
     },
     {"f32": "torch.float32", "f64": "torch.float64", "bf16": "torch.bfloat16"},
     copy="clone",
-    store="{target}.copy_({value})",
     infinity="torch.inf",
     modules=True,
 )

@@ -33,7 +33,7 @@ def function_doc(unit: Unit, f: Function) -> str:
     forward = f.name.rpartition(".")[2].rpartition("_backward" if is_derivative(f) else "_saved")[0]
     if is_derivative(f):
         given = listing([unit.parameter_name(f, p) for p in f.parameters if p.name.startswith("d_")])
-        return f"From {given} to the gradient{'s' * (len(f.results) > 1)} by {listing([r.name[2:] for r in f.results])}."
+        return f"From {given} to the gradient{'s' * (len(f.results) > 1)} by {listing([by(r) for r in f.results])}."
     if not f.public and f.name.endswith("_saved"):
         return f"As {forward}, and what its gradient needs."
     return f"{f.doc.strip()}\n\n{shapes(unit, f)}".strip()
@@ -41,6 +41,10 @@ def function_doc(unit: Unit, f: Function) -> str:
 
 def listing(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+
+
+def by(result: Result) -> str:
+    return "the parameters" if result.name == "d_self" else result.name[2:]
 
 
 def shapes(unit: Unit, f: Function) -> str:

@@ -170,3 +170,14 @@ def float_tree(value: float, dialect: Dialect) -> ast.expr:
         tree = parse(dialect.infinity)
         return tree if value > 0 else ast.UnaryOp(ast.USub(), tree)
     return ast.UnaryOp(ast.USub(), ast.Constant(-value)) if value < 0 else ast.Constant(value)
+
+
+def constant_tree(value: object, dialect: Dialect) -> ast.expr:
+    """A number, a string, a bool, None or a tuple of such."""
+    if isinstance(value, float):
+        return float_tree(value, dialect)
+    if isinstance(value, tuple | list):
+        return ast.Tuple([constant_tree(v, dialect) for v in value])
+    if isinstance(value, int) and not isinstance(value, bool) and value < 0:
+        return ast.UnaryOp(ast.USub(), ast.Constant(-value))
+    return ast.Constant(value)

@@ -16,6 +16,7 @@ from leec.emit.names import Names
 from leec.emit.signatures import Signature
 from leec.emit.statements import Body, unparenthesised
 from leec.emit.unit import Entry, Unit, is_derivative
+from leec.emit.updates import Updates
 from leec.ir.graph import Check, Function, Result, Value
 from leec.ops import TABLE
 
@@ -46,8 +47,12 @@ class Emitter:
 
     def statements(self) -> list[str]:
         """Everything after the docstring."""
+        updates = Updates(self.caller, self.f)
+        self.body.skipped = updates.covered
         for equation in self.f.body:
-            if is_call(equation.op):
+            if equation in updates.covered:
+                updates.emit(equation)
+            elif is_call(equation.op):
                 self.caller.call(equation)
             else:
                 self.body.equation(equation)
@@ -81,8 +86,7 @@ class Emitter:
         if inside:
             self.body.line("with torch.no_grad():", (), None)
         for before, after in states:
-            where = self.groups.places[before]
-            self.body.store(where.group.part(where.path), self.body.read(after), after, INDENT if inside else "")
+            self.body.store(self.body.read(before), self.body.read(after), after, INDENT if inside else "")
 
     def result(self, r: Result) -> ast.expr:
         if r.model is None:

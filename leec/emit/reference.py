@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 from leec import __version__
 from leec.diagnostics import Span
@@ -13,21 +14,23 @@ from leec.emit.dialect import NUMPY, Dialect
 from leec.emit.docs import clean, docstring
 from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.names import BUILTINS, Names
+from leec.emit.optimizers import optimizer_text
+from leec.emit.procedures import ProcedureEmitter
 from leec.emit.support import library, needed
 from leec.emit.files import render
 from leec.emit.unit import EVAL, Unit
+from leec.ir import host
 from leec.ir.graph import Function
 from leec.ir.module import ModelClass, Module
 from leec.ops import TABLE
 from leec.passes.dce import reachable
 
 
-@dataclass(frozen=True)
-class EmitOptions:
-    """`dtype` is the width that FLOAT begins with; `command` makes the file again."""
+class Options(Protocol):
+    """What of the compiler's options matters here: the width that FLOAT has."""
 
-    dtype: str = "f32"
-    command: str = ""
+    @property
+    def dtype(self) -> str: ...
 
 
 @dataclass
@@ -35,29 +38,32 @@ class File:
     """One emitted file in the making."""
 
     module: Module
-    options: EmitOptions
+    options: Options
     dialect: Dialect = NUMPY
 
     def __post_init__(self) -> None:
         self.module = with_reachable(self.module)
         names = Names({*BUILTINS, *library(self.dialect.column)})
         self.unit = Unit(self.module, self.dialect, names)
-        for name in self.module.models:
+        for name in (*self.module.models, *self.module.optimizers):
             self.unit.class_name(name)
+        for name in self.module.procedures:
+            self.unit.function_name(name)
         for f in self.unit.functions.values():
             if self.unit.owner(f) is None:
                 self.unit.function_name(self.unit.public_name(f)[0])
 
 
-def emit_reference(module: Module, options: EmitOptions | None = None) -> str:
+def emit_reference(module: Module, options: Options) -> str:
     """The text of reference.py."""
-    file = File(module, options or EmitOptions())
-    blocks = sorted([*model_blocks(file), *function_blocks(file)], key=lambda b: b.order(module))
+    file = File(module, options)
+    blocks = [*model_blocks(file), *optimizer_blocks(file), *function_blocks(file), *procedure_blocks(file)]
+    blocks = sorted(blocks, key=lambda b: b.order(module))
     body = "\n\n\n".join(b.text for b in blocks)
     support = needed("numpy", used_names(body, file))
     return render(
         "reference.py.j2",
-        header=header(module, file.options),
+        header=header(module),
         imports=[name for name in ("math",) if any(name in d.uses for d in support) or f"{name}." in body],
         float=NUMPY.widths[file.options.dtype],
         blocks=[*(d.text for d in support if d.name in FIRST), *(b.text for b in blocks)],
@@ -78,8 +84,22 @@ def with_reachable(module: Module) -> Module:
     """The module without functions that nothing public needs."""
     from dataclasses import replace
 
-    roots = [f.name for f in module.functions.functions.values() if f.public]
+    roots = [f.name for f in module.functions.functions.values() if f.public or computed(module, f)]
     return replace(module, functions=reachable(module.functions, roots))
+
+
+def computed(module: Module, f: Function) -> bool:
+    """Whether a procedure calls the function."""
+    return any(f.name in called(p.body) for p in module.procedures.values())
+
+
+def called(statements: Iterable[host.Statement]) -> set[str]:
+    found: set[str] = set()
+    for s in statements:
+        found |= {s.function} if isinstance(s, host.Compute) else set()
+        for inner in ("body", "then", "otherwise"):
+            found |= called(getattr(s, inner, ()))
+    return found
 
 
 # ---- blocks
@@ -124,6 +144,16 @@ def model_text(file: File, model: ModelClass) -> str:
     return f"class {unit.class_name(model.name)}(Model):\n" + "\n".join(INDENT + x if x else "" for x in inside.splitlines())
 
 
+def procedure_blocks(file: File) -> Iterable[Block]:
+    for procedure in file.module.procedures.values():
+        yield Block(ProcedureEmitter(file.unit, procedure).text(), procedure.span)
+
+
+def optimizer_blocks(file: File) -> Iterable[Block]:
+    for optimizer in file.module.optimizers.values():
+        yield Block(optimizer_text(file.unit, optimizer), optimizer.span)
+
+
 def tuple_text(names: list[str]) -> str:
     inner = ", ".join(f'"{n}"' for n in names)
     return f"({inner},)" if len(names) == 1 else f"({inner})"
@@ -154,8 +184,8 @@ def both_modes(unit: Unit, base: str, prefix: str, indent: int) -> list[str]:
     return [evaluation.text(indent), Emitter(unit, unit.functions[base], training).text(indent)]
 
 
-def header(module: Module, options: EmitOptions) -> str:
+def header(module: Module) -> str:
     title = [clean(line) for line in module.doc.strip().splitlines()] or [clean(module.source.path)]
-    made = f"Made by leec {__version__} from {clean(module.source.path)}; change that file, not this one"
-    again = f", and run: {options.command}" if options.command else "."
-    return "\n".join([*title, "", made + again])
+    path = clean(module.source.path)
+    again = f"Made from {path} by leec {__version__}. Change that file, not this one, and run: leec compile {path}"
+    return "\n".join([*title, "", again])

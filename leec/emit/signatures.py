@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
+from leec.emit.expressions import constant_tree
 from leec.emit.groups import Group, Groups
 from leec.emit.layout import text
 from leec.emit.names import Names
@@ -60,7 +61,7 @@ class Signature:
 
     def add(self, p: Parameter) -> ast.expr:
         name = self.names.of(p, self.unit.parameter_name(self.f, p))
-        default = "" if p.default is None else f"={text(ast.Constant(p.default))}"
+        default = "" if p.default is None else f"={text(constant_tree(p.default, self.unit.dialect))}"
         self.parameters.append(name + default)
         return ast.Name(name)
 
@@ -114,7 +115,7 @@ class ConstructorSignature(Signature):
         model = self.unit.module.models[self.unit.owner(self.f)]
         self.parameters.append("self")
         for h in model.hypers:
-            default = f"={text(ast.Constant(h.default))}" if h.has_default else ""
+            default = f"={text(constant_tree(h.default, self.unit.dialect))}" if h.has_default else ""
             self.parameters.append(self.names.of(h.name, h.name) + default)
         for p in self.f.parameters:
             self.enter(p, self.unit.hypers(model.name))

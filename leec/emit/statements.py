@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from leec.diagnostics import Span
@@ -22,7 +22,8 @@ from leec.emit.sizes import Sizes
 from leec.ir.graph import Equation, Function, Value
 from leec.ops import TABLE
 
-FOLDED = 60  # columns of an expression that others may fold into
+FOLDED = 60  # columns of an expression that folds into another
+STATEMENT = 76  # and of one that stands alone
 
 
 @dataclass
@@ -58,6 +59,7 @@ class Body:
         self.lines: list[Line] = []
         self.folded: dict[Value, Folded] = {}
         self.targets: dict[Value, ast.expr] = {}  # where a value goes, if not under its name
+        self.skipped: Collection[Equation] = ()  # what another statement stands for
         self.in_place: set[Value] = set()  # new state that a callee stored already
         self.provenance = Provenance(backward)
         self.readers = Counter(a for e in f.body for a in e.args) + Counter(f.outputs)
@@ -83,9 +85,15 @@ class Body:
             if uses > 1:
                 self.write_out(equation.args[position])
         tree = self.built(equation)
-        while len(text(tree)) > FOLDED and self.shorten(equation.args):
+        while len(text(tree)) > self.width(equation) and self.shorten(equation.args):
             tree = self.built(equation)
         return tree
+
+    def width(self, equation: Equation) -> int:
+        """Whole statements may be longer than what folds into others."""
+        value = equation.results[0]
+        alone = value.named or value in self.stored or self.readers[value] > 1 or len(equation.results) > 1
+        return STATEMENT if alone else FOLDED
 
     def built(self, equation: Equation) -> ast.expr:
         args = tuple(self.read(a) for a in equation.args)
@@ -100,14 +108,20 @@ class Body:
 
     def define(self, value: Value, tree: ast.expr, equation: Equation) -> None:
         """Keep the expression for its one reader, or make it a statement."""
-        repeatable = value.type.host and is_atom(tree) or not equation.args and not TABLE[equation.op].effect
-        small = len(text(tree)) <= FOLDED and (self.readers[value] == 1 or repeatable and len(text(tree)) <= 24)
+        small = len(text(tree)) <= FOLDED and (self.readers[value] == 1 or self.is_repeatable(value, tree, equation))
         self.values[value] = tree
         reads = frozenset().union(*(self.reads(a) for a in equation.args))
         self.consume(equation.args)
         self.folded[value] = Folded(value, equation.span, reads)
         if not (small or value in self.stored) or value in self.targets or value.named and value not in self.stored:
             self.write_out(value)
+
+    def is_repeatable(self, value: Value, tree: ast.expr, equation: Equation) -> bool:
+        """Numbers, and what is made of nothing, may be written again where they are short or where they are stored."""
+        if value.type.host and is_atom(tree):
+            return True
+        from_nothing = all(a.type.host for a in equation.args) and not TABLE[equation.op].effect
+        return from_nothing and (len(text(tree)) <= 24 or value in self.stored)
 
     def consume(self, args: tuple[Value, ...]) -> None:
         """What was folded for one reader stands in that reader now."""
@@ -149,10 +163,23 @@ class Body:
         self.line(f"{left}{unparenthesised(tree)}", values, span)
 
     def line(self, code: str, values: tuple[Value, ...], span: Span | None) -> None:
+        self.lines.append(self.made_line(code, values, span))
+
+    def made_line(self, code: str, values: tuple[Value, ...], span: Span | None) -> Line:
         above = self.provenance.above(span)
-        self.lines.append(Line(code, self.provenance.beside(values, span), above))
+        return Line(code, self.provenance.beside(values, span), above)
 
     # ---- writes
+
+    def preserve(self, values: Sequence[Value], equation: Equation) -> None:
+        """Copies of tensors that are about to be written over and are read again later."""
+        later = self.f.body[self.f.body.index(equation) + 1 :]
+        wanted = {a for e in later if e not in self.skipped for a in e.args} | {v for r in self.f.results for v in r.values}
+        for value in values:
+            if value in wanted and value in self.groups.places:
+                tree = self.dialect.copied(self.read(value))
+                del self.groups.places[value]
+                self.statement(self.target(value), tree, (value,), None)
 
     def settle(self, written: frozenset[Value], but: Sequence[Value] = ()) -> None:
         """Write out what still reads tensors that are about to be written over."""
@@ -162,8 +189,7 @@ class Body:
     def store(self, target: ast.expr, tree: ast.expr, after: Value, indent: str = "") -> None:
         """target[...] = tree"""
         folded = self.folded.pop(after, None)
-        code = self.dialect.store.format(target=text(target), value=text(tree))
-        self.line(indent + code, (after,), folded.span if folded else after.span)
+        self.line(indent + self.dialect.stored(target, tree), (after,), folded.span if folded else after.span)
 
 
 def is_atom(tree: ast.expr) -> bool:

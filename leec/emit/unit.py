@@ -104,11 +104,11 @@ class Unit:
     def readable(self, f: Function, name: str) -> str:
         """`d_y` for the cotangent of a result that the spec gives no name."""
         base = self.functions.get(f.name.rpartition("_backward")[0]) if is_derivative(f) else None
-        values = [v for r in base.results for v in r.values] if base else []
-        unnamed = [v for v in values if not v.named]
-        if len(unnamed) == 1 and name == f"d_{unnamed[0].name}" and all(p.name != "d_y" for p in f.parameters):
-            return "d_y"
-        return name
+        unnamed = [v for r in base.results for v in r.values if not v.named] if base else []
+        if len(unnamed) != 1 or name != f"d_{unnamed[0].name}":
+            return name
+        taken = {p.name for p in base.parameters}
+        return next(f"d_{word}" for word in ("y", "out", "result", unnamed[0].name) if word not in taken)
 
     def public_name(self, f: Function) -> tuple[str, bool]:
         """The name by which a function is called, and whether it needs to be told that this is training.
@@ -128,6 +128,17 @@ class Unit:
         return base in self.functions or f"{base}_saved" in self.functions
 
     # ---- models
+
+    def draws(self, model: str) -> bool:
+        """Whether the constructor of a class needs a key."""
+        return any(p.name == "key" for p in self.functions[f"{model}.init"].parameters)
+
+    def trained(self, model: str | None, prefix: str = "") -> list[str]:
+        """The paths of the parameters of a class, or of a member of it."""
+        found = self.module.models.get(model or "")
+        start = f"{prefix}." if prefix else ""
+        paths = [leaf.path for leaf in found.leaves if leaf.kind == "param"] if found else []
+        return [p[len(start) :] for p in paths if p.startswith(start)]
 
     def members(self, model: str | None) -> dict[str, str]:
         """Submodels of a class by path, with their classes."""

@@ -39,7 +39,7 @@ class Model:
         """Copy arrays in by path. Raises ValueError where names or shapes differ."""
         own = self.tensors()
         if own.keys() != arrays.keys():
-            raise ValueError(f"these tensors are not those of {type(self).__name__}: {sorted(own.keys() ^ arrays.keys())}")
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ arrays.keys())}")
         for path, array in own.items():
             if array.shape != np.shape(arrays[path]):
                 raise ValueError(f"{path} is {array.shape} here and {np.shape(arrays[path])} there")
@@ -61,6 +61,11 @@ class Model:
 
     def trained(self):
         return [(name, part) for name, part in self.parts() if name not in self.states]
+
+    def shapes(self):
+        """Of the parameters, in their order."""
+        found = (part.shapes() if isinstance(part, Model) else [part.shape] for _, part in self.trained())
+        return [shape for shapes in found for shape in shapes]
 
     def flat(self, gradient):
         """A gradient, nested dicts of arrays by member, as one vector beside `parameters`; what is missing is 0."""
@@ -84,11 +89,59 @@ class Model:
         return twin
 
     def at(self, tensors):
-        """A copy at another point of parameter space: nested dicts of arrays by member replace its own."""
+        """A copy at another point of parameter space: nested dicts of arrays by member, as gradients are."""
         twin = self.copy()
-        for name, part in twin.parts():
+        twin.move_to(tensors)
+        return twin
+
+    def move_to(self, tensors):
+        for name, part in self.parts():
             if name in tensors and isinstance(part, Model):
-                setattr_part(twin, name, part.at(tensors[name]))
+                part.move_to(tensors[name])
             elif name in tensors:
                 part[...] = tensors[name]
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states. Raises ValueError for parameters of another size."""
+        self.t += 1
+        for name, start in self.starts.items():
+            if not hasattr(self, name):
+                setattr(self, name, np.full_like(θ, start))
+            if getattr(self, name).shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {getattr(self, name).size} parameters, not {θ.size}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, arrays):
+        """Go on from another's count and states."""
+        self.t = int(arrays["t"])
+        for name in self.starts.keys() & arrays.keys():
+            setattr(self, name, np.array(arrays[name], FLOAT))
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.load_tensors(self.tensors())
         return twin
+
+
+def update_together(optimizer, *pairs):
+    """One update of several models, given with their gradients, as one vector."""
+    θ = np.concatenate([model.parameters for model, _ in pairs])
+    optimizer.update(θ, np.concatenate([model.flat(gradient) for model, gradient in pairs]))
+    stop = 0
+    for model, _ in pairs:
+        start, stop = stop, stop + model.parameters.size
+        model.parameters[...] = θ[start:stop]

@@ -1,0 +1,119 @@
+"""Optimizer classes: the rule as a method that moves θ and the states in place.
+
+The rule of the spec is elementwise on one vector, and so is the method. Where the rule is for one tensor at a time,
+`update` walks along the vector with the shapes of the tensors.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+
+from leec.emit.docs import docstring
+from leec.emit.expressions import constant_tree
+from leec.emit.functions import INDENT, Emitter, definition
+from leec.emit.groups import Group, attribute
+from leec.emit.layout import text
+from leec.emit.signatures import Signature
+from leec.emit.unit import Unit
+from leec.ir.graph import Parameter
+from leec.ir.module import OptimizerClass
+
+
+class UpdateSignature(Signature):
+    """`update(self, θ, g)`: states, hyperparameters and the count of updates are the object's."""
+
+    def __post_init__(self) -> None:
+        optimizer = self.unit.module.optimizers[self.unit.owner(self.f)]
+        states = {name for name, _ in optimizer.states}
+        hypers = {h.name for h in optimizer.hypers}
+        self.parameters.append("self")
+        own = Group(ast.Name("self"), "model", 0, optimizer.name)
+        for p in self.f.parameters:
+            if p.name in states:
+                self.enter_state(p, own)
+            elif p.name in hypers:
+                self.values[p.values[0]] = own.part(p.name)
+            elif p.values[0].type.host:
+                self.values[p.values[0]] = own.part("t")
+            else:
+                self.enter_value(p)
+
+    def enter_state(self, p: Parameter, own: Group) -> None:
+        self.groups.enter(own, p.values, [p.name])
+
+
+class Update(Emitter):
+    """The method of an optimizer's rule."""
+
+    def signed(self) -> Signature:
+        return UpdateSignature(self.unit, self.f, self.names)
+
+    def doc(self) -> str:
+        return self.f.doc or "Move θ along its gradient, in place."
+
+
+class UpdateEach(Update):
+    """The same for one tensor: its part of every state is given."""
+
+    def signed(self) -> Signature:
+        return EachSignature(self.unit, self.f, self.names)
+
+    def doc(self) -> str:
+        return self.f.doc or f"Move one tensor of rank {self.f.inputs[0].type.rank}, in place."
+
+
+class EachSignature(UpdateSignature):
+    def enter_state(self, p: Parameter, own: Group) -> None:
+        self.enter_value(p)
+
+
+def optimizer_text(unit: Unit, optimizer: OptimizerClass, base: str = "Optimizer") -> str:
+    hypers = [h.name for h in optimizer.hypers]
+    lines = docstring(optimizer.doc or f"{optimizer.name}({', '.join(hypers)})")
+    starts = ", ".join(f'"{name}": {float(optimizer.starts.get(name, 0.0))!r}' for name, _ in optimizer.states)
+    parts = ["\n".join([*lines, *(["", f"starts = {{{starts}}}"] if starts else [])])]
+    if hypers:
+        parts.append(constructor_text(unit, optimizer))
+    parts += methods(unit, optimizer)
+    inside = "\n\n".join(parts)
+    return f"class {unit.class_name(optimizer.name)}({base}):\n" + "\n".join(
+        INDENT + line if line else "" for line in inside.splitlines()
+    )
+
+
+def constructor_text(unit: Unit, optimizer: OptimizerClass) -> str:
+    names = [h.name for h in optimizer.hypers]
+    given = [n + (f"={text(constant_tree(h.default, unit.dialect))}" if h.has_default else "") for n, h in zip(names, optimizer.hypers)]
+    left = ", ".join(f"self.{attribute(n)}" for n in names)
+    return definition("__init__", ["self", *given], [f"{left} = {', '.join(names)}"], len(INDENT))
+
+
+def methods(unit: Unit, optimizer: OptimizerClass) -> Iterable[str]:
+    here = unit.functions
+    if optimizer.update in here:
+        emitter = Update(unit, here[optimizer.update], "update")
+        body = [*docstring(emitter.doc()), "self.begin(θ)".replace("θ", emitter.parameters()[1]), *emitter.statements()]
+        yield definition("update", emitter.parameters(), body, len(INDENT))
+        return
+    yield walk(optimizer)
+    for rank, name in optimizer.update_each.items():
+        if name in here:
+            emitter = UpdateEach(unit, here[name], f"update_{rank}d")
+            body = [*docstring(emitter.doc()), *emitter.statements()]
+            yield definition(f"update_{rank}d", emitter.parameters(), body, len(INDENT))
+
+
+def walk(optimizer: OptimizerClass) -> str:
+    """`update` as a walk along the vector, tensor by tensor."""
+    vectors = ", ".join(["θ", "g", *(f"self.{attribute(n)}" for n, _ in optimizer.states)])
+    body = [
+        *docstring("Move θ along its gradient, in place; `shapes` are those of the tensors in it."),
+        "self.begin(θ)",
+        f"rules = {{{', '.join(f'{rank}: self.update_{rank}d' for rank in optimizer.update_each)}}}",
+        "stop = 0",
+        "for shape in shapes:",
+        f"{INDENT}start, stop = stop, stop + math.prod(shape)",
+        f"{INDENT}rules[len(shape)](*(v[start:stop].reshape(shape) for v in ({vectors})))",
+    ]
+    return definition("update", ["self", "θ", "g", "shapes"], body, len(INDENT))

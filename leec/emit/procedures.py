@@ -1,0 +1,223 @@
+"""Procedures as Python: what a lecturer would write around the mathematics, over `leec.runtime.Run`.
+
+The run is the only thing imported from leec, inside the function. Loops tell it what they change: objects that change
+in place by name, names that are bound anew through `restore` before and `keep` at the end of the body.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from leec.emit.comments import place
+from leec.emit.docs import docstring
+from leec.emit.expressions import constant_tree, dim_tree
+from leec.emit.functions import INDENT, definition
+from leec.emit.hostcode import HostCode
+from leec.emit.layout import fit, quoted, text
+from leec.emit.names import Names
+from leec.emit.unit import Unit
+from leec.ir import host
+from leec.types import TensorType
+
+
+@dataclass
+class ProcedureEmitter:
+    """Writes one procedure."""
+
+    unit: Unit
+    procedure: host.Procedure
+    steps: dict[str, tuple[str, ...]] = field(default_factory=dict)  # step classes by function: their object parameters
+
+    def __post_init__(self) -> None:
+        self.names = Names({*self.unit.names.taken, "Run"})
+        self.names.of("run", "run")
+        self.code = HostCode(self.unit, self.procedure, self.names)
+
+    def text(self) -> str:
+        p = self.procedure
+        parameters = [self.code.name(n) + ("" if d is None else f"={text(self.code.tree(d))}") for n, d in p.parameters]
+        backend = ', backend="torch"' if self.unit.dialect.modules else ""
+        opening = ["from leec.runtime import Run", "", f"run = run or Run({quoted(p.name)}{backend})"]
+        body = [*docstring(p.doc), *opening, *self.block(p.body)]
+        return definition(self.unit.function_name(p.name), [*parameters, "*", "run=None"], body)
+
+    # ---- statements
+
+    def block(self, statements: Sequence[host.Statement]) -> list[str]:
+        lines: list[str] = []
+        todo = list(statements)
+        while todo:
+            statement = todo.pop(0)
+            if isinstance(statement, host.Compute) and todo and self.is_reported(statement, todo[0]):
+                self.code.inline(statement.targets[0], self.call(statement))
+                continue
+            lines += WRITE[type(statement)](self, statement)
+        return lines or ["pass"]
+
+    def indented(self, statements: Sequence[host.Statement], more: Iterable[str] = ()) -> list[str]:
+        lines = self.block(statements)
+        lines = [*(lines if lines != ["pass"] or not more else []), *more]
+        return [INDENT + line if line else "" for line in lines]
+
+    def line(self, code: str, statement: host.Statement | None = None) -> list[str]:
+        tail = f"  # {place(statement.span)}" if statement and statement.span else ""
+        return [code + tail] if len(code + tail) <= 96 else fit(code, 2 * len(INDENT)).splitlines()
+
+    def is_reported(self, statement: host.Compute, following: host.Statement) -> bool:
+        """One number for the report that comes next needs no name."""
+        if len(statement.targets) != 1 or not isinstance(following, host.Report) or statement.is_step:
+            return False
+        return any(value == host.Ref(statement.targets[0]) for _, _, value in following.items)
+
+    def assign(self, s: host.Assign) -> list[str]:
+        tree = self.code.tree(s.value)
+        value = f"{text(tree)}.copy()" if s.snapshot else text(tree)
+        return self.line(f"{self.code.name(s.target)} = {value}", s)
+
+    def compute(self, s: host.Compute) -> list[str]:
+        call = text(self.call(s))
+        losses = [t for t in s.targets if t and s.is_step and t.partition("_")[0] == "loss"]
+        if losses and len(s.targets) == 1:
+            return self.line(f"run.step({call})", s)
+        targets = ", ".join(self.code.name(t) if t else "_" for t in s.targets)
+        lines = self.line(f"{targets} = {call}" if targets else call, s)
+        return lines + [self.told(loss) for loss in losses]
+
+    def told(self, loss: str) -> str:
+        label = f", {quoted(loss)}" if loss != "loss" else ""
+        return f"run.step({self.code.name(loss)}{label})"
+
+    def call(self, s: host.Compute) -> ast.expr:
+        """The function on its arguments; its models and optimizers are the objects themselves."""
+        f = self.unit.functions[s.function]
+        shown = [p for p in f.parameters if p.name != "key" or not s.site]
+        keep = [(p, a) for p, a in zip(shown, s.arguments) if not self.unit.holder(f, p.static or "")]
+        arguments = [self.code.tree(a) for p, a in keep]
+        key = [ast.keyword("key", self.code.key(s.site))] if s.site else []
+        return ast.Call(ast.Name(self.unit.function_name(self.unit.public_name(f)[0])), arguments, key)
+
+    def construct(self, s: host.Construct) -> list[str]:
+        given = [ast.keyword(n, self.code.tree(v)) for n, v in s.arguments]
+        call = ast.Call(ast.Name(self.unit.class_name(s.name)), [], given)
+        if s.kind == "model" and self.unit.draws(s.name):
+            call.keywords.append(ast.keyword("key", self.code.key(s.site)))
+        place_on = ".to(run.device)" if s.kind == "model" and self.unit.dialect.modules else ""
+        return self.line(f"{self.code.name(s.target)} = {text(call)}{place_on}", s)
+
+    def load(self, s: host.Load) -> list[str]:
+        options = [ast.keyword(n, self.code.tree(v)) for n, v in s.options]
+        fields = ast.Dict([ast.Constant(n) for n, _ in s.fields], [self.field(t) for _, t in s.fields])
+        call = ast.Call(ast.Name("run.data"), [ast.Constant(s.source)], [*options, ast.keyword("fields", fields)])
+        return self.line(f"{self.code.name(s.target)} = {text(call)}", s)
+
+    def field(self, type: TensorType) -> ast.expr:
+        """`("float", ("n", 10))`"""
+        dims = [ast.Constant(d.symbol) if d.symbol and d.symbol not in self.code.known else dim_tree(d, self.code.size) for d in type.dims]
+        return ast.Tuple([ast.Constant(type.dtype), ast.Tuple(dims)])
+
+    def call_procedure(self, s: host.CallProcedure) -> list[str]:
+        given = [ast.keyword(n, self.code.tree(v)) for n, v in s.arguments]
+        run = ast.keyword("run", ast.Call(ast.Name("run.call"), [ast.Constant(s.site)], []))
+        call = text(ast.Call(ast.Name(self.unit.function_name(s.procedure)), [], [*given, run]))
+        return self.bound(s.targets, call, s)
+
+    def runtime(self, s: host.Runtime) -> list[str]:
+        site = [ast.Constant(s.site)] if s.site else []
+        options = [ast.keyword(n, self.code.tree(v)) for n, v in s.options]
+        call = ast.Call(ast.Name(f"run.{s.function}"), [*site, *map(self.code.tree, s.arguments)], options)
+        return self.bound(s.targets, text(call), s)
+
+    def bound(self, targets: Sequence[str | None], call: str, s: host.Statement) -> list[str]:
+        names = ", ".join(self.code.name(t) if t else "_" for t in targets)
+        return self.line(f"{names} = {call}" if any(targets) else call, s)
+
+    # ---- loops
+
+    def count(self, s: host.Count) -> list[str]:
+        bounds = [self.code.tree(s.first), self.code.tree(s.last)]
+        return self.loop(s, self.code.name(s.variable), "loop", bounds)
+
+    def batches(self, s: host.Batches) -> list[str]:
+        options = dict(s.options)
+        size = [self.code.tree(options.pop("size"))] if "size" in options else []
+        more = [ast.keyword(n, self.code.tree(v)) for n, v in options.items()]
+        fields = ", ".join(map(self.code.name, s.fields))
+        return self.loop(s, fields, "batches", [self.code.tree(s.part), *size], more)
+
+    def each(self, s: host.Each) -> list[str]:
+        return self.loop(s, ", ".join(map(self.code.name, s.variables)), "each", [self.code.tree(s.iterable)])
+
+    def loop(self, s, variables: str, function: str, arguments: list[ast.expr], more: Sequence[ast.keyword] = ()) -> list[str]:
+        """`for .. in run.loop(..)`, telling it what the body changes."""
+        anew = rebound(s.body)
+        values = [n for n in s.carried if n in anew]
+        objects = [ast.keyword(n, ast.Name(self.code.name(n))) for n in s.carried if n not in anew]
+        call = ast.Call(ast.Name(f"run.{function}"), [ast.Constant(s.label), *arguments], [*more, *objects])
+        opening = self.restored(s.label, values) if values or not objects else []
+        closing = [f"run.keep({quoted(s.label)}, {self.named(values)})"] if values else []
+        return [*opening, *self.line(f"for {variables} in {text(call)}:"), *self.indented(s.body, closing)]
+
+    def restored(self, label: str, values: Sequence[str]) -> list[str]:
+        targets = ", ".join(map(self.code.name, values)) + ("," if len(values) == 1 else "")
+        targets = f"({targets})" if len(values) == 1 else targets
+        call = f"run.restore({quoted(label)}{', ' if values else ''}{self.named(values)})"
+        return self.line(f"{targets} = {call}" if values else call)
+
+    def named(self, values: Sequence[str]) -> str:
+        return ", ".join(f"{n}={self.code.name(n)}" for n in values)
+
+    def while_(self, s: host.While) -> list[str]:
+        return [f"while {text(self.code.tree(s.condition))}:", *self.indented(s.body)]
+
+    # ---- the rest
+
+    def if_(self, s: host.If) -> list[str]:
+        lines = [f"if {text(self.code.tree(s.condition))}:", *self.indented(s.then)]
+        return lines + (["else:", *self.indented(s.otherwise)] if s.otherwise else [])
+
+    def return_(self, s: host.Return) -> list[str]:
+        if s.value is None:
+            return ["return"]
+        tree = self.code.tree(s.value)
+        inner = ", ".join(map(text, tree.elts)) if isinstance(tree, ast.Tuple) and len(tree.elts) > 1 else text(tree)
+        return [f"return {inner}"]
+
+    def report(self, s: host.Report) -> list[str]:
+        plain = [f"{label}={text(self.code.tree(value))}" for label, key, value in s.items if key is None]
+        keyed = [f'f"{label}[{{{text(self.code.tree(key))}}}]": {text(self.code.tree(v))}' for label, key, v in s.items if key]
+        return self.line(f"run.report({', '.join([*([f'{{{chr(44).join(keyed)}}}'] if keyed else []), *plain])})", s)
+
+    def append(self, s: host.Append) -> list[str]:
+        return self.line(f"{self.code.name(s.list)}.append({text(self.code.tree(s.value))})", s)
+
+
+WRITE = {
+    host.Assign: ProcedureEmitter.assign,
+    host.Compute: ProcedureEmitter.compute,
+    host.Construct: ProcedureEmitter.construct,
+    host.Load: ProcedureEmitter.load,
+    host.CallProcedure: ProcedureEmitter.call_procedure,
+    host.Runtime: ProcedureEmitter.runtime,
+    host.Count: ProcedureEmitter.count,
+    host.Batches: ProcedureEmitter.batches,
+    host.Each: ProcedureEmitter.each,
+    host.While: ProcedureEmitter.while_,
+    host.If: ProcedureEmitter.if_,
+    host.Break: lambda self, s: ["break"],
+    host.Return: ProcedureEmitter.return_,
+    host.Report: ProcedureEmitter.report,
+    host.Append: ProcedureEmitter.append,
+}
+
+
+def rebound(statements: Sequence[host.Statement]) -> set[str]:
+    """The names that statements bind, at any depth."""
+    found: set[str] = set()
+    for s in statements:
+        found |= {t for t in getattr(s, "targets", ()) if t}
+        found |= {s.target} if isinstance(s, host.Assign | host.Construct | host.Load) else set()
+        for inner in ("body", "then", "otherwise"):
+            found |= rebound(getattr(s, inner, ()))
+    return found

@@ -34,6 +34,8 @@ def function_doc(unit: Unit, f: Function) -> str:
     if is_derivative(f):
         given = listing([unit.parameter_name(f, p) for p in f.parameters if p.name.startswith("d_")])
         return f"From {given} to the gradient{'s' * (len(f.results) > 1)} by {listing([by(r) for r in f.results])}."
+    if any(p.model in unit.module.optimizers for p in f.parameters):
+        return f"One step of {f.name.rpartition('_step')[0]}."
     if not f.public and f.name.endswith("_saved"):
         return f"As {forward}, and what its gradient needs."
     return f"{f.doc.strip()}\n\n{shapes(unit, f)}".strip()

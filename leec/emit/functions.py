@@ -39,6 +39,7 @@ class Emitter:
         self.body = Body(self.f, self.unit.dialect, self.names, self.signature.sizes(), self.groups, is_derivative(self.f))
         self.body.values |= self.signature.values
         self.caller = Caller(self.unit, self.body)
+        self.returned: ast.expr | None = None
 
     def signed(self) -> Signature:
         return Signature(self.unit, self.f, self.names)
@@ -75,6 +76,7 @@ class Emitter:
             values = tuple(v for r in results for v in r.values)
             span = next((e.span for e in reversed(self.f.body) if set(e.results) & set(values)), None)
             tree = ast.Tuple(trees) if len(trees) > 1 else trees[0]
+            self.returned = tree
             self.body.line(f"return {unparenthesised(tree)}", values if len(trees) == 1 else (), span)
 
     def write_states(self, states: list[tuple[Value, Value]]) -> None:

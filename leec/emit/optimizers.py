@@ -96,21 +96,21 @@ def methods(unit: Unit, optimizer: OptimizerClass) -> Iterable[str]:
         body = [*docstring(emitter.doc()), "self.begin(θ)".replace("θ", emitter.parameters()[1]), *emitter.statements()]
         yield definition("update", emitter.parameters(), body, len(INDENT))
         return
-    yield walk(optimizer)
-    for rank, name in optimizer.update_each.items():
-        if name in here:
-            emitter = UpdateEach(unit, here[name], f"update_{rank}d")
-            body = [*docstring(emitter.doc()), *emitter.statements()]
-            yield definition(f"update_{rank}d", emitter.parameters(), body, len(INDENT))
+    ranks = {rank: name for rank, name in optimizer.update_each.items() if name in here}
+    yield walk(optimizer, ranks)
+    for rank, name in ranks.items():
+        emitter = UpdateEach(unit, here[name], f"update_{rank}d")
+        body = [*docstring(emitter.doc()), *emitter.statements()]
+        yield definition(f"update_{rank}d", emitter.parameters(), body, len(INDENT))
 
 
-def walk(optimizer: OptimizerClass) -> str:
+def walk(optimizer: OptimizerClass, ranks: Iterable[int]) -> str:
     """`update` as a walk along the vector, tensor by tensor."""
     vectors = ", ".join(["θ", "g", *(f"self.{attribute(n)}" for n, _ in optimizer.states)])
     body = [
         *docstring("Move θ along its gradient, in place; `shapes` are those of the tensors in it."),
         "self.begin(θ)",
-        f"rules = {{{', '.join(f'{rank}: self.update_{rank}d' for rank in optimizer.update_each)}}}",
+        f"rules = {{{', '.join(f'{rank}: self.update_{rank}d' for rank in ranks)}}}",
         "stop = 0",
         "for shape in shapes:",
         f"{INDENT}start, stop = stop, stop + math.prod(shape)",

@@ -7,19 +7,30 @@ in place by name, names that are bound anew through `restore` before and `keep` 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leec.emit.comments import place
 from leec.emit.docs import docstring
-from leec.emit.expressions import constant_tree, dim_tree
+from leec.emit.expressions import Replace, dim_tree
 from leec.emit.functions import INDENT, definition
 from leec.emit.hostcode import HostCode
-from leec.emit.layout import fit, quoted, text
+from leec.emit.layout import WIDTH, fit, quoted, text
 from leec.emit.names import Names
 from leec.emit.unit import Unit
 from leec.ir import host
 from leec.types import TensorType
+
+
+@dataclass(frozen=True)
+class Simple:
+    """A function that is one expression of its parameters, each written once."""
+
+    parameters: tuple[str, ...]
+    expression: ast.expr
+
+    def on(self, arguments: Sequence[ast.expr]) -> ast.expr:
+        return Replace(dict(zip(self.parameters, arguments, strict=True))).visit(self.expression)
 
 
 @dataclass
@@ -28,7 +39,8 @@ class ProcedureEmitter:
 
     unit: Unit
     procedure: host.Procedure
-    steps: dict[str, tuple[str, ...]] = field(default_factory=dict)  # step classes by function: their object parameters
+    simple: Mapping[str, Simple] = field(default_factory=dict)  # functions that are written out where they are called
+    depth: int = 1
 
     def __post_init__(self) -> None:
         self.names = Names({*self.unit.names.taken, "Run"})
@@ -39,7 +51,7 @@ class ProcedureEmitter:
         p = self.procedure
         parameters = [self.code.name(n) + ("" if d is None else f"={text(self.code.tree(d))}") for n, d in p.parameters]
         backend = ', backend="torch"' if self.unit.dialect.modules else ""
-        opening = ["from leec.runtime import Run", "", f"run = run or Run({quoted(p.name)}{backend})"]
+        opening = ["from leec.runtime.run import Run", "", f"run = run or Run({quoted(p.name)}{backend})"]
         body = [*docstring(p.doc), *opening, *self.block(p.body)]
         return definition(self.unit.function_name(p.name), [*parameters, "*", "run=None"], body)
 
@@ -57,13 +69,16 @@ class ProcedureEmitter:
         return lines or ["pass"]
 
     def indented(self, statements: Sequence[host.Statement], more: Iterable[str] = ()) -> list[str]:
+        self.depth += 1
         lines = self.block(statements)
+        self.depth -= 1
         lines = [*(lines if lines != ["pass"] or not more else []), *more]
         return [INDENT + line if line else "" for line in lines]
 
     def line(self, code: str, statement: host.Statement | None = None) -> list[str]:
         tail = f"  # {place(statement.span)}" if statement and statement.span else ""
-        return [code + tail] if len(code + tail) <= 96 else fit(code, 2 * len(INDENT)).splitlines()
+        room = WIDTH - len(INDENT) * self.depth
+        return [code + tail] if len(code + tail) <= room else fit(code, len(INDENT) * self.depth).splitlines()
 
     def is_reported(self, statement: host.Compute, following: host.Statement) -> bool:
         """One number for the report that comes next needs no name."""
@@ -92,11 +107,13 @@ class ProcedureEmitter:
     def call(self, s: host.Compute) -> ast.expr:
         """The function on its arguments; its models and optimizers are the objects themselves."""
         f = self.unit.functions[s.function]
-        shown = [p for p in f.parameters if p.name != "key" or not s.site]
-        keep = [(p, a) for p, a in zip(shown, s.arguments) if not self.unit.holder(f, p.static or "")]
-        arguments = [self.code.tree(a) for p, a in keep]
+        given = dict(zip((p.name for p in f.parameters if p.name != "key"), map(self.code.tree, s.arguments)))
+        if s.function in self.simple:
+            return self.simple[s.function].on([given[p.name] for p in f.parameters])
+        shown = [p for p in self.unit.ordered(f) if p.name in given and not self.unit.holder(f, p.static or "")]
         key = [ast.keyword("key", self.code.key(s.site))] if s.site else []
-        return ast.Call(ast.Name(self.unit.function_name(self.unit.public_name(f)[0])), arguments, key)
+        function = ast.Name(self.unit.function_name(self.unit.public_name(f)[0]))
+        return ast.Call(function, [given[p.name] for p in shown], key)
 
     def construct(self, s: host.Construct) -> list[str]:
         given = [ast.keyword(n, self.code.tree(v)) for n, v in s.arguments]
@@ -144,17 +161,18 @@ class ProcedureEmitter:
         size = [self.code.tree(options.pop("size"))] if "size" in options else []
         more = [ast.keyword(n, self.code.tree(v)) for n, v in options.items()]
         fields = ", ".join(map(self.code.name, s.fields))
-        return self.loop(s, fields, "batches", [self.code.tree(s.part), *size], more)
+        call = ast.Call(ast.Name("run.batches"), [ast.Constant(s.label), self.code.tree(s.part), *size], more)
+        return [*self.line(f"for {fields} in {text(call)}:"), *self.indented(s.body)]
 
     def each(self, s: host.Each) -> list[str]:
         return self.loop(s, ", ".join(map(self.code.name, s.variables)), "each", [self.code.tree(s.iterable)])
 
-    def loop(self, s, variables: str, function: str, arguments: list[ast.expr], more: Sequence[ast.keyword] = ()) -> list[str]:
+    def loop(self, s: host.Count | host.Each, variables: str, function: str, arguments: list[ast.expr]) -> list[str]:
         """`for .. in run.loop(..)`, telling it what the body changes."""
         anew = rebound(s.body)
         values = [n for n in s.carried if n in anew]
         objects = [ast.keyword(n, ast.Name(self.code.name(n))) for n in s.carried if n not in anew]
-        call = ast.Call(ast.Name(f"run.{function}"), [ast.Constant(s.label), *arguments], [*more, *objects])
+        call = ast.Call(ast.Name(f"run.{function}"), [ast.Constant(s.label), *arguments], objects)
         opening = self.restored(s.label, values) if values or not objects else []
         closing = [f"run.keep({quoted(s.label)}, {self.named(values)})"] if values else []
         return [*opening, *self.line(f"for {variables} in {text(call)}:"), *self.indented(s.body, closing)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from leec.emit.docs import clean, docstring
 from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.names import BUILTINS, Names
 from leec.emit.optimizers import optimizer_text
-from leec.emit.procedures import ProcedureEmitter
+from leec.emit.procedures import ProcedureEmitter, Simple
 from leec.emit.support import library, needed
 from leec.emit.files import render
 from leec.emit.unit import EVAL, Unit
@@ -57,7 +58,9 @@ class File:
 def emit_reference(module: Module, options: Options) -> str:
     """The text of reference.py."""
     file = File(module, options)
-    blocks = [*model_blocks(file), *optimizer_blocks(file), *function_blocks(file), *procedure_blocks(file)]
+    classes = [*model_blocks(file), *optimizer_blocks(file)]
+    simple = simple_functions(file)
+    blocks = [*classes, *function_blocks(file, simple), *procedure_blocks(file, simple)]
     blocks = sorted(blocks, key=lambda b: b.order(module))
     body = "\n\n\n".join(b.text for b in blocks)
     support = needed("numpy", used_names(body, file))
@@ -84,7 +87,11 @@ def with_reachable(module: Module) -> Module:
     """The module without functions that nothing public needs."""
     from dataclasses import replace
 
-    roots = [f.name for f in module.functions.functions.values() if f.public or computed(module, f)]
+    each = {name for o in module.optimizers.values() for name in o.update_each.values()}
+    functions = module.functions.functions.values()
+    roots = [f.name for f in functions if (f.public and f.name not in each) or computed(module, f)]
+    used = reachable(module.functions, roots).functions
+    roots += [n for o in module.optimizers.values() for n in o.update_each.values() if not used.keys() & set(o.update_each.values())]
     return replace(module, functions=reachable(module.functions, roots))
 
 
@@ -144,9 +151,26 @@ def model_text(file: File, model: ModelClass) -> str:
     return f"class {unit.class_name(model.name)}(Model):\n" + "\n".join(INDENT + x if x else "" for x in inside.splitlines())
 
 
-def procedure_blocks(file: File) -> Iterable[Block]:
+def procedure_blocks(file: File, simple: Mapping[str, Simple]) -> Iterable[Block]:
     for procedure in file.module.procedures.values():
-        yield Block(ProcedureEmitter(file.unit, procedure).text(), procedure.span)
+        yield Block(ProcedureEmitter(file.unit, procedure, simple).text(), procedure.span)
+
+
+def simple_functions(file: File) -> Mapping[str, Simple]:
+    """Private functions that are one expression: a report reads better with it written out."""
+    found = {}
+    for f in file.unit.functions.values():
+        if f.public or f.state or not computed(file.module, f) or f.checks:
+            continue
+        emitter = Emitter(file.unit, f, f.name)
+        lines = emitter.statements()
+        expression = emitter.returned
+        if len(lines) == 1 and expression is not None and not isinstance(expression, ast.Tuple):
+            parameters = tuple(emitter.parameters())
+            names = [n.id for n in ast.walk(expression) if isinstance(n, ast.Name)]
+            if all(names.count(p) <= 1 for p in parameters) and len(parameters) == len(f.parameters):
+                found[f.name] = Simple(parameters, expression)
+    return found
 
 
 def optimizer_blocks(file: File) -> Iterable[Block]:
@@ -159,10 +183,10 @@ def tuple_text(names: list[str]) -> str:
     return f"({inner},)" if len(names) == 1 else f"({inner})"
 
 
-def function_blocks(file: File) -> Iterable[Block]:
+def function_blocks(file: File, without: Collection[str]) -> Iterable[Block]:
     """Functions with their gradients behind them, a block each."""
     for f in file.unit.functions.values():
-        if file.unit.owner(f) is None:
+        if file.unit.owner(f) is None and f.name not in without:
             for text in function_texts(file.unit, f, "", 0):
                 yield Block(text, f.span)
 

@@ -31,7 +31,7 @@ class Signature:
     def __post_init__(self) -> None:
         if self.unit.has_self(self.f):
             self.parameters.append("self")
-        for p in self.f.parameters:
+        for p in self.unit.ordered(self.f):
             getattr(self, f"enter_{self.unit.role(self.f, p)}")(p)
 
     # ---- parameters by role

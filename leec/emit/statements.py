@@ -58,11 +58,12 @@ class Body:
         self.values: dict[Value, ast.expr] = {}
         self.lines: list[Line] = []
         self.folded: dict[Value, Folded] = {}
-        self.targets: dict[Value, ast.expr] = {}  # where a value goes, if not under its name
+        self.ready = {} if dialect.modules else {after: before for before, after in f.state}  # stored once computed
         self.skipped: Collection[Equation] = ()  # what another statement stands for
         self.in_place: set[Value] = set()  # new state that a callee stored already
         self.provenance = Provenance(backward)
         self.readers = Counter(a for e in f.body for a in e.args) + Counter(f.outputs)
+        self.called = better_names(f)
         self.stored = {after for _, after in f.state if self.readers[after] == 1}  # go where they belong at the end
 
     # ---- equations
@@ -113,7 +114,9 @@ class Body:
         reads = frozenset().union(*(self.reads(a) for a in equation.args))
         self.consume(equation.args)
         self.folded[value] = Folded(value, equation.span, reads)
-        if not (small or value in self.stored) or value in self.targets or value.named and value not in self.stored:
+        if value in self.ready and self.is_last(self.ready[value], equation):
+            self.store_now(self.ready[value], value)
+        elif not (small or value in self.stored) or value.named and value not in self.stored:
             self.write_out(value)
 
     def is_repeatable(self, value: Value, tree: ast.expr, equation: Equation) -> bool:
@@ -155,7 +158,7 @@ class Body:
         """The name that a value gets; `_` if nobody reads it."""
         if not self.readers[value]:
             return ast.Name("_")
-        self.values[value] = self.targets.get(value) or ast.Name(self.names.of(value, value.name))
+        self.values[value] = ast.Name(self.names.of(value, self.called.get(value.name, value.name)))
         return self.values[value]
 
     def statement(self, target: ast.expr | None, tree: ast.expr, values: tuple[Value, ...], span: Span | None) -> None:
@@ -186,6 +189,17 @@ class Body:
         for value in [v for v, f in self.folded.items() if f.reads & written and v not in but]:
             self.write_out(value)
 
+    def is_last(self, before: Value, equation: Equation) -> bool:
+        """Whether the old state is not read after an equation: then the new one may take its place at once."""
+        later = self.f.body[self.f.body.index(equation) + 1 :]
+        return not any(before in e.args for e in later) and not any(before in r.values for r in self.f.results)
+
+    def store_now(self, before: Value, after: Value) -> None:
+        self.settle(frozenset([before]), but=[after])
+        self.store(self.read(before), self.values[after], after)
+        self.values[after] = self.read(before)
+        self.in_place.add(after)
+
     def store(self, target: ast.expr, tree: ast.expr, after: Value, indent: str = "") -> None:
         """target[...] = tree"""
         folded = self.folded.pop(after, None)
@@ -206,3 +220,20 @@ def unparenthesised(tree: ast.expr) -> str:
     if isinstance(tree, ast.Tuple) and len(tree.elts) > 1:
         return text(tree)[1:-1]
     return text(tree)
+
+
+def better_names(f: Function) -> dict[str, str]:
+    """For results that the spec gives no name: `loss` where the result is called so, else y; and d_y for d_add_2."""
+    taken = {v.name for v in f.values()} | {p.name for p in f.parameters}
+    names: dict[str, str] = {}
+    single = len(f.results) == 1
+    for r in f.results:
+        value = r.values[0] if len(r.values) == 1 else None
+        if value is None or value.named or value in f.inputs or r.name.startswith("d_"):
+            continue
+        wanted = [r.name] if r.name != value.name else ["y", "out"] if single else []
+        better = next((w for w in wanted if w not in taken), None)
+        if better:
+            taken.add(better)
+            names |= {value.name: better, f"d_{value.name}": f"d_{better}"}
+    return names

@@ -87,6 +87,13 @@ class Unit:
             return {}
         return {r.name: r.values[0] for r in forward.results[len(base.results) :]}
 
+    def ordered(self, f: Function) -> list[Parameter]:
+        """The parameters as Python has them: in a step the models and optimizers come first."""
+        optimizers = self.module.optimizers
+        if not any(p.model in optimizers for p in f.parameters):
+            return list(f.parameters)
+        return sorted(f.parameters, key=lambda p: (p.model is None, p.model in optimizers))
+
     # ---- names
 
     def function_name(self, name: str) -> str:

@@ -182,10 +182,18 @@ def _reduction(name: str) -> Callable:
         x = reader.tensor("x")
         if name in ("any", "all") and x.type.dtype != "bool":
             raise LeeError(kinds.needs_bool(reader.span_of("x"), f"the argument of `{name}`", str(x.type)))
+        axes, keepdims = reader.axes(x), reader.flag("keepdims")
         with ctx.at(given.span):
-            return ctx.builder.emit(name, (x,), {"axes": reader.axes(x), "keepdims": reader.flag("keepdims")})
+            return ctx.builder.emit(name, (counted(ctx, name, x),), {"axes": axes, "keepdims": keepdims})
 
     return apply
+
+
+def counted(ctx: Context, name: str, x: Value) -> Value:
+    """The mean of bool or int is a float, the sum of bool an int (R17)."""
+    if name == "mean" and not x.type.is_float:
+        return ctx.builder.cast(x, dtype="float")
+    return ctx.builder.cast(x, dtype="int") if name in ("sum", "prod") and x.type.dtype == "bool" else x
 
 
 def pairwise(ctx: Context, row: str, shown: str, given) -> object:

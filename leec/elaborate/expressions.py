@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leec.diagnostics import LeeError, Span, kinds, names, structure
+from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
 from leec.elaborate.builtins import BUILTINS
@@ -18,12 +18,15 @@ from leec.elaborate.values import (
 )  # fmt: skip
 from leec.ir.graph import Value
 from leec.syntax import nodes
-from leec.types import DTYPES, TensorType
+from leec.types import DTYPES, ShapeMismatch, TensorType
 
 
 def evaluate(ctx: Context, node: nodes.Expr) -> object:
     """The value of an expression. Raises LeeError, with no diagnostics where the cause was reported before."""
-    return _EVALUATE[type(node)](ctx, node)
+    try:
+        return _EVALUATE[type(node)](ctx, node)
+    except ShapeMismatch as mismatch:  # what no rule of the language caught before the row did
+        raise LeeError(shapes.shapes_differ(node.span, f"the operands of `{node.span.text}`", [], str(mismatch))) from mismatch
 
 
 def structural_int(ctx: Context, value: object, span: Span) -> int:

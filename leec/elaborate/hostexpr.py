@@ -17,7 +17,7 @@ _LITERALS = (bool, str, float, type(None))
 
 def is_host(self, node: nodes.Expr) -> bool:
     """Does the expression need numbers, lists and names of the host only?"""
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     match node:
         case nodes.Number() | nodes.String() | nodes.Bool() | nodes.Nothing():
@@ -87,7 +87,7 @@ def computed(self, node: nodes.Expr) -> hv.HostNumber:
 
 
 def _translate(self, node: nodes.Expr) -> object:
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     match node:
         case nodes.Number(value=value):
@@ -167,7 +167,7 @@ def _dims(self, attribute: nodes.Attribute, items: tuple, span: Span) -> hv.Host
 
 
 def dims_item(self, attribute: nodes.Attribute, items: tuple, span: Span) -> Dim:
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     array = look(self, attribute.value)
     position = items[0].value if len(items) == 1 and isinstance(items[0], nodes.Number) else None
@@ -190,7 +190,7 @@ def host_arguments(self, node: nodes.Call) -> tuple[Arguments, dict]:
 
 def argument_value(self, node: nodes.Expr) -> tuple[object, host.HostExpr]:
     """A size, a literal, a tuple of them, or an object of the host."""
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     match node:
         case nodes.Tuple(items=items) | nodes.List(items=items):
@@ -241,7 +241,7 @@ def static_value(self, node: nodes.Expr, evaluate) -> object | None:
 
 
 def _parts(self, node: nodes.Expr) -> list[object]:
-    from leec.elaborate.procedures import look, read_names
+    from leec.elaborate.look import look, read_names
 
     return [look(self, nodes.Name(n, span=node.span)) for n in read_names(node)]
 
@@ -262,7 +262,7 @@ def stand_in(self, found: hv.HostModel) -> Instance:
 
 def returned_value(self, node: nodes.Expr) -> tuple[host.HostExpr, object]:
     """What a procedure returns: objects and numbers by name, tuples of them."""
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     if isinstance(node, nodes.Tuple):
         parts = [returned_value(self, i) for i in node.items]

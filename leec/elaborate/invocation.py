@@ -135,7 +135,7 @@ def invoke(caller, target, node: nodes.Call):
 
 def call_arguments(caller, node: nodes.Call, host_arguments) -> tuple[dict, dict]:
     """Values and expressions by position or name; data and models are passed as the objects they are."""
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     values: dict = {}
     exprs: dict = {}

@@ -13,7 +13,7 @@ from leec.syntax import nodes
 
 def loop(self, node: nodes.For) -> None:
     """One loop, by what follows `in`."""
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     self.flush()
     iterable = node.iterable
@@ -67,7 +67,7 @@ def over_batches(self, node: nodes.For, call: nodes.Call) -> None:
 
 
 def batch_arguments(self, call: nodes.Call) -> tuple[hv.HostSplit, tuple[tuple[str, host.HostExpr], ...]]:
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     if not call.args:
         raise LeeError(names.argument_count(call.span, "batches", "takes a part of a source and a size"))
@@ -88,7 +88,7 @@ def batch_arguments(self, call: nodes.Call) -> tuple[hv.HostSplit, tuple[tuple[s
 
 def arrays_as_split(self, node: nodes.Tuple) -> hv.HostSplit:
     """`batches((x, y), ..)`: arrays of one length, their rows drawn together."""
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     arrays = [look(self, i) for i in node.items]
     for array, item in zip(arrays, node.items):
@@ -99,7 +99,7 @@ def arrays_as_split(self, node: nodes.Tuple) -> hv.HostSplit:
 
 def over_folds(self, node: nodes.For, call: nodes.Call) -> None:
     """`for train_part, valid_part in folds(part, k, shuffle = true)`"""
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
     from leec.elaborate.sources import with_rows
 
     part = look(self, call.args[0]) if call.args else None

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from leec.diagnostics import LeeError, names, structure
+from leec.diagnostics import LeeError, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.context import Context, Session
+from leec.elaborate.constructions import constructor
 from leec.elaborate.hostexpr import host_value, is_host, number
+from leec.elaborate.look import changed_names, look, read_names
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.runs import Run
-from leec.elaborate.sources import load_source
-from leec.elaborate.statements import bound_names, target_names
-from leec.elaborate.values import POISON, ClassValue, Instance, ProcedureValue, SourceValue
+from leec.elaborate.statements import bound_names
+from leec.elaborate.values import POISON
 from leec.ir import host
 from leec.ir.graph import Value
 from leec.syntax import nodes
@@ -173,165 +174,6 @@ def snapshot(self: ProcedureElaborator, name: str, outer: object, node: nodes.St
     self.variables[name] = replace(outer, expr=host.Ref(name))
 
 
-def constructor(self: ProcedureElaborator, node: nodes.Call) -> Callable | None:
-    """How a call that makes a host object is elaborated; None for other calls."""
-    if isinstance(node.function, nodes.Attribute):
-        owner = node.function.value
-        name = node.function.name.id
-        if name == "sample" and isinstance(look(self, owner), hv.HostSplit):
-            return _sample
-        return None
-    found = look(self, node.function)
-    match found:
-        case ClassValue(declaration=nodes.Model()):
-            return _construct_model
-        case ClassValue():
-            return _construct_optimizer
-        case SourceValue():
-            return _load
-        case ProcedureValue():
-            return _call_procedure
-        case hv.RuntimeFunction(name="split"):
-            return _split
-    return None
-
-
-def look(self: ProcedureElaborator, node: nodes.Expr) -> object | None:
-    """What a name or a field of a host variable is, without computing anything."""
-    from leec.elaborate.expressions import lookup
-
-    if isinstance(node, nodes.Name):
-        if self.open is not None and node.id in self.open.assigned:
-            return None
-        found = lookup(self.known, node.id)
-        if found is POISON or found == (POISON,):
-            raise LeeError()
-        return found[0] if isinstance(found, tuple) else None
-    if isinstance(node, nodes.Attribute):
-        return field_of(look(self, node.value), node.name.id)
-    return None
-
-
-def field_of(owner: object, name: str) -> object | None:
-    match owner:
-        case hv.HostData(splits=splits):
-            return splits.get(name)
-        case hv.HostSplit(fields=fields, expr=expr) if name in fields:
-            return hv.HostTensor(host.Ref(expr.name, (*expr.fields, name)), fields[name])
-        case hv.HostTuple(items=items, names=field_names) if name in field_names:
-            return items[field_names.index(name)]
-    if owner is POISON:
-        raise LeeError()
-    return None
-
-
-def _construct_model(self: ProcedureElaborator, target: nodes.Name, node: nodes.Call) -> None:
-    """The class is elaborated for these arguments; the object is made by the host."""
-    from leec.elaborate.calls import bind, with_defaults
-    from leec.elaborate.hostexpr import host_arguments
-    from leec.elaborate.models import model_spec
-
-    cls = look(self, node.function)
-    self.flush()
-    given, exprs = host_arguments(self, node)
-    bound = bind(cls.name, cls.declaration.params, given, cls.declaration.name.span)
-    full = with_defaults(self.known, cls.home, cls.declaration.params, bound)
-    values = {n: v for n, (v, _) in full.items()}
-    spec = model_spec(self.known, cls, values, node.span)
-    arguments = tuple((p.name.id, exprs[p.name.id]) for p in named_params(cls.declaration.params, node, exprs))
-    self.emit(host.Construct(target.id, "model", spec.name, arguments, target.id, span=node.span))
-    hypers = {n: v for n, v in values.items() if not isinstance(v, (float, Value, Instance))}
-    self.variables[target.id] = hv.HostModel(host.Ref(target.id), spec, hypers)
-
-
-def named_params(params: tuple[nodes.Param, ...], node: nodes.Call, exprs: dict) -> list[nodes.Param]:
-    """The parameters that a call gives, positional ones under their names."""
-    for position, param in enumerate(params[: len(node.args)]):
-        exprs[param.name.id] = exprs[position]
-    return [p for p in params if p.name.id in exprs]
-
-
-def _construct_optimizer(self: ProcedureElaborator, target: nodes.Name, node: nodes.Call) -> None:
-    from leec.elaborate.calls import bind
-    from leec.elaborate.hostexpr import host_arguments
-    from leec.elaborate.optimizers import optimizer_spec
-
-    cls = look(self, node.function)
-    self.flush()
-    given, exprs = host_arguments(self, node)
-    bound = bind(cls.name, cls.declaration.params, given, cls.declaration.name.span)
-    spec = optimizer_spec(self.session, cls, {n: v for n, (v, _) in bound.items()})
-    arguments = tuple((p.name.id, exprs[p.name.id]) for p in named_params(cls.declaration.params, node, exprs) if p.name.id not in spec.counts)
-    self.emit(host.Construct(target.id, "optimizer", spec.name, arguments, target.id, span=node.span))
-    self.variables[target.id] = hv.HostOptimizer(host.Ref(target.id), spec)
-
-
-def _load(self: ProcedureElaborator, target: nodes.Name, node: nodes.Call) -> None:
-    statement, value = load_source(self, look(self, node.function), target.id, node)
-    self.emit(statement)
-    self.variables[target.id] = value
-
-
-def _sample(self: ProcedureElaborator, target: nodes.Expr, node: nodes.Call) -> None:
-    """`part.sample(batch)`: one array a field, in field order (decision 15)."""
-    from leec.elaborate.hostexpr import host_arguments
-
-    part = look(self, node.function.value)
-    given, exprs = host_arguments(self, node)
-    if len(given.positional) != 1 or not isinstance(given.positional[0], Dim):
-        raise LeeError(names.argument_count(node.span, "sample", "takes the number of rows"))
-    rows = given.positional[0]
-    types = [t.with_dims(rows, *t.dims[1:]) for t in part.fields.values()]
-    wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
-    if len(wanted) != len(types):
-        raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(types)} fields"))
-    targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
-    site = self.label(next((t for t in targets if t), "sample"))
-    self.emit(host.Runtime(targets, "sample", (part.expr, exprs[0]), site=site, span=node.span))
-    for name, type_ in zip(targets, types):
-        if name:
-            self.variables[name] = hv.HostTensor(host.Ref(name), type_)
-
-
-def _split(self: ProcedureElaborator, target: nodes.Expr, node: nodes.Call) -> None:
-    """`a, b = split(part, fraction)`"""
-    from leec.elaborate.hostexpr import host_arguments
-    from leec.elaborate.sources import with_rows
-
-    given, exprs = host_arguments(self, node)
-    part = look(self, node.args[0]) if node.args else None
-    if not isinstance(part, hv.HostSplit) or len(given.positional) != 2 or not isinstance(target, nodes.Tuple):
-        raise LeeError(names.argument_count(node.span, "split", "takes a part of a source and a fraction, and gives two"))
-    targets = tuple(n.id for n in target.items)
-    self.emit(host.Runtime(targets, "split", (part.expr, exprs[1]), site=self.label(targets[0]), span=node.span))
-    for name in targets:
-        self.variables[name] = with_rows(self, part, host.Ref(name), f"{name}_n")
-
-
-def _call_procedure(self: ProcedureElaborator, target: nodes.Expr, node: nodes.Call) -> None:
-    from leec.elaborate.invocation import invoke
-
-    self.flush()
-    signature, arguments = invoke(self, look(self, node.function), node)
-    wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
-    targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
-    site = self.label(signature.procedure.name)
-    self.emit(host.CallProcedure(targets, signature.procedure.name, arguments, site, span=node.span))
-    returned = signature.returned if isinstance(signature.returned, tuple) and len(wanted) > 1 else (signature.returned,)
-    if len(returned) != len(wanted):
-        raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(returned)} values"))
-    for name, value in zip(targets, returned):
-        if name:
-            self.variables[name] = renamed(value, name)
-
-
-def renamed(value: object, name: str) -> object:
-    """A value of another procedure under a name of this one."""
-    from dataclasses import replace
-
-    return number(name, value) if isinstance(value, (Dim, hv.HostNumber)) else replace(value, expr=host.Ref(name))
-
-
 # ---- control
 
 
@@ -399,32 +241,6 @@ _STATEMENT: Mapping[type, Callable] = {
     nodes.Report: _report,
     nodes.Append: _append,
 }
-
-
-# ---- names
-
-
-def read_names(node: object) -> set[str]:
-    """Every name that occurs in a statement."""
-    if isinstance(node, nodes.Name):
-        return {node.id}
-    if isinstance(node, nodes.Node):
-        return set().union(*(read_names(getattr(node, f)) for f in node.__slots__))
-    return set().union(*map(read_names, node)) if isinstance(node, tuple) else set()
-
-
-def changed_names(node: nodes.Stmt) -> set[str]:
-    """Names that a statement binds or stores into, models and optimizers of a step included."""
-    match node:
-        case nodes.Minimize(targets=targets, optimizers=optimizers):
-            return set().union(*map(target_names, (*targets, *optimizers)), read_names(node.objective))
-        case nodes.Update(target=target, optimizer=optimizer):
-            return target_names(target) | target_names(optimizer)
-        case nodes.For(body=body) | nodes.While(body=body):
-            return set().union(*map(changed_names, body))
-        case nodes.If(branches=branches, otherwise=otherwise):
-            return set().union(*(changed_names(s) for _, b in branches for s in b), *map(changed_names, otherwise))
-    return bound_names(node)
 
 
 def elaborate_procedure(session: Session, home: SpecModule, item: nodes.Function) -> None:

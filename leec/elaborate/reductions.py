@@ -114,19 +114,23 @@ def sum_of_products(ctx: Context, body: nodes.Expr, summed: list[str], span: Spa
 
 def contract(ctx: Context, entries: list[Entry], free: list[str], summed: list[str], span: Span) -> Entry | Value:
     """The sum over `summed` of the product of entries, an array over `free`."""
+    from leec.elaborate.arithmetic import joined
+    from leec.elaborate.builtins import counted
+
     with ctx.at(span):
         if len(entries) == 1 and (entries[0].type.dtype == "bool" or all(s.symbol for s in entries[0].subscripts)):
             used = used_indices(ctx, *entries)
             array = plain(ctx, entries[0], [*free, *(n for n in used if n in summed)], span)
-            value = ctx.builder.sum(array, axes=tuple(range(len(free), array.type.rank)))
+            value = ctx.builder.sum(counted(ctx, "sum", array), axes=tuple(range(len(free), array.type.rank)))
         else:
             spec = write_contraction(ctx, [e.subscripts for e in entries], free)
-            value = ctx.builder.emit("contract", tuple(e.value for e in entries), {"spec": spec})
+            value = ctx.builder.emit("contract", joined(ctx, "contract", [e.value for e in entries]), {"spec": spec})
     return Entry(value, tuple(Dim.of(symbol(n)) for n in free)) if free else value
 
 
 def _reduce(ctx: Context, kind: str, body: nodes.Expr, over_names: list[str], lengths: dict[str, object], span: Span) -> object:
     from leec.elaborate.arithmetic import as_value, binary
+    from leec.elaborate.builtins import counted
     from leec.elaborate.expressions import evaluate
 
     value = evaluate(ctx, body)
@@ -148,7 +152,7 @@ def _reduce(ctx: Context, kind: str, body: nodes.Expr, over_names: list[str], le
                 raise LeeError(structure.not_built(span, f"`{kind}` over several indices"))
             result = ctx.builder.emit(kind, (array,), {"axis": axes[0]})
         else:
-            result = ctx.builder.emit(op, (array,), {"axes": axes})
+            result = ctx.builder.emit(op, (counted(ctx, op, array),), {"axes": axes})
     answer = Entry(result, tuple(Dim.of(symbol(n)) for n in free)) if free else result
     if op != kind:
         for name in over_names:

@@ -29,7 +29,7 @@ def report(self, node: nodes.Report) -> None:
 
 
 def names_in(node: nodes.Expr) -> set[str]:
-    from leec.elaborate.procedures import read_names
+    from leec.elaborate.look import read_names
 
     return read_names(node)
 

@@ -9,7 +9,7 @@ from leec.syntax import nodes
 
 
 def schedule(self, node: nodes.Call) -> tuple[object, host.HostExpr]:
-    from leec.elaborate.procedures import look
+    from leec.elaborate.look import look
 
     found = look(self, node.function)
     if isinstance(found, FunctionValue):

@@ -1,0 +1,136 @@
+"""Calls in a `train` that make host objects: models, optimizers, data, samples, splits, and calls of procedures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from leec.diagnostics import LeeError, names, structure
+from leec.dims import Dim
+from leec.elaborate import hostvalues as hv
+from leec.elaborate.calls import bind, with_defaults
+from leec.elaborate.hostexpr import host_arguments, number
+from leec.elaborate.invocation import invoke
+from leec.elaborate.look import look
+from leec.elaborate.models import model_spec
+from leec.elaborate.optimizers import optimizer_spec
+from leec.elaborate.sources import load_source, with_rows
+from leec.elaborate.values import ClassValue, Instance, ProcedureValue, SourceValue
+from leec.ir import host
+from leec.ir.graph import Value
+from leec.syntax import nodes
+
+
+def constructor(self, node: nodes.Call) -> Callable | None:
+    """How a call that makes a host object is elaborated; None for other calls."""
+    if isinstance(node.function, nodes.Attribute):
+        owner = node.function.value
+        name = node.function.name.id
+        if name == "sample" and isinstance(look(self, owner), hv.HostSplit):
+            return _sample
+        return None
+    found = look(self, node.function)
+    match found:
+        case ClassValue(declaration=nodes.Model()):
+            return _construct_model
+        case ClassValue():
+            return _construct_optimizer
+        case SourceValue():
+            return _load
+        case ProcedureValue():
+            return _call_procedure
+        case hv.RuntimeFunction(name="split"):
+            return _split
+    return None
+
+
+def _construct_model(self, target: nodes.Name, node: nodes.Call) -> None:
+    """The class is elaborated for these arguments; the object is made by the host."""
+    cls = look(self, node.function)
+    self.flush()
+    given, exprs = host_arguments(self, node)
+    bound = bind(cls.name, cls.declaration.params, given, cls.declaration.name.span)
+    full = with_defaults(self.known, cls.home, cls.declaration.params, bound)
+    values = {n: v for n, (v, _) in full.items()}
+    spec = model_spec(self.known, cls, values, node.span)
+    arguments = tuple((p.name.id, exprs[p.name.id]) for p in named_params(cls.declaration.params, node, exprs))
+    self.emit(host.Construct(target.id, "model", spec.name, arguments, target.id, span=node.span))
+    hypers = {n: v for n, v in values.items() if not isinstance(v, (float, Value, Instance))}
+    self.variables[target.id] = hv.HostModel(host.Ref(target.id), spec, hypers)
+
+
+def named_params(params: tuple[nodes.Param, ...], node: nodes.Call, exprs: dict) -> list[nodes.Param]:
+    """The parameters that a call gives, positional ones under their names."""
+    for position, param in enumerate(params[: len(node.args)]):
+        exprs[param.name.id] = exprs[position]
+    return [p for p in params if p.name.id in exprs]
+
+
+def _construct_optimizer(self, target: nodes.Name, node: nodes.Call) -> None:
+
+    cls = look(self, node.function)
+    self.flush()
+    given, exprs = host_arguments(self, node)
+    bound = bind(cls.name, cls.declaration.params, given, cls.declaration.name.span)
+    spec = optimizer_spec(self.session, cls, {n: v for n, (v, _) in bound.items()})
+    arguments = tuple((p.name.id, exprs[p.name.id]) for p in named_params(cls.declaration.params, node, exprs) if p.name.id not in spec.counts)
+    self.emit(host.Construct(target.id, "optimizer", spec.name, arguments, target.id, span=node.span))
+    self.variables[target.id] = hv.HostOptimizer(host.Ref(target.id), spec)
+
+
+def _load(self, target: nodes.Name, node: nodes.Call) -> None:
+    statement, value = load_source(self, look(self, node.function), target.id, node)
+    self.emit(statement)
+    self.variables[target.id] = value
+
+
+def _sample(self, target: nodes.Expr, node: nodes.Call) -> None:
+    """`part.sample(batch)`: one array a field, in field order (decision 15)."""
+    part = look(self, node.function.value)
+    given, exprs = host_arguments(self, node)
+    if len(given.positional) != 1 or not isinstance(given.positional[0], Dim):
+        raise LeeError(names.argument_count(node.span, "sample", "takes the number of rows"))
+    rows = given.positional[0]
+    types = [t.with_dims(rows, *t.dims[1:]) for t in part.fields.values()]
+    wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
+    if len(wanted) != len(types):
+        raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(types)} fields"))
+    targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
+    site = self.label(next((t for t in targets if t), "sample"))
+    self.emit(host.Runtime(targets, "sample", (part.expr, exprs[0]), site=site, span=node.span))
+    for name, type_ in zip(targets, types):
+        if name:
+            self.variables[name] = hv.HostTensor(host.Ref(name), type_)
+
+
+def _split(self, target: nodes.Expr, node: nodes.Call) -> None:
+    """`a, b = split(part, fraction)`"""
+    given, exprs = host_arguments(self, node)
+    part = look(self, node.args[0]) if node.args else None
+    if not isinstance(part, hv.HostSplit) or len(given.positional) != 2 or not isinstance(target, nodes.Tuple):
+        raise LeeError(names.argument_count(node.span, "split", "takes a part of a source and a fraction, and gives two"))
+    targets = tuple(n.id for n in target.items)
+    self.emit(host.Runtime(targets, "split", (part.expr, exprs[1]), site=self.label(targets[0]), span=node.span))
+    for name in targets:
+        self.variables[name] = with_rows(self, part, host.Ref(name), f"{name}_n")
+
+
+def _call_procedure(self, target: nodes.Expr, node: nodes.Call) -> None:
+
+    self.flush()
+    signature, arguments = invoke(self, look(self, node.function), node)
+    wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
+    targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
+    site = self.label(signature.procedure.name)
+    self.emit(host.CallProcedure(targets, signature.procedure.name, arguments, site, span=node.span))
+    returned = signature.returned if isinstance(signature.returned, tuple) and len(wanted) > 1 else (signature.returned,)
+    if len(returned) != len(wanted):
+        raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(returned)} values"))
+    for name, value in zip(targets, returned):
+        if name:
+            self.variables[name] = renamed(value, name)
+
+
+def renamed(value: object, name: str) -> object:
+    """A value of another procedure under a name of this one."""
+    return number(name, value) if isinstance(value, (Dim, hv.HostNumber)) else replace(value, expr=host.Ref(name))

@@ -1,0 +1,64 @@
+"""What a name or a field of a host variable is, and which names statements of a `train` read and change."""
+
+from __future__ import annotations
+
+from leec.diagnostics import LeeError
+from leec.elaborate import hostvalues as hv
+from leec.elaborate.expressions import lookup
+from leec.elaborate.statements import bound_names, target_names
+from leec.elaborate.values import POISON
+from leec.ir import host
+from leec.syntax import nodes
+
+
+def look(self, node: nodes.Expr) -> object | None:
+    """What a name or a field of a host variable is, without computing anything."""
+    if isinstance(node, nodes.Name):
+        if self.open is not None and node.id in self.open.assigned:
+            return None
+        found = lookup(self.known, node.id)
+        if found is POISON or found == (POISON,):
+            raise LeeError()
+        return found[0] if isinstance(found, tuple) else None
+    if isinstance(node, nodes.Attribute):
+        return field_of(look(self, node.value), node.name.id)
+    return None
+
+
+def field_of(owner: object, name: str) -> object | None:
+    match owner:
+        case hv.HostData(splits=splits):
+            return splits.get(name)
+        case hv.HostSplit(fields=fields, expr=expr) if name in fields:
+            return hv.HostTensor(host.Ref(expr.name, (*expr.fields, name)), fields[name])
+        case hv.HostTuple(items=items, names=field_names) if name in field_names:
+            return items[field_names.index(name)]
+    if owner is POISON:
+        raise LeeError()
+    return None
+
+
+# ---- names
+
+
+def read_names(node: object) -> set[str]:
+    """Every name that occurs in a statement."""
+    if isinstance(node, nodes.Name):
+        return {node.id}
+    if isinstance(node, nodes.Node):
+        return set().union(*(read_names(getattr(node, f)) for f in node.__slots__))
+    return set().union(*map(read_names, node)) if isinstance(node, tuple) else set()
+
+
+def changed_names(node: nodes.Stmt) -> set[str]:
+    """Names that a statement binds or stores into, models and optimizers of a step included."""
+    match node:
+        case nodes.Minimize(targets=targets, optimizers=optimizers):
+            return set().union(*map(target_names, (*targets, *optimizers)), read_names(node.objective))
+        case nodes.Update(target=target, optimizer=optimizer):
+            return target_names(target) | target_names(optimizer)
+        case nodes.For(body=body) | nodes.While(body=body):
+            return set().union(*map(changed_names, body))
+        case nodes.If(branches=branches, otherwise=otherwise):
+            return set().union(*(changed_names(s) for _, b in branches for s in b), *map(changed_names, otherwise))
+    return bound_names(node)

@@ -11,7 +11,7 @@ from leec.elaborate.context import Context
 from leec.elaborate.values import Instance, Record, describe
 from leec.ir.graph import Value
 from leec.ops.contract import Contraction
-from leec.ops.table import JOINED, TABLE, joined_dtype, operand_kinds
+from leec.ops.table import TABLE
 from leec.types import ShapeMismatch
 
 OPERATIONS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "power"}
@@ -122,18 +122,7 @@ def elementwise(ctx: Context, row: str, shown: str, operands: tuple, span: Span,
         raise LeeError(kinds.bool_arithmetic(span, shown))
     values = align(ctx, values, span, spans, f"the operands of `{shown}`")
     with ctx.at(span):
-        return ctx.builder.emit(row, joined(ctx, row, values))
-
-
-def joined(ctx: Context, row: str, values: list[Value]) -> tuple[Value, ...]:
-    """The operands in the dtype that they share: int beside float becomes float (R17)."""
-    types = tuple(v.type for v in values)
-    wanted = joined_dtype(TABLE[row], types)
-    kinds_of = operand_kinds(TABLE[row], len(values))
-    return tuple(
-        ctx.builder.cast(v, dtype=wanted) if kind in JOINED and not v.type.host and v.type.dtype != wanted else v
-        for v, kind in zip(values, kinds_of)
-    )
+        return ctx.builder.emit(row, tuple(values))
 
 
 def guard(ctx: Context, value: object, span: Span) -> object:
@@ -225,7 +214,7 @@ def matmul(ctx: Context, left: object, right: object, span: Span, spans: tuple[S
         raise LeeError(shapes.shapes_differ(span, "the operands of `@`", sides, f"{a.type.dims[-1]} is not {b.type.dims[inner]}"))
     try:
         with ctx.at(span):
-            return ctx.builder.contract(*joined(ctx, "contract", [a, b]), spec=matmul_spec(a.type.dims, b.type.dims))
+            return ctx.builder.contract(a, b, spec=matmul_spec(a.type.dims, b.type.dims))
     except ShapeMismatch as error:
         sides = [(spans[0], str(a.type)), (spans[1], str(b.type))]
         raise LeeError(shapes.shapes_differ(span, "the operands of `@`", sides, str(error))) from error

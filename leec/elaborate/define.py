@@ -132,7 +132,7 @@ def add_entries(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> Non
 
 def _scatter(ctx: Context, value: nodes.Expr, left: tuple[Dim, ...], before: Value) -> Value:
     """One contraction where the value is a sum of products, so that a transposed convolution stays one op."""
-    from leec.elaborate.arithmetic import binary, joined
+    from leec.elaborate.arithmetic import binary
 
     body, summed = _sum_body(ctx, value)
     with over(ctx, summed):
@@ -142,7 +142,7 @@ def _scatter(ctx: Context, value: nodes.Expr, left: tuple[Dim, ...], before: Val
             entries.append(Entry(ctx.builder.fill(1.0, dims=(ctx.indices.ranges[name],), dtype="float"), (Dim.of(symbol(name)),)))
         spec = write_contraction(ctx, [e.subscripts for e in entries], [], before.type.dims, left)
         with ctx.at(value.span):
-            added = ctx.builder.emit("contract", joined(ctx, "contract", [e.value for e in entries]), {"spec": spec})
+            added = ctx.builder.emit("contract", tuple(e.value for e in entries), {"spec": spec})
     for scalar in scalars:
         added = binary(ctx, "*", scalar, added, value.span, (value.span, value.span))
     return added

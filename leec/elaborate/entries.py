@@ -133,7 +133,7 @@ def _reorder(ctx: Context, entry: Entry, have: list[str], span: Span) -> Value:
 
 def apply_entries(ctx: Context, row: str, shown: str, operands: tuple, span: Span, spans: tuple[Span, ...]) -> Entry | Value:
     """An elementwise op entry by entry: operands aligned over all the indices that any of them uses."""
-    from leec.elaborate.arithmetic import OPERATIONS, as_value, joined
+    from leec.elaborate.arithmetic import OPERATIONS, as_value
 
     made = [position_value(ctx, v.dim, s) if isinstance(v, Position) else v for v, s in zip(operands, spans)]
     names = used_indices(ctx, *made)
@@ -149,7 +149,7 @@ def apply_entries(ctx: Context, row: str, shown: str, operands: tuple, span: Spa
     if row in OPERATIONS.values() and any(v.type.dtype == "bool" for v in values):
         raise LeeError(kinds.bool_arithmetic(span, shown))
     with ctx.at(span):
-        result = ctx.builder.emit(row, joined(ctx, row, values))
+        result = ctx.builder.emit(row, tuple(values))
         full = tuple(ctx.indices.ranges[n] for n in names)
         if result.type.dims != full and names:  # an operand of size 1 cannot stand for an index
             result = ctx.builder.broadcast(result, dims=full)

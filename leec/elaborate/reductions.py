@@ -114,7 +114,6 @@ def sum_of_products(ctx: Context, body: nodes.Expr, summed: list[str], span: Spa
 
 def contract(ctx: Context, entries: list[Entry], free: list[str], summed: list[str], span: Span) -> Entry | Value:
     """The sum over `summed` of the product of entries, an array over `free`."""
-    from leec.elaborate.arithmetic import joined
     from leec.elaborate.builtins import counted
 
     with ctx.at(span):
@@ -124,7 +123,7 @@ def contract(ctx: Context, entries: list[Entry], free: list[str], summed: list[s
             value = ctx.builder.sum(counted(ctx, "sum", array), axes=tuple(range(len(free), array.type.rank)))
         else:
             spec = write_contraction(ctx, [e.subscripts for e in entries], free)
-            value = ctx.builder.emit("contract", joined(ctx, "contract", [e.value for e in entries]), {"spec": spec})
+            value = ctx.builder.emit("contract", tuple(e.value for e in entries), {"spec": spec})
     return Entry(value, tuple(Dim.of(symbol(n)) for n in free)) if free else value
 
 

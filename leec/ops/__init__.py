@@ -1,6 +1,24 @@
 """The operations of the IR: importing this package fills the table, a file a family."""
 
-from leec.ops import composites, composites_conv, contract, control, elementwise, index, points, random, reduce, shape  # noqa: F401
+from leec.ops import (  # noqa: F401
+    arithmetic,
+    composites,
+    composites_conv,
+    composites_pool,
+    contract,
+    control,
+    cumulate,
+    functions,
+    index,
+    linalg,
+    logic,
+    order,
+    points,
+    random,
+    reduce,
+    shape,
+    windows,
+)
 from leec.ops.table import TABLE, Op
 
 __all__ = ["TABLE", "Op"]

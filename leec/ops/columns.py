@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 
 from leec.ops.table import Op
 from leec.types import TensorType
 
-COLUMNS = ("numpy", "torch", "host")
+COLUMNS = ("numpy", "torch", "torch_step", "host")
 
 
-@lru_cache(maxsize=None)
+@cache
 def parsed(text: str) -> ast.expr:
     return ast.parse(text, mode="eval").body
 
 
-def expression(row: Op, column: str, types: tuple[TensorType, ...], params: Mapping[str, object]) -> tuple[ast.expr, Mapping[str, object]]:
+def expression(
+    row: Op, column: str, types: tuple[TensorType, ...], params: Mapping[str, object]
+) -> tuple[ast.expr, Mapping[str, object]]:
     """The tree over argument and parameter names, and the params it may mention."""
-    entry = getattr(row, column)
+    entry = getattr(row, column) or (row.torch if column == "torch_step" else "")
     found = entry(types, params) if callable(entry) else entry
     text, more = found if isinstance(found, tuple) else (found, {})
     return parsed(text), {**params, **more}

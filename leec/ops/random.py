@@ -1,35 +1,48 @@
-"""Random draws from counter keys (decision 21): the same words on every back end, whatever else the program draws.
+"""Random draws: functions of a key alone. Keys are host values; a draw's key is folded from where it stands (R24).
 
-The functions that the columns call are those of leec/runtime/draws_numpy.py and draws_torch.py. A key is a host value.
+The columns call `fold`, `uniform`, .. of leec/runtime/draws_numpy.py and draws_torch.py, which give equal numbers.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
-from leec.ops.table import REQUIRED, Op, declare
+from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import TensorType, host
 
 
 def site_word(site: str) -> int:
-    """The 64-bit word of a site: BLAKE2b of its text, 8 bytes, little-endian."""
+    """The 64-bit word of a site, as in leec/runtime/philox.py: BLAKE2b of its text, 8 bytes, little-endian."""
     return int.from_bytes(blake2b(site.encode(), digest_size=8).digest(), "little")
 
 
-def _fold(types, params):
+def _fold_site(types, params):
     return "fold(key, word)", {"word": site_word(params["site"])}
 
 
-def _draw(name: str, doc: str, dtype: str, columns: tuple[str, str], args: tuple[str, ...] = ("key",), **facts) -> None:
-    declare(Op(name, args, doc, lambda *types, dims: TensorType(dtype, dims), None, *columns,
-               params={"dims": REQUIRED}, flops=10, effect="draw", facts={"support": (name,), **facts}))  # fmt: skip
+KEY = ("host key",)
+
+# fmt: off
+declare(Op("fold_key", ("key",), "the key of a place in the program", lambda key, site: host("key"), None, "", "", _fold_site,
+           params={"site": REQUIRED}, operands="key", flops=0, facts={"support": ("fold",)},
+           examples=(example(*KEY, site="mlp.w"), example(*KEY, site="mlp.b"))))
+declare(Op("fold_count", ("key", "i"), "the key of one round of a loop, or of anything that has a number", lambda key, i: host("key"),
+           None, "", "", "fold(key, i)", operands=("key", "int"), flops=0, facts={"support": ("fold",)},
+           examples=(example(*KEY, "host int"),)))
 
 
-declare(Op("fold_key", ("key",), "the key of a draw at a site", lambda key, site: host("key"), None, _fold, _fold, _fold,
-           params={"site": REQUIRED}, flops=0, facts={"support": ("fold",)}))  # fmt: skip
-_draw("uniform", "uniform numbers in [0, 1), multiples of 2**-24", "float",
-      ("uniform(key, dims, FLOAT)", "uniform(key, dims, FLOAT, DEVICE)"))  # fmt: skip
-_draw("normal", "standard normal numbers (Box and Muller 1958)", "float",
-      ("normal(key, dims, FLOAT)", "normal(key, dims, FLOAT, DEVICE)"))  # fmt: skip
-_draw("randint", "integers from low up to, not including, high", "int",
-      ("randint(key, dims, low, high)", "randint(key, dims, low, high, DEVICE)"), ("key", "low", "high"))  # fmt: skip
+def _draw(name: str, doc: str, dtype: str, numpy: str, torch: str, args=("key",), operands="key", types=KEY, **more) -> None:
+    declare(Op(name, args, doc, lambda *given, dims: TensorType(dtype, tuple(dims)), None, numpy, torch,
+               params={"dims": REQUIRED}, operands=operands, flops=10, facts={"support": (name,)},
+               examples=tuple(example(*types, dims=dims, **more) for dims in (("a", "b"), ("7",), ()))))
+
+
+_draw("uniform", "numbers in [0, 1), all alike", "float", "uniform(key, dims, FLOAT)", "uniform(key, dims, FLOAT, DEVICE)")
+_draw("normal", "standard normal numbers", "float", "normal(key, dims, FLOAT)", "normal(key, dims, FLOAT, DEVICE)")
+_draw("randint", "integers in [low, high), all alike", "int", "randint(key, dims, low, high)",
+      "randint(key, dims, low, high, DEVICE)", ("key", "low", "high"), ("key", "int", "int"), (*KEY, "host int", "host int"),
+      within={"low": (-3, 0), "high": (1, 5)})
+declare(Op("permutation", ("key",), "the numbers 0 to n - 1 in random order", lambda key, n: TensorType("int", (n,)), None,
+           "permutation(key, n)", "permutation(key, n, DEVICE)", params={"n": REQUIRED}, operands="key", flops=10,
+           facts={"support": ("permutation",)}, examples=(example(*KEY, n="a"),)))
+# fmt: on

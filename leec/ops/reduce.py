@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leec.dims import Dim
-from leec.ops.table import REQUIRED, Op, declare
+from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import TensorType
 
 REDUCTION = {"axes": REQUIRED, "keepdims": False}
@@ -15,22 +15,16 @@ def reduced(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> TensorType:
     return TensorType(x.dtype, tuple(kept))
 
 
-def _count_type(x: TensorType, axes, keepdims) -> TensorType:
-    """The sum of bool is int (R17)."""
-    out = reduced(x, axes, keepdims)
-    return out.with_dtype("int") if x.dtype == "bool" else out
-
-
-def _mean_type(x: TensorType, axes, keepdims) -> TensorType:
-    out = reduced(x, axes, keepdims)
-    return out if out.is_float else out.with_dtype("float")
-
-
 def expand(b, g, x, axes: tuple[int, ...], keepdims: bool):
     """A cotangent of the result, spread over the axes that were reduced."""
-    if not keepdims:
-        g = b.reshape(g, dims=tuple(Dim.of(1) if i in axes else d for i, d in enumerate(x.type.dims)))
-    return b.broadcast(g, dims=x.type.dims)
+    return b.broadcast(kept(b, g, x, axes, keepdims), dims=x.type.dims)
+
+
+def kept(b, y, x, axes: tuple[int, ...], keepdims: bool):
+    """A result with the axes that were reduced as axes of size 1."""
+    if keepdims or not axes:
+        return y
+    return b.reshape(y, dims=tuple(Dim.of(1) if i in axes else d for i, d in enumerate(x.type.dims)))
 
 
 def count(x: TensorType, axes: tuple[int, ...]) -> Dim:
@@ -41,65 +35,205 @@ def count(x: TensorType, axes: tuple[int, ...]) -> Dim:
     return total
 
 
-def _extreme_gradient(pick):
+def column(text: str, nothing: str = "x"):
+    """A column where `axis` is one axis or several; without axes `nothing`, as torch would reduce them all."""
+
+    def find(types, params):
+        axes = params["axes"]
+        return (text if axes else nothing), {"axis": axes[0] if len(axes) == 1 else axes}
+
+    return find
+
+
+def _reduction(name: str, doc: str, vjp, numpy, torch, type=reduced, operands="number", **more) -> Op:
+    more["facts"] = {"reduces": True, **more.get("facts", {})}
+    dtype = {"number": "float", "same": "float"}.get(operands, operands)
+    cases = [
+        ("a, b", (1,), False),
+        ("a, b", (0, 1), False),
+        ("a, b, c", (0, 2), True),
+        ("a", (0,), False),
+        ("", (), False),
+    ]
+    made = tuple(example(f"{dtype}[{dims}]", axes=axes, keepdims=keepdims) for dims, axes, keepdims in cases)
+    ints = (example("int[a, b]", axes=(0,), keepdims=False),) if operands in ("number", "same") else ()
+    none = (example(f"{dtype}[a, b]", axes=(), keepdims=False),)
+    examples = (*made, *ints, *none, *more.pop("examples", ()))
+    return declare(
+        Op(name, ("x",), doc, type, vjp, numpy, torch, params=REDUCTION, operands=operands, examples=examples, **more)
+    )
+
+
+# ---- sums
+
+
+def _count_type(x: TensorType, axes, keepdims) -> TensorType:
+    """The sum of bool is int (R17)."""
+    out = reduced(x, axes, keepdims)
+    return out.with_dtype("int") if x.dtype == "bool" else out
+
+
+def _sum_gradient(b, g, out, x, axes, keepdims):
+    return (expand(b, g, x, axes, keepdims),)
+
+
+def _mean_gradient(b, g, out, x, axes, keepdims):
+    return (expand(b, b.div(g, count(x.type, axes)), x, axes, keepdims),)
+
+
+# fmt: off
+_reduction("sum", "sum; of bools how many are true", _sum_gradient,
+           column("x.sum(axis=axis, keepdims=keepdims)", "x + 0"), column("x.sum(dim=axis, keepdim=keepdims)", "x + 0"),
+           type=_count_type, operands="same", examples=(example("bool[a, b]", axes=(1,), keepdims=False),),
+           equation=r"\sum x")
+_reduction("mean", "arithmetic mean, a float; of nothing NaN (R35)", _mean_gradient,
+           column("x.mean(axis=axis, keepdims=keepdims)"), column("x.mean(dim=axis, keepdim=keepdims)"),
+           operands="float", equation=r"\operatorname{mean} x")
+# fmt: on
+
+# ---- product
+
+
+def _prod_torch(types, params):
+    """torch takes one axis at a time."""
+    return "x" + "".join(f".prod(dim={a}, keepdim=keepdims)" for a in reversed(params["axes"]))
+
+
+def _prod_gradient(b, g, out, x, axes, keepdims):
+    """The product of all others, from before and from behind: never a division by an entry, which may be 0."""
+    flat, place = flattened(b, x, axes)
+    last = flat.type.rank - 1
+    before, behind = (b.cumprod(flat, axis=last, exclusive=True, reverse=r) for r in (False, True))
+    spread = b.reshape(kept(b, g, x, axes, keepdims), dims=(*flat.type.dims[:last], Dim.of(1)))
+    return (place(b.mul(b.mul(before, behind), spread)),)
+
+
+def flattened(b, x, axes: tuple[int, ...]):
+    """x with the axes as one, the last; and the function that puts such an array back into the form of x."""
+    order = (*(i for i in range(x.type.rank) if i not in axes), *axes)
+    moved = tuple(x.type.dims[i] for i in order)
+    dims = (*moved[: x.type.rank - len(axes)], count(x.type, axes))
+    back = tuple(order.index(i) for i in range(x.type.rank))
+    straight = order == tuple(range(x.type.rank))
+
+    def place(y):
+        y = y if moved == dims else b.reshape(y, dims=moved)
+        return y if straight else b.transpose(y, perm=back)
+
+    flat = x if straight else b.transpose(x, perm=order)
+    return (flat if moved == dims else b.reshape(flat, dims=dims)), place
+
+
+_reduction("prod", "product; of nothing 1 (R35)", _prod_gradient, column("x.prod(axis=axis, keepdims=keepdims)"),
+           _prod_torch, equation=r"\prod x")  # fmt: skip
+
+
+# ---- extremes
+
+
+def _extreme_gradient(pick: str):
     """Only the first entry that attains it takes the gradient (R34: ties go to the lowest index)."""
 
     def rule(b, g, out, x, axes, keepdims):
-        if len(axes) != 1:
-            moved = (*(i for i in range(x.type.rank) if i not in axes), *axes)
-            flat = b.transpose(x, perm=moved)
-            kept = flat.type.dims[: x.type.rank - len(axes)]
-            flat = b.reshape(flat, dims=(*kept, count(x.type, axes)))
-            g = b.reshape(g, dims=kept) if keepdims else g
-            d = rule(b, g, out, flat, (len(kept),), False)[0]
-            d = b.reshape(d, dims=tuple(x.type.dims[i] for i in moved))
-            return (b.transpose(d, perm=tuple(moved.index(i) for i in range(x.type.rank))),)
-        (axis,) = axes
-        first = getattr(b, pick)(x, axis=axis)
-        first = b.reshape(first, dims=tuple(Dim.of(1) if i == axis else d for i, d in enumerate(x.type.dims)))
-        place = b.iota(dims=tuple(d if i == axis else Dim.of(1) for i, d in enumerate(x.type.dims)), axis=axis)
-        return (b.select(b.eq(place, first), expand(b, g, x, axes, keepdims), 0.0),)
+        flat, place = flattened(b, x, axes)
+        last = flat.type.rank - 1
+        one = (*flat.type.dims[:last], Dim.of(1))
+        first = b.reshape(getattr(b, pick)(flat, axis=last), dims=one)
+        steps = b.iota(dims=(*(Dim.of(1),) * last, flat.type.dims[last]), axis=last)
+        spread = b.broadcast(b.reshape(kept(b, g, x, axes, keepdims), dims=one), dims=flat.type.dims)
+        return (place(b.select(b.eq(steps, first), spread, 0.0)),)
 
     return rule
 
 
-def _reduction(name: str, doc: str, type, vjp, numpy: str, torch, **more) -> Op:
-    more["facts"] = {"reduces": True, **more.get("facts", {})}
-    return declare(Op(name, ("x",), doc, type, vjp, numpy, torch, params=REDUCTION, **more))
+def _may_be_empty(types, params) -> bool:
+    return types[0].is_float and any(types[0].dims[a].constant in (None, 0) for a in params["axes"])
 
 
-_reduction("sum", "sum", _count_type, lambda b, g, out, x, axes, keepdims: (expand(b, g, x, axes, keepdims),),
-           "x.sum(axis=axes, keepdims=keepdims)", "x.sum(dim=axes, keepdim=keepdims)", equation=r"\sum x")  # fmt: skip
-_reduction("mean", "arithmetic mean; of int or bool a float", _mean_type,
-           lambda b, g, out, x, axes, keepdims: (expand(b, b.div(g, count(x.type, axes)), x, axes, keepdims),),
-           lambda types, params: "x.mean(axis=axes, keepdims=keepdims)" if types[0].is_float else "x.mean(axis=axes, keepdims=keepdims, dtype=FLOAT)",
-           lambda types, params: "x.mean(dim=axes, keepdim=keepdims)" if types[0].is_float else "x.mean(dim=axes, keepdim=keepdims, dtype=FLOAT)",
-           equation=r"\operatorname{mean} x")  # fmt: skip
-_reduction("max", "largest entry; of nothing -inf (R35)", reduced, _extreme_gradient("argmax"),
-           "x.max(axis=axes, keepdims=keepdims)", "x.amax(dim=axes, keepdim=keepdims)", equation=r"\max x")  # fmt: skip
-_reduction("min", "smallest entry; of nothing inf (R35)", reduced, _extreme_gradient("argmin"),
-           "x.min(axis=axes, keepdims=keepdims)", "x.amin(dim=axes, keepdim=keepdims)", equation=r"\min x")  # fmt: skip
-_reduction("any", "is one true", reduced, None, "x.any(axis=axes, keepdims=keepdims)", "x.any(dim=axes, keepdim=keepdims)", facts={"operands": "bool"}, equation=r"\exists x")  # fmt: skip
-_reduction("all", "are all true", reduced, None, "x.all(axis=axes, keepdims=keepdims)", "x.all(dim=axes, keepdim=keepdims)", facts={"operands": "bool"}, equation=r"\forall x")  # fmt: skip
+def _extreme_numpy(name: str, neutral: str):
+    def find(types, params):
+        initial = f", initial={neutral}" if _may_be_empty(types, params) else ""
+        return column(f"x.{name}(axis=axis, keepdims=keepdims{initial})")(types, params)
+
+    return find
+
+
+def _extreme_torch(name: str, careful: str):
+    """One axis after the other, from the last, gives the first of equals, also to autograd."""
+
+    def find(types, params):
+        if _may_be_empty(types, params):
+            return f"{careful}(x, axes, keepdims)"
+        return "x" + "".join(f".{name}(dim={a}, keepdim=keepdims).values" for a in reversed(params["axes"]))
+
+    return find
+
+
+def _extreme_step(name: str):
+    def find(types, params):
+        if _may_be_empty(types, params):
+            return f"{name}(x, axes, keepdims)"
+        return column(f"x.{name}(dim=axis, keepdim=keepdims)")(types, params)
+
+    return find
+
+
+def _extreme(name: str, doc: str, careful: str, numpy_neutral: str) -> None:
+    _reduction(name, doc, _extreme_gradient(f"arg{name}"), _extreme_numpy(name, numpy_neutral),
+               _extreme_torch(name, careful), torch_step=_extreme_step(f"a{name}"),
+               facts={"support": (careful, f"a{name}")}, equation=rf"\{name} x",
+               examples=(example("float[3, 4]", axes=(0, 1), keepdims=False), example("float[a, 4]", axes=(1,), keepdims=True)))  # fmt: skip
+
+
+_extreme("max", "largest entry; of nothing -inf (R35)", "largest", "-np.inf")
+_extreme("min", "smallest entry; of nothing inf (R35)", "smallest", "np.inf")
+
+# ---- logic
+
+# fmt: off
+_reduction("any", "is one true", None, column("x.any(axis=axis, keepdims=keepdims)"),
+           column("x.any(dim=axis, keepdim=keepdims)"), operands="bool", equation=r"\exists x")
+_reduction("all", "are all true", None, column("x.all(axis=axis, keepdims=keepdims)"),
+           column("x.all(dim=axis, keepdim=keepdims)"), operands="bool", equation=r"\forall x")
+# fmt: on
+
+# ---- logarithm of a sum of exponentials
 
 
 def _logsumexp_gradient(b, g, out, x, axes, keepdims):
     """softmax, and 0 where the whole row is -inf (R34)."""
-    spread = b.logsumexp(x, axes=axes, keepdims=True)
-    finite = b.gt(spread, float("-inf"))
-    weight = b.exp(b.sub(x, b.select(finite, spread, 0.0)))
+    spread = kept(b, out, x, axes, keepdims)
+    weight = b.exp(b.sub(x, b.select(b.gt(spread, float("-inf")), spread, 0.0)))
     return (b.mul(expand(b, g, x, axes, keepdims), weight),)
 
 
-_reduction("logsumexp", "log of the sum of exponentials, shifted by the maximum", reduced, _logsumexp_gradient,
-           "logsumexp(x, axes, keepdims)", "torch.logsumexp(x, dim=axes, keepdim=keepdims)", flops=4, facts={"support": ("logsumexp",)},
-           equation=r"\log \sum e^{x}")  # fmt: skip
+_reduction("logsumexp", "log of the sum of exponentials, shifted by the maximum; of nothing -inf", _logsumexp_gradient,
+           column("logsumexp(x, axis, keepdims=keepdims)"), column("logsumexp(x, axis, keepdims)"),
+           torch_step=column("torch.logsumexp(x, dim=axis, keepdim=keepdims)"),
+           operands="float", flops=6, facts={"support": ("logsumexp",)}, equation=r"\log \sum e^{x}")  # fmt: skip
+
+# ---- where extremes are
 
 
-def _arg_type(x: TensorType, axis: int) -> TensorType:
+def _arg_type(x: TensorType, axis: int, last: bool) -> TensorType:
     return reduced(x, (axis,), False).with_dtype("int")
 
 
-for _name in ("argmax", "argmin"):
-    declare(Op(_name, ("x",), f"place of the {'largest' if _name == 'argmax' else 'smallest'} entry, the lowest at a tie (R25)", _arg_type, lambda b, g, out, x, axis: (None,),
-               f"x.{_name}(axis=axis)", f"x.{_name}(dim=axis)", params={"axis": REQUIRED}, equation=rf"\operatorname{{{_name}}} x"))  # fmt: skip
+def _arg_column(name: str, library: str):
+    word = {"np": "axis", "torch": "dim"}[library]
+
+    def find(types, params):
+        if not params["last"]:
+            return f"x.{name}({word}=axis)"
+        flipped = {"np": "np.flip(x, axis)", "torch": "x.flip(axis)"}[library]
+        return f"size - 1 - {flipped}.{name}({word}=axis)", {"size": types[0].dims[params["axis"]]}
+
+    return find
+
+
+for _name, _doc in (("argmax", "largest"), ("argmin", "smallest")):
+    declare(Op(_name, ("x",), f"place of the {_doc} entry; of equals the lowest (R25), or with `last` the highest",
+               _arg_type, lambda b, g, out, x, axis, last: (None,), _arg_column(_name, "np"), _arg_column(_name, "torch"),
+               params={"axis": REQUIRED, "last": False}, operands="number", equation=rf"\operatorname{{{_name}}} x",
+               examples=(example("float[a, b]", axis=0), example("float[a, b]", axis=1), example("int[a, b]", axis=1),
+                         example("int[a, b]", axis=1, last=True), example("float[a]", axis=0))))  # fmt: skip

@@ -8,12 +8,67 @@ import math
 
 import torch
 
+# ---- delicate points
 
-def unslice(x, dims, slices):
-    """Zeros of the given dims with x in the place of a slice."""
-    whole = x.new_zeros(dims)
-    whole[slices] = x
-    return whole
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+class Graft(torch.autograd.Function):
+    """The value of x with the derivative of y."""
+
+    @staticmethod
+    def forward(ctx, x, y):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        return None, g
+
+
+def graft(x, y):
+    """The value of x with the derivative of y."""
+    return Graft.apply(x, y)
+
+
+# ---- extremes
+
+
+def largest(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
+    for axis in reversed(axes):
+        some = x.shape[axis] > 0
+        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
+    return x
+
+
+def smallest(x, axes, keepdims=False):
+    """The smallest entry, inf of nothing; the gradient goes to the first of equals."""
+    return -largest(-x, axes, keepdims)
+
+
+def amax(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing."""
+    some = all(x.shape[axis] for axis in axes)
+    return x.amax(axes, keepdim=keepdims) if some else x.sum(axes, keepdim=keepdims) - math.inf
+
+
+def amin(x, axes, keepdims=False):
+    """The smallest entry, inf of nothing."""
+    some = all(x.shape[axis] for axis in axes)
+    return x.amin(axes, keepdim=keepdims) if some else x.sum(axes, keepdim=keepdims) + math.inf
+
+
+# ---- sums of exponentials
+
+
+def logsumexp(x, axes, keepdims=False):
+    """log(sum(exp(x))); where x is -inf all along, it is so too and the gradient is 0."""
+    empty = torch.isneginf(x).all(axes, keepdim=True)
+    return torch.logsumexp(torch.where(empty, x.detach(), x), axes, keepdim=keepdims)
 
 
 def softmax(x, axes):
@@ -29,3 +84,91 @@ def log_softmax(x, axes):
     empty = torch.isneginf(x.amax(dim=axes, keepdim=True))
     safe = torch.where(empty, 0.0, x)
     return torch.where(empty, x, safe - torch.logsumexp(safe, dim=axes, keepdim=True))
+
+
+# ---- places
+
+
+def unslice(x, dims, slices):
+    """Zeros of the given dims with x in the place of a slice."""
+    whole = x.new_zeros(dims)
+    whole[slices] = x
+    return whole
+
+
+def unflatten(x, shapes):
+    """The tensors of given shapes that lie one after the other in a vector."""
+    parts = x.split([math.prod(shape) for shape in shapes])
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes))
+
+
+def unwindow(x, axis, size, stride=1, dilation=1):
+    """The sum of overlapping windows: x[.., i, u, ..] is added to entry i * stride + u * dilation of `size`."""
+    count, width = x.shape[axis : axis + 2]
+    whole = x.new_zeros((*x.shape[:axis], size, *x.shape[axis + 2 :]))
+    before = (slice(None),) * axis
+    for u in range(width):
+        start = u * dilation
+        whole[(*before, slice(start, start + count * stride, stride))] += x[(*before, slice(None), u)]
+    return whole
+
+
+def scatter_add(v, index, dims, axes=None):
+    """Zeros of the given dims with v added at positions of some axes (the first ones)."""
+    whole = v.new_zeros(dims)
+    front = whole if axes is None else whole.movedim(axes, tuple(range(len(axes))))
+    front.index_put_(index, v, accumulate=True)
+    return whole
+
+
+def rows_of(x, v, index, axes):
+    """x with the indexed axes as one, the first; the rows of v; the row of x that each of v belongs to; the way back."""
+    axes = tuple(range(len(index))) if axes is None else axes
+    front = x.movedim(axes, tuple(range(len(axes))))
+    place = 0
+    for i, size in zip(index, front.shape):
+        place = place * size + i
+    place = place.flatten()
+    rows = front.reshape(-1, *front.shape[len(axes) :])
+    back = lambda y: y.reshape(front.shape).movedim(tuple(range(len(axes))), axes)
+    return rows, v.reshape(len(place), *rows.shape[1:]), place, back
+
+
+def scatter(how, x, v, index, axes=None):
+    """x with v combined into positions of some axes (the first ones); `how` as index_reduce has it."""
+    rows, new, place, back = rows_of(x, v, index, axes)
+    return back(rows.index_reduce(0, place, new, how))
+
+
+def scatter_extreme(how, x, v, index, axes=None):
+    """As `scatter`, for amax and amin; the gradient goes to x where it stays, else to the first of equals in v."""
+    rows, new, place, back = rows_of(x, v, index, axes)
+    best = rows.detach().index_reduce(0, place, new.detach(), how)
+    order = torch.arange(len(place), device=x.device).reshape(-1, *[1] * (new.dim() - 1)).expand_as(new)
+    last = torch.full_like(best, len(place), dtype=torch.int64)
+    first = last.index_reduce(0, place, torch.where(new == best[place], order, len(place)), "amin")
+    if len(place):
+        rows = torch.where(rows == best, rows, new.gather(0, first.clamp(max=len(place) - 1)))
+    return back(rows)
+
+
+# ---- running results
+
+
+def cumulate(combine, first, x, axis, reverse=False, exclusive=False):
+    """Running sum or product that starts at `first`, from the end if `reverse`, without the entry itself if `exclusive`."""
+    x = x.flip(axis) if reverse else x
+    if exclusive:
+        x = torch.cat((torch.full_like(x.narrow(axis, 0, 1), first), x.narrow(axis, 0, x.shape[axis] - 1)), axis)
+    total = combine(x, axis)
+    return total.flip(axis) if reverse else total
+
+
+def recurrence(x, y, axis, reverse=False):
+    """h with h[t] = x[t] * h[t - 1] + y[t] along an axis, in the other direction if `reverse`."""
+    pairs = list(zip(x.unbind(axis), y.unbind(axis)))
+    total, rows = torch.zeros_like(y.select(axis, 0)), []
+    for factor, term in reversed(pairs) if reverse else pairs:
+        total = factor * total + term
+        rows.append(total)
+    return torch.stack(rows[::-1] if reverse else rows, axis)

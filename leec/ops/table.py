@@ -28,14 +28,17 @@ JOINED = ("float", "number", "same")  # operands of these kinds have one dtype: 
 
 @dataclass(frozen=True)
 class Example:
-    """Argument types and params to test a row with; `within` gives arguments another domain than the row's."""
+    """Argument types and params to test a row with, sizes as text.
+
+    `within` gives arguments another domain than the row's: two numbers, or a list of the entries themselves.
+    """
 
     types: tuple[str, ...]
     params: Mapping[str, object]
-    within: Mapping[str, tuple[float, float]]
+    within: Mapping[str, tuple[float, float] | list]
 
 
-def example(*types: str, within: Mapping[str, tuple[float, float]] | None = None, **params: object) -> Example:
+def example(*types: str, within: Mapping[str, tuple[float, float] | list] | None = None, **params: object) -> Example:
     return Example(types, params, within or {})
 
 
@@ -136,16 +139,15 @@ def summed_back(b, cotangents: Iterable, args: Iterable) -> tuple:
 
     Numbers of the host and integers have none, and nothing is built for them.
     """
-    pairs = zip(cotangents, args, strict=True)
-    return tuple(
-        None if x.type.host or not x.type.is_float or (c := make()) is None else b.sum_to(c, x.type.dims)
-        for make, x in pairs
-    )
+    args = tuple(args)
+    open_ = [x.type.is_float and not x.type.host for x in args]
+    made = [make() if o else None for make, o in zip(cotangents, open_, strict=True)]
+    return tuple(None if c is None else b.sum_to(c, x.type.dims) for c, x in zip(made, args, strict=True))
 
 
 def unary(name: str, doc: str, vjp: Callable | None, numpy: str, torch: str, host: str | None = None, **more) -> Op:
     """An elementwise function of x whose rule gives the cotangent of x from (b, g, out, x)."""
-    rule = vjp and (lambda b, g, out, x: (vjp(b, g, out, x),))
+    rule = vjp and (lambda b, g, out, x, **params: (vjp(b, g, out, x, **params),))
     more = {"type": float_type, "operands": "float", "surface": name, **more}
     kind = more.pop("type")
     return declare(Op(name, ("x",), doc, kind, rule, numpy, torch, host, elementwise=True, **more))
@@ -155,8 +157,6 @@ def binary(name: str, doc: str, vjp: tuple | None, numpy: str, torch: str, host:
     """An elementwise function of x and y. The rules, one an argument, are summed back over broadcast axes here."""
 
     def rule(b, g, out, x, y):
-        if callable(vjp):
-            return tuple(c if c is None else b.sum_to(c, a.type.dims) for c, a in zip(vjp(b, g, out, x, y), (x, y)))
         return summed_back(b, [lambda r=r: r(b, g, out, x, y) for r in vjp], (x, y))
 
     more = {"type": elementwise_type, "operands": "number", **more}

@@ -109,7 +109,7 @@ class Axis:
             depth = len(self.terms) - 1 - len(inner)
             into = size if depth == 0 else span((outer, *inner))
             dilation = inner[0].step if len(inner) == 1 else Dim.of(1)
-            x = b.fold(x, axis=position + depth, size=into, stride=outer.step, dilation=dilation)
+            x = b.unwindow(x, axis=position + depth, size=into, stride=outer.step, dilation=dilation)
         return x
 
 

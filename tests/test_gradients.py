@@ -299,6 +299,38 @@ fn g{i}(x: float[n, m], t: float[n, m]) {{
     assert [n for n in made.functions if "mse" in n] == ["mse", "mse_saved", "mse_backward"]
 
 
+def test_results_that_are_one_value_or_an_argument_and_requests_that_repeat() -> None:
+    made = check(
+        """
+fn same(x: float[n], y: float[n]) {
+  let z: float[n] = mul(x, y)
+  return a = z, b = z, x
+}
+
+fn constant(x: float[n]) {
+  one: host float = const(value=1.0)
+  let z: float[n] = fill(one, dims=[n], dtype="float")
+  return z
+}
+
+fn f(x: float[n], y: float[n]) {
+  let a: float[n], let b: float[n], let c: float[n] = call(x, y, callee="same", dims={n: n})
+  let k: float[n] = call(c, callee="constant", dims={n: n})
+  p: float[n] = mul(a, b)
+  q: float[n] = mul(p, c)
+  r: float[n] = mul(q, k)
+  let e: float[] = sum(r, axes=(0,), keepdims=false)
+  one: float[], d_x: float[n], twice: float[n], d_y: float[n] = grad(e, e, x, x, y)
+  return e, d_x, d_y, one, twice
+}
+""",
+        {"n": 3},
+    )
+    found = run(made, "f", drawn(made.functions["f"], {"n": 3}))
+    assert found["one"] == 1 and np.array_equal(found["twice"], found["d_x"])
+    assert "constant_backward" not in made.functions
+
+
 NESTED = """
 fn inner(w: float[a], x: float[n, a]) {
   let z: float[n] = contract(x, w, spec={[i, j] [j] -> [i] of [n] for i in n, j in a})

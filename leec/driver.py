@@ -13,6 +13,7 @@ from leec.elaborate.modules import Library, Loader
 from leec.elaborate.spec import elaborate_spec
 from leec.ir.module import Module
 
+EMITTERS = {"numpy": ("reference.py", "emit_reference"), "torch": ("cuda.py", "emit_cuda")}
 Observer = Callable[[str, object], None]
 
 
@@ -76,11 +77,12 @@ def compile_spec(source: Source, loader: Loader = no_files, options: Options = O
 
 
 def emit(module: Module, options: Options) -> dict[str, str]:
-    from leec.emit import emit_cuda, emit_reference
+    """The text of the files of the chosen back ends."""
+    from leec import emit as emitters
 
-    writers = {"numpy": ("reference.py", emit_reference), "torch": ("cuda.py", emit_cuda)}
-    chosen = [w for name, w in writers.items() if options.backend in (name, "all")]
-    return {name: write(module, options) for name, write in chosen}
+    wanted = EMITTERS if options.backend == "all" else {options.backend: EMITTERS[options.backend]}
+    written = emitters.EmitOptions(dtype=options.dtype)
+    return {file: getattr(emitters, writer)(module, written) for file, writer in wanted.values()}
 
 
 def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:

@@ -13,7 +13,7 @@ from leec.dims import Dim
 from leec.ops.contract import Contraction
 from leec.ops.patterns_conv import CONV, KERNEL, TRANSPOSED
 from leec.ops.shape import Slices
-from leec.ops.table import REQUIRED, Op, declare, example
+from leec.ops.table import REQUIRED, Op, declare
 from leec.types import ShapeMismatch, TensorType
 
 Sizes = tuple[Dim, ...]
@@ -142,33 +142,37 @@ def _kernel_gradient(b, g, out, x, y, dims, **how):
 # ---- torch
 
 
-def _options(params, *names: str, **more) -> tuple[str, dict]:
+def options(params, *names: str, default: dict | None = None, **more) -> tuple[str, dict]:
     """Keyword arguments that are not the library's defaults; one number where all axes have the same."""
-    default = {"stride": 1, "dilation": 1, "groups": 1}
+    usual = {"stride": 1, "dilation": 1, "groups": 1, **(default or {})}
     found = {name: more.get(name, params.get(name)) for name in names}
-    kept = {k: v for k, v in found.items() if not all(d == default.get(k, 0) for d in (v if isinstance(v, tuple) else (v,)))}
+    kept = {k: v for k, v in found.items() if v is not None and not _is_usual(v, usual.get(k, 0))}
     shown = {k: v[0] if isinstance(v, tuple) and len(set(v)) == 1 else v for k, v in kept.items()}
     return "".join(f", {k}={k}" for k in shown), shown
 
 
+def _is_usual(value, usual) -> bool:
+    return value == usual or all(d == usual for d in (value if isinstance(value, tuple) else (value,)))
+
+
 def _conv_torch(types, params):
-    options, shown = _options(params, "stride", "padding", "dilation", "groups")
+    text, shown = options(params, "stride", "padding", "dilation", "groups")
     bias = ", x2" if len(types) > 2 else ""
-    return f"torch.nn.functional.conv{types[0].rank - 2}d(x, w{bias}{options})", shown
+    return f"torch.nn.functional.conv{types[0].rank - 2}d(x, w{bias}{text})", shown
 
 
 def _transposed_torch(types, params):
     g, w = types
     sizes = zip(params["dims"], g.dims[2:], w.dims[2:], params["stride"], params["padding"], params["dilation"], strict=True)
     rest = tuple(d - ((n - 1) * s - 2 * p + e * (k - 1) + 1) for d, n, k, s, p, e in sizes)
-    options, shown = _options(params, "stride", "padding", "output_padding", "groups", "dilation", output_padding=rest)
-    return f"torch.nn.functional.conv_transpose{g.rank - 2}d(g, w{options})", shown
+    text, shown = options(params, "stride", "padding", "output_padding", "groups", "dilation", output_padding=rest)
+    return f"torch.nn.functional.conv_transpose{g.rank - 2}d(g, w{text})", shown
 
 
 def _kernel_torch(types, params):
-    options, shown = _options(params, "stride", "padding", "dilation", "groups")
+    text, shown = options(params, "stride", "padding", "dilation", "groups")
     shape = _kernel_type(*types, **params).dims
-    return f"torch.nn.grad.conv{types[0].rank - 2}d_weight(x, shape, g{options})", {**shown, "shape": shape}
+    return f"torch.nn.grad.conv{types[0].rank - 2}d_weight(x, shape, g{text})", {**shown, "shape": shape}
 
 
 HOW = {"stride": REQUIRED, "padding": REQUIRED, "dilation": REQUIRED, "groups": ONE}

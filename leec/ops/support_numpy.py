@@ -220,3 +220,42 @@ def recurrence(x, y, axis, reverse=False):
     for t in range(len(rows)):
         rows[t] = total = factors[t] * total + terms[t]
     return h
+
+
+def window_entries(x, size, stride, dilation):
+    """For every offset within a window along the last axes, the entries of x there, one a window: a strided view."""
+    parts = [[]]
+    for d, k, s, e in zip(x.shape[x.ndim - len(size) :], size, stride, dilation, strict=True):
+        last = (d - e * (k - 1) - 1) // s * s  # where the last window begins
+        parts = [[*part, slice(e * u, e * u + last + 1, s)] for part in parts for u in range(k)]
+    for part in parts:
+        yield x[(..., *part)]
+
+
+def max_pool(x, size, stride, dilation):
+    """The largest entry of every window along the last axes."""
+    first, *others = window_entries(x, size, stride, dilation)
+    y = first.copy()
+    for entries in others:
+        np.maximum(y, entries, out=y)
+    return y
+
+
+def max_pool_gradient(g, x, y, size, stride, dilation):
+    """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
+    d_x, waiting = np.zeros_like(x), np.ones(y.shape, bool)
+    how = size, stride, dilation
+    for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
+        first = waiting & (entries == y)
+        d_entries += g * first
+        waiting &= ~first
+    return d_x
+
+
+def avg_pool(x, size, stride):
+    """The mean of every window along the last axes."""
+    first, *others = window_entries(x, size, stride, [1] * len(size))
+    y = first.copy()
+    for entries in others:
+        y += entries
+    return y / math.prod(size)

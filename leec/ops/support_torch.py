@@ -172,3 +172,49 @@ def recurrence(x, y, axis, reverse=False):
         total = factor * total + term
         rows.append(total)
     return torch.stack(rows[::-1] if reverse else rows, axis)
+
+
+def window_entries(x, size, stride, dilation):
+    """For every offset within a window along the last axes, the entries of x there, one a window: a strided view."""
+    parts = [[]]
+    for d, k, s, e in zip(x.shape[x.ndim - len(size) :], size, stride, dilation, strict=True):
+        last = (d - e * (k - 1) - 1) // s * s  # where the last window begins
+        parts = [[*part, slice(e * u, e * u + last + 1, s)] for part in parts for u in range(k)]
+    for part in parts:
+        yield x[(..., *part)]
+
+
+def max_pool(x, size, stride, dilation, padding):
+    """The largest entry of every window along the last axes; on a CPU strided views are faster than the library."""
+    if x.is_cuda:
+        pool = getattr(torch.nn.functional, f"max_pool{len(size)}d")
+        return pool(x, size, stride, padding, dilation)
+    around = [p for q in reversed(padding) for p in (q, q)]
+    x = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    first, *others = window_entries(x, size, stride, dilation)
+    y = first.clone()
+    for entries in others:
+        torch.maximum(y, entries, out=y)
+    return y
+
+
+def max_pool_gradient(g, x, y, size, stride, dilation, padding):
+    """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
+    around = [p for q in reversed(padding) for p in (q, q)]
+    wide = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    d_x, waiting = torch.zeros_like(wide), torch.ones_like(y, dtype=torch.bool)
+    how = size, stride, dilation
+    for entries, d_entries in zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True):
+        first = waiting & (entries == y)
+        d_entries += g * first
+        waiting &= ~first
+    return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
+
+
+def avg_pool_gradient(g, size, stride, padding, dims):
+    """An equal share of g to every entry of its window along the last axes."""
+    if len(size) == 1:  # the library has none for one axis
+        return avg_pool_gradient(g[..., None, :], (1, *size), (1, *stride), (0, *padding), (1, *dims)).squeeze(-2)
+    backward = getattr(torch.ops.aten, f"avg_pool{len(size)}d_backward")
+    x = g.new_empty((*g.shape[: g.ndim - len(size)], *dims))  # read for its shape only
+    return backward(g, x, size, stride, padding, False, True, None)

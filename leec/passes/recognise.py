@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from leec.ir.graph import Equation, Function, Program, Value
+from leec.ir.graph import Equation, Program, Value
 from leec.ops import TABLE
 from leec.passes.patterns import rules
 from leec.passes.rewrite import Rewriter, Rules, rewrite

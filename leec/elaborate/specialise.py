@@ -71,6 +71,7 @@ def specialise(ctx: Context, target: FunctionValue | MethodValue, home, full: di
     identity = (id(declaration), subject.spec.name if subject else None)
     while True:
         demanded = session.structural.setdefault(identity, set())
+        verify_static(full, demanded)
         captured = getattr(target, "captured", {})
         typed = {p.name.id for p in declaration.params if p.type is not None}
         keys = ((n, annotated_key(v) if n in typed and isinstance(v, Value) else key_of(v, demanded, n)) for n, (v, _) in full.items())
@@ -95,6 +96,16 @@ def specialise(ctx: Context, target: FunctionValue | MethodValue, home, full: di
         if not found.reads_training:
             session.memo[(key[0], not training, *key[2:])] = found
         return found
+
+
+def verify_static(full: dict, demanded: set[str]) -> None:
+    """Raises NeedStructural for the caller, where it gives a size of its own for what the callee must know."""
+    from leec.elaborate.calls import part
+
+    for name in sorted(demanded):
+        value = part(full, name)
+        if isinstance(value, Dim) and value.constant is None:
+            raise NeedStructural(sorted(value.symbols)[0], full[parameter_of(name, full)][1])
 
 
 def parameter_of(symbol: str, full: dict) -> str | None:

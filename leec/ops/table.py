@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from leec.types import DTYPES, FLOATS, ShapeMismatch, TensorType, broadcast, join_dtypes
+from leec.dims import parse_dim
+from leec.types import DTYPES, FLOATS, ShapeMismatch, TensorType, broadcast, join_dtypes, parse_type
 
 REQUIRED = object()  # the default of a parameter that must be given
 
@@ -23,23 +24,41 @@ KINDS: dict[str, tuple[str, ...]] = {
     "key": ("key",),
     "any": (*DTYPES, "key"),
 }
+WORDS = ("dtype", "site")  # params that are text
 JOINED = ("float", "number", "same")  # operands of these kinds have one dtype: the builder casts ints to float (R17)
 
 
 @dataclass(frozen=True)
 class Example:
-    """Argument types and params to test a row with, sizes as text.
+    """Arguments to test a row with: types as text, and params with sizes as text.
 
     `within` gives arguments another domain than the row's: two numbers, or a list of the entries themselves.
     """
 
-    types: tuple[str, ...]
-    params: Mapping[str, object]
+    arguments: tuple[str, ...]
+    written: Mapping[str, object]
     within: Mapping[str, tuple[float, float] | list]
 
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        return tuple(map(parse_type, self.arguments))
 
-def example(*types: str, within: Mapping[str, tuple[float, float] | list] | None = None, **params: object) -> Example:
-    return Example(types, params, within or {})
+    @property
+    def params(self) -> dict[str, object]:
+        return {name: _read_param(name, value) for name, value in self.written.items()}
+
+
+def _read_param(name: str, value: object) -> object:
+    """Text is a size, but for a `type` and for what is a word (a dtype, a site)."""
+    if name == "type":
+        return parse_type(value)
+    if isinstance(value, str) and name not in WORDS:
+        return parse_dim(value)
+    return tuple(_read_param(name, v) for v in value) if type(value) is tuple else value
+
+
+def example(*arguments: str, within: Mapping[str, tuple[float, float] | list] | None = None, **params: object) -> Example:
+    return Example(arguments, params, within or {})
 
 
 @dataclass(frozen=True)

@@ -100,12 +100,12 @@ def unclosed_bracket(opening: Span, found: Span | None) -> Diagnostic:
     return Diagnostic("LEE015", "unclosed-bracket", message, Label(opening, "opened here"), (at,))
 
 
-def unmatched_bracket(closing: Span, opening: Span | None) -> Diagnostic:
-    message = f"`{closing.text}` closes nothing"
+def unmatched_bracket(closing: Span, opening: Span | None, ours: str) -> Diagnostic:
+    """A closing bracket without an opening one, or where another one, `ours`, should close."""
     if opening is None:
+        message = f"`{closing.text}` closes nothing"
         fixes = replaced(f"remove `{closing.text}`", [(closing, "")], safe=False)
         return Diagnostic("LEE016", "unmatched-bracket", message, Label(closing), fixes=fixes)
-    ours = {"(": ")", "[": "]"}[opening.text]
     message = f"`{opening.text}` of line {opening.line} is closed by `{closing.text}`"
     fixes = replaced(f"write `{ours}`", [(closing, ours)], safe=False)
     opened = (Label(opening, "opened here"),)
@@ -174,7 +174,8 @@ def line_continuation(span: Span) -> Diagnostic:
     return Diagnostic("LEE023", "line-continuation", message, Label(span), helps=helps)
 
 
-def semicolon(span: Span, at_end: bool) -> Diagnostic:
-    message = "a statement ends with its line, without `;`" if at_end else "every statement has a line of its own"
-    fixes = replaced("remove it", [(span, "")]) if at_end else ()
+def semicolon(span: Span, line_break: tuple[Span, str] | None) -> Diagnostic:
+    """At the end of a line, or where a new line must begin."""
+    message = "every statement has a line of its own" if line_break else "a statement ends with its line, without `;`"
+    fixes = replaced("begin a new line", [line_break], safe=False) if line_break else replaced("remove it", [(span, "")])
     return Diagnostic("LEE024", "semicolon", message, Label(span), fixes=fixes)

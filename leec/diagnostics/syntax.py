@@ -102,10 +102,10 @@ def positional_after_keyword(argument: Span, keyword: Span) -> Diagnostic:
     )
 
 
-def range_in_subscript(span: Span, first: str, last: str) -> Diagnostic:
+def range_in_subscript(span: Span, first: str, last: str, stop: str) -> Diagnostic:
     message = "a range `a..b` is not a subscript"
-    helps = (f"a slice leaves its end out: `{first}:{last} + 1` takes the entries {first} to {last}",)
-    fixes = fix("write a slice", (span, f"{first}:{last} + 1"))
+    helps = (f"a slice leaves its end out: `{first}:{stop}` takes the entries {first} to {last}",)
+    fixes = fix("write a slice", (span, f"{first}:{stop}"))
     return Diagnostic("LEE044", "range-in-subscript", message, Label(span), helps=helps, fixes=fixes)
 
 

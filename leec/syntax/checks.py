@@ -86,7 +86,16 @@ def attribute(node: n.Attribute) -> Mistakes:
 def subscript(node: n.Subscript) -> Mistakes:
     for item in node.items:
         if isinstance(item, n.Range):
-            yield errors.range_in_subscript(item.span, item.first.span.text, item.last.span.text)
+            yield errors.range_in_subscript(item.span, item.first.span.text, item.last.span.text, after(item.last))
+
+
+def after(last: n.Expr) -> str:
+    """The text of what comes next after an index."""
+    if isinstance(last, n.Number) and isinstance(last.value, int):
+        return str(last.value + 1)
+    if isinstance(last, n.Binary) and last.op == "-" and isinstance(last.right, n.Number) and last.right.value == 1:
+        return last.left.span.text
+    return f"{last.span.text} + 1"
 
 
 def compare(node: n.Compare) -> Mistakes:

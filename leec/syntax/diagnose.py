@@ -81,14 +81,29 @@ def assigned_condition(f: Failure) -> Diagnostic | None:
     return None
 
 
-def foreign_word(f: Failure) -> Diagnostic | None:
-    operand = f.found and begins_operand(f.found)
-    places = {"here": f.found if f.index else None, "before": f.before, "beside": f.before if operand else None, "start": f.line.pieces[0]}
-    for where, piece in places.items():
-        advice = words().get((where, piece.text)) if piece and piece.kind == "word" else None
-        if piece and advice and not (where == "start" and f.index == 0 and piece.text in RESERVED):
-            return errors.foreign_construct(f.span(piece), advice["message"], advice["help"])
+def reserved(f: Failure) -> Diagnostic | None:
+    names = isinstance(f.error, UnexpectedToken) and "NAME" in f.error.accepts
+    if f.found and f.found.text in RESERVED and names and f.index:
+        return errors.reserved_word(f.span(f.found))
     return None
+
+
+def foreign_start(f: Failure) -> Diagnostic | None:
+    """A line that begins like one of another language, and not with a name that only looks so."""
+    first, *rest = f.line.pieces
+    goes_on = not rest or rest[0].kind in ("word", "number", "string") or rest[0].text == ":"
+    return advised(f, first, "start") if goes_on and first.text not in RESERVED else None
+
+
+def foreign_word(f: Failure) -> Diagnostic | None:
+    beside = f.before if f.found and begins_operand(f.found) else None
+    places = (("here", f.found if f.index else None), ("before", f.before), ("beside", beside))
+    return next((d for where, piece in places if (d := advised(f, piece, where))), None)
+
+
+def advised(f: Failure, piece: Piece | None, where: str) -> Diagnostic | None:
+    advice = words().get((where, piece.text)) if piece and piece.kind == "word" else None
+    return errors.foreign_construct(f.span(piece), advice["message"], advice["help"]) if advice else None
 
 
 def no_if(f: Failure) -> Diagnostic | None:
@@ -116,13 +131,6 @@ def example(f: Failure) -> Diagnostic | None:
     return errors.malformed(f.span(f.found), advice["message"], advice.get("help", "")) if advice else None
 
 
-def reserved(f: Failure) -> Diagnostic | None:
-    names = isinstance(f.error, UnexpectedToken) and "NAME" in f.error.accepts
-    if f.found and f.found.text in RESERVED and names and f.index:
-        return errors.reserved_word(f.span(f.found))
-    return None
-
-
 def no_operand(f: Failure) -> Diagnostic | None:
     if f.before and f.before.text in OPERATORS and not (f.found and begins_operand(f.found)):
         return errors.missing_operand(f.span(f.before), f.span(f.found))
@@ -139,11 +147,12 @@ def no_separator(f: Failure) -> Diagnostic | None:
 RULES: tuple[Callable[[Failure], Diagnostic | None], ...] = (
     docstring,
     assigned_condition,
+    foreign_start,
+    example,
+    reserved,
     foreign_word,
     no_if,
-    example,
     misplaced,
-    reserved,
     no_operand,
     no_separator,
 )

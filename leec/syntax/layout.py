@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from leec.diagnostics import Diagnostic, Source, Span
 from leec.diagnostics import lexical as errors
-from leec.syntax.lines import PAIRS, SOFT_HEAD, Line
+from leec.syntax.lines import BEGINS_STATEMENT, PAIRS, SOFT_HEAD, Line
 from leec.syntax.tokens import Piece
 
 OPERATORS = {"+", "-", "*", "/", "//", "%", "@", "**", "==", "!=", "<", ">", "<=", ">=", "and", "or", "not", ".."}
 STATEMENTS = ("return", "break", "if", "for", "while")
-ENDS_OPEN = OPERATORS | {",", "=", "<-", "~"}
-BEGINS_OPEN = (OPERATORS - {"-", "not", ".."}) | {"->", ".", "=", "<-"}
+ENDS_OPEN = OPERATORS | {",", "=", "<-", "~", "in", "over", "with", "along", "like"}
+BEGINS_OPEN = (OPERATORS - {"-", "not", "..", "@"}) | {"->", ".", ":", "=", "<-"}
+GOES_ON = re.compile(r"(in|over|along)[ \t]+[\w(]")
 ITEM = re.compile(r"(def|from|data|env|loss|metric|train|model|optimizer|example)\b[ \t]*\w")
 
 
@@ -44,8 +46,9 @@ def continuations(lines: list[Line]) -> Iterator[Diagnostic]:
     for number in range(len(lines) - 2, -1, -1):
         line, below = lines[number], lines[number + 1]
         last = line.pieces[-1]
-        goes_on = last.text in ENDS_OPEN and not ITEM.match(below.text) and not below.head_word
-        comes_after = below.first in BEGINS_OPEN and not is_item(below, 1)
+        starts_anew = ITEM.match(below.text) or below.head_word or BEGINS_STATEMENT.match(below.text)
+        goes_on = last.text in ENDS_OPEN and not starts_anew
+        comes_after = bool(GOES_ON.match(below.text)) or (below.first in BEGINS_OPEN and not is_item(below, 1))
         if comes_after or (goes_on and below.indent != line.indent):
             if not (line.reported or below.reported):
                 yield errors.line_continuation(Span(line.source, last.start, last.end))
@@ -89,27 +92,41 @@ class Levels:
     def __init__(self, lines: list[Line], layout: Layout):
         self.lines, self.layout = lines, layout
         self.stack: list[tuple[int, int, Line]] = []
+        self.left: list[tuple[int, int, Line]] = []  # what the last line popped
 
     def set(self) -> None:
         above: Line | None = None
-        for line, below in zip(self.lines, [*self.lines[1:], None], strict=True):
+        for line, below in pairwise([*self.lines, None]):
             if line.reported and self.stack:
                 self.align(line, above, below)
-            if above is None:
-                self.begin(line)
-            elif line.indent > self.depth:
-                self.deepen(above, line)
-            elif above.opens and self.slipped_body(line, below):
-                self.slip(line, above.level + 1, [above])
-                self.stack.append((max(self.depth + 1, below.indent if below else 0), line.level, line))
-                above = line
-                continue
-            elif above.opens:
-                self.report(above, errors.missing_body(above.span, line.span))
-            self.dedent(line, below)
+            known = line.reported
+            self.place(line, above, below)
+            if line.reported and not known and above and [piece.kind for piece in above.pieces] == ["word"]:
+                above.reported = True  # half a statement that a line break cut off is no mistake of its own
             above = line
         if above and above.opens:
-            self.report(above, errors.missing_body(above.span, None))
+            self.without_body(above, None)
+
+    def without_body(self, line: Line, below: Line | None) -> None:
+        """A head without a body; any other line that ends in a colon lacks something behind it."""
+        line.takes_body = bool(line.head_word) or line.first in ("data", "env")
+        if line.takes_body:
+            because = [below] if below else []
+            self.report(line, errors.missing_body(line.span, below.span if below else None), *because)
+
+    def place(self, line: Line, above: Line | None, below: Line | None) -> None:
+        if above is None:
+            self.begin(line)
+        elif line.indent > self.depth:
+            self.deepen(above, line, below)
+        elif above.opens and self.slipped_body(line, below):
+            self.report(line, errors.missing_body(above.span, line.span), above)
+            line.level = above.level + 1
+            self.stack.append((max(self.depth + 1, below.indent if below else 0), line.level, line))
+            return
+        elif above.opens:
+            self.without_body(above, line)
+        self.dedent(line, below)
 
     @property
     def depth(self) -> int:
@@ -120,10 +137,11 @@ class Levels:
 
     def report(self, line: Line, mistake: Diagnostic, *because: Line) -> None:
         """Report a mistake of a line; one that may come from other lines waits until these have been read."""
-        if not line.reported and because:
-            self.layout.uncertain.append((mistake, [*because]))
-        elif not line.reported:
-            self.layout.mistakes.append(mistake)
+        if not (line.reported or line.tabbed or any(other.doubtful for other in because)):
+            if because:
+                self.layout.uncertain.append((mistake, [*because]))
+            else:
+                self.layout.mistakes.append(mistake)
         line.reported = True
 
     def align(self, line: Line, above: Line | None, below: Line | None) -> None:
@@ -134,6 +152,8 @@ class Levels:
                 known.append(below.indent)
             elif line.indent > self.depth:
                 return
+        elif below and below.indent in known and line.indent not in known and not line.opens:
+            line.indent = below.indent
         if line.indent not in known:
             line.indent = min(known, key=lambda depth: (abs(depth - line.indent), -depth))
 
@@ -142,32 +162,44 @@ class Levels:
             self.report(line, errors.unexpected_indentation(line.span, None))
         self.stack = [(line.indent, 0, line)]
 
-    def deepen(self, above: Line, line: Line) -> None:
-        if not above.opens:
-            self.report(line, errors.unexpected_indentation(line.span, above.span), above)
-        self.stack.append((line.indent, self.stack[-1][1] + above.opens, line))
-
-    def slip(self, line: Line, level: int, lines: list[Line]) -> None:
-        """A line that belongs deeper than it stands, with the lines at the depth where it belongs."""
-        at = [(other.indent, other.span) for other in lines]
-        self.report(line, errors.indentation(line.span, line.indent, at), *lines)
-        line.level = level
+    def deepen(self, above: Line, line: Line, below: Line | None) -> None:
+        if above.opens:
+            self.stack.append((line.indent, self.stack[-1][1] + 1, line))
+            return
+        if above.reported:
+            line.reported = True
+        self.report(line, errors.unexpected_indentation(line.span, above.span), above)
+        again = next((i for i, entry in enumerate(self.left) if entry[0] == line.indent), None)
+        if again is not None:  # the line above slipped out of a body that goes on here
+            self.stack += reversed(self.left[again:])
+            above.level = self.stack[-1][1]
+        elif line.opens and below and self.depth < below.indent <= line.indent:
+            line.indent = self.depth  # only the head is too deep
+        else:
+            self.stack.append((line.indent, self.stack[-1][1], line))
 
     def dedent(self, line: Line, below: Line | None) -> None:
-        """Pop to the depth of a line. A depth between two others is a mistake, and taken for the deeper one."""
+        """Pop to the depth of a line. One between two others is a mistake, and stands for the nearer one."""
         meant = self.slipped(line, below) if below else None
         if meant is not None:
-            return self.slip(line, *next((level, [last]) for depth, level, last in self.stack if depth == meant))
-        left: tuple[int, int, Line] | None = None
+            depth, line.level, last = next(entry for entry in self.stack if entry[0] == meant)
+            return self.report(line, errors.indentation(line.span, line.indent, [(depth, last.span)]), last)
+        self.left = []
         while len(self.stack) > 1 and line.indent < self.depth:
-            left = self.stack.pop()
-        if left and line.indent > self.depth:
-            around = (self.stack[-1], left)
+            self.left.append(self.stack.pop())
+        if self.left and line.indent > self.depth:
+            around = (self.stack[-1], self.left[-1])
             at = [(depth, last.span) for depth, _, last in around]
             self.report(line, errors.indentation(line.span, line.indent, at), *(last for _, _, last in around))
-            self.stack.append(left)
+            at_margin = len(self.stack) == 1
+            if not (is_item(line) or line.opens) if at_margin else self.nearer(line, self.left[-1][0]):
+                self.stack.append(self.left.pop())
         depth, line.level, _ = self.stack[-1]
-        self.stack[-1] = (depth, line.level, line)
+        goes_on = len(self.stack) > 1 and below is not None and below.indent == line.indent
+        self.stack[-1] = (line.indent if goes_on else depth, line.level, line)
+
+    def nearer(self, line: Line, deeper: int) -> bool:
+        return deeper - line.indent <= line.indent - self.depth
 
     def slipped(self, line: Line, below: Line) -> int | None:
         """The depth of a statement that slipped to the left, out of a body that goes on below it."""
@@ -190,8 +222,9 @@ class Levels:
 
 
 def is_item(line: Line, skipped: int = 0) -> bool:
-    """Whether a line, perhaps without its first tokens, begins an item."""
-    text = line.text[line.pieces[skipped].start - line.start :] if skipped < len(line.pieces) else ""
+    """Whether a line begins an item, but for the first tokens and what else stands before its first word."""
+    words = [piece for piece in line.pieces[skipped:] if piece.kind == "word"]
+    text = line.text[words[0].start - line.start :] if words else ""
     return bool(ITEM.match(text) or SOFT_HEAD.match(text))
 
 

@@ -35,8 +35,10 @@ class Line:
     level: int = 0
     text: str = ""  # what is read for it
     reported: bool = False  # whether a mistake was found in it, so that what follows from it is not reported
-    failed: bool = False  # whether it was the parser that found the mistake
+    doubtful: bool = False  # whether the mistake is at its beginning, so that even its indentation may be wrong
     closed: bool = True  # whether its brackets are
+    takes_body: bool = True  # whether a colon at its end asks for a body
+    tabbed: bool = False  # whether tabs indent it, which is reported for all lines together
 
     @property
     def start(self) -> int:
@@ -57,7 +59,7 @@ class Line:
     @property
     def opens(self) -> bool:
         """Whether a body must follow."""
-        return self.text.endswith(":")
+        return self.takes_body and self.text.endswith(":")
 
     @property
     def head_word(self) -> str:
@@ -94,6 +96,7 @@ class LineReader:
                     line = self.finish(line)
                 if not line.pieces:
                     line.indent = column
+                    line.tabbed = "\t" in self.text[line_start : piece.start]
                 fresh = False
                 self.take(line, piece)
         self.finish(line)
@@ -104,7 +107,8 @@ class LineReader:
         rest = self.text[piece.start :].partition("\n")[0].partition("#")[0].rstrip()
         if BEGINS_STATEMENT.match(rest) or SOFT_HEAD.match(rest):
             return True
-        return self.has_unclosed and column <= line.indent and BEGINS_LINE.match(rest) is not None
+        at_margin = column <= line.indent and BEGINS_LINE.match(rest)
+        return self.has_unclosed and bool(at_margin or line.pieces[-1].text == ":")
 
     def finish(self, line: Line) -> Line:
         if self.open:
@@ -128,12 +132,14 @@ class LineReader:
     def take(self, line: Line, piece: Piece) -> None:
         line.pieces.append(piece)
         line.reported = line.reported or self.source.position(piece.start)[0] in self.reported
+        line.doubtful = line.doubtful or (line.reported and len(line.pieces) < 3)
         if piece.text in ("(", "["):
             self.open.append(piece)
         elif piece.text in PAIRS and piece.kind == "mark":
             mistake = self.close(line, piece)
             self.mistakes += [mistake] if mistake and not line.reported else []
             line.reported = line.reported or mistake is not None
+            line.doubtful = line.doubtful or (mistake is not None and len(line.pieces) < 3)
 
     def close(self, line: Line, piece: Piece) -> Diagnostic | None:
         partner = PAIRS[piece.text]
@@ -142,14 +148,14 @@ class LineReader:
             return None
         if not self.open:
             self.brackets[piece.start] = " "
-            return errors.unmatched_bracket(self.span(piece), None)
+            return errors.unmatched_bracket(self.span(piece), None, "")
         opening = self.open.pop()
         if self.open and self.open[-1].text == partner:
             self.open.pop()
             line.closed = False
             return errors.unclosed_bracket(self.span(opening), self.span(piece))
-        self.brackets[piece.start] = ")" if opening.text == "(" else "]"
-        return errors.unmatched_bracket(self.span(piece), self.span(opening))
+        ours = self.brackets[piece.start] = ")" if opening.text == "(" else "]"
+        return errors.unmatched_bracket(self.span(piece), self.span(opening), ours)
 
 
 def any_unclosed(pieces: list[Piece]) -> bool:

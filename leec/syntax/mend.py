@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 from leec.diagnostics import Diagnostic, Source, Span
 from leec.diagnostics import lexical as errors
@@ -57,7 +58,7 @@ def mend_docstrings(source: Source, text: str) -> Mended:
 def unclosed_docstring(text: str) -> int | None:
     """Where the first docstring without an end begins. One that ends before other text took the next one's start."""
     pieces = [p for p in scan(text) if p.kind not in ("blank", "comment")]
-    for piece, after in zip(pieces, [*pieces[1:], None], strict=True):
+    for piece, after in pairwise([*pieces, None]):
         paired_wrongly = piece.kind == "docstring" and "\n" in piece.text and after and after.kind != "newline"
         if paired_wrongly or piece.kind == "open_docstring":
             return piece.start
@@ -122,15 +123,21 @@ def stray(span: Span, piece: Piece) -> Mended:
     if text in ADVICE:
         return " ", [errors.symbol(span, "", ADVICE[text])]
     if text == ";":
-        return " ", [errors.semicolon(span, at_end=not rest_of_line(span).strip())]
+        return " ", [semicolon(span)]
     if text == "}" and "{" in span.source.text[: span.start]:
         return ")", []  # reported at the opening one
     return "(" if text == "{" else " ", [errors.stray_character(span, HELP.get(text, ""))]
 
 
-def rest_of_line(span: Span) -> str:
-    rest = span.source.text[span.end :].partition("\n")[0]
-    return rest.partition("#")[0]
+def semicolon(span: Span) -> Diagnostic:
+    """At the end of a line it can go; between statements a new line can begin."""
+    line, start = span.source.line(span.line), span.source.line_starts[span.line - 1]
+    rest = line[span.end - start :]
+    if not rest.partition("#")[0].strip():
+        return errors.semicolon(span, None)
+    indent = line[: len(line) - len(line.lstrip())]
+    blanks = len(rest) - len(rest.lstrip())
+    return errors.semicolon(span, (Span(span.source, span.start, span.end + blanks), "\n" + indent))
 
 
 RULES: dict[str, Callable[[Span, Piece], Mended]] = {

@@ -10,9 +10,11 @@ from leec.syntax.build import build
 from leec.syntax.grammar import parse_tree
 from leec.syntax.nodes import Spec
 
+TOO_DEEP = "LEE002"
+
 
 def parse(source: Source) -> tuple[Spec, tuple[Diagnostic, ...]]:
-    """The syntax of a file and its mistakes in order; items with a mistake are left out."""
+    """The syntax of a file and its mistakes in order. Left out are items that do not parse or nest too deeply."""
     text = source.text + "\n"
     if text.startswith("\ufeff"):
         text = "\n" + text[1:]
@@ -24,4 +26,7 @@ def parse(source: Source) -> tuple[Spec, tuple[Diagnostic, ...]]:
         from leec.syntax.recover import recover  # whole files need nothing of it
 
         doc, items, mistakes = recover(source, text)
-    return Spec(source, doc, tuple(items)), tuple(sorted(mistakes, key=lambda d: (d.span.start, d.code)))
+    deep = [d.span.start for d in mistakes if d.code == TOO_DEEP]
+    ends = [item.span.start for item in items[1:]] + [len(text)]
+    flat = (item for item, end in zip(items, ends, strict=False) if not any(item.span.start <= at < end for at in deep))
+    return Spec(source, doc, tuple(flat)), tuple(sorted(mistakes, key=lambda d: (d.span.start, d.code)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from lark import UnexpectedInput
@@ -61,14 +62,14 @@ def recover(source: Source, text: str) -> tuple[str | None, list[Any], list[Diag
         if read:
             doc = read[0] or doc
             items += read[1]
-    mistakes += (d for d, because in layout.uncertain if not any(line.failed for line in because))
+    mistakes += (d for d, because in layout.uncertain if not any(line.doubtful for line in because))
     return doc, items, mistakes
 
 
 def top_level(lines: list[Line]) -> Iterator[list[Line]]:
     """The lines of each item: one at the left margin, and the deeper ones below it."""
     starts = [i for i, line in enumerate(lines) if line.level == 0]
-    return (lines[a:b] for a, b in zip(starts, [*starts[1:], len(lines)], strict=True))
+    return (lines[a:b] for a, b in pairwise([*starts, len(lines)]))
 
 
 class Item:
@@ -116,7 +117,7 @@ class Item:
         """The lines as they are read: evenly indented, and nowhere a head without a body."""
         hole = HOLES[PLACES.get(self.lines[0].first, "block")]
         self.starts, self.read_lines, parts, size = [], self.lines, [], 0
-        for line, below in zip(self.lines, [*self.lines[1:], None], strict=True):
+        for line, below in pairwise([*self.lines, None]):
             indent = "    " * line.level
             text = line.text.lstrip()
             self.starts.append(size + len(indent) - (len(line.text) - len(text)))
@@ -147,17 +148,19 @@ class Item:
         offset = error.pos_in_stream
         number = self.number_at(offset if offset is not None and offset >= 0 else self.starts[-1])
         line = self.lines[number]
-        line.failed = not line.reported
-        found = [diagnose(self.failure(number, error))] if line.failed and not self.follows(number) else []
+        failure = self.failure(number, error)
+        found = [] if line.reported or self.follows(number) else [diagnose(failure)]
+        line.doubtful = line.doubtful or failure.index < 2
         line.reported = True
         self.replace(number)
         return found
 
     def follows(self, number: int) -> bool:
-        """Whether a line goes on with an `if` that was lost in the line above it."""
+        """Whether a line goes on with an `if` that was lost in a line above it."""
         line = self.lines[number]
-        above = next((a for a in reversed(self.lines[:number]) if a.level <= line.level), None)
-        return line.first in ("else", "elif") and above is not None and above.level == line.level and above.reported
+        above = next((a for a in reversed(self.lines[:number]) if a.level <= line.level), line)
+        lost = above.reported and above.level == line.level and above.first not in ("if", "elif")
+        return lost and line.first in ("else", "elif")
 
     def replace(self, number: int) -> None:
         """Read something that can stand there in place of a line; the second time, nothing, and no body either."""
@@ -170,11 +173,14 @@ class Item:
             del self.lines[number : next(below, len(self.lines))]
 
     def neutral(self, number: int) -> str:
-        """A head that opens a body of the same kind."""
+        """A head that opens a body of the same kind, as far as that can be known."""
         line, place = self.lines[number], self.place(number)
         if line.first in NEUTRAL:
             return NEUTRAL[line.first]
-        return "def _():" if place == "file" or line.first == "def" or (place == "members" and "(" in line.text) else "if 0:"
+        if place == "file" and any(line.first in ("param", "state") for line in self.lines):
+            return NEUTRAL["model"]
+        callable_ = line.first == "def" or place == "file" or (place == "members" and "(" in line.text)
+        return "def _():" if callable_ else "if 0:"
 
     def failure(self, number: int, error: UnexpectedInput) -> Failure:
         line = self.lines[number]

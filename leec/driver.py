@@ -81,8 +81,7 @@ def emit(module: Module, options: Options) -> dict[str, str]:
     from leec import emit as emitters
 
     wanted = EMITTERS if options.backend == "all" else {options.backend: EMITTERS[options.backend]}
-    written = emitters.EmitOptions(dtype=options.dtype)
-    return {file: getattr(emitters, writer)(module, written) for file, writer in wanted.values()}
+    return {file: getattr(emitters, writer)(module, options) for file, writer in wanted.values()}
 
 
 def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:

@@ -76,7 +76,7 @@ def _along_one_axis(name: str):
 
     def column(types, params):
         alone = len(params["axes"]) == 1 and not params["masked"]
-        return f"torch.{name}(x, dim=axes)" if alone else f"{name}(x, axes)"
+        return (f"torch.{name}(x, dim=axis)", {"axis": params["axes"][0]}) if alone else f"{name}(x, axes)"
 
     return column
 

@@ -1,4 +1,4 @@
-"""Structured operations: the call of another function, and the gradient request that differentiation replaces."""
+"""Structured operations: calls, the gradient request that differentiation replaces, and groups of operations."""
 
 from __future__ import annotations
 
@@ -19,3 +19,11 @@ def _grad_type(e, *wrt):
 
 declare(Op("grad", ("e", "*wrt"), "the derivatives of the scalar e by each of wrt, through what was computed from it (R6)",
            _grad_type, None, "", ""))  # fmt: skip
+
+
+def _fused_type(*types, body):
+    return tuple(v.type for v in body.outputs)
+
+
+declare(Op("fused", ("*args",), "entrywise operations and reductions as one: the result of `body`, over the sizes of the caller",
+           _fused_type, None, "", "", params={"body": REQUIRED}))  # fmt: skip

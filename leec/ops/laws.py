@@ -187,16 +187,13 @@ def _of_broadcast(op: str, again: Callable) -> Callable:
     """Reduce x itself over the axes that are really there; `again(b, y, n)` is what n entries equal to y reduce to."""
 
     def right(b, x, d, a, k):
-        repeated, missing = _stretched(x, d, a), len(d) - x.type.rank
-        if not repeated:
-            return None
-        wide = TensorType(x.type.dtype, d)
-        out, n = reduced(wide, a, k), count(wide, repeated)
+        missing, wide = len(d) - x.type.rank, TensorType(x.type.dtype, d)
+        out, n = reduced(wide, a, k), count(wide, _stretched(x, d, a))
         if x.type.rank == 0:
             value = again(b, x, n)
             return b.fill(value, dims=out.dims, dtype=value.type.dtype)
         y = b.emit(op, (x,), {"axes": tuple(i - missing for i in a if i >= missing), "keepdims": k})
-        return b.broadcast(again(b, y, n), dims=out.dims) if out.rank > y.type.rank or out.dims != y.type.dims else again(b, y, n)
+        return b.broadcast(again(b, y, n), dims=out.dims)
 
     return right
 

@@ -50,10 +50,10 @@ def _found(b, x: Value, depth: int) -> Log | None:
     number, equation = b.constant(x), b.producer(x)
     if number is not None:
         return _log_of_number(b, x, number)
+    if b.is_call(x):
+        return b.log_of_call(x)
     if equation is None or not depth or not x.type.is_float:
         return None
-    if "callee" in equation.params:
-        return b.log_of_call(x)
     rule = LOGARITHMS.get(equation.op) or (_moved if _takes_entries(equation) else None)
     return rule(b, equation, lambda y: log_of(b, y, depth - 1)) if rule else None
 
@@ -459,11 +459,17 @@ def _shifted(op: str) -> Callable:
     return right
 
 
+def _masked(b, x, c, m):
+    """The log of a mask is 0 or -inf: added to x, it chooses."""
+    return b.select(c, x, -inf) if b.constant(m) == -inf else None
+
+
 STABLE = (
     Law("log(exp(x))", "x"),
     Law("log(x)", _log),
     Law("log(add(1, x))", "log1p(x)"),
     Law("log1p(x)", _log1p),
+    Law("add(x, select(c, 0, m))", _masked),
     Law("div(x, y)", _divided),
     Law("mul(exp(x), exp(y))", "exp(add(x, y))"),
     Law("power(exp(x), host(c))", "exp(mul(x, c))"),

@@ -15,6 +15,7 @@ from leec.passes.cse import cse
 from leec.passes.dce import dce
 from leec.passes.differentiate import differentiate
 from leec.passes.fold import fold
+from leec.passes.fuse import fuse_through
 from leec.passes.inline import inline_all, inline_small
 from leec.passes.recognise import recognise
 from leec.passes.simplify import release, simplify
@@ -45,7 +46,8 @@ PIPELINE = (
     Stage("inline_steps", inline_all, level=2),  # after differentiation: forward, backward and update meet in a step
     Stage("simplify_gradients", simplify),  # the ones, zeros and broadcasts that gradient rules leave behind
     Stage("recognise_gradients", recognise, recognises=True),  # contractions that only gradients contain
-    Stage("cse_gradients", cse),  # last: what forward and backward both compute
+    Stage("cse_gradients", cse),  # before fuse: a value that two groups read must exist once
+    Stage("fuse", fuse_through, level=2),  # groups are final, so nothing may look for patterns after this
     Stage("dce", dce, level=0),  # after all: anything above may leave equations that nobody reads
 )
 

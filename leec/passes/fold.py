@@ -30,7 +30,8 @@ def folded(b: Rewriter, e: Equation) -> Value | None:
     if not out.host or not e.args or not row.host or out.dtype not in NUMBERS:
         return None
     known = [_known(b, a) for a in e.args]
-    if any(k is None for k in known):
+    sized = any(isinstance(k, Dim) for k in known)
+    if any(k is None or sized and not isinstance(k, Dim | int) for k in known):
         return None
     tree, params = expression(row, "host", tuple(a.type for a in e.args), e.params)
     try:
@@ -39,7 +40,7 @@ def folded(b: Rewriter, e: Equation) -> Value | None:
         return None
     if isinstance(value, Dim):
         return b.size(value) if value.constant is None else b.lift(value.constant)
-    if any(isinstance(k, Dim) for k in known):
+    if sized:
         return None  # whether two sizes are equal is for the run to say
     number = NUMBERS[out.dtype](value)
     return b.lift(number) if not isinstance(number, float) or math.isfinite(number) else None

@@ -70,7 +70,8 @@ def _with_bodies(f: Function, done: Mapping[str, Function], fitting: Mapping[str
         now |= expand(b, equation, callee)
         binding = dict(equation.params["dims"])
         facts = _joined(facts, callee.facts.substitute(binding))
-        checks |= dict.fromkeys(_substituted_check(c, binding) for c in callee.checks)
+        taken = (_substituted_check(c, binding) for c in callee.checks)
+        checks |= dict.fromkeys(c for c in taken if c.left != c.right)
     return replace(settled(f, b.equations, now), facts=facts, checks=tuple(checks))
 
 
@@ -123,11 +124,7 @@ def _copied(b: Builder, e: Equation, here, binding: Binding, wanted: Mapping[Val
 
 
 def fitted(b: Builder, value: Value, type: TensorType) -> Value:
-    """The value under a type that is equal by the facts of the program, or a tensor made of a host number."""
-    if value.type.host and not type.host:
-        value = b.fill(value, dims=type.dims, dtype=type.dtype)
-    if value.type.dtype != type.dtype:
-        value = b.cast(value, dtype=type.dtype)
+    """The value under dims that are equal by the facts of the program."""
     return value if value.type.dims == type.dims else b.reshape(value, dims=type.dims)
 
 

@@ -77,6 +77,9 @@ class Rewriter(Builder):
         equation = self.producers.get(value)
         return None if equation is None or value in self.opaque or len(equation.results) > 1 else equation
 
+    def is_call(self, value: Value) -> bool:
+        return value not in self.opaque and value in self.producers and "callee" in self.producers[value].params
+
     def constant(self, value: Value) -> bool | int | float | None:
         """The number that every entry of a value is, where the program says so."""
         chain, equation = [value], self.producer(value)

@@ -15,7 +15,14 @@ from leec.elaborate.context import Context
 from leec.elaborate.distributions import PARAMETERS
 from leec.elaborate.entries import is_indexed
 from leec.elaborate.values import (
-    BuiltinValue, Distribution, Instance, ListValue, RangeValue, Record, TypeValue, describe,
+    BuiltinValue,
+    Distribution,
+    Instance,
+    ListValue,
+    RangeValue,
+    Record,
+    TypeValue,
+    describe,
 )  # fmt: skip
 from leec.ir.graph import Value
 from leec.ops.table import TABLE

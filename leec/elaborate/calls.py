@@ -14,7 +14,16 @@ from leec.elaborate.context import Context
 from leec.elaborate.entries import is_indexed
 from leec.elaborate.signature import match_type, read_pattern
 from leec.elaborate.values import (
-    BuiltinValue, ClassValue, FunctionValue, Instance, ListValue, MethodValue, Record, describe, leaves_of, rebuild,
+    BuiltinValue,
+    ClassValue,
+    FunctionValue,
+    Instance,
+    ListValue,
+    MethodValue,
+    Record,
+    describe,
+    leaves_of,
+    rebuild,
 )  # fmt: skip
 from leec.ir.graph import Function, Value
 from leec.syntax import nodes

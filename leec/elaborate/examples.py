@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from leec.diagnostics import LeeError, structure
 from leec.elaborate.context import Context, Session
+from leec.elaborate.gradients import reaches
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.statements import run_block
 from leec.elaborate.values import Instance, leaves_of
-from leec.elaborate.gradients import reaches
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.syntax import nodes
 

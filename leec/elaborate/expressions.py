@@ -14,7 +14,14 @@ from leec.elaborate.modules import declared_value
 from leec.elaborate.reductions import is_index_reduction, reduce_by_index
 from leec.elaborate.subscripts import subscript
 from leec.elaborate.values import (
-    POISON, Distribution, Instance, ListValue, RangeValue, Record, TypeValue, describe,
+    POISON,
+    Distribution,
+    Instance,
+    ListValue,
+    RangeValue,
+    Record,
+    TypeValue,
+    describe,
 )  # fmt: skip
 from leec.ir.graph import Value
 from leec.syntax import nodes
@@ -129,7 +136,8 @@ def _record(ctx: Context, node: nodes.Record) -> Record:
 
 
 def _comprehension(ctx: Context, node: nodes.Comprehension) -> ListValue:
-    from leec.elaborate.statements import bind_target, static_items
+    from leec.elaborate.binding import bind_target
+    from leec.elaborate.statements import static_items
 
     items = []
     for number, item in enumerate(static_items(ctx, evaluate(ctx, node.iterable), node.iterable.span)):

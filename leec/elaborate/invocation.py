@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from leec.dims import Dim
 from leec.diagnostics import LeeError, names
+from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.context import Context, Session
 from leec.elaborate.modules import SpecModule

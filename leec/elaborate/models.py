@@ -14,7 +14,16 @@ from leec.dims import Dim, Facts
 from leec.elaborate.context import Context, NeedStructural, Unify
 from leec.elaborate.specialise import inner_value, key_of, verify_depth
 from leec.elaborate.values import (
-    ClassValue, Distribution, Instance, ListValue, MethodValue, Place, Record, describe, leaves_of, rebuild,
+    ClassValue,
+    Distribution,
+    Instance,
+    ListValue,
+    MethodValue,
+    Place,
+    Record,
+    describe,
+    leaves_of,
+    rebuild,
 )  # fmt: skip
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.syntax import nodes
@@ -265,10 +274,10 @@ def enter_tensor(spec: ModelSpec, ctx: Context, member: nodes.ParamDecl | nodes.
 
 def initial(ctx: Context, member: nodes.ParamDecl | nodes.StateDecl | nodes.Local) -> Value:
     """The first value of a tensor: a number that fills it, a tensor of its shape, or a draw from its prior."""
+    from leec.elaborate.binding import filled
     from leec.elaborate.distributions import sample
     from leec.elaborate.expressions import evaluate, tensor_type
     from leec.elaborate.signature import read_pattern
-    from leec.elaborate.statements import filled
 
     pattern = read_pattern(member.type)
     if pattern is None:

@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from leec.diagnostics import LeeError, structure
-from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
-from leec.elaborate.context import Context, Session
+from leec.elaborate.binding import bound_names
 from leec.elaborate.constructions import constructor
+from leec.elaborate.context import Context, Session
 from leec.elaborate.hostexpr import host_value, is_host, number
-from leec.elaborate.look import changed_names, look, read_names
+from leec.elaborate.look import changed_names, read_names
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.runs import Run
-from leec.elaborate.statements import bound_names
 from leec.elaborate.values import POISON
 from leec.ir import host
 from leec.ir.graph import Value

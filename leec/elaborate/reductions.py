@@ -8,7 +8,16 @@ from contextlib import contextmanager
 from leec.diagnostics import LeeError, Span, kinds, structure
 from leec.dims import Dim
 from leec.elaborate.context import Context, Indices
-from leec.elaborate.entries import Entry, Position, apply_entries, plain, position_value, symbol, used_indices, write_contraction
+from leec.elaborate.entries import (
+    Entry,
+    Position,
+    apply_entries,
+    plain,
+    position_value,
+    symbol,
+    used_indices,
+    write_contraction,
+)
 from leec.elaborate.ranges import REDUCERS, infer
 from leec.ir.graph import Value
 from leec.syntax import nodes

@@ -121,7 +121,7 @@ class Run:
                 self.block(node)
 
     def block(self, node: nodes.Stmt) -> None:
-        from leec.elaborate.statements import bound_names
+        from leec.elaborate.binding import bound_names
 
         run_block(self.ctx, (node,))
         self.assigned |= {n: node.span for n in bound_names(node)}

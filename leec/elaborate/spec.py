@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from leec.diagnostics import LeeError
-from leec.elaborate import gradients  # noqa: F401  (enters `grad` and `where`)
-from leec.elaborate import specialise
+from leec.elaborate import (
+    gradients,  # noqa: F401  (enters `grad` and `where`)
+    specialise,
+)
 from leec.elaborate.assemble import assemble
 from leec.elaborate.builtins import enter_rows
 from leec.elaborate.context import Context, NeedStructural, Session

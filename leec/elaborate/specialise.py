@@ -13,7 +13,14 @@ from leec.dims import Dim
 from leec.elaborate.context import Context, NeedStructural, Session, Unify
 from leec.elaborate.signature import PACK, declare_dims, read_pattern, rigid
 from leec.elaborate.values import (
-    Distribution, FunctionValue, Instance, ListValue, MethodValue, Record, describe, leaves_of,
+    Distribution,
+    FunctionValue,
+    Instance,
+    ListValue,
+    MethodValue,
+    Record,
+    describe,
+    leaves_of,
 )  # fmt: skip
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.syntax import nodes

@@ -1,0 +1,110 @@
+"""Binding: what the left side of a statement names, and values made to fit the place that they go to."""
+
+from __future__ import annotations
+
+from leec.diagnostics import LeeError, Span, kinds, shapes, structure
+from leec.elaborate import arithmetic
+from leec.elaborate.context import Context
+from leec.elaborate.define import name_value
+from leec.elaborate.values import Instance, ListValue, Place, Record, describe
+from leec.ir.graph import Value
+from leec.syntax import nodes
+from leec.types import TensorType
+
+
+def bound_names(node: object) -> set[str]:
+    """The names that a statement may bind, blocks included."""
+    match node:
+        case nodes.Assign(target=target) | nodes.Augment(target=target) | nodes.Draw(target=target) | nodes.Store(target=target):
+            return target_names(target)
+        case nodes.Declare(name=name):
+            return {name.id}
+        case nodes.For(body=body) | nodes.While(body=body):
+            return set().union(*map(bound_names, body))
+        case nodes.If(branches=branches, otherwise=otherwise):
+            return set().union(*(bound_names(s) for _, b in branches for s in b), *map(bound_names, otherwise))
+    return set()
+
+
+def target_names(node: nodes.Expr) -> set[str]:
+    match node:
+        case nodes.Name(id=name):
+            return {name}
+        case nodes.Tuple(items=items):
+            return set().union(*map(target_names, items))
+        case nodes.Subscript(value=value) | nodes.Attribute(value=value):
+            return target_names(value)
+    return set()
+
+
+def bind_target(ctx: Context, target: nodes.Expr, value: object) -> None:
+    """Names, nested in tuples; `_` binds nothing (R36)."""
+    if isinstance(target, nodes.Name):
+        if target.id != "_":
+            ctx.names[target.id] = named(ctx, target, value)
+        return
+    if isinstance(target, nodes.Tuple):
+        items = value.items if isinstance(value, (Record, ListValue)) else value
+        if not isinstance(items, tuple) or len(items) != len(target.items):
+            found = f"{len(items)} values" if isinstance(items, tuple) else describe(value)
+            raise LeeError(structure.cannot_unpack(target.span, len(target.items), found))
+        for part, item in zip(target.items, items):
+            bind_target(ctx, part, item)
+        return
+    raise LeeError(structure.not_here(target.span, "this", "on the left of `=`"))
+
+
+def named(ctx: Context, target: nodes.Name, value: object) -> object:
+    """The value under the user's name; a model becomes a variable of its own, whose state is threaded."""
+    if isinstance(value, Value):
+        return name_value(ctx, target.id, value, target)
+    if isinstance(value, Instance):
+        return variable(ctx, target.id, value)
+    return value
+
+
+def variable(ctx: Context, name: str, model: Instance) -> Instance:
+    """A model variable: the tensors of one that was just made are named after it."""
+    last = ctx.builder.equations[-1] if ctx.builder.equations else None
+    leaves = dict(model.leaves)
+    if last is not None and set(leaves.values()) == set(last.results):
+        new = ctx.rename_results(last.results, [f"{name}.{p}" for p in leaves], whole=True)
+        leaves = dict(zip(leaves, new))
+    return model.with_leaves(leaves, place=Place(name))
+
+
+def assign_field(ctx: Context, target: nodes.Attribute, value: object) -> None:
+    """`layer.shift = value`: a functional update of the local name (R8)."""
+    from leec.elaborate.expressions import evaluate
+
+    owner = evaluate(ctx, target.value)
+    name = target.name.id
+    if not isinstance(owner, Instance) or owner.place is None or name not in owner.leaves:
+        raise LeeError(structure.cannot_store(target.span, target.span.text))
+    stored = filled(ctx, value, owner.leaves[name].type, target.span)
+    ctx.write_back(owner.place, {name: stored})
+
+
+def stopped(ctx: Context, value: object, span: Span) -> object:
+    """State holds values without gradient (R9)."""
+    if isinstance(value, Value) and not value.type.host and value.type.is_float:
+        with ctx.at(span):
+            zero = ctx.builder.fill(0.0, dims=value.type.dims, dtype=value.type.dtype)
+            return ctx.builder.graft(value, zero)
+    return value
+
+
+def filled(ctx: Context, value: object, wanted: TensorType, span: Span) -> Value:
+    """A value of the wanted type: itself, or a number in every entry."""
+    array = arithmetic.as_value(ctx, value, span)
+    with ctx.at(span):
+        if array.type.host or array.type.rank == 0 and wanted.rank:
+            return ctx.builder.fill(array, dims=wanted.dims, dtype=wanted.dtype)
+        fits = array.type.rank == wanted.rank and all(ctx.agree(w, d, span) for w, d in zip(wanted.dims, array.type.dims))
+        if not fits:
+            raise LeeError(shapes.shapes_differ(span, "the value and its place", [(span, str(array.type))], f"the place is {wanted}"))
+        if array.type.dtype != wanted.dtype:
+            if array.type.is_float and wanted.dtype == "int" or array.type.dtype == "bool":
+                raise LeeError(kinds.argument_dtype(span, "this", "the value", str(array.type), str(wanted.dtype), None))
+            array = ctx.builder.cast(array, dtype=wanted.dtype)
+        return arithmetic.coerce(ctx, array, wanted.dims)

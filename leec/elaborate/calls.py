@@ -260,7 +260,7 @@ def bind_argument(ctx: Context, function: Function, parameter, value: object, sp
 
 def bind_hypers(function: Function, parameter, instance: Instance, binding: dict[str, Dim]) -> None:
     """The callee's names for the sizes of a model argument: `side` in a method, `net.side` elsewhere."""
-    from leec.elaborate.models import hyper_symbols
+    from leec.elaborate.members import hyper_symbols
 
     prefix = "" if parameter.name == "self" else f"{parameter.name}."
     for symbol, dim in hyper_symbols(instance):

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
-from leec.elaborate.builtins import BUILTINS
 from leec.elaborate.context import Context, NeedStructural
-from leec.elaborate.entries import Position, symbol
-from leec.elaborate.modules import declared_value
+from leec.elaborate.entries import Position
 from leec.elaborate.reductions import is_index_reduction, reduce_by_index
+from leec.elaborate.scope import lookup, visible
 from leec.elaborate.subscripts import subscript
 from leec.elaborate.values import (
     POISON,
@@ -60,66 +59,6 @@ def _name(ctx: Context, node: nodes.Name) -> object:
     return found[0]
 
 
-def lookup(ctx: Context, name: str) -> tuple[object] | object | None:
-    """The value in a 1-tuple (None is a value), POISON, or None for an unknown name."""
-    if ctx.indices and name in ctx.indices.ranges:
-        return (Position(Dim.of(symbol(name))),)
-    if name in ctx.names:
-        found = ctx.names[name]
-        return found if found is POISON else (found,)
-    own = own_member(ctx, name)
-    if own is not None:
-        return own
-    if name == "training":
-        ctx.reads_training = True
-        return (ctx.training,)
-    if name in ctx.dims:
-        return (ctx.dims[name],)
-    if ctx.missing is not None:
-        found = ctx.missing(name)
-        if found is not None:
-            return found
-    return global_value(ctx, name)
-
-
-def own_member(ctx: Context, name: str) -> tuple[object] | None:
-    """A member of the model whose method this is."""
-    from leec.elaborate.models import member_of
-
-    instance = ctx.names.get("self")
-    return member_of(instance, name) if isinstance(instance, Instance) else None
-
-
-def global_value(ctx: Context, name: str) -> tuple[object] | None:
-    """A declaration of this file, of an import, of the prelude; or a primitive."""
-    for module in (ctx.home, ctx.session.library.prelude):
-        found = module.find(name) if module else None
-        if found is not None:
-            home, item = found
-            if isinstance(item, nodes.Constant):
-                return (_constant(ctx, home, item),)
-            return (declared_value(home, item),)
-    return (BUILTINS[name],) if name in BUILTINS else None
-
-
-def _constant(ctx: Context, home, item: nodes.Constant) -> object:
-    if item.name.id not in home.constants:
-        home.constants[item.name.id] = POISON
-        inner = Context(ctx.session, home, "constant")
-        home.constants[item.name.id] = evaluate(inner, item.value)
-    found = home.constants[item.name.id]
-    if found is POISON or isinstance(found, Value):
-        raise LeeError(structure.needs_static(item.value.span, f"the constant `{item.name.id}`"))
-    return found
-
-
-def visible(ctx: Context) -> set[str]:
-    """Every name that would have had a meaning, for suggestions."""
-    found = set(ctx.names) | set(ctx.dims) | set(BUILTINS) | set(ctx.home.items) | set(ctx.home.imports)
-    prelude = ctx.session.library.prelude
-    return found | set(prelude.items) if prelude else found
-
-
 # ---- literals and containers
 
 
@@ -144,12 +83,12 @@ def _comprehension(ctx: Context, node: nodes.Comprehension) -> ListValue:
         inner = ctx.child()
         bind_target(inner, node.target, item)
         inner.site = f"{ctx.site}.{number}" if ctx.site else str(number)
-        if node.condition is None or _structural_bool(inner, node.condition):
+        if node.condition is None or structural_bool(inner, node.condition):
             items.append(evaluate(inner, node.element))
     return ListValue(tuple(items))
 
 
-def _structural_bool(ctx: Context, node: nodes.Expr) -> bool:
+def structural_bool(ctx: Context, node: nodes.Expr) -> bool:
     value = evaluate(ctx, node)
     if not isinstance(value, bool):
         raise LeeError(structure.needs_static(node.span, f"the condition `{node.span.text}`"))
@@ -263,7 +202,7 @@ def transposed(ctx: Context, value: Value, span: Span) -> Value:
 
 def member(instance: Instance, name: str, node: nodes.Attribute) -> object:
     """A tensor, hyperparameter, constant, method or part of a model."""
-    from leec.elaborate.models import member_of
+    from leec.elaborate.members import member_of
 
     found = member_of(instance, name)
     if found is None:
@@ -326,4 +265,3 @@ _EVALUATE: dict[type, Callable] = {
     nodes.IndexIn: _refuse("`in`"),
     nodes.Ellipsis: _refuse("`..`"),
 }
-

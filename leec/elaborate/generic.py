@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from leec.dims import Dim
 from leec.elaborate.context import Context
-from leec.elaborate.models import inner_instance, model_spec
+from leec.elaborate.members import inner_instance
+from leec.elaborate.models import model_spec
 from leec.elaborate.signature import declare_dims, read_pattern
 from leec.elaborate.values import ClassValue, Instance
 from leec.ir.graph import Value
@@ -53,7 +54,7 @@ def number_stand_in(ctx: Context, param: nodes.Param) -> object:
 
 def model_stand_in(ctx: Context, cls: str, name: str) -> Instance:
     """Any model of a class, if the class can be made for all sizes."""
-    from leec.elaborate.expressions import global_value
+    from leec.elaborate.scope import global_value
 
     found = global_value(ctx, cls)
     if not found or not isinstance(found[0], ClassValue):

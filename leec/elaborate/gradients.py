@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from leec.diagnostics import LeeError, Span, kinds, names
 from leec.elaborate import arithmetic
-from leec.elaborate.builtins import builtin
 from leec.elaborate.context import Context
+from leec.elaborate.primitives import builtin
 from leec.elaborate.values import Instance, describe
 from leec.ir.graph import Value
 from leec.syntax import nodes

@@ -41,8 +41,8 @@ def declared(session: Session, home: SpecModule, item: nodes.Function, param: no
 
 def model_parameter(session: Session, home: SpecModule, param: nodes.Param) -> hv.HostModel | None:
     """`net: Digits`: any model of the class."""
-    from leec.elaborate.expressions import global_value
     from leec.elaborate.generic import Unknown, generic_instance
+    from leec.elaborate.scope import global_value
     from leec.elaborate.values import ClassValue
 
     ctx = Context(session, home, "host")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from leec.diagnostics import LeeError
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import bound_names, target_names
-from leec.elaborate.expressions import lookup
+from leec.elaborate.scope import lookup
 from leec.elaborate.values import POISON
 from leec.ir import host
 from leec.syntax import nodes

@@ -13,7 +13,7 @@ from leec.dims import Dim, Facts
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.context import Context
 from leec.elaborate.gradients import reaches, scalar
-from leec.elaborate.models import hyper_symbols
+from leec.elaborate.members import hyper_symbols
 from leec.elaborate.statements import run_block
 from leec.elaborate.values import POISON, Instance, Place, leaves_of
 from leec.ir import host

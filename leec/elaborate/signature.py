@@ -63,7 +63,7 @@ def declare_dims(ctx: Context, pattern: TypePattern) -> TensorType:
 
 def _is_free(ctx: Context, name: str) -> bool:
     """A name that is no value here: functions and imports do not count (decision 51)."""
-    from leec.elaborate.expressions import own_member
+    from leec.elaborate.scope import own_member
 
     if name in ctx.dims:
         return False

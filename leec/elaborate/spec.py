@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from leec.diagnostics import LeeError
-from leec.elaborate import (
-    gradients,  # noqa: F401  (enters `grad` and `where`)
-    specialise,
-)
+from leec.elaborate import builtins_shape, gradients, specialise  # noqa: F401  (the first two enter primitives)
 from leec.elaborate.assemble import assemble
 from leec.elaborate.builtins import enter_rows
 from leec.elaborate.context import Context, NeedStructural, Session
@@ -40,7 +37,7 @@ def attempt(session: Session, home: SpecModule, item: nodes.Item, public: list[s
     try:
         match item:
             case nodes.Constant():
-                from leec.elaborate.expressions import global_value
+                from leec.elaborate.scope import global_value
 
                 global_value(Context(session, home, "constant"), item.name.id)
             case nodes.Example():

@@ -163,7 +163,7 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
 
 def enter_self(ctx: Context, instance: Instance) -> Parameter:
     """The model of a method: its leaves under their own paths, its sizes under their own names."""
-    from leec.elaborate.models import inner_instance
+    from leec.elaborate.members import inner_instance
 
     ctx.owner = instance.spec.name
     inner, values = inner_instance(ctx, instance, "self")
@@ -207,7 +207,7 @@ def verify_model(ctx: Context, param: nodes.Param, value: object) -> None:
 
 def inner_value(ctx: Context, name: str, value: object, demanded: set[str], span: Span) -> tuple[object, list[Parameter]]:
     """A value of the same structure that belongs to the callee, with the parameters that carry it."""
-    from leec.elaborate.models import inner_instance
+    from leec.elaborate.members import inner_instance
 
     match value:
         case Dim():

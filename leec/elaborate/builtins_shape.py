@@ -1,0 +1,170 @@
+"""Primitives that move and make entries: shapes, padding, constants, sizes, and the sequences of loops."""
+
+from __future__ import annotations
+
+from leec.diagnostics import LeeError, shapes, structure
+from leec.dims import Dim
+from leec.elaborate import arithmetic
+from leec.elaborate.context import Context
+
+# ---- elementwise rows
+from leec.elaborate.primitives import Reader, builtin, whole_axis
+from leec.elaborate.values import (
+    Instance,
+    ListValue,
+    RangeValue,
+    Record,
+    TypeValue,
+    describe,
+)  # fmt: skip
+from leec.ir.graph import Value
+
+
+@builtin("reshape")
+def _reshape(ctx: Context, given) -> Value:
+    reader = Reader(ctx, given, "reshape", ("x", "dims"))
+    x, dims = reader.tensor("x"), reader.dims("dims")
+    size = Dim.of(1)
+    for dim in dims:
+        size = size * dim
+    if not ctx.agree(x.type.size, size, given.span):
+        raise LeeError(shapes.shapes_differ(given.span, "the array and its new dims", [(reader.span_of("x"), str(x.type))], f"{x.type.size} entries are not {size}"))
+    with ctx.at(given.span):
+        return ctx.builder.reshape(x, dims=dims)
+
+
+@builtin("flatten")
+def _flatten(ctx: Context, given) -> Value:
+    """All axes from `from` on made one."""
+    reader = Reader(ctx, given, "flatten", ("x", "from"))
+    x = reader.tensor("x")
+    first = whole_axis(reader, x, reader.get("from", Dim.of(0)), given.span) if x.type.rank else 0
+    rest = Dim.of(1)
+    for dim in x.type.dims[first:]:
+        rest = rest * dim
+    with ctx.at(given.span):
+        return ctx.builder.reshape(x, dims=(*x.type.dims[:first], ctx.facts.normal(rest)))
+
+
+@builtin("concat")
+def _concat(ctx: Context, given) -> Value:
+    reader = Reader(ctx, given, "concat", ("axis",), rest=True)
+    reader.found = {k: v for k, v in reader.found.items() if k == "axis" and "axis" in given.keywords}
+    xs = [arithmetic.as_value(ctx, v, a.span) for v, a in zip(given.positional, given.node.args)]
+    axis = reader.axis(xs[0])
+    for x, node in zip(xs[1:], given.node.args[1:]):
+        fits = x.type.rank == xs[0].type.rank and all(i == axis or ctx.agree(a, b, node.span) for i, (a, b) in enumerate(zip(xs[0].type.dims, x.type.dims)))
+        if not fits:
+            raise LeeError(shapes.shapes_differ(given.span, "the parts of `concat`", [(given.node.args[0].span, str(xs[0].type)), (node.span, str(x.type))]))
+    with ctx.at(given.span):
+        return ctx.builder.concat(*xs, axis=axis)
+
+
+@builtin("stack")
+def _stack(ctx: Context, given) -> Value:
+    reader = Reader(ctx, given, "stack", ("axis",), rest=True)
+    parts = given.positional
+    if len(parts) == 1 and isinstance(parts[0], (ListValue, tuple)):
+        parts = parts[0].items if isinstance(parts[0], ListValue) else parts[0]
+    if not parts:
+        raise LeeError(structure.wrong_kind(given.span, "nothing", "at least one array to stack"))
+    xs = [arithmetic.as_value(ctx, v, given.span) for v in parts]
+    axis = given.keywords.get("axis", Dim.of(0))
+    place = (axis.constant or 0) % (xs[0].type.rank + 1)
+    del reader
+    with ctx.at(given.span):
+        rows = [ctx.builder.reshape(x, dims=(*x.type.dims[:place], Dim.of(1), *x.type.dims[place:])) for x in xs]
+        return ctx.builder.concat(*rows, axis=place)
+
+
+@builtin("pad")
+def _pad(ctx: Context, given) -> Value:
+    """One number an axis means both sides; pairs give (before, after) (decision 49)."""
+    reader = Reader(ctx, given, "pad", ("x", "widths", "mode", "value"))
+    x, widths = reader.tensor("x"), reader.get("widths")
+    if reader.get("mode", "constant") != "constant":
+        raise LeeError(structure.not_built(reader.span_of("mode"), "a padding mode other than constant"))
+    if not isinstance(widths, tuple) or len(widths) != x.type.rank:
+        raise LeeError(shapes.wrong_rank(reader.span_of("widths"), "`pad`", describe(widths), f"{x.type.rank} widths, one an axis"))
+    pairs = tuple(w if isinstance(w, tuple) else (w, w) for w in widths)
+    value = reader.get("value", 0.0)
+    number = float(value.constant) if isinstance(value, Dim) and value.constant is not None else value
+    with ctx.at(given.span):
+        return ctx.builder.pad(x, widths=pairs, value=number)
+
+
+@builtin("zeros", "ones")
+def _constant(ctx: Context, given) -> Value:
+    name = given.node.function.id
+    reader = Reader(ctx, given, name, ("dims",))
+    wanted = reader.get("dims")
+    dtype, dims = (wanted.type.dtype, wanted.type.dims) if isinstance(wanted, TypeValue) else ("float", reader.dims("dims"))
+    number = float(name == "ones") if dtype == "float" else int(name == "ones")
+    with ctx.at(given.span):
+        return ctx.builder.fill(number, dims=dims, dtype=dtype)
+
+
+@builtin("zeros_like", "ones_like")
+def _constant_like(ctx: Context, given) -> object:
+    name = given.node.function.id
+    reader = Reader(ctx, given, name, ("x",))
+    make = lambda v: ctx.builder.fill(float(name == "ones_like"), dims=v.type.dims, dtype=v.type.dtype)  # noqa: E731
+    if isinstance(reader.get("x"), Instance):
+        return arithmetic.on_points(ctx, make, (reader.get("x"),), given.span).with_leaves({p: make(v) for p, v in reader.get("x").parameters()}, is_vector=True)
+    return make(reader.tensor("x"))
+
+
+@builtin("arange")
+def _arange(ctx: Context, given) -> Value:
+    (count,) = Reader(ctx, given, "arange", ("count",)).dims("count")
+    with ctx.at(given.span):
+        return ctx.builder.iota(dims=(count,), axis=0)
+
+
+@builtin("len")
+def _len(ctx: Context, given) -> Dim:
+    value = Reader(ctx, given, "len", ("x",)).get("x")
+    if isinstance(value, Value) and value.type.rank:
+        return value.type.dims[0]
+    if isinstance(value, (tuple, ListValue, Record)):
+        return Dim.of(len(value if isinstance(value, tuple) else value.items))
+    raise LeeError(structure.wrong_kind(given.span, describe(value), "something with a length"))
+
+
+@builtin("rank")
+def _rank(ctx: Context, given) -> Dim:
+    return Dim.of(Reader(ctx, given, "rank", ("x",)).tensor("x").type.rank)
+
+
+@builtin("count")
+def _count(ctx: Context, given) -> Dim:
+    """The number of entries, of a tensor or of all the parameters of a point."""
+    value = Reader(ctx, given, "count", ("x",)).get("x")
+    leaves = [v for _, v in value.parameters()] if isinstance(value, Instance) else [arithmetic.as_value(ctx, value, given.span)]
+    total = Dim.of(0)
+    for leaf in leaves:
+        total = total + leaf.type.size
+    return total
+
+
+@builtin("zip")
+def _zip(ctx: Context, given) -> ListValue:
+    columns = [v if isinstance(v, tuple) else getattr(v, "items", None) for v in given.positional]
+    if any(not isinstance(c, tuple) for c in columns) or len({len(c) for c in columns}) > 1:
+        raise LeeError(structure.wrong_kind(given.span, "these", "tuples or lists of one length"))
+    return ListValue(tuple(zip(*columns)))
+
+
+@builtin("reversed")
+def _reversed(ctx: Context, given) -> object:
+    value = Reader(ctx, given, "reversed", ("x",)).get("x")
+    match value:
+        case tuple():
+            return value[::-1]
+        case ListValue(items=items):
+            return ListValue(items[::-1])
+        case Dim():
+            return RangeValue(Dim.of(0), value - 1, True)
+        case RangeValue():
+            return RangeValue(value.first, value.last, not value.reverse)
+    raise LeeError(structure.wrong_kind(given.span, describe(value), "a range, a tuple or a list"))

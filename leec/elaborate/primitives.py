@@ -1,0 +1,109 @@
+"""Primitives: the table of them, and how one reads the arguments of its call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from leec.diagnostics import LeeError, Span, names, shapes, structure
+from leec.dims import Dim
+from leec.elaborate import arithmetic
+from leec.elaborate.context import Context
+from leec.elaborate.entries import is_indexed
+from leec.elaborate.values import BuiltinValue, ListValue, describe
+from leec.ir.graph import Value
+
+BUILTINS: dict[str, BuiltinValue] = {}
+
+
+def builtin(*spellings: str, reads_nodes: bool = False) -> Callable:
+    """Enter a primitive under its names in lee."""
+
+    def enter(function: Callable) -> Callable:
+        function.reads_nodes = reads_nodes
+        for name in spellings:
+            BUILTINS[name] = BuiltinValue(name, function)
+        return function
+
+    return enter
+
+
+class Reader:
+    """A call's arguments by the primitive's own parameter names."""
+
+    def __init__(self, ctx: Context, given, name: str, parameters: tuple[str, ...], rest: bool = False):
+        self.ctx, self.given, self.name, self.span = ctx, given, name, given.span
+        if not rest and len(given.positional) > len(parameters):
+            raise LeeError(names.argument_count(given.span, name, f"takes {len(parameters)} arguments, not {len(given.positional)}"))
+        self.found = {p: (v, given.node.args[i].span) for i, (p, v) in enumerate(zip(parameters, given.positional))}
+        for keyword, node in given.node.keywords:
+            if keyword.id not in parameters or keyword.id in self.found:
+                raise LeeError(names.unknown_keyword(keyword, name, parameters))
+            self.found[keyword.id] = (given.keywords[keyword.id], node.span)
+
+    def get(self, parameter: str, default: object = None) -> object:
+        return self.found.get(parameter, (default, self.span))[0]
+
+    def span_of(self, parameter: str) -> Span:
+        return self.found.get(parameter, (None, self.span))[1]
+
+    def has(self, parameter: str) -> bool:
+        return parameter in self.found
+
+    def tensor(self, parameter: str) -> Value:
+        if parameter not in self.found:
+            raise LeeError(names.argument_count(self.span, self.name, f"also needs `{parameter}`"))
+        value, span = self.found[parameter]
+        if is_indexed(value):
+            raise LeeError(structure.not_built(span, f"`{self.name}` of a value that depends on an index"))
+        return arithmetic.as_value(self.ctx, value, span)
+
+    def axis(self, x: Value, parameter: str = "axis") -> int:
+        """One axis, counted from the front; may be left out where there is only one (R20)."""
+        if not self.has(parameter):
+            if x.type.rank > 1:
+                raise LeeError(shapes.axis_needed(self.span, self.name))
+            return 0
+        return whole_axis(self, x, self.get(parameter), self.span_of(parameter))
+
+    def axes(self, x: Value) -> tuple[int, ...]:
+        """`axis = ..`, `over = (n, h)` by dim name, or all."""
+        if self.has("over"):
+            wanted = self.get("over")
+            wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+            return tuple(sorted(named_axis(self, x, w) for w in wanted))
+        if self.get("axis") is None:
+            return tuple(range(x.type.rank))
+        wanted = self.get("axis")
+        wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+        return tuple(sorted(whole_axis(self, x, w, self.span_of("axis")) for w in wanted))
+
+    def dims(self, parameter: str) -> tuple[Dim, ...]:
+        value, span = self.found[parameter]
+        items = value.items if isinstance(value, ListValue) else value if isinstance(value, tuple) else (value,)
+        for item in items:
+            if not isinstance(item, Dim):
+                raise LeeError(structure.wrong_kind(span, describe(item), "a size"))
+        return tuple(items)
+
+    def flag(self, parameter: str, default: bool = False) -> bool:
+        value = self.get(parameter, default)
+        if not isinstance(value, bool):
+            raise LeeError(structure.needs_static(self.span_of(parameter), f"`{parameter}`"))
+        return value
+
+
+def whole_axis(reader: Reader, x: Value, value: object, span: Span) -> int:
+    from leec.elaborate.expressions import structural_int
+
+    number = structural_int(reader.ctx, value, span)
+    if not -x.type.rank <= number < x.type.rank:
+        raise LeeError(shapes.no_such_axis(span, number, str(x.type)))
+    return number % x.type.rank
+
+
+def named_axis(reader: Reader, x: Value, dim: object) -> int:
+    """The axis with this dim, by name and not by size (R11)."""
+    found = [i for i, d in enumerate(x.type.dims) if d == dim]
+    if len(found) != 1:
+        raise LeeError(shapes.no_such_dim(reader.span_of("over"), str(dim), str(x.type)))
+    return found[0]

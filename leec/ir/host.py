@@ -60,7 +60,15 @@ class Bundle:
     names: tuple[str, ...] = ()
 
 
-HostExpr = Ref | Literal | Size | ShapeOf | Operation | Bundle
+@dataclass(frozen=True)
+class Partial:
+    """An IR function of host numbers with all its arguments but the last, t: a rate that an optimizer asks (R31)."""
+
+    function: str
+    args: tuple[HostExpr, ...]
+
+
+HostExpr = Ref | Literal | Size | ShapeOf | Operation | Bundle | Partial
 
 # ---- statements
 

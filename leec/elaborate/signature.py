@@ -47,7 +47,7 @@ def declare_dims(ctx: Context, pattern: TypePattern) -> TensorType:
     dims: list[Dim] = []
     for item in pattern.items:
         if isinstance(item, nodes.Ellipsis):
-            dims.append(ctx.dims.setdefault(PACK, rigid(ctx, "rows", PACK)))
+            dims.append(ctx.dims[PACK] if PACK in ctx.dims else rigid(ctx, "rows", PACK))
         elif isinstance(item, nodes.Name) and _is_free(ctx, item.id):
             dims.append(rigid(ctx, item.id))
             ctx.origins.setdefault(item.id, Origin(item.span, item.id))

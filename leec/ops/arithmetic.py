@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leec.ops.table import binary, elementwise_type, float_type, unary
+from leec.ops.table import binary, chosen, elementwise_type, float_type, unary
 
 NUMBER = {"type": elementwise_type, "operands": "number"}
 INTEGER = {"operands": "int", "domain": (-8, 8)}
@@ -37,15 +37,28 @@ unary("neg", "negative", lambda b, g, out, x: b.neg(g),
 
 # ---- quotients without rest
 
+def _tensor(types) -> str:
+    """x, also where it is a number and autograd wants a tensor."""
+    return "torch.full_like(y, x)" if types[0].host else "x"
+
+
+def _floordiv_torch(types, params):
+    """torch has no derivative for `//` of floats, not even 0."""
+    if not any(t.is_float for t in types):
+        return "x // y"
+    return f"torch.div({_tensor(types)}, y, rounding_mode='floor')"
+
+
 binary("floordiv", "quotient rounded down", (no_gradient, no_gradient),
-       "x // y", "x // y", "x // y", domain=(1.0, 5.0), equation=r"\lfloor x / y \rfloor")
+       "x // y", _floordiv_torch, "x // y", torch_step="x // y", domain=(1.0, 5.0), equation=r"\lfloor x / y \rfloor")
 binary("mod", "remainder with the sign of y",
        (lambda b, g, out, x, y: g, lambda b, g, out, x, y: b.neg(b.mul(g, b.floordiv(x, y)))),
-       "x % y", "x % y", "x % y", domain=(1.0, 5.0), equation=r"x \bmod y")
+       "x % y", lambda types, params: f"{_tensor(types)} % y", "x % y", torch_step="x % y", domain=(1.0, 5.0),
+       equation=r"x \bmod y")
 binary("rem", "remainder with the sign of x",
        (lambda b, g, out, x, y: g, lambda b, g, out, x, y: b.neg(b.mul(g, b.trunc(b.div(x, y))))),
        "np.fmod(x, y)",
-       lambda types, params: f"torch.fmod({'torch.as_tensor(x, device=DEVICE)' if types[0].host else 'x'}, y)",
+       lambda types, params: f"torch.fmod({_tensor(types)}, y)",
        by_dtype("math.fmod(x, y)", "abs(x) % abs(y) * (1 if x > 0 else -1)"),
        domain=(1.0, 5.0), surface="rem", equation=r"x \operatorname{rem} y")
 
@@ -58,10 +71,10 @@ def _clamp(sign: str, bound: str):
 
 binary("maximum", "the larger; at a tie the first argument takes the gradient (R34)",
        (lambda b, g, out, x, y: b.select(b.ge(x, y), g, 0.0), lambda b, g, out, x, y: b.select(b.ge(x, y), 0.0, g)),
-       "np.maximum(x, y)", _clamp(">=", "min"), "max(x, y)", commutative=True, equation=r"\max(x, y)")
+       "np.maximum(x, y)", _clamp(">=", "min"), chosen("max(x, y)"), commutative=True, equation=r"\max(x, y)")
 binary("minimum", "the smaller; at a tie the first argument takes the gradient (R34)",
        (lambda b, g, out, x, y: b.select(b.le(x, y), g, 0.0), lambda b, g, out, x, y: b.select(b.le(x, y), 0.0, g)),
-       "np.minimum(x, y)", _clamp("<=", "max"), "min(x, y)", commutative=True, equation=r"\min(x, y)")
+       "np.minimum(x, y)", _clamp("<=", "max"), chosen("min(x, y)"), commutative=True, equation=r"\min(x, y)")
 
 # ---- powers
 

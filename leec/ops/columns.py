@@ -9,6 +9,7 @@ import ast
 from collections.abc import Mapping
 from functools import cache
 
+from leec.diagnostics import InternalError
 from leec.ops.table import Op
 from leec.types import TensorType
 
@@ -23,8 +24,10 @@ def parsed(text: str) -> ast.expr:
 def expression(
     row: Op, column: str, types: tuple[TensorType, ...], params: Mapping[str, object]
 ) -> tuple[ast.expr, Mapping[str, object]]:
-    """The tree over argument and parameter names, and the params it may mention."""
+    """The tree over argument and parameter names, and the params it may mention. Raises InternalError if there is none."""
     entry = getattr(row, column) or (row.torch if column == "torch_step" else "")
+    if not entry:
+        raise InternalError(f"{row.name} has no {column} column")
     found = entry(types, params) if callable(entry) else entry
     text, more = found if isinstance(found, tuple) else (found, {})
     return parsed(text), {**params, **more}

@@ -14,7 +14,7 @@ from string import ascii_letters
 
 from leec.diagnostics import InternalError
 from leec.dims import Dim, parse_dim
-from leec.ops.table import REQUIRED, Op, declare
+from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import TensorType, join_dtypes
 
 Subscripts = tuple[Dim, ...]  # one affine expression over index names an axis
@@ -241,5 +241,23 @@ def _column(library: str):
     return column
 
 
-declare(Op("contract", ("x", "*more"), "the sum of products over indices", _contract_type, _contract_gradient,
-           _column("np"), _column("torch"), params={"spec": REQUIRED}, flops=2))  # fmt: skip
+def _spec(text: str):
+    return {"spec": lambda: parse_contraction(text)}
+
+
+EXAMPLES = (
+    example("float[n, a]", "float[a, b]", **_spec("[i, j] [j, k] -> [i, k] of [n, b] for i in n, j in a, k in b")),
+    example("float[n, a]", "float[b, a]", **_spec("[i, j] [k, j] -> [i, k] of [n, b] for i in n, j in a, k in b")),
+    example("float[c, n, a]", "float[c, a]", **_spec("[m, i, j] [m, j] -> [i, m] of [n, c] for m in c, i in n, j in a")),
+    example("float[a]", "float[a]", **_spec("[i] [i] -> [] of [] for i in a")),
+    example("float[a]", "float[b]", **_spec("[i] [j] -> [j, i] of [b, a] for i in a, j in b")),
+    example("float[a]", "float[a, b]", "float[b]", **_spec("[i] [i, j] [j] -> [] of [] for i in a, j in b")),
+    example("float[a, a]", **_spec("[i, i] -> [i] of [a] for i in a")),
+    example("float[n, c, 7]", "float[b, c, 3]",
+            **_spec("[m, i, 2 * t + u] [o, i, u] -> [m, o, t] of [n, b, 3] for m in n, i in c, t in 3, o in b, u in 3")),
+    example("float[a, b]", "float[b, 3]", **_spec("[i, j] [j, u] -> [2 * i + u] of [2 * a + 2] for i in a, j in b, u in 3")),
+    example("int[n, a]", "int[a, b]", **_spec("[i, j] [j, k] -> [i, k] of [n, b] for i in n, j in a, k in b")),
+)  # fmt: skip
+
+declare(Op("contract", ("x", "*more"), "the sum of products over indices", _contract_type, _contract_gradient, _column("np"), _column("torch"),
+           params={"spec": REQUIRED}, operands="same", flops=2, examples=EXAMPLES, equation=r"\sum x \, y"))  # fmt: skip

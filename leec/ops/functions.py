@@ -96,11 +96,19 @@ unary("erfc", "1 - erf(x), precise where that is near 0",
 unary("lgamma", "logarithm of the absolute value of the gamma function", lambda b, g, out, x: b.mul(g, b.digamma(x)),
       "lgamma(x)", "torch.lgamma(x)", "math.lgamma(x)", flops=20, domain=(0.3, 5.0), equation=r"\log \lvert \Gamma(x) \rvert",
       **support("lgamma"))
+
+
+def _polygamma_torch(types, params):
+    """torch.polygamma itself has only nine digits for n = 1."""
+    n = params["n"]
+    return "scale * torch.special.zeta(s, x)", {"scale": (-1) ** (n + 1) * math.factorial(n), "s": n + 1}
+
+
 unary("digamma", "derivative of lgamma", lambda b, g, out, x: b.mul(g, b.polygamma(x, n=1)),
       "digamma(x)", "torch.digamma(x)", flops=20, domain=(0.3, 5.0), equation=r"\psi(x)", **support("digamma"))
 unary("polygamma", "n-th derivative of digamma, n at least 1; x is positive",
-      lambda b, g, out, x, n: b.mul(g, b.polygamma(x, n=n + 1)), "polygamma(n, x)", "torch.polygamma(n, x)", flops=40, domain=(0.3, 5.0), equation=r"\psi^{(n)}(x)",
-      params={"n": REQUIRED}, surface=None, examples=(example("float[a]", n=1), example("float[a, b]", n=2)),
+      lambda b, g, out, x, n: b.mul(g, b.polygamma(x, n=n + 1)), "polygamma(n, x)", _polygamma_torch, flops=40, domain=(0.3, 5.0), equation=r"\psi^{(n)}(x)",
+      type=lambda x, n: float_type(x), params={"n": REQUIRED}, surface=None, examples=(example("float[a]", n=1), example("float[a, b]", n=2)),
       **support("polygamma"))
 
 # ---- what a float is

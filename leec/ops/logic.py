@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leec.ops.table import REQUIRED, Op, binary, bool_type, declare, example, summed_back, unary
+from leec.ops.table import REQUIRED, Op, binary, bool_type, chosen, declare, example, summed_back, unary
 from leec.types import ShapeMismatch, TensorType, broadcast, join_dtypes
 
 # ---- comparison
@@ -63,7 +63,7 @@ def _select_torch(types, params):
 
 
 declare(Op("select", ("c", "x", "y"), "x where c, else y", _select_type, _select_gradient,
-           _select_numpy, _select_torch, "(x if c else y)", operands=("bool", "same", "same"), elementwise=True,
+           _select_numpy, _select_torch, chosen("x if c else y"), operands=("bool", "same", "same"), elementwise=True,
            surface="where", facts={"selects": 1},
            examples=(example("bool[a, b]", "float[a, b]", "float[a, b]"), example("bool[a, 1]", "float[b]", "float[a, 1]"),
                      example("bool[a]", "float[]", "host float"), example("bool[a]", "host float", "float[a]"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leec.dims import Dim
-from leec.ops.table import REQUIRED, Op, declare
+from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import TensorType
 
 
@@ -14,11 +14,18 @@ def _total(types) -> Dim:
     return total
 
 
+def _unflatten_column(types, params):
+    shapes = params["shapes"]
+    return ("x.reshape(shape)", {"shape": shapes[0]}) if len(shapes) == 1 else "unflatten(x, shapes)"
+
+
 declare(Op("flatten", ("*xs",), "all entries of many tensors, one after the other",
            lambda *xs: TensorType(xs[0].dtype, (_total(xs),)),
            lambda b, g, out, *xs: b.unflatten(g, shapes=tuple(x.type.dims for x in xs)),
-           "np.concatenate([x.ravel() for x in xs])", "torch.cat([x.reshape(-1) for x in xs])", flops=0))  # fmt: skip
+           "np.concatenate([x.ravel() for x in xs])", "torch.cat([x.reshape(-1) for x in xs])", operands="same", flops=0,
+           examples=(example("float[a, b]", "float[]", "float[3]"), example("float[a]"))))  # fmt: skip
 declare(Op("unflatten", ("x",), "the tensors that `flatten` put together, by their dims",
            lambda x, shapes: tuple(TensorType(x.dtype, dims) for dims in shapes),
            lambda b, g, out, x, shapes: (b.flatten(*g),),
-           "unflatten(x, shapes)", "unflatten(x, shapes)", params={"shapes": REQUIRED}, flops=0, facts={"support": ("unflatten",)}))  # fmt: skip
+           _unflatten_column, _unflatten_column, params={"shapes": REQUIRED}, flops=0, facts={"support": ("unflatten",)},
+           examples=(example("float[a * b + 4]", shapes=(("a", "b"), (), ("3",))), example("float[a]", shapes=(("a", "1"),)))))  # fmt: skip

@@ -126,7 +126,8 @@ def digamma(x):
     s = 1 / (y * y)
     series = polynomial(s, -1 / 12, 691 / 32760, -1 / 132, 1 / 240, -1 / 252, 1 / 120, -1 / 12) * s
     above = np.log(y) - 0.5 / y + series - below
-    return np.where(x < 0.5, above - np.pi / np.tan(np.pi * np.where(x < 0.5, x, 0.25)), above)
+    mirrored = above - np.pi / np.tan(np.pi * np.where(x < 0.5, x, 0.25))
+    return np.where(x < 0.5, np.where((x < 0) & (x % 1 == 0), np.nan, mirrored), above)
 
 
 def polygamma(n, x):

@@ -30,7 +30,7 @@ JOINED = ("float", "number", "same")  # operands of these kinds have one dtype: 
 
 @dataclass(frozen=True)
 class Example:
-    """Arguments to test a row with: types as text, and params with sizes as text.
+    """Arguments to test a row with: types as text, params with sizes as text or made by a function when needed.
 
     `within` gives arguments another domain than the row's: two numbers, or a list of the entries themselves.
     """
@@ -50,6 +50,8 @@ class Example:
 
 def _read_param(name: str, value: object) -> object:
     """Text is a size, but for a `type` and for what is a word (a dtype, a site)."""
+    if callable(value):
+        return value()
     if name == "type":
         return parse_type(value)
     if isinstance(value, str) and name not in WORDS:
@@ -151,6 +153,11 @@ def float_type(*types: TensorType) -> TensorType:
 
 def bool_type(*types: TensorType) -> TensorType:
     return elementwise_type(*types).with_dtype("bool")
+
+
+def chosen(text: str) -> Callable:
+    """A host column that picks one of its operands: a float also where it picks an integer among floats."""
+    return lambda types, params: f"float({text})" if len({t.dtype for t in types[-2:]}) > 1 else text
 
 
 def summed_back(b, cotangents: Iterable, args: Iterable) -> tuple:

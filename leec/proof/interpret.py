@@ -10,7 +10,7 @@ import ast
 import importlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from types import CodeType, ModuleType
 
@@ -23,6 +23,7 @@ from leec.ir.text import print_equation
 from leec.ops import TABLE
 from leec.ops.columns import bind_arguments, chosen_column, expression
 from leec.ops.shape import Slices
+from leec.passes.recognise import expand
 from leec.types import TensorType
 
 Observer = Callable[[Function, Equation, tuple], None]
@@ -41,9 +42,10 @@ def run(
     """The results of a function by name, and its new state under the names of the leaves.
 
     `arguments` are by parameter name: arrays or numbers, for models dicts of arrays by path, for static parameters
-    integers; any further size that no shape tells is given under its symbol. `column` is numpy or torch.
+    integers; any further size that no shape tells is given under its symbol. `column` is numpy, torch or torch_step.
     Raises ValueError where arguments do not fit, InternalError where a result is not of its type.
     """
+    program = expand(program, library_of(column))
     f, machine = program.functions[name], Machine(program, column, float_dtype, observer, device)
     values, sizes = bind(f, arguments)
     found = machine.call(f, [machine.array(x, v.type) for x, v in zip(values, f.inputs, strict=True)], sizes)
@@ -102,17 +104,15 @@ def _axes(f: Function, v: Value, x: object) -> Iterable[tuple[Dim, int]]:
 # ---- one run
 
 
-@cache
-def library(column: str) -> ModuleType:
-    return importlib.import_module({"numpy": "numpy", "torch": "torch"}[column])
+def library_of(column: str) -> str:
+    return column.partition("_")[0]
 
 
 @cache
-def names_of(column: str) -> Mapping[str, object]:
+def names_of(library: str) -> Mapping[str, object]:
     """What columns may mention besides arguments and params: the library, `math`, support functions, draws."""
-    modules = (f"leec.runtime.draws_{column}", f"leec.ops.support_{column}")
-    found = {k: v for m in modules for k, v in vars(importlib.import_module(m)).items() if not k.startswith("__")}
-    return {**found, "math": math, {"numpy": "np", "torch": "torch"}[column]: library(column)}
+    modules = map(importlib.import_module, (f"leec.runtime.draws_{library}", f"leec.ops.support_{library}"))
+    return {k: v for m in modules for k, v in vars(m).items() if not k.startswith("__")}
 
 
 @cache
@@ -127,25 +127,29 @@ class Machine:
     float_dtype: str
     observer: Observer | None = None
     device: str = "cpu"
-    constants: Mapping[str, object] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.constants = {**names_of(self.column), "FLOAT": self.dtype("float"), "DEVICE": self.device}
+        self.library = library_of(self.column)
+        self.constants = {**names_of(self.library), "FLOAT": self.dtype("float"), "DEVICE": self.device}
+
+    @property
+    def torch(self) -> ModuleType:
+        return names_of("torch")["torch"]
 
     def dtype(self, name: str) -> object:
         """The library's dtype. NumPy has no bfloat16 and computes in float32."""
         word = {"int": "int64", "bool": "bool"}.get(name) or WIDTHS[self.float_dtype if name == "float" else name]
-        if self.column == "numpy":
+        if self.library == "numpy":
             return getattr(np, {"bfloat16": "float32", "bool": "bool_"}.get(word, word))
-        return getattr(library("torch"), word)
+        return getattr(self.torch, word)
 
     def array(self, x: object, type: TensorType) -> object:
         """An argument as the library's array; host numbers and keys stay Python's."""
         if type.host:
             return x
-        if self.column == "numpy":
+        if self.library == "numpy":
             return np.asarray(x, self.dtype(type.dtype))
-        return library("torch").as_tensor(x, dtype=self.dtype(type.dtype), device=self.device)
+        return self.torch.as_tensor(x, dtype=self.dtype(type.dtype), device=self.device)
 
     def call(self, f: Function, args: Sequence[object], sizes: Mapping[str, int]) -> list[object]:
         """The outputs of a function in order."""
@@ -164,10 +168,10 @@ class Machine:
         if "callee" in row.params:
             inner = {symbol: dim.evaluate(sizes) for symbol, dim in e.params["dims"]}
             return tuple(self.call(self.program.functions[e.params["callee"]], args, inner))
+        if isinstance(body := e.params.get("body"), Function):
+            return tuple(self.call(body, args, sizes))
         types = tuple(a.type for a in e.args)
         column = chosen_column(self.column, types, e.results[0].type)
-        if not getattr(row, column):
-            raise InternalError(f"{e.op} has no {column} column: {print_equation(e)}")
         tree, params = expression(row, column, types, e.params)
         names = {k: self.param(k, v, sizes) for k, v in params.items()}
         with np.errstate(all="ignore"):

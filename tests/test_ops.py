@@ -1,0 +1,342 @@
+"""The rows of the op table: each is tested from what it says of itself, in either column, at every dtype.
+
+`check(name)` runs a row on its examples: types against what the libraries give, NumPy against torch, the gradient
+rule against finite differences and against autograd, second derivatives. A new row needs no test of its own here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from zlib import crc32
+
+import numpy as np
+import pytest
+import torch
+
+from leec.ir.build import Builder
+from leec.ir.graph import Equation, Function, Parameter, Program, Result, Value
+from leec.ir.verify import verify_program
+from leec.ops import TABLE, Op
+from leec.ops.random import site_word
+from leec.ops.table import Example, declare, example, unary
+from leec.passes.differentiate import differentiate
+from leec.proof.interpret import run
+from leec.runtime import draws_numpy
+from leec.types import TensorType
+
+SIZES = {"a": 2, "b": 3, "c": 4}
+STEP = 1e-5
+STRUCTURED = {name for name, row in TABLE.items() if row.type.__module__ == "leec.ops.control"}
+ROWS = [name for name in TABLE if name not in STRUCTURED]
+
+# ---- examples
+
+FLOAT_PAIRS = (
+    ("float[a, b]", "float[a, b]"),
+    ("float[a, b]", "float[b]"),
+    ("float[a, 1]", "float[a, b]"),
+    ("float[]", "float[a]"),
+    ("float[a, b]", "host float"),
+    ("host float", "float[a]"),
+    ("host float", "host float"),
+)
+INT_PAIRS = (
+    ("int[a, b]", "int[b]"),
+    ("int[a]", "host int"),
+    ("host int", "int[a]"),
+    ("host int", "host int"),
+    ("int[]", "int[]"),
+)
+MIXED_PAIRS = (
+    ("int[a]", "float[a]"),
+    ("int[a]", "host float"),
+    ("float[a]", "host int"),
+    ("float[a]", "int[]"),
+    ("host int", "host float"),
+    ("host float", "host int"),
+)
+BOOL_PAIRS = (("bool[a, b]", "bool[b]"), ("bool[]", "bool[a]"), ("host bool", "host bool"))
+PAIRS = {
+    "float": (*FLOAT_PAIRS, *MIXED_PAIRS),
+    "number": (*FLOAT_PAIRS, *INT_PAIRS, *MIXED_PAIRS),
+    "same": (*FLOAT_PAIRS, *INT_PAIRS, *MIXED_PAIRS, *BOOL_PAIRS),
+    "int": INT_PAIRS,
+    "bool": BOOL_PAIRS,
+}
+SINGLES = {
+    "float": ("float[a, b]", "float[]", "host float", "int[a]"),
+    "number": ("float[a, b]", "float[]", "host float", "int[a]", "host int"),
+    "int": ("int[a]", "int[]", "host int"),
+    "bool": ("bool[a, b]", "bool[]", "host bool"),
+}
+
+
+def examples(row: Op) -> tuple[Example, ...]:
+    """Those of the row, and of an elementwise row what its kinds of operands allow."""
+    if row.examples or not row.elementwise or row.params:
+        return row.examples
+    made = PAIRS[row.operands] if len(row.args) == 2 else tuple((t,) for t in SINGLES[row.operands])
+    return tuple(example(*types) for types in made if row.host or any(not t.startswith("host") for t in types))
+
+
+@dataclass
+class Case:
+    """One example of a row with its arguments drawn."""
+
+    row: Op
+    example: Example
+
+    def __post_init__(self) -> None:
+        symbols = {s for t in self.example.types for d in t.dims for s in d.symbols}
+        self.sizes = {s: SIZES.get(s, n) for n, s in enumerate(sorted(symbols | SIZES.keys()), 2)}
+        rng = np.random.default_rng(crc32(repr((self.row.name, self.example.arguments, self.example.written)).encode()))
+        self.types, self.params = self.example.types, self.example.params
+        self.values = [self.drawn(rng, t, self.domain(i)) for i, t in enumerate(self.types)]
+        self.inputs = tuple(Value(f"arg{i}", t, named=True) for i, t in enumerate(self.types))
+
+    def domain(self, position: int) -> tuple[float, float] | list:
+        names = self.row.args
+        name = names[min(position, len(names) - 1)].lstrip("*")
+        return self.example.within.get(name, self.row.domain)
+
+    def drawn(self, rng: np.random.Generator, t: TensorType, domain: tuple[float, float] | list) -> object:
+        shape = tuple(d.evaluate(self.sizes) for d in t.dims)
+        if t.dtype == "key":
+            return (0x1234567, 0x89ABCDE)
+        if isinstance(domain, list):
+            return np.array(domain)
+        low, high = domain
+        draw = {
+            "int": lambda: rng.integers(math.ceil(low), math.floor(high) + 1, shape),
+            "bool": lambda: rng.integers(0, 2, shape).astype(bool),
+        }.get(t.dtype, lambda: rng.uniform(low, high, shape))()
+        return draw.item() if t.host else draw
+
+
+# ---- running
+
+
+def function(inputs: tuple[Value, ...], build) -> Function:
+    """A function of some inputs with the values that `build(b, *inputs)` gives as results r0, r1, .."""
+    b = Builder(v.name for v in inputs)
+    found = build(b, *inputs)
+    results = tuple(Result(f"r{i}", (v,)) for i, v in enumerate(found) if v is not None)
+    parameters = tuple(Parameter(v.name, (v,)) for v in inputs)
+    return Function("f", parameters, tuple(b.equations), results)
+
+
+def results_of(found: Value | tuple[Value, ...]) -> tuple[Value, ...]:
+    return found if isinstance(found, tuple) else (found,)
+
+
+def evaluated(f: Function, values: list, sizes: Mapping[str, int], column: str, dtype: str = "f64") -> list:
+    program = Program({"f": f})
+    verify_program(program)
+    arguments = {p.name: v for p, v in zip(f.parameters, values, strict=True)}
+    return list(run(program, "f", arguments | sizes, column, dtype).values())
+
+
+def array(x: object) -> np.ndarray:
+    return x.detach().double().numpy() if isinstance(x, torch.Tensor) else np.asarray(x, float)
+
+
+def close(found: object, wanted: object, tolerance: float) -> None:
+    """Equal within a tolerance of the largest entry; NaN and infinities in the same places."""
+    found, wanted = array(found), array(wanted)
+    assert found.shape == wanted.shape, f"shapes {found.shape} and {wanted.shape}"
+    finite = np.isfinite(wanted)
+    assert np.array_equal(found[~finite], wanted[~finite], equal_nan=True), f"{found} is not {wanted}"
+    scale = max(1.0, np.abs(wanted[finite]).max(initial=0.0))
+    worst = np.abs(found - wanted)[finite].max(initial=0.0)
+    assert worst <= tolerance * scale, f"{found} is not {wanted}: off by {worst:.3g}"
+
+
+# ---- what is checked
+
+
+def check(name: str) -> None:
+    """Raises AssertionError that names the row and the example."""
+    row = TABLE[name]
+    assert examples(row), f"row {name} has no examples"
+    for e in examples(row):
+        try:
+            check_case(Case(row, e))
+        except Exception as error:
+            raise AssertionError(f"row {name}, {', '.join(e.arguments)} {dict(e.written)}: {error}") from error
+
+
+def check_case(case: Case) -> None:
+    check_values(case)
+    reference = REFERENCES.get(case.row.name)
+    if reference:
+        assert primal(case, "numpy") == [reference(case)]
+    floats = [t.is_float and not t.host for t in case.types]
+    results = [r.type for r in results_of(emitted(case))]
+    if case.row.vjp is not None and any(floats) and any(r.is_float for r in results):
+        check_gradient(case, floats)
+
+
+def emitted(case: Case) -> Value | tuple[Value, ...]:
+    return Builder().emit(case.row.name, case.inputs, case.params)
+
+
+def the_op(case: Case) -> Function:
+    emit = lambda b, *args: results_of(b.emit(case.row.name, args, case.params))  # noqa: E731
+    return function(case.inputs, emit)
+
+
+def primal(case: Case, column: str, dtype: str = "f64", values: list | None = None) -> list:
+    return evaluated(the_op(case), case.values if values is None else values, case.sizes, column, dtype)
+
+
+def check_values(case: Case) -> None:
+    """Every column gives the same; the interpreter compares shapes and dtypes with the types."""
+    wanted = primal(case, "numpy")
+    for column, dtype in product(("numpy", "torch", "torch_step"), ("f64", "f32")):
+        for x, y in zip(primal(case, column, dtype), wanted, strict=True):
+            close(x, y, {"f64": 1e-12, "f32": 2e-5}[dtype])
+    if case.types and all(t.host and t.dtype != "key" for t in case.types) and case.row.elementwise:
+        arrays = replace(case.example, arguments=tuple(f"{t.dtype}[]" for t in case.types))
+        for x, y in zip(primal(Case(case.row, arrays), "numpy", values=case.values), wanted, strict=True):
+            close(x, y, 1e-14)
+
+
+REFERENCES = {  # for rows that have one column alone
+    "size": lambda case: case.params["dim"].evaluate(case.sizes),
+    "const": lambda case: pytest.approx(np.array(case.params["value"]), abs=0),
+    "fold_key": lambda case: draws_numpy.fold(case.values[0], site_word(case.params["site"])),
+    "fold_count": lambda case: draws_numpy.fold(*case.values),
+}
+
+
+def check_gradient(case: Case, floats: list[bool]) -> None:
+    rng = np.random.default_rng(5)
+    outs = [r.type for r in results_of(emitted(case))]
+    weights = [rng.uniform(0.5, 1.5, tuple(d.evaluate(case.sizes) for d in t.dims)) for t in outs]
+    by_rule = cotangents(case, weights)
+    expected = case.row.facts.get("cotangents")
+    if expected:
+        wanted = [
+            0 if c is None else summed_to(c, np.shape(x))
+            for c, x in zip(expected(weights[0], *case.values), case.values, strict=True)
+        ]
+    else:
+        wanted = [slopes(case, weights, i) if f else 0 for i, f in enumerate(floats)]
+    auto = autograd(case, weights, floats)
+    narrow = any(t.dtype == "f32" for t in (*case.types, *outs))
+    for i, is_float in enumerate(floats):
+        if not is_float:
+            assert by_rule[i] is None, f"argument {i} has a cotangent and is no tensor of floats"
+            continue
+        found = np.zeros(case.values[i].shape) if by_rule[i] is None else by_rule[i]
+        close(found, np.broadcast_to(auto[i], found.shape), 1e-6 if narrow else 2e-9)
+        if not narrow:
+            close(found, np.broadcast_to(wanted[i], found.shape), 1e-7)
+    if not expected and not narrow:
+        check_second(case, floats)
+
+
+def summed_to(c: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The sum over the axes along which an array of the given shape was broadcast."""
+    c = c.sum(axis=tuple(range(c.ndim - len(shape))))
+    return c.sum(axis=tuple(i for i, n in enumerate(shape) if n == 1 != c.shape[i]), keepdims=True)
+
+
+def cotangents(case: Case, weights: list[np.ndarray]) -> list:
+    """What the row's own rule gives for cotangents `weights` of the results; None where it gives none."""
+    outs = [r.type for r in results_of(emitted(case))]
+    given = tuple(Value(f"g{i}", t, named=True) for i, t in enumerate(outs))
+    there: list[bool] = []
+
+    def build(b: Builder, *inputs: Value):
+        args, g = inputs[: len(case.inputs)], inputs[len(case.inputs) :]
+        out = b.emit(case.row.name, args, case.params)
+        equation: Equation = b.equations[-1]
+        many = isinstance(out, tuple)
+        found = case.row.vjp(b, g if many else g[0], out, *equation.args, **equation.params)
+        found = [c if v.type.is_float else None for c, v in zip(found, args, strict=True)]  # not of what was cast
+        there.extend(c is not None for c in found)
+        return found
+
+    found = evaluated(function((*case.inputs, *given), build), [*case.values, *weights], case.sizes, "numpy")
+    return [found.pop(0) if t else None for t in there]
+
+
+def weighted(case: Case, values: list, weights: list[np.ndarray]) -> float:
+    found = primal(case, "numpy", values=values)
+    return sum(float((np.asarray(y) * w)[np.isfinite(y)].sum()) for y, w in zip(found, weights, strict=True))
+
+
+def slopes(case: Case, weights: list[np.ndarray], position: int) -> np.ndarray:
+    """Central differences of the weighted sum of the results, entry by entry of an argument."""
+    x = case.values[position]
+    found = np.zeros(x.shape)
+    for index in np.ndindex(x.shape):
+        ends = []
+        for sign in (1, -1):
+            moved = x.copy()
+            moved[index] += sign * STEP
+            ends.append(weighted(case, [*case.values[:position], moved, *case.values[position + 1 :]], weights))
+        found[index] = (ends[0] - ends[1]) / (2 * STEP)
+    return found
+
+
+def autograd(case: Case, weights: list[np.ndarray], floats: list[bool]) -> list:
+    """What torch says through its own column."""
+    values = [torch.tensor(v, requires_grad=True) if f else v for v, f in zip(case.values, floats, strict=True)]
+    found = evaluated(the_op(case), values, case.sizes, "torch")
+    total = sum((y * torch.tensor(w)).sum() for y, w in zip(found, weights, strict=True))
+    wanted = [v for v, f in zip(values, floats, strict=True) if f]
+    if not total.requires_grad:
+        return [0 if f else None for f in floats]
+    grads = list(torch.autograd.grad(total, wanted, allow_unused=True))
+    return [(0 if (g := grads.pop(0)) is None else g.numpy()) if f else None for f in floats]
+
+
+def check_second(case: Case, floats: list[bool]) -> None:
+    """The derivative of a weighted sum of the gradient, by differentiating twice, against differences of the gradient."""
+    x = next(v for v, f in zip(case.inputs, floats, strict=True) if f)
+    position = case.inputs.index(x)
+    rng = np.random.default_rng(7)
+    direction = rng.uniform(0.5, 1.5, case.values[position].shape)
+    u = Value("u", x.type, named=True)
+
+    def build(b: Builder, *inputs: Value):
+        args, u = inputs[:-1], inputs[-1]
+        outs = results_of(b.emit(case.row.name, args, case.params))
+        total = b.lift(0.0)
+        for y in outs:
+            total = b.add(total, b.sum(b.sin(y), axes=tuple(range(y.type.rank))))
+        (first,) = b.grad(total, args[position])
+        dot = b.sum(b.mul(first, u), axes=tuple(range(first.type.rank)))
+        (second,) = b.grad(dot, args[position])
+        return first, second
+
+    program = differentiate(Program({"f": function((*case.inputs, u), build)}))
+    names = [v.name for v in (*case.inputs, u)]
+
+    def both(value: np.ndarray) -> list[np.ndarray]:
+        values = [*case.values[:position], value, *case.values[position + 1 :], direction]
+        return list(run(program, "f", dict(zip(names, values, strict=True)) | case.sizes).values())
+
+    base = case.values[position]
+    ends = [both(base + sign * STEP * direction)[0] for sign in (1, -1)]
+    close(both(base)[1], (ends[0] - ends[1]) / (2 * STEP), 1e-6)
+
+
+# ---- every row
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_row(name: str) -> None:
+    check(name)
+
+
+def test_every_row_says_what_it_is() -> None:
+    for name, row in TABLE.items():
+        assert row.doc and not row.doc.endswith("."), name
+        assert not row.elementwise or row.equation or row.name in ("cast", "graft", "guard"), name
+        assert row.flops >= 0 and row.domain[0] < row.domain[1], name

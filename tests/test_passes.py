@@ -6,6 +6,7 @@ must keep their values under every pass, finite ones finite.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from leec.diagnostics import InternalError
+from leec.dims import Dim
 from leec.ir.build import Builder
 from leec.ir.graph import Function, Parameter, Program, Result, Value
 from leec.ir.text import parse_program, print_program
@@ -153,3 +155,169 @@ def assert_same(before: Program, after: Program, name: str, inputs: dict[str, ob
 def values(results: dict[str, object]) -> list[np.ndarray]:
     flat = (v for r in results.values() for v in (r.values() if isinstance(r, dict) else (r,)))
     return [np.asarray(v, dtype=np.float64) for v in flat]
+
+
+# ---- stabilisation: naive spellings, finite and right where float32 is not
+
+N, K = Dim.of(4), Dim.of(3)
+
+
+def softmax(b: Builder, z: Value, axis: int = 1) -> Value:
+    e = b.exp(z)
+    return b.div(e, b.sum(e, axes=(axis,), keepdims=True))
+
+
+def sigmoid(b: Builder, z: Value) -> Value:
+    return b.div(1, b.add(1, b.exp(b.neg(z))))
+
+
+def sinh_over_cosh(b: Builder, z: Value) -> Value:
+    return b.div(b.sub(b.exp(z), b.exp(b.neg(z))), b.add(b.exp(z), b.exp(b.neg(z))))
+
+
+def picked(b: Builder, p: Value) -> Value:
+    return b.gather(p, b.iota(dims=(N,), axis=0), b.fill(1, dims=(N,), dtype="int"), axes=(0, 1))
+
+
+def second(b: Builder, p: Value) -> Value:
+    """The entries at place 2 by a one-hot mask."""
+    mask = b.cast(b.eq(b.iota(dims=(Dim.of(1), K), axis=1), 2), dtype="float")
+    return b.sum(b.mul(p, mask), axes=(1,))
+
+
+def small(b: Builder, z: Value) -> Value:
+    return b.le(z, 2.0)
+
+
+def weighted_mean(b: Builder, z: Value) -> Value:
+    e, place = b.exp(z), b.cast(b.iota(dims=(Dim.of(1), K), axis=1), dtype="float")
+    return b.div(b.sum(b.mul(e, place), axes=(1,)), b.sum(e, axes=(1,)))
+
+
+def same(b: Builder, p: Value) -> Value:
+    return p
+
+
+def cross_entropy(b: Builder, p: Value) -> Value:
+    return b.add(b.mul(0.3, b.log(p)), b.mul(0.7, b.log(b.sub(1, p))))
+
+
+LOG, SIGMOID = "torch.log_softmax(z, 1)", "torch.nn.functional.logsigmoid"
+NAIVE: dict[str, tuple[Callable, Callable, str]] = {
+    # what is written in one place, what is made of it in another, and what both are together, for torch
+    "log_softmax": (softmax, lambda b, p: b.log(p), LOG),
+    "other_axis": (lambda b, z: softmax(b, z, 0), lambda b, p: b.log(p), "torch.log_softmax(z, 0)"),
+    "temperature": (lambda b, z: softmax(b, b.div(z, 3.0)), lambda b, p: b.log(p), "torch.log_softmax(z / 3, 1)"),
+    "picked": (softmax, lambda b, p: b.log(picked(b, p)), f"{LOG}[:, 1]"),
+    "picked_inside": (lambda b, z: picked(b, softmax(b, z)), lambda b, p: b.log(p), f"{LOG}[:, 1]"),
+    "turned": (softmax, lambda b, p: b.log(b.transpose(p, perm=(1, 0))), f"{LOG}.T"),
+    "one_hot": (softmax, lambda b, p: b.log(second(b, p)), f"{LOG}[:, 2]"),
+    "chosen": (
+        softmax,
+        lambda b, p: b.log(b.select(b.gt(p, 0.1), p, 1)),
+        f"torch.where(torch.softmax(z, 1) > 0.1, {LOG}, 0)",
+    ),
+    "masked": (
+        lambda b, z: b.select(small(b, z), b.exp(z), 0.0),
+        lambda b, e: b.log(b.sum(e, axes=(0,))),
+        "torch.where(z <= 2, z, -math.inf).logsumexp(0)",
+    ),
+    "masked_softmax": (
+        lambda b, z: b.mul(b.exp(z), b.cast(small(b, z), dtype="float")),
+        lambda b, e: b.div(e, b.sum(e, axes=(0,))),
+        "torch.softmax(torch.where(z <= 2, z, -math.inf), 0)",
+    ),
+    "softmax": (softmax, same, "torch.softmax(z, 1)"),
+    "sigmoid": (sigmoid, same, "torch.sigmoid(z)"),
+    "silu": (lambda b, z: b.div(z, b.add(1.0, b.exp(b.neg(z)))), same, "z * torch.sigmoid(z)"),
+    "tanh": (sinh_over_cosh, same, "torch.tanh(z)"),
+    "log_sigmoid": (sigmoid, lambda b, p: b.log(p), f"{SIGMOID}(z)"),
+    "log_not": (sigmoid, lambda b, p: b.neg(b.log(b.sub(1, p))), f"-{SIGMOID}(-z)"),
+    "log1p_not": (sigmoid, lambda b, p: b.log1p(b.neg(p)), f"{SIGMOID}(-z)"),
+    "softplus": (lambda b, z: b.exp(z), lambda b, e: b.log(b.add(1, e)), f"-{SIGMOID}(-z)"),
+    "softplus_log1p": (lambda b, z: b.exp(z), lambda b, e: b.log1p(e), f"-{SIGMOID}(-z)"),
+    "logsumexp": (lambda b, z: b.exp(z), lambda b, e: b.log(b.sum(e, axes=(1,))), "torch.logsumexp(z, 1)"),
+    "logmeanexp": (
+        lambda b, z: b.mean(b.exp(z), axes=(0,)),
+        lambda b, e: b.log(e),
+        "torch.logsumexp(z, 0) - math.log(4)",
+    ),
+    "cross_entropy": (sigmoid, cross_entropy, f"0.3 * {SIGMOID}(z) + 0.7 * {SIGMOID}(-z)"),
+    "entropy": (softmax, lambda b, p: b.mul(p, b.log(p)), f"torch.softmax(z, 1) * {LOG}"),
+    "log_ratio": (
+        lambda b, z: b.div(softmax(b, z), softmax(b, b.neg(z))),
+        lambda b, r: b.log(r),
+        f"{LOG} - torch.log_softmax(-z, 1)",
+    ),
+    "mixture": (
+        lambda b, z: b.add(b.mul(0.25, b.exp(z)), b.mul(0.75, b.exp(b.mul(z, 0.5)))),
+        lambda b, p: b.log(p),
+        "torch.logaddexp(z + math.log(0.25), z / 2 + math.log(0.75))",
+    ),
+    "attention": (weighted_mean, same, "torch.softmax(z, 1) @ torch.arange(3, dtype=z.dtype)"),
+    "density_of_tanh": (
+        lambda b, z: b.tanh(z),
+        lambda b, t: b.log(b.sub(1, b.power(t, 2))),
+        f"2 * (math.log(2) - z + {SIGMOID}(2 * z))",
+    ),
+}
+APART = set(NAIVE) - {"density_of_tanh", "log_not", "log1p_not", "cross_entropy", "masked_softmax"}
+EXTREME = np.array([[1e4, -1e4, 3.0], [-1e4, -1e4, -1e4], [0.5, -0.5, 2.0], [9e3, 1e4, 1e4]])
+
+
+def weighted(b: Builder, y: Value) -> Value:
+    """A scalar in which every entry of y has a weight of its own."""
+    weights = b.cast(b.add(b.iota(dims=(y.type.size,), axis=0), 1), dtype="float")
+    return b.sum(b.mul(b.reshape(y, dims=(y.type.size,)), weights), axes=(0,))
+
+
+def naive_loss(inner: Callable, outer: Callable, way: str) -> Program:
+    """A scalar of outer(inner(z)) and its gradient; inner may be in a function of its own."""
+    z, b = Value("z", tensor("float", 4, 3)), Builder(["z"])
+    program = Program()
+    if way == "here":
+        p = inner(b, z)
+    else:
+        callee = function_of(inner, public=way != "private", lines=20 if way == "large" else 0)
+        program = program.adding(callee)
+        types = tuple(v.type for v in callee.outputs)
+        p = b.emit("call", (z,), {"callee": "g", "dims": (), "results": types})[0]
+    y = outer(b, p)
+    e = weighted(b, y)
+    (d_z,) = b.emit("grad", (e, z))
+    results = (Result("y", (y,)), Result("d_z", (d_z,)))
+    return program.adding(Function("f", (Parameter("z", (z,)),), tuple(b.equations), results))
+
+
+def function_of(inner: Callable, public: bool, lines: int) -> Function:
+    """z to inner(z), and with it something that takes some lines more."""
+    z, b = Value("z", tensor("float", 4, 3)), Builder(["z"])
+    out, rest = inner(b, z), z
+    for _ in range(lines):
+        rest = b.sin(rest)
+    results = (Result("out", (out,)), *([Result("rest", (rest,))] if lines else []))
+    return Function("g", (Parameter("z", (z,)),), tuple(b.equations), results, public=public)
+
+
+def assert_right(spelling: str, way: str) -> None:
+    import torch
+
+    inner, outer, meaning = NAIVE[spelling]
+    found = interpret(run(naive_loss(inner, outer, way), 1), "f", {"z": EXTREME}, float_dtype="f32")
+    z = torch.tensor(EXTREME, dtype=torch.float64, requires_grad=True)
+    y = eval(meaning, {"torch": torch, "math": math, "z": z})
+    (y.reshape(-1) * torch.arange(1, y.numel() + 1)).sum().backward()
+    for name, value in (("y", y.detach().numpy()), ("d_z", z.grad.numpy())):
+        assert np.isfinite(found[name]).all(), f"{name} is {found[name]}"
+        np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("way", ["here", "private", "public"])
+@pytest.mark.parametrize("spelling", NAIVE)
+def test_naive_spellings_are_stable(spelling: str, way: str) -> None:
+    assert_right(spelling, way)
+
+
+@pytest.mark.parametrize("spelling", sorted(APART))
+def test_probabilities_of_large_functions_get_their_logarithms_from_there(spelling: str) -> None:
+    assert_right(spelling, "large")

@@ -30,21 +30,24 @@ unary("log_sigmoid", "log of the logistic function", lambda b, g, out, x: b.mul(
       equation=r"\log \sigma(x)")  # fmt: skip
 
 
-def _weight(b, x, out):
-    """exp(x - out), the share of x in a log of sums; 0 where everything is -inf (R34)."""
-    return b.exp(b.sub(x, b.select(b.gt(out, -inf), out, 0.0)))
+def _share(b, x, y, out):
+    """exp(x - out) without the rounding of out; 0 where both are -inf (R34)."""
+    return b.select(b.gt(out, -inf), b.sigmoid(b.sub(x, y)), 0.0)
 
 
-def _logaddexp_torch(types, params):
-    """torch wants two tensors."""
-    shown = [f"torch.as_tensor({n}, dtype={o}.dtype, device=DEVICE)" if t.host else n for n, o, t in zip("xy", "yx", types)]
-    return f"torch.logaddexp({', '.join(shown)})"
+def _logaddexp_torch(function: str):
+    def column(types, params):
+        """torch wants two tensors."""
+        shown = [f"torch.as_tensor({n}, dtype={o}.dtype, device=DEVICE)" if t.host else n for n, o, t in zip("xy", "yx", types)]
+        return f"{function}({', '.join(shown)})"
+
+    return column
 
 
 binary("logaddexp", "log(exp(x) + exp(y))",
-       (lambda b, g, out, x, y: b.mul(g, _weight(b, x, out)), lambda b, g, out, x, y: b.mul(g, _weight(b, y, out))),
-       "np.logaddexp(x, y)", _logaddexp_torch, operands="float", type=float_type, commutative=True, flops=5, domain=(-5.0, 5.0),
-       facts={"body": lambda b, x, y: b.log(b.add(b.exp(x), b.exp(y))),
+       (lambda b, g, out, x, y: b.mul(g, _share(b, x, y, out)), lambda b, g, out, x, y: b.mul(g, _share(b, y, x, out))),
+       "np.logaddexp(x, y)", _logaddexp_torch("logaddexp"), torch_step=_logaddexp_torch("torch.logaddexp"), operands="float", type=float_type, commutative=True, flops=5, domain=(-5.0, 5.0),
+       facts={"body": lambda b, x, y: b.log(b.add(b.exp(x), b.exp(y))), "support": ("logaddexp",),
               "delicate": (([-inf, 1e4, -inf], [-inf, 1e4, 0.0]), [-inf, 1e4 + 0.6931471805599453, 0.0], ([0.0, 0.5, 0.0], [0.0, 0.5, 1.0]))},
        equation=r"\log(e^{x} + e^{y})")  # fmt: skip
 

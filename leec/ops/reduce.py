@@ -201,10 +201,8 @@ _reduction("all", "are all true", None, column("x.all(axis=axis, keepdims=keepdi
 
 
 def _logsumexp_gradient(b, g, out, x, axes, keepdims):
-    """softmax, and 0 where the whole row is -inf (R34)."""
-    spread = kept(b, out, x, axes, keepdims)
-    weight = b.exp(b.sub(x, b.select(b.gt(spread, float("-inf")), spread, 0.0)))
-    return (b.mul(expand(b, g, x, axes, keepdims), weight),)
+    """softmax, and 0 where the whole row is -inf (R34); exp(x - out) would lose the digits of a large maximum."""
+    return (b.mul(expand(b, g, x, axes, keepdims), b.softmax(x, axes=axes)),)
 
 
 _reduction("logsumexp", "log of the sum of exponentials, shifted by the maximum; of nothing -inf", _logsumexp_gradient,

@@ -232,7 +232,7 @@ LOGARITHMS: dict[str, Callable[..., Log | None]] = {
     "contract": _contracted,
 }
 
-ORIGINS = {"exp", "log", "log1p", *(op for op, row in TABLE.items() if "delicate" in row.facts)}  # what makes it worth to look
+ORIGINS = {"exp", "log", "log1p", "tanh", *(op for op, row in TABLE.items() if "delicate" in row.facts)}  # what makes it worth to look
 
 # ---- logarithms
 
@@ -463,6 +463,8 @@ def _masked(b, x, c, m):
     """The log of a mask is 0 or -inf: added to x, it chooses."""
     return b.select(c, x, -inf) if b.constant(m) == -inf else None
 
+
+UNMASKED = Law("softmax(x, axes=a, masked=True)", lambda b, x, a: None if _may_be_empty(b, x, of_inputs=True) else b.softmax(x, axes=a, masked=False))
 
 STABLE = (
     Law("log(exp(x))", "x"),

@@ -218,3 +218,10 @@ def avg_pool_gradient(g, size, stride, padding, dims):
     backward = getattr(torch.ops.aten, f"avg_pool{len(size)}d_backward")
     x = g.new_empty((*g.shape[: g.ndim - len(size)], *dims))  # read for its shape only
     return backward(g, x, size, stride, padding, False, True, None)
+
+
+def logaddexp(x, y):
+    """log(exp(x) + exp(y)); where both are -inf the gradients are 0."""
+    empty = torch.isneginf(torch.maximum(x, y))
+    safe = torch.logaddexp(torch.where(empty, 0.0, x), torch.where(empty, 0.0, y))
+    return torch.where(empty, -math.inf, safe)

@@ -11,6 +11,7 @@ from math import isfinite
 from leec.ir.graph import Equation, Function, Program, Value
 from leec.ops import TABLE, Op
 from leec.ops.laws import LAWS, RELEASE
+from leec.ops.stable import UNMASKED
 from leec.passes.fold import folded
 from leec.passes.patterns import rules
 from leec.passes.rewrite import Rewriter, Rules, rewrite
@@ -117,7 +118,7 @@ GENERIC = (folded, unit, absorbed, unspread, refilled)
 
 @cache
 def laws() -> Rules:
-    return rules(LAWS, GENERIC)
+    return rules((*LAWS, UNMASKED), GENERIC)
 
 
 # ---- the passes

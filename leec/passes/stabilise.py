@@ -6,7 +6,6 @@ probability is the result of a call, the callee gets a second form that gives it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -92,7 +91,6 @@ class Stabiliser(Rewriter):
     def __init__(self, f: Function, stable: Stable):
         super().__init__(f, laws())
         self.stable = stable
-        self.logs: dict[Value, int] = {}  # results that calls were given, and of which of theirs they are the logarithm
 
     def log_of_call(self, x: Value) -> Log | None:
         """The logarithm of a call's result as one more result of the same call."""
@@ -104,8 +102,8 @@ class Stabiliser(Rewriter):
         if found is None:
             return None
         log = self.value(f"log_{x.name}", x.type)
-        self.logs[log] = position
-        self.change(call, replace(call, results=(*call.results, log)))
+        params = {**call.params, "logs": (*call.params.get("logs", ()), position)}  # until `finish` settles them
+        self.change(call, replace(call, params=params, results=(*call.results, log)))
         return Log(log, found.large, found.small)
 
     def change(self, old: Equation, new: Equation) -> None:
@@ -126,18 +124,19 @@ class Stabiliser(Rewriter):
     def finish(self) -> Function:
         f = super().finish()
         read = {a for e in f.body for a in e.args} | set(f.outputs)
-        return f.with_body(tuple(self.settled_call(e, read) for e in f.body))
+        return f.with_body(tuple(self.settled_call(e, read) if "logs" in e.params else e for e in f.body))
 
     def settled_call(self, e: Equation, read: set[Value]) -> Equation:
         """A call with the logarithms that are read, and without results that they made useless."""
-        logs = [r for r in e.results if r in self.logs and r in read]
-        own = [r for r in e.results if r not in self.logs]
-        if not logs:
-            return e if len(own) == len(e.results) else replace(e, results=tuple(own))
-        callee = self.stable.functions[e.params["callee"]]
-        gone = [r for r in own if r not in read and own.index(r) in (self.logs[v] for v in logs)]
-        wanted = tuple(self.logs[v] for v in logs), tuple(own.index(r) for r in gone)
-        states = own[len(own) - len(callee.state) :]
-        results = (*(r for r in own if r not in gone and r not in states), *logs, *states)
-        params: Mapping = {**e.params, "callee": self.stable.form(callee.name, wanted)}
-        return replace(e, params={**params, "results": tuple(r.type for r in results)}, results=results)
+        positions = e.params["logs"]
+        own, logs = e.results[: -len(positions)], e.results[-len(positions) :]
+        params = {name: p for name, p in e.params.items() if name != "logs"}
+        wanted = {i: log for i, log in zip(positions, logs, strict=True) if log in read}
+        if not wanted:
+            return replace(e, params=params, results=own)
+        callee = self.stable.functions[params["callee"]]
+        gone = tuple(i for i in wanted if own[i] not in read)
+        plain = len(own) - len(callee.state)
+        results = (*(r for i, r in enumerate(own[:plain]) if i not in gone), *wanted.values(), *own[plain:])
+        name = self.stable.form(callee.name, (tuple(wanted), gone))
+        return replace(e, params={**params, "callee": name, "results": tuple(r.type for r in results)}, results=results)

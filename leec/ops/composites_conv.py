@@ -13,7 +13,7 @@ from leec.dims import Dim
 from leec.ops.contract import Contraction
 from leec.ops.patterns_conv import CONV, KERNEL, TRANSPOSED
 from leec.ops.shape import Slices
-from leec.ops.table import REQUIRED, Op, declare
+from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import ShapeMismatch, TensorType
 
 Sizes = tuple[Dim, ...]
@@ -175,14 +175,22 @@ def _kernel_torch(types, params):
     return f"torch.nn.grad.conv{types[0].rank - 2}d_weight(x, shape, g{text})", {**shown, "shape": shape}
 
 
+LINE = {"stride": ("2",), "padding": ("1",), "dilation": ("1",), "groups": "1"}  # examples in one and two dimensions
+PLANE = {"stride": ("1", "2"), "padding": ("0", "1"), "dilation": ("2", "1"), "groups": "2"}
+
 HOW = {"stride": REQUIRED, "padding": REQUIRED, "dilation": REQUIRED, "groups": ONE}
 
 declare(Op("conv", ("x", "w", "*bias"), "convolution: sums over windows of x, weighted by w", _conv_type, _conv_gradient,
            "", _conv_torch, params=HOW, operands="float",
+           examples=(example("float[1, 2, 5]", "float[3, 2, 3]", "float[3]", **LINE), example("float[2, 2, 4, 5]", "float[4, 1, 2, 3]", **PLANE)),
            facts={"body": _conv_body, "patterns": CONV}, equation=r"x * w"))  # fmt: skip
 declare(Op("conv_transpose", ("g", "w"), "transposed convolution: the gradient of a convolution by its input", _transposed_type, _transposed_gradient,
            "", _transposed_torch, params={**HOW, "dims": REQUIRED}, operands="float",
+           examples=(example("float[1, 3, 3]", "float[3, 2, 3]", **LINE, dims=("5",)),
+                     example("float[2, 4, 2, 3]", "float[4, 1, 2, 3]", **PLANE, dims=("4", "5"))),
            facts={"body": _transposed_body, "patterns": TRANSPOSED}, equation=r"w^{\top} * g"))  # fmt: skip
 declare(Op("conv_kernel", ("x", "g"), "the gradient of a convolution by its kernel", _kernel_type, _kernel_gradient,
            "", _kernel_torch, params={**HOW, "dims": REQUIRED}, operands="float",
+           examples=(example("float[1, 2, 5]", "float[1, 3, 3]", **LINE, dims=("3",)),
+                     example("float[2, 2, 4, 5]", "float[2, 4, 2, 3]", **PLANE, dims=("2", "3"))),
            facts={"body": _kernel_body, "patterns": KERNEL}, equation=r"x \star g"))  # fmt: skip

@@ -14,7 +14,7 @@ from leec.ops.composites_conv import ONE, Sizes, options, positions
 from leec.ops.contract import Contraction
 from leec.ops.patterns_pool import AVERAGE, LARGEST
 from leec.ops.shape import Slices
-from leec.ops.table import REQUIRED, Op, declare
+from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import TensorType
 
 ZERO = Dim.of(0)
@@ -154,21 +154,29 @@ def _library(name: str):
 SPACE = {"size": REQUIRED, "stride": REQUIRED, "padding": REQUIRED}
 STRIDED = "size, stride, dilation"
 
+LINE = {"size": ("3",), "stride": ("2",), "padding": ("1",)}  # examples in one and two dimensions
+PLANE = {"size": ("2", "2"), "stride": ("2", "1"), "padding": ("0", "0")}
+MET = {"x": [[[1.0, 5.0, 2.0, 4.0, 4.0]]], "y": [[[5.0, 5.0, 4.0]]]}  # one largest entry of two windows, and a tie
+
 declare(Op("max_pool", ("x",), "the largest entry of every window", _pool_type, _max_gradient,
            f"max_pool(x, {STRIDED})", _library("max_pool"), torch_step=f"max_pool(x, {STRIDED}, padding)",
            params={**SPACE, "dilation": REQUIRED}, operands="float",
+           examples=(example("float[1, 2, 5]", **LINE, dilation=("1",)), example("float[2, 4, 5]", **PLANE, dilation=("2", "1"))),
            facts={"body": _max_body, "lowering": {"numpy": _apart(_max_apart)}, "support": ("max_pool",), "patterns": LARGEST},
            equation=r"\max_{u} x_{s i + u}"))  # fmt: skip
 declare(Op("max_pool_gradient", ("g", "x", "y"), "g where x attains the maximum y of its window first", _max_gradient_type,
            body_gradient(_max_gradient_body), f"max_pool_gradient(g, x, y, {STRIDED})", f"max_pool_gradient(g, x, y, {STRIDED}, padding)",
            params={**SPACE, "dilation": REQUIRED}, operands="float",
+           examples=(example("float[1, 1, 3]", "float[1, 1, 5]", "float[1, 1, 3]", within=MET, **LINE, dilation=("1",)),),
            facts={"body": _max_gradient_body, "lowering": {"numpy": _apart(_max_gradient_apart)}, "support": ("max_pool_gradient",)},
            equation=r"\sum_i g_i [x_{s i + u} = y_i]"))  # fmt: skip
 declare(Op("avg_pool", ("x",), "the mean of every window, zeros around counted", _pool_type, _mean_gradient,
            "avg_pool(x, size, stride)", _library("avg_pool"), params=SPACE, operands="float",
+           examples=(example("float[1, 2, 5]", **LINE), example("float[2, 4, 5]", **PLANE)),
            facts={"body": _mean_body, "lowering": {"numpy": _apart(_mean_apart)}, "support": ("avg_pool",), "patterns": AVERAGE},
            equation=r"\operatorname{mean}_u x_{s i + u}"))  # fmt: skip
 declare(Op("avg_pool_gradient", ("g",), "an equal share of g to every entry of its window", _spread_type, _shares_gradient,
            "", "avg_pool_gradient(g, size, stride, padding, dims)", params={**SPACE, "dims": REQUIRED}, operands="float",
+           examples=(example("float[1, 2, 3]", **LINE, dims=("5",)), example("float[2, 2, 4]", **PLANE, dims=("4", "5"))),
            facts={"body": _mean_gradient_body, "support": ("avg_pool_gradient",)},
            equation=r"\sum_i g_i / \lvert u \rvert"))  # fmt: skip

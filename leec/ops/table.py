@@ -32,7 +32,7 @@ JOINED = ("float", "number", "same")  # operands of these kinds have one dtype: 
 class Example:
     """Arguments to test a row with: types as text, params with sizes as text or made by a function when needed.
 
-    `within` gives arguments another domain than the row's: two numbers, or a list of the entries themselves.
+    `within` gives arguments another domain than the row's: two numbers, or a list of the entries, which then stay.
     """
 
     arguments: tuple[str, ...]

@@ -101,6 +101,7 @@ class Context:
         self.made: dict[str, Value] = {}  # the tensors of a model under construction, by path
         self.storable: set[str] = set()  # names that `<-` may change here
         self.guard: object = None  # the condition under which the branch being read is taken
+        self.drawn: set[Value] = set()  # what `~` statements of this function drew
         self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test
 
     @property

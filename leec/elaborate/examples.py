@@ -52,17 +52,5 @@ def sources_of(ctx: Context, value: object):
     """What verify differentiates by: parameters of models, and arrays drawn in the example."""
     if isinstance(value, Instance):
         yield from value.parameters()
-    elif isinstance(value, Value) and value.type.is_float and not value.type.host and value in drawn(ctx):
+    elif isinstance(value, Value) and value.type.is_float and not value.type.host and value in ctx.drawn:
         yield "", value
-
-
-def drawn(ctx: Context) -> set[Value]:
-    """Values that depend on nothing but keys and constants."""
-    found: set[Value] = set()
-    for equation in ctx.builder.equations:
-        from_draw = any(a.type.dtype == "key" or a in found for a in equation.args)
-        if from_draw and equation.op != "call" and all(a in found or a.type.host for a in equation.args):
-            found |= {r for r in equation.results if not r.type.host}
-    return found
-
-

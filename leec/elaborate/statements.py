@@ -140,6 +140,7 @@ def _draw(ctx: Context, node: nodes.Draw) -> None:
     with ctx.drawing_at(node.target.id), ctx.at(node.span):
         value = sample(ctx, prior, wanted, node.distribution.span)
     ctx.names[node.target.id] = name_value(ctx, node.target.id, value, node.target)
+    ctx.drawn.add(ctx.names[node.target.id])
 
 
 # ---- control

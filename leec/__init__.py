@@ -1,21 +1,28 @@
-"""leec compiles lee, a small declarative language of models and training, to NumPy and PyTorch."""
+"""leec compiles lee, a small declarative language of models and training, to NumPy and PyTorch.
+
+    leec.compile("digits.lee").files["reference.py"]
+    net = leec.load("digits.lee").fit(epochs=3)
+
+Importing this package is free: what these functions need is imported when they are first used.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leec.api import compile, load
 
 __version__ = "0.1.0"
-__all__ = ["compile", "load", "verify"]
+__all__ = ["compile", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """The Python API, imported when it is first used, so that the command line starts fast."""
-    if name == "verify":
-        from leec.proof.verify import verify
-
-        return verify
-    if name in ("compile", "load"):
-        from leec import api
-
-        return getattr(api, name)
+    if name in __all__:
+        return getattr(import_module("leec.api"), name)
     raise AttributeError(f"module 'leec' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -116,6 +116,17 @@ class Loaded:
         `run` are options of leec.runtime.session.Options: seed, device, folder, resume, progress.
         Raises LookupError for a name that is no procedure.
         """
+        return self.run(procedure, backend=backend, run=run, **arguments)[0]
+
+    def run(
+        self,
+        procedure: str | None = None,
+        *,
+        backend: str = "numpy",
+        run: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> tuple[Any, list[dict[str, float]]]:
+        """As `fit`, and with the result every row that was reported."""
         from leec.runtime.run import Run
 
         name = procedure or self._entry()
@@ -123,7 +134,7 @@ class Loaded:
             raise LookupError(f"{name!r} is no train procedure of {self.module.source.path}; it has {', '.join(self.procedures) or 'none'}")
         options = {"backend": backend, "dtype": self.options.dtype, "spec": self.hash, "arguments": arguments, "progress": "none", **(run or {})}
         with Run(name, **options) as session:
-            return getattr(self.backend(backend), name)(**arguments, run=session)
+            return getattr(self.backend(backend), name)(**arguments, run=session), session.history
 
     def _entry(self) -> str:
         if not self.module.procedures:

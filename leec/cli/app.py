@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Report every mistake in specs.",
     "compile": "Write the NumPy and PyTorch programs of specs.",
     "show": "Print what the compiler made of a spec at any stage.",
+    "train": "Run a training procedure.",
     "explain": "Explain a diagnostic code.",
     "doctor": "Report the installation.",
 }
@@ -85,7 +86,8 @@ def failure(error: Exception, args: list[str], console: Console) -> tuple[Diagno
     from leec.runtime.faults import RuntimeFault
 
     if isinstance(error, RuntimeFault):
-        return met_running(error.code, error.name, str(error.message), error.help, dict(error.data)), error.status
+        path = console.sources[0].path if console.sources else "leec"
+        return met_running(path, error.code, error.name, error.message, error.help, error.data), error.status
     package = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if package in EXTRAS:
         return missing_package(EXTRAS[package], package), ABSENT

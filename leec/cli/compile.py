@@ -10,7 +10,7 @@ import click
 from leec import driver
 from leec.cli.console import FINDINGS, Console, tally
 from leec.cli.files import beside, read_source, specs, write_all
-from leec.cli.options import compile_options, json_option
+from leec.cli.options import chosen_options, compile_options, json_option
 from leec.diagnostics import Diagnostic, LeeError
 
 
@@ -33,7 +33,7 @@ def command(
     dtype: str,
 ) -> int:
     """Write reference.py (NumPy) and cuda.py (PyTorch) of every spec; nothing is written where one has an error."""
-    options = driver.Options(level=int(optimize), dtype=dtype, backend=backend)
+    options = chosen_options(optimize, dtype, backend)
     texts: dict[Path, str] = {}
     found: list[Diagnostic] = []
     for path in specs(paths):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from leec.cli.console import Console
+
+if TYPE_CHECKING:
+    from leec.driver import Options
 
 
 def answer_json(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -24,18 +27,26 @@ json_option = click.option(
 )
 
 
+def precision_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What every compilation is asked: `optimize` and `dtype`."""
+    levels = "0: as written. 1: the same within rounding, readable. 2: fastest."
+    dtype = click.option(
+        "--dtype", type=click.Choice(["f32", "f64", "bf16"]), default="f32", help="The width of a float."
+    )
+    optimize = click.option("-O", "--optimize", type=click.Choice(["0", "1", "2"]), default="1", help=levels)
+    return optimize(dtype(command))
+
+
 def compile_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """What is compiled and how: `backend`, `optimize` and `dtype`."""
-    for option in (
-        click.option("--dtype", type=click.Choice(["f32", "f64", "bf16"]), default="f32", help="The width of a float."),
-        click.option(
-            "-O",
-            "--optimize",
-            type=click.Choice(["0", "1", "2"]),
-            default="1",
-            help="0: as written. 1: the same within rounding, readable. 2: fastest.",
-        ),
-        click.option("--backend", type=click.Choice(["numpy", "torch", "all"]), default="all"),
-    ):
-        command = option(command)
-    return command
+    backend = click.option("--backend", type=click.Choice(["numpy", "torch", "all"]), default="all")
+    return backend(precision_options(command))
+
+
+def chosen_options(optimize: str, dtype: str, backend: str) -> Options:
+    """The options of the driver. Raises click.UsageError for a width that a back end does not have."""
+    if dtype == "bf16" and backend != "torch":
+        raise click.UsageError("NumPy does not compute in bf16: use it with --backend torch")
+    from leec.driver import Options
+
+    return Options(level=int(optimize), dtype=dtype, backend=backend)

@@ -7,7 +7,7 @@ import click
 from leec import driver
 from leec.cli.console import Console
 from leec.cli.files import beside, read_source
-from leec.cli.options import compile_options, json_option
+from leec.cli.options import chosen_options, compile_options, json_option
 
 
 @click.command("show")
@@ -19,7 +19,7 @@ from leec.cli.options import compile_options, json_option
 def command(console: Console, path: str, stage: str, backend: str, optimize: str, dtype: str) -> int:
     """Print the syntax tree, the IR after any pass, or the code of either back end."""
     source = read_source(console, path)
-    options = driver.Options(level=int(optimize), dtype=dtype, backend=backend)
+    options = chosen_options(optimize, dtype, backend)
     text = driver.show(source, beside(console, path), stage, options)
     console.result(text)
     return console.finish(result={"stage": stage, "text": text})

@@ -24,9 +24,9 @@ def missing_package(extra: str, package: str) -> Diagnostic:
     )
 
 
-def met_running(code: str, name: str, message: str, help: str, data: dict) -> Diagnostic:
-    """A mistake that a running program met and described itself."""
-    return Diagnostic(code, name, message, outside("leec"), helps=(help,) if help else (), data=data)
+def met_running(path: str, code: str, name: str, message: str, help: str, data: dict) -> Diagnostic:
+    """A mistake that the running program of a spec met and described itself."""
+    return Diagnostic(code, name, message, outside(path), helps=(help,) if help else (), data=data)
 
 
 def unreadable(path: str, reason: str) -> Diagnostic:

@@ -296,3 +296,55 @@ print([m for m in ("torch", "sklearn", "rich", "scipy", "lark", "leec.syntax") i
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n" and done.stderr.count("epoch ") == 2
+
+
+# ---- a number of steps
+
+
+def counted(run, rounds=4):
+    """A program of three steps a round, that keeps what it counts in an object."""
+
+    class Count:
+        def __init__(self):
+            self.n = np.zeros(())
+
+        def tensors(self):
+            return {"n": self.n}
+
+        def load_tensors(self, tensors):
+            self.n = tensors["n"]
+
+    net = Count()
+    for _ in run.loop("epoch", 1, rounds, net=net):
+        for _ in range(3):
+            net.n = net.n + 1
+            run.step(net.n)
+        run.report(n=net.n)
+    return net
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 12])
+def test_a_run_is_cut_after_its_steps(steps):
+    with quiet(max_steps=steps) as run:
+        counted(run)
+    assert run.session.cut["net"].n == steps == run.session.watch.steps
+    assert [row["n"] for row in run.history] == [3 * i for i in range(1, 4) if 3 * i < steps]
+
+
+def test_fewer_steps_than_allowed_end_as_ever():
+    with quiet(max_steps=13) as run:
+        net = counted(run)
+    assert net.n == 12 and run.session.cut is None
+
+
+def test_a_cut_run_goes_on_and_counts_the_steps_before(tmp_path):
+    for steps, resume in ((4, False), (8, True), (None, True)):
+        with quiet(folder=tmp_path, max_steps=steps, resume=resume) as run:
+            net = counted(run)
+        assert steps is None or run.session.cut["net"].n == steps
+    assert net.n == 12 and [row["n"] for row in run.history] == [3, 6, 9, 12]
+
+
+def test_other_errors_are_not_swallowed():
+    with pytest.raises(ValueError, match="no"), quiet(max_steps=1):
+        raise ValueError("no")

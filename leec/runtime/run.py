@@ -20,7 +20,8 @@ of `loop` or `each`, names it binds anew by `restore` before and `keep` as the l
 the loops around them do too, are the places to resume at; resume.py says how. Objects listed must not be shared.
 
 Whoever starts a run with a folder uses it as a context, `with Run("fit", folder="runs/fit") as run: fit(run=run)`:
-the end, an error and Ctrl-C then save what is marked, and KeyboardInterrupt goes on to the caller.
+the end, an error and Ctrl-C then save what is marked, and KeyboardInterrupt goes on to the caller. With `max_steps`
+the run is cut after as many steps: the context ends there, and `run.session.cut` has what the loops changed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from leec.runtime.data import Batches, Declared, Source, Split
 from leec.runtime.draws_numpy import Key, fold
 from leec.runtime.metrics import Number
 from leec.runtime.philox import site_word
-from leec.runtime.session import Frame, Options, Session
+from leec.runtime.session import Frame, Options, Session, StepLimit
 
 
 class Procedure:
@@ -135,9 +136,10 @@ class Procedure:
     # ---- telling
 
     def step(self, loss: Array, label: str = "loss") -> None:
-        """A step was made, with this loss: it goes into the mean, and a NaN stops the run. Raises LEE703."""
+        """A step was made, with this loss: it goes into the mean, and a NaN stops the run. Raises LEE703, StepLimit."""
         self.session.watch.step(self.label + label, loss)
         self.session.refresh()
+        self.session.limit()
 
     def report(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> None:
         """Numbers by label; labels with keys, "loss[2]", come in a mapping. Raises LEE710 and LEE711."""
@@ -170,8 +172,9 @@ class Run(Procedure):
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> bool:
         self.session.close(complete=kind is None)
+        return kind is StepLimit
 
 
 def number(label: str, value: Any) -> Number:

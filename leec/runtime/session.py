@@ -40,6 +40,7 @@ class Options:
     folder           for metrics and checkpoints; None leaves no trace
     resume           go on from the newest checkpoint of the folder, or from the start if there is none yet
     every, rounds    seconds between checkpoints, or rounds of the outermost loop instead
+    max_steps        after how many steps, resumed ones included, the run is cut; it ends there as if interrupted
     progress         "auto", "bar", "plain" or "none"
     spec             a hash of the program: a run is resumed by the same one only
     arguments        of the procedure, kept in run.json for people
@@ -53,9 +54,14 @@ class Options:
     resume: bool = False
     every: float | None = 20.0
     rounds: int | None = None
+    max_steps: int | None = None
     progress: str = "auto"
     spec: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+class StepLimit(Exception):
+    """The run has made all the steps that it may. A Run as a context ends quietly on it."""
 
 
 @dataclass(eq=False)
@@ -98,6 +104,8 @@ class Session:
         self.kept: dict[LoopPath, Mapping[str, Any]] = {}  # by `restore`, for loops that are about to begin
         self.latest: Row = {}
         self.looked = time.monotonic()
+        self.max_steps = options.max_steps
+        self.cut: dict[str, Any] | None = None  # when all steps are made: the models and optimizers of the loops
         self.closed = False
 
     # ---- loops
@@ -186,6 +194,14 @@ class Session:
         for frame in self.frames:
             key = frame.key = frame.key or round_key(key, frame.site, frame.counter)
         return key
+
+    def limit(self) -> None:
+        """Cut the run when it has made all its steps. Raises StepLimit."""
+        if self.max_steps is None or self.watch.steps < self.max_steps or self.marks.goal:
+            return
+        self.watch.check()
+        self.cut = {name: value for frame in self.frames for name, value in frame.objects.items()}
+        raise StepLimit(self.max_steps)
 
     # ---- telling
 

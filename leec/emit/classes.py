@@ -58,9 +58,18 @@ class Constructor(Emitter):
         self.finish()
         order = [*member_names(self.model), *self.assigned]
         self.body.lines += [self.assigned[name] for name in dict.fromkeys(order) if name in self.assigned]
-        return [*self.hypers(), *self.checks(), *self.written(), *self.closing]
+        opening = ["super().__init__()"] if self.unit.dialect.modules else []
+        closing = [] if self.unit.dialect.modules else ["self.lay_out()"]
+        return [*opening, *self.hypers(), *self.checks(), *self.written(), *closing]
 
-    closing = ("self.lay_out()",)
+    def stored(self, leaf: Leaf, tree: ast.expr) -> str:
+        """The statement that makes a tensor a member."""
+        target = text(own(leaf.path))
+        if self.unit.dialect.modules and leaf.kind == "param":
+            return f"{target} = torch.nn.Parameter({text(tree)})"
+        if self.unit.dialect.modules and leaf.kind == "state":
+            return f'self.register_buffer("{attribute(leaf.path)}", {text(tree)})'
+        return f"{target} = {text(tree)}"
 
     def hypers(self) -> list[str]:
         """`self.d, self.hidden = d, hidden`, and the sizes that the spec names."""
@@ -94,6 +103,8 @@ class Constructor(Emitter):
             if len(items) < sum(m.path.startswith(f"{name}.") for m in submodels(self.model)):
                 return
             tree = ast.List(items)
+            if self.unit.dialect.modules:
+                tree = ast.Call(ast.Name("torch.nn.ModuleList"), [tree], [])
         self.assigned[name] = self.body.made_line(f"{text(own(name))} = {text(tree)}", (), span)
         if self.reads_members:
             self.body.lines.append(self.assigned.pop(name))
@@ -107,11 +118,11 @@ class Constructor(Emitter):
     def finish(self) -> None:
         """Arrays, and submodels that no equation made: those without tensors."""
         for leaf in self.own:
-            value, target = self.leaves[leaf.path], text(own(leaf.path))
+            value = self.leaves[leaf.path]
             tree = self.body.read(value)
             if isinstance(tree, ast.Name | ast.Attribute) and not value.type.host:
                 tree = self.unit.dialect.copied(tree)
-            self.assigned[leaf.path] = self.body.made_line(f"{target} = {text(tree)}", (value,), value.span)
+            self.assigned[leaf.path] = self.body.made_line(self.stored(leaf, tree), (value,), value.span)
         made = {m.path for m in submodels(self.model) if any(p.startswith(f"{m.path}.") for p in self.leaves)}
         for m in submodels(self.model):
             if m.path not in made:

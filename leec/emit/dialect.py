@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from leec.emit.layout import text
@@ -26,13 +26,14 @@ class Dialect:
     copy: str  # the method that gives an array of its own
     infinity: str
     modules: bool = False  # models are modules of the library, which know whether they are training
+    autograd: bool = False  # the library follows what is computed, unless told not to
 
     def dtype(self, name: str) -> ast.expr:
         return parse(self.dtypes[name])
 
     def stored(self, target: ast.expr, value: ast.expr) -> str:
         """A statement that writes a value into an array; `x -= d` where the value is x - d."""
-        if self.modules:
+        if self.library == "torch":
             return f"{text(target)}.copy_({text(value)})"
         if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub) and text(value.left) == text(target):
             sign = "+" if isinstance(value.op, ast.Add) else "-"
@@ -66,4 +67,6 @@ TORCH = Dialect(
     copy="clone",
     infinity="torch.inf",
     modules=True,
+    autograd=True,
 )
+STEP = replace(TORCH, column="torch_step", autograd=False)  # where gradients are written out

@@ -22,14 +22,16 @@ from leec.types import TensorType
 Symbols = Callable[[str], ast.expr]  # the expression of a size by its symbol
 
 
-def equation_tree(equation: Equation, dialect: Dialect, args: tuple[ast.expr, ...], symbols: Symbols) -> ast.expr:
-    """The value (or tuple of values) of an equation over the expressions of its arguments."""
+def equation_tree(
+    equation: Equation, dialect: Dialect, args: tuple[ast.expr, ...], symbols: Symbols, device: ast.expr | None = None
+) -> ast.expr:
+    """The value (or tuple of values) of an equation over the expressions of its arguments; new arrays on `device`."""
     row = TABLE[equation.op]
     types = tuple(a.type for a in equation.args)
     column = chosen_column(dialect.column, types, equation.results[0].type)
     template, params = expression(row, column, types, equation.params)
     bound = bind_arguments(row, args)
-    filled = Fill(bound, params, types, dialect, symbols).visit(template)
+    filled = Fill(bound, params, types, dialect, symbols, device).visit(template)
     return idiomatic(filled, dialect.library)
 
 
@@ -79,8 +81,9 @@ class Replace(ast.NodeTransformer):
 class Fill(Replace):
     """A column with its arguments and params; keywords that are False or empty go."""
 
-    def __init__(self, bound: Mapping, params: Mapping, types: tuple[TensorType, ...], dialect: Dialect, symbols: Symbols):
-        super().__init__({k: v for k, v in bound.items() if isinstance(v, ast.expr)})
+    def __init__(self, bound: Mapping, params: Mapping, types: tuple, dialect: Dialect, symbols: Symbols, device=None):
+        trees = {k: v for k, v in bound.items() if isinstance(v, ast.expr)}
+        super().__init__({"DEVICE": device or ast.Constant(None), **trees})
         self.lists = {k: v for k, v in bound.items() if isinstance(v, tuple)}
         self.params, self.types, self.dialect, self.symbols = params, types, dialect, symbols
 
@@ -102,6 +105,8 @@ class Fill(Replace):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         call = self.generic_visit(node)
         call.keywords = [k for k in call.keywords if not self.is_default(k)]
+        if call.args and isinstance(node.args[-1], ast.Name) and node.args[-1].id == "DEVICE" and is_none(call.args[-1]):
+            call.args.pop()
         for k in call.keywords:
             if k.arg in ("axis", "dim") and isinstance(k.value, ast.Tuple) and len(k.value.elts) == 1:
                 k.value = k.value.elts[0]
@@ -110,7 +115,8 @@ class Fill(Replace):
         return call
 
     def is_default(self, keyword: ast.keyword) -> bool:
-        return isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+        nowhere = keyword.arg == "device" and is_none(keyword.value)
+        return nowhere or isinstance(keyword.value, ast.Constant) and keyword.value.value is False
 
     def is_everything(self, keyword: ast.keyword) -> bool:
         """A reduction over all axes says no axis."""
@@ -161,6 +167,10 @@ class Fill(Replace):
     def slice_object(self, start: Dim, stop: Dim, step: Dim) -> ast.expr:
         bounds = [start, stop] if step == 1 else [start, stop, step]
         return ast.Call(ast.Name("slice"), [self.value(b) for b in bounds], [])
+
+
+def is_none(tree: ast.expr) -> bool:
+    return isinstance(tree, ast.Constant) and tree.value is None
 
 
 def float_tree(value: float, dialect: Dialect) -> ast.expr:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from leec.dims import Dim
 from leec.emit.calls import Caller
 from leec.emit.comments import place
+from leec.emit.dialect import Dialect
 from leec.emit.docs import docstring, function_doc
 from leec.emit.expressions import dim_tree
 from leec.emit.layout import fit, text
@@ -31,15 +32,19 @@ class Emitter:
     f: Function
     name: str
     training: str = ""  # the function that this one hands on to in training
+    evaluation: str = ""  # or, of a module, out of training
 
     def __post_init__(self) -> None:
         self.names = Names(self.unit.names.taken)
         self.signature = self.signed()
         self.groups = self.signature.groups
-        self.body = Body(self.f, self.unit.dialect, self.names, self.signature.sizes(), self.groups, is_derivative(self.f))
+        self.body = Body(self.f, self.dialect(), self.names, self.signature.sizes(), self.groups, is_derivative(self.f))
         self.body.values |= self.signature.values
         self.caller = Caller(self.unit, self.body)
         self.returned: ast.expr | None = None
+
+    def dialect(self) -> Dialect:
+        return self.unit.dialect
 
     def signed(self) -> Signature:
         return Signature(self.unit, self.f, self.names)
@@ -84,7 +89,7 @@ class Emitter:
         for i, (_, after) in enumerate(states):
             if self.body.reads(after) & {before for before, _ in states[:i]}:
                 self.body.write_out(after)
-        inside = self.unit.dialect.modules and bool(states)
+        inside = self.body.dialect.autograd and bool(states)
         if inside:
             self.body.line("with torch.no_grad():", (), None)
         for before, after in states:
@@ -135,12 +140,13 @@ class Emitter:
         return [*self.signature.parameters, *(["training=False"] if self.training else [])]
 
     def handed_on(self) -> list[str]:
-        if not self.training:
+        if not self.training and not self.evaluation:
             return []
         owner, names = "", [p.partition("=")[0] for p in self.signature.parameters]
         if names[:1] == ["self"]:
             owner = f"{names.pop(0)}."
-        return ["if training:", f"{INDENT}return {owner}{self.training}({', '.join(names)})"]
+        test, other = ("training", self.training) if self.training else ("not self.training", self.evaluation)
+        return [f"if {test}:", f"{INDENT}return {owner}{other}({', '.join(names)})"]
 
     def text(self, indent: int = 0) -> str:
         """The definition, without the indent of the class that it stands in."""

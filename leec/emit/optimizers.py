@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from leec.emit.dialect import STEP, Dialect
 from leec.emit.docs import docstring
 from leec.emit.expressions import constant_tree
 from leec.emit.functions import INDENT, Emitter, definition
@@ -44,7 +45,10 @@ class UpdateSignature(Signature):
 
 
 class Update(Emitter):
-    """The method of an optimizer's rule."""
+    """The method of an optimizer's rule; no gradient flows through it."""
+
+    def dialect(self) -> Dialect:
+        return STEP if self.unit.dialect.autograd else self.unit.dialect
 
     def signed(self) -> Signature:
         return UpdateSignature(self.unit, self.f, self.names)

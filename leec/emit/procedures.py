@@ -33,6 +33,14 @@ class Simple:
         return Replace(dict(zip(self.parameters, arguments, strict=True))).visit(self.expression)
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step class: its name, and the parameters that are models and optimizers."""
+
+    name: str
+    objects: tuple[str, ...]
+
+
 @dataclass
 class ProcedureEmitter:
     """Writes one procedure."""
@@ -40,12 +48,15 @@ class ProcedureEmitter:
     unit: Unit
     procedure: host.Procedure
     simple: Mapping[str, Simple] = field(default_factory=dict)  # functions that are written out where they are called
+    steps: Mapping[str, Step] = field(default_factory=dict)  # functions that are classes
     depth: int = 1
 
     def __post_init__(self) -> None:
         self.names = Names({*self.unit.names.taken, "Run"})
         self.names.of("run", "run")
         self.code = HostCode(self.unit, self.procedure, self.names)
+        self.bound_names = {name for name, _ in self.procedure.parameters}
+        self.made: dict[tuple[str, tuple[str, ...]], str] = {}  # step objects by function and what they move
 
     def text(self) -> str:
         p = self.procedure
@@ -53,7 +64,8 @@ class ProcedureEmitter:
         backend = ', backend="torch"' if self.unit.dialect.modules else ""
         opening = ["from leec.runtime.run import Run", "", f"run = run or Run({quoted(p.name)}{backend})"]
         body = [*docstring(p.doc), *opening, *self.block(p.body)]
-        return definition(self.unit.function_name(p.name), [*parameters, "*", "run=None"], body)
+        above = ["@torch.no_grad()"] if self.unit.dialect.modules else []
+        return definition(self.unit.function_name(p.name), [*parameters, "*", "run=None"], body, above=above)
 
     # ---- statements
 
@@ -66,7 +78,30 @@ class ProcedureEmitter:
                 self.code.inline(statement.targets[0], self.call(statement))
                 continue
             lines += WRITE[type(statement)](self, statement)
+            lines += self.make_steps(statement, todo)
         return lines or ["pass"]
+
+    def make_steps(self, statement: host.Statement, todo: Sequence[host.Statement]) -> list[str]:
+        """Step objects are made as soon as what they move is there, and again when that is bound anew."""
+        new = rebound([statement]) if not isinstance(statement, host.Count | host.Batches | host.Each) else set()
+        self.bound_names |= new
+        lines = []
+        for compute in steps_in(todo) if self.steps else ():
+            key = self.step_key(compute)
+            if key not in self.made and set(key[1]) <= self.bound_names:
+                self.made[key] = self.names.fresh("step")
+                lines.append(self.step_line(key))
+        again = [key for key in self.made if new & set(key[1]) and self.step_line(key) not in lines]
+        return lines + [self.step_line(key) for key in again]
+
+    def step_key(self, s: host.Compute) -> tuple[str, tuple[str, ...]]:
+        f = self.unit.functions[s.function]
+        given = dict(zip((p.name for p in f.parameters if p.name != "key"), s.arguments))
+        return s.function, tuple(given[o].name for o in self.steps[s.function].objects)
+
+    def step_line(self, key: tuple[str, tuple[str, ...]]) -> str:
+        function, objects = key
+        return f"{self.made[key]} = {self.steps[function].name}({', '.join(map(self.code.name, objects))})"
 
     def indented(self, statements: Sequence[host.Statement], more: Iterable[str] = ()) -> list[str]:
         self.depth += 1
@@ -113,6 +148,10 @@ class ProcedureEmitter:
         shown = [p for p in self.unit.ordered(f) if p.name in given and not self.unit.holder(f, p.static or "")]
         key = [ast.keyword("key", self.code.key(s.site))] if s.site else []
         function = ast.Name(self.unit.function_name(self.unit.public_name(f)[0]))
+        if s.function in self.steps:
+            step = self.steps[s.function]
+            function = ast.Name(self.made.get(self.step_key(s), self.step_line(self.step_key(s)).partition(" = ")[2]))
+            shown = [p for p in shown if p.name not in step.objects]
         return ast.Call(function, [given[p.name] for p in shown], key)
 
     def construct(self, s: host.Construct) -> list[str]:
@@ -120,7 +159,7 @@ class ProcedureEmitter:
         call = ast.Call(ast.Name(self.unit.class_name(s.name)), [], given)
         if s.kind == "model" and self.unit.draws(s.name):
             call.keywords.append(ast.keyword("key", self.code.key(s.site)))
-        place_on = ".to(run.device)" if s.kind == "model" and self.unit.dialect.modules else ""
+        place_on = ".to(run.session.place.device)" if s.kind == "model" and self.unit.dialect.modules else ""
         return self.line(f"{self.code.name(s.target)} = {text(call)}{place_on}", s)
 
     def load(self, s: host.Load) -> list[str]:
@@ -239,3 +278,12 @@ def rebound(statements: Sequence[host.Statement]) -> set[str]:
         for inner in ("body", "then", "otherwise"):
             found |= rebound(getattr(s, inner, ()))
     return found
+
+
+def steps_in(statements: Sequence[host.Statement]) -> Iterable[host.Compute]:
+    """The steps that statements take, at any depth."""
+    for s in statements:
+        if isinstance(s, host.Compute) and s.is_step:
+            yield s
+        for inner in ("body", "then", "otherwise"):
+            yield from steps_in(getattr(s, inner, ()))

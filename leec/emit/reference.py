@@ -14,9 +14,11 @@ from leec.emit.classes import Constructor, member_names
 from leec.emit.dialect import NUMPY, Dialect
 from leec.emit.docs import clean, docstring
 from leec.emit.functions import INDENT, Emitter, definition
+from leec.emit.groups import attribute
+from leec.emit.layout import text
 from leec.emit.names import BUILTINS, Names
 from leec.emit.optimizers import optimizer_text
-from leec.emit.procedures import ProcedureEmitter, Simple
+from leec.emit.procedures import ProcedureEmitter, Simple, Step
 from leec.emit.support import library, needed
 from leec.emit.files import render
 from leec.emit.unit import EVAL, Unit
@@ -74,7 +76,7 @@ def emit_reference(module: Module, options: Options) -> str:
     )
 
 
-FIRST = ("Model", "Optimizer")  # classes that others inherit from
+FIRST = ("Model", "Optimizer", "TrainStep")  # classes that others inherit from
 
 
 def used_names(body: str, file: File) -> set[str]:
@@ -137,7 +139,9 @@ def model_text(file: File, model: ModelClass) -> str:
     lines = docstring(model.doc or f"{model.name}({', '.join(h.name for h in model.hypers)})")
     states = [leaf.path for leaf in model.leaves if leaf.kind == "state" and "." not in leaf.path]
     lines += ["", f"members = {tuple_text(member_names(model))}"]
-    lines += [f"states = {tuple_text(states)}"] if states else []
+    lines += [f"states = {tuple_text(states)}"] if states and not unit.dialect.modules else []
+    renamed = {n: attribute(n) for n in member_names(model) if attribute(n) != n}
+    lines += [f"renamed = {text(constant_dict(renamed))}"] if renamed else []
     functions = [f for f in unit.functions.values() if unit.owner(f) == model.name]
     init = next(f for f in functions if f.name == f"{model.name}.init")
     made = Constructor(unit, init, "__init__", model=model)
@@ -151,9 +155,9 @@ def model_text(file: File, model: ModelClass) -> str:
     return f"class {unit.class_name(model.name)}(Model):\n" + "\n".join(INDENT + x if x else "" for x in inside.splitlines())
 
 
-def procedure_blocks(file: File, simple: Mapping[str, Simple]) -> Iterable[Block]:
+def procedure_blocks(file: File, simple: Mapping[str, Simple], steps: Mapping[str, Step] | None = None) -> Iterable[Block]:
     for procedure in file.module.procedures.values():
-        yield Block(ProcedureEmitter(file.unit, procedure, simple).text(), procedure.span)
+        yield Block(ProcedureEmitter(file.unit, procedure, simple, steps or {}).text(), procedure.span)
 
 
 def simple_functions(file: File) -> Mapping[str, Simple]:
@@ -176,6 +180,10 @@ def simple_functions(file: File) -> Mapping[str, Simple]:
 def optimizer_blocks(file: File) -> Iterable[Block]:
     for optimizer in file.module.optimizers.values():
         yield Block(optimizer_text(file.unit, optimizer), optimizer.span)
+
+
+def constant_dict(values: Mapping[str, str]) -> ast.Dict:
+    return ast.Dict([ast.Constant(k) for k in values], [ast.Constant(v) for v in values.values()])
 
 
 def tuple_text(names: list[str]) -> str:
@@ -201,11 +209,14 @@ def function_texts(unit: Unit, f: Function, prefix: str, indent: int) -> list[st
 
 
 def both_modes(unit: Unit, base: str, prefix: str, indent: int) -> list[str]:
-    name, training = base.removeprefix(prefix), f"{base.removeprefix(prefix)}_training"
-    if not prefix:
-        name, training = unit.function_name(base), unit.function_name(training)
-    evaluation = Emitter(unit, unit.functions[base + EVAL], name, training=training)
-    return [evaluation.text(indent), Emitter(unit, unit.functions[base], training).text(indent)]
+    name = base.removeprefix(prefix)
+    training, evaluation = unit.functions[base], unit.functions[base + EVAL]
+    if prefix and unit.dialect.modules:
+        emitters = [Emitter(unit, training, name, evaluation=name + EVAL), Emitter(unit, evaluation, name + EVAL)]
+    else:
+        name, other = (name, f"{name}_training") if prefix else map(unit.function_name, (base, f"{base}_training"))
+        emitters = [Emitter(unit, evaluation, name, training=other), Emitter(unit, training, other)]
+    return [e.text(indent) for e in emitters]
 
 
 def header(module: Module) -> str:

@@ -56,9 +56,10 @@ class Body:
     def __init__(self, f: Function, dialect: Dialect, names: Names, sizes: Sizes, groups: Groups, backward: bool = False):
         self.f, self.dialect, self.names, self.sizes, self.groups = f, dialect, names, sizes, groups
         self.values: dict[Value, ast.expr] = {}
+        self.numbers: dict[int, ast.expr] = {}  # trees that are numbers of the host
         self.lines: list[Line] = []
         self.folded: dict[Value, Folded] = {}
-        self.ready = {} if dialect.modules else {after: before for before, after in f.state}  # stored once computed
+        self.ready = {} if dialect.autograd else {after: before for before, after in f.state}  # stored once computed
         self.skipped: Collection[Equation] = ()  # what another statement stands for
         self.in_place: set[Value] = set()  # new state that a callee stored already
         self.provenance = Provenance(backward)
@@ -98,7 +99,14 @@ class Body:
 
     def built(self, equation: Equation) -> ast.expr:
         args = tuple(self.read(a) for a in equation.args)
-        return equation_tree(equation, self.dialect, args, self.sizes)
+        return equation_tree(equation, self.dialect, args, self.sizes, self.device())
+
+    def device(self) -> ast.expr | None:
+        """Where new tensors go: to the first tensor among the inputs."""
+        if self.dialect.library != "torch":
+            return None
+        given = [v for v in self.sizes.arrays if v in self.values or v in self.groups.places]
+        return ast.Attribute(self.sizes.arrays[given[0]](), "device") if given else None
 
     def shorten(self, args: tuple[Value, ...]) -> bool:
         """Give the longest folded argument a statement of its own. False if there is none."""
@@ -111,6 +119,8 @@ class Body:
         """Keep the expression for its one reader, or make it a statement."""
         small = len(text(tree)) <= FOLDED and (self.readers[value] == 1 or self.is_repeatable(value, tree, equation))
         self.values[value] = tree
+        if value.type.host:
+            self.numbers[id(tree)] = tree
         reads = frozenset().union(*(self.reads(a) for a in equation.args))
         self.consume(equation.args)
         self.folded[value] = Folded(value, equation.span, reads)
@@ -142,10 +152,22 @@ class Body:
 
     def read(self, value: Value) -> ast.expr:
         """The expression that stands for a value."""
-        if value not in self.values:
+        if value in self.values:
+            tree = self.values[value]
+        else:
             place = self.groups.places[value]
-            return place.group.part(place.path)
-        return self.values[value]
+            tree = place.group.part(place.path)
+        if value.type.host:
+            self.numbers[id(tree)] = tree
+        return tree
+
+    def is_number(self, tree: ast.expr) -> bool:
+        """Whether an expression is arithmetic on numbers of the host."""
+        if isinstance(tree, ast.BinOp):
+            return self.is_number(tree.left) and self.is_number(tree.right) or id(tree) in self.numbers
+        if isinstance(tree, ast.UnaryOp):
+            return self.is_number(tree.operand)
+        return isinstance(tree, ast.Constant) or id(tree) in self.numbers
 
     def write_out(self, value: Value) -> None:
         """Give a folded value a statement of its own, here."""

@@ -15,6 +15,7 @@ from leec.emit.calls import Caller
 from leec.emit.groups import Group, Place
 from leec.emit.layout import text
 from leec.ir.graph import Equation, Function, Value
+from leec.ops import TABLE
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,8 @@ class Updates:
                 self.covered.add(e)
 
     def moves_only(self, e: Equation) -> bool:
-        """Entries change places, and nothing is computed: tensors to a vector or back."""
-        vectors = [v for v in (*e.args, *e.results) if v.type.rank == 1]
-        return "callee" not in e.params and bool(vectors) and (len(e.results) > 1 or not same_shape(e))
+        """Tensors are put together to a vector or taken from one."""
+        return "points" in TABLE[e.op].facts
 
     # ---- the statement
 
@@ -163,7 +163,3 @@ class Updates:
         for value, place in zip(after, places):
             self.body.groups.places[value] = place
         self.body.in_place |= set(after) | {r for e in self.covered for r in e.results}
-
-
-def same_shape(e: Equation) -> bool:
-    return len(e.args) == 1 and e.args[0].type.dims == e.result.type.dims

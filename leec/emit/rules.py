@@ -1,0 +1,198 @@
+"""The rule of an optimizer as the inside of a loop over blocks of flat vectors, every statement in place.
+
+What reduces a whole vector (a norm) is computed before the loop, what depends on the count of updates outside of the
+step. A rule that needs a norm of what it has just computed is left to the optimizer's own method.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from leec.emit.dialect import STEP
+from leec.emit.groups import Groups
+from leec.emit.inplace import InPlace
+from leec.emit.layout import text
+from leec.emit.names import Names
+from leec.emit.sizes import Sizes
+from leec.emit.statements import Body
+from leec.ir.graph import Equation, Function, Value
+from leec.ir.module import OptimizerClass
+
+
+class Everything(Body):
+    """A body that folds all that it can: one expression for every value with one reader."""
+
+    def width(self, equation: Equation) -> int:
+        return 10**6
+
+    def define(self, value: Value, tree: ast.expr, equation: Equation) -> None:
+        self.values[value] = tree
+        if value.type.host:
+            self.numbers[id(tree)] = tree
+
+
+@dataclass
+class Rule:
+    """One use of a rule. `optimizer` is the expression of the object; names are those of the step."""
+
+    f: Function
+    optimizer_class: OptimizerClass
+    optimizer: ast.expr
+    names: Names
+    scalars: list[tuple[str, ast.expr]] = field(default_factory=list)  # numbers that differ from step to step
+    before: list[str] = field(default_factory=list)  # statements before the loop
+    inside: list[str] = field(default_factory=list)
+    vectors: list[str] = field(default_factory=list)  # names of θ, g and the states in a block
+    spare: list[str] = field(default_factory=list)
+    hypers: dict[str, str] = field(default_factory=dict)  # local names of hyperparameters
+
+    def __post_init__(self) -> None:
+        self.whole = self.f.inputs[0].type.dims
+        states = [name for name, _ in self.optimizer_class.states]
+        by_name = {p.name: p.values[0] for p in self.f.parameters}
+        self.inputs = [*self.f.inputs[:2], *(by_name[n] for n in states)]
+        self.vectors = [self.names.fresh(v.name) for v in self.inputs]
+        self.varying = self.depend_on_count()
+
+    # ---- what kind of value
+
+    def is_vector(self, value: Value) -> bool:
+        return value.type.dims == self.whole
+
+    def count(self) -> Value:
+        given = {h.name for h in self.optimizer_class.hypers}
+        return next(p.values[0] for p in self.f.parameters if p.values[0].type.host and p.name not in given)
+
+    def depend_on_count(self) -> set[Value]:
+        found = {self.count()}
+        for e in self.f.body:
+            if e.results[0].type.host and found.intersection(e.args):
+                found |= set(e.results)
+        return found
+
+    def is_blockwise(self) -> bool:
+        """Reductions read nothing that the rule changes first, so the rest can go block by block."""
+        reduced = [e for e in self.f.body if not e.results[0].type.host and not self.is_vector(e.results[0])]
+        return all(self.from_inputs(a) for e in reduced for a in e.args)
+
+    def from_inputs(self, value: Value) -> bool:
+        after = {a for _, a in self.f.state}
+        source = next((e for e in self.f.body if value in e.results), None)
+        return source is None or (value not in after and all(map(self.from_inputs, source.args)))
+
+    # ---- statements
+
+    def write(self) -> None:
+        """Fill `scalars`, `before` and `inside`."""
+        outside = self.body(dict(zip(self.inputs, (ast.Name(f"{n}_all") for n in self.vectors))))
+        here = self.body(dict(zip(self.inputs, map(ast.Name, self.vectors))))
+        home = dict(zip(self.inputs, self.vectors))
+        for e in self.f.body:
+            (value,) = e.results
+            if value in self.varying or value.type.host:
+                outside.equation(e)
+                here.equation(e)
+            elif self.is_vector(value):
+                outside.equation(e)
+                self.vector_equation(here, e, home)
+            else:
+                self.reduction(outside, here, e)
+        self.finish(here, home)
+
+    def body(self, values: dict[Value, ast.expr]) -> Body:
+        names = Names()
+        body = Everything(self.f, STEP, names, Sizes({}, {}, names), Groups())
+        body.values |= values
+        for p in self.f.parameters:
+            if p.values[0].type.host:
+                body.values[p.values[0]] = self.number(p.values[0], p.name)
+        return body
+
+    def number(self, value: Value, name: str) -> ast.expr:
+        """A hyperparameter under a local name; the count stays where it is, for `scalars` alone."""
+        if value is self.count():
+            return ast.Attribute(self.optimizer, "t")
+        if name not in self.hypers:
+            self.hypers[name] = self.names.fresh(name)
+        return ast.Name(self.hypers[name])
+
+    def reduction(self, outside: Body, here: Body, e: Equation) -> None:
+        """A number made of whole vectors, before the loop."""
+        name = self.names.fresh(e.result.name)
+        self.before.append(f"{name} = {text(dotted(outside.built(e)))}")
+        outside.values[e.result] = here.values[e.result] = ast.Name(name)
+
+    def vector_equation(self, here: Body, e: Equation, home: dict[Value, str]) -> None:
+        """Fold what has one reader; else compute into the state it belongs to, or into a spare array."""
+        tree = self.with_scalars(here, e)
+        value = e.result
+        before = next((b for b, a in self.f.state if a is value), None)
+        if here.readers[value] == 1 and before is None:
+            here.values[value] = tree
+            return
+        target = home[before] if before is not None and self.is_free(before, e) else self.register()
+        self.inplace(here).into(tree, ast.Name(target))
+        here.values[value] = ast.Name(target)
+
+    def with_scalars(self, here: Body, e: Equation) -> ast.expr:
+        """The expression, with what depends on the count as arguments of the step."""
+        for a in e.args:
+            if a in self.varying:
+                known = {text(tree): name for name, tree in self.scalars}
+                tree = here.values[a]
+                name = known.get(text(tree)) or self.names.fresh("scale")
+                if text(tree) not in known and not isinstance(tree, ast.Name):
+                    self.scalars.append((name, tree))
+                    here.values[a] = ast.Name(name)
+        return here.built(e)
+
+    def is_free(self, before: Value, e: Equation) -> bool:
+        """Whether the old state is read by nothing that comes later."""
+        later = self.f.body[self.f.body.index(e) + 1 :]
+        return not any(before in self.read_through(x) for x in later)
+
+    def read_through(self, e: Equation) -> set[Value]:
+        """The inputs that an equation reads, itself or through what folds into it."""
+        found: set[Value] = set()
+        source = {r: x for x in self.f.body for r in x.results}
+        after = {a for _, a in self.f.state}
+        queue = list(e.args)
+        while queue:
+            value = queue.pop()
+            found.add(value)
+            if value in source and value not in after:
+                queue += source[value].args
+        return found
+
+    def inplace(self, here: Body) -> InPlace:
+        taken = list(self.spare_in_use(here))
+        free = [n for n in self.spare if n not in taken]
+
+        def register() -> ast.expr:
+            name = free.pop(0) if free else self.register()
+            return ast.Name(name)
+
+        return InPlace(lambda tree: here.is_number(tree), register, self.inside)
+
+    def spare_in_use(self, here: Body) -> set[str]:
+        return {tree.id for tree in here.values.values() if isinstance(tree, ast.Name) and tree.id in self.spare}
+
+    def register(self) -> str:
+        self.spare.append(self.names.fresh(f"s{len(self.spare)}"))
+        return self.spare[-1]
+
+    def finish(self, here: Body, home: dict[Value, str]) -> None:
+        for before, after in self.f.state:
+            if text(here.read(after)) != home[before]:
+                self.inplace(here).into(here.read(after), ast.Name(home[before]))
+
+
+def dotted(tree: ast.expr) -> ast.expr:
+    """(x * y).sum() of vectors is their product, and needs no array."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and not node.args and not node.keywords:
+            inner = node.func.value
+            if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Mult):
+                node.func, node.args = ast.Attribute(inner.left, "dot"), [inner.right]
+    return tree

@@ -1,0 +1,251 @@
+"""Training steps in PyTorch: classes whose `step` is forward, backward and update as one function, without autograd.
+
+The step function of a procedure is taken with all its calls written out. Gradients go straight into views of the flat
+gradient, and the update walks over blocks of the flat vectors, in place.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from leec.diagnostics import InternalError
+from leec.emit.dialect import STEP, Dialect
+from leec.emit.docs import docstring
+from leec.emit.functions import INDENT, Emitter, definition
+from leec.emit.groups import Group, Place
+from leec.emit.inplace import InPlace
+from leec.emit.layout import fit, text
+from leec.emit.rules import Rule
+from leec.emit.signatures import Signature
+from leec.emit.statements import Line
+from leec.emit.unit import Unit
+from leec.emit.updates import Move, Updates
+from leec.ir.graph import Equation, Parameter, Program, Value
+from leec.passes.dce import reachable
+from leec.passes.inline import inlined
+
+AFTERWARDS = ("simplify_gradients", "recognise_gradients", "cse_gradients", "dce")  # passes that see more once inlined
+
+
+def whole_steps(unit: Unit, names: Sequence[str]) -> Program:
+    """The step functions with everything but the optimizers' rules written out."""
+    from leec import passes
+
+    def is_rule(name: str) -> bool:
+        return unit.owner(program.functions[name]) in unit.module.optimizers
+
+    program = reachable(unit.module.functions, names)
+    rules = [name for name in program.functions if is_rule(name)]
+    program = inlined(program, lambda f: f.name not in rules)
+    return passes.run(reachable(program, [*names, *rules]), 2, only=AFTERWARDS)
+
+
+class StepSignature(Signature):
+    """`step(self, x, y, ..)`: models and optimizers are attributes, their tensors are read at the start."""
+
+    def __post_init__(self) -> None:
+        self.parameters.append("self")
+        self.objects: list[str] = []
+        for p in self.unit.ordered(self.f):
+            if p.model is None:
+                getattr(self, f"enter_{self.unit.role(self.f, p)}")(p)
+            else:
+                self.enter_attribute(p)
+
+    def enter_attribute(self, p: Parameter) -> None:
+        name = self.unit.parameter_name(self.f, p)
+        self.objects.append(name)
+        self.enter_object(p, Group(ast.Name(f"self.{name}"), "model", len(p.values), p.model), f"{p.name}.")
+
+
+@dataclass
+class StepEmitter(Emitter):
+    """Writes one step class."""
+
+    tensors: dict[str, str] = field(default_factory=dict)  # local names of the models' tensors, by path
+    gradients: dict[Value, str] = field(default_factory=dict)  # where the gradient of a parameter goes
+    rules: list[Rule | None] = field(default_factory=list)  # of each update; None: left to the optimizer's method
+    numbers: list[tuple[str, ast.expr]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.updates = Updates(self.caller, self.f)
+        self.body.skipped = self.updates.covered
+        self.moves = list(self.updates.moves.values())
+        self.homes = dict(self.groups.places)
+        for value, place in self.homes.items():
+            if not value.type.host and place.group.model in self.unit.module.models:
+                self.body.values[value] = ast.Name(self.tensor(place))
+        for move in self.moves:
+            for g, leaf in zip(move.gradients, move.leaves):
+                self.gradients.setdefault(g, self.gradient_name(leaf))
+
+    def dialect(self) -> Dialect:
+        return STEP
+
+    def signed(self) -> StepSignature:
+        return StepSignature(self.unit, self.f, self.names)
+
+    def tensor(self, place: Place) -> str:
+        """The local name of a tensor of a model: its path."""
+        path = f"{text(place.group.root).removeprefix('self.')}.{place.path}"
+        if path not in self.tensors:
+            self.tensors[path] = self.names.of(("tensor", path), place.path)
+        return self.tensors[path]
+
+    def gradient_name(self, leaf: Value) -> str:
+        return self.names.of(("gradient", leaf), f"d_{self.homes[leaf].path}")
+
+    # ---- the step
+
+    def statements(self) -> list[str]:
+        self.written_gradients: set[str] = set()
+        for equation in self.f.body:
+            if equation in self.updates.moves:
+                self.update(self.updates.moves[equation])
+            elif equation in self.updates.covered:
+                continue
+            elif len(equation.results) == 1 and equation.result in self.gradients:
+                self.gradient(equation)
+            else:
+                self.body.equation(equation)
+        self.leave()
+        checks = self.checks()
+        return [*self.opening(), *self.body.sizes.lines(), *checks, *self.written()]
+
+    def opening(self) -> list[str]:
+        """Names for the tensors that the step reads, and for the gradients that it writes."""
+        lines = [self.taken(list(self.tensors.values()), "self.tensors")] if self.tensors else []
+        names = [self.gradient_name(leaf) for move in self.moves for leaf in move.leaves]
+        return [*lines, *([self.taken(names, "self.gradients")] if names else [])]
+
+    def taken(self, names: list[str], source: str) -> str:
+        left = ", ".join(names) if len(names) > 1 else f"({names[0]},)"
+        return fit(f"{left} = {source}", 2 * len(INDENT))
+
+    def gradient(self, equation: Equation) -> None:
+        """The gradient of a parameter, written where the update finds it."""
+        target = self.gradients[equation.result]
+        tree = self.body.tree(equation)
+        self.body.consume(equation.args)
+        self.into(tree, target, equation)
+        self.body.values[equation.result] = ast.Name(target)
+
+    def into(self, tree: ast.expr, target: str, equation: Equation) -> None:
+        lines: list[str] = []
+        InPlace(self.body.is_number, lambda: None, lines).into(tree, ast.Name(target))
+        for line in lines:
+            self.body.line(line, equation.results, equation.span)
+        self.written_gradients.add(target)
+
+    def update(self, move: Move) -> None:
+        call = move.calls[-1]
+        for g, leaf in zip(move.gradients, move.leaves):
+            name = self.gradient_name(leaf)
+            if name not in self.written_gradients:
+                self.body.line(f"{name}.copy_({text(self.body.read(g))})", (g,), call.span)
+                self.written_gradients.add(name)
+        self.body.preserve(move.leaves, call)
+        self.body.settle(frozenset(move.leaves))
+        index = len(self.rules)
+        rule = self.rule(move)
+        self.rules.append(rule)
+        self.body.lines += [Line(line) for line in (self.loop(rule, index) if rule else self.method(move, index))]
+        self.updates.settle(move)
+
+    def rule(self, move: Move) -> Rule | None:
+        f = self.unit.functions[move.calls[0].params["callee"]]
+        optimizer = self.unit.module.optimizers[self.unit.owner(f)]
+        if optimizer.update is None:
+            return None
+        rule = Rule(f, optimizer, self.updates.optimizer_object(move), self.names, list(self.numbers))
+        if not rule.is_blockwise():
+            return None
+        rule.write()
+        self.numbers = rule.scalars
+        return rule
+
+    def loop(self, rule: Rule, index: int) -> list[str]:
+        """`for θ, g, m in self.blocks[0]:`"""
+        root = text(rule.optimizer)
+        hypers = [f"{name} = {root}.{hyper}" for hyper, name in rule.hypers.items()]
+        before = rule.before
+        if before:
+            whole = [f"{name}_all" for name in rule.vectors]
+            used = [w for w in whole if any(w in line for line in before)]
+            sources = dict(zip(whole, (f"self.vectors[{index}].values", f"self.vectors[{index}].gradient")))
+            sources |= {w: f"self.states[{index}][{i}]" for i, w in enumerate(whole[2:])}
+            before = [*(f"{w} = {sources[w]}" for w in used), *before]
+        arrays = ", ".join([*rule.vectors, *rule.spare])
+        inside = [f"{INDENT}{line}" for line in rule.inside]
+        return [*hypers, *before, f"for {arrays} in self.blocks[{index}]:", *inside]
+
+    def method(self, move: Move, index: int) -> list[str]:
+        """The optimizer's own update of the whole vector."""
+        vector = f"self.vectors[{index}]"
+        shapes = f", {vector}.shapes" if self.updates.is_each(move.calls[0]) else ""
+        return [f"{text(self.updates.optimizer_object(move))}.update({vector}.values, {vector}.gradient{shapes})"]
+
+    # ---- the class
+
+    def class_text(self, name: str) -> str:
+        body = self.statements()
+        objects = self.signature.objects
+        moved = [self.moved(m) for m in self.moves]
+        counted = [o for (o, _), rule in zip(moved, self.rules) if rule]
+        lines = [
+            *docstring(f"One step of {self.f.name.rpartition('_step')[0]}; {name}({', '.join(objects)}), called with a batch, gives the loss."),
+            "",
+            f"moved = {items([f'({quote(o)}, {items(map(quote, models))})' for o, models in moved])}",
+            f"counted = {items(map(quote, counted))}",
+            *fit(f"read = {items(map(quote, self.tensors))}", len(INDENT)).splitlines(),
+            f"spare = {items(str(len(r.spare)) if r else '0' for r in self.rules)}",
+        ]
+        start = [f"{', '.join(f'self.{o}' for o in objects)} = {', '.join(objects)}", "self.bind()"]
+        numbers = [name for name, _ in self.numbers]
+        methods = [definition("__init__", ["self", *objects], start, len(INDENT))]
+        methods += [self.constants()] if any(self.rules) else []
+        methods += [self.scalars()] if numbers else []
+        methods.append(definition("step", [*self.parameters(), *numbers], body, len(INDENT)))
+        inside = "\n\n".join(["\n".join(lines), *methods])
+        return f"class {name}(TrainStep):\n" + "\n".join(INDENT + x if x else "" for x in inside.splitlines())
+
+    def moved(self, move: Move) -> tuple[str, list[str]]:
+        """The optimizer and the models of an update, by their attributes."""
+        optimizer = text(self.updates.optimizer_object(move)).removeprefix("self.")
+        places = [self.homes[v] for v in move.leaves]
+        models, position = [], 0
+        while position < len(places):
+            group, prefix, paths = self.updates.model_at(places, position)
+            models.append(text(group.part(prefix)).removeprefix("self."))
+            position += len(paths)
+        if any("." in m or "[" in m for m in models):
+            raise InternalError("a step that moves a part of a model")
+        return optimizer, models
+
+    def constants(self) -> str:
+        names = [f"{text(r.optimizer)}.{hyper}" for r in self.rules if r for hyper in r.hypers]
+        return definition("constants", ["self"], [f"return {items(names)}"], len(INDENT))
+
+    def scalars(self) -> str:
+        trees = [spelled(tree, self.rules) for _, tree in self.numbers]
+        return definition("scalars", ["self"], [f"return {items(map(text, trees))}"], len(INDENT))
+
+
+def spelled(tree: ast.expr, rules: Sequence[Rule | None]) -> ast.expr:
+    """A number with hyperparameters as attributes instead of local names."""
+    from leec.emit.expressions import Replace
+
+    names = {name: ast.Attribute(r.optimizer, hyper) for r in rules if r for hyper, name in r.hypers.items()}
+    return Replace(names).visit(tree)
+
+
+def quote(name: str) -> str:
+    return f'"{name}"'
+
+
+def items(parts) -> str:
+    found = list(parts)
+    return f"({found[0]},)" if len(found) == 1 else f"({', '.join(found)})"

@@ -3,6 +3,7 @@
 from leec.ops import (  # noqa: F401
     arithmetic,
     composites,
+    composites_activation,
     composites_conv,
     composites_pool,
     contract,

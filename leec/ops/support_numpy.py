@@ -260,3 +260,9 @@ def avg_pool(x, size, stride):
     for entries in others:
         y += entries
     return y / math.prod(size)
+
+
+def masked(x, c):
+    """x where c holds, else 0: bits of x, or none. No branch is taken, and what is infinite is masked too."""
+    word = np.dtype(f"i{x.itemsize}")
+    return (x.view(word) & -c.astype(word)).view(x.dtype)

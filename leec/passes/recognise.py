@@ -33,12 +33,14 @@ def expand(program: Program, column: str) -> Program:
 
 @cache
 def expansion(column: str) -> Rules:
-    """The rules of `expand`; `lowering` of a row says what a back end runs where that is not the body."""
+    """The rules of `expand`. Of a row `lowering` says what a back end runs where that is not the body, `idioms` are
+    patterns for one back end alone."""
 
     def expanded(b: Rewriter, e: Equation) -> Value | None:
         row = TABLE[e.op]
-        body = None if getattr(row, column) else row.facts.get("body")
-        build = row.facts.get("lowering", {}).get(column, body)
+        has_text = getattr(row, column) or column == "torch_step" and row.torch
+        build = row.facts.get("lowering", {}).get(column, None if has_text else row.facts.get("body"))
         return build(b, *e.args, **e.params) if build else None
 
-    return Rules(generic=[expanded, lower_equation])
+    laws = (law for row in TABLE.values() for law in row.facts.get("idioms", {}).get(column, ()))
+    return Rules(generic=[expanded, lower_equation]) + rules(laws)

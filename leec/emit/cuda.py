@@ -27,11 +27,11 @@ from leec.ir.module import Module
 
 def emit_cuda(module: Module, options: Options) -> str:
     """The text of cuda.py."""
-    file = File(module, options, TORCH)
-    steps = [s.function for p in module.procedures.values() for s in steps_in(p.body)]
+    steps = tuple(dict.fromkeys(s.function for p in module.procedures.values() for s in steps_in(p.body)))
+    file = File(module, options, TORCH, steps)
     simple = simple_functions(file)
-    blocks = [*model_blocks(file), *optimizer_blocks(file), *function_blocks(file, {*simple, *steps})]
-    classes, emitted = step_blocks(file, list(dict.fromkeys(steps)))
+    blocks = [*model_blocks(file), *optimizer_blocks(file), *function_blocks(file, simple)]
+    classes, emitted = step_blocks(file, steps)
     blocks = sorted([*blocks, *classes, *procedure_blocks(file, simple, emitted)], key=lambda b: b.order(module))
     body = "\n\n\n".join(b.text for b in blocks)
     support = needed("torch", used_names(body, file))
@@ -45,14 +45,15 @@ def emit_cuda(module: Module, options: Options) -> str:
     )
 
 
-def step_blocks(file: File, names: list[str]) -> tuple[list[Block], dict[str, Step]]:
+def step_blocks(file: File, names: tuple[str, ...]) -> tuple[list[Block], dict[str, Step]]:
     """The step classes, and how procedures make them."""
-    program = whole_steps(file.unit, names)
+    complete = replace(file.unit, module=file.everything)
+    program = whole_steps(complete, names)
     unit = replace(file.unit, module=replace(file.module, functions=program))
     blocks, steps = [], {}
     for name in names:
         title = file.unit.class_name("".join(part.capitalize() for part in name.split("_")))
         emitter = StepEmitter(unit, program.functions[name], name)
         blocks.append(Block(emitter.class_text(title), program.functions[name].span))
-        steps[name] = Step(title, tuple(emitter.signature.objects))
+        steps[name] = Step(title, tuple(emitter.signature.objects), program.functions[name])
     return blocks, steps

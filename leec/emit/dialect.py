@@ -33,12 +33,11 @@ class Dialect:
 
     def stored(self, target: ast.expr, value: ast.expr) -> str:
         """A statement that writes a value into an array; `x -= d` where the value is x - d."""
-        if self.library == "torch":
-            return f"{text(target)}.copy_({text(value)})"
-        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub) and text(value.left) == text(target):
-            sign = "+" if isinstance(value.op, ast.Add) else "-"
-            return f"{text(target)} {sign}= {text(value.right)}"
-        return f"{text(target)}[...] = {text(value)}"
+        here, torch = text(target), self.library == "torch"
+        if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub) and text(value.left) == here:
+            name, sign = ("add", "+") if isinstance(value.op, ast.Add) else ("sub", "-")
+            return f"{here}.{name}_({text(value.right)})" if torch else f"{here} {sign}= {text(value.right)}"
+        return f"{here}.copy_({text(value)})" if torch else f"{here}[...] = {text(value)}"
 
     def copied(self, array: ast.expr) -> ast.expr:
         return ast.Call(ast.Attribute(array, self.copy), [], [])
@@ -70,3 +69,4 @@ TORCH = Dialect(
     autograd=True,
 )
 STEP = replace(TORCH, column="torch_step", autograd=False)  # where gradients are written out
+HOST = replace(NUMPY, column="host")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from leec.emit.layout import text
 
-FUNCTIONS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.MatMult: "matmul"}
+FUNCTIONS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.MatMult: "mm"}
 SYMMETRIC = (ast.Add, ast.Mult)
 # Functions of the library that take `out` and have a form that works in place.
 UNARY = {"exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "abs", "sign", "floor", "round", "sigmoid"}
@@ -21,9 +21,16 @@ BINARY = {"maximum", "minimum"}
 
 @dataclass
 class InPlace:
-    """Writes statements; `is_number` knows what is a number of the host, `register` gives a spare array, or nothing."""
+    """Writes statements.
+
+    `is_number` knows what is a number of the host, `is_scalar` also those that a graph takes as tensors; `fits` what has
+    the shape of the target, `rank` how many axes; `register` gives a spare array of that shape, or nothing.
+    """
 
     is_number: Callable[[ast.expr], bool]
+    is_scalar: Callable[[ast.expr], bool]
+    fits: Callable[[ast.expr], bool]
+    rank: Callable[[ast.expr], int | None]
     register: Callable[[], ast.expr | None]
     lines: list[str]
 
@@ -48,18 +55,28 @@ class InPlace:
 
     def binary(self, tree: ast.BinOp, target: ast.expr) -> None:
         left, op, right = tree.left, tree.op, tree.right
-        if isinstance(op, SYMMETRIC) and (self.is_number(left) or text(right) == text(target)):
+        if isinstance(op, SYMMETRIC) and (self.is_scalar(left) or text(right) == text(target) or not self.starts(left)):
             left, right = right, left
         if isinstance(op, ast.MatMult):
-            call = ast.Call(ast.Attribute(ast.Name("torch"), "matmul"), [left, right], [out(target)])
-            self.lines.append(text(call))
-        elif self.is_number(left):
+            self.product(tree, target)
+        elif self.is_scalar(left):
             self.from_number(left, op, right, target)
-        elif isinstance(op, ast.Add | ast.Sub) and not self.is_number(right):
+        elif isinstance(op, ast.Add | ast.Sub) and not self.is_scalar(right):
             self.sum(left, right, isinstance(op, ast.Sub), target)
         else:
             source, others = self.operands(left, [right], target)
             self.apply(FUNCTIONS[type(op)], source, others, target)
+
+    def product(self, tree: ast.BinOp, target: ast.expr) -> None:
+        """Matrix times matrix or vector; of others the library makes an array of its own."""
+        left, right = tree.left, tree.right
+        ranks = self.rank(left), self.rank(right)
+        forms = {(2, 2): ("mm", [left, right]), (2, 1): ("mv", [left, right]), (1, 2): ("mv", [transposed(right), left])}
+        if ranks in forms:
+            name, arguments = forms[ranks]
+            self.lines.append(text(ast.Call(ast.Attribute(ast.Name("torch"), name), arguments, [out(target)])))
+        else:
+            self.lines.append(f"{text(target)}.copy_({text(tree)})")
 
     def from_number(self, number: ast.expr, op: ast.operator, right: ast.expr, target: ast.expr) -> None:
         """number - x, number / x, number ** x: the library wants an array first."""
@@ -76,7 +93,7 @@ class InPlace:
         """left + factor * product / quotient, in one pass where the library has it."""
         number, above, below = self.factors(right)
         form = {(1, 0): "add", (2, 0): "addcmul", (1, 1): "addcdiv"}.get((len(above), len(below)))
-        if form is None:
+        if form is None or any(map(self.is_scalar, (*above, *below))):
             number, above, below, form = None, [right], [], "add"
         arrays = [self.settled(a, target) for a in (*above, *below)]
         source = self.source(left, target)
@@ -106,14 +123,18 @@ class InPlace:
 
     # ---- operands
 
+    def starts(self, tree: ast.expr) -> bool:
+        """Whether a computation can begin with an operand: it is an array that the target has room for."""
+        return is_place(tree) or self.fits(tree)
+
     def operands(self, left: ast.expr, others: list[ast.expr], target: ast.expr) -> tuple[ast.expr, list[ast.expr]]:
         """The other operands first, since the first one may overwrite the target that they read."""
-        settled = [o if self.is_number(o) else self.settled(o, target) for o in others]
+        settled = [o if self.is_scalar(o) else self.settled(o, target) for o in others]
         return self.source(left, target), settled
 
     def source(self, tree: ast.expr, target: ast.expr) -> ast.expr:
-        """Where the first operand stands: where it is already, or in the target."""
-        if is_place(tree):
+        """Where the first operand stands: where it is already, or in the target, if it has its shape."""
+        if is_place(tree) or not self.fits(tree):
             return tree
         self.into(tree, target)
         return target
@@ -124,7 +145,7 @@ class InPlace:
             return tree
         if is_place(tree):
             return self.kept(tree)
-        spare = self.register()
+        spare = self.register() if self.fits(tree) else None
         if spare is None:
             return tree
         self.into(tree, spare)
@@ -148,6 +169,11 @@ class InPlace:
         else:
             call = ast.Call(ast.Attribute(ast.Name("torch"), name), [source, *others], [*keywords, out(target)])
         self.lines.append(text(call))
+
+
+def transposed(tree: ast.expr) -> ast.expr:
+    """x.T, and x of x.T."""
+    return tree.value if isinstance(tree, ast.Attribute) and tree.attr == "T" else ast.Attribute(tree, "T")
 
 
 def out(target: ast.expr) -> ast.keyword:

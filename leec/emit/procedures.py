@@ -19,6 +19,7 @@ from leec.emit.layout import WIDTH, fit, quoted, text
 from leec.emit.names import Names
 from leec.emit.unit import Unit
 from leec.ir import host
+from leec.ir.graph import Function
 from leec.types import TensorType
 
 
@@ -39,6 +40,7 @@ class Step:
 
     name: str
     objects: tuple[str, ...]
+    function: Function
 
 
 @dataclass
@@ -95,7 +97,7 @@ class ProcedureEmitter:
         return lines + [self.step_line(key) for key in again]
 
     def step_key(self, s: host.Compute) -> tuple[str, tuple[str, ...]]:
-        f = self.unit.functions[s.function]
+        f = self.function(s)
         given = dict(zip((p.name for p in f.parameters if p.name != "key"), s.arguments))
         return s.function, tuple(given[o].name for o in self.steps[s.function].objects)
 
@@ -141,7 +143,7 @@ class ProcedureEmitter:
 
     def call(self, s: host.Compute) -> ast.expr:
         """The function on its arguments; its models and optimizers are the objects themselves."""
-        f = self.unit.functions[s.function]
+        f = self.function(s)
         given = dict(zip((p.name for p in f.parameters if p.name != "key"), map(self.code.tree, s.arguments)))
         if s.function in self.simple:
             return self.simple[s.function].on([given[p.name] for p in f.parameters])
@@ -153,6 +155,10 @@ class ProcedureEmitter:
             function = ast.Name(self.made.get(self.step_key(s), self.step_line(self.step_key(s)).partition(" = ")[2]))
             shown = [p for p in shown if p.name not in step.objects]
         return ast.Call(function, [given[p.name] for p in shown], key)
+
+    def function(self, s: host.Compute) -> Function:
+        """A step that is a class has its function in there."""
+        return self.steps[s.function].function if s.function in self.steps else self.unit.functions[s.function]
 
     def construct(self, s: host.Construct) -> list[str]:
         given = [ast.keyword(n, self.code.tree(v)) for n, v in s.arguments]

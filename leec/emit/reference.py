@@ -43,9 +43,11 @@ class File:
     module: Module
     options: Options
     dialect: Dialect = NUMPY
+    without: tuple[str, ...] = ()  # functions that are emitted in another form
 
     def __post_init__(self) -> None:
-        self.module = with_reachable(self.module)
+        self.everything = self.module
+        self.module = with_reachable(self.module, self.without)
         names = Names({*BUILTINS, *library(self.dialect.column)})
         self.unit = Unit(self.module, self.dialect, names)
         for name in (*self.module.models, *self.module.optimizers):
@@ -85,13 +87,14 @@ def used_names(body: str, file: File) -> set[str]:
     return {name for name in library(file.dialect.column) if name in words}
 
 
-def with_reachable(module: Module) -> Module:
+def with_reachable(module: Module, without: Collection[str]) -> Module:
     """The module without functions that nothing public needs."""
     from dataclasses import replace
 
     each = {name for o in module.optimizers.values() for name in o.update_each.values()}
     functions = module.functions.functions.values()
     roots = [f.name for f in functions if (f.public and f.name not in each) or computed(module, f)]
+    roots = [name for name in roots if name not in without]
     used = reachable(module.functions, roots).functions
     roots += [n for o in module.optimizers.values() for n in o.update_each.values() if not used.keys() & set(o.update_each.values())]
     return replace(module, functions=reachable(module.functions, roots))

@@ -173,7 +173,16 @@ class Rule:
             name = free.pop(0) if free else self.register()
             return ast.Name(name)
 
-        return InPlace(lambda tree: here.is_number(tree), register, self.inside)
+        return InPlace(lambda t: here.is_number(t) and not self.varies(t), here.is_number, self.fits, here.rank, register, self.inside)
+
+    def varies(self, tree: ast.expr) -> bool:
+        names = {name for name, _ in self.scalars}
+        return any(isinstance(n, ast.Name) and n.id in names for n in ast.walk(tree))
+
+    def fits(self, tree: ast.expr) -> bool:
+        """Everything that mentions a vector is one."""
+        arrays = {*self.vectors, *self.spare}
+        return any(isinstance(n, ast.Name) and n.id in arrays for n in ast.walk(tree))
 
     def spare_in_use(self, here: Body) -> set[str]:
         return {tree.id for tree in here.values.values() if isinstance(tree, ast.Name) and tree.id in self.spare}

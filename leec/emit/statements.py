@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from leec.diagnostics import Span
 from leec.emit.comments import Provenance
-from leec.emit.dialect import Dialect
+from leec.emit.dialect import HOST, Dialect
 from leec.emit.expressions import argument_uses, equation_tree
 from leec.emit.groups import Groups
 from leec.emit.layout import WIDTH, fit, text
@@ -21,6 +21,7 @@ from leec.emit.names import Names
 from leec.emit.sizes import Sizes
 from leec.ir.graph import Equation, Function, Value
 from leec.ops import TABLE
+from leec.types import TensorType
 
 FOLDED = 60  # columns of an expression that folds into another
 STATEMENT = 76  # and of one that stands alone
@@ -34,11 +35,12 @@ class Line:
 
     def written(self, indent: int) -> list[str]:
         """The comment at the end where it fits, else above."""
+        pad = self.code[: len(self.code) - len(self.code.lstrip())]
         lines = [self.above] if self.above else []
         tail = f"  # {self.comment}" if self.comment else ""
         if "\n" not in self.code and indent + len(self.code) + len(tail) <= WIDTH:
             return [*lines, self.code + tail]
-        return [*lines, *([tail.strip()] if tail else []), *fit(self.code, indent).splitlines()]
+        return [*lines, *([pad + tail.strip()] if tail else []), *fit(self.code, indent).splitlines()]
 
 
 @dataclass
@@ -57,6 +59,7 @@ class Body:
         self.f, self.dialect, self.names, self.sizes, self.groups = f, dialect, names, sizes, groups
         self.values: dict[Value, ast.expr] = {}
         self.numbers: dict[int, ast.expr] = {}  # trees that are numbers of the host
+        self.types: dict[int, TensorType] = {}  # of the trees of values
         self.lines: list[Line] = []
         self.folded: dict[Value, Folded] = {}
         self.ready = {} if dialect.autograd else {after: before for before, after in f.state}  # stored once computed
@@ -65,6 +68,7 @@ class Body:
         self.provenance = Provenance(backward)
         self.readers = Counter(a for e in f.body for a in e.args) + Counter(f.outputs)
         self.called = better_names(f)
+        self.plain = plain_numbers(f)
         self.stored = {after for _, after in f.state if self.readers[after] == 1}  # go where they belong at the end
 
     # ---- equations
@@ -99,6 +103,8 @@ class Body:
 
     def built(self, equation: Equation) -> ast.expr:
         args = tuple(self.read(a) for a in equation.args)
+        if equation.results[0] in self.plain:
+            return args[0] if fills(equation) else equation_tree(equation, HOST, args, self.sizes)
         return equation_tree(equation, self.dialect, args, self.sizes, self.device())
 
     def device(self) -> ast.expr | None:
@@ -119,7 +125,7 @@ class Body:
         """Keep the expression for its one reader, or make it a statement."""
         small = len(text(tree)) <= FOLDED and (self.readers[value] == 1 or self.is_repeatable(value, tree, equation))
         self.values[value] = tree
-        if value.type.host:
+        if value.type.host or value in self.plain:
             self.numbers[id(tree)] = tree
         reads = frozenset().union(*(self.reads(a) for a in equation.args))
         self.consume(equation.args)
@@ -157,7 +163,8 @@ class Body:
         else:
             place = self.groups.places[value]
             tree = place.group.part(place.path)
-        if value.type.host:
+        self.types[id(tree)] = value.type
+        if value.type.host or value in self.plain:
             self.numbers[id(tree)] = tree
         return tree
 
@@ -168,6 +175,12 @@ class Body:
         if isinstance(tree, ast.UnaryOp):
             return self.is_number(tree.operand)
         return isinstance(tree, ast.Constant) or id(tree) in self.numbers
+
+    def rank(self, tree: ast.expr) -> int | None:
+        """The number of axes of an expression that stands for a value, or for a transposed one."""
+        if id(tree) in self.types:
+            return self.types[id(tree)].rank
+        return self.rank(tree.value) if isinstance(tree, ast.Attribute) and tree.attr == "T" else None
 
     def write_out(self, value: Value) -> None:
         """Give a folded value a statement of its own, here."""
@@ -259,3 +272,29 @@ def better_names(f: Function) -> dict[str, str]:
             taken.add(better)
             names |= {value.name: better, f"d_{value.name}": f"d_{better}"}
     return names
+
+
+def fills(equation: Equation) -> bool:
+    """Whether an equation makes a tensor of which every entry is a number of the host."""
+    one = len(equation.args) == 1 and equation.args[0].type.host
+    return one and "uniform" in TABLE[equation.op].facts and not equation.results[0].type.host
+
+
+def plain_numbers(f: Function) -> set[Value]:
+    """Scalars that are arithmetic on numbers of the host and meet only arithmetic: Python computes them."""
+    found: set[Value] = set()
+    for e in f.body:
+        known = all(a.type.host or a in found for a in e.args) and any(a in found for a in e.args)
+        entrywise = known and TABLE[e.op].elementwise and isinstance(TABLE[e.op].host, str)
+        if len(e.results) == 1 and not e.result.type.rank and (fills(e) or entrywise):
+            found.add(e.result)
+    found -= set(f.outputs)
+    while bad := {v for v in found for e in f.body if v in e.args and not meets(e, found)}:
+        found -= bad
+    return found
+
+
+def meets(e: Equation, plain: set[Value]) -> bool:
+    """Whether an equation may read a Python number where it reads a scalar: an operand among arrays."""
+    arithmetic = TABLE[e.op].elementwise and len(e.args) > 1
+    return arithmetic and (e.result in plain or any(not a.type.host and a not in plain for a in e.args))

@@ -117,25 +117,26 @@ class StepEmitter(Emitter):
 
     def opening(self) -> list[str]:
         """Names for the tensors that the step reads, and for the gradients that it writes."""
-        lines = [self.taken(list(self.tensors.values()), "self.tensors")] if self.tensors else []
         names = [self.gradient_name(leaf) for move in self.moves for leaf in move.leaves]
-        return [*lines, *([self.taken(names, "self.gradients")] if names else [])]
-
-    def taken(self, names: list[str], source: str) -> str:
-        left = ", ".join(names) if len(names) > 1 else f"({names[0]},)"
-        return fit(f"{left} = {source}", 2 * len(INDENT))
+        return [*taken(list(self.tensors.values()), "self.tensors"), *taken(names, "self.gradients")]
 
     def gradient(self, equation: Equation) -> None:
         """The gradient of a parameter, written where the update finds it."""
         target = self.gradients[equation.result]
         tree = self.body.tree(equation)
         self.body.consume(equation.args)
+        self.body.types[id(tree)] = equation.result.type
         self.into(tree, target, equation)
         self.body.values[equation.result] = ast.Name(target)
 
     def into(self, tree: ast.expr, target: str, equation: Equation) -> None:
         lines: list[str] = []
-        InPlace(self.body.is_number, lambda: None, lines).into(tree, ast.Name(target))
+        number, wanted = self.body.is_number, equation.result.type.dims
+
+        def fits(part: ast.expr) -> bool:
+            return id(part) in self.body.types and self.body.types[id(part)].dims == wanted
+
+        InPlace(number, number, fits, self.body.rank, lambda: None, lines).into(tree, ast.Name(target))
         for line in lines:
             self.body.line(line, equation.results, equation.span)
         self.written_gradients.add(target)
@@ -196,7 +197,7 @@ class StepEmitter(Emitter):
         moved = [self.moved(m) for m in self.moves]
         counted = [o for (o, _), rule in zip(moved, self.rules) if rule]
         lines = [
-            *docstring(f"One step of {self.f.name.rpartition('_step')[0]}; {name}({', '.join(objects)}), called with a batch, gives the loss."),
+            *docstring(f"One step of {self.f.name.rpartition('_step')[0]} for {', '.join(objects)}: call it with a batch."),
             "",
             f"moved = {items([f'({quote(o)}, {items(map(quote, models))})' for o, models in moved])}",
             f"counted = {items(map(quote, counted))}",
@@ -232,6 +233,23 @@ class StepEmitter(Emitter):
     def scalars(self) -> str:
         trees = [spelled(tree, self.rules) for _, tree in self.numbers]
         return definition("scalars", ["self"], [f"return {items(map(text, trees))}"], len(INDENT))
+
+
+def taken(names: list[str], source: str) -> list[str]:
+    """`w, b = self.tensors`, some at a time where they are many."""
+    if len(", ".join(names)) <= 84:
+        left = ", ".join(names) if len(names) > 1 else f"({', '.join(names)},)"
+        return [f"{left} = {source}"] if names else []
+    lines, start = [], 0
+    while start < len(names):
+        stop = start + 1
+        while stop < len(names) and len(", ".join(names[start : stop + 1])) <= 84:
+            stop += 1
+        left = ", ".join(names[start:stop]) if stop - start > 1 else f"({names[start]},)"
+        bounds = f"{start or ''}:{stop if stop < len(names) else ''}"
+        lines.append(f"{left} = {source}[{bounds}]")
+        start = stop
+    return lines
 
 
 def spelled(tree: ast.expr, rules: Sequence[Rule | None]) -> ast.expr:

@@ -43,8 +43,10 @@ def definitions(source: str) -> Iterable[Definition]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             text = "\n".join([*(f"@{ast.get_source_segment(source, d)}" for d in node.decorator_list), text])
             yield Definition(node.name, text, frozenset(names))
-        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            yield Definition(node.targets[0].id, text, frozenset(names))
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name):
+                yield Definition(target.id, text, frozenset(names))
 
 
 def needed(column: str, names: Iterable[str]) -> list[Definition]:

@@ -216,14 +216,19 @@ class TrainStep:
         spare = [vector.values.new_empty(step) for _ in range(self.spare[i])]
         starts = range(0, size, step) if size else ()
         return [
-            (*(t[a : a + step] for t in (vector.values, vector.gradient, *self.states[i])), *(s[: size - a] for s in spare))
+            (
+                *(t[a : a + step] for t in (vector.values, vector.gradient, *self.states[i])),
+                *(s[: size - a] for s in spare),
+            )
             for a in starts
         ]
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
         views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses))
-        states = (getattr(o, name) is s for o, kept in zip(self.optimizers, self.states) for name, s in zip(o.starts, kept))
+        states = (
+            getattr(o, name) is s for o, kept in zip(self.optimizers, self.states) for name, s in zip(o.starts, kept)
+        )
         return views and all(vector.holds() for vector in self.vectors) and all(states)
 
     def __call__(self, *batch):
@@ -258,7 +263,9 @@ def find_slot(step, path):
     root, *steps, last = path.split(".")
     module = getattr(step, root)
     for name in steps:
-        module = module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
+        module = (
+            module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
+        )
     name = module.renamed.get(last, last)
     return (module._parameters if name in module._parameters else module._buffers), name
 

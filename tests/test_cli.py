@@ -306,6 +306,38 @@ def test_a_link_keeps_pointing_at_the_file_that_is_written(tmp_path: Path) -> No
     assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "real.txt").read_text() == "new\n"
 
 
+# ---- fmt
+
+LOOSE = "def square( x:[n] )->[n] :\n    return x*x   # 平方\n"
+TIDY = "def square(x: [n]) -> [n]:\n    return x*x  # 平方\n"
+
+
+def test_fmt_writes_the_one_form_and_a_second_time_nothing() -> None:
+    Path("loose.lee").write_text(LOOSE)
+    check = run("fmt", "--check", "loose.lee")
+    assert (check.exit_code, check.stderr, Path("loose.lee").read_text()) == (1, "would format loose.lee\n", LOOSE)
+    diff = run("fmt", "--diff", "loose.lee")
+    assert diff.exit_code == 1 and "+    return x*x  # 平方\n" in diff.stdout
+    assert document(run("fmt", ".", "--json"))["result"] == {"changed": ["loose.lee"]}
+    assert Path("loose.lee").read_text() == TIDY
+    again = run("fmt", "loose.lee", "--check")
+    assert (again.exit_code, again.output) == (0, "")
+
+
+def test_fmt_of_stdin_goes_to_stdout() -> None:
+    assert run("fmt", "-", stdin=LOOSE).stdout == TIDY
+    assert run("fmt", "-", stdin=TIDY).stdout == TIDY
+    broken = run("fmt", "-", "--stdin-filename", "unsaved.lee", stdin=BAD)
+    assert (broken.exit_code, broken.stdout) == (1, "") and "--> unsaved.lee:1" in broken.stderr
+
+
+def test_fmt_leaves_a_broken_file_and_formats_the_others() -> None:
+    Path("bad.lee").write_text(BAD)
+    Path("loose.lee").write_text(LOOSE)
+    assert run("fmt", "bad.lee", "loose.lee").exit_code == 1
+    assert (Path("bad.lee").read_text(), Path("loose.lee").read_text()) == (BAD, TIDY)
+
+
 # ---- compile, show
 
 
@@ -469,6 +501,7 @@ def test_new_writes_a_spec_that_checks(lesson: str) -> None:
     again = run("new", f"models/{lesson}")
     assert again.exit_code == 2 and "exists already" in again.stderr
     assert run("check", "--strict", f"models/{lesson}.lee").exit_code == 0
+    assert run("fmt", "--check", f"models/{lesson}.lee").exit_code == 0
 
 
 def test_new_lists_its_lessons() -> None:

@@ -25,6 +25,7 @@ from leec.diagnostics.environment import interrupted, met_running, missing_packa
 COMMANDS = {
     "new": "Begin a spec from a lesson.",
     "check": "Report every mistake in specs.",
+    "fmt": "Format specs.",
     "compile": "Write the NumPy and PyTorch programs of specs.",
     "show": "Print what the compiler made of a spec at any stage.",
     "train": "Run a training procedure.",

@@ -52,7 +52,7 @@ def _found(b, x: Value, depth: int) -> Log | None:
         return _log_of_number(b, x, number)
     if b.is_call(x):
         return b.log_of_call(x)
-    if equation is None or not depth or not x.type.is_float:
+    if equation is None or not depth or not x.type.is_float or x.type.host:
         return None
     rule = LOGARITHMS.get(equation.op) or (_moved if _takes_entries(equation) else None)
     return rule(b, equation, lambda y: log_of(b, y, depth - 1)) if rule else None
@@ -129,8 +129,8 @@ def _tanh_squared(b, e: Equation | None) -> Value | None:
 
 
 def _power(b, e: Equation, log: Follow) -> Log | None:
-    x, exponent = log(e.args[0]), e.args[1]
-    if x is None or not exponent.type.host:
+    x, exponent = log(e.args[0]), b.constant(e.args[1])
+    if x is None or exponent is None or not math.isfinite(exponent):
         return None
     return Log(b.mul(x.value, exponent), x.gains(), x.gains())
 
@@ -474,7 +474,7 @@ STABLE = (
     Law("add(x, select(c, 0, m))", _masked),
     Law("div(x, y)", _divided),
     Law("mul(exp(x), exp(y))", "exp(add(x, y))"),
-    Law("power(exp(x), host(c))", "exp(mul(x, c))"),
+    Law("power(exp(x), c)", lambda b, x, c: b.exp(b.mul(x, c)) if math.isfinite(b.constant(c) or math.inf) else None),
     Law("exp(log_softmax(x, axes=a))", lambda b, x, a: softmax(b, x, a)),
     Law("exp(log_sigmoid(x))", "sigmoid(x)"),
     Law("exp(neg(softplus(x)))", "sigmoid(neg(x))"),

@@ -46,7 +46,7 @@ def rules(laws: Iterable[Law], generic: Iterable[Rule] = ()) -> Rules:
 
 def compiled(law: Law) -> tuple[str, Rule]:
     """The op a law starts from, and the law as a rule. Raises ValueError for text that is no pattern."""
-    pattern = _pattern(ast.parse(law.left, mode="eval").body)
+    pattern = parse_pattern(ast.parse(law.left, mode="eval").body)
     build = law.right if callable(law.right) else _builder(ast.parse(law.right, mode="eval").body)
 
     def rule(b: Rewriter, equation: Equation) -> Value | None:
@@ -59,7 +59,7 @@ def compiled(law: Law) -> tuple[str, Rule]:
     return pattern.op, rule
 
 
-def _pattern(tree: ast.expr) -> Name | Number | Node:
+def parse_pattern(tree: ast.expr) -> Name | Number | Node:
     match tree:
         case ast.Name(id=name):
             return Name(name)
@@ -70,11 +70,11 @@ def _pattern(tree: ast.expr) -> Name | Number | Node:
         case ast.Call(func=ast.Name(id="host"), args=[ast.Name(id=name)]):
             return Name(name, host=True)
         case ast.Call(func=ast.Name(id="once" | "unnamed" as kind), args=[inner]):
-            node = _pattern(inner)
+            node = parse_pattern(inner)
             return Node(node.op, node.args, node.params, unnamed=True, once=kind == "once")
         case ast.Call(func=ast.Name(id=op), args=args, keywords=keywords) if op in TABLE:
             params = tuple((k.arg, _param(k.value)) for k in keywords)
-            return Node(op, tuple(map(_pattern, args)), params)
+            return Node(op, tuple(map(parse_pattern, args)), params)
     raise ValueError(f"not a pattern: {ast.unparse(tree)}")
 
 

@@ -1,7 +1,7 @@
 """Rewriting: a function is built anew, and every equation, also each that a rule makes, is offered to the rules once.
 
 A rule is a function (b, equation) -> value or None. What a rule gives stands in the place of the equation's result and
-takes its name; a value of another type is refused. One walk over the equations, no fixed point; what was computed
+takes its name; a value of another type, or of none, is refused. One walk over the equations, no fixed point; what was computed
 before is not computed again.
 
 What `grad` asks about is opaque: no rule sees through it, as the derivative is with respect to this very value (R6).
@@ -20,7 +20,7 @@ from leec.ops import TABLE
 from leec.ops.table import complete
 from leec.passes.dce import live
 from leec.passes.sameness import identity
-from leec.types import TensorType
+from leec.types import ShapeMismatch, TensorType
 
 Rule = Callable[["Rewriter", Equation], Value | None]
 DEPTH = 40  # how far rules may call each other through what they build
@@ -131,7 +131,10 @@ class Rewriter(Builder):
         try:
             for rule in self.rules.of(equation.op):
                 mark = len(self.equations)
-                value = rule(self, equation)
+                try:
+                    value = rule(self, equation)
+                except ShapeMismatch:  # what it would build has no type
+                    value = None
                 if value is not None and value.type == equation.result.type:
                     return value
                 self._forget(mark)

@@ -69,11 +69,14 @@ def build_spec(session, cls: ClassValue, given: dict[str, object], demanded: set
     for member in cls.declaration.members:
         enter_member(spec, outer, member)
     if "update" in spec.methods:
-        spec.update = elaborate_update(session, spec, spec.methods["update"], None)
+        made = {None: elaborate_update(session, spec, spec.methods["update"], None)}
+        spec.update = made[None].name
     elif "update_each" not in spec.methods:
         raise LeeError(structure.no_return(cls.declaration.name.span, f"{cls.name} without `update`"))
     else:
-        spec.update_each = {rank: elaborate_update(session, spec, spec.methods["update_each"], rank) for rank in range(5)}
+        made = {rank: elaborate_update(session, spec, spec.methods["update_each"], rank) for rank in range(5)}
+        spec.update_each = {rank: function.name for rank, function in made.items()}
+    session.functions.update({f.name: f for f in made.values()})  # only now: a rank may ask for a restart
     return spec
 
 
@@ -96,7 +99,7 @@ def number_of(value: object) -> object:
     return value.constant if isinstance(value, Dim) else value
 
 
-def elaborate_update(session, spec: OptimizerSpec, declaration: nodes.Function, rank: int | None) -> str:
+def elaborate_update(session, spec: OptimizerSpec, declaration: nodes.Function, rank: int | None) -> Function:
     """The IR function (θ, g, states, t, hyperparameters) -> new θ and states."""
     ctx = Context(session, spec.home, "update")
     ctx.owner = spec.name
@@ -122,9 +125,7 @@ def elaborate_update(session, spec: OptimizerSpec, declaration: nodes.Function, 
     run_block(ctx, declaration.body)
     state = tuple((before, ctx.names[n]) for n, before in start.items() if ctx.names[n] is not before)
     suffix = "" if rank is None else f"_{rank}d"
-    function = Function(
+    return Function(
         session.unique(f"{spec.name}.{declaration.name.id}{suffix}", session.functions), tuple(parameters),
         tuple(ctx.builder.equations), (), state, ctx.facts, (), declaration.doc or "", declaration.span, spec.name,
     )  # fmt: skip
-    session.functions[function.name] = function
-    return function.name

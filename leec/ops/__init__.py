@@ -5,6 +5,7 @@ from leec.ops import (  # noqa: F401
     composites,
     composites_activation,
     composites_conv,
+    composites_norm,
     composites_pool,
     contract,
     control,

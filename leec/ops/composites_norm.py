@@ -1,0 +1,217 @@
+"""Composites over rows: normalisation to mean 0 and variance 1, with or without scale and shift, and cross-entropy.
+
+`eps` is a number of the host, as hyperparameters are. torch has one function where the axes are the last ones; NumPy
+runs the equations.
+"""
+
+from __future__ import annotations
+
+from leec.dims import Dim
+from leec.ops.bodies import body_gradient
+from leec.ops.laws import Law
+from leec.ops.table import REQUIRED, Op, declare, example
+from leec.types import ShapeMismatch, TensorType
+
+# ---- normalisation
+
+
+def _normalise_type(*types: TensorType, axes: tuple[int, ...]) -> TensorType:
+    return types[0]
+
+
+def _layer_norm_type(x: TensorType, gamma: TensorType, beta: TensorType, eps: TensorType) -> TensorType:
+    for t in (gamma, beta):
+        if t.dims != x.dims[x.rank - t.rank :]:
+            raise ShapeMismatch(f"{t} does not lie along the last axes of {x}")
+    return x
+
+
+def _statistics(b, x, eps, axes):
+    """x less its mean, and one over its standard deviation."""
+    centred = b.sub(x, b.mean(x, axes=axes, keepdims=True, hint="mean"), hint="centred")
+    variance = b.mean(b.mul(centred, centred), axes=axes, keepdims=True, hint="variance")
+    return centred, b.sqrt(b.add(variance, eps), hint="deviation")
+
+
+def _normalise_body(b, x, eps, axes):
+    centred, deviation = _statistics(b, x, eps, axes)
+    return b.div(centred, deviation)
+
+
+def _normalise_gradient(b, g, out, x, eps, axes):
+    return b.normalise_gradient(g, x, eps, axes=axes), None
+
+
+def _normalise_gradient_body(b, g, x, eps, axes):
+    """(g - mean(g) - y mean(g y)) / deviation, where y is x normalised"""
+    centred, deviation = _statistics(b, x, eps, axes)
+    y = b.div(centred, deviation, hint="normal")
+    along = b.mul(y, b.mean(b.mul(g, y), axes=axes, keepdims=True))
+    return b.div(b.sub(b.sub(g, b.mean(g, axes=axes, keepdims=True)), along), deviation)
+
+
+def _layer_norm_axes(x, gamma) -> tuple[int, ...]:
+    return tuple(range(x.type.rank - gamma.type.rank, x.type.rank))
+
+
+def _layer_norm_body(b, x, gamma, beta, eps):
+    return b.add(b.mul(b.normalise(x, eps, axes=_layer_norm_axes(x, gamma), hint="normal"), gamma), beta)
+
+
+def _layer_norm_gradient(b, g, out, x, gamma, beta, eps):
+    axes = _layer_norm_axes(x, gamma)
+    normal = b.normalise(x, eps, axes=axes, hint="normal")
+    d_x = b.normalise_gradient(b.mul(g, gamma), x, eps, axes=axes)
+    return d_x, b.sum_to(b.mul(g, normal), gamma.type.dims), b.sum_to(g, beta.type.dims), None
+
+
+def _with_scale_and_shift(b, y, gamma, beta):
+    """One function of torch for a normalisation that nothing else reads, scaled and shifted."""
+    e = b.producer(y)
+    if e is None or e.op != "normalise" or b.uses[y] > 1 or gamma.type.host or not gamma.type.rank:
+        return None
+    x, eps = e.args
+    fits = gamma.type.dims == beta.type.dims == x.type.dims[x.type.rank - gamma.type.rank :]
+    return b.layer_norm(x, gamma, beta, eps) if fits and e.params["axes"] == _layer_norm_axes(x, gamma) else None
+
+
+# ---- finding it
+
+
+def _mean_of(b, m, dims: tuple[Dim, ...]):
+    """What m is the mean of and over which axes, where that has the given dims and m one of size 1 for each axis."""
+    e = b.producer(m)
+    if e is not None and e.op == "reshape":
+        inner = b.producer(e.args[0])
+        e, kept = (inner, True) if inner is not None and inner.op == "mean" and not inner.params["keepdims"] else (None, False)
+    else:
+        kept = e is not None and e.op == "mean" and e.params["keepdims"]
+    if not kept or e.args[0].type.dims != dims:
+        return None
+    axes = e.params["axes"]
+    single = tuple(Dim.of(1) if i in axes else d for i, d in enumerate(dims))
+    return (e.args[0], axes) if m.type.dims == single else None
+
+
+def _deviation_of(b, s):
+    """The x, axes, eps and centred x of a standard deviation sqrt(mean((x - mean(x))²) + eps)."""
+    root = b.producer(s)
+    total = b.producer(root.args[0]) if root is not None and root.op == "sqrt" else None
+    if total is None or total.op != "add":
+        return None
+    for variance, eps in (total.args, total.args[::-1]):
+        square = b.producer(variance)
+        square = b.producer(square.args[0]) if square is not None and square.op == "reshape" else square
+        product = b.producer(square.args[0]) if square is not None and square.op == "mean" else None
+        if not eps.type.host or product is None or product.op != "mul" or product.args[0] is not product.args[1]:
+            continue
+        centred = product.args[0]
+        difference, found = b.producer(centred), _mean_of(b, variance, centred.type.dims)
+        if difference is None or difference.op != "sub" or found is None:
+            continue
+        x, mean = difference.args
+        if _mean_of(b, mean, x.type.dims) == (x, found[1]) and x.type.dims == centred.type.dims:
+            return x, found[1], eps, centred
+    return None
+
+
+def _recognise_quotient(b, x, s):
+    """(x - mean) / deviation, where the difference may be a factor of a product."""
+    found = _deviation_of(b, s)
+    if found is None:
+        return None
+    source, axes, eps, centred = found
+    if x is centred:
+        return b.normalise(source, eps, axes=axes)
+    e = b.producer(x)
+    if e is None or e.op != "mul" or centred not in e.args:
+        return None
+    other = e.args[1] if e.args[0] is centred else e.args[0]
+    return b.mul(b.normalise(source, eps, axes=axes), other)
+
+
+def _recognise_product(b, x, y):
+    """(x - mean) * (1 / deviation)"""
+    e = b.producer(y)
+    inverse = e is not None and e.op == "div" and b.constant(e.args[0]) == 1
+    return _recognise_quotient(b, x, e.args[1]) if inverse else None
+
+
+# ---- cross-entropy
+
+
+def _cross_entropy_type(z: TensorType, y: TensorType, proven) -> TensorType:
+    if z.rank != 2 or z.dims[:1] != y.dims:
+        raise ShapeMismatch(f"scores {z} for labels {y}")
+    return z.with_dims(*y.dims)
+
+
+def _cross_entropy_body(b, z, y, proven):
+    rows = b.iota(dims=z.type.dims[:1], axis=0)
+    return b.neg(b.gather(b.log_softmax(z, axes=(1,), masked=False), rows, y, axes=(0, 1), proven=proven))
+
+
+def _cross_entropy_gradient(b, g, out, z, y, proven):
+    """g (softmax(z) - 1 where the label is)"""
+    n, k = z.type.dims
+    share = b.exp(b.log_softmax(z, axes=(1,), masked=False), hint="share")
+    column = lambda v: b.reshape(v, dims=(n, Dim.of(1)))  # noqa: E731
+    is_label = b.eq(b.iota(dims=(Dim.of(1), k), axis=1), column(y))
+    return b.mul(b.sub(share, b.cast(is_label, dtype=z.type.dtype)), column(g)), None
+
+
+def _recognise_cross_entropy(b, z, i, y, p):
+    rows = b.producer(i)
+    along = rows is not None and rows.op == "iota" and rows.params["dims"] == z.type.dims[:1]
+    fits = along and z.type.rank == 2 and y.type.dims == z.type.dims[:1]
+    return b.neg(b.cross_entropy(z, y, proven=tuple(k - 1 for k in p if k))) if fits else None
+
+
+# ---- torch
+
+
+def _is_last(x: TensorType, axes: tuple[int, ...]) -> bool:
+    return axes == tuple(range(x.rank - len(axes), x.rank))
+
+
+def _unless_last(body):
+    """The equations, where the library has no function for the axes."""
+    return lambda b, *args, axes: None if _is_last(args[-2].type, axes) else body(b, *args, axes=axes)
+
+
+def _over_last(text: str):
+    return lambda types, params: (text, {"shape": types[-2].dims[-len(params["axes"]) :]})
+
+
+TORCH = ("torch", "torch_step")
+NORMALISE = (Law("div(x, s)", _recognise_quotient), Law("mul(x, y)", _recognise_product))
+SCALED = (Law("add(mul(y, gamma), beta)", _with_scale_and_shift),)
+LABELLED = (Law("gather(log_softmax(z, axes=(1,), masked=False), i, y, axes=(0, 1), proven=p)", _recognise_cross_entropy),)
+SMALL = {"eps": (1e-3, 1e-2)}
+
+declare(Op("normalise", ("x", "eps"), "x less its mean over its standard deviation, along axes", _normalise_type, _normalise_gradient,
+           "", _over_last("torch.nn.functional.layer_norm(x, shape, eps=eps)"), params={"axes": REQUIRED}, operands="float", flops=8,
+           examples=(example("float[a, c]", "host float", axes=(1,), within=SMALL),
+                     example("float[a, b, c]", "host float", axes=(1, 2), within=SMALL),
+                     example("float[a, b, c]", "host float", axes=(0, 2), within=SMALL)),
+           facts={"body": _normalise_body, "patterns": NORMALISE, "lowering": dict.fromkeys(TORCH, _unless_last(_normalise_body))},
+           equation=r"\frac{x - \bar{x}}{\sqrt{\operatorname{var} x + \varepsilon}}"))  # fmt: skip
+declare(Op("normalise_gradient", ("g", "x", "eps"), "the gradient of normalise by x", _normalise_type, body_gradient(_normalise_gradient_body),
+           "", _over_last("normalise_gradient(g, x, shape, eps)"), params={"axes": REQUIRED}, operands="float", flops=12,
+           examples=(example("float[a, c]", "float[a, c]", "host float", axes=(1,), within=SMALL),
+                     example("float[b, c, a]", "float[b, c, a]", "host float", axes=(0, 1), within=SMALL)),
+           facts={"body": _normalise_gradient_body, "support": ("normalise_gradient",),
+                  "lowering": dict.fromkeys(TORCH, _unless_last(_normalise_gradient_body))},
+           equation=r"\frac{g - \bar{g} - y \, \overline{g y}}{\sqrt{\operatorname{var} x + \varepsilon}}"))  # fmt: skip
+declare(Op("layer_norm", ("x", "gamma", "beta", "eps"), "normalise along the last axes, scaled and shifted", _layer_norm_type, _layer_norm_gradient,
+           "", lambda types, params: ("torch.nn.functional.layer_norm(x, shape, gamma, beta, eps)", {"shape": types[1].dims}),
+           operands="float", flops=10,
+           examples=(example("float[a, c]", "float[c]", "float[c]", "host float", within=SMALL),
+                     example("float[a, b, c]", "float[b, c]", "float[b, c]", "host float", within=SMALL)),
+           facts={"body": _layer_norm_body, "idioms": dict.fromkeys(TORCH, SCALED)},
+           equation=r"\gamma \frac{x - \bar{x}}{\sqrt{\operatorname{var} x + \varepsilon}} + \beta"))  # fmt: skip
+declare(Op("cross_entropy", ("z", "y"), "-log softmax(z) at the label of every row", _cross_entropy_type, _cross_entropy_gradient,
+           "", "torch.nn.functional.cross_entropy(z, y, reduction='none')", params={"proven": ()}, operands=("float", "int"), flops=6,
+           examples=(example("float[b, 4]", "int[b]", within={"y": (0, 3)}), example("float[1, 2]", "int[1]", within={"y": (0, 1)}, proven=(0,))),
+           facts={"body": _cross_entropy_body, "patterns": LABELLED},
+           equation=r"-\log \operatorname{softmax}(z)_y"))  # fmt: skip

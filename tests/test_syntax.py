@@ -214,7 +214,9 @@ def test_names_are_normalised_as_in_python() -> None:
     assert (ｘ.id, ｘ.span.text) == ("fit", "ﬁt")
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# remark", '"""Doc."""', "\ufeffx = 3", "x = 3\r\ny = 4\r\n", "x = 3  # end"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "# remark", '"""Doc."""', "\ufeffx = 3", "x = 3\r\ny = 4\r\n", "x = 3  # end"]
+)
 def test_edges_of_a_file(text: str) -> None:
     spec = read(text)
     assert [item.span.text for item in spec.items] == [line for line in ("x = 3", "y = 4") if line in text]
@@ -385,7 +387,11 @@ def test_mutations_never_raise_and_are_told_once() -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(st.sampled_from([*LETTERS, *"def_if_else:_    _for i in _model _return _->".split("_"), '"""']), max_size=60))
+@given(
+    st.lists(
+        st.sampled_from([*LETTERS, *"def_if_else:_    _for i in _model _return _->".split("_"), '"""']), max_size=60
+    )
+)
 def test_no_text_raises(parts: list[str]) -> None:
     text = "".join(parts)
     spec, found = parse(Source("x.lee", text))

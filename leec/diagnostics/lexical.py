@@ -109,7 +109,9 @@ def unmatched_bracket(closing: Span, opening: Span | None, ours: str) -> Diagnos
     message = f"`{opening.text}` of line {opening.line} is closed by `{closing.text}`"
     fixes = replaced(f"write `{ours}`", [(closing, ours)], safe=False)
     opened = (Label(opening, "opened here"),)
-    return Diagnostic("LEE016", "unmatched-bracket", message, Label(closing, f"should be `{ours}`"), opened, fixes=fixes)
+    return Diagnostic(
+        "LEE016", "unmatched-bracket", message, Label(closing, f"should be `{ours}`"), opened, fixes=fixes
+    )
 
 
 def tabs(spans: Sequence[Span]) -> Diagnostic:
@@ -177,5 +179,7 @@ def line_continuation(span: Span) -> Diagnostic:
 def semicolon(span: Span, line_break: tuple[Span, str] | None) -> Diagnostic:
     """At the end of a line, or where a new line must begin."""
     message = "every statement has a line of its own" if line_break else "a statement ends with its line, without `;`"
-    fixes = replaced("begin a new line", [line_break], safe=False) if line_break else replaced("remove it", [(span, "")])
+    fixes = (
+        replaced("begin a new line", [line_break], safe=False) if line_break else replaced("remove it", [(span, "")])
+    )
     return Diagnostic("LEE024", "semicolon", message, Label(span), fixes=fixes)

@@ -131,7 +131,9 @@ def compared_with_none(span: Span, ours: str) -> Diagnostic:
 
 def self_parameter(span: Span, edits: tuple[tuple[Span, str], ...]) -> Diagnostic:
     message = "a method has no `self`: it sees the members of its model by their names"
-    return Diagnostic("LEE048", "self-parameter", message, Label(span), fixes=fix("leave `self` out", *edits, safe=True))
+    return Diagnostic(
+        "LEE048", "self-parameter", message, Label(span), fixes=fix("leave `self` out", *edits, safe=True)
+    )
 
 
 def report_without_label(span: Span) -> Diagnostic:
@@ -142,6 +144,4 @@ def report_without_label(span: Span) -> Diagnostic:
 
 def default_before_required(required: Span, default: Span) -> Diagnostic:
     message = f"`{required.text}` has no default and stands after a parameter that has one"
-    return Diagnostic(
-        "LEE050", "default-before-required", message, Label(required), (Label(default, "has a default"),)
-    )
+    return Diagnostic("LEE050", "default-before-required", message, Label(required), (Label(default, "has a default"),))

@@ -41,7 +41,7 @@ def build(tree: Tree, source: Source) -> tuple[Any, list[Diagnostic]]:
                 depth = max(depth, depths[id(kid)])
                 kids.append(built[id(kid)])
             elif kid.__class__ is Token and kid.type == "NAME":
-                kids.append(n.Name(name_of(kid), span=Span(source, kid.start_pos, kid.end_pos)))
+                kids.append(n.Name(name_of(kid), span=Span(source, kid.start_pos or 0, kid.end_pos or 0)))
                 mistakes += checks.name(kids[-1])
             else:
                 kids.append(kid)
@@ -100,7 +100,7 @@ def if_(span: Span, kids: list) -> n.If:
 
 def member_if(span: Span, kids: list) -> n.MemberIf:
     """An elif is an if in the else of the one before."""
-    otherwise = kids[-1].parts if kids[-1] else ()
+    otherwise: tuple[Any, ...] = kids[-1].parts if kids[-1] else ()
     for condition, block in reversed(branches(kids)):
         start = span.start if condition is kids[0] else condition.span.start
         at = Span(span.source, start, block.start)
@@ -199,7 +199,7 @@ ROWS: dict[str, Row] = {
     "return_": plain(n.Return),
     "break_": plain(n.Break),
     "require": plain(n.Require),
-    "minimize": lambda span, kids: n.Minimize(*kids[1:], kids[0] == "maximize", span=span),
+    "minimize": lambda span, kids: n.Minimize(kids[1], kids[2], kids[3], kids[0] == "maximize", span=span),
     "several": several,
     "update": plain(n.Update),
     "report": collected(n.Report),

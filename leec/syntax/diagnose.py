@@ -20,7 +20,7 @@ from leec.diagnostics import syntax as errors
 from leec.syntax.expected import expected_words
 from leec.syntax.grammar import grammar_file, parse_tree
 from leec.syntax.layout import OPERATORS
-from leec.syntax.lines import HARD_HEADS, Line
+from leec.syntax.lines import Line
 from leec.syntax.tokens import RESERVED, Piece
 
 CONDITIONS = ("if", "elif", "while", "require")
@@ -159,7 +159,7 @@ RULES: tuple[Callable[[Failure], Diagnostic | None], ...] = (
 
 
 def begins_operand(piece: Piece) -> bool:
-    return piece.kind in ("word", "number", "string") and piece.text not in RESERVED or piece.text in ("true", "None")
+    return piece.text in ("true", "None") or (piece.kind in ("word", "number", "string") and piece.text not in RESERVED)
 
 
 def ends_operand(piece: Piece) -> bool:

@@ -16,7 +16,21 @@ GROUPS = (
     ("an operator", {"PLUS", "STAR", "SLASH", "POWER", "COMPARE"}),
 )
 OPERAND = {"NAME", "NUMBER", "STRING", "TRUE", "FALSE", "NONE", "LPAR", "LSQB", "MINUS", "NOT", "_DOTS"}
-OPERATOR = {"PLUS", "MINUS", "STAR", "SLASH", "FLOORDIV", "PERCENT", "AT", "POWER", "COMPARE", "AND", "OR", "IS", "_DOTS"}
+OPERATOR = {
+    "PLUS",
+    "MINUS",
+    "STAR",
+    "SLASH",
+    "FLOORDIV",
+    "PERCENT",
+    "AT",
+    "POWER",
+    "COMPARE",
+    "AND",
+    "OR",
+    "IS",
+    "_DOTS",
+}
 OPERATOR |= {"IF", "DOT", "LPAR", "LSQB"}
 WORDS = {"_NL": "the end of the line", "_INDENT": "an indented body", "$END": "the end of the file", "AUG": "`+=`"}
 MOST = 4  # more than these help nobody

@@ -73,19 +73,19 @@ def read_rows(text: str) -> Iterator[Row]:
         if token.type in ("_INDENT", "_DEDENT"):
             level += 1 if token.type == "_INDENT" else -1
             continue
-        for match in COMMENT.finditer(text, end, token.start_pos):
+        for match in COMMENT.finditer(text, end, token.start_pos or 0):
             if row.words and "\n" not in text[end : match.start()]:
                 row.words[-1].behind = match.group().rstrip()
             else:
                 row.above.append(match.group().rstrip())
-        end = token.end_pos
+        end = token.end_pos or 0
         if token.type == "_NL":
             yield from [row] if row.words else [Row(comment=comment) for comment in row.above]
             row = yield from between(token)
         else:
             if not row.words:
-                row.level, row.column = level, token.column - 1
-            row.words.append(Word(token.type, str(token), token.start_pos, row.above))
+                row.level, row.column = level, (token.column or 1) - 1
+            row.words.append(Word(token.type, str(token), token.start_pos or 0, row.above))
             row.above = []
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import lark
 from lark.indenter import DedentError
 from lark.lark import PostLex
+from lark.utils import TextSlice
 from platformdirs import user_cache_dir
 
 
@@ -92,6 +93,6 @@ def store(made: lark.Lark, path: Path) -> None:
         fresh.replace(path)  # in one step: no process ever reads half a file
 
 
-def parse_tree(text: str) -> lark.Tree:
-    """The tree of a text. Raises lark.UnexpectedInput or DedentError."""
+def parse_tree(text: str | TextSlice[str]) -> lark.Tree:
+    """The tree of a text, or of a part of one. Raises lark.UnexpectedInput or DedentError."""
     return parser().parse(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from pygments import token as pygments_token
 from pygments.lexer import RegexLexer, bygroups
@@ -110,7 +110,7 @@ class LeeLexer(RegexLexer):
     aliases = ("lee",)
     filenames = ("*.lee",)
     flags = re.MULTILINE
-    tokens = {"root": pygments_rules()}
+    tokens: ClassVar = {"root": pygments_rules()}
 
 
 # ---- TextMate

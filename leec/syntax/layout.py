@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from leec.diagnostics import Diagnostic, Source, Span
 from leec.diagnostics import lexical as errors
@@ -96,7 +95,7 @@ class Levels:
 
     def set(self) -> None:
         above: Line | None = None
-        for line, below in pairwise([*self.lines, None]):
+        for line, below in zip(self.lines, [*self.lines[1:], None], strict=False):
             if line.reported and self.stack:
                 self.align(line, above, below)
             known = line.reported
@@ -217,7 +216,7 @@ class Levels:
             return True
         if line.indent > self.stack[0][0] or is_item(line):
             return False
-        goes_on = below and (below.indent > self.depth and not line.opens or self.slipped(line, below) is not None)
+        goes_on = below and ((below.indent > self.depth and not line.opens) or self.slipped(line, below) is not None)
         return bool(goes_on) or line.first in STATEMENTS
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import pairwise
 
 from leec.diagnostics import Diagnostic, Source, Span
 from leec.diagnostics import lexical as errors
@@ -16,7 +15,9 @@ from leec.syntax.checks import unreadable_name
 from leec.syntax.tokens import FOREIGN, RESERVED, Piece, scan
 
 Mended = tuple[str, list[Diagnostic]]  # what to read instead, and the reports
-CODE_LINE = re.compile(r"[ ]*(?:(?:def|loss|metric|train|model|optimizer|example)\b.*:|return\b.*|.*[^=<>!]=[^=].*)\s*$")
+CODE_LINE = re.compile(
+    r"[ ]*(?:(?:def|loss|metric|train|model|optimizer|example)\b.*:|return\b.*|.*[^=<>!]=[^=].*)\s*$"
+)
 
 
 def mend(source: Source, text: str) -> Mended:
@@ -58,7 +59,7 @@ def mend_docstrings(source: Source, text: str) -> Mended:
 def unclosed_docstring(text: str) -> int | None:
     """Where the first docstring without an end begins. One that ends before other text took the next one's start."""
     pieces = [p for p in scan(text) if p.kind not in ("blank", "comment")]
-    for piece, after in pairwise([*pieces, None]):
+    for piece, after in zip(pieces, [*pieces[1:], None], strict=False):
         paired_wrongly = piece.kind == "docstring" and "\n" in piece.text and after and after.kind != "newline"
         if paired_wrongly or piece.kind == "open_docstring":
             return piece.start

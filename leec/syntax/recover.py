@@ -117,7 +117,7 @@ class Item:
         """The lines as they are read: evenly indented, and nowhere a head without a body."""
         hole = HOLES[PLACES.get(self.lines[0].first, "block")]
         self.starts, self.read_lines, parts, size = [], self.lines, [], 0
-        for line, below in pairwise([*self.lines, None]):
+        for line, below in zip(self.lines, [*self.lines[1:], None], strict=False):
             indent = "    " * line.level
             text = line.text.lstrip()
             self.starts.append(size + len(indent) - (len(line.text) - len(text)))

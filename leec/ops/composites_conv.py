@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from leec.dims import Dim
 from leec.ops.contract import Contraction
-from leec.ops.patterns_conv import CONV, KERNEL, TRANSPOSED
+from leec.ops.patterns_conv import BIAS, CONV, KERNEL, TRANSPOSED
 from leec.ops.shape import Slices
 from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import ShapeMismatch, TensorType
@@ -175,22 +175,35 @@ def _kernel_torch(types, params):
     return f"torch.nn.grad.conv{types[0].rank - 2}d_weight(x, shape, g{text})", {**shown, "shape": shape}
 
 
-LINE = {"stride": ("2",), "padding": ("1",), "dilation": ("1",), "groups": "1"}  # examples in one and two dimensions
-PLANE = {"stride": ("1", "2"), "padding": ("0", "1"), "dilation": ("2", "1"), "groups": "2"}
 
 HOW = {"stride": REQUIRED, "padding": REQUIRED, "dilation": REQUIRED, "groups": ONE}
 
+
+def _steps(stride: str = "1", padding: str = "0", dilation: str = "1", groups: str = "1", **more) -> dict:
+    """Params of an example, an axis a word."""
+    axes = {name: tuple(text.split()) for name, text in (("stride", stride), ("padding", padding), ("dilation", dilation))}
+    return {**axes, "groups": groups, **{name: tuple(text.split()) for name, text in more.items()}}
+
+
 declare(Op("conv", ("x", "w", "*bias"), "convolution: sums over windows of x, weighted by w", _conv_type, _conv_gradient,
            "", _conv_torch, params=HOW, operands="float",
-           examples=(example("float[1, 2, 5]", "float[3, 2, 3]", "float[3]", **LINE), example("float[2, 2, 4, 5]", "float[4, 1, 2, 3]", **PLANE)),
-           facts={"body": _conv_body, "patterns": CONV}, equation=r"x * w"))  # fmt: skip
+           examples=(example("float[a, b, 7]", "float[c, b, 3]", **_steps("2")),
+                     example("float[a, b, 6, 5]", "float[4, b, 3, 2]", "float[4]", **_steps("1 2", "1 0", "2 1")),
+                     example("float[1, 4, 6]", "float[6, 2, 2]", **_steps(groups="2")),
+                     example("float[1, 2, 4, 3, 4]", "float[2, 2, 2, 2, 3]", **_steps("1 1 1", "0 1 0", "1 1 1"))),
+           facts={"body": _conv_body, "patterns": CONV, "idioms": dict.fromkeys(("torch", "torch_step"), BIAS)},
+           equation=r"x * w"))  # fmt: skip
 declare(Op("conv_transpose", ("g", "w"), "transposed convolution: the gradient of a convolution by its input", _transposed_type, _transposed_gradient,
            "", _transposed_torch, params={**HOW, "dims": REQUIRED}, operands="float",
-           examples=(example("float[1, 3, 3]", "float[3, 2, 3]", **LINE, dims=("5",)),
-                     example("float[2, 4, 2, 3]", "float[4, 1, 2, 3]", **PLANE, dims=("4", "5"))),
+           examples=(example("float[a, c, 3]", "float[c, b, 3]", **_steps("2", dims="8")),
+                     example("float[a, 4, 4, 3]", "float[4, b, 2, 3]", **_steps("2 1", "1 0", "1 2", dims="6 7")),
+                     example("float[1, 6, 5]", "float[6, 2, 2]", **_steps(groups="2", dims="6")),
+                     example("float[1, 2, 3, 4, 2]", "float[2, 2, 2, 2, 3]", **_steps("1 1 1", "0 1 0", "1 1 1", dims="4 3 4"))),
            facts={"body": _transposed_body, "patterns": TRANSPOSED}, equation=r"w^{\top} * g"))  # fmt: skip
 declare(Op("conv_kernel", ("x", "g"), "the gradient of a convolution by its kernel", _kernel_type, _kernel_gradient,
            "", _kernel_torch, params={**HOW, "dims": REQUIRED}, operands="float",
-           examples=(example("float[1, 2, 5]", "float[1, 3, 3]", **LINE, dims=("3",)),
-                     example("float[2, 2, 4, 5]", "float[2, 4, 2, 3]", **PLANE, dims=("2", "3"))),
+           examples=(example("float[a, b, 8]", "float[a, c, 3]", **_steps("2", dims="3")),
+                     example("float[a, b, 6, 5]", "float[a, 4, 4, 3]", **_steps("1 1", "1 0", "2 1", dims="3 3")),
+                     example("float[2, 4, 6]", "float[2, 6, 5]", **_steps(groups="2", dims="2")),
+                     example("float[1, 2, 4, 3, 4]", "float[1, 2, 3, 4, 2]", **_steps("1 1 1", "0 1 0", "1 1 1", dims="2 2 3"))),
            facts={"body": _kernel_body, "patterns": KERNEL}, equation=r"x \star g"))  # fmt: skip

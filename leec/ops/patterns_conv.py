@@ -271,16 +271,21 @@ def _cropped(b, g, w, s, p, d, q, e, t):
         return None
 
 
-def _with_bias(b, x, w, c, s, p, d, q, e):
-    fits = c.type.rank == 1 and e == (*c.type.dims, *(ONE for _ in s)) and c.type.dims == w.type.dims[:1]
-    return b.conv(x, w, c, stride=s, padding=p, dilation=d, groups=q) if fits else None
+def _with_bias(b, y, c, e):
+    """One function of torch for a convolution that nothing else reads, and a number for each of its channels."""
+    conv = b.producer(y)
+    if conv is None or conv.op != "conv" or len(conv.args) > 2 or b.uses[y] > 1:
+        return None
+    x, w = conv.args
+    fits = c.type.rank == 1 and e == (*c.type.dims, *(ONE for _ in w.type.dims[2:])) and c.type.dims == w.type.dims[:1]
+    return b.conv(x, w, c, **conv.params) if fits else None
 
 
 HOW = "stride=s, padding=p, dilation=d, groups=q"
 CONV = (
     Law("contract(*xs, spec=s)", recognise_convolution),
     Law(f"conv(pad(x, widths=v, value=0), y, {HOW})", _with_padding("conv")),
-    Law(f"add(once(conv(x, w, {HOW})), reshape(c, dims=e))", _with_bias),
 )
+BIAS = (Law("add(y, reshape(c, dims=e))", _with_bias),)
 TRANSPOSED = (Law(f"slice(once(conv_transpose(g, w, {HOW}, dims=e)), slices=t)", _cropped),)
 KERNEL = (Law(f"conv_kernel(pad(x, widths=v, value=0), y, {HOW}, dims=e)", _with_padding("conv_kernel")),)

@@ -27,6 +27,10 @@ class NeedStructural(Exception):
         self.symbol, self.span = symbol, span
 
 
+class Restart(Exception):
+    """A class that is in use already needs a number for one of its sizes: the whole spec is elaborated again."""
+
+
 class Unify(Exception):
     """Two rigid dims must agree and only a run can tell: elaborate again with one name for both, and check at entry."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leec.dims import Dim
-from leec.elaborate.context import Context
+from leec.elaborate.context import Context, NeedStructural
 from leec.elaborate.members import inner_instance
 from leec.elaborate.models import model_spec
 from leec.elaborate.signature import declare_dims, read_pattern
@@ -72,7 +72,10 @@ def generic_instance(ctx: Context, cls: ClassValue) -> Instance:
             values[param.name.id] = Dim.of(param.name.id)
         else:
             raise Unknown(param.name.id)
-    spec = model_spec(ctx, cls, values, cls.declaration.name.span)
+    try:
+        spec = model_spec(ctx, cls, values, cls.declaration.name.span)
+    except NeedStructural as need:
+        raise Unknown(need.symbol) from need
     leaves = {p: Value(p, t) for p, t in spec.leaves.items()}
     return Instance(spec, {n: v for n, v in values.items() if not isinstance(v, Value)}, leaves)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from leec.diagnostics import LeeError, structure
 from leec.dims import Dim, Facts
 from leec.elaborate.context import Context, NeedStructural, Unify
-from leec.elaborate.specialise import inner_value, key_of, verify_depth
+from leec.elaborate.specialise import demand, inner_value, key_of, verify_depth
 from leec.elaborate.values import (
     ClassValue,
     Distribution,
@@ -102,7 +102,7 @@ def model_spec(ctx: Context, cls: ClassValue, values: dict[str, object], span) -
         try:
             spec = build_spec(ctx, cls, values, demanded)
         except NeedStructural as need:
-            demanded.add(need.symbol)
+            demand(demanded, need, {n: (v, span) for n, v in values.items()})
             continue
         finally:
             session.active.pop()

@@ -10,7 +10,7 @@ from leec.diagnostics import LeeError, structure
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import bound_names
 from leec.elaborate.constructions import constructor
-from leec.elaborate.context import Context, Session
+from leec.elaborate.context import Context, NeedStructural, Session
 from leec.elaborate.hostexpr import host_value, is_host, number
 from leec.elaborate.look import changed_names, read_names
 from leec.elaborate.modules import SpecModule
@@ -55,9 +55,9 @@ class ProcedureElaborator:
             self.later.append(set().union(*reads[position + 1 :]))
             try:
                 self.statement(statement)
-            except LeeError as error:
+            except (LeeError, NeedStructural) as error:
                 self.open = None
-                self.session.report(error)
+                self.session.report(reported(error))
                 self.variables |= dict.fromkeys(bound_names(statement), POISON)
             finally:
                 self.later.pop()
@@ -130,6 +130,12 @@ class ProcedureElaborator:
         """Variables from before the loop that its body changes."""
         changed = set().union(*map(changed_names, body)) - bound
         return tuple(sorted(n for n in changed if n in self.variables))
+
+
+def reported(error: LeeError | NeedStructural) -> LeeError:
+    if isinstance(error, LeeError):
+        return error
+    return LeeError(structure.needs_static(error.span, f"`{error.span.text}`, which chooses code,"))
 
 
 # ---- assignments

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from leec.diagnostics import LeeError
+from leec.diagnostics import LeeError, structure
 from leec.elaborate import builtins_shape, gradients, specialise  # noqa: F401  (the first two enter primitives)
 from leec.elaborate.assemble import assemble
 from leec.elaborate.builtins import enter_rows
-from leec.elaborate.context import Context, NeedStructural, Session
+from leec.elaborate.context import Context, NeedStructural, Restart, Session
 from leec.elaborate.examples import elaborate_example
 from leec.elaborate.generic import Unknown, generic_instance, stand_ins
 from leec.elaborate.modules import Library, SpecModule
@@ -21,15 +21,27 @@ enter_rows()
 
 def elaborate_spec(library: Library, home: SpecModule) -> tuple[Module, list]:
     """The Module of a parsed spec with all diagnostics. With errors among them the Module is incomplete."""
-    session = Session(library)
     home.verify_imports()
+    structural: dict = {}
+    while True:
+        session = Session(library, structural=structural)
+        try:
+            public = elaborate_items(session, home)
+        except Restart:
+            continue
+        every = {(d.code, d.span.source.path, d.span.start): d for d in (*library.diagnostics, *session.diagnostics)}
+        return assemble(session, home, public), list(every.values())
+
+
+def elaborate_items(session: Session, home: SpecModule) -> list[str]:
+    """Every declaration, those that use others first; the names that a user may call."""
     order = (nodes.Constant, nodes.Example, nodes.Function, nodes.Model, nodes.Optimizer)
     public: list[str] = []
     for kind in order:
         for item in home.spec.items:
             if isinstance(item, kind):
                 attempt(session, home, item, public)
-    return assemble(session, home, public), [*library.diagnostics, *session.diagnostics]
+    return public
 
 
 def attempt(session: Session, home: SpecModule, item: nodes.Item, public: list[str]) -> None:
@@ -52,8 +64,8 @@ def attempt(session: Session, home: SpecModule, item: nodes.Item, public: list[s
                 optimizer_spec(session, ClassValue(item, home), {})
     except Unknown:
         pass
-    except NeedStructural:
-        pass
+    except NeedStructural as need:
+        session.report(LeeError(structure.not_built(need.span, "a loop over a size that only a run knows")))
     except LeeError as error:
         session.report(error)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from leec.ops.table import binary, chosen, elementwise_type, float_type, unary
+from math import nan
+
+from leec.ops.table import binary, border, chosen, elementwise_type, float_type, unary
 
 NUMBER = {"type": elementwise_type, "operands": "number"}
 INTEGER = {"operands": "int", "domain": (-8, 8)}
@@ -50,17 +52,19 @@ def _floordiv_torch(types, params):
 
 
 binary("floordiv", "quotient rounded down", (no_gradient, no_gradient),
-       "x // y", _floordiv_torch, "x // y", torch_step="x // y", domain=(1.0, 5.0), equation=r"\lfloor x / y \rfloor")
+       "x // y", _floordiv_torch, "x // y", torch_step="x // y", domain=(1.0, 5.0),
+       borders=(border([-7, 7, -6], [2, -2, 3], value=[-4, -4, -2]),), equation=r"\lfloor x / y \rfloor")
 binary("mod", "remainder with the sign of y",
        (lambda b, g, out, x, y: g, lambda b, g, out, x, y: b.neg(b.mul(g, b.floordiv(x, y)))),
        "x % y", lambda types, params: f"{_tensor(types)} % y", "x % y", torch_step="x % y", domain=(1.0, 5.0),
-       equation=r"x \bmod y")
+       borders=(border([-7, 7, -6], [2, -2, 3], value=[1, -1, 0]),), equation=r"x \bmod y")
 binary("rem", "remainder with the sign of x",
        (lambda b, g, out, x, y: g, lambda b, g, out, x, y: b.neg(b.mul(g, b.trunc(b.div(x, y))))),
        "np.fmod(x, y)",
        lambda types, params: f"torch.fmod({_tensor(types)}, y)",
        by_dtype("math.fmod(x, y)", "abs(x) % abs(y) * (1 if x > 0 else -1)"),
-       domain=(1.0, 5.0), surface="rem", equation=r"x \operatorname{rem} y")
+       domain=(1.0, 5.0), surface="rem", borders=(border([-7, 7, -6], [2, -2, 3], value=[-1, 1, 0]),),
+       equation=r"x \operatorname{rem} y")
 
 # ---- the larger of two; at a tie the first argument takes the gradient (R34), as autograd of clamp has it
 
@@ -71,10 +75,14 @@ def _clamp(sign: str, bound: str):
 
 binary("maximum", "the larger; at a tie the first argument takes the gradient (R34)",
        (lambda b, g, out, x, y: b.select(b.ge(x, y), g, 0.0), lambda b, g, out, x, y: b.select(b.ge(x, y), 0.0, g)),
-       "np.maximum(x, y)", _clamp(">=", "min"), chosen("max(x, y)"), commutative=True, equation=r"\max(x, y)")
+       "np.maximum(x, y)", _clamp(">=", "min"), chosen("max(x, y)"), commutative=True,
+       borders=(border([1.0, 2.0, nan], [1.0, 3.0, 0.0], value=[1.0, 3.0, nan]),
+                border([1.0, 2.0], [1.0, 3.0], value=[1.0, 3.0], gradients=([1.0, 0.0], [0.0, 1.0]))), equation=r"\max(x, y)")
 binary("minimum", "the smaller; at a tie the first argument takes the gradient (R34)",
        (lambda b, g, out, x, y: b.select(b.le(x, y), g, 0.0), lambda b, g, out, x, y: b.select(b.le(x, y), 0.0, g)),
-       "np.minimum(x, y)", _clamp("<=", "max"), chosen("min(x, y)"), commutative=True, equation=r"\min(x, y)")
+       "np.minimum(x, y)", _clamp("<=", "max"), chosen("min(x, y)"), commutative=True,
+       borders=(border([1.0, 2.0, 0.0], [1.0, 3.0, nan], value=[1.0, 2.0, nan]),
+                border([1.0, 2.0], [1.0, 1.0], value=[1.0, 1.0], gradients=([1.0, 0.0], [0.0, 1.0]))), equation=r"\min(x, y)")
 
 # ---- powers
 
@@ -93,12 +101,15 @@ def _power_exponent(b, g, out, x, y):
 binary("power", "x to the power y", (_power_base, _power_exponent),
        "x ** y",
        lambda types, params: "torch.pow(x, y)" if types[0].host else "x ** y",
-       "math.pow(x, y)", type=float_type, operands="float", identity=1, domain=(0.5, 2.0), flops=4, equation="x^{y}")
+       "math.pow(x, y)", type=float_type, operands="float", identity=1, domain=(0.5, 2.0), flops=4,
+       borders=(border([0.0, 0.0, 0.0], [0.0, 1.0, 2.0], value=[1.0, 0.0, 0.0],
+                       gradients=([0.0, 1.0, 0.0], [0.0, 0.0, 0.0])),), equation="x^{y}")
 
 # ---- signs and rounding
 
 unary("abs", "absolute value; at 0 the gradient is 0 (R34)", lambda b, g, out, x: b.mul(g, b.sign(x)),
-      "np.abs(x)", "torch.abs(x)", "abs(x)", **NUMBER, equation=r"\lvert x \rvert")
+      "np.abs(x)", "torch.abs(x)", "abs(x)", **NUMBER,
+      borders=(border([0.0, -2.0], value=[0.0, 2.0], gradients=([0.0, -1.0],)),), equation=r"\lvert x \rvert")
 unary("sign", "-1, 0 or 1", no_gradient, "np.sign(x)", "torch.sign(x)",
       by_dtype("float((x > 0) - (x < 0))", "(x > 0) - (x < 0)"), **NUMBER, equation=r"\operatorname{sign} x")
 unary("floor", "rounded down", no_gradient, "np.floor(x)", "torch.floor(x)", "float(math.floor(x))",
@@ -108,7 +119,8 @@ unary("ceil", "rounded up", no_gradient, "np.ceil(x)", "torch.ceil(x)", "float(m
 unary("trunc", "rounded towards 0", no_gradient, "np.trunc(x)", "torch.trunc(x)", "float(math.trunc(x))",
       equation=r"\operatorname{trunc} x")
 unary("round", "rounded to the nearest, halves to even", no_gradient, "np.round(x)", "torch.round(x)",
-      "float(round(x))", equation=r"\operatorname{round} x")
+      "float(round(x))", borders=(border([0.5, 1.5, 2.5, -1.5], value=[0.0, 2.0, 2.0, -2.0]),),
+      equation=r"\operatorname{round} x")
 
 # ---- bits of integers
 
@@ -123,4 +135,5 @@ unary("bit_not", "all bits turned over, which is -1 - x", None, "~x", "~x", "~x"
 binary("shift_left", "x times 2 to the power y", None, "x << y", "x << y", "x << y", operands="int", domain=(0, 8),
        identity=0, surface="shift_left", equation=r"x \ll y")
 binary("shift_right", "x over 2 to the power y, rounded down", None, "x >> y", "x >> y", "x >> y", operands="int",
-       domain=(0, 8), identity=0, surface="shift_right", equation=r"x \gg y")
+       domain=(0, 8), identity=0, surface="shift_right", borders=(border([-5, 5], [1, 1], value=[-3, 2]),),
+       equation=r"x \gg y")

@@ -6,9 +6,10 @@ import math
 
 from leec.dims import Dim
 from leec.ops.shape import Slices
-from leec.ops.table import REQUIRED, Op, declare, example
+from leec.ops.table import REQUIRED, Op, border, declare, example
 from leec.types import ShapeMismatch, TensorType
 
+RUNNING = {"axis": REQUIRED, "reverse": False, "exclusive": False}
 EXAMPLES = tuple(
     example(f"{dtype}[a, b]", axis=axis, reverse=reverse, exclusive=exclusive)
     for dtype, axis, reverse, exclusive in (
@@ -65,11 +66,16 @@ def _cumprod_gradient(b, g, out, x, axis, reverse, exclusive):
     return (b.mul(before, b.recurrence(factor, g, axis=axis, reverse=back)),)
 
 
-for _name, _doc, _rule in (("cumsum", "sums", _cumsum_gradient), ("cumprod", "products", _cumprod_gradient)):
+ZEROS = (
+    border([2.0, 0.0, 3.0], axis=0, value=[2.0, 0.0, 0.0], gradients=([1.0, 8.0, 0.0],)),
+    border([2.0, 0.0, 3.0], axis=0, exclusive=True, value=[1.0, 2.0, 0.0], gradients=([1.0, 2.0, 0.0],)),
+)
+
+for _name, _doc, _rule, _borders in (("cumsum", "sums", _cumsum_gradient, ()), ("cumprod", "products", _cumprod_gradient, ZEROS)):
     declare(Op(_name, ("x",), f"running {_doc} along an axis, from its end if `reverse`, without the entry itself if `exclusive`",
-               lambda x, axis, reverse, exclusive: x, _rule, *_columns(_name),
-               params={"axis": REQUIRED, "reverse": False, "exclusive": False}, operands="number", examples=EXAMPLES,
-               facts={"support": ("cumulate",)}, equation=rf"\operatorname{{{_name}}} x"))  # fmt: skip
+               lambda x, axis, reverse, exclusive: x, _rule, *_columns(_name), params=RUNNING, operands="number",
+               examples=EXAMPLES, borders=_borders, facts={"support": ("cumulate",)},
+               equation=rf"\operatorname{{{_name}}} x"))  # fmt: skip
 
 
 # ---- h[t] = a[t] h[t-1] + b[t]
@@ -121,6 +127,9 @@ def along(x: TensorType, axis: int) -> tuple[Dim, ...]:
 
 
 def _running(name: str, word: str, ufunc: str, compare: str, outside: float) -> None:
+    up = -math.copysign(1, outside)
+    case, so_far = [up, up, 0.0, 2 * up], [up, up, up, 2 * up]
+
     def numpy(types, params):
         if params["reverse"]:
             return f"np.flip(np.{ufunc}.accumulate(np.flip(x, axis), axis=axis), axis)"
@@ -131,6 +140,7 @@ def _running(name: str, word: str, ufunc: str, compare: str, outside: float) -> 
 
     declare(Op(name, ("x",), f"the {word} entry so far along an axis, from its end if `reverse`",
                lambda x, axis, reverse: x, _extreme_gradient(compare, outside), numpy, torch,
+               borders=(border(case, axis=0, value=so_far, gradients=([1.0, 2.0, 0.0, 1.0],)),),
                params={"axis": REQUIRED, "reverse": False}, operands="number", equation=rf"\operatorname{{{name}}} x",
                examples=(example("float[a, b]", axis=1), example("float[a, b]", axis=0, reverse=True),
                          example("int[a, b]", axis=0))))  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from leec.ops.table import REQUIRED, binary, bool_type, example, float_type, unary
+from leec.ops.table import REQUIRED, binary, bool_type, border, example, float_type, unary
 
 WIDE = {"flops": 4}  # what a polynomial approximation costs, roughly
 
@@ -28,6 +28,7 @@ unary("log1p", "log(1 + x), precise near 0", lambda b, g, out, x: b.div(g, b.add
 unary("sqrt", "square root; at 0 the gradient is 0 (R34)",
       lambda b, g, out, x: b.div(b.mul(g, 0.5), b.select(b.gt(x, 0.0), out, math.inf)),
       "np.sqrt(x)", "sqrt(x)", "math.sqrt(x)", torch_step="torch.sqrt(x)", domain=(0.2, 3.0), equation=r"\sqrt{x}",
+      borders=(border([0.0, 4.0], value=[0.0, 2.0], gradients=([0.0, 0.25],)),),
       **support("sqrt"))
 
 # ---- circle and hyperbola
@@ -58,10 +59,12 @@ unary("acos", "inverse of cosine", lambda b, g, out, x: b.neg(b.div(g, b.sqrt(_o
 unary("atan", "inverse of tangent", lambda b, g, out, x: b.div(g, b.add(b.mul(x, x), 1.0)),
       "np.arctan(x)", "torch.atan(x)", "math.atan(x)", **WIDE, equation=r"\arctan x")
 unary("asinh", "inverse of hyperbolic sine", lambda b, g, out, x: b.div(g, b.sqrt(b.add(b.mul(x, x), 1.0))),
-      "np.arcsinh(x)", "torch.asinh(x)", "math.asinh(x)", **WIDE, equation=r"\operatorname{arsinh} x")
+      "np.arcsinh(x)", "torch.asinh(x)", "math.asinh(x)", **WIDE,
+      borders=(border([1e30, -1e30, 1e-30], value=[69.77069997038132, -69.77069997038132, 1e-30]),), equation=r"\operatorname{arsinh} x")
 unary("acosh", "inverse of hyperbolic cosine",
       lambda b, g, out, x: b.div(g, b.mul(b.sqrt(b.sub(x, 1.0)), b.sqrt(b.add(x, 1.0)))),
-      "np.arccosh(x)", "torch.acosh(x)", "math.acosh(x)", **WIDE, domain=(1.2, 4.0), equation=r"\operatorname{arcosh} x")
+      "np.arccosh(x)", "torch.acosh(x)", "math.acosh(x)", **WIDE, domain=(1.2, 4.0),
+      borders=(border([1.0, 1e30], value=[0.0, 69.77069997038132]),), equation=r"\operatorname{arcosh} x")
 unary("atanh", "inverse of hyperbolic tangent", lambda b, g, out, x: b.div(g, _one_minus_square(b, x)),
       "np.arctanh(x)", "torch.atanh(x)", "math.atanh(x)", **WIDE, domain=(-0.9, 0.9), equation=r"\operatorname{artanh} x")
 
@@ -84,17 +87,21 @@ def _atan2_torch(types, params):
 
 binary("atan2", "angle of the point (y, x), from -pi to pi; at the origin the gradient is 0",
        (_angle_part(1, 1), _angle_part(0, -1)), "np.arctan2(x, y)", _atan2_torch, "math.atan2(x, y)",
-       type=float_type, operands="float", surface="atan2", **WIDE, equation=r"\operatorname{atan2}(x, y)")
+       type=float_type, operands="float", surface="atan2", **WIDE,
+       borders=(border([0.0, 1.0, -1.0], [0.0, 0.0, -1.0], value=[0.0, math.pi / 2, -0.75 * math.pi],
+                       gradients=([0.0, 0.0, -0.5], [0.0, -1.0, 0.5])),), equation=r"\operatorname{atan2}(x, y)")
 
 # ---- special functions
 
 unary("erf", "error function", lambda b, g, out, x: b.mul(g, b.mul(b.exp(b.neg(b.mul(x, x))), 2 / math.sqrt(math.pi))),
-      "erf(x)", "torch.erf(x)", "math.erf(x)", flops=20, equation=r"\operatorname{erf} x", **support("erf"))
+      "erf(x)", "torch.erf(x)", "math.erf(x)", flops=20,
+      borders=(border([0.0, 1e-20, 6.0, -math.inf], value=[0.0, 1.1283791670955126e-20, 1.0, -1.0]),), equation=r"\operatorname{erf} x", **support("erf"))
 unary("erfc", "1 - erf(x), precise where that is near 0",
       lambda b, g, out, x: b.mul(g, b.mul(b.exp(b.neg(b.mul(x, x))), -2 / math.sqrt(math.pi))),
       "erfc(x)", "torch.erfc(x)", "math.erfc(x)", flops=20, equation=r"\operatorname{erfc} x", **support("erfc"))
 unary("lgamma", "logarithm of the absolute value of the gamma function", lambda b, g, out, x: b.mul(g, b.digamma(x)),
-      "lgamma(x)", "torch.lgamma(x)", "math.lgamma(x)", flops=20, domain=(0.3, 5.0), equation=r"\log \lvert \Gamma(x) \rvert",
+      "lgamma(x)", "torch.lgamma(x)", "math.lgamma(x)", flops=20,
+      borders=(border([0.0, -1.0, -2.5, 1e5], value=[math.inf, math.inf, -0.05624371649767457, 1051287.7089736566]),), domain=(0.3, 5.0), equation=r"\log \lvert \Gamma(x) \rvert",
       **support("lgamma"))
 
 
@@ -114,6 +121,8 @@ unary("polygamma", "n-th derivative of digamma, n at least 1; x is positive",
 # ---- what a float is
 
 unary("isnan", "is it not a number", None, "np.isnan(x)", "torch.isnan(x)", "math.isnan(x)", type=bool_type,
+      borders=(border([math.nan, math.inf, 1.0], value=[True, False, False]),),
       equation=r"x \ne x")
 unary("isinf", "is it infinite", None, "np.isinf(x)", "torch.isinf(x)", "math.isinf(x)", type=bool_type,
+      borders=(border([math.nan, -math.inf, 1.0], value=[False, True, False]),),
       equation=r"\lvert x \rvert = \infty")

@@ -9,7 +9,7 @@ Positions count from the front and never wrap (R3).
 from __future__ import annotations
 
 from leec.dims import Dim
-from leec.ops.table import REQUIRED, Op, declare, example
+from leec.ops.table import REQUIRED, Op, border, declare, example
 from leec.types import ShapeMismatch, TensorType, broadcast
 
 
@@ -189,7 +189,7 @@ def _put(types, params):
     return text, more
 
 
-def _scatter(mode: str, doc: str, rule, numpy: str, torch, dtypes=("float", "int"), domain=(-2.0, 2.0)) -> None:
+def _scatter(mode: str, doc: str, rule, numpy: str, torch, dtypes=("float", "int"), domain=(-2.0, 2.0), borders=()) -> None:
     shapes = (
         ("{0}[3, b]", "{0}[2, b]", "int[2]"),
         ("{0}[a, 3]", "{0}[c, a]", "int[c]"),
@@ -202,17 +202,20 @@ def _scatter(mode: str, doc: str, rule, numpy: str, torch, dtypes=("float", "int
     )
     declare(Op(f"scatter_{mode}", ("x", "v", "*indices"), doc, _scatter_type, rule, _scatter_column(numpy), torch,
                params={"axes": REQUIRED}, operands=("same", "same", "int"), domain=domain, examples=examples,
-               facts={"support": ("scatter", "scatter_extreme")}))  # fmt: skip
+               borders=borders, facts={"support": ("scatter", "scatter_extreme")}))  # fmt: skip
 
 
 # fmt: off
 _scatter("set", "x with v written at computed positions, which must all be different", _set_gradient,
          "scatter(None, x, v, {index}{axes})", _put)
 _scatter("max", "the largest of x and of v at computed positions", _extreme_gradient,
-         "scatter(np.maximum, x, v, {index}{axes})", _scatter_column("scatter_extreme('amax', x, v, {index}{axes})", True))
+         "scatter(np.maximum, x, v, {index}{axes})", _scatter_column("scatter_extreme('amax', x, v, {index}{axes})", True),
+         borders=(border([1.0, 5.0], [5.0, 5.0, 5.0], [0, 1, 0], axes=(0,), value=[5.0, 5.0], gradients=([0.0, 1.0], [1.0, 0.0, 0.0], None)),))
 _scatter("min", "the smallest of x and of v at computed positions", _extreme_gradient,
-         "scatter(np.minimum, x, v, {index}{axes})", _scatter_column("scatter_extreme('amin', x, v, {index}{axes})", True))
+         "scatter(np.minimum, x, v, {index}{axes})", _scatter_column("scatter_extreme('amin', x, v, {index}{axes})", True),
+         borders=(border([5.0, 1.0], [1.0, 1.0, 1.0], [0, 1, 0], axes=(0,), value=[1.0, 1.0], gradients=([0.0, 1.0], [1.0, 0.0, 0.0], None)),))
 _scatter("mul", "x with v multiplied into computed positions", _mul_gradient,
          "scatter(np.multiply, x, v, {index}{axes})", _scatter_column("scatter('prod', x, v, {index}{axes})", True),
-         dtypes=("float",), domain=(0.5, 2.0))
+         dtypes=("float",), domain=(0.5, 2.0),
+         borders=(border([2.0, 3.0], [0.0, 4.0, 0.0], [0, 0, 1], axes=(0,), value=[0.0, 0.0], gradients=([0.0, 0.0], [8.0, 0.0, 3.0], None)),))
 # fmt: on

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from leec.ops.table import REQUIRED, Op, binary, bool_type, chosen, declare, example, summed_back, unary
+import math
+
+from leec.ops.table import REQUIRED, Op, binary, bool_type, border, chosen, declare, example, summed_back, unary
 from leec.types import ShapeMismatch, TensorType, broadcast, join_dtypes
 
 # ---- comparison
@@ -65,6 +67,8 @@ def _select_torch(types, params):
 declare(Op("select", ("c", "x", "y"), "x where c, else y", _select_type, _select_gradient,
            _select_numpy, _select_torch, chosen("x if c else y"), operands=("bool", "same", "same"), elementwise=True,
            surface="where", facts={"selects": 1},
+           borders=(border([True, False], [1.0, math.nan], [math.inf, 2.0], value=[1.0, 2.0],
+                           gradients=(None, [1.0, 0.0], [0.0, 1.0])),),
            examples=(example("bool[a, b]", "float[a, b]", "float[a, b]"), example("bool[a, 1]", "float[b]", "float[a, 1]"),
                      example("bool[a]", "float[]", "host float"), example("bool[a]", "host float", "float[a]"),
                      example("bool[a]", "host float", "host float"), example("bool[a]", "host float", "host int"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from leec.dims import Dim
 from leec.ops.shape import Slices
-from leec.ops.table import REQUIRED, Op, declare, example
+from leec.ops.table import REQUIRED, Op, border, declare, example
 from leec.types import TensorType
 
 ORDER = {"axis": REQUIRED, "descending": False}
@@ -27,10 +27,13 @@ declare(Op("sort", ("x",), "the entries along an axis in ascending order, or `de
            "torch.sort(x, dim=axis, descending=descending, stable=True).values",
            params=ORDER, operands="number", flops=10, examples=EXAMPLES, equation=r"\operatorname{sort} x"))
 declare(Op("argsort", ("x",), "the positions along an axis in the order of their entries; equals stay in order",
-           lambda x, axis, descending: TensorType("int", x.dims), lambda b, g, out, x, axis, descending: (None,),
+           lambda x, axis, descending: TensorType("int", x.dims), None,
            lambda types, params: f"np.argsort({'-x' if params['descending'] else 'x'}, axis=axis, kind='stable')",
            "torch.argsort(x, dim=axis, descending=descending, stable=True)",
-           params=ORDER, operands="number", flops=10, examples=EXAMPLES, equation=r"\operatorname{argsort} x"))
+           params=ORDER, operands="number", flops=10, examples=EXAMPLES, equation=r"\operatorname{argsort} x",
+           borders=(border([2, 1, 2, 1], axis=0, value=[1, 3, 0, 2]),
+                    border([2, 1, 2, 1], axis=0, descending=True, value=[0, 2, 1, 3]),
+                    border([2.0, 1.0, 2.0, 1.0], axis=0, descending=True, value=[0, 2, 1, 3]))))
 # fmt: on
 
 

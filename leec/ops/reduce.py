@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from leec.dims import Dim
-from leec.ops.table import REQUIRED, Op, declare, example
+from leec.ops.table import REQUIRED, Op, border, declare, example
 from leec.types import TensorType
 
 REDUCTION = {"axes": REQUIRED, "keepdims": False}
+NOTHING = [[], []]
 
 
 def reduced(x: TensorType, axes: tuple[int, ...], keepdims: bool) -> TensorType:
@@ -84,11 +87,12 @@ def _mean_gradient(b, g, out, x, axes, keepdims):
 # fmt: off
 _reduction("sum", "sum; of bools how many are true", _sum_gradient,
            column("x.sum(axis=axis, keepdims=keepdims)", "x + 0"), column("x.sum(dim=axis, keepdim=keepdims)", "x + 0"),
-           type=_count_type, operands="same", examples=(example("bool[a, b]", axes=(1,), keepdims=False),),
+           type=_count_type, operands="same", borders=(border(NOTHING, axes=(1,), value=[0.0, 0.0]),), examples=(example("bool[a, b]", axes=(1,), keepdims=False),),
            equation=r"\sum x")
 _reduction("mean", "arithmetic mean, a float; of nothing NaN (R35)", _mean_gradient,
            column("x.mean(axis=axis, keepdims=keepdims)"), column("x.mean(dim=axis, keepdim=keepdims)"),
-           operands="float", equation=r"\operatorname{mean} x")
+           operands="float", borders=(border(NOTHING, axes=(1,), value=[math.nan, math.nan]),),
+           equation=r"\operatorname{mean} x")
 # fmt: on
 
 # ---- product
@@ -125,7 +129,10 @@ def flattened(b, x, axes: tuple[int, ...]):
 
 
 _reduction("prod", "product; of nothing 1 (R35)", _prod_gradient, column("x.prod(axis=axis, keepdims=keepdims)"),
-           _prod_torch, equation=r"\prod x")  # fmt: skip
+           _prod_torch, equation=r"\prod x",
+           borders=(border(NOTHING, axes=(1,), value=[1.0, 1.0]),
+                    border([2.0, 0.0, 3.0], axes=(0,), value=0.0, gradients=([0.0, 6.0, 0.0],)),
+                    border([0.0, 0.0, 3.0], axes=(0,), value=0.0, gradients=([0.0, 0.0, 0.0],))))  # fmt: skip
 
 
 # ---- extremes
@@ -178,23 +185,30 @@ def _extreme_step(name: str):
     return find
 
 
-def _extreme(name: str, doc: str, careful: str, numpy_neutral: str) -> None:
-    _reduction(name, doc, _extreme_gradient(f"arg{name}"), _extreme_numpy(name, numpy_neutral),
+def _extreme(name: str, doc: str, careful: str, neutral: float) -> None:
+    up = -math.copysign(1, neutral)  # the borders of max, turned over for min
+    top = [[up, 3 * up, 3 * up], [neutral] * 3]
+    _reduction(name, doc, _extreme_gradient(f"arg{name}"), _extreme_numpy(name, "-np.inf" if up > 0 else "np.inf"),
                _extreme_torch(name, careful), torch_step=_extreme_step(f"a{name}"),
                facts={"support": (careful, f"a{name}")}, equation=rf"\{name} x",
+               borders=(border(NOTHING, axes=(1,), value=[neutral] * 2),
+                        border(top, axes=(1,), value=[3 * up, neutral], gradients=([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]],)),
+                        border([[up, 3 * up], [3 * up, 0.0]], axes=(0, 1), value=3 * up, gradients=([[0.0, 1.0], [0.0, 0.0]],))),
                examples=(example("float[3, 4]", axes=(0, 1), keepdims=False), example("float[a, 4]", axes=(1,), keepdims=True)))  # fmt: skip
 
 
-_extreme("max", "largest entry; of nothing -inf (R35)", "largest", "-np.inf")
-_extreme("min", "smallest entry; of nothing inf (R35)", "smallest", "np.inf")
+_extreme("max", "largest entry; of nothing -inf (R35)", "largest", -math.inf)
+_extreme("min", "smallest entry; of nothing inf (R35)", "smallest", math.inf)
 
 # ---- logic
 
 # fmt: off
 _reduction("any", "is one true", None, column("x.any(axis=axis, keepdims=keepdims)"),
-           column("x.any(dim=axis, keepdim=keepdims)"), operands="bool", equation=r"\exists x")
+           column("x.any(dim=axis, keepdim=keepdims)"), operands="bool",
+           borders=(border(NOTHING, axes=(1,), value=[False, False]),), equation=r"\exists x")
 _reduction("all", "are all true", None, column("x.all(axis=axis, keepdims=keepdims)"),
-           column("x.all(dim=axis, keepdim=keepdims)"), operands="bool", equation=r"\forall x")
+           column("x.all(dim=axis, keepdim=keepdims)"), operands="bool",
+           borders=(border(NOTHING, axes=(1,), value=[True, True]),), equation=r"\forall x")
 # fmt: on
 
 # ---- logarithm of a sum of exponentials
@@ -208,7 +222,10 @@ def _logsumexp_gradient(b, g, out, x, axes, keepdims):
 _reduction("logsumexp", "log of the sum of exponentials, shifted by the maximum; of nothing -inf", _logsumexp_gradient,
            column("logsumexp(x, axis, keepdims=keepdims)"), column("logsumexp(x, axis, keepdims)"),
            torch_step=column("torch.logsumexp(x, dim=axis, keepdim=keepdims)"),
-           operands="float", flops=6, facts={"support": ("logsumexp",)}, equation=r"\log \sum e^{x}")  # fmt: skip
+           operands="float", flops=6, facts={"support": ("logsumexp",)},
+           borders=(border(NOTHING, axes=(1,), value=[-math.inf] * 2),
+                    border([[-math.inf] * 2, [1e4, 1e4]], axes=(1,), value=[-math.inf, 1e4 + math.log(2)],
+                           gradients=([[0.0, 0.0], [0.5, 0.5]],))), equation=r"\log \sum e^{x}")  # fmt: skip
 
 # ---- where extremes are
 
@@ -229,9 +246,10 @@ def _arg_column(name: str, library: str):
     return find
 
 
-for _name, _doc in (("argmax", "largest"), ("argmin", "smallest")):
+for _name, _doc, _case in (("argmax", "largest", [[1, 3, 3]]), ("argmin", "smallest", [[3, 1, 1]])):
     declare(Op(_name, ("x",), f"place of the {_doc} entry; of equals the lowest (R25), or with `last` the highest",
-               _arg_type, lambda b, g, out, x, axis, last: (None,), _arg_column(_name, "np"), _arg_column(_name, "torch"),
+               _arg_type, None, _arg_column(_name, "np"), _arg_column(_name, "torch"),
                params={"axis": REQUIRED, "last": False}, operands="number", equation=rf"\operatorname{{{_name}}} x",
+               borders=(border(_case, axis=1, value=[1]), border(_case, axis=1, last=True, value=[2])),
                examples=(example("float[a, b]", axis=0), example("float[a, b]", axis=1), example("int[a, b]", axis=1),
                          example("int[a, b]", axis=1, last=True), example("float[a]", axis=0))))  # fmt: skip

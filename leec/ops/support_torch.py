@@ -122,33 +122,34 @@ def scatter_add(v, index, dims, axes=None):
 
 
 def rows_of(x, v, index, axes):
-    """x with the indexed axes as one, the first; the rows of v; the row of x that each of v belongs to; the way back."""
+    """x with the indexed axes as one, the first; v likewise; the row of x that each entry of v meets; the way back."""
     axes = tuple(range(len(index))) if axes is None else axes
     front = x.movedim(axes, tuple(range(len(axes))))
     place = 0
     for i, size in zip(index, front.shape):
         place = place * size + i
-    place = place.flatten()
     rows = front.reshape(-1, *front.shape[len(axes) :])
-    back = lambda y: y.reshape(front.shape).movedim(tuple(range(len(axes))), axes)
-    return rows, v.reshape(len(place), *rows.shape[1:]), place, back
+    new = v.reshape(-1, *rows.shape[1:])
+    place = place.reshape(-1, *[1] * (rows.dim() - 1)).expand_as(new)
+    return rows, new, place, lambda y: y.reshape(front.shape).movedim(tuple(range(len(axes))), axes)
 
 
 def scatter(how, x, v, index, axes=None):
-    """x with v combined into positions of some axes (the first ones); `how` as index_reduce has it."""
+    """x with v combined into positions of some axes (the first ones); `how` as scatter_reduce has it."""
     rows, new, place, back = rows_of(x, v, index, axes)
-    return back(rows.index_reduce(0, place, new, how))
+    return back(rows.scatter_reduce(0, place, new, how))
 
 
 def scatter_extreme(how, x, v, index, axes=None):
     """As `scatter`, for amax and amin; the gradient goes to x where it stays, else to the first of equals in v."""
     rows, new, place, back = rows_of(x, v, index, axes)
-    best = rows.detach().index_reduce(0, place, new.detach(), how)
-    order = torch.arange(len(place), device=x.device).reshape(-1, *[1] * (new.dim() - 1)).expand_as(new)
-    last = torch.full_like(best, len(place), dtype=torch.int64)
-    first = last.index_reduce(0, place, torch.where(new == best[place], order, len(place)), "amin")
-    if len(place):
-        rows = torch.where(rows == best, rows, new.gather(0, first.clamp(max=len(place) - 1)))
+    best = rows.detach().scatter_reduce(0, place, new.detach(), how)
+    count = len(new)
+    order = torch.arange(count, device=x.device).reshape(-1, *[1] * (new.dim() - 1)).expand_as(new)
+    attains = torch.where(new == best.gather(0, place), order, count)
+    first = torch.full_like(best, count, dtype=torch.int64).scatter_reduce(0, place, attains, "amin")
+    if count:
+        rows = torch.where(rows == best, rows, new.gather(0, first.clamp(max=count - 1)))
     return back(rows)
 
 

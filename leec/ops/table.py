@@ -64,6 +64,20 @@ def example(*arguments: str, within: Mapping[str, tuple[float, float] | list] | 
 
 
 @dataclass(frozen=True)
+class Border:
+    """A delicate case: arguments, the value, and the gradients of its sum (None: not asked), as nested lists."""
+
+    arguments: tuple
+    value: object
+    gradients: tuple | None
+    params: Mapping[str, object]
+
+
+def border(*arguments: object, value: object, gradients: tuple | None = None, **params: object) -> Border:
+    return Border(arguments, value, gradients, params)
+
+
+@dataclass(frozen=True)
 class Op:
     """A row. The gradient rule (b, g, out, *args, **params) builds IR and gives a cotangent or None an argument."""
 
@@ -80,6 +94,7 @@ class Op:
     operands: str | tuple[str, ...] = "any"  # kinds, of all arguments or of each; the last stands for a starred rest
     domain: tuple[float, float] = (-2.0, 2.0)  # where tests draw arguments, ends included
     examples: tuple[Example, ...] = ()  # elementwise rows have theirs from `operands`
+    borders: tuple[Border, ...] = ()  # what R25, R34 and R35 fix
     elementwise: bool = False
     commutative: bool = False
     identity: float | None = None  # right unit: x op identity = x

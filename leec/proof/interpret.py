@@ -45,16 +45,7 @@ def run(
     integers; any further size that no shape tells is given under its symbol. `column` is numpy, torch or torch_step.
     Raises ValueError where arguments do not fit, InternalError where a result is not of its type.
     """
-    program = expand(program, library_of(column))
-    f, machine = program.functions[name], Machine(program, column, float_dtype, observer, device)
-    values, sizes = bind(f, arguments)
-    found = machine.call(f, [machine.array(x, v.type) for x, v in zip(values, f.inputs, strict=True)], sizes)
-    results: dict[str, object] = {}
-    for r in f.results:
-        part, found = found[: len(r.values)], found[len(r.values) :]
-        grouped = r.model is not None or r.paths
-        results[r.name] = dict(zip(r.paths, part, strict=True)) if grouped else part[0]
-    return results | {before.name: after for (before, _), after in zip(f.state, found, strict=True)}
+    return Interpreter(program, column, float_dtype, observer, device).run(name, arguments)
 
 
 # ---- arguments
@@ -121,16 +112,30 @@ def compiled(tree: ast.expr) -> CodeType:
 
 
 @dataclass
-class Machine:
+class Interpreter:
+    """A program made ready to run through one column, any number of times; see `run`."""
+
     program: Program
-    column: str
-    float_dtype: str
+    column: str = "numpy"
+    float_dtype: str = "f64"
     observer: Observer | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         self.library = library_of(self.column)
+        self.program = expand(self.program, self.library)
         self.constants = {**names_of(self.library), "FLOAT": self.dtype("float"), "DEVICE": self.device}
+
+    def run(self, name: str, arguments: Mapping[str, object]) -> dict[str, object]:
+        f = self.program.functions[name]
+        values, sizes = bind(f, arguments)
+        found = self.call(f, [self.array(x, v.type) for x, v in zip(values, f.inputs, strict=True)], sizes)
+        results: dict[str, object] = {}
+        for r in f.results:
+            part, found = found[: len(r.values)], found[len(r.values) :]
+            grouped = r.model is not None or r.paths
+            results[r.name] = dict(zip(r.paths, part, strict=True)) if grouped else part[0]
+        return results | {before.name: after for (before, _), after in zip(f.state, found, strict=True)}
 
     @property
     def torch(self) -> ModuleType:

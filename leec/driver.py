@@ -79,9 +79,14 @@ def compile_spec(source: Source, loader: Loader = no_files, options: Options = O
 def emit(module: Module, options: Options) -> dict[str, str]:
     """The text of the files of the chosen back ends."""
     from leec import emit as emitters
+    from leec.passes.recognise import expand
 
     wanted = EMITTERS if options.backend == "all" else {options.backend: EMITTERS[options.backend]}
-    return {file: getattr(emitters, writer)(module, options) for file, writer in wanted.values()}
+    files = {}
+    for column, (file, writer) in wanted.items():
+        runnable = replace(module, functions=expand(module.functions, column))
+        files[file] = getattr(emitters, writer)(runnable, options)
+    return files
 
 
 def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:

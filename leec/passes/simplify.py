@@ -74,8 +74,11 @@ def unspread(b: Rewriter, e: Equation) -> Value | None:
         has_width = not out.is_float or any(a.type.is_float and not a.type.host for a in args)
         if found == out and has_width:
             return b.emit(e.op, args, dict(e.params))
-        if found and found.dtype == out.dtype and found.dims != out.dims and any(_repeats(b, e.args[n]) for n in positions):
-            return b.broadcast(b.emit(e.op, args, dict(e.params)), dims=out.dims)
+        if found and found.dtype == out.dtype and any(_repeats(b, e.args[n]) for n in positions):
+            if found.host and not out.host:
+                return b.fill(b.emit(e.op, args, dict(e.params)), dims=out.dims, dtype=out.dtype)
+            if found.dims != out.dims:
+                return b.broadcast(b.emit(e.op, args, dict(e.params)), dims=out.dims)
     return None
 
 
@@ -103,14 +106,12 @@ def narrower(b: Rewriter, value: Value) -> Value | None:
 
 
 def refilled(b: Rewriter, e: Equation) -> Value | None:
-    """Entries that are all one number are it wherever they are moved."""
-    out = e.result.type
-    if not TABLE[e.op].facts.get("moves") or out.host or e.args[0].type.host:
+    """Entries that are all one scalar are it wherever they are moved."""
+    out, x = e.result.type, e.args[0] if e.args else None
+    before = b.producer(x) if x is not None and TABLE[e.op].facts.get("moves") else None
+    if before is None or x.type.host or not _repeats(b, x) or before.args[0].type.rank:
         return None
-    number = b.constant(e.args[0])
-    if number is None:
-        return None
-    return b.fill(number, dims=out.dims, dtype=out.dtype)
+    return b.emit(before.op, before.args, {**before.params, "dims": out.dims})
 
 
 GENERIC = (folded, unit, absorbed, unspread, refilled)

@@ -19,6 +19,7 @@ import torch
 
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Parameter, Program, Result, Value
+from leec.ir.text import parse_program
 from leec.ir.verify import verify_program
 from leec.ops import TABLE, Op, support_numpy
 from leec.ops.random import site_word
@@ -89,19 +90,28 @@ class Case:
 
     row: Op
     example: Example
+    seed: int = 0
 
     def __post_init__(self) -> None:
         symbols = {s for t in self.example.types for d in t.dims for s in d.symbols}
         self.sizes = {s: SIZES.get(s, n) for n, s in enumerate(sorted(symbols | SIZES.keys()), 2)}
-        rng = np.random.default_rng(crc32(repr((self.row.name, self.example.arguments, self.example.written)).encode()))
+        rng = np.random.default_rng(crc32(repr((self.row.name, self.example.arguments, self.seed)).encode()))
         self.types, self.params = self.example.types, self.example.params
         self.values = [self.drawn(rng, t, self.domain(i)) for i, t in enumerate(self.types)]
         self.inputs = tuple(Value(f"arg{i}", t, named=True) for i, t in enumerate(self.types))
 
-    def domain(self, position: int) -> tuple[float, float] | list:
+    def name(self, position: int) -> str:
         names = self.row.args
-        name = names[min(position, len(names) - 1)].lstrip("*")
-        return self.example.within.get(name, self.row.domain)
+        return names[min(position, len(names) - 1)].lstrip("*")
+
+    def domain(self, position: int) -> tuple[float, float] | list:
+        return self.example.within.get(self.name(position), self.row.domain)
+
+    @property
+    def varied(self) -> list[bool]:
+        """Which arguments a derivative is asked by."""
+        fixed = [self.name(i) in self.example.fixed for i in range(len(self.types))]
+        return [t.is_float and not t.host and not f for t, f in zip(self.types, fixed, strict=True)]
 
     def drawn(self, rng: np.random.Generator, t: TensorType, domain: tuple[float, float] | list) -> object:
         shape = tuple(d.evaluate(self.sizes) for d in t.dims)
@@ -178,7 +188,7 @@ def check_case(case: Case) -> None:
     reference = REFERENCES.get(case.row.name)
     if reference:
         assert primal(case, "numpy") == [reference(case)]
-    floats = [t.is_float and not t.host and not isinstance(case.domain(i), list) for i, t in enumerate(case.types)]
+    floats = case.varied
     results = [r.type for r in results_of(emitted(case))]
     if case.row.vjp is not None and any(floats) and any(r.is_float for r in results):
         check_gradient(case, floats)
@@ -204,8 +214,17 @@ def check_values(case: Case) -> None:
         for x, y in zip(primal(case, column, dtype), wanted, strict=True):
             close(x, y, {"f64": 1e-12, "f32": 2e-5}[dtype])
     if case.types and all(t.host and t.dtype != "key" for t in case.types) and case.row.elementwise:
-        arrays = replace(case.example, arguments=tuple(f"{t.dtype}[]" for t in case.types))
-        for x, y in zip(primal(Case(case.row, arrays), "numpy", values=case.values), wanted, strict=True):
+        check_host(case)
+
+
+def check_host(case: Case) -> None:
+    """Python numbers against arrays of rank 0, for more draws, as there is one entry in each."""
+    arrays = replace(case.example, arguments=tuple(f"{t.dtype}[]" for t in case.types))
+    for seed in range(8):
+        values = Case(case.row, case.example, seed).values
+        for x, y in zip(
+            primal(case, "numpy", values=values), primal(Case(case.row, arrays), "numpy", values=values), strict=True
+        ):
             close(x, y, 1e-14)
 
 
@@ -234,7 +253,7 @@ def check_gradient(case: Case, floats: list[bool]) -> None:
     narrow = any(t.dtype == "f32" for t in (*case.types, *outs))
     for i, is_float in enumerate(floats):
         if not is_float:
-            assert by_rule[i] is None or isinstance(case.domain(i), list), f"a cotangent of argument {i}"
+            assert by_rule[i] is None or case.name(i) in case.example.fixed, f"a cotangent of argument {i}"
             continue
         found = np.zeros(case.values[i].shape) if by_rule[i] is None else by_rule[i]
         close(found, np.broadcast_to(auto[i], found.shape), 1e-6 if narrow else 2e-9)
@@ -397,7 +416,12 @@ def test_delicate(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reference", "relative"),
-    [("erf", math.erf, 1e-15), ("erfc", math.erfc, 1e-15), ("lgamma", math.lgamma, 0), ("digamma", scipy.special.psi, 0)],
+    [
+        ("erf", math.erf, 1e-15),
+        ("erfc", math.erfc, 1e-15),
+        ("lgamma", math.lgamma, 0),
+        ("digamma", scipy.special.psi, 0),
+    ],
 )
 def test_special_functions_to_the_last_digits(name: str, reference: Callable, relative: float) -> None:
     x = np.concatenate([np.linspace(-9.97, 26, 4001), 10.0 ** np.arange(-300, 2, 10)])
@@ -414,3 +438,97 @@ def test_polygamma_to_the_last_digits() -> None:
     x = np.concatenate([np.linspace(0.01, 40, 2001), [1e3, 1e6]])
     for n in (1, 2, 3, 5):
         np.testing.assert_allclose(support_numpy.polygamma(n, x), scipy.special.polygamma(n, x), rtol=2e-14)
+
+
+# ---- a row more
+
+
+@pytest.fixture
+def bent():
+    """A new op, as a user of the table would declare it: x / (1 + |x|)."""
+    unary("bent", "x bent towards 1 and -1", lambda b, g, out, x: b.div(g, b.power(b.add(b.abs(x), 1.0), 2.0)),
+          "x / (1 + np.abs(x))", "torch.nn.functional.softsign(x)", "x / (1 + abs(x))",
+          equation=r"\frac{x}{1 + \lvert x \rvert}")  # fmt: skip
+    yield "bent"
+    del TABLE["bent"]
+
+
+def test_a_new_row_is_one_declaration(bent: str) -> None:
+    check(bent)
+    program = parse_program("""
+fn f(x: float[n], h: host float) {
+  y: float[n] = bent(x)
+  k: host float = bent(h)
+  z: float[n] = mul(y, k)
+  let e: float[] = sum(z, axes=(0,), keepdims=false)
+  d_x: float[n] = grad(e, x)
+  return e, d_x
+}""")
+    verify_program(program)
+    x = np.array([-3.0, 0.0, 0.5])
+    for column in ("numpy", "torch"):
+        found = Interpreter(differentiate(program), column).run("f", {"x": x, "h": 1.0})
+        close(found["e"], 0.5 * (x / (1 + np.abs(x))).sum(), 1e-15)
+        close(found["d_x"], 0.5 / (1 + np.abs(x)) ** 2, 1e-15)
+
+
+def test_a_name_is_declared_once() -> None:
+    with pytest.raises(ValueError, match="'add' is declared twice"):
+        declare(TABLE["add"])
+
+
+# ---- other sizes: a row has no favourite ones
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_row_at_size_one(name: str, monkeypatch) -> None:
+    monkeypatch.setitem(globals(), "SIZES", dict.fromkeys(SIZES, 1))
+    for e in examples(TABLE[name]):
+        check_values(Case(TABLE[name], e))
+
+
+# ---- what the tests of a row see
+
+
+def broken_column(entry, column: str, kinds: tuple[str, ...]):
+    """The same expression, a thousandth, one or a bit off."""
+    change = {"int": "({}) + 1", "bool": "({}) ^ True", "key": "({})[::-1]"}.get(kinds[0], "({}) * 1.001")
+
+    def find(types, params):
+        found = entry(types, params) if callable(entry) else entry
+        text, more = found if isinstance(found, tuple) else (found, {})
+        return (f"tuple(v * 1.001 for v in {text})" if len(kinds) > 1 else change.format(text)), more
+
+    return find
+
+
+def broken_rule(vjp):
+    def rule(b, g, out, *args, **params):
+        found = list(vjp(b, g, out, *args, **params))
+        for i, c in enumerate(found):
+            if c is not None:
+                found[i] = b.mul(c, 1.001)
+                return tuple(found)
+        return tuple(g if x.type.is_float and not x.type.host and x.type.dims == g.type.dims else None for x in args)
+
+    return rule
+
+
+def mutants() -> list[tuple[str, str]]:
+    parts = ("numpy", "torch", "torch_step", "host", "vjp")
+    return [(name, part) for name in ROWS for part in parts if getattr(TABLE[name], part)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "part"), mutants())
+def test_a_broken_row_is_seen_and_named(name: str, part: str, monkeypatch) -> None:
+    row = TABLE[name]
+    entry = getattr(row, part)
+    if part == "vjp":
+        changed = broken_rule(entry)
+    else:
+        case = Case(row, next(e for e in examples(row) if part != "host" or all(t.host for t in e.types)))
+        changed = broken_column(entry, part, tuple(v.type.dtype for v in results_of(emitted(case))))
+    monkeypatch.setitem(TABLE, name, replace(row, **{part: changed}))
+    with pytest.raises(AssertionError, match=f"^row {name},"):
+        check(name)

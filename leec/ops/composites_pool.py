@@ -167,7 +167,7 @@ declare(Op("max_pool", ("x",), "the largest entry of every window", _pool_type, 
 declare(Op("max_pool_gradient", ("g", "x", "y"), "g where x attains the maximum y of its window first", _max_gradient_type,
            body_gradient(_max_gradient_body), f"max_pool_gradient(g, x, y, {STRIDED})", f"max_pool_gradient(g, x, y, {STRIDED}, padding)",
            params={**SPACE, "dilation": REQUIRED}, operands="float",
-           examples=(example("float[1, 1, 3]", "float[1, 1, 5]", "float[1, 1, 3]", within=MET, **LINE, dilation=("1",)),),
+           examples=(example("float[1, 1, 3]", "float[1, 1, 5]", "float[1, 1, 3]", within=MET, fixed=("x", "y"), **LINE, dilation=("1",)),),
            facts={"body": _max_gradient_body, "lowering": {"numpy": _apart(_max_gradient_apart)}, "support": ("max_pool_gradient",)},
            equation=r"\sum_i g_i [x_{s i + u} = y_i]"))  # fmt: skip
 declare(Op("avg_pool", ("x",), "the mean of every window, zeros around counted", _pool_type, _mean_gradient,

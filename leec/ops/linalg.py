@@ -85,15 +85,19 @@ def _logabsdet_gradient(b, g, out, a):
     return (b.mul(spread, turned),)
 
 
-# Random matrices of the tests have entries in 0 .. 1; those of the examples are kept away from singular ones by `within`.
+THREE = {"a": [[2.0, -0.5, 0.3], [0.4, -1.5, 0.2], [-0.3, 0.6, 1.8]]}  # far from singular
+TWO = {"a": [[[1.5, 0.4], [-0.2, 2.0]], [[-1.2, 0.3], [0.5, 1.7]]]}
+ONE_MATRIX, TWO_MATRICES = example("float[3, 3]", within=THREE), example("float[2, 2, 2]", within=TWO)
+
 # fmt: off
 declare(Op("inv", ("a",), "inverse of matrices", _inv_type, _inv_gradient, "np.linalg.inv(a)", "torch.linalg.inv(a)",
-           operands="float", surface="inv", flops=10, examples=(example("float[3, 3]"), example("float[a, 2, 2]")), equation="a^{-1}"))
+           operands="float", surface="inv", flops=10, examples=(ONE_MATRIX, TWO_MATRICES), equation="a^{-1}"))
 declare(Op("solve", ("a", "y"), "x with a x = y, for vectors or matrices y", _solve_type, _solve_gradient,
            _solve_numpy, _solve_torch, operands="float", surface="solve", flops=5, equation="a^{-1} y",
-           examples=(example("float[3, 3]", "float[3]"), example("float[3, 3]", "float[3, a]"),
-                     example("float[b, 3, 3]", "float[b, 3]"), example("float[b, 2, 2]", "float[b, 2, a]"))))
+           examples=(example("float[3, 3]", "float[3]", within=THREE), example("float[3, 3]", "float[3, b]", within=THREE),
+                     example("float[2, 2, 2]", "float[2, 2]", within=TWO),
+                     example("float[2, 2, 2]", "float[2, 2, b]", within=TWO))))
 declare(Op("logabsdet", ("a",), "logarithm of the absolute value of the determinant", _logabsdet_type, _logabsdet_gradient,
            "np.linalg.slogdet(a)[1]", "torch.linalg.slogdet(a)[1]", operands="float", surface="logabsdet", flops=5,
-           examples=(example("float[3, 3]"), example("float[a, 2, 2]")), equation=r"\log \lvert \det a \rvert"))
+           examples=(ONE_MATRIX, TWO_MATRICES), equation=r"\log \lvert \det a \rvert"))
 # fmt: on

@@ -132,5 +132,5 @@ declare(Op("const", (), "a number, or an array of numbers, written in the progra
            "value", params={"value": REQUIRED, "type": REQUIRED}, flops=0,
            examples=(example(value=2.5, type="host float"), example(value=((1, 2, 3), (4, 5, 6)), type="int[2, 3]"),
                      example(value=(0.5, 1.5), type="float[2]"), example(value=True, type="host bool"))))  # fmt: skip
-declare(Op("size", (), "the value of a dim", lambda dim: TensorType("int", (), True), None, "dim", "dim", "dim",
+declare(Op("size", (), "the value of a dim", lambda dim: TensorType("int", (), True), None, "", "", "dim",
            params={"dim": REQUIRED}, flops=0, examples=(example(dim="2 * a + b"),)))  # fmt: skip

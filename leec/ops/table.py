@@ -32,12 +32,14 @@ JOINED = ("float", "number", "same")  # operands of these kinds have one dtype: 
 class Example:
     """Arguments to test a row with: types as text, params with sizes as text or made by a function when needed.
 
-    `within` gives arguments another domain than the row's: two numbers, or a list of the entries, which then stay.
+    `within` gives arguments another domain than the row's: two numbers, or a list of the entries. No derivative is
+    asked by those that are `fixed`.
     """
 
     arguments: tuple[str, ...]
     written: Mapping[str, object]
     within: Mapping[str, tuple[float, float] | list]
+    fixed: tuple[str, ...] = ()
 
     @property
     def types(self) -> tuple[TensorType, ...]:
@@ -59,8 +61,13 @@ def _read_param(name: str, value: object) -> object:
     return tuple(_read_param(name, v) for v in value) if type(value) is tuple else value
 
 
-def example(*arguments: str, within: Mapping[str, tuple[float, float] | list] | None = None, **params: object) -> Example:
-    return Example(arguments, params, within or {})
+def example(
+    *arguments: str,
+    within: Mapping[str, tuple[float, float] | list] | None = None,
+    fixed: tuple[str, ...] = (),
+    **params: object,
+) -> Example:
+    return Example(arguments, params, within or {}, fixed)
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,14 @@ def _scaled(op: str, numbers: Callable) -> Callable:
     return right
 
 
+def _on_the_scalar(b, x: Value, y: Value, k: Value) -> Value | None:
+    """A number multiplies a scalar rather than all entries."""
+    for scalar, entries in ((x, y), (y, x)):
+        if scalar.type.rank == 0 and not scalar.type.host and entries.type.rank and _is_moderate(b, k):
+            return b.mul(b.mul(scalar, k), entries)
+    return None
+
+
 def _is_moderate(b, h: Value) -> bool:
     """A number written in the program, or arithmetic on sizes and such numbers."""
     number = b.constant(h)
@@ -97,6 +105,7 @@ POWERS = (
     Law("mul(unnamed(mul(x, host(h))), host(k))", _scaled("mul", lambda b, h, k: b.mul(h, k))),
     Law("mul(unnamed(div(x, host(h))), const(value=k))", lambda b, x, h, k: _scaled("div", _quotient)(b, x, h, b.lift(k))),
     Law("div(unnamed(mul(x, host(h))), const(value=k))", lambda b, x, h, k: _scaled("mul", _quotient)(b, x, h, b.lift(k))),
+    Law("mul(once(mul(x, y)), host(k))", lambda b, x, y, k: _on_the_scalar(b, x, y, k)),
     Law("div(unnamed(div(x, host(h))), host(k))", _scaled("div", lambda b, h, k: b.mul(h, k))),
     Law("mul(host(h), div(const(value=1), host(k)))", "div(h, k)"),
     Law("div(size(dim=d), size(dim=d))", "1.0"),

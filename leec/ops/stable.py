@@ -232,7 +232,7 @@ LOGARITHMS: dict[str, Callable[..., Log | None]] = {
     "contract": _contracted,
 }
 
-ORIGINS = {"exp", "log", "log1p", "tanh", *(op for op, row in TABLE.items() if "delicate" in row.facts)}  # what makes it worth to look
+LOGARITHMIC = {"log", "log1p"}
 
 # ---- logarithms
 

@@ -15,10 +15,10 @@ from leec.ir.build import Builder
 from leec.ir.graph import Check, Equation, Function, Parameter, Program, Result, Value, rename
 from leec.ops import TABLE
 from leec.ops.contract import Contraction
-from leec.ops.stable import ORIGINS
 from leec.ops.table import complete
 from leec.passes.dce import callees
 from leec.passes.rewrite import asked_about, settled
+from leec.passes.stabilise import is_delicate
 from leec.types import TensorType
 
 SMALL = 12  # equations with arguments
@@ -44,8 +44,7 @@ def is_small(f: Function) -> bool:
     rows = [TABLE[e.op] for e in f.body if e.args]
     plain = not f.state and f.owner is None and not any(v.type.dtype == "key" for v in f.inputs)
     simple = all(row.elementwise or SEEN_THROUGH & row.facts.keys() for row in rows) and not any(r.effect for r in rows)
-    delicate = any(row.name in ORIGINS for row in rows)
-    return plain and simple and len(rows) <= SMALL and (delicate or not f.public)
+    return plain and simple and len(rows) <= SMALL and (not f.public or is_delicate(f))
 
 
 def inlined(program: Program, chosen: Callable[[Function], bool]) -> Program:

@@ -12,7 +12,7 @@ from functools import cache
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Program, Result, Value
 from leec.ops.laws import LAWS
-from leec.ops.stable import STABLE, Log, log_of
+from leec.ops.stable import LOGARITHMIC, STABLE, Log, log_of
 from leec.passes.patterns import rules
 from leec.passes.rewrite import Rewriter, Rules, standing
 from leec.passes.simplify import GENERIC
@@ -80,6 +80,15 @@ class Stable:
         kept = tuple(r for r in f.results if not (r.values and f.outputs.index(r.values[0]) in wanted[1]))
         b.function = replace(f, results=(*kept, *logs))
         return b.finish()
+
+
+def is_delicate(f: Function) -> bool:
+    """Would a caller gain by what is inside: a logarithm of an argument, or a result whose own logarithm is simpler?"""
+    if any(e.op in LOGARITHMIC and not e.args[0].type.host for e in f.body):
+        return True
+    b = Stable(Program()).run(f)
+    found = (log_of(b, standing(v, b.now)) for v in f.outputs)
+    return any(x and x.gains() for x in found)
 
 
 def plain_results(f: Function) -> set[Value]:

@@ -16,7 +16,7 @@ class Source:
     """A text with the name under which the user knows it."""
 
     path: str
-    text: str
+    text: str = field(repr=False)  # every node of the syntax refers to it
 
     @cached_property
     def line_starts(self) -> tuple[int, ...]:

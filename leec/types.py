@@ -38,6 +38,11 @@ class TensorType:
             total = total * dim
         return total
 
+    @property
+    def shown(self) -> str:
+        """As a spec writes it: `[n, d]`, `int[n]`."""
+        return str(self).removeprefix("float")
+
     def with_dims(self, *dims: Dim | int) -> TensorType:
         return replace(self, dims=tuple(map(Dim.of, dims)), host=self.host and not dims)
 

@@ -150,7 +150,7 @@ def align(ctx: Context, values: list[Value], span: Span, spans: tuple[Span, ...]
                 target[axis] = dims[axis]
             elif dims[axis] != target[axis]:
                 if not ctx.agree(target[axis], dims[axis], span):
-                    sides = [(s, str(v.type)) for v, s in zip(values, spans)]
+                    sides = [(s, v.type.shown) for v, s in zip(values, spans)]
                     raise LeeError(shapes.shapes_differ(span, what, sides, f"{target[axis]} is not {dims[axis]}"))
                 dims[axis] = target[axis]
     return [coerce(ctx, v, tuple(d)) for v, d in zip(values, wanted)]
@@ -205,18 +205,18 @@ def matmul(ctx: Context, left: object, right: object, span: Span, spans: tuple[S
     a, b = as_value(ctx, left, spans[0]), as_value(ctx, right, spans[1])
     for value, where in ((a, spans[0]), (b, spans[1])):
         if value.type.rank == 0:
-            raise LeeError(shapes.wrong_rank(where, "`@`", str(value.type), "at least one axis on either side"))
+            raise LeeError(shapes.wrong_rank(where, "`@`", value.type.shown, "at least one axis on either side"))
         if value.type.dtype == "bool":
             raise LeeError(kinds.bool_arithmetic(span, "@"))
     inner = -1 if b.type.rank == 1 else -2
     if not ctx.agree(a.type.dims[-1], b.type.dims[inner], span):
-        sides = [(spans[0], str(a.type)), (spans[1], str(b.type))]
+        sides = [(spans[0], a.type.shown), (spans[1], b.type.shown)]
         raise LeeError(shapes.shapes_differ(span, "the operands of `@`", sides, f"{a.type.dims[-1]} is not {b.type.dims[inner]}"))
     try:
         with ctx.at(span):
             return ctx.builder.contract(a, b, spec=matmul_spec(a.type.dims, b.type.dims))
     except ShapeMismatch as error:
-        sides = [(spans[0], str(a.type)), (spans[1], str(b.type))]
+        sides = [(spans[0], a.type.shown), (spans[1], b.type.shown)]
         raise LeeError(shapes.shapes_differ(span, "the operands of `@`", sides, str(error))) from error
 
 

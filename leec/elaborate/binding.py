@@ -102,9 +102,9 @@ def filled(ctx: Context, value: object, wanted: TensorType, span: Span) -> Value
             return ctx.builder.fill(array, dims=wanted.dims, dtype=wanted.dtype)
         fits = array.type.rank == wanted.rank and all(ctx.agree(w, d, span) for w, d in zip(wanted.dims, array.type.dims))
         if not fits:
-            raise LeeError(shapes.shapes_differ(span, "the value and its place", [(span, str(array.type))], f"the place is {wanted}"))
+            raise LeeError(shapes.shapes_differ(span, "the value and its place", [(span, array.type.shown)], f"the place is {wanted}"))
         if array.type.dtype != wanted.dtype:
             if array.type.is_float and wanted.dtype == "int" or array.type.dtype == "bool":
-                raise LeeError(kinds.argument_dtype(span, "this", "the value", str(array.type), str(wanted.dtype), None))
+                raise LeeError(kinds.argument_dtype(span, "this", "the value", array.type.shown, str(wanted.dtype), None))
             array = ctx.builder.cast(array, dtype=wanted.dtype)
         return arithmetic.coerce(ctx, array, wanted.dims)

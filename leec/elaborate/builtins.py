@@ -82,7 +82,7 @@ def _reduction(name: str) -> Callable:
             return over_leaves(ctx, name, reader)
         x = reader.tensor("x")
         if name in ("any", "all") and x.type.dtype != "bool":
-            raise LeeError(kinds.needs_bool(reader.span_of("x"), f"the argument of `{name}`", str(x.type)))
+            raise LeeError(kinds.needs_bool(reader.span_of("x"), f"the argument of `{name}`", x.type.shown))
         axes, keepdims = reader.axes(x), reader.flag("keepdims")
         with ctx.at(given.span):
             return ctx.builder.emit(name, (counted(ctx, name, x),), {"axes": axes, "keepdims": keepdims})

@@ -28,7 +28,7 @@ def _reshape(ctx: Context, given) -> Value:
     for dim in dims:
         size = size * dim
     if not ctx.agree(x.type.size, size, given.span):
-        raise LeeError(shapes.shapes_differ(given.span, "the array and its new dims", [(reader.span_of("x"), str(x.type))], f"{x.type.size} entries are not {size}"))
+        raise LeeError(shapes.shapes_differ(given.span, "the array and its new dims", [(reader.span_of("x"), x.type.shown)], f"{x.type.size} entries are not {size}"))
     with ctx.at(given.span):
         return ctx.builder.reshape(x, dims=dims)
 
@@ -55,7 +55,7 @@ def _concat(ctx: Context, given) -> Value:
     for x, node in zip(xs[1:], given.node.args[1:]):
         fits = x.type.rank == xs[0].type.rank and all(i == axis or ctx.agree(a, b, node.span) for i, (a, b) in enumerate(zip(xs[0].type.dims, x.type.dims)))
         if not fits:
-            raise LeeError(shapes.shapes_differ(given.span, "the parts of `concat`", [(given.node.args[0].span, str(xs[0].type)), (node.span, str(x.type))]))
+            raise LeeError(shapes.shapes_differ(given.span, "the parts of `concat`", [(given.node.args[0].span, xs[0].type.shown), (node.span, x.type.shown)]))
     with ctx.at(given.span):
         return ctx.builder.concat(*xs, axis=axis)
 

@@ -172,7 +172,7 @@ def flatten_packs(ctx: Context, declaration: nodes.Function, full: dict) -> tupl
         fixed = len(pattern.items) - 1
         count = value.type.rank - fixed
         if count < 0:
-            raise LeeError(shapes.argument_shape(span, declaration.name.id, param.name.id, str(value.type), pattern.node.span.text, param.type.span))
+            raise LeeError(shapes.argument_shape(span, declaration.name.id, param.name.id, value.type.shown, pattern.node.span.text, param.type.span))
         lead = value.type.dims[pattern.pack : pattern.pack + count]
         if packs is not None and len(lead) == len(packs):
             for a, b in zip(packs, lead):
@@ -248,12 +248,12 @@ def bind_argument(ctx: Context, function: Function, parameter, value: object, sp
         problem = None if wanted.type.host else match_type(wanted.type, found.type, binding, ctx)
         if problem:
             declared = wanted.span
-            raise LeeError(shapes.argument_shape(span, function.name, parameter.name, str(found.type), str(wanted.type), declared, problem))
+            raise LeeError(shapes.argument_shape(span, function.name, parameter.name, found.type.shown, wanted.type.shown, declared, problem))
         if wanted.type.dtype != found.type.dtype and not wanted.type.host:
             if wanted.type.is_float and found.type.dtype == "int" or found.type.host:
                 found = ctx.builder.cast(found, dtype=wanted.type.dtype)
             else:
-                raise LeeError(kinds.argument_dtype(span, function.name, parameter.name, str(found.type), wanted.type.dtype, wanted.span))
+                raise LeeError(kinds.argument_dtype(span, function.name, parameter.name, found.type.shown, wanted.type.dtype, wanted.span))
         args.append(found)
     return args
 

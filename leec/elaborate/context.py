@@ -98,6 +98,7 @@ class Context:
         self._reads_training = False
         self.indices: Indices | None = None
         self.rigid: set[str] = set()  # symbols of this function's own parameters, which a restart may equate
+        self.declared: set[str] = set()  # symbols that the spec names itself: they are equal only if it says so
         self.equated: dict[str, Dim] = {}  # what restarts have found equal to a symbol
         self.reserved: set[str] = set()  # symbols of the model's hyperparameters
         self.missing: Callable[[str], object] | None = None  # how a run of a procedure captures host variables
@@ -189,6 +190,8 @@ class Context:
         decided = self.equal(left, right)
         if decided is not None:
             return decided
+        if {left.symbol, right.symbol} <= self.declared:
+            return False  # two sizes with names of their own: for all sizes means also for different ones
         for symbol, other in ((right.symbol, left), (left.symbol, right)):
             if symbol in self.rigid and symbol not in other.symbols:
                 raise Unify(symbol, other, span)

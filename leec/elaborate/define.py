@@ -71,7 +71,7 @@ def entries_value(ctx: Context, node: nodes.Expr, order: list[str]) -> Value:
         else:
             array = as_value(ctx, value, node.span)
             if array.type.rank:
-                raise LeeError(shapes.wrong_rank(node.span, "an entry", str(array.type), "a number: write its subscripts"))
+                raise LeeError(shapes.wrong_rank(node.span, "an entry", array.type.shown, "a number: write its subscripts"))
         if array.type.host:
             return ctx.builder.fill(array, dims=dims, dtype=array.type.dtype)
         return array if array.type.dims == dims else ctx.builder.broadcast(array, dims=dims)
@@ -177,7 +177,7 @@ def _left_indices(ctx: Context, target: nodes.Subscript) -> dict[str, object]:
 def _left_ranges(target: nodes.Subscript, before: Value, free: dict[str, object]) -> dict[str, Dim]:
     """A bare index on the left runs over the axis that it names."""
     if len(target.items) != before.type.rank:
-        raise LeeError(shapes.too_many_subscripts(target.span, len(target.items), str(before.type)))
+        raise LeeError(shapes.too_many_subscripts(target.span, len(target.items), before.type.shown))
     return {i.id: d for i, d in zip(target.items, before.type.dims) if isinstance(i, nodes.Name) and i.id in free}
 
 

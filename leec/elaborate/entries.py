@@ -160,7 +160,7 @@ def read(ctx: Context, value: Value, items: list[object], spans: list[Span], spa
     """`value[items]`: affine subscripts are kept, computed ones gather (R3: clamped inside a guard)."""
     names = list(ctx.indices.ranges)
     if len(items) != value.type.rank:
-        raise LeeError(shapes.too_many_subscripts(span, len(items), str(value.type)))
+        raise LeeError(shapes.too_many_subscripts(span, len(items), value.type.shown))
     dims = [i.dim if isinstance(i, Position) else i if isinstance(i, Dim) else None for i in items]
     whole = [d is not None and is_affine(d, names) and not (ctx.indices.guarded and _may_leave(ctx, d, s)) for d, s in zip(dims, value.type.dims)]
     if all(whole):
@@ -196,7 +196,7 @@ def _index_array(ctx: Context, item: object, span: Span, size: Dim) -> Entry | V
     array = position_value(ctx, item.dim, span) if isinstance(item, Position) else item
     array = array if isinstance(array, Entry) else as_value(ctx, array, span)
     if array.type.dtype != "int":
-        raise LeeError(kinds.needs_int(span, "a subscript", str(array.type)))
+        raise LeeError(kinds.needs_int(span, "a subscript", array.type.shown))
     if not ctx.indices.guarded:
         return array
     low = apply_entries(ctx, "maximum", "max", (array, Dim.of(0)), span, (span, span))

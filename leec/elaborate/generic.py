@@ -63,21 +63,28 @@ def model_stand_in(ctx: Context, cls: str, name: str) -> Instance:
 
 
 def generic_instance(ctx: Context, cls: ClassValue) -> Instance:
-    """A model with a symbol for every shape integer."""
-    values = {}
-    for param in cls.declaration.params:
-        if param.default is not None:
-            values[param.name.id] = number_stand_in(Context(ctx.session, cls.home, "default"), param)
-        elif param.type is None and not used_as_sequence(cls.declaration, param.name.id):
-            values[param.name.id] = Dim.of(param.name.id)
-        else:
-            raise Unknown(param.name.id)
-    try:
-        spec = model_spec(ctx, cls, values, cls.declaration.name.span)
-    except NeedStructural as need:
-        raise Unknown(need.symbol) from need
+    """A model with a symbol for every shape integer; one that chooses code stands at its default."""
+    values = {p.name.id: hyper_stand_in(ctx, cls, p) for p in cls.declaration.params}
+    while True:
+        try:
+            spec = model_spec(ctx, cls, values, cls.declaration.name.span)
+            break
+        except NeedStructural as need:
+            default = next((p.default for p in cls.declaration.params if p.name.id == need.symbol), None)
+            if not isinstance(default, nodes.Number) or values[need.symbol] == default.value:
+                raise Unknown(need.symbol) from need
+            values[need.symbol] = Dim.of(default.value)
     leaves = {p: Value(p, t) for p, t in spec.leaves.items()}
     return Instance(spec, {n: v for n, v in values.items() if not isinstance(v, Value)}, leaves)
+
+
+def hyper_stand_in(ctx: Context, cls: ClassValue, param: nodes.Param) -> object:
+    name = param.name.id
+    if param.default is not None:
+        return number_stand_in(Context(ctx.session, cls.home, "default"), param)
+    if param.type is None and not used_as_sequence(cls.declaration, name):
+        return Dim.of(name)
+    raise Unknown(name)
 
 
 def used_as_sequence(node: object, name: str) -> bool:

@@ -60,6 +60,8 @@ def inner_instance(ctx: Context, instance: Instance, name: str) -> tuple[Instanc
     prefix = "" if name == "self" else f"{name}."
     binding = {s: Dim.of(prefix + s) for s, _ in hyper_symbols(instance)}
     ctx.reserved |= {d.symbol for d in binding.values()}
+    if name == "self":
+        ctx.declared |= ctx.reserved
     hypers = {n: rebuild(v, lambda x: x, lambda d: d.substitute(binding)) for n, v in spec.hypers.items()}
     leaves = {}
     for path in instance.leaves:

@@ -62,7 +62,7 @@ class ModelSpec:
 
 def construct(ctx: Context, cls: ClassValue, given) -> Instance:
     """`Conv(1, 16, padding = 1)`: the class for this structure, and the call of its constructor."""
-    from leec.elaborate.calls import bind, bind_argument, with_defaults
+    from leec.elaborate.calls import bind, bind_argument, part, with_defaults
 
     declaration: nodes.Model = cls.declaration
     bound = bind(declaration.name.id, declaration.params, given, declaration.name.span)
@@ -75,8 +75,6 @@ def construct(ctx: Context, cls: ClassValue, given) -> Instance:
         if parameter.name == "key":
             args.append(ctx.draw_key(declaration.name.id, given.span))
             continue
-        from leec.elaborate.calls import part
-
         value = part(full, parameter.name)
         args += bind_argument(ctx, function, parameter, value, given.span, binding)
     types = tuple(v.type.substitute(binding) for v in function.outputs)
@@ -94,6 +92,7 @@ def model_spec(ctx: Context, cls: ClassValue, values: dict[str, object], span) -
     identity = ("model", id(cls.declaration))
     while True:
         demanded = session.structural.setdefault(identity, set())
+        verify_known(values, demanded, span)
         key = (identity, *((n, key_of(v, demanded, n)) for n, v in values.items()))
         if key in session.memo:
             return session.memo[key]
@@ -109,6 +108,16 @@ def model_spec(ctx: Context, cls: ClassValue, values: dict[str, object], span) -
         session.memo[key] = spec
         session.models[spec.name] = spec
         return spec
+
+
+def verify_known(values: dict[str, object], demanded: set[str], span) -> None:
+    """What chooses code in the class must be a number here too; the caller restarts where it is a symbol."""
+    from leec.elaborate.calls import part
+
+    for name in demanded:
+        value = part({n: (v, span) for n, v in values.items()}, name)
+        if isinstance(value, Dim) and value.constant is None:
+            raise NeedStructural(sorted(value.symbols)[0], span)
 
 
 def build_spec(ctx: Context, cls: ClassValue, values: dict[str, object], demanded: set[str]) -> ModelSpec:

@@ -97,7 +97,7 @@ def whole_axis(reader: Reader, x: Value, value: object, span: Span) -> int:
 
     number = structural_int(reader.ctx, value, span)
     if not -x.type.rank <= number < x.type.rank:
-        raise LeeError(shapes.no_such_axis(span, number, str(x.type)))
+        raise LeeError(shapes.no_such_axis(span, number, x.type.shown))
     return number % x.type.rank
 
 
@@ -105,5 +105,5 @@ def named_axis(reader: Reader, x: Value, dim: object) -> int:
     """The axis with this dim, by name and not by size (R11)."""
     found = [i for i, d in enumerate(x.type.dims) if d == dim]
     if len(found) != 1:
-        raise LeeError(shapes.no_such_dim(reader.span_of("over"), str(dim), str(x.type)))
+        raise LeeError(shapes.no_such_dim(reader.span_of("over"), str(dim), x.type.shown))
     return found[0]

@@ -50,6 +50,7 @@ def declare_dims(ctx: Context, pattern: TypePattern) -> TensorType:
             dims.append(ctx.dims[PACK] if PACK in ctx.dims else rigid(ctx, "rows", PACK))
         elif isinstance(item, nodes.Name) and _is_free(ctx, item.id):
             dims.append(rigid(ctx, item.id))
+            ctx.declared |= {dims[-1].symbol} - {None}
             ctx.origins.setdefault(item.id, Origin(item.span, item.id))
         else:
             value = evaluate(ctx, item)

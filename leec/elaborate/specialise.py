@@ -172,8 +172,8 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
     else:
         ctx.names.update(target.captured)
     for param in declaration.params:
-        value, _ = full[param.name.id]
-        parameters += enter(ctx, param, value, demanded)
+        value, span = full[param.name.id]
+        parameters += enter(ctx, declaration, param, value, span, demanded)
     start = {p.name: ctx.names[p.name] for p in parameters if p.model}
     returned = run_block(ctx, declaration.body)
     if returned is None:
@@ -193,37 +193,35 @@ def enter_self(ctx: Context, instance: Instance) -> Parameter:
     return Parameter("self", tuple(values), instance.spec.name, tuple(inner.leaves))
 
 
-def enter(ctx: Context, param: nodes.Param, value: object, demanded: set[str]) -> list[Parameter]:
+def enter(ctx: Context, owner: nodes.Function, param: nodes.Param, value: object, span: Span, demanded: set[str]) -> list[Parameter]:
     """The parameter of the function for an argument of this structure, and its name in scope."""
     name = param.name.id
     pattern = read_pattern(param.type) if param.type is not None else None
     if pattern is not None and isinstance(value, Value) and not (value.type.host and not pattern.items):
-        inner = tensor_parameter(ctx, param, pattern, value)
+        inner = tensor_parameter(ctx, owner, param, pattern, value, span)
     else:
         if param.type is not None and pattern is None:
-            verify_model(ctx, param, value)
+            verify_model(owner, param, value, span)
         inner = inner_value(ctx, name, value, demanded, param.name.span)
     ctx.names[name] = inner[0]
     return inner[1]
 
 
-def tensor_parameter(ctx: Context, param: nodes.Param, pattern, value: Value) -> tuple[Value, list[Parameter]]:
+def tensor_parameter(ctx: Context, owner: nodes.Function, param: nodes.Param, pattern, value: Value, span: Span) -> tuple[Value, list[Parameter]]:
     name = param.name.id
-    fixed = len(pattern.items) - (pattern.pack is not None)
     declared = declare_dims(ctx, pattern)
-    if value.type.host and declared.rank:
-        raise LeeError(shapes.argument_shape(param.name.span, "this", name, str(value.type), pattern.node.span.text, param.type.span))
-    if value.type.rank < fixed or declared.rank != value.type.rank and not value.type.host:
-        raise LeeError(shapes.argument_shape(param.name.span, "this", name, str(value.type), pattern.node.span.text, param.type.span))
+    if declared.rank != value.type.rank:
+        found, wanted = describe(value), pattern.node.span.text
+        raise LeeError(shapes.argument_shape(span, owner.name.id, name, found, wanted, param.type.span))
     inner = Value(ctx.builder.unique(name), declared, param.type.span, True)
     return inner, [Parameter(name, (inner,))]
 
 
-def verify_model(ctx: Context, param: nodes.Param, value: object) -> None:
+def verify_model(owner: nodes.Function, param: nodes.Param, value: object, span: Span) -> None:
     """`net: Linear` wants a model of that class."""
     wanted = param.type.id if isinstance(param.type, nodes.Name) else None
     if wanted and isinstance(value, Instance) and value.spec.declaration.name.id != wanted:
-        raise LeeError(kinds.argument_dtype(param.name.span, "this", param.name.id, describe(value), f"a model {wanted}", param.type.span))
+        raise LeeError(kinds.argument_dtype(span, owner.name.id, param.name.id, describe(value), f"a model {wanted}", param.type.span))
 
 
 def inner_value(ctx: Context, name: str, value: object, demanded: set[str], span: Span) -> tuple[object, list[Parameter]]:

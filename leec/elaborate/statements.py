@@ -28,7 +28,7 @@ from leec.elaborate.values import (
     Record,
     describe,
 )  # fmt: skip
-from leec.ir.graph import Value
+from leec.ir.graph import Check, Value
 from leec.syntax import nodes
 from leec.types import TensorType
 
@@ -118,7 +118,7 @@ def _declare(ctx: Context, node: nodes.Declare) -> None:
         known = {s: Dim.of(s) for d in wanted.dims for s in d.symbols - free}
         problem = match_type(wanted, value.type, known, ctx)
         if problem:
-            raise LeeError(shapes.shapes_differ(node.value.span, f"`{node.name.id}` and its value", [(node.value.span, str(value.type))], problem))
+            raise LeeError(shapes.shapes_differ(node.value.span, f"`{node.name.id}` and its value", [(node.value.span, value.type.shown)], problem))
         fresh = {s: known[s] for s in free if s in known}
         ctx.dims = {n: d.substitute(fresh) for n, d in ctx.dims.items()}
     elif ctx.rigid - before:
@@ -170,6 +170,13 @@ def learn(ctx: Context, node: nodes.Expr) -> bool:
                 if num.constant is None or den.constant is None:
                     ctx.facts = ctx.facts.with_remainder(num, den, remainder.constant)
                     return True
+        case nodes.Compare(first=first, rest=(("==", right),)):
+            left, right = evaluate(ctx, first), evaluate(ctx, right)
+            if isinstance(left, Dim) and isinstance(right, Dim) and ctx.equal(left, right) is None and (left.symbol or right.symbol):
+                pair = (left, right) if left.symbol else (right, left)
+                ctx.facts = ctx.facts.with_equal(*pair)
+                ctx.checks.append(Check(left, right, node.span.text, node.span))
+                return True
     return False
 
 

@@ -15,7 +15,7 @@ from leec.syntax import nodes
 def bound_items(target: nodes.Subscript, value: Value) -> list[nodes.Expr]:
     """The items, one an axis. Raises LeeError for more than there are axes."""
     if len(target.items) > value.type.rank:
-        raise LeeError(shapes.too_many_subscripts(target.span, len(target.items), str(value.type)))
+        raise LeeError(shapes.too_many_subscripts(target.span, len(target.items), value.type.shown))
     return list(target.items)
 
 
@@ -23,7 +23,7 @@ def expand_items(node: nodes.Subscript, value: Value) -> list[nodes.Expr | None]
     """The items with `..` and missing trailing ones written out as full slices; None items add axes."""
     used = sum(not isinstance(i, (nodes.Ellipsis, nodes.Nothing)) for i in node.items)
     if used > value.type.rank:
-        raise LeeError(shapes.too_many_subscripts(node.span, used, str(value.type)))
+        raise LeeError(shapes.too_many_subscripts(node.span, used, value.type.shown))
     full = [nodes.Slice(None, None, None, span=node.span)] * (value.type.rank - used)
     out: list[nodes.Expr] = []
     seen = False

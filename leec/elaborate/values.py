@@ -201,7 +201,7 @@ def describe(value: object) -> str:
     """What kind of thing it is, in course words."""
     match value:
         case Value():
-            return f"a tensor {value.type}" if value.type.rank else f"a number ({value.type.dtype})"
+            return value.type.shown if value.type.rank or not value.type.host else f"a number ({value.type.dtype})"
         case Dim():
             return f"the integer {value}"
         case bool():

@@ -79,21 +79,20 @@ def compile_spec(source: Source, loader: Loader = no_files, options: Options = O
 def emit(module: Module, options: Options) -> dict[str, str]:
     """The text of the files of the chosen back ends."""
     from leec import emit as emitters
-    from leec.passes.recognise import expand
 
     wanted = EMITTERS if options.backend == "all" else {options.backend: EMITTERS[options.backend]}
-    files = {}
-    for column, (file, writer) in wanted.items():
-        runnable = replace(module, functions=expand(module.functions, column))
-        files[file] = getattr(emitters, writer)(runnable, options)
-    return files
+    return {file: getattr(emitters, writer)(module, options) for file, writer in wanted.values()}
 
 
 def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:
     return any(d.severity == "error" for d in diagnostics)
 
 
-STAGES = ("ast", "ir", "inline", "stabilise", "recognise", "grad", "fold", "simplify", "cse", "dce", "fuse", "windows", "numpy", "torch")
+def stages() -> tuple[str, ...]:
+    """What `show` can stop at: the syntax tree, the IR, the program after any pass, and both back ends."""
+    from leec.passes import PIPELINE
+
+    return ("ast", "ir", *(stage.name for stage in PIPELINE), "numpy", "torch")
 
 
 def show(source: Source, loader: Loader = no_files, stage: str = "ir", options: Options = Options()) -> str:

@@ -12,7 +12,7 @@ from leec.cli.options import chosen_options, compile_options, json_option
 
 @click.command("show")
 @click.argument("path", metavar="SPEC")
-@click.option("--stage", type=click.Choice(driver.STAGES), required=True, help="ast, ir, a pass, numpy or torch.")
+@click.option("--stage", type=click.Choice(driver.stages()), required=True, help="ast, ir, a pass, numpy or torch.")
 @compile_options
 @json_option
 @click.pass_obj

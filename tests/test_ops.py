@@ -377,6 +377,7 @@ def border_case(row: Op, arguments: tuple, params: Mapping[str, object]) -> Case
     return case
 
 
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
 @pytest.mark.parametrize("dtype", ["f64", "f32"])
 @pytest.mark.parametrize(
     ("name", "number"), [(name, n) for name, row in TABLE.items() for n in range(len(row.borders))]

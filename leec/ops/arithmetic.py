@@ -77,12 +77,14 @@ binary("maximum", "the larger; at a tie the first argument takes the gradient (R
        (lambda b, g, out, x, y: b.select(b.ge(x, y), g, 0.0), lambda b, g, out, x, y: b.select(b.ge(x, y), 0.0, g)),
        "np.maximum(x, y)", _clamp(">=", "min"), chosen("max(x, y)"), commutative=True,
        borders=(border([1.0, 2.0, nan], [1.0, 3.0, 0.0], value=[1.0, 3.0, nan]),
-                border([1.0, 2.0], [1.0, 3.0], value=[1.0, 3.0], gradients=([1.0, 0.0], [0.0, 1.0]))), equation=r"\max(x, y)")
+                border([1.0, 2.0], [1.0, 3.0], value=[1.0, 3.0], gradients=([1.0, 0.0], [0.0, 1.0]))),
+                equation=r"\max(x, y)")
 binary("minimum", "the smaller; at a tie the first argument takes the gradient (R34)",
        (lambda b, g, out, x, y: b.select(b.le(x, y), g, 0.0), lambda b, g, out, x, y: b.select(b.le(x, y), 0.0, g)),
        "np.minimum(x, y)", _clamp("<=", "max"), chosen("min(x, y)"), commutative=True,
        borders=(border([1.0, 2.0, 0.0], [1.0, 3.0, nan], value=[1.0, 2.0, nan]),
-                border([1.0, 2.0], [1.0, 1.0], value=[1.0, 1.0], gradients=([1.0, 0.0], [0.0, 1.0]))), equation=r"\min(x, y)")
+                border([1.0, 2.0], [1.0, 1.0], value=[1.0, 1.0], gradients=([1.0, 0.0], [0.0, 1.0]))),
+                equation=r"\min(x, y)")
 
 # ---- powers
 

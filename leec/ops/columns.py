@@ -24,7 +24,7 @@ def parsed(text: str) -> ast.expr:
 def expression(
     row: Op, column: str, types: tuple[TensorType, ...], params: Mapping[str, object]
 ) -> tuple[ast.expr, Mapping[str, object]]:
-    """The tree over argument and parameter names, and the params it may mention. Raises InternalError if there is none."""
+    """The tree over argument and parameter names, and the params it may mention. Raises InternalError without one."""
     entry = getattr(row, column) or (row.torch if column == "torch_step" else "")
     if not entry:
         raise InternalError(f"{row.name} has no {column} column")

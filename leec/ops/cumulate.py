@@ -71,10 +71,14 @@ ZEROS = (
     border([2.0, 0.0, 3.0], axis=0, exclusive=True, value=[1.0, 2.0, 0.0], gradients=([1.0, 2.0, 0.0],)),
 )
 
-for _name, _doc, _rule, _borders in (("cumsum", "sums", _cumsum_gradient, ()), ("cumprod", "products", _cumprod_gradient, ZEROS)):
-    declare(Op(_name, ("x",), f"running {_doc} along an axis, from its end if `reverse`, without the entry itself if `exclusive`",
+for _name, _doc, _rule, _borders in (
+    ("cumsum", "sums", _cumsum_gradient, ()),
+    ("cumprod", "products", _cumprod_gradient, ZEROS),
+):
+    declare(Op(_name, ("x",),
+               f"running {_doc} along an axis, from its end if `reverse`, without the entry itself if `exclusive`",
                lambda x, axis, reverse, exclusive: x, _rule, *_columns(_name), params=RUNNING, operands="number",
-               examples=EXAMPLES, borders=_borders, facts={"support": ("cumulate",)},
+               examples=EXAMPLES, borders=_borders,
                equation=rf"\operatorname{{{_name}}} x"))  # fmt: skip
 
 
@@ -96,8 +100,9 @@ def _recurrence_gradient(b, g, out, x, y, axis, reverse):
 declare(Op("recurrence", ("x", "y"), "h with h[t] = x[t] h[t-1] + y[t] along an axis, h before the start being 0",
            _recurrence_type, _recurrence_gradient, "recurrence(x, y, axis, reverse=reverse)",
            "recurrence(x, y, axis, reverse=reverse)", params={"axis": REQUIRED, "reverse": False}, operands="float",
-           flops=2, facts={"support": ("recurrence",)}, equation="h_t = x_t h_{t-1} + y_t",
-           examples=(example("float[a, b]", "float[a, b]", axis=1), example("float[a, b]", "float[a, b]", axis=0, reverse=True),
+           flops=2, equation="h_t = x_t h_{t-1} + y_t",
+           examples=(example("float[a, b]", "float[a, b]", axis=1),
+                     example("float[a, b]", "float[a, b]", axis=0, reverse=True),
                      example("float[a]", "float[a]", axis=0))))  # fmt: skip
 
 

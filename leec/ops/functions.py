@@ -8,11 +8,6 @@ from leec.ops.table import REQUIRED, binary, bool_type, border, example, float_t
 
 WIDE = {"flops": 4}  # what a polynomial approximation costs, roughly
 
-
-def support(*names: str, **facts: object) -> dict:
-    return {"facts": {"support": names, **facts}}
-
-
 # fmt: off
 
 # ---- exponentials, logarithms, roots
@@ -28,8 +23,7 @@ unary("log1p", "log(1 + x), precise near 0", lambda b, g, out, x: b.div(g, b.add
 unary("sqrt", "square root; at 0 the gradient is 0 (R34)",
       lambda b, g, out, x: b.div(b.mul(g, 0.5), b.select(b.gt(x, 0.0), out, math.inf)),
       "np.sqrt(x)", "sqrt(x)", "math.sqrt(x)", torch_step="torch.sqrt(x)", domain=(0.2, 3.0), equation=r"\sqrt{x}",
-      borders=(border([0.0, 4.0], value=[0.0, 2.0], gradients=([0.0, 0.25],)),),
-      **support("sqrt"))
+      borders=(border([0.0, 4.0], value=[0.0, 2.0], gradients=([0.0, 0.25],)),))
 
 # ---- circle and hyperbola
 
@@ -60,13 +54,15 @@ unary("atan", "inverse of tangent", lambda b, g, out, x: b.div(g, b.add(b.mul(x,
       "np.arctan(x)", "torch.atan(x)", "math.atan(x)", **WIDE, equation=r"\arctan x")
 unary("asinh", "inverse of hyperbolic sine", lambda b, g, out, x: b.div(g, b.sqrt(b.add(b.mul(x, x), 1.0))),
       "np.arcsinh(x)", "torch.asinh(x)", "math.asinh(x)", **WIDE,
-      borders=(border([1e30, -1e30, 1e-30], value=[69.77069997038132, -69.77069997038132, 1e-30]),), equation=r"\operatorname{arsinh} x")
+      borders=(border([1e30, -1e30, 1e-30], value=[69.77069997038132, -69.77069997038132, 1e-30]),),
+      equation=r"\operatorname{arsinh} x")
 unary("acosh", "inverse of hyperbolic cosine",
       lambda b, g, out, x: b.div(g, b.mul(b.sqrt(b.sub(x, 1.0)), b.sqrt(b.add(x, 1.0)))),
       "np.arccosh(x)", "torch.acosh(x)", "math.acosh(x)", **WIDE, domain=(1.2, 4.0),
       borders=(border([1.0, 1e30], value=[0.0, 69.77069997038132]),), equation=r"\operatorname{arcosh} x")
 unary("atanh", "inverse of hyperbolic tangent", lambda b, g, out, x: b.div(g, _one_minus_square(b, x)),
-      "np.arctanh(x)", "torch.atanh(x)", "math.atanh(x)", **WIDE, domain=(-0.9, 0.9), equation=r"\operatorname{artanh} x")
+      "np.arctanh(x)", "torch.atanh(x)", "math.atanh(x)", **WIDE, domain=(-0.9, 0.9),
+      equation=r"\operatorname{artanh} x")
 
 
 def _angle_part(other: int, sign: int):
@@ -81,7 +77,8 @@ def _angle_part(other: int, sign: int):
 
 def _atan2_torch(types, params):
     """torch wants two tensors."""
-    x, y = (f"torch.full((), {n}, dtype=dtype, device=DEVICE)" if t.host else n for n, t in zip("xy", types, strict=True))
+    x, y = (f"torch.full((), {n}, dtype=dtype, device=DEVICE)" if t.host else n for n,
+            t in zip("xy", types, strict=True))
     return f"torch.atan2({x}, {y})", {"dtype": next((t.dtype for t in types if not t.host), "float")}
 
 
@@ -95,14 +92,15 @@ binary("atan2", "angle of the point (y, x), from -pi to pi; at the origin the gr
 
 unary("erf", "error function", lambda b, g, out, x: b.mul(g, b.mul(b.exp(b.neg(b.mul(x, x))), 2 / math.sqrt(math.pi))),
       "erf(x)", "torch.erf(x)", "math.erf(x)", flops=20,
-      borders=(border([0.0, 1e-20, 6.0, -math.inf], value=[0.0, 1.1283791670955126e-20, 1.0, -1.0]),), equation=r"\operatorname{erf} x", **support("erf"))
+      borders=(border([0.0, 1e-20, 6.0, -math.inf], value=[0.0, 1.1283791670955126e-20, 1.0, -1.0]),),
+      equation=r"\operatorname{erf} x")
 unary("erfc", "1 - erf(x), precise where that is near 0",
       lambda b, g, out, x: b.mul(g, b.mul(b.exp(b.neg(b.mul(x, x))), -2 / math.sqrt(math.pi))),
-      "erfc(x)", "torch.erfc(x)", "math.erfc(x)", flops=20, equation=r"\operatorname{erfc} x", **support("erfc"))
+      "erfc(x)", "torch.erfc(x)", "math.erfc(x)", flops=20, equation=r"\operatorname{erfc} x")
 unary("lgamma", "logarithm of the absolute value of the gamma function", lambda b, g, out, x: b.mul(g, b.digamma(x)),
       "lgamma(x)", "torch.lgamma(x)", "math.lgamma(x)", flops=20,
-      borders=(border([0.0, -1.0, -2.5, 1e5], value=[math.inf, math.inf, -0.05624371649767457, 1051287.7089736566]),), domain=(0.3, 5.0), equation=r"\log \lvert \Gamma(x) \rvert",
-      **support("lgamma"))
+      borders=(border([0.0, -1.0, -2.5, 1e5], value=[math.inf, math.inf, -0.05624371649767457, 1051287.7089736566]),),
+      domain=(0.3, 5.0), equation=r"\log \lvert \Gamma(x) \rvert")
 
 
 def _polygamma_torch(types, params):
@@ -112,11 +110,12 @@ def _polygamma_torch(types, params):
 
 
 unary("digamma", "derivative of lgamma", lambda b, g, out, x: b.mul(g, b.polygamma(x, n=1)),
-      "digamma(x)", "torch.digamma(x)", flops=20, domain=(0.3, 5.0), equation=r"\psi(x)", **support("digamma"))
+      "digamma(x)", "torch.digamma(x)", flops=20, domain=(0.3, 5.0), equation=r"\psi(x)")
 unary("polygamma", "n-th derivative of digamma, n at least 1; x is positive",
-      lambda b, g, out, x, n: b.mul(g, b.polygamma(x, n=n + 1)), "polygamma(n, x)", _polygamma_torch, flops=40, domain=(0.3, 5.0), equation=r"\psi^{(n)}(x)",
-      type=lambda x, n: float_type(x), params={"n": REQUIRED}, surface=None, examples=(example("float[a]", n=1), example("float[a, b]", n=2)),
-      **support("polygamma"))
+      lambda b, g, out, x, n: b.mul(g, b.polygamma(x, n=n + 1)), "polygamma(n, x)", _polygamma_torch, flops=40,
+      domain=(0.3, 5.0), equation=r"\psi^{(n)}(x)",
+      type=lambda x, n: float_type(x), params={"n": REQUIRED}, surface=None,
+      examples=(example("float[a]", n=1), example("float[a, b]", n=2)))
 
 # ---- what a float is
 

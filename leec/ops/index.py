@@ -1,8 +1,8 @@
 """Reading and writing at computed positions: gather and scatter, which are each other's gradients.
 
 `gather(x, i, j, ..; axes)` reads the listed axes of x at integer arrays that broadcast together: the result has the
-dims of these arrays first, then the axes of x that are left, in order. `scatter_add(v, i, j, ..; dims, axes)` adds v, of
-just that form, into zeros; `scatter_set` and its like combine v into a copy of x, one entry after the other.
+dims of these arrays first, then the axes of x that are left, in order. `scatter_add(v, i, j, ..; dims, axes)` adds v,
+of just that form, into zeros; `scatter_set` and its like combine v into a copy of x, one entry after the other.
 Positions count from the front and never wrap (R3).
 """
 
@@ -56,9 +56,10 @@ def _gather_torch(types, params):
 
 
 IN_THREE = {"i": (0, 2), "j": (0, 3), "indices": (0, 2)}
-declare(Op("gather", ("x", "*indices"), "entries at computed positions of some axes; `proven` are arrays known to stay inside",
+declare(Op("gather", ("x", "*indices"),
+           "entries at computed positions of some axes; `proven` are arrays known to stay inside",
            _gather_type, _gather_gradient, _gather_numpy, _gather_torch,
-           params={"axes": REQUIRED, "proven": ()}, operands=("any", "int"), flops=0, facts={"picks": True, "support": ("inside",)},
+           params={"axes": REQUIRED, "proven": ()}, operands=("any", "int"), flops=0, facts={"picks": True},
            examples=(example("float[3, b]", "int[a]", axes=(0,), within=IN_THREE),
                      example("float[3, 4]", "int[a, 1]", "int[b]", axes=(0, 1), within=IN_THREE),
                      example("float[a, 3, b]", "int[c]", axes=(1,), within=IN_THREE),
@@ -87,7 +88,8 @@ def _along_gradient(b, g, out, x, i, axis):
     return b.scatter_add(g, *places, dims=x.type.dims, axes=tuple(range(x.type.rank))), None
 
 
-declare(Op("take_along", ("x", "i"), "of every line along an axis the entries at its own positions", _along_type, _along_gradient,
+declare(Op("take_along", ("x", "i"), "of every line along an axis the entries at its own positions", _along_type,
+           _along_gradient,
            "np.take_along_axis(x, i, axis)", "torch.take_along_dim(x, i, axis)", params={"axis": REQUIRED},
            operands=("any", "int"), flops=0, facts={"picks": True},
            examples=(example("float[a, 3]", "int[a, b]", axis=1, within=IN_THREE),
@@ -116,9 +118,10 @@ def _added_column(tensors: bool):
     return column
 
 
-declare(Op("scatter_add", ("v", "*indices"), "zeros of the given dims with v added at computed positions; equal ones add up",
+declare(Op("scatter_add", ("v", "*indices"),
+           "zeros of the given dims with v added at computed positions; equal ones add up",
            _added_type, _added_gradient, _added_column(False), _added_column(True),
-           params={"dims": REQUIRED, "axes": REQUIRED}, operands=("same", "int"), facts={"support": ("scatter_add",)},
+           params={"dims": REQUIRED, "axes": REQUIRED}, operands=("same", "int"),
            examples=(example("float[a, b]", "int[a]", dims=("3", "b"), axes=(0,), within=IN_THREE),
                      example("float[a, b]", "int[a, 1]", "int[b]", dims=("3", "4"), axes=(0, 1), within=IN_THREE),
                      example("float[c, a]", "int[c]", dims=("a", "3"), axes=(1,), within=IN_THREE),
@@ -189,33 +192,41 @@ def _put(types, params):
     return text, more
 
 
-def _scatter(mode: str, doc: str, rule, numpy: str, torch, dtypes=("float", "int"), domain=(-2.0, 2.0), borders=()) -> None:
-    shapes = (
-        ("{0}[3, b]", "{0}[2, b]", "int[2]"),
-        ("{0}[a, 3]", "{0}[c, a]", "int[c]"),
-        ("{0}[3, 4]", "{0}[a]", "int[a]", "int[a]"),
-    )
+def _scatter(
+    mode: str, doc: str, rule, numpy: str, torch, dtypes=("float", "int"), domain=(-2.0, 2.0), borders=()
+) -> None:
+    cases = [
+        (("{0}[3, b]", "{0}[2, b]", "int[2]"), (0,)),
+        (("{0}[a, 3]", "{0}[c, a]", "int[c]"), (1,)),
+        (("{0}[3, 4]", "{0}[a]", "int[a]", "int[a]"), (0, 1)),
+    ]
     once = {"indices": [2, 0]} if mode == "set" else IN_THREE
-    cases = zip(shapes[:1] if mode == "set" else shapes, ((0,), (1,), (0, 1)))
     examples = tuple(
-        example(*(t.format(d) for t in types), axes=axes, within=once) for types, axes in cases for d in dtypes
+        example(*(t.format(d) for t in types), axes=axes, within=once)
+        for types, axes in (cases[:1] if mode == "set" else cases)
+        for d in dtypes
     )
     declare(Op(f"scatter_{mode}", ("x", "v", "*indices"), doc, _scatter_type, rule, _scatter_column(numpy), torch,
                params={"axes": REQUIRED}, operands=("same", "same", "int"), domain=domain, examples=examples,
-               borders=borders, facts={"support": ("scatter", "scatter_extreme")}))  # fmt: skip
+               borders=borders))  # fmt: skip
 
 
 # fmt: off
 _scatter("set", "x with v written at computed positions, which must all be different", _set_gradient,
          "scatter(None, x, v, {index}{axes})", _put)
 _scatter("max", "the largest of x and of v at computed positions", _extreme_gradient,
-         "scatter(np.maximum, x, v, {index}{axes})", _scatter_column("scatter_extreme('amax', x, v, {index}{axes})", True),
-         borders=(border([1.0, 5.0], [5.0, 5.0, 5.0], [0, 1, 0], axes=(0,), value=[5.0, 5.0], gradients=([0.0, 1.0], [1.0, 0.0, 0.0], None)),))
+         "scatter(np.maximum, x, v, {index}{axes})",
+         _scatter_column("scatter_extreme('amax', x, v, {index}{axes})", True),
+         borders=(border([1.0, 5.0], [5.0, 5.0, 5.0], [0, 1, 0], axes=(0,), value=[5.0, 5.0],
+                         gradients=([0.0, 1.0], [1.0, 0.0, 0.0], None)),))
 _scatter("min", "the smallest of x and of v at computed positions", _extreme_gradient,
-         "scatter(np.minimum, x, v, {index}{axes})", _scatter_column("scatter_extreme('amin', x, v, {index}{axes})", True),
-         borders=(border([5.0, 1.0], [1.0, 1.0, 1.0], [0, 1, 0], axes=(0,), value=[1.0, 1.0], gradients=([0.0, 1.0], [1.0, 0.0, 0.0], None)),))
+         "scatter(np.minimum, x, v, {index}{axes})",
+         _scatter_column("scatter_extreme('amin', x, v, {index}{axes})", True),
+         borders=(border([5.0, 1.0], [1.0, 1.0, 1.0], [0, 1, 0], axes=(0,), value=[1.0, 1.0],
+                         gradients=([0.0, 1.0], [1.0, 0.0, 0.0], None)),))
 _scatter("mul", "x with v multiplied into computed positions", _mul_gradient,
          "scatter(np.multiply, x, v, {index}{axes})", _scatter_column("scatter('prod', x, v, {index}{axes})", True),
          dtypes=("float",), domain=(0.5, 2.0),
-         borders=(border([2.0, 3.0], [0.0, 4.0, 0.0], [0, 0, 1], axes=(0,), value=[0.0, 0.0], gradients=([0.0, 0.0], [8.0, 0.0, 3.0], None)),))
+         borders=(border([2.0, 3.0], [0.0, 4.0, 0.0], [0, 0, 1], axes=(0,), value=[0.0, 0.0],
+                         gradients=([0.0, 0.0], [8.0, 0.0, 3.0], None)),))
 # fmt: on

@@ -94,10 +94,12 @@ declare(Op("inv", ("a",), "inverse of matrices", _inv_type, _inv_gradient, "np.l
            operands="float", surface="inv", flops=10, examples=(ONE_MATRIX, TWO_MATRICES), equation="a^{-1}"))
 declare(Op("solve", ("a", "y"), "x with a x = y, for vectors or matrices y", _solve_type, _solve_gradient,
            _solve_numpy, _solve_torch, operands="float", surface="solve", flops=5, equation="a^{-1} y",
-           examples=(example("float[3, 3]", "float[3]", within=THREE), example("float[3, 3]", "float[3, b]", within=THREE),
+           examples=(example("float[3, 3]", "float[3]", within=THREE),
+                     example("float[3, 3]", "float[3, b]", within=THREE),
                      example("float[2, 2, 2]", "float[2, 2]", within=TWO),
                      example("float[2, 2, 2]", "float[2, 2, b]", within=TWO))))
-declare(Op("logabsdet", ("a",), "logarithm of the absolute value of the determinant", _logabsdet_type, _logabsdet_gradient,
+declare(Op("logabsdet", ("a",), "logarithm of the absolute value of the determinant", _logabsdet_type,
+           _logabsdet_gradient,
            "np.linalg.slogdet(a)[1]", "torch.linalg.slogdet(a)[1]", operands="float", surface="logabsdet", flops=5,
            examples=(ONE_MATRIX, TWO_MATRICES), equation=r"\log \lvert \det a \rvert"))
 # fmt: on

@@ -69,7 +69,8 @@ declare(Op("select", ("c", "x", "y"), "x where c, else y", _select_type, _select
            surface="where", facts={"selects": 1},
            borders=(border([True, False], [1.0, math.nan], [math.inf, 2.0], value=[1.0, 2.0],
                            gradients=(None, [1.0, 0.0], [0.0, 1.0])),),
-           examples=(example("bool[a, b]", "float[a, b]", "float[a, b]"), example("bool[a, 1]", "float[b]", "float[a, 1]"),
+           examples=(example("bool[a, b]", "float[a, b]", "float[a, b]"),
+                     example("bool[a, 1]", "float[b]", "float[a, 1]"),
                      example("bool[a]", "float[]", "host float"), example("bool[a]", "host float", "float[a]"),
                      example("bool[a]", "host float", "host float"), example("bool[a]", "host float", "host int"),
                      example("bool[a]", "int[a]", "host int"), example("bool[a]", "bool[a]", "bool[a]"),
@@ -89,8 +90,9 @@ def _graft_type(x: TensorType, y: TensorType) -> TensorType:
 
 
 declare(Op("graft", ("x", "y"), "the value of x with the derivative of y (R7)", _graft_type,
-           lambda b, g, out, x, y: (None, g), "x", "graft(x, y)", "x", torch_step="x", elementwise=True, surface="graft",
-           facts={"linear": True, "support": ("graft",), "cotangents": lambda g, x, y: (0 * g, g)},
+           lambda b, g, out, x, y: (None, g), "x", "graft(x, y)", "x", torch_step="x", elementwise=True,
+           surface="graft",
+           facts={"linear": True, "cotangents": lambda g, x, y: (0 * g, g)},
            examples=(example("float[a]", "float[a]"), example("host float", "host float")), equation="x"))  # fmt: skip
 
 
@@ -110,15 +112,20 @@ declare(Op("guard", ("x", "c"), "x, whose cotangent is 0 where c is false: for o
 # ---- conversion
 
 _HOST_CASTS = {"int": "int(x)", "bool": "bool(x)"}
+_CASTS = (
+    *(example(f"{a}[a]", dtype=b) for a in ("float", "int", "bool") for b in ("float", "f32", "f64", "int", "bool")),
+    *(example("host float", dtype="int"), example("host int", dtype="float"), example("float[]", dtype="f32")),
+)
+
+
+def _cast_gradient(b, g, out, x, dtype):
+    return (b.cast(g, dtype=x.type.dtype) if x.type.is_float and out.type.is_float else None,)
+
 
 declare(Op("cast", ("x",), "x in another dtype; float to int truncates", lambda x, dtype: x.with_dtype(dtype),
-           lambda b, g, out, x, dtype: (b.cast(g, dtype=x.type.dtype) if x.type.is_float and out.type.is_float else None,),
-           "x.astype(dtype)", "x.to(dtype)", lambda types, params: _HOST_CASTS.get(params["dtype"], "float(x)"),
-           params={"dtype": REQUIRED}, elementwise=True, facts={"uniform": True, "linear": True},
-           examples=tuple(example(f"{source}[a]", dtype=target)
-                          for source in ("float", "int", "bool") for target in ("float", "f32", "f64", "int", "bool"))
-           + (example("host float", dtype="int"), example("host int", dtype="float"), example("float[]", dtype="f32")),
-           equation="x"))  # fmt: skip
+           _cast_gradient, "x.astype(dtype)", "x.to(dtype)",
+           lambda types, params: _HOST_CASTS.get(params["dtype"], "float(x)"), params={"dtype": REQUIRED},
+           elementwise=True, facts={"uniform": True, "linear": True}, examples=_CASTS, equation="x"))  # fmt: skip
 
 # ---- constants
 

@@ -22,10 +22,12 @@ def _unflatten_column(types, params):
 declare(Op("flatten", ("*xs",), "all entries of many tensors, one after the other",
            lambda *xs: TensorType(xs[0].dtype, (_total(xs),)),
            lambda b, g, out, *xs: b.unflatten(g, shapes=tuple(x.type.dims for x in xs)),
-           "np.concatenate([x.ravel() for x in xs])", "torch.cat([x.reshape(-1) for x in xs])", operands="same", flops=0, facts={"points": True},
+           "np.concatenate([x.ravel() for x in xs])", "torch.cat([x.reshape(-1) for x in xs])", operands="same",
+           flops=0, facts={"points": True},
            examples=(example("float[a, b]", "float[]", "float[3]"), example("float[a]"))))  # fmt: skip
 declare(Op("unflatten", ("x",), "the tensors that `flatten` put together, by their dims",
            lambda x, shapes: tuple(TensorType(x.dtype, dims) for dims in shapes),
            lambda b, g, out, x, shapes: (b.flatten(*g),),
-           _unflatten_column, _unflatten_column, params={"shapes": REQUIRED}, flops=0, facts={"points": True, "support": ("unflatten",)},
-           examples=(example("float[a * b + 4]", shapes=(("a", "b"), (), ("3",))), example("float[a]", shapes=(("a", "1"),)))))  # fmt: skip
+           _unflatten_column, _unflatten_column, params={"shapes": REQUIRED}, flops=0, facts={"points": True},
+           examples=(example("float[a * b + 4]", shapes=(("a", "b"), (), ("3",))),
+                     example("float[a]", shapes=(("a", "1"),)))))  # fmt: skip

@@ -87,7 +87,8 @@ def _mean_gradient(b, g, out, x, axes, keepdims):
 # fmt: off
 _reduction("sum", "sum; of bools how many are true", _sum_gradient,
            column("x.sum(axis=axis, keepdims=keepdims)", "x + 0"), column("x.sum(dim=axis, keepdim=keepdims)", "x + 0"),
-           type=_count_type, operands="same", borders=(border(NOTHING, axes=(1,), value=[0.0, 0.0]),), examples=(example("bool[a, b]", axes=(1,), keepdims=False),),
+           type=_count_type, operands="same", borders=(border(NOTHING, axes=(1,), value=[0.0, 0.0]),),
+           examples=(example("bool[a, b]", axes=(1,), keepdims=False),),
            equation=r"\sum x")
 _reduction("mean", "arithmetic mean, a float; of nothing NaN (R35)", _mean_gradient,
            column("x.mean(axis=axis, keepdims=keepdims)"), column("x.mean(dim=axis, keepdim=keepdims)"),
@@ -190,11 +191,14 @@ def _extreme(name: str, doc: str, careful: str, neutral: float) -> None:
     top = [[up, 3 * up, 3 * up], [neutral] * 3]
     _reduction(name, doc, _extreme_gradient(f"arg{name}"), _extreme_numpy(name, "-np.inf" if up > 0 else "np.inf"),
                _extreme_torch(name, careful), torch_step=_extreme_step(f"a{name}"),
-               facts={"support": (careful, f"a{name}")}, equation=rf"\{name} x",
+               equation=rf"\{name} x",
                borders=(border(NOTHING, axes=(1,), value=[neutral] * 2),
-                        border(top, axes=(1,), value=[3 * up, neutral], gradients=([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]],)),
-                        border([[up, 3 * up], [3 * up, 0.0]], axes=(0, 1), value=3 * up, gradients=([[0.0, 1.0], [0.0, 0.0]],))),
-               examples=(example("float[3, 4]", axes=(0, 1), keepdims=False), example("float[a, 4]", axes=(1,), keepdims=True)))  # fmt: skip
+                        border(top, axes=(1,), value=[3 * up, neutral],
+                               gradients=([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]],)),
+                        border([[up, 3 * up], [3 * up, 0.0]], axes=(0, 1), value=3 * up,
+                               gradients=([[0.0, 1.0], [0.0, 0.0]],))),
+               examples=(example("float[3, 4]", axes=(0, 1), keepdims=False),
+                         example("float[a, 4]", axes=(1,), keepdims=True)))  # fmt: skip
 
 
 _extreme("max", "largest entry; of nothing -inf (R35)", "largest", -math.inf)
@@ -222,7 +226,7 @@ def _logsumexp_gradient(b, g, out, x, axes, keepdims):
 _reduction("logsumexp", "log of the sum of exponentials, shifted by the maximum; of nothing -inf", _logsumexp_gradient,
            column("logsumexp(x, axis, keepdims=keepdims)"), column("logsumexp(x, axis, keepdims)"),
            torch_step=column("torch.logsumexp(x, dim=axis, keepdim=keepdims)"),
-           operands="float", flops=6, facts={"support": ("logsumexp",)},
+           operands="float", flops=6,
            borders=(border(NOTHING, axes=(1,), value=[-math.inf] * 2),
                     border([[-math.inf] * 2, [1e4, 1e4]], axes=(1,), value=[-math.inf, 1e4 + math.log(2)],
                            gradients=([[0.0, 0.0], [0.5, 0.5]],))), equation=r"\log \sum e^{x}")  # fmt: skip

@@ -51,9 +51,12 @@ def _reshape_column(types, params):
 declare(Op("reshape", ("x",), "the same entries, row-major, under other dims", _reshape_type,
            lambda b, g, out, x, dims: (b.reshape(g, dims=x.type.dims),), _reshape_column, _reshape_column,
            params={"dims": REQUIRED}, flops=0, facts=MOVES,
-           examples=(example("float[a, b]", dims=("b * a",)), example("float[6]", dims=("2", "3")), example("float[a]", dims=("1", "a", "1")),
-                     example("float[]", dims=("1", "1")), example("float[a, 1]", dims=("a",)), example("int[2 * a]", dims=("a", "2")),
-                     example("float[a, b]", dims=("1", "a", "1", "b")), example("bool[1, a]", dims=("a", "1")))))  # fmt: skip
+           examples=(example("float[a, b]", dims=("b * a",)), example("float[6]", dims=("2", "3")),
+                     example("float[a]", dims=("1", "a", "1")),
+                     example("float[]", dims=("1", "1")), example("float[a, 1]", dims=("a",)),
+                     example("int[2 * a]", dims=("a", "2")),
+                     example("float[a, b]", dims=("1", "a", "1", "b")),
+                     example("bool[1, a]", dims=("a", "1")))))  # fmt: skip
 
 
 def _transpose_type(x: TensorType, perm) -> TensorType:
@@ -76,14 +79,17 @@ def _transpose_column(method: str):
 
 
 declare(Op("transpose", ("x",), "axes in another order: axis i of the result is axis perm[i] of x", _transpose_type,
-           lambda b, g, out, x, perm: (b.transpose(g, perm=_inverse(perm)),), _transpose_column("transpose"), _transpose_column("permute"),
+           lambda b, g, out, x, perm: (b.transpose(g, perm=_inverse(perm)),), _transpose_column("transpose"),
+           _transpose_column("permute"),
            params={"perm": REQUIRED}, flops=0, facts=MOVES,
-           examples=(example("float[a, b]", perm=(1, 0)), example("float[a, b, c]", perm=(2, 0, 1)), example("float[a, b, c]", perm=(0, 2, 1)),
+           examples=(example("float[a, b]", perm=(1, 0)), example("float[a, b, c]", perm=(2, 0, 1)),
+                     example("float[a, b, c]", perm=(0, 2, 1)),
                      example("float[a]", perm=(0,)), example("int[a, b, c]", perm=(1, 0, 2)))))  # fmt: skip
 declare(Op("flip", ("x",), "the entries along some axes in the opposite order", lambda x, axes: x,
            lambda b, g, out, x, axes: (b.flip(g, axes=axes),), "np.flip(x, axes)", "torch.flip(x, axes)",
            params={"axes": REQUIRED}, flops=0, facts=MOVES,
-           examples=(example("float[a, b]", axes=(1,)), example("float[a, b]", axes=(0, 1)), example("bool[a]", axes=(0,)))))  # fmt: skip
+           examples=(example("float[a, b]", axes=(1,)), example("float[a, b]", axes=(0, 1)),
+                     example("bool[a]", axes=(0,)))))  # fmt: skip
 
 # ---- more of the same
 
@@ -104,16 +110,22 @@ declare(Op("broadcast", ("x",), "x repeated along its axes of size 1 and along n
            _broadcast_column("np.broadcast_to(x, dims)", "np.full(dims, x, dtype=dtype)"),
            _broadcast_column("x.expand(dims)", "torch.full(dims, x, dtype=dtype, device=DEVICE)"),
            params={"dims": REQUIRED}, flops=0, facts={**MOVES, "repeats": True},
-           examples=(example("float[b]", dims=("a", "b")), example("float[a, 1]", dims=("a", "b")), example("float[]", dims=("a", "b")),
-                     example("host float", dims=("a",)), example("host int", dims=("a",)), example("int[1]", dims=("a",)),
+           examples=(example("float[b]", dims=("a", "b")), example("float[a, 1]", dims=("a", "b")),
+                     example("float[]", dims=("a", "b")),
+                     example("host float", dims=("a",)), example("host int", dims=("a",)),
+                     example("int[1]", dims=("a",)),
                      example("float[]", dims=()))))  # fmt: skip
-declare(Op("fill", ("x",), "a tensor of the given dims and dtype, every entry the number x", lambda x, dims, dtype: TensorType(dtype, tuple(dims)),
+declare(Op("fill", ("x",), "a tensor of the given dims and dtype, every entry the number x", lambda x, dims,
+           dtype: TensorType(dtype, tuple(dims)),
            lambda b, g, out, x, dims, dtype: (None if x.type.host else b.sum(g, axes=tuple(range(len(dims)))),),
            "np.full(dims, x, dtype=dtype)",
-           lambda types, params: "torch.full(dims, x, dtype=dtype, device=DEVICE)" if types[0].host else "x.to(dtype).expand(dims)",
+           lambda types,
+           params: "torch.full(dims, x, dtype=dtype, device=DEVICE)" if types[0].host else "x.to(dtype).expand(dims)",
            params={"dims": REQUIRED, "dtype": "float"}, flops=0, facts={"uniform": True, "repeats": True},
-           examples=(example("host float", dims=("a", "b")), example("host int", dims=("a",), dtype="int"), example("host bool", dims=(), dtype="bool"),
-                     example("host float", dims=("a",), dtype="f64"), example("float[]", dims=("a", "b")))))  # fmt: skip
+           examples=(example("host float", dims=("a", "b")), example("host int", dims=("a",), dtype="int"),
+                     example("host bool", dims=(), dtype="bool"),
+                     example("host float", dims=("a",), dtype="f64"),
+                     example("float[]", dims=("a", "b")))))  # fmt: skip
 
 
 def _iota_column(text: str):
@@ -127,9 +139,12 @@ def _iota_column(text: str):
     return column
 
 
-declare(Op("iota", (), "0, 1, 2, .. along one axis; the other dims are 1", lambda dims, axis: TensorType("int", tuple(dims)), None,
-           _iota_column("np.arange(size)"), _iota_column("torch.arange(size, device=DEVICE)"), params={"dims": REQUIRED, "axis": REQUIRED}, flops=0,
-           examples=(example(dims=("a",), axis=0), example(dims=("a", "1"), axis=0), example(dims=("1", "b", "1"), axis=1))))  # fmt: skip
+declare(Op("iota", (), "0, 1, 2, .. along one axis; the other dims are 1", lambda dims,
+           axis: TensorType("int", tuple(dims)), None,
+           _iota_column("np.arange(size)"), _iota_column("torch.arange(size, device=DEVICE)"),
+           params={"dims": REQUIRED, "axis": REQUIRED}, flops=0,
+           examples=(example(dims=("a",), axis=0), example(dims=("a", "1"), axis=0),
+                     example(dims=("1", "b", "1"), axis=1))))  # fmt: skip
 
 # ---- parts
 
@@ -143,12 +158,15 @@ _STRETCHES = Slices([(Dim.of(1), Dim.of("a"), Dim.of(1)), (Dim.of(0), Dim.of(5),
 declare(Op("slice", ("x",), "entries start, start + step, .. below stop of every axis", _slice_type,
            lambda b, g, out, x, slices: (b.unslice(g, slices=slices, dims=x.type.dims),), "x[slices]", "x[slices]",
            params={"slices": REQUIRED}, flops=0, facts=MOVES,
-           examples=(example("float[a, 5]", slices=_STRETCHES), example("int[a, 6]", slices=_STRETCHES), example("float[]", slices=Slices()))))  # fmt: skip
-declare(Op("unslice", ("x",), "zeros of the given dims with x in the place of a slice", lambda x, slices, dims: x.with_dims(*dims),
+           examples=(example("float[a, 5]", slices=_STRETCHES), example("int[a, 6]", slices=_STRETCHES),
+                     example("float[]", slices=Slices()))))  # fmt: skip
+declare(Op("unslice", ("x",), "zeros of the given dims with x in the place of a slice", lambda x, slices,
+           dims: x.with_dims(*dims),
            lambda b, g, out, x, slices, dims: (b.slice(g, slices=slices),),
            "unslice(x, dims, slices)", "unslice(x, dims, slices)",
-           params={"slices": REQUIRED, "dims": REQUIRED}, flops=0, facts={"support": ("unslice",)},
-           examples=(example("float[a - 1, 3]", slices=_STRETCHES, dims=("a", "6")), example("bool[a - 1, 3]", slices=_STRETCHES, dims=("a", "5")))))  # fmt: skip
+           params={"slices": REQUIRED, "dims": REQUIRED}, flops=0,
+           examples=(example("float[a - 1, 3]", slices=_STRETCHES, dims=("a", "6")),
+                     example("bool[a - 1, 3]", slices=_STRETCHES, dims=("a", "5")))))  # fmt: skip
 
 
 def _pad_type(x: TensorType, widths, value) -> TensorType:
@@ -168,8 +186,10 @@ _WIDTHS = ((Dim.of(1), Dim.of("a")), (Dim.of(0), Dim.of(2)))
 
 declare(Op("pad", ("x",), "x with (before, after) entries of a value along every axis", _pad_type, _pad_gradient,
            "np.pad(x, widths, constant_values=value)", _pad_torch, params={"widths": REQUIRED, "value": 0.0}, flops=0,
-           examples=(example("float[a, b]", widths=_WIDTHS), example("float[a, b]", widths=_WIDTHS, value=float("-inf")),
-                     example("int[a, b]", widths=_WIDTHS, value=-1), example("bool[a, b]", widths=_WIDTHS, value=True))))  # fmt: skip
+           examples=(example("float[a, b]", widths=_WIDTHS),
+                     example("float[a, b]", widths=_WIDTHS, value=float("-inf")),
+                     example("int[a, b]", widths=_WIDTHS, value=-1),
+                     example("bool[a, b]", widths=_WIDTHS, value=True))))  # fmt: skip
 
 # ---- several
 
@@ -194,6 +214,8 @@ def _concat_gradient(b, g, out, *xs, axis):
 
 
 declare(Op("concat", ("*xs",), "one after the other along an axis", _concat_type, _concat_gradient,
-           "np.concatenate(xs, axis=axis)", "torch.cat(xs, dim=axis)", params={"axis": REQUIRED}, operands="same", flops=0,
-           examples=(example("float[a, b]", "float[3, b]", axis=0), example("float[a, b]", "float[a, 1]", "float[a, b]", axis=1),
+           "np.concatenate(xs, axis=axis)", "torch.cat(xs, dim=axis)", params={"axis": REQUIRED}, operands="same",
+           flops=0,
+           examples=(example("float[a, b]", "float[3, b]", axis=0),
+                     example("float[a, b]", "float[a, 1]", "float[a, b]", axis=1),
                      example("int[a]", "int[2]", axis=0), example("bool[a]", axis=0))))  # fmt: skip

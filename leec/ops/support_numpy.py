@@ -1,4 +1,4 @@
-"""Functions that NumPy columns call, for what is no single expression; a row names them in its fact `support`.
+"""Functions that NumPy columns call, for what is no single expression.
 
 The emitter pastes their source into generated modules: each stands on NumPy, `math` and others of this file alone.
 """
@@ -119,7 +119,7 @@ def lgamma(x):
 
 
 def digamma(x):
-    """Derivative of lgamma: reflected below 1/2, moved up by 8, then the asymptotic series (Abramowitz, Stegun 6.3.18)."""
+    """Derivative of lgamma: reflected below 1/2, moved up by 8, then a series (Abramowitz and Stegun 6.3.18)."""
     y = np.where(x < 0.5, 1 - x, x)
     below = sum(1 / (y + k) for k in range(8))
     y = y + 8
@@ -154,7 +154,7 @@ def unslice(x, dims, slices):
 def unflatten(x, shapes):
     """The arrays of given shapes that lie one after the other in a vector."""
     ends = np.cumsum([math.prod(shape) for shape in shapes])
-    return tuple(part.reshape(shape) for part, shape in zip(np.split(x, ends[:-1]), shapes))
+    return tuple(part.reshape(shape) for part, shape in zip(np.split(x, ends[:-1]), shapes, strict=True))
 
 
 def window(x, axis, size, stride=1, dilation=1):
@@ -204,7 +204,7 @@ def scatter_add(v, index, dims, axes=None):
 
 
 def cumulate(combine, x, axis, reverse=False, exclusive=False):
-    """Running sum (np.add) or product (np.multiply), from the end if `reverse`, without the entry itself if `exclusive`."""
+    """Running sum (np.add) or product (np.multiply); from the end if `reverse`, of the entries before if `exclusive`."""
     x = np.flip(x, axis) if reverse else x
     if exclusive:
         x = np.roll(x, 1, axis)
@@ -266,3 +266,11 @@ def masked(x, c):
     """x where c holds, else 0: bits of x, or none. No branch is taken, and what is infinite is masked too."""
     word = np.dtype(f"i{x.itemsize}")
     return (x.view(word) & -c.astype(word)).view(x.dtype)
+
+
+def adam(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """x, m and v after a step of Adam (Kingma & Ba 2015), with decay as Loshchilov & Hutter 2019."""
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g * g
+    step = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return x - lr * (step + decay * x), m, v

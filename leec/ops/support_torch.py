@@ -1,4 +1,4 @@
-"""Functions that torch columns call, for what is no single expression; a row names them in its fact `support`.
+"""Functions that torch columns call, for what is no single expression.
 
 The emitter pastes their source into generated modules: each stands on torch, `math` and others of this file alone.
 Autograd through them gives the gradients of the rows, at ties and borders too (R34).
@@ -99,7 +99,7 @@ def unslice(x, dims, slices):
 def unflatten(x, shapes):
     """The tensors of given shapes that lie one after the other in a vector."""
     parts = x.split([math.prod(shape) for shape in shapes])
-    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes))
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 def unwindow(x, axis, size, stride=1, dilation=1):
@@ -126,7 +126,7 @@ def rows_of(x, v, index, axes):
     axes = tuple(range(len(index))) if axes is None else axes
     front = x.movedim(axes, tuple(range(len(axes))))
     place = 0
-    for i, size in zip(index, front.shape):
+    for i, size in zip(index, front.shape[: len(axes)], strict=True):
         place = place * size + i
     rows = front.reshape(-1, *front.shape[len(axes) :])
     new = v.reshape(-1, *rows.shape[1:])
@@ -157,7 +157,7 @@ def scatter_extreme(how, x, v, index, axes=None):
 
 
 def cumulate(combine, first, x, axis, reverse=False, exclusive=False):
-    """Running sum or product that starts at `first`, from the end if `reverse`, without the entry itself if `exclusive`."""
+    """Running sum or product from `first` on; from the end if `reverse`, of the entries before if `exclusive`."""
     x = x.flip(axis) if reverse else x
     if exclusive:
         x = torch.cat((torch.full_like(x.narrow(axis, 0, 1), first), x.narrow(axis, 0, x.shape[axis] - 1)), axis)
@@ -167,7 +167,7 @@ def cumulate(combine, first, x, axis, reverse=False, exclusive=False):
 
 def recurrence(x, y, axis, reverse=False):
     """h with h[t] = x[t] * h[t - 1] + y[t] along an axis, in the other direction if `reverse`."""
-    pairs = list(zip(x.unbind(axis), y.unbind(axis)))
+    pairs = list(zip(x.unbind(axis), y.unbind(axis), strict=True))
     total, rows = torch.zeros_like(y.select(axis, 0)), []
     for factor, term in reversed(pairs) if reverse else pairs:
         total = factor * total + term
@@ -232,3 +232,24 @@ def normalise_gradient(g, x, shape, eps):
     """The gradient of `layer_norm(x, shape, eps=eps)` by x."""
     _, mean, rstd = torch.native_layer_norm(x, shape, None, None, eps)
     return torch.ops.aten.native_layer_norm_backward(g, x, shape, mean, rstd, None, None, (True, False, False))[0]
+
+
+def adam(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """x, m and v after a step of Adam (Kingma & Ba 2015), with decay as Loshchilov & Hutter 2019."""
+    x, m, v = x.clone(), m.clone(), v.clone()
+    adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t)
+    return x, m, v
+
+
+def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    fused = getattr(torch, "_fused_adamw_", None)
+    if fused is not None:
+        step = t if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
+        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+        return
+    m.lerp_(g, 1 - beta1)
+    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    x.mul_(1 - lr * decay)
+    x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))

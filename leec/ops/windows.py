@@ -36,16 +36,22 @@ def _window_torch(types, params):
     return dilated if last else (f"{dilated}.movedim(-1, after)", {"after": params["axis"] + 1})
 
 
-declare(Op("window", ("x",), "windows of `size` entries, `dilation` apart, that begin every `stride`: axis -> (count, size)",
+declare(Op("window", ("x",),
+           "windows of `size` entries, `dilation` apart, that begin every `stride`: axis -> (count, size)",
            _window_type, _window_gradient, "window(x, axis, size, stride, dilation)", _window_torch,
-           params={"axis": REQUIRED, "size": REQUIRED, **STEPS}, flops=0, facts={**MOVES, "support": ("window",)},
+           params={"axis": REQUIRED, "size": REQUIRED, **STEPS}, flops=0, facts=MOVES,
            examples=(example("float[a, 9]", axis=1, size="3"), example("float[8, b]", axis=0, size="3", stride="2"),
-                     example("float[a, 11, b]", axis=1, size="b", stride="3", dilation="2"), example("int[7]", axis=0, size="2"),
+                     example("float[a, 11, b]", axis=1, size="b", stride="3", dilation="2"),
+                     example("int[7]", axis=0, size="2"),
                      example("float[9]", axis=0, size="3", stride="4", dilation="2"))))  # fmt: skip
-declare(Op("unwindow", ("x",), "the sum of overlapping windows, as `window` takes them: axes (count, size) -> one of `size` entries",
-           lambda x, axis, size, stride, dilation: x.with_dims(*x.dims[:axis], size, *x.dims[axis + 2 :]), _fold_gradient,
+declare(Op("unwindow", ("x",),
+           "the sum of overlapping windows, as `window` takes them: axes (count, size) -> one of `size` entries",
+           lambda x, axis, size, stride, dilation: x.with_dims(*x.dims[:axis], size, *x.dims[axis + 2 :]),
+           _fold_gradient,
            "unwindow(x, axis, size, stride, dilation)", "unwindow(x, axis, size, stride, dilation)",
-           params={"axis": REQUIRED, "size": REQUIRED, **STEPS}, facts={"support": ("unwindow",)},
-           examples=(example("float[a, 7, 3]", axis=1, size="9"), example("float[3, 3, b]", axis=0, size="8", stride="2"),
+           params={"axis": REQUIRED, "size": REQUIRED, **STEPS},
+           examples=(example("float[a, 7, 3]", axis=1, size="9"),
+                     example("float[3, 3, b]", axis=0, size="8", stride="2"),
                      example("float[a, 2, b, 2]", axis=1, size="2 * b + 2", stride="3", dilation="2"),
-                     example("int[6, 2]", axis=0, size="7"), example("float[2, 3]", axis=0, size="9", stride="4"))))  # fmt: skip
+                     example("int[6, 2]", axis=0, size="7"),
+                     example("float[2, 3]", axis=0, size="9", stride="4"))))  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache

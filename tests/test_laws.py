@@ -18,6 +18,7 @@ from leec.ir.graph import Function, Parameter, Program, Result, Value
 from leec.ops import TABLE
 from leec.ops.contract import Contraction
 from leec.ops.laws import LAWS, RELEASE, Law
+from leec.ops.laws_shape import SHAPE_LAWS
 from leec.ops.shape import Slices
 from leec.ops.stable import STABLE, UNMASKED
 from leec.passes.patterns import Name, Node, Number, compiled, parse_pattern, rules
@@ -25,10 +26,12 @@ from leec.passes.rewrite import rewrite
 from leec.proof.interpret import run
 from leec.types import TensorType, host, tensor
 
-EVERY = [*LAWS, *STABLE, UNMASKED, *RELEASE]
+EVERY = [*LAWS, *SHAPE_LAWS, *STABLE, UNMASKED, *RELEASE]
 N, K, ONE = Dim.of("n"), Dim.of("k"), Dim.of(1)
 SIZES = {"n": 4, "k": 3}
-TYPES = [tensor(*t) for t in (("float", N, K), ("float", N, K), ("float", K), ("float", N, ONE), ("float",), ("float", N, N))]
+TYPES = [
+    tensor(*t) for t in (("float", N, K), ("float", N, K), ("float", K), ("float", N, ONE), ("float",), ("float", N, N))
+]
 OTHERS = [tensor("bool", N, K), tensor("int", N, K), tensor("float", 1, K)]
 TRIES, WANTED = 4000, 6
 
@@ -68,7 +71,10 @@ class Writer:
             return x
         forms = [self.b.exp, self.b.sigmoid, lambda x: self.b.neg(self.b.sigmoid(x))]
         if x.type.rank == 2:
-            forms += [lambda x: self.b.sum(self.b.exp(x), axes=(1,), keepdims=True), lambda x: self.b.softmax(x, axes=(1,))]
+            forms += [
+                lambda x: self.b.sum(self.b.exp(x), axes=(1,), keepdims=True),
+                lambda x: self.b.softmax(x, axes=(1,)),
+            ]
         return self.rng.choice(forms)(x)
 
     def number(self) -> Value:
@@ -154,7 +160,9 @@ def instance(law: Law, rng: random.Random) -> Function | None:
         return None
     if out.type.host:
         out = w.b.fill(out, dims=(N,), dtype="float" if out.type.dtype == "float" else out.type.dtype)
-    parameters = tuple(Parameter(v.name, (v,)) for v in (*w.inputs, Value("n_0", tensor("float", N)), Value("k_0", tensor("float", K))))
+    parameters = tuple(
+        Parameter(v.name, (v,)) for v in (*w.inputs, Value("n_0", tensor("float", N)), Value("k_0", tensor("float", K)))
+    )
     return Function("f", parameters, tuple(w.b.equations), (Result("y", (out,)),))
 
 
@@ -182,7 +190,7 @@ def test_law(law: Law) -> None:
     for _ in range(TRIES):
         before = instance(law, rng)
         after = before and rewrite(before, alone)
-        if before is None or len(after.body) == len(before.body) and shown(after) == shown(before):
+        if before is None or (len(after.body) == len(before.body) and shown(after) == shown(before)):
             continue
         old = outcome(before)
         if old is None:
@@ -202,7 +210,10 @@ def shown(f: Function) -> list[tuple]:
 
 
 def test_a_wrong_law_is_found() -> None:
-    for left, right in (("sub(x, once(neg(y)))", "sub(x, y)"), ("mean(x, axes=a, keepdims=k)", "max(x, axes=a, keepdims=k)")):
+    for left, right in (
+        ("sub(x, once(neg(y)))", "sub(x, y)"),
+        ("mean(x, axes=a, keepdims=k)", "max(x, axes=a, keepdims=k)"),
+    ):
         with pytest.raises(AssertionError):
             test_law(Law(left, right))
 

@@ -38,7 +38,10 @@ def _share(b, x, y, out):
 def _logaddexp_torch(function: str):
     def column(types, params):
         """torch wants two tensors."""
-        shown = [f"torch.as_tensor({n}, dtype={o}.dtype, device=DEVICE)" if t.host else n for n, o, t in zip("xy", "yx", types)]
+        shown = [
+            f"torch.as_tensor({n}, dtype={o}.dtype, device=DEVICE)" if t.host else n
+            for n, o, t in zip("xy", "yx", types, strict=False)
+        ]
         return f"{function}({', '.join(shown)})"
 
     return column

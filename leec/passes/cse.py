@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from leec.ir.graph import Function, Program, rename
+from leec.ir.graph import Equation, Function, Program, rename
 from leec.passes.dce import acting_functions, acts
 from leec.passes.rewrite import asked_about, settled
 from leec.passes.sameness import identity
@@ -24,7 +24,7 @@ def merged(f: Function, acting: Collection[str] = ()) -> Function:
     """The function with every value computed once."""
     opaque, first, now, body = asked_about(f), {}, {}, []
     for equation in f.body:
-        equation = replace(rename(equation, now), params={k: _inside(p, acting) for k, p in equation.params.items()})
+        equation = _with_inside(rename(equation, now), acting)
         alone = acts(equation, acting) or not opaque.isdisjoint(equation.results)
         same = equation if alone else first.setdefault(identity(equation), equation)
         if same is equation:
@@ -34,5 +34,7 @@ def merged(f: Function, acting: Collection[str] = ()) -> Function:
     return settled(f, body, now)
 
 
-def _inside(param: object, acting: Collection[str]) -> object:
-    return merged(param, acting) if isinstance(param, Function) else param
+def _with_inside(equation: Equation, acting: Collection[str]) -> Equation:
+    """The equation, with functions among its params treated too."""
+    bodies = {k: merged(p, acting) for k, p in equation.params.items() if isinstance(p, Function)}
+    return replace(equation, params={**equation.params, **bodies}) if bodies else equation

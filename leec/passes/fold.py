@@ -31,7 +31,7 @@ def folded(b: Rewriter, e: Equation) -> Value | None:
         return None
     known = [_known(b, a) for a in e.args]
     sized = any(isinstance(k, Dim) for k in known)
-    if any(k is None or sized and not isinstance(k, Dim | int) for k in known):
+    if any(k is None or (sized and not isinstance(k, Dim | int)) for k in known):
         return None
     tree, params = expression(row, "host", tuple(a.type for a in e.args), e.params)
     try:

@@ -22,7 +22,12 @@ from leec.passes.stabilise import is_delicate
 from leec.types import TensorType
 
 SMALL = 12  # equations with arguments
-SEEN_THROUGH = {"reduces", "moves", "uniform", "body"}  # facts of what small functions are made of, beside entrywise ops
+SEEN_THROUGH = {
+    "reduces",
+    "moves",
+    "uniform",
+    "body",
+}  # facts of what small functions are made of, beside entrywise ops
 
 Binding = Mapping[str, Dim]
 
@@ -148,7 +153,9 @@ def _body_substituted(f: Function, binding: Binding) -> Function:
         return (replace(p, values=change(p.values)) for p in these)
 
     body = (
-        Equation(e.op, change(e.args), {k: substituted(p, binding) for k, p in e.params.items()}, change(e.results), e.span)
+        Equation(
+            e.op, change(e.args), {k: substituted(p, binding) for k, p in e.params.items()}, change(e.results), e.span
+        )
         for e in f.body
     )
     return replace(f, parameters=tuple(parts(f.parameters)), body=tuple(body), results=tuple(parts(f.results)))

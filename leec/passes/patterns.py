@@ -96,7 +96,7 @@ def _matches(b: Rewriter, pattern: Name | Number | Node, value: Value, found: Fo
                 yield found
         case Node():
             equation = b.producer(value)
-            hidden = not (pattern.unnamed and value.named or pattern.once and b.uses[value] > 1)
+            hidden = not ((pattern.unnamed and value.named) or (pattern.once and b.uses[value] > 1))
             if equation is not None and equation.op == pattern.op and hidden:
                 yield from _equation_matches(b, pattern, equation, found)
 

@@ -100,7 +100,7 @@ class Rewriter(Builder):
         """What `find` says of a value, found once; again if the equations that it made then were taken back."""
         answer = self.memory.get((kind, value), self)
         made = getattr(answer, "value", None)
-        if answer is self or made is not None and made not in self.producers and made not in self.inputs:
+        if answer is self or (made is not None and made not in self.producers and made not in self.inputs):
             answer = self.memory[kind, value] = find()
         return answer
 
@@ -161,8 +161,7 @@ class Rewriter(Builder):
 
     def take(self, equation: Equation) -> None:
         """Rewrite one equation of the old function."""
-        equation = rename(equation, self.now)
-        equation = replace(equation, params=inside(equation.params, self.rules))
+        equation = with_inside(rename(equation, self.now), self.rules)
         self.span = equation.span
         mark = len(self.equations)
         single = len(equation.results) == 1 and equation.result not in self.opaque
@@ -216,15 +215,19 @@ def settled(f: Function, body: Iterable[Equation], now: Mapping[Value, Value]) -
     named_after: dict[Value, Value] = {}
     for old in now:
         new = standing(old, now)
-        if (old.named or old in outputs and new not in outputs) and not new.named and new in made:
+        if (old.named or (old in outputs and new not in outputs)) and not new.named and new in made:
             named_after.setdefault(new, old)
 
     def last(values: tuple[Value, ...]) -> tuple[Value, ...]:
         return tuple(named_after.get(v, v) for v in (standing(v, now) for v in values))
 
+    def settle(e: Equation) -> Equation:
+        args, results = last(e.args), last(e.results)
+        return e if args == e.args and results == e.results else replace(e, args=args, results=results)
+
     return replace(
         f,
-        body=tuple(replace(e, args=last(e.args), results=last(e.results)) for e in body),
+        body=tuple(map(settle, body)) if now else body,
         results=tuple(replace(r, values=last(r.values)) for r in f.results),
         state=tuple((before, last((after,))[0]) for before, after in f.state),
     )
@@ -240,7 +243,7 @@ def numbered(f: Function) -> Function:
 
 
 def _goes_by(name: str, op: str) -> bool:
-    return name == op or name.startswith(op + "_") and name[len(op) + 1 :].isdigit()
+    return name == op or (name.startswith(op + "_") and name[len(op) + 1 :].isdigit())
 
 
 def standing(value: Value, now: Mapping[Value, Value]) -> Value:
@@ -250,8 +253,9 @@ def standing(value: Value, now: Mapping[Value, Value]) -> Value:
     return value
 
 
-def inside(params: Mapping[str, object], rules: Rules) -> Mapping[str, object]:
-    """The params, with functions among them rewritten too."""
-    if not any(isinstance(p, Function) for p in params.values()):
-        return params
-    return {k: rewrite(p, rules) if isinstance(p, Function) else p for k, p in params.items()}
+def with_inside(equation: Equation, rules: Rules) -> Equation:
+    """The equation, with functions among its params rewritten too."""
+    if not any(isinstance(p, Function) for p in equation.params.values()):
+        return equation
+    params = {k: rewrite(p, rules) if isinstance(p, Function) else p for k, p in equation.params.items()}
+    return replace(equation, params=params)

@@ -11,6 +11,7 @@ from math import isfinite
 from leec.ir.graph import Equation, Function, Program, Value
 from leec.ops import TABLE, Op
 from leec.ops.laws import LAWS, RELEASE
+from leec.ops.laws_shape import SHAPE_LAWS
 from leec.ops.stable import UNMASKED
 from leec.passes.fold import folded
 from leec.passes.patterns import rules
@@ -102,7 +103,7 @@ def narrower(b: Rewriter, value: Value) -> Value | None:
     (x,), dims = equation.args, equation.params["dims"]
     ones = len(dims) - x.type.rank
     leads = ones > 0 and dims[ones:] == x.type.dims and all(d == 1 for d in dims[:ones])
-    return x if _repeats(b, value) or TABLE[equation.op].facts.get("moves") and leads else None
+    return x if _repeats(b, value) or (TABLE[equation.op].facts.get("moves") and leads) else None
 
 
 def refilled(b: Rewriter, e: Equation) -> Value | None:
@@ -119,7 +120,7 @@ GENERIC = (folded, unit, absorbed, unspread, refilled)
 
 @cache
 def laws() -> Rules:
-    return rules((*LAWS, UNMASKED), GENERIC)
+    return rules((*LAWS, *SHAPE_LAWS, UNMASKED), GENERIC)
 
 
 # ---- the passes

@@ -11,18 +11,18 @@ from functools import cache
 
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Program, Result, Value
-from leec.ops.laws import LAWS
-from leec.ops.stable import LOGARITHMIC, STABLE, Log, log_of
+from leec.ops.logarithms import Log, log_of
+from leec.ops.stable import LOGARITHMIC, STABLE
 from leec.passes.patterns import rules
 from leec.passes.rewrite import Rewriter, Rules, standing
-from leec.passes.simplify import GENERIC
+from leec.passes.simplify import laws as simplifying
 
 Wanted = tuple[tuple[int, ...], tuple[int, ...]]  # results of which the logarithm is given too, results that go
 
 
 @cache
 def laws() -> Rules:
-    return rules((*LAWS, *STABLE), GENERIC)
+    return simplifying() + rules(STABLE)
 
 
 def stabilise(program: Program) -> Program:

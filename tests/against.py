@@ -91,6 +91,26 @@ class Spec:
         self.results(example, level=0, observer=observe)
         return found
 
+    def call(self, function: str, column: str = "numpy", level: int = 1, /, **arguments: object) -> dict[str, object]:
+        """The results of a def by name."""
+        return run(self.program(level), function, arguments, column=column)
+
+    def value(self, function: str, column: str = "numpy", level: int = 1, /, **arguments: object):
+        """The first result of a def."""
+        return next(iter(self.call(function, column, level, **arguments).values()))
+
+    def path(self, optimizer: str, start: np.ndarray, slopes: np.ndarray, column: str = "numpy", **hypers: object) -> list[np.ndarray]:
+        """The parameters after every step of an optimizer; a hyperparameter may be a function of t."""
+        cls = self.module.optimizers[optimizer]
+        update = cls.update or cls.update_each[start.ndim]
+        state = {"θ": start} | {s: np.full_like(start, cls.starts[s]) for s, _ in cls.states}
+        path = []
+        for t, g in enumerate(slopes, 1):
+            now = {k: v(t) if callable(v) else v for k, v in hypers.items()}
+            state |= run(self.program(1), update, {**state, "g": g, "t": t, **now}, column=column)
+            path.append(np.asarray(state["θ"]))
+        return path
+
     def hold(self, example: str, reference: Callable[[Draws], torch.Tensor], tolerance: float = TOLERANCE) -> None:
         """Fail where the value or a gradient of the example is not that of the reference."""
         results = self.module.functions.functions[self.module.examples[example]].results
@@ -133,3 +153,14 @@ def agree(what: str, given: object, expected: object, tolerance: float = TOLERAN
     worst = np.abs(a - b).max(initial=0.0)
     bound = tolerance * max(1.0, np.abs(b).max(initial=0.0))
     assert worst <= bound, f"{what}: off by {worst:.3e}, allowed {bound:.3e}\n{a}\n{b}"
+
+
+def torch_path(make: Callable, start: np.ndarray, slopes: np.ndarray) -> list[np.ndarray]:
+    """The parameters after every step of an optimizer of torch."""
+    θ = torch.tensor(start, requires_grad=True)
+    optimizer, path = make([θ]), []
+    for g in slopes:
+        θ.grad = torch.tensor(g)
+        optimizer.step()
+        path.append(θ.detach().numpy().copy())
+    return path

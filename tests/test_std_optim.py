@@ -7,7 +7,7 @@ from importlib import resources
 import numpy as np
 import pytest
 import torch
-from against import Spec, agree
+from against import Spec, agree, torch_path
 
 from leec.proof.interpret import run
 
@@ -48,28 +48,6 @@ def gradients(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(5).normal(size=(STEPS, *shape))
 
 
-def torch_path(make, start: np.ndarray, slopes: np.ndarray) -> list[np.ndarray]:
-    θ = torch.tensor(start, requires_grad=True)
-    optimizer, path = make([θ]), []
-    for g in slopes:
-        θ.grad = torch.tensor(g)
-        optimizer.step()
-        path.append(θ.detach().numpy().copy())
-    return path
-
-
-def lee_path(name: str, start: np.ndarray, slopes: np.ndarray, column: str, **hypers: float) -> list[np.ndarray]:
-    """The parameters after every step of an optimizer of the library."""
-    cls = OPTIM.module.optimizers[name]
-    update = cls.update or cls.update_each[start.ndim]
-    state = {"θ": start} | {s: np.full_like(start, cls.starts[s]) for s, _ in cls.states}
-    path = []
-    for t, g in enumerate(slopes, 1):
-        state |= run(OPTIM.program(1), update, {**state, "g": g, "t": t, **hypers}, column=column)
-        path.append(np.asarray(state["θ"]))
-    return path
-
-
 def read(text: str) -> tuple[str, dict[str, float]]:
     """`Adam(lr = 0.1)` as a name and keywords."""
     name, _, rest = text.rstrip(")").partition("(")
@@ -81,7 +59,7 @@ def read(text: str) -> tuple[str, dict[str, float]]:
 def test_against_torch(text: str, column: str) -> None:
     name, hypers = read(text)
     start, slopes = np.linspace(-2, 2, 7), gradients((7,))
-    for t, (a, b) in enumerate(zip(lee_path(name, start, slopes, column, **hypers), torch_path(RULES[text], start, slopes), strict=True), 1):
+    for t, (a, b) in enumerate(zip(OPTIM.path(name, start, slopes, column, **hypers), torch_path(RULES[text], start, slopes), strict=True), 1):
         agree(f"{text} at step {t}", a, b, 1e-12)
 
 
@@ -89,7 +67,7 @@ def test_lion() -> None:
     """The update of the paper, written out (Chen et al. 2023, algorithm 2)."""
     start, slopes = np.linspace(-2, 2, 7), gradients((7,))
     θ, m = start, np.zeros(7)
-    for given, g in zip(lee_path("Lion", start, slopes, "numpy", lr=0.1, weight_decay=0.2), slopes, strict=True):
+    for given, g in zip(OPTIM.path("Lion", start, slopes, lr=0.1, weight_decay=0.2), slopes, strict=True):
         θ = θ - 0.1 * (np.sign(0.9 * m + 0.1 * g) + 0.2 * θ)
         m = 0.99 * m + 0.01 * g
         agree("Lion", given, θ, 1e-12)
@@ -99,7 +77,7 @@ def test_lion() -> None:
 def test_muon(shape: tuple[int, ...]) -> None:
     """Matrices as torch.optim.Muon, whose iteration is widened from bfloat16; other tensors by momentum."""
     start, slopes = np.random.default_rng(1).normal(size=shape), gradients(shape)
-    given = lee_path("Muon", start, slopes, "numpy", lr=0.1, weight_decay=0.2)
+    given = OPTIM.path("Muon", start, slopes, lr=0.1, weight_decay=0.2)
     for a, b in zip(given, muon(start, slopes), strict=True):
         agree("Muon", a, b, 1e-12)
     if len(shape) == 2:

@@ -1,0 +1,110 @@
+"""Rows of the lectures: which declaration of `specs` stands for a system, and the check against its reference.
+
+A check gets the compiled spec and fails where a value differs. Mutants are specs that a check must refuse: the
+declaration replaced by the notes' literal form, a constant or a returned value scaled by 1.01. What a parameter is
+drawn from at first is no part of a system.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from against import Draws, Spec
+
+from leec.diagnostics import Source
+from leec.syntax import nodes
+from leec.syntax.parse import parse
+
+SPECS = Path(__file__).parents[1] / "specs"
+PRINTED = "AsPrinted"
+HEADS = "def|loss|metric|model|optimizer|train"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system. `printed` says that the declaration has a variant with that suffix, checked by a row of its own.
+
+    `probe` is text after the spec, for what only the check needs. `spare` are constants that cannot matter, each
+    with the reason.
+    """
+
+    id: str
+    file: str
+    declaration: str
+    check: Callable[[Spec], None]
+    probe: str = ""
+    spare: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def text(self) -> str:
+        return (SPECS / self.file).read_text(encoding="utf-8") + self.probe
+
+    @property
+    def spec(self) -> Spec:
+        return compiled(self.text, self.file.rpartition("/")[2])
+
+
+@cache
+def compiled(text: str, name: str) -> Spec:
+    """One compilation serves all rows of a file."""
+    return Spec(text, name)
+
+
+def example(name: str, reference: Callable[[Draws], torch.Tensor], tolerance: float = 1e-10) -> Callable[[Spec], None]:
+    """The check that an example has the value and the gradients of a reference."""
+    return lambda spec: spec.hold(name, reference, tolerance)
+
+
+def every(*checks: Callable[[Spec], None]) -> Callable[[Spec], None]:
+    def check(spec: Spec) -> None:
+        for one in checks:
+            one(spec)
+
+    return check
+
+
+# ---- mutants
+
+
+def mutants(row: Row) -> Iterator[tuple[str, str]]:
+    """What was changed, and the text of the spec with that change."""
+    text = row.text
+    if not row.declaration.endswith(PRINTED) and re.search(rf"\b{row.declaration}{PRINTED}\(", text):
+        yield "replaced by its variant", exchanged(text, row.declaration)
+    spare = {constant for constant, _ in row.spare}
+    for start, end, what in stretches(text, row.declaration):
+        if text[start:end] not in spare:
+            yield what, f"{text[:start]}(1.01 * ({text[start:end]})){text[end:]}"
+
+
+def exchanged(text: str, name: str) -> str:
+    """The declaration and its variant under each other's names."""
+    text = re.sub(rf"^({HEADS}) {name}\(", rf"\1 {name}Standard(", text, flags=re.M)
+    return re.sub(rf"^({HEADS}) {name}{PRINTED}\(", rf"\1 {name}(", text, flags=re.M)
+
+
+def stretches(text: str, name: str) -> Iterator[tuple[int, int, str]]:
+    """The constants of a declaration but 0, and what its functions return."""
+    spec, _ = parse(Source("spec.lee", text))
+    item = next(i for i in spec.items if getattr(getattr(i, "name", None), "id", None) == name)
+    for node in walk(item):
+        if isinstance(node, nodes.Number) and node.value != 0:
+            yield node.span.start, node.span.end, f"line {node.span.line}: {node.span.text} scaled"
+        if isinstance(node, nodes.Return) and node.value is not None and not isinstance(node.value, nodes.Tuple):
+            yield node.value.span.start, node.value.span.end, f"line {node.span.line}: the returned value scaled"
+
+
+def walk(node: object) -> Iterator[nodes.Node]:
+    if isinstance(node, tuple):
+        for item in node:
+            yield from walk(item)
+    elif isinstance(node, nodes.Node):
+        yield node
+        for field in node.__slots__:
+            if (type(node), field) != (nodes.ParamDecl, "prior"):
+                yield from walk(getattr(node, field))

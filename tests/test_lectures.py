@@ -1,0 +1,65 @@
+"""The lectures as a whole: the record of what is verified, and whether each row's check would notice a change."""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from pathlib import Path
+
+import pytest
+from against import Spec
+from lectures import SPECS, Row, mutants
+
+from leec.diagnostics import InternalError, LeeError
+
+GROUPS = sorted(path.stem for path in Path(__file__).parent.glob("test_lectures_*.py"))
+SYSTEMS = 312  # in the inventory of the lectures
+COVERAGE = tomllib.loads((SPECS / "coverage.toml").read_text(encoding="utf-8"))
+
+
+def rows(group: str) -> tuple[Row, ...]:
+    return importlib.import_module(group).ROWS
+
+
+def survives(row: Row, text: str) -> bool | None:
+    """Does a mutant pass the row's check? None where it is no program."""
+    try:
+        spec = Spec(text, row.file)
+        assert spec.program(1)
+    except (AssertionError, LeeError):
+        return None
+    try:
+        row.check(spec)
+    except (AssertionError, InternalError, ValueError, FloatingPointError):
+        return False
+    return True
+
+
+def test_every_row_is_recorded() -> None:
+    """coverage.toml names the declarations and the test of every row, and nothing else."""
+    found: dict[str, dict] = {}
+    for group in GROUPS:
+        for row in rows(group):
+            entry = found.setdefault(row.id, {"declarations": [], "test": f"tests/{group}.py"})
+            declared = f"{row.file}:{row.declaration}"
+            entry["declarations"] += [declared] if declared not in entry["declarations"] else []
+    recorded = {i: {k: entry[k] for k in ("declarations", "test")} for i, entry in COVERAGE.items()}
+    assert recorded == found
+    assert {entry["status"] for entry in COVERAGE.values()} <= {"verified", "trained"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", GROUPS)
+def test_mutants_are_refused(group: str, capsys: pytest.CaptureFixture) -> None:
+    """A row's check fails for the notes' variant, and for a constant or a result that is 1.01 times as large."""
+    survivors, refused, without = [], 0, []
+    for row in rows(group):
+        outcomes = {what: survives(row, text) for what, text in mutants(row)}
+        survivors += [f"{row.id} {row.declaration}, {what}" for what, passed in outcomes.items() if passed]
+        refused += sum(passed is False for passed in outcomes.values())
+        without += [] if False in outcomes.values() else [f"{row.id} {row.declaration}"]
+    with capsys.disabled():
+        total = refused + len(survivors)
+        print(f"\n{group}: {refused} of {total} mutants refused; rows verified: {len(COVERAGE)} of {SYSTEMS}")
+    assert not survivors, "\n".join(survivors)
+    assert not without, f"nothing to change in {without}"

@@ -35,7 +35,8 @@ def grown(inner, *, positive: bool):
         return st.one_of(plain)
     quotients = st.tuples(inner, POSITIVE).map(either("//", lambda x, y: x // y))
     remainders = st.tuples(inner, POSITIVE).map(either("%", lambda x, y: x % y))
-    return st.one_of(*plain, pairs.map(either("-", lambda x, y: x - y)), quotients, remainders)
+    negatives = inner.map(lambda x: (-x[0], f"(-{x[1]})"))
+    return st.one_of(*plain, negatives, pairs.map(either("-", lambda x, y: x - y)), quotients, remainders)
 
 
 POSITIVE = st.recursive(leaf(1), lambda inner: grown(inner, positive=True), max_leaves=3)

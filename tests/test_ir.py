@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from leec.diagnostics import InternalError
 from leec.ir.graph import Program, Value
 from leec.ir.text import parse_function, parse_program, print_function, print_program
 from leec.ir.verify import verify_function, verify_program
+from leec.ops import TABLE
+from leec.proof.interpret import run
 
 LINEAR = """\
 private fn Linear.forward(self: Linear{w: float[a, b], self.bias = bias: float[b]}, x: float[n, a]) of Linear "x W" {
@@ -155,3 +158,87 @@ def test_the_verifier_sees_what_text_cannot_say() -> None:
         with pytest.raises(InternalError) as caught:
             verify_function(function, Program())
         assert fault in str(caught.value)
+
+
+# ---- the interpreter
+
+LINE = """
+fn line(m: Line{w: float[a, b], c: float[b]}, x: float[n, a], k: static, s: host float = 0.5) {
+  require a % 2 == 0
+  check a == k * 2 "the model has another width"
+  t: float[n, b] = contract(x, w, spec={[i, j] [j, o] -> [i, o] of [n, b] for i in n, j in a, o in b})
+  u: float[n, b] = mul(t, s)
+  h: host int = size(dim=k + n)
+  let y: float[n, b] = add(u, c)
+  state c -> c
+  return y, h, same: Line{w = w, c = c}
+}
+
+fn twice(m: Line{w: float[d, d], c: float[d]}, x: float[r, d], s: host float) {
+  k: float[r, d], h: host int, w2: float[d, d], c2: float[d], after: float[d] = call(w, c, x, s, callee="line", dims={a: d, b: d, n: r, k: d // 2})
+  return k
+}
+"""
+
+
+@pytest.fixture
+def line() -> Program:
+    program = parse_program(LINE)
+    verify_program(program)
+    return program
+
+
+ARGUMENTS = {"m": {"w": np.eye(4), "c": np.arange(4.0)}, "x": np.ones((3, 4)), "k": 2}
+
+
+@pytest.mark.parametrize("column", ["numpy", "torch", "torch_step"])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_a_program_runs(line: Program, column: str, dtype: str) -> None:
+    found = run(line, "line", ARGUMENTS, column, dtype)
+    assert list(found) == ["y", "h", "same", "c"] and list(found["same"]) == ["w", "c"] and found["h"] == 5
+    assert str(found["y"].dtype).removeprefix("torch.") == {"f32": "float32", "f64": "float64"}[dtype]
+    np.testing.assert_array_equal(np.asarray(found["y"]), 0.5 + np.arange(4.0) + np.zeros((3, 1)))
+    below = run(line, "twice", {"m": ARGUMENTS["m"], "x": np.ones((3, 4)), "s": 2.0}, column, dtype)
+    np.testing.assert_array_equal(np.asarray(below["k"]), 2 + np.arange(4.0) + np.zeros((3, 1)))
+
+
+def test_an_observer_sees_every_equation_also_of_callees(line: Program) -> None:
+    seen = []
+    observer = lambda f, e, values: seen.append((f.name, e.results[0].name, np.shape(values[0])))  # noqa: E731
+    run(line, "twice", {"m": ARGUMENTS["m"], "x": np.ones((3, 4)), "s": 2.0}, observer=observer)
+    assert [(f, name) for f, name, _ in seen] == [*(("line", v) for v in ("t", "u", "h", "y")), ("twice", "k")]
+    assert seen[3][2] == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x": np.ones((3, 5))}, "line: x has 5 where float\\[n, a\\] has a = 4"),
+        ({"x": np.ones(3)}, r"line: x has shape \(3,\), not float\[n, a\]"),
+        ({"k": 3}, "line: the model has another width"),
+        ({"k": None}, "line needs k"),
+        ({"z": np.ones(3)}, "line has no parameter z"),
+    ],
+)
+def test_arguments_that_do_not_fit(line: Program, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(line, "line", ARGUMENTS | changes)
+
+
+def test_a_size_that_no_shape_tells_is_given_by_name() -> None:
+    program = parse_program("""
+fn f(x: float[2 * n + p]) {
+  y: float[n + p] = slice(x, slices=[0:n + p])
+  return y
+}""")
+    np.testing.assert_array_equal(run(program, "f", {"x": np.arange(7.0), "n": 2, "p": 3})["y"], np.arange(5.0))
+    with pytest.raises(ValueError, match=r"x has 7 where float\[2 \* n \+ p\] has 2 \* n \+ p = 8"):
+        run(program, "f", {"x": np.arange(7.0), "n": 2, "p": 4})
+
+
+def test_a_column_that_breaks_its_type_is_caught(monkeypatch) -> None:
+    program = parse_program("fn f(x: float[n]) {\n  y: float[n] = exp(x)\n  return y\n}")
+    for text, shown in (("np.exp(x)[:-1]", r"float32\[2\]"), ("np.exp(x).astype(np.float64)", r"float64\[3\]")):
+        monkeypatch.setitem(TABLE, "exp", dataclasses.replace(TABLE["exp"], numpy=text))
+        with pytest.raises(InternalError, match=f"f: numpy gives {shown} in  y: float\\[n\\] = exp"):
+            run(program, "f", {"x": np.ones(3)}, float_dtype="f32")

@@ -552,6 +552,13 @@ def test_a_step_at_the_second_level_calls_nothing() -> None:
     assert any(e.op == "fused" for e in step.body)
 
 
+def test_what_only_passes_made_goes_when_nothing_calls_it() -> None:
+    made = {level: set(run(naive_program(), level).functions) - {"Net.forward", "loss", "step"} for level in (0, 1, 2)}
+    assert len(made[0]) == 4, "saving forms and backwards of forward and loss"
+    assert len(made[1]) == 4, "the saving form of forward gives its logarithm, which is all that its backward reads"
+    assert not made[2], "the step holds them"
+
+
 def test_groups_can_be_undone() -> None:
     program = run(naive_program(), 2)
     flat = ungroup(program)

@@ -29,9 +29,10 @@ class Stage:
     """A pass under the name that `leec show --stage` knows, and the lowest level that runs it."""
 
     name: str
-    change: Callable[[Program], Program]
+    change: Callable[..., Program]
     level: int = 1
     recognises: bool = False
+    keeps: bool = False  # the names that the program had at the start are its second argument
 
 
 PIPELINE = (
@@ -48,7 +49,7 @@ PIPELINE = (
     Stage("recognise_gradients", recognise, recognises=True),  # contractions that only gradients contain
     Stage("cse_gradients", cse),  # before fuse: a value that two groups read must exist once
     Stage("fuse", fuse_through, level=2),  # groups are final, so nothing may look for patterns after this
-    Stage("dce", dce, level=0),  # after all: anything above may leave equations that nobody reads
+    Stage("dce", dce, level=0, keeps=True),  # after all: anything above may leave what nobody reads or calls
 )
 
 
@@ -63,11 +64,12 @@ def run(
 
     Raises InternalError if a pass breaks the program.
     """
+    given = tuple(program.functions)
     for stage in PIPELINE:
         wanted = stage.level <= level if only is None else stage.name in only
         if not wanted or (stage.recognises and not recognise):
             continue
-        program = stage.change(program)
+        program = stage.change(program, given) if stage.keeps else stage.change(program)
         verify_program(program, stage.name)
         if observer is not None:
             observer(stage.name, program)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leec.diagnostics import InternalError
 from leec.emit.expressions import dim_tree
@@ -26,6 +26,8 @@ class Caller:
 
     unit: Unit
     body: Body
+    hints: dict[Value, str] = field(default_factory=dict)  # names for gradients, by their first tensor
+    objects: dict[str, str] = field(default_factory=dict)  # of the call under way: models by parameter
 
     def call(self, equation: Equation) -> None:
         """A call as an expression to fold, where it only gives one tensor, or as a statement."""
@@ -76,7 +78,11 @@ class Caller:
         given: dict[str, ast.expr] = {}
         for p in callee.parameters:
             values = [args.pop(0) for _ in p.values]
-            given[p.name] = dim_tree(dims[p.static], self.body.sizes) if p.static else self.argument(p, "model" if p.model else "value", values)
+            given[p.name] = (
+                dim_tree(dims[p.static], self.body.sizes)
+                if p.static
+                else self.argument(p, "model" if p.model else "value", values)
+            )
         call = ast.Call(ast.Name(self.unit.class_name(self.unit.owner(callee))), [], [])
         for h in self.unit.module.models[self.unit.owner(callee)].hypers:
             tree = ast.Tuple([given[str(v)] for v in h.default]) if h.kind == "tuple" else given[h.name]
@@ -91,6 +97,7 @@ class Caller:
         if callee.name.endswith(".init"):
             return self.construction(equation, callee), None
         receiver, positional, keywords = None, [], []
+        self.objects = {}
         args, dims = list(equation.args), dict(equation.params["dims"])
         saved: list[tuple[Value, str]] = []
         for p in callee.parameters:
@@ -127,7 +134,9 @@ class Caller:
 
     def argument(self, p: Parameter, role: str, values: list[Value]) -> ast.expr:
         if role == "model":
-            return self.model(p, values)
+            tree = self.model(p, values)
+            self.objects[p.name] = text(tree)
+            return tree
         if role == "dict":
             return self.gradient(values, p.paths)
         return self.body.read(values[0])
@@ -187,7 +196,7 @@ class Caller:
         if found:
             return ast.Call(ast.Attribute(found[0].part(found[1]), "copy"), [], [])
         pairs = list(zip(r.values, r.paths, strict=True))
-        tensors = self.dictionary({path: v for v, path in pairs})
+        tensors = self.gradient(r.values, r.paths)
         return ast.Call(ast.Attribute(self.like(r.model, pairs), "at"), [tensors], [])
 
     # ---- gradients and models as dicts
@@ -208,34 +217,49 @@ class Caller:
 
     # ---- results
 
-    def targets(self, callee: Function, groups: list[tuple[Result, list[Value]]], receiver: ast.expr | None) -> list[ast.expr]:
+    def targets(
+        self, callee: Function, groups: list[tuple[Result, list[Value]]], receiver: ast.expr | None
+    ) -> list[ast.expr]:
         """The variables of the results; all that was saved goes into one."""
         extras = self.unit.extras(callee if callee.name.endswith("_saved") else None)
         own = groups[: len(groups) - len(extras)]
-        found = [self.target(callee, r, values) for r, values in own]
+        found = [self.target(callee, r, values, receiver) for r, values in own]
         if extras:
             found.append(self.saved_target(callee, {r.name: values[0] for r, values in groups[len(own) :]}, receiver))
         return found
 
-    def target(self, callee: Function, r: Result, values: list[Value]) -> ast.expr:
+    def target(self, callee: Function, r: Result, values: list[Value], receiver: ast.expr | None) -> ast.expr:
         if r.model is None:
             return self.body.target(values[0])
         if not any(self.body.readers[v] for v in values):
             return ast.Name("_")
         kind = "dict" if is_derivative(callee) else "model"
-        group = Group(ast.Name(self.body.names.fresh(group_name(r, values))), kind, len(values), r.model)
+        name = self.hints.get(values[0]) or self.gradient_name(r, values, receiver)
+        group = Group(ast.Name(self.body.names.fresh(name)), kind, len(values), r.model)
         self.body.groups.enter(group, values, r.paths)
         return group.root
+
+    def gradient_name(self, r: Result, values: list[Value], receiver: ast.expr | None) -> str:
+        """After the object that it is the gradient of."""
+        if r.name == "d_self":
+            holder = text(receiver) if receiver else group_name(r, values)[2:]
+            return f"d_{bare(holder if holder != 'self' else r.model.lower())}"
+        given = self.objects.get(r.name.removeprefix("d_"))
+        return f"d_{bare(given)}" if given else group_name(r, values)
 
     def saved_target(self, callee: Function, values: Mapping[str, Value], receiver: ast.expr | None) -> ast.expr:
         if not any(self.body.readers[v] for v in values.values()):
             return ast.Name("_")
-        hint = text(receiver).removeprefix("self.") if receiver else callee.name.removesuffix("_saved")
+        hint = bare(text(receiver)) if receiver else callee.name.removesuffix("_saved")
         name = ast.Name(self.body.names.fresh(f"saved_{hint}"))
         places = self.unit.saved[callee.name]
         group = Group(name, "tuple", len(values), callee=callee.name)
         self.body.groups.enter(group, list(values.values()), [places[n] for n in values])
         return name
+
+
+def bare(name: str) -> str:
+    return name.removeprefix("self.").removesuffix(".copy()")
 
 
 def group_name(r: Result, values: Sequence[Value]) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
-from functools import cached_property
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from leec.dims import Dim
 from leec.emit.expressions import dim_tree
 from leec.emit.functions import Emitter, is_call
 from leec.emit.groups import Group, attribute
 from leec.emit.layout import text
-from leec.emit.statements import Line
 from leec.emit.signatures import ConstructorSignature, Signature
+from leec.emit.statements import Line
 from leec.ir.graph import Equation, Value
 from leec.ir.module import Leaf, ModelClass, Submodel
 

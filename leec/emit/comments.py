@@ -17,13 +17,18 @@ def shape(type: TensorType) -> str:
 
 def place(span: Span) -> str:
     """`linear.lee:12`"""
-    return f"{span.source.path.rpartition('/')[2]}:{span.line}"
+    return f"{printable(span.source.path.rpartition('/')[2])}:{span.line}"
+
+
+def printable(words: str) -> str:
+    """On one line, whatever it holds."""
+    return "".join(c if c.isprintable() else " " for c in words)
 
 
 def source_line(span: Span) -> str:
     """What the spec says there, on one line and harmless in a comment."""
     line = span.source.line(span.line).partition("#")[0].strip()
-    clean = "".join(c if c.isprintable() else " " for c in line)
+    clean = printable(line)
     return clean if len(clean) <= 80 else f"{clean[:77]}.."
 
 

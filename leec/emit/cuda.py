@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from leec.emit.dialect import TORCH
 from leec.emit.files import render
-from leec.emit.procedures import Step, steps_in
+from leec.emit.hostblocks import Step, steps_in
 from leec.emit.reference import (
     FIRST,
     Block,
@@ -18,6 +18,7 @@ from leec.emit.reference import (
     optimizer_blocks,
     procedure_blocks,
     simple_functions,
+    sites,
     used_names,
 )
 from leec.emit.steps import StepEmitter, whole_steps
@@ -41,7 +42,7 @@ def emit_cuda(module: Module, options: Options) -> str:
         imports=[name for name in ("math", "weakref") if any(name in d.uses for d in support) or f"{name}." in body],
         float=TORCH.widths[options.dtype],
         blocks=[*(d.text for d in support if d.name in FIRST), *(b.text for b in blocks)],
-        support=[d.text for d in support if d.name not in FIRST],
+        support=[*sites(body), *(d.text for d in support if d.name not in FIRST)],
     )
 
 

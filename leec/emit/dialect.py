@@ -35,8 +35,8 @@ class Dialect:
         """A statement that writes a value into an array; `x -= d` where the value is x - d."""
         here, torch = text(target), self.library == "torch"
         if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub) and text(value.left) == here:
-            name, sign = ("add", "+") if isinstance(value.op, ast.Add) else ("sub", "-")
-            return f"{here}.{name}_({text(value.right)})" if torch else f"{here} {sign}= {text(value.right)}"
+            method, sign = ("add_", "+") if isinstance(value.op, ast.Add) else ("sub_", "-")
+            return f"{here}.{method}({text(value.right)})" if torch else f"{here} {sign}= {text(value.right)}"
         return f"{here}.copy_({text(value)})" if torch else f"{here}[...] = {text(value)}"
 
     def copied(self, array: ast.expr) -> ast.expr:

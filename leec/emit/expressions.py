@@ -26,10 +26,22 @@ def equation_tree(
     equation: Equation, dialect: Dialect, args: tuple[ast.expr, ...], symbols: Symbols, device: ast.expr | None = None
 ) -> ast.expr:
     """The value (or tuple of values) of an equation over the expressions of its arguments; new arrays on `device`."""
-    row = TABLE[equation.op]
     types = tuple(a.type for a in equation.args)
     column = chosen_column(dialect.column, types, equation.results[0].type)
-    template, params = expression(row, column, types, equation.params)
+    template, params = expression(TABLE[equation.op], column, types, equation.params)
+    return filled_tree(equation, dialect, template, params, args, symbols, device)
+
+
+def in_place_tree(equation: Equation, dialect: Dialect, args: tuple[ast.expr, ...], symbols: Symbols) -> ast.expr:
+    """The call that writes the results over the arguments which the row's fact `in_place` names."""
+    template = parse(TABLE[equation.op].facts["in_place"][0])
+    return filled_tree(equation, dialect, template, equation.params, args, symbols, None)
+
+
+def filled_tree(
+    equation: Equation, dialect: Dialect, template: ast.expr, params, args, symbols: Symbols, device
+) -> ast.expr:
+    row, types = TABLE[equation.op], tuple(a.type for a in equation.args)
     bound = bind_arguments(row, args)
     filled = Fill(bound, params, types, dialect, symbols, device).visit(template)
     return idiomatic(filled, dialect.library)
@@ -39,7 +51,9 @@ def argument_uses(equation: Equation, dialect: Dialect) -> dict[int, int]:
     """How often the column writes each argument: what is written twice must be a name."""
     row = TABLE[equation.op]
     types = tuple(a.type for a in equation.args)
-    template, _ = expression(row, chosen_column(dialect.column, types, equation.results[0].type), types, equation.params)
+    template, _ = expression(
+        row, chosen_column(dialect.column, types, equation.results[0].type), types, equation.params
+    )
     found = [n.id for n in ast.walk(template) if isinstance(n, ast.Name)]
     bound = bind_arguments(row, tuple(range(len(types))))
     uses: dict[int, int] = {}
@@ -105,7 +119,12 @@ class Fill(Replace):
     def visit_Call(self, node: ast.Call) -> ast.expr:
         call = self.generic_visit(node)
         call.keywords = [k for k in call.keywords if not self.is_default(k)]
-        if call.args and isinstance(node.args[-1], ast.Name) and node.args[-1].id == "DEVICE" and is_none(call.args[-1]):
+        if (
+            call.args
+            and isinstance(node.args[-1], ast.Name)
+            and node.args[-1].id == "DEVICE"
+            and is_none(call.args[-1])
+        ):
             call.args.pop()
         for k in call.keywords:
             if k.arg in ("axis", "dim") and isinstance(k.value, ast.Tuple) and len(k.value.elts) == 1:
@@ -116,7 +135,7 @@ class Fill(Replace):
 
     def is_default(self, keyword: ast.keyword) -> bool:
         nowhere = keyword.arg == "device" and is_none(keyword.value)
-        return nowhere or isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+        return nowhere or (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
 
     def is_everything(self, keyword: ast.keyword) -> bool:
         """A reduction over all axes says no axis."""
@@ -128,6 +147,8 @@ class Fill(Replace):
     def param(self, name: str, value: object) -> ast.expr:
         if name == "dtype" and isinstance(value, str):
             return self.dialect.dtype(value)
+        if name == "word" and "site" in self.params:  # the hash of a name, which the module lists
+            return ast.Subscript(ast.Name("SITES"), ast.Constant(self.params["site"]))
         return self.value(value)
 
     def value(self, value: object) -> ast.expr:

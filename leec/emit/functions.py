@@ -55,6 +55,7 @@ class Emitter:
         """Everything after the docstring."""
         updates = Updates(self.caller, self.f)
         self.body.skipped = updates.covered
+        self.caller.hints = updates.names()
         for equation in self.f.body:
             if equation in updates.covered:
                 updates.emit(equation)
@@ -130,7 +131,11 @@ class Emitter:
 
     def message(self, c: Check) -> str:
         where = f"{place(c.span)}: " if c.span else ""
-        sides = [escaped(f"{d} = ") + f"{{{text(dim_tree(d, self.body.sizes))}}}" for d in (c.left, c.right) if needs_value(d)]
+        sides = [
+            escaped(f"{d} = ") + f"{{{text(dim_tree(d, self.body.sizes))}}}"
+            for d in (c.left, c.right)
+            if needs_value(d)
+        ]
         shown = escaped(f"{where}{c.message}") + (" (" + ", ".join(sides) + ")" if sides else "")
         return f'f"{shown}"' if sides else f'"{shown}"'
 
@@ -155,7 +160,9 @@ class Emitter:
         return definition(self.name, self.parameters(), lines, indent, decorator)
 
 
-def definition(name: str, parameters: list[str], body: list[str], indent: int = 0, above: list[str] | None = None) -> str:
+def definition(
+    name: str, parameters: list[str], body: list[str], indent: int = 0, above: list[str] | None = None
+) -> str:
     head = fit(f"def {name}({', '.join(parameters)}): ...", indent)
     head = head[: head.rindex("...")].rstrip()
     return "\n".join([*(above or []), head, *(INDENT + line if line else "" for line in body)])

@@ -81,5 +81,5 @@ def operation(op: str, args: list[ast.expr]) -> ast.expr:
     if op in ("-", "not"):
         return ast.UnaryOp(ast.USub() if op == "-" else ast.Not(), args[0])
     if op in TABLE and isinstance(TABLE[op].host, str):
-        return Replace(dict(zip(TABLE[op].args, args))).visit(parse(TABLE[op].host))
+        return Replace(dict(zip(TABLE[op].args, args, strict=True))).visit(parse(TABLE[op].host))
     return ast.Call(ast.Name(op), args, [])

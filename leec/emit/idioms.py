@@ -6,6 +6,8 @@ Each rule takes a tree whose parts are idiomatic already and gives an equal one,
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
+
 
 def idiomatic(tree: ast.expr, library: str) -> ast.expr:
     """The tree with the idioms of its root."""
@@ -32,9 +34,31 @@ def _filled(call: ast.Call) -> ast.Call:
     if not (isinstance(function, ast.Attribute) and function.attr == "full" and len(call.args) == 2):
         return call
     sizes, value = call.args
+    if isinstance(sizes, ast.Tuple) and not sizes.elts and _is_name(function.value, "np"):
+        return ast.Call(call.keywords[0].value, [value], [])  # FLOAT(1.0)
     word = {0: "zeros", 1: "ones"}.get(value.value) if isinstance(value, ast.Constant) else None
     if isinstance(sizes, ast.Tuple) and len(sizes.elts) == 1:
         sizes = sizes.elts[0]
     if word is None or isinstance(value.value, bool):
         return ast.Call(function, [sizes, value], call.keywords)
     return ast.Call(ast.Attribute(function.value, word), [sizes], call.keywords)
+
+
+def with_bias(tree: ast.expr, rank: Callable[[ast.expr], int | None]) -> ast.expr:
+    """x @ w + b in one call of the library, where x and w are matrices and b a row."""
+    if not (isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Add)):
+        return tree
+    for product, bias in ((tree.left, tree.right), (tree.right, tree.left)):
+        if isinstance(product, ast.BinOp) and isinstance(product.op, ast.MatMult) and rank(bias) == 1:
+            if rank(product.left) == rank(product.right) == 2:
+                return ast.Call(ast.Attribute(ast.Name("torch"), "addmm"), [bias, product.left, product.right], [])
+    return tree
+
+
+def folded(tree: ast.expr) -> ast.expr:
+    """1.0 * x is x: what a gradient begins with."""
+    if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult):
+        for one, other in ((tree.left, tree.right), (tree.right, tree.left)):
+            if isinstance(one, ast.Constant) and one.value == 1:
+                return other
+    return tree

@@ -12,11 +12,17 @@ from dataclasses import dataclass
 
 from leec.emit.layout import text
 
-FUNCTIONS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.MatMult: "mm"}
+FUNCTIONS = {
+    ast.Add: "torch.add",
+    ast.Sub: "torch.sub",
+    ast.Mult: "torch.mul",
+    ast.Div: "torch.div",
+    ast.Pow: "torch.pow",
+}
 SYMMETRIC = (ast.Add, ast.Mult)
 # Functions of the library that take `out` and have a form that works in place.
-UNARY = {"exp", "expm1", "log", "log1p", "sqrt", "tanh", "sin", "cos", "abs", "sign", "floor", "round", "sigmoid"}
-BINARY = {"maximum", "minimum"}
+UNARY = frozenset("exp expm1 log log1p sqrt tanh sin cos abs sign floor round sigmoid".split())
+BINARY = frozenset("maximum minimum".split())
 
 
 @dataclass
@@ -38,15 +44,17 @@ class InPlace:
         """Make the target hold the value of the expression."""
         if text(tree) == text(target):
             return
-        if isinstance(tree, ast.BinOp) and type(tree.op) in FUNCTIONS:
+        if isinstance(tree, ast.BinOp) and type(tree.op) in (*FUNCTIONS, ast.MatMult):
             self.binary(tree, target)
         elif isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-            self.apply("neg", self.source(tree.operand, target), [], target)
+            self.apply("torch.neg", self.source(tree.operand, target), [], target)
         elif (name := library_call(tree)) and name in UNARY | BINARY and not tree.keywords:
             first, *others = tree.args
-            self.apply(name, *self.operands(first, others, target), target)
+            self.apply(f"torch.{name}", *self.operands(first, others, target), target)
         elif keyword_sum(tree):
-            call = ast.Call(ast.Attribute(ast.Name("torch"), tree.func.attr), [tree.func.value], [*tree.keywords, out(target)])
+            call = ast.Call(
+                ast.Attribute(ast.Name("torch"), tree.func.attr), [tree.func.value], [*tree.keywords, out(target)]
+            )
             self.lines.append(text(call))
         else:
             self.lines.append(f"{text(target)}.copy_({text(tree)})")
@@ -71,7 +79,11 @@ class InPlace:
         """Matrix times matrix or vector; of others the library makes an array of its own."""
         left, right = tree.left, tree.right
         ranks = self.rank(left), self.rank(right)
-        forms = {(2, 2): ("mm", [left, right]), (2, 1): ("mv", [left, right]), (1, 2): ("mv", [transposed(right), left])}
+        forms = {
+            (2, 2): ("mm", [left, right]),
+            (2, 1): ("mv", [left, right]),
+            (1, 2): ("mv", [transposed(right), left]),
+        }
         if ranks in forms:
             name, arguments = forms[ranks]
             self.lines.append(text(ast.Call(ast.Attribute(ast.Name("torch"), name), arguments, [out(target)])))
@@ -81,25 +93,25 @@ class InPlace:
     def from_number(self, number: ast.expr, op: ast.operator, right: ast.expr, target: ast.expr) -> None:
         """number - x, number / x, number ** x: the library wants an array first."""
         if isinstance(op, ast.Sub):
-            self.apply("neg", self.source(right, target), [], target)
-            self.apply("add", target, [number], target)
+            self.apply("torch.neg", self.source(right, target), [], target)
+            self.apply("torch.add", target, [number], target)
         elif isinstance(op, ast.Div):
-            self.apply("reciprocal", self.source(right, target), [], target)
-            self.apply("mul", target, [number], target)
+            self.apply("torch.reciprocal", self.source(right, target), [], target)
+            self.apply("torch.mul", target, [number], target)
         else:
             self.lines.append(f"{text(target)}.copy_({text(ast.BinOp(number, op, right))})")
 
     def sum(self, left: ast.expr, right: ast.expr, minus: bool, target: ast.expr) -> None:
         """left + factor * product / quotient, in one pass where the library has it."""
         number, above, below = self.factors(right)
-        form = {(1, 0): "add", (2, 0): "addcmul", (1, 1): "addcdiv"}.get((len(above), len(below)))
+        form = {(1, 0): "torch.add", (2, 0): "torch.addcmul", (1, 1): "torch.addcdiv"}.get((len(above), len(below)))
         if form is None or any(map(self.is_scalar, (*above, *below))):
-            number, above, below, form = None, [right], [], "add"
+            number, above, below, form = None, [right], [], "torch.add"
         arrays = [self.settled(a, target) for a in (*above, *below)]
         source = self.source(left, target)
-        if form == "add":
+        if form == "torch.add":
             scale = [ast.keyword("alpha", number)] if number else []
-            self.apply("sub" if minus else "add", source, arrays, target, scale)
+            self.apply("torch.sub" if minus else "torch.add", source, arrays, target, scale)
         else:
             number = ast.UnaryOp(ast.USub(), number or ast.Constant(1)) if minus else number
             self.apply(form, source, arrays, target, [ast.keyword("value", number)] if number else [])
@@ -107,7 +119,7 @@ class InPlace:
     def factors(self, tree: ast.expr) -> tuple[ast.expr | None, list[ast.expr], list[ast.expr]]:
         """An expression as number * (product of arrays) / (product of arrays)."""
         if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult | ast.Div):
-            if self.is_number(tree.right) or isinstance(tree.op, ast.Mult) and self.is_number(tree.left):
+            if self.is_number(tree.right) or (isinstance(tree.op, ast.Mult) and self.is_number(tree.left)):
                 number, inside = (tree.right, tree.left) if self.is_number(tree.right) else (tree.left, tree.right)
                 factor, above, below = self.factors(inside)
                 if isinstance(tree.op, ast.Div):
@@ -160,14 +172,20 @@ class InPlace:
         return spare
 
     def apply(
-        self, name: str, source: ast.expr, others: list[ast.expr], target: ast.expr, options: list[ast.keyword] | None = None
+        self,
+        name: str,
+        source: ast.expr,
+        others: list[ast.expr],
+        target: ast.expr,
+        options: list[ast.keyword] | None = None,
     ) -> None:
-        """target.name_(others), or torch.name(source, others, out=target)"""
+        """target.add_(others), or torch.add(source, others, out=target)"""
         keywords = options or []
-        if text(source) == text(target) and name not in BINARY:
-            call = ast.Call(ast.Attribute(target, f"{name}_"), others, keywords)
+        method = name.removeprefix("torch.")
+        if text(source) == text(target) and method not in BINARY:
+            call = ast.Call(ast.Attribute(target, f"{method}_"), others, keywords)
         else:
-            call = ast.Call(ast.Attribute(ast.Name("torch"), name), [source, *others], [*keywords, out(target)])
+            call = ast.Call(ast.Name(name), [source, *others], [*keywords, out(target)])
         self.lines.append(text(call))
 
 

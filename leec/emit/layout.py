@@ -56,7 +56,10 @@ def write(node: ast.expr, outer: int) -> str:
 def _binary(node: ast.BinOp) -> tuple[str, int]:
     sign, strength = BINARY[type(node.op)]
     if isinstance(node.op, ast.Pow):
-        hugs = _is_simple(node.left) and not isinstance(node.left, ast.UnaryOp) and _is_simple(node.right)
+        after = node.right
+        while isinstance(after, ast.BinOp) and isinstance(after.op, ast.Pow):
+            after = after.left
+        hugs = _is_simple(node.left) and not isinstance(node.left, ast.UnaryOp) and _is_simple(after)
         gap = "" if hugs else " "
         return f"{write(node.left, POWER + 1)}{gap}**{gap}{write(node.right, SIGN)}", strength
     return f"{write(node.left, strength)} {sign} {write(node.right, strength + 1)}", strength
@@ -134,9 +137,13 @@ def _constant(node: ast.Constant) -> tuple[str, int]:
 
 
 def number(value: float) -> str:
-    """The shortest text of a float: 1e-5, and not 1e-05."""
-    mantissa, _, exponent = repr(value).partition("e")
-    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
+    """The shortest text of a float: 1e-3, and not 0.001."""
+    plain = repr(value)
+    mantissa, _, exponent = (plain if "e" in plain else f"{value:e}").partition("e")
+    if "." in mantissa:
+        mantissa = mantissa.rstrip("0").removesuffix(".")
+    short = f"{mantissa}e{int(exponent)}"
+    return short if (float(short) == value and len(short) < len(plain)) or "e" in plain else plain
 
 
 def quoted(value: str) -> str:

@@ -88,7 +88,10 @@ def optimizer_text(unit: Unit, optimizer: OptimizerClass, base: str = "Optimizer
 
 def constructor_text(unit: Unit, optimizer: OptimizerClass) -> str:
     names = [h.name for h in optimizer.hypers]
-    given = [n + (f"={text(constant_tree(h.default, unit.dialect))}" if h.has_default else "") for n, h in zip(names, optimizer.hypers)]
+    given = [
+        n + (f"={text(constant_tree(h.default, unit.dialect))}" if h.has_default else "")
+        for n, h in zip(names, optimizer.hypers, strict=True)
+    ]
     left = ", ".join(f"self.{attribute(n)}" for n in names)
     return definition("__init__", ["self", *given], [f"{left} = {', '.join(names)}"], len(INDENT))
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 from leec.emit.comments import place
 from leec.emit.docs import docstring
-from leec.emit.expressions import Replace, dim_tree
+from leec.emit.expressions import dim_tree
 from leec.emit.functions import INDENT, definition
+from leec.emit.hostblocks import Simple, Step, rebound, steps_in
 from leec.emit.hostcode import HostCode
 from leec.emit.layout import WIDTH, fit, quoted, text
 from leec.emit.names import Names
@@ -21,26 +22,6 @@ from leec.emit.unit import Unit
 from leec.ir import host
 from leec.ir.graph import Function
 from leec.types import TensorType
-
-
-@dataclass(frozen=True)
-class Simple:
-    """A function that is one expression of its parameters, each written once."""
-
-    parameters: tuple[str, ...]
-    expression: ast.expr
-
-    def on(self, arguments: Sequence[ast.expr]) -> ast.expr:
-        return Replace(dict(zip(self.parameters, arguments, strict=True))).visit(self.expression)
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step class: its name, and the parameters that are models and optimizers."""
-
-    name: str
-    objects: tuple[str, ...]
-    function: Function
 
 
 @dataclass
@@ -98,7 +79,7 @@ class ProcedureEmitter:
 
     def step_key(self, s: host.Compute) -> tuple[str, tuple[str, ...]]:
         f = self.function(s)
-        given = dict(zip((p.name for p in f.parameters if p.name != "key"), s.arguments))
+        given = dict(zip((p.name for p in f.parameters if p.name != "key"), s.arguments, strict=True))
         return s.function, tuple(given[o].name for o in self.steps[s.function].objects)
 
     def step_line(self, key: tuple[str, tuple[str, ...]]) -> str:
@@ -144,7 +125,9 @@ class ProcedureEmitter:
     def call(self, s: host.Compute) -> ast.expr:
         """The function on its arguments; its models and optimizers are the objects themselves."""
         f = self.function(s)
-        given = dict(zip((p.name for p in f.parameters if p.name != "key"), map(self.code.tree, s.arguments)))
+        given = dict(
+            zip((p.name for p in f.parameters if p.name != "key"), map(self.code.tree, s.arguments), strict=True)
+        )
         if s.function in self.simple:
             return self.simple[s.function].on([given[p.name] for p in f.parameters])
         shown = [p for p in self.unit.ordered(f) if p.name in given and not self.unit.holder(f, p.static or "")]
@@ -176,7 +159,10 @@ class ProcedureEmitter:
 
     def field(self, type: TensorType) -> ast.expr:
         """`("float", ("n", 10))`"""
-        dims = [ast.Constant(d.symbol) if d.symbol and d.symbol not in self.code.known else dim_tree(d, self.code.size) for d in type.dims]
+        dims = [
+            ast.Constant(d.symbol) if d.symbol and d.symbol not in self.code.known else dim_tree(d, self.code.size)
+            for d in type.dims
+        ]
         return ast.Tuple([ast.Constant(type.dtype), ast.Tuple(dims)])
 
     def call_procedure(self, s: host.CallProcedure) -> list[str]:
@@ -249,7 +235,11 @@ class ProcedureEmitter:
 
     def report(self, s: host.Report) -> list[str]:
         plain = [f"{label}={text(self.code.tree(value))}" for label, key, value in s.items if key is None]
-        keyed = [f'f"{label}[{{{text(self.code.tree(key))}}}]": {text(self.code.tree(v))}' for label, key, v in s.items if key]
+        keyed = [
+            f'f"{label}[{{{text(self.code.tree(key))}}}]": {text(self.code.tree(v))}'
+            for label, key, v in s.items
+            if key
+        ]
         return self.line(f"run.report({', '.join([*([f'{{{chr(44).join(keyed)}}}'] if keyed else []), *plain])})", s)
 
     def append(self, s: host.Append) -> list[str]:
@@ -273,23 +263,3 @@ WRITE = {
     host.Report: ProcedureEmitter.report,
     host.Append: ProcedureEmitter.append,
 }
-
-
-def rebound(statements: Sequence[host.Statement]) -> set[str]:
-    """The names that statements bind, at any depth."""
-    found: set[str] = set()
-    for s in statements:
-        found |= {t for t in getattr(s, "targets", ()) if t}
-        found |= {s.target} if isinstance(s, host.Assign | host.Construct | host.Load) else set()
-        for inner in ("body", "then", "otherwise"):
-            found |= rebound(getattr(s, inner, ()))
-    return found
-
-
-def steps_in(statements: Sequence[host.Statement]) -> Iterable[host.Compute]:
-    """The steps that statements take, at any depth."""
-    for s in statements:
-        if isinstance(s, host.Compute) and s.is_step:
-            yield s
-        for inner in ("body", "then", "otherwise"):
-            yield from steps_in(getattr(s, inner, ()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from leec import __version__
@@ -13,20 +13,21 @@ from leec.diagnostics import Span
 from leec.emit.classes import Constructor, member_names
 from leec.emit.dialect import NUMPY, Dialect
 from leec.emit.docs import clean, docstring
+from leec.emit.files import render
 from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.groups import attribute
-from leec.emit.layout import text
+from leec.emit.hostblocks import Simple, Step, called
+from leec.emit.layout import quoted, text
 from leec.emit.names import BUILTINS, Names
 from leec.emit.optimizers import optimizer_text
-from leec.emit.procedures import ProcedureEmitter, Simple, Step
+from leec.emit.procedures import ProcedureEmitter
 from leec.emit.support import library, needed
-from leec.emit.files import render
 from leec.emit.unit import EVAL, Unit
-from leec.ir import host
 from leec.ir.graph import Function
 from leec.ir.module import ModelClass, Module
-from leec.ops import TABLE
-from leec.passes.dce import reachable
+from leec.ops.random import site_word
+from leec.passes.dce import dce, reachable
+from leec.passes.recognise import expand
 
 
 class Options(Protocol):
@@ -48,8 +49,9 @@ class File:
     def __post_init__(self) -> None:
         self.everything = self.module
         self.module = with_reachable(self.module, self.without)
+        self.module = replace(self.module, functions=dce(expand(self.module.functions, self.dialect.column)))
         names = Names({*BUILTINS, *library(self.dialect.column)})
-        self.unit = Unit(self.module, self.dialect, names)
+        self.unit = Unit(self.module, self.dialect, names, self.everything.functions.functions)
         for name in (*self.module.models, *self.module.optimizers):
             self.unit.class_name(name)
         for name in self.module.procedures:
@@ -74,11 +76,29 @@ def emit_reference(module: Module, options: Options) -> str:
         imports=[name for name in ("math",) if any(name in d.uses for d in support) or f"{name}." in body],
         float=NUMPY.widths[file.options.dtype],
         blocks=[*(d.text for d in support if d.name in FIRST), *(b.text for b in blocks)],
-        support=[d.text for d in support if d.name not in FIRST],
+        support=[*sites(body), *(d.text for d in support if d.name not in FIRST)],
     )
 
 
 FIRST = ("Model", "Optimizer", "TrainStep")  # classes that others inherit from
+
+
+def sites(body: str) -> list[str]:
+    """The names of the places that draw, with their words; a dict under the support code."""
+    found = sorted({ast.literal_eval(m) for m in re.findall(r"SITES\[((?:'|\").*?(?:'|\"))\]", body)})
+    if not found:
+        return []
+    lines = [f"    {quoted(name)}: 0x{site_word(name):016X}," for name in found]
+    return [
+        "\n".join(
+            [
+                "# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.",
+                "SITES = {",
+                *lines,
+                "}",
+            ]
+        )
+    ]
 
 
 def used_names(body: str, file: File) -> set[str]:
@@ -89,29 +109,25 @@ def used_names(body: str, file: File) -> set[str]:
 
 def with_reachable(module: Module, without: Collection[str]) -> Module:
     """The module without functions that nothing public needs."""
-    from dataclasses import replace
-
     each = {name for o in module.optimizers.values() for name in o.update_each.values()}
     functions = module.functions.functions.values()
-    roots = [f.name for f in functions if (f.public and f.name not in each) or computed(module, f)]
+    methods = {f.name for f in functions if f.public and f.owner and f.name not in each}
+    wanted = {*module.public, *module.examples.values(), *methods}
+    roots = [f.name for f in functions if f.name in wanted or computed(module, f)]
     roots = [name for name in roots if name not in without]
     used = reachable(module.functions, roots).functions
-    roots += [n for o in module.optimizers.values() for n in o.update_each.values() if not used.keys() & set(o.update_each.values())]
+    roots += [
+        n
+        for o in module.optimizers.values()
+        for n in o.update_each.values()
+        if not used.keys() & set(o.update_each.values())
+    ]
     return replace(module, functions=reachable(module.functions, roots))
 
 
 def computed(module: Module, f: Function) -> bool:
     """Whether a procedure calls the function."""
     return any(f.name in called(p.body) for p in module.procedures.values())
-
-
-def called(statements: Iterable[host.Statement]) -> set[str]:
-    found: set[str] = set()
-    for s in statements:
-        found |= {s.function} if isinstance(s, host.Compute) else set()
-        for inner in ("body", "then", "otherwise"):
-            found |= called(getattr(s, inner, ()))
-    return found
 
 
 # ---- blocks
@@ -155,10 +171,14 @@ def model_text(file: File, model: ModelClass) -> str:
             methods += function_texts(unit, f, f"{model.name}.", len(INDENT))
     parts = ["\n".join(lines), *methods]
     inside = "\n\n".join(parts)
-    return f"class {unit.class_name(model.name)}(Model):\n" + "\n".join(INDENT + x if x else "" for x in inside.splitlines())
+    return f"class {unit.class_name(model.name)}(Model):\n" + "\n".join(
+        INDENT + x if x else "" for x in inside.splitlines()
+    )
 
 
-def procedure_blocks(file: File, simple: Mapping[str, Simple], steps: Mapping[str, Step] | None = None) -> Iterable[Block]:
+def procedure_blocks(
+    file: File, simple: Mapping[str, Simple], steps: Mapping[str, Step] | None = None
+) -> Iterable[Block]:
     for procedure in file.module.procedures.values():
         yield Block(ProcedureEmitter(file.unit, procedure, simple, steps or {}).text(), procedure.span)
 

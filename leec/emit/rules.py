@@ -10,6 +10,7 @@ import ast
 from dataclasses import dataclass, field
 
 from leec.emit.dialect import STEP
+from leec.emit.expressions import Replace, in_place_tree
 from leec.emit.groups import Groups
 from leec.emit.inplace import InPlace
 from leec.emit.layout import text
@@ -18,6 +19,7 @@ from leec.emit.sizes import Sizes
 from leec.emit.statements import Body
 from leec.ir.graph import Equation, Function, Value
 from leec.ir.module import OptimizerClass
+from leec.ops import TABLE
 
 
 class Everything(Body):
@@ -52,7 +54,8 @@ class Rule:
         states = [name for name, _ in self.optimizer_class.states]
         by_name = {p.name: p.values[0] for p in self.f.parameters}
         self.inputs = [*self.f.inputs[:2], *(by_name[n] for n in states)]
-        self.vectors = [self.names.fresh(v.name) for v in self.inputs]
+        self.local = Names(self.names.taken)  # of the loop: others may use them again
+        self.vectors = [self.local.fresh(v.name) for v in self.inputs]
         self.varying = self.depend_on_count()
 
     # ---- what kind of value
@@ -74,7 +77,14 @@ class Rule:
     def is_blockwise(self) -> bool:
         """Reductions read nothing that the rule changes first, so the rest can go block by block."""
         reduced = [e for e in self.f.body if not e.results[0].type.host and not self.is_vector(e.results[0])]
+        if any(len(e.results) > 1 and "in_place" not in TABLE[e.op].facts for e in self.f.body):
+            return False
         return all(self.from_inputs(a) for e in reduced for a in e.args)
+
+    @property
+    def is_one_call(self) -> bool:
+        """Whether the library does it all in one pass, for which blocks are no help."""
+        return len(self.inside) == 1 and any("in_place" in TABLE[e.op].facts for e in self.f.body)
 
     def from_inputs(self, value: Value) -> bool:
         after = {a for _, a in self.f.state}
@@ -85,11 +95,14 @@ class Rule:
 
     def write(self) -> None:
         """Fill `scalars`, `before` and `inside`."""
-        outside = self.body(dict(zip(self.inputs, (ast.Name(f"{n}_all") for n in self.vectors))))
-        here = self.body(dict(zip(self.inputs, map(ast.Name, self.vectors))))
-        home = dict(zip(self.inputs, self.vectors))
+        outside = self.body(dict(zip(self.inputs, (ast.Name(f"{n}_all") for n in self.vectors), strict=True)))
+        here = self.body(dict(zip(self.inputs, map(ast.Name, self.vectors), strict=True)))
+        home = dict(zip(self.inputs, self.vectors, strict=True))
         for e in self.f.body:
-            (value,) = e.results
+            if len(e.results) > 1:
+                self.overwrite(here, e, home)
+                continue
+            value = e.result
             if value in self.varying or value.type.host:
                 outside.equation(e)
                 here.equation(e)
@@ -114,12 +127,12 @@ class Rule:
         if value is self.count():
             return ast.Attribute(self.optimizer, "t")
         if name not in self.hypers:
-            self.hypers[name] = self.names.fresh(name)
+            self.hypers[name] = self.local.fresh(name)
         return ast.Name(self.hypers[name])
 
     def reduction(self, outside: Body, here: Body, e: Equation) -> None:
         """A number made of whole vectors, before the loop."""
-        name = self.names.fresh(e.result.name)
+        name = self.local.fresh(e.result.name)
         self.before.append(f"{name} = {text(dotted(outside.built(e)))}")
         outside.values[e.result] = here.values[e.result] = ast.Name(name)
 
@@ -135,17 +148,42 @@ class Rule:
         self.inplace(here).into(tree, ast.Name(target))
         here.values[value] = ast.Name(target)
 
+    def overwrite(self, here: Body, e: Equation, home: dict[Value, str]) -> None:
+        """An operation that the library does in place, on the vectors themselves."""
+        self.name_scalars(here, e)
+        args = []
+        for a in e.args:
+            tree = here.read(a)
+            if not a.type.host and not isinstance(tree, ast.Name):
+                spare = ast.Name(self.register())
+                self.inplace(here).into(tree, spare)
+                tree = here.values[a] = spare
+            args.append(tree)
+        self.inside.append(text(in_place_tree(e, STEP, tuple(args), here.sizes)))
+        for i, result in zip(TABLE[e.op].facts["in_place"][1], e.results, strict=True):
+            here.values[result] = args[i]
+
     def with_scalars(self, here: Body, e: Equation) -> ast.expr:
         """The expression, with what depends on the count as arguments of the step."""
+        self.name_scalars(here, e)
+        return here.built(e)
+
+    def name_scalars(self, here: Body, e: Equation) -> None:
         for a in e.args:
             if a in self.varying:
                 known = {text(tree): name for name, tree in self.scalars}
-                tree = here.values[a]
-                name = known.get(text(tree)) or self.names.fresh("scale")
-                if text(tree) not in known and not isinstance(tree, ast.Name):
+                tree = self.spelled(here.values[a])
+                if isinstance(tree, ast.Name):
+                    continue
+                wanted = "t" if a is self.count() else "scale"
+                name = known.get(text(tree)) or self.names.fresh(wanted)
+                if text(tree) not in known:
                     self.scalars.append((name, tree))
-                    here.values[a] = ast.Name(name)
-        return here.built(e)
+                here.values[a] = ast.Name(name)
+
+    def spelled(self, tree: ast.expr) -> ast.expr:
+        """A number with hyperparameters as attributes instead of local names."""
+        return Replace({name: ast.Attribute(self.optimizer, hyper) for hyper, name in self.hypers.items()}).visit(tree)
 
     def is_free(self, before: Value, e: Equation) -> bool:
         """Whether the old state is read by nothing that comes later."""
@@ -173,7 +211,14 @@ class Rule:
             name = free.pop(0) if free else self.register()
             return ast.Name(name)
 
-        return InPlace(lambda t: here.is_number(t) and not self.varies(t), here.is_number, self.fits, here.rank, register, self.inside)
+        return InPlace(
+            lambda t: here.is_number(t) and not self.varies(t),
+            here.is_number,
+            self.fits,
+            here.rank,
+            register,
+            self.inside,
+        )
 
     def varies(self, tree: ast.expr) -> bool:
         names = {name for name, _ in self.scalars}
@@ -188,7 +233,7 @@ class Rule:
         return {tree.id for tree in here.values.values() if isinstance(tree, ast.Name) and tree.id in self.spare}
 
     def register(self) -> str:
-        self.spare.append(self.names.fresh(f"s{len(self.spare)}"))
+        self.spare.append(self.local.fresh(f"s{len(self.spare)}"))
         return self.spare[-1]
 
     def finish(self, here: Body, home: dict[Value, str]) -> None:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from leec.diagnostics import Span
 from leec.emit.comments import Provenance
 from leec.emit.dialect import HOST, Dialect
-from leec.emit.expressions import argument_uses, equation_tree
+from leec.emit.expressions import argument_uses, equation_tree, in_place_tree
 from leec.emit.groups import Groups
+from leec.emit.idioms import folded, with_bias
 from leec.emit.layout import WIDTH, fit, text
 from leec.emit.names import Names
 from leec.emit.sizes import Sizes
+from leec.emit.values import better_names, fills, plain_numbers
 from leec.ir.graph import Equation, Function, Value
 from leec.ops import TABLE
 from leec.types import TensorType
@@ -55,11 +57,13 @@ class Folded:
 class Body:
     """Statements of one function. `values` has the expression of everything computed so far."""
 
-    def __init__(self, f: Function, dialect: Dialect, names: Names, sizes: Sizes, groups: Groups, backward: bool = False):
+    def __init__(
+        self, f: Function, dialect: Dialect, names: Names, sizes: Sizes, groups: Groups, backward: bool = False
+    ):
         self.f, self.dialect, self.names, self.sizes, self.groups = f, dialect, names, sizes, groups
         self.values: dict[Value, ast.expr] = {}
         self.numbers: dict[int, ast.expr] = {}  # trees that are numbers of the host
-        self.types: dict[int, TensorType] = {}  # of the trees of values
+        self.types: dict[int, tuple[ast.expr, TensorType]] = {}  # of the trees of values, by identity
         self.lines: list[Line] = []
         self.folded: dict[Value, Folded] = {}
         self.ready = {} if dialect.autograd else {after: before for before, after in f.state}  # stored once computed
@@ -76,6 +80,9 @@ class Body:
     def equation(self, equation: Equation) -> None:
         """One equation of the table: an expression to fold, or a statement."""
         if not any(self.readers[r] for r in equation.results):
+            return
+        if self.overwrites(equation):
+            self.overwrite(equation)
             return
         tree = self.tree(equation)
         if len(equation.results) > 1:
@@ -104,8 +111,9 @@ class Body:
     def built(self, equation: Equation) -> ast.expr:
         args = tuple(self.read(a) for a in equation.args)
         if equation.results[0] in self.plain:
-            return args[0] if fills(equation) else equation_tree(equation, HOST, args, self.sizes)
-        return equation_tree(equation, self.dialect, args, self.sizes, self.device())
+            return args[0] if fills(equation) else folded(equation_tree(equation, HOST, args, self.sizes))
+        tree = equation_tree(equation, self.dialect, args, self.sizes, self.device())
+        return with_bias(tree, self.rank) if self.dialect.column == "torch_step" else tree
 
     def device(self) -> ast.expr | None:
         """Where new tensors go: to the first tensor among the inputs."""
@@ -132,7 +140,7 @@ class Body:
         self.folded[value] = Folded(value, equation.span, reads)
         if value in self.ready and self.is_last(self.ready[value], equation):
             self.store_now(self.ready[value], value)
-        elif not (small or value in self.stored) or value.named and value not in self.stored:
+        elif not (small or value in self.stored) or (value.named and value not in self.stored):
             self.write_out(value)
 
     def is_repeatable(self, value: Value, tree: ast.expr, equation: Equation) -> bool:
@@ -163,7 +171,7 @@ class Body:
         else:
             place = self.groups.places[value]
             tree = place.group.part(place.path)
-        self.types[id(tree)] = value.type
+        self.types[id(tree)] = tree, value.type
         if value.type.host or value in self.plain:
             self.numbers[id(tree)] = tree
         return tree
@@ -171,15 +179,19 @@ class Body:
     def is_number(self, tree: ast.expr) -> bool:
         """Whether an expression is arithmetic on numbers of the host."""
         if isinstance(tree, ast.BinOp):
-            return self.is_number(tree.left) and self.is_number(tree.right) or id(tree) in self.numbers
+            return (self.is_number(tree.left) and self.is_number(tree.right)) or id(tree) in self.numbers
         if isinstance(tree, ast.UnaryOp):
             return self.is_number(tree.operand)
         return isinstance(tree, ast.Constant) or id(tree) in self.numbers
 
+    def type_of(self, tree: ast.expr) -> TensorType | None:
+        """The type of an expression that stands for a value."""
+        return self.types[id(tree)][1] if id(tree) in self.types else None
+
     def rank(self, tree: ast.expr) -> int | None:
         """The number of axes of an expression that stands for a value, or for a transposed one."""
-        if id(tree) in self.types:
-            return self.types[id(tree)].rank
+        if known := self.type_of(tree):
+            return known.rank
         return self.rank(tree.value) if isinstance(tree, ast.Attribute) and tree.attr == "T" else None
 
     def write_out(self, value: Value) -> None:
@@ -209,10 +221,31 @@ class Body:
 
     # ---- writes
 
+    def overwrites(self, equation: Equation) -> bool:
+        """Whether the library can write the results over the states that they follow."""
+        if self.dialect.autograd or self.dialect.library != "torch" or "in_place" not in TABLE[equation.op].facts:
+            return False
+        changed = [equation.args[i] for i in TABLE[equation.op].facts["in_place"][1]]
+        pairs = zip(changed, equation.results, strict=True)
+        return all(self.ready.get(after) is before and self.is_last(before, equation) for before, after in pairs)
+
+    def overwrite(self, equation: Equation) -> None:
+        """One call that changes its arguments."""
+        changed = [equation.args[i] for i in TABLE[equation.op].facts["in_place"][1]]
+        self.settle(frozenset(changed), but=equation.args)
+        tree = in_place_tree(equation, self.dialect, tuple(map(self.read, equation.args)), self.sizes)
+        self.consume(equation.args)
+        self.statement(None, tree, (), equation.span)
+        for before, after in zip(changed, equation.results, strict=True):
+            self.values[after] = self.read(before)
+            self.in_place.add(after)
+
     def preserve(self, values: Sequence[Value], equation: Equation) -> None:
         """Copies of tensors that are about to be written over and are read again later."""
         later = self.f.body[self.f.body.index(equation) + 1 :]
-        wanted = {a for e in later if e not in self.skipped for a in e.args} | {v for r in self.f.results for v in r.values}
+        wanted = {a for e in later if e not in self.skipped for a in e.args} | {
+            v for r in self.f.results for v in r.values
+        }
         for value in values:
             if value in wanted and value in self.groups.places:
                 tree = self.dialect.copied(self.read(value))
@@ -243,7 +276,7 @@ class Body:
 
 def is_atom(tree: ast.expr) -> bool:
     """What may be written twice: a name with attributes and constant subscripts, or a number."""
-    while isinstance(tree, ast.Attribute) or isinstance(tree, ast.Subscript) and isinstance(tree.slice, ast.Constant):
+    while isinstance(tree, ast.Attribute) or (isinstance(tree, ast.Subscript) and isinstance(tree.slice, ast.Constant)):
         tree = tree.value
     if isinstance(tree, ast.UnaryOp):
         tree = tree.operand
@@ -255,46 +288,3 @@ def unparenthesised(tree: ast.expr) -> str:
     if isinstance(tree, ast.Tuple) and len(tree.elts) > 1:
         return text(tree)[1:-1]
     return text(tree)
-
-
-def better_names(f: Function) -> dict[str, str]:
-    """For results that the spec gives no name: `loss` where the result is called so, else y; and d_y for d_add_2."""
-    taken = {v.name for v in f.values()} | {p.name for p in f.parameters}
-    names: dict[str, str] = {}
-    single = len(f.results) == 1
-    for r in f.results:
-        value = r.values[0] if len(r.values) == 1 else None
-        if value is None or value.named or value in f.inputs or r.name.startswith("d_"):
-            continue
-        wanted = [r.name] if r.name != value.name else ["y", "out"] if single else []
-        better = next((w for w in wanted if w not in taken), None)
-        if better:
-            taken.add(better)
-            names |= {value.name: better, f"d_{value.name}": f"d_{better}"}
-    return names
-
-
-def fills(equation: Equation) -> bool:
-    """Whether an equation makes a tensor of which every entry is a number of the host."""
-    one = len(equation.args) == 1 and equation.args[0].type.host
-    return one and "uniform" in TABLE[equation.op].facts and not equation.results[0].type.host
-
-
-def plain_numbers(f: Function) -> set[Value]:
-    """Scalars that are arithmetic on numbers of the host and meet only arithmetic: Python computes them."""
-    found: set[Value] = set()
-    for e in f.body:
-        known = all(a.type.host or a in found for a in e.args) and any(a in found for a in e.args)
-        entrywise = known and TABLE[e.op].elementwise and isinstance(TABLE[e.op].host, str)
-        if len(e.results) == 1 and not e.result.type.rank and (fills(e) or entrywise):
-            found.add(e.result)
-    found -= set(f.outputs)
-    while bad := {v for v in found for e in f.body if v in e.args and not meets(e, found)}:
-        found -= bad
-    return found
-
-
-def meets(e: Equation, plain: set[Value]) -> bool:
-    """Whether an equation may read a Python number where it reads a scalar: an operand among arrays."""
-    arithmetic = TABLE[e.op].elementwise and len(e.args) > 1
-    return arithmetic and (e.result in plain or any(not a.type.host and a not in plain for a in e.args))

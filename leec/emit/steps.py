@@ -23,8 +23,9 @@ from leec.emit.statements import Line
 from leec.emit.unit import Unit
 from leec.emit.updates import Move, Updates
 from leec.ir.graph import Equation, Parameter, Program, Value
-from leec.passes.dce import reachable
+from leec.passes.dce import dce, reachable
 from leec.passes.inline import inlined
+from leec.passes.recognise import expand
 
 AFTERWARDS = ("simplify_gradients", "recognise_gradients", "cse_gradients", "dce")  # passes that see more once inlined
 
@@ -39,7 +40,8 @@ def whole_steps(unit: Unit, names: Sequence[str]) -> Program:
     program = reachable(unit.module.functions, names)
     rules = [name for name in program.functions if is_rule(name)]
     program = inlined(program, lambda f: f.name not in rules)
-    return passes.run(reachable(program, [*names, *rules]), 2, only=AFTERWARDS)
+    program = passes.run(reachable(program, [*names, *rules]), 2, only=AFTERWARDS)
+    return dce(expand(program, STEP.column))
 
 
 class StepSignature(Signature):
@@ -79,7 +81,7 @@ class StepEmitter(Emitter):
             if not value.type.host and place.group.model in self.unit.module.models:
                 self.body.values[value] = ast.Name(self.tensor(place))
         for move in self.moves:
-            for g, leaf in zip(move.gradients, move.leaves):
+            for g, leaf in zip(move.gradients, move.leaves, strict=True):
                 self.gradients.setdefault(g, self.gradient_name(leaf))
 
     def dialect(self) -> Dialect:
@@ -125,7 +127,7 @@ class StepEmitter(Emitter):
         target = self.gradients[equation.result]
         tree = self.body.tree(equation)
         self.body.consume(equation.args)
-        self.body.types[id(tree)] = equation.result.type
+        self.body.types[id(tree)] = tree, equation.result.type
         self.into(tree, target, equation)
         self.body.values[equation.result] = ast.Name(target)
 
@@ -134,7 +136,8 @@ class StepEmitter(Emitter):
         number, wanted = self.body.is_number, equation.result.type.dims
 
         def fits(part: ast.expr) -> bool:
-            return id(part) in self.body.types and self.body.types[id(part)].dims == wanted
+            known = self.body.type_of(part)
+            return known is not None and known.dims == wanted
 
         InPlace(number, number, fits, self.body.rank, lambda: None, lines).into(tree, ast.Name(target))
         for line in lines:
@@ -143,7 +146,7 @@ class StepEmitter(Emitter):
 
     def update(self, move: Move) -> None:
         call = move.calls[-1]
-        for g, leaf in zip(move.gradients, move.leaves):
+        for g, leaf in zip(move.gradients, move.leaves, strict=True):
             name = self.gradient_name(leaf)
             if name not in self.written_gradients:
                 self.body.line(f"{name}.copy_({text(self.body.read(g))})", (g,), call.span)
@@ -176,7 +179,9 @@ class StepEmitter(Emitter):
         if before:
             whole = [f"{name}_all" for name in rule.vectors]
             used = [w for w in whole if any(w in line for line in before)]
-            sources = dict(zip(whole, (f"self.vectors[{index}].values", f"self.vectors[{index}].gradient")))
+            sources = dict(
+                zip(whole[:2], (f"self.vectors[{index}].values", f"self.vectors[{index}].gradient"), strict=True)
+            )
             sources |= {w: f"self.states[{index}][{i}]" for i, w in enumerate(whole[2:])}
             before = [*(f"{w} = {sources[w]}" for w in used), *before]
         arrays = ", ".join([*rule.vectors, *rule.spare])
@@ -195,14 +200,16 @@ class StepEmitter(Emitter):
         body = self.statements()
         objects = self.signature.objects
         moved = [self.moved(m) for m in self.moves]
-        counted = [o for (o, _), rule in zip(moved, self.rules) if rule]
+        counted = [o for (o, _), rule in zip(moved, self.rules, strict=True) if rule]
         lines = [
-            *docstring(f"One step of {self.f.name.rpartition('_step')[0]} for {', '.join(objects)}: call it with a batch."),
+            *docstring(
+                f"One step of {self.f.name.rpartition('_step')[0]} for {', '.join(objects)}: call it with a batch."
+            ),
             "",
             f"moved = {items([f'({quote(o)}, {items(map(quote, models))})' for o, models in moved])}",
             f"counted = {items(map(quote, counted))}",
             *fit(f"read = {items(map(quote, self.tensors))}", len(INDENT)).splitlines(),
-            f"spare = {items(str(len(r.spare)) if r else '0' for r in self.rules)}",
+            f"spare = {items(spare(r) for r in self.rules)}",
         ]
         start = [f"{', '.join(f'self.{o}' for o in objects)} = {', '.join(objects)}", "self.bind()"]
         numbers = [name for name, _ in self.numbers]
@@ -228,11 +235,19 @@ class StepEmitter(Emitter):
 
     def constants(self) -> str:
         names = [f"{text(r.optimizer)}.{hyper}" for r in self.rules if r for hyper in r.hypers]
-        return definition("constants", ["self"], [f"return {items(names)}"], len(INDENT))
+        return returning("constants", names)
 
     def scalars(self) -> str:
-        trees = [spelled(tree, self.rules) for _, tree in self.numbers]
-        return definition("scalars", ["self"], [f"return {items(map(text, trees))}"], len(INDENT))
+        return returning("scalars", [text(tree) for _, tree in self.numbers])
+
+
+def spare(rule: Rule | None) -> str:
+    """How many arrays a rule computes in; None where it takes the vectors whole."""
+    return "0" if rule is None else "None" if rule.is_one_call else str(len(rule.spare))
+
+
+def returning(name: str, parts: Sequence[str]) -> str:
+    return definition(name, ["self"], fit(f"return {items(parts)}", 2 * len(INDENT)).splitlines(), len(INDENT))
 
 
 def taken(names: list[str], source: str) -> list[str]:
@@ -250,14 +265,6 @@ def taken(names: list[str], source: str) -> list[str]:
         lines.append(f"{left} = {source}[{bounds}]")
         start = stop
     return lines
-
-
-def spelled(tree: ast.expr, rules: Sequence[Rule | None]) -> ast.expr:
-    """A number with hyperparameters as attributes instead of local names."""
-    from leec.emit.expressions import Replace
-
-    names = {name: ast.Attribute(r.optimizer, hyper) for r in rules if r for hyper, name in r.hypers.items()}
-    return Replace(names).visit(tree)
 
 
 def quote(name: str) -> str:

@@ -6,15 +6,24 @@ Nothing is imported: the sources are files of leec, read as text, and cut at the
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 FILES = {
-    "numpy": ("ops/support_numpy.py", "runtime/draws_numpy.py", "emit/parts/reference.py"),
-    "torch": ("ops/support_torch.py", "runtime/draws_torch.py", "emit/parts/cuda.py"),
+    "numpy": ("ops/support_numpy.py", "runtime/draws_numpy.py", "emit/parts/numpy_models.py"),
+    "torch": (
+        "ops/support_torch.py",
+        "runtime/draws_torch.py",
+        "emit/parts/torch_models.py",
+        "emit/parts/torch_steps.py",
+    ),
 }
+
+
+CONSTANTS = ("FLOAT", "DEVICE")  # every generated module has its own
 
 
 @dataclass(frozen=True)
@@ -39,13 +48,13 @@ def definitions(source: str) -> Iterable[Definition]:
     """Functions, classes and constants of a file."""
     for node in ast.parse(source).body:
         names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-        text = ast.get_source_segment(source, node) or ""
+        text = re.sub(r"  # noqa: \w+$", "", ast.get_source_segment(source, node) or "", flags=re.MULTILINE)
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             text = "\n".join([*(f"@{ast.get_source_segment(source, d)}" for d in node.decorator_list), text])
             yield Definition(node.name, text, frozenset(names))
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            if isinstance(target, ast.Name):
+            if isinstance(target, ast.Name) and target.id not in CONSTANTS:
                 yield Definition(target.id, text, frozenset(names))
 
 

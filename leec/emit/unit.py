@@ -28,6 +28,7 @@ class Unit:
     module: Module
     dialect: Dialect
     names: Names  # of the file's top level
+    complete: Mapping[str, Function]  # all functions, those that nothing reaches too
     bundles: dict[str, tuple[Entry, ...]] = field(default_factory=dict)  # by the saving forward
     saved: dict[str, dict[str, str]] = field(default_factory=dict)  # and the place of each saved value in them
 
@@ -47,7 +48,9 @@ class Unit:
         found = self.module.models.get(model or "")
         pairs: dict[str, str] = {}
         for h in found.hypers if found else ():
-            pairs |= {str(v): f"{h.name}.{i}" for i, v in enumerate(h.default)} if h.kind == "tuple" else {h.name: h.name}
+            pairs |= (
+                {str(v): f"{h.name}.{i}" for i, v in enumerate(h.default)} if h.kind == "tuple" else {h.name: h.name}
+            )
         return pairs
 
     def has_self(self, f: Function) -> bool:
@@ -82,7 +85,7 @@ class Unit:
 
     def extras(self, forward: Function | None) -> dict[str, Value]:
         """What a saving forward returns beside its results, by name."""
-        base = self.functions.get(forward.name.removesuffix("_saved")) if forward else None
+        base = self.complete.get(forward.name.removesuffix("_saved")) if forward else None
         if base is None or base is forward:
             return {}
         return {r.name: r.values[0] for r in forward.results[len(base.results) :]}

@@ -94,12 +94,20 @@ class Updates:
         for e in self.f.body:
             readers = [r for r in self.f.body if set(e.results) & set(r.args)]
             feeds = e.args and readers and all(r in self.covered for r in readers) and self.moves_only(e)
-            if feeds or made.intersection(e.args) and self.moves_only(e):
+            if feeds or (made.intersection(e.args) and self.moves_only(e)):
                 self.covered.add(e)
 
     def moves_only(self, e: Equation) -> bool:
         """Tensors are put together to a vector or taken from one."""
         return "points" in TABLE[e.op].facts
+
+    def names(self) -> dict[Value, str]:
+        """Gradients are called after the models that they move."""
+        places = self.body.groups.places
+        pairs = [
+            (g, places.get(leaf)) for m in self.moves.values() for g, leaf in zip(m.gradients, m.leaves, strict=True)
+        ]
+        return {g: f"d_{text(place.group.root)}" for g, place in pairs if place}
 
     # ---- the statement
 
@@ -160,6 +168,6 @@ class Updates:
         after = [self.after(c) for c in move.calls]
         if not self.is_each(move.calls[0]):
             after = [r for e in self.f.body if after[0] in e.args and e in self.covered for r in e.results]
-        for value, place in zip(after, places):
+        for value, place in zip(after, places, strict=True):
             self.body.groups.places[value] = place
         self.body.in_place |= set(after) | {r for e in self.covered for r in e.results}

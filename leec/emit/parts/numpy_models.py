@@ -2,6 +2,8 @@
 
 import numpy as np
 
+FLOAT = np.float32  # of a generated module: its own width
+
 
 class Model:
     """What every model has: named arrays in declaration order, the trainable ones side by side in one vector.
@@ -11,7 +13,7 @@ class Model:
 
     members: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
-    renamed: dict[str, str] = {}  # members whose name Python or this class has taken
+    renamed: dict[str, str] = {}  # members whose name is taken  # noqa: RUF012
 
     def __call__(self, *inputs, **options):
         return self.forward(*inputs, **options)
@@ -50,7 +52,7 @@ class Model:
         sizes = [part.parameters.size if isinstance(part, Model) else part.size for _, part in self.trained()]
         self.parameters = np.empty(sum(sizes), FLOAT) if vector is None else vector
         stop = 0
-        for (name, part), size in zip(self.trained(), sizes):
+        for (name, part), size in zip(self.trained(), sizes, strict=True):
             start, stop = stop, stop + size
             if isinstance(part, Model):
                 part.lay_out(self.parameters[start:stop])
@@ -108,7 +110,7 @@ class Optimizer:
     `starts` says with what the entries of a state begin.
     """
 
-    starts: dict[str, float] = {}
+    starts: dict[str, float] = {}  # noqa: RUF012
     t = 0
 
     def begin(self, θ):

@@ -1,124 +1,8 @@
-"""What every generated PyTorch module has beside the spec's own code: modules, optimizers, and steps over flat vectors."""
+"""Steps of generated PyTorch modules: flat vectors, views of them, and CUDA graphs."""
 
 import weakref
 
 import torch
-
-
-class Model(torch.nn.Module):
-    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
-
-    members: tuple[str, ...] = ()
-    renamed: dict[str, str] = {}  # members whose name a module has taken
-
-    def parts(self):
-        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
-        for name in self.members:
-            member = getattr(self, self.renamed.get(name, name))
-            if isinstance(member, torch.nn.ModuleList):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
-            else:
-                yield name, member
-
-    def tensors(self):
-        """Every tensor by its path in the spec, such as "conv1.kernel"."""
-        found = {}
-        for name, part in self.parts():
-            if isinstance(part, Model):
-                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
-            else:
-                found[name] = part
-        return found
-
-    @torch.no_grad()
-    def load_tensors(self, tensors):
-        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
-        own = self.tensors()
-        if own.keys() != tensors.keys():
-            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
-        for path, tensor in own.items():
-            given = torch.as_tensor(tensors[path])
-            if tensor.shape != given.shape:
-                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
-            tensor.copy_(given)
-
-    def copy(self):
-        """The same model with tensors of its own."""
-        twin = self.at({})
-        for module in twin.modules():
-            for name, parameter in module._parameters.items():
-                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
-        return twin
-
-    def at(self, tensors):
-        """The model at another point of parameter space: nested dicts of tensors by member, through which gradients flow.
-
-        What is not given is shared, but for buffers, which are copied.
-        """
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        for table in ("_parameters", "_buffers", "_modules"):
-            twin.__dict__[table] = dict(self.__dict__[table])
-        for name, buffer in twin._buffers.items():
-            twin._buffers[name] = buffer.clone()
-        for name in self.members:
-            attribute = self.renamed.get(name, name)
-            member = getattr(self, attribute)
-            if isinstance(member, torch.nn.ModuleList):
-                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
-                twin._modules[attribute] = torch.nn.ModuleList(parts)
-            elif isinstance(member, Model):
-                twin._modules[attribute] = member.at(tensors.get(name, {}))
-            elif name in tensors:
-                twin._parameters.pop(attribute, None)
-                twin._buffers.pop(attribute, None)
-                twin.__dict__[attribute] = tensors[name]
-        return twin
-
-
-class Optimizer:
-    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
-
-    `starts` says with what the entries of a state begin.
-    """
-
-    starts: dict[str, float] = {}
-    t = 0
-
-    def begin(self, θ):
-        """Count an update; the first one makes the states."""
-        self.t += 1
-        self.make_states(θ)
-
-    def make_states(self, θ):
-        """Raises ValueError for parameters of another size."""
-        for name, start in self.starts.items():
-            state = getattr(self, name, None)
-            if state is None or state.device != θ.device or state.dtype != θ.dtype:
-                setattr(self, name, torch.full_like(θ, start) if state is None else state.to(θ))
-            elif state.shape != θ.shape:
-                raise ValueError(f"{type(self).__name__} has moved {state.numel()} parameters, not {θ.numel()}")
-
-    def tensors(self):
-        """The count and the states that there are by now."""
-        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
-
-    def load_tensors(self, tensors):
-        """Go on from another's count and states; states that are there are filled, so that steps find them."""
-        self.t = int(tensors["t"])
-        for name in self.starts.keys() & tensors.keys():
-            if hasattr(self, name):
-                getattr(self, name).copy_(torch.as_tensor(tensors[name]))
-            else:
-                setattr(self, name, torch.as_tensor(tensors[name]).clone())
-
-    def copy(self):
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        for name in self.starts:
-            if hasattr(self, name):
-                setattr(twin, name, getattr(self, name).clone())
-        return twin
 
 
 class Vector:
@@ -136,9 +20,9 @@ class Vector:
             self.gradient = torch.zeros_like(self.values)
             sizes = [p.numel() for p in parameters]
             shapes = [p.shape for p in parameters]
-            for p, part, shape in zip(parameters, self.values.split(sizes), shapes):
+            for p, part, shape in zip(parameters, self.values.split(sizes), shapes, strict=True):
                 p.data = part.view(shape)
-            self.gradients = [part.view(shape) for part, shape in zip(self.gradient.split(sizes), shapes)]
+            self.gradients = [part.view(shape) for part, shape in zip(self.gradient.split(sizes), shapes, strict=True)]
             self.addresses = [p.data_ptr() for p in parameters]
         self.shapes = [tuple(shape) for shape in shapes]
 
@@ -146,13 +30,13 @@ class Vector:
     def of(models):
         """The vector of these models, the same one for all steps that move them."""
         known = VECTORS.setdefault(models[0], {})
-        rest = tuple(map(id, models[1:]))
+        rest = tuple(map(weakref.ref, models[1:]))
         if rest not in known or not known[rest].holds():
             known[rest] = Vector(models)
         return known[rest]
 
     def holds(self):
-        slots = zip(self.slots, self.addresses)
+        slots = zip(self.slots, self.addresses, strict=True)
         return all(table[name].data_ptr() == address for (table, name), address in slots)
 
 
@@ -182,7 +66,7 @@ class TrainStep:
     moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
     counted: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
-    spare: tuple[int, ...] = ()  # arrays of the block's size that an update computes in
+    spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
     GRAPHS = 8  # shapes of batches that have a graph; others run without
     BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
 
@@ -202,7 +86,7 @@ class TrainStep:
         self.addresses = [tensor.data_ptr() for tensor in self.tensors]
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
-        for optimizer, vector in zip(self.optimizers, self.vectors):
+        for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
@@ -212,8 +96,9 @@ class TrainStep:
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
         vector = self.vectors[i]
         size = vector.values.numel()
-        step = size if vector.values.is_cuda else min(size, self.BLOCK)
-        spare = [vector.values.new_empty(step) for _ in range(self.spare[i])]
+        whole = vector.values.is_cuda or self.spare[i] is None
+        step = size if whole else min(size, self.BLOCK)
+        spare = [vector.values.new_empty(step) for _ in range(self.spare[i] or 0)]
         starts = range(0, size, step) if size else ()
         return [
             (
@@ -225,9 +110,11 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses))
+        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
         states = (
-            getattr(o, name) is s for o, kept in zip(self.optimizers, self.states) for name, s in zip(o.starts, kept)
+            getattr(o, name) is s
+            for o, kept in zip(self.optimizers, self.states, strict=True)
+            for name, s in zip(o.starts, kept, strict=True)
         )
         return views and all(vector.holds() for vector in self.vectors) and all(states)
 
@@ -293,7 +180,7 @@ class Graph:
             tensor.copy_(value)
 
     def __call__(self, batch, numbers):
-        for held, x in zip(self.batch, batch):
+        for held, x in zip(self.batch, batch, strict=True):
             if isinstance(x, torch.Tensor):
                 held.copy_(x, non_blocking=True)
         if numbers:

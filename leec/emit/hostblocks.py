@@ -1,0 +1,60 @@
+"""What the statements of a procedure bind and call, at any depth, and functions that have another form than a call."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from leec.emit.expressions import Replace
+from leec.ir import host
+from leec.ir.graph import Function
+
+
+@dataclass(frozen=True)
+class Simple:
+    """A function that is one expression of its parameters, each written once."""
+
+    parameters: tuple[str, ...]
+    expression: ast.expr
+
+    def on(self, arguments: Sequence[ast.expr]) -> ast.expr:
+        return Replace(dict(zip(self.parameters, arguments, strict=True))).visit(self.expression)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step class: its name, and the parameters that are models and optimizers."""
+
+    name: str
+    objects: tuple[str, ...]
+    function: Function
+
+
+def rebound(statements: Sequence[host.Statement]) -> set[str]:
+    """The names that statements bind, at any depth."""
+    found: set[str] = set()
+    for s in statements:
+        found |= {t for t in getattr(s, "targets", ()) if t}
+        found |= {s.target} if isinstance(s, host.Assign | host.Construct | host.Load) else set()
+        for inner in ("body", "then", "otherwise"):
+            found |= rebound(getattr(s, inner, ()))
+    return found
+
+
+def steps_in(statements: Sequence[host.Statement]) -> Iterable[host.Compute]:
+    """The steps that statements take, at any depth."""
+    for s in statements:
+        if isinstance(s, host.Compute) and s.is_step:
+            yield s
+        for inner in ("body", "then", "otherwise"):
+            yield from steps_in(getattr(s, inner, ()))
+
+
+def called(statements: Iterable[host.Statement]) -> set[str]:
+    found: set[str] = set()
+    for s in statements:
+        found |= {s.function} if isinstance(s, host.Compute) else set()
+        for inner in ("body", "then", "otherwise"):
+            found |= called(getattr(s, inner, ()))
+    return found

@@ -99,7 +99,7 @@ class Contraction:
                 for subs, dims in whole
             )
             and self.is_plain(self.result)
-            and all(s.symbol in reached for s in self.result)
+            and reached == self.range.keys()
         )
 
     def swapped(self, position: int, dims: tuple[Dim, ...]) -> Contraction:

@@ -15,6 +15,7 @@ from math import prod
 from leec.dims import Dim
 from leec.ops.contract import Contraction, Subscripts, Term, span
 from leec.ops.laws import Law
+from leec.ops.moving import reshaped
 from leec.ops.shape import Slices
 from leec.types import ShapeMismatch
 
@@ -233,13 +234,6 @@ def _from_library(b, found: Found, y):
     order = tuple(n for axis in axes for n in axis)
     y = reshaped(b, y, tuple(sizes[n] for n in order))
     return y if order == names else b.transpose(y, perm=tuple(order.index(n) for n in names))
-
-
-def reshaped(b, x, dims: tuple[Dim, ...]):
-    """A reshape takes the place of one before it."""
-    before = b.producer(x)
-    x = before.args[0] if before and before.op == "reshape" else x
-    return x if x.type.dims == dims else b.reshape(x, dims=dims)
 
 
 # ---- what else the library does

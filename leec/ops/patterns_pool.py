@@ -12,7 +12,8 @@ from math import inf, prod
 from leec.dims import Dim
 from leec.ops.contract import Contraction
 from leec.ops.laws import Law
-from leec.ops.patterns_conv import ONE, ZERO, Names, Window, reshaped
+from leec.ops.moving import reshaped
+from leec.ops.patterns_conv import ONE, ZERO, Names, Window
 from leec.ops.shape import Slices
 
 

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from leec.dims import Dim
-from leec.ir.build import Builder
 from leec.ir.graph import Value
 from leec.ops.contract import Contraction, matrix_form
+from leec.ops.moving import reshaped
+from leec.passes.rewrite import Rewriter
 from leec.types import join_dtypes
 
 Names = tuple[str, ...]
@@ -38,14 +39,14 @@ def unique(names: Iterable[str]) -> Names:
     return tuple(dict.fromkeys(names))
 
 
-def transposed(b: Builder, x: Labelled, names: Names) -> Labelled:
+def transposed(b: Rewriter, x: Labelled, names: Names) -> Labelled:
     """The same axes in another order."""
     if names == x.names:
         return x
     return Labelled(b.transpose(x.value, perm=tuple(map(x.names.index, names))), names, x.short)
 
 
-def summed(b: Builder, x: Labelled, names: set[str]) -> Labelled:
+def summed(b: Rewriter, x: Labelled, names: set[str]) -> Labelled:
     """The sum over some axes."""
     if not names:
         return x
@@ -53,11 +54,7 @@ def summed(b: Builder, x: Labelled, names: set[str]) -> Labelled:
     return Labelled(value, tuple(n for n in x.names if n not in names), x.short - names)
 
 
-def reshaped(b: Builder, value: Value, dims: tuple[Dim, ...]) -> Value:
-    return value if dims == value.type.dims else b.reshape(value, dims=dims)
-
-
-def aligned(b: Builder, x: Labelled, names: Names) -> Value:
+def aligned(b: Rewriter, x: Labelled, names: Names) -> Value:
     """The array with these axes, of size 1 where it lacks one; leading ones are left out, as broadcasting allows."""
     x = transposed(b, x, tuple(n for n in names if n in x.names))
     while names and names[0] not in x.names:
@@ -66,7 +63,7 @@ def aligned(b: Builder, x: Labelled, names: Names) -> Value:
     return reshaped(b, x.value, dims)
 
 
-def contract_all(b: Builder, arrays: list[Labelled], keep: Names) -> Labelled:
+def contract_all(b: Rewriter, arrays: list[Labelled], keep: Names) -> Labelled:
     """The sum over every name that is not kept of the product of the arrays, its axes in the order of `keep`."""
     arrays = [_alone(b, arrays, i, keep) for i in range(len(arrays))]
     for left, right in _order(arrays, keep):
@@ -78,7 +75,7 @@ def contract_all(b: Builder, arrays: list[Labelled], keep: Names) -> Labelled:
     return transposed(b, last, tuple(n for n in keep if n in last.names))
 
 
-def _alone(b: Builder, arrays: list[Labelled], position: int, keep: Names) -> Labelled:
+def _alone(b: Rewriter, arrays: list[Labelled], position: int, keep: Names) -> Labelled:
     """One array, summed over the names that nothing else mentions."""
     others = {n for i, a in enumerate(arrays) if i != position for n in a.names}
     return summed(b, arrays[position], set(arrays[position].names) - others - set(keep))
@@ -105,7 +102,7 @@ class Typical(dict):
         return TYPICAL
 
 
-def multiply(b: Builder, x: Labelled, y: Labelled, keep: Names) -> Labelled:
+def multiply(b: Rewriter, x: Labelled, y: Labelled, keep: Names) -> Labelled:
     """The product of two arrays, summed over the names that are not kept."""
     dtype = join_dtypes(x.value.type, y.value.type)
     x, y = (
@@ -121,7 +118,7 @@ def multiply(b: Builder, x: Labelled, y: Labelled, keep: Names) -> Labelled:
     return _Product(b, x, y, keep, inner).build()
 
 
-def _entrywise(b: Builder, x: Labelled, y: Labelled, keep: Names) -> Labelled:
+def _entrywise(b: Rewriter, x: Labelled, y: Labelled, keep: Names) -> Labelled:
     """`x * y` in the order of one that has every axis, where there is one, and a sum after it."""
     every = set(x.names) | set(y.names)
     inner = every - set(keep)
@@ -144,7 +141,7 @@ def plain_spec(arrays: tuple[Labelled, ...], keep: Names) -> Contraction:
 class _Product:
     """One `@`: which names are the stack of matrices, the rows, the columns and the inner axis."""
 
-    def __init__(self, b: Builder, x: Labelled, y: Labelled, keep: Names, inner: list[str]):
+    def __init__(self, b: Rewriter, x: Labelled, y: Labelled, keep: Names, inner: list[str]):
         self.b, self.keep = b, keep
         both = [n for n in keep if n in x.names and n in y.names]
         free = [n for n in keep if n not in both]
@@ -190,7 +187,8 @@ class _Product:
         array = transposed(self.b, array, (*stack, *groups[0], *groups[1]))
         labels = [self._label(g) for g in groups]
         dims = (*map(array.dim, stack), *(_size(array, g) for g, label in zip(groups, labels, strict=True) if label))
-        return Labelled(reshaped(self.b, array.value, dims), (*stack, *(n for label in labels for n in label)))
+        hint = "columns" if array.short else None
+        return Labelled(reshaped(self.b, array.value, dims, hint), (*stack, *(n for label in labels for n in label)))
 
     def _label(self, group: Names) -> Names:
         """A merged axis is called as its first. Beside a stack a vector is a matrix of one row or column, called _."""

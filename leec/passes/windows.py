@@ -11,12 +11,12 @@ import math
 from collections.abc import Iterator
 
 from leec.dims import Dim
-from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Value
 from leec.ops.contract import Contraction, Subscripts, Term, matrix_form, span
+from leec.ops.moving import reshaped
 from leec.ops.shape import Slices
-from leec.passes.products import Labelled, Names, aligned, contract_all, reshaped, transposed, unique
-from leec.passes.rewrite import Rules, rewrite
+from leec.passes.products import Labelled, Names, aligned, contract_all, transposed, unique
+from leec.passes.rewrite import Rewriter, Rules, rewrite
 
 
 def lower_windows(f: Function) -> Function:
@@ -24,7 +24,7 @@ def lower_windows(f: Function) -> Function:
     return rewrite(f, Rules(generic=[lower_equation]))
 
 
-def lower_equation(b: Builder, equation: Equation) -> Value | None:
+def lower_equation(b: Rewriter, equation: Equation) -> Value | None:
     spec = equation.params.get("spec")
     if not isinstance(spec, Contraction) or _stands(spec, equation.args):
         return None
@@ -40,18 +40,21 @@ def _stands(spec: Contraction, args: tuple[Value, ...]) -> bool:
     return all(a.type.is_float and not a.type.host for a in args) and matrix_form(spec) is not None
 
 
-def lower_contraction(b: Builder, spec: Contraction, args: tuple[Value, ...]) -> Value:
-    """The result of a contraction, written with views, products and folds."""
+def lower_contraction(b: Rewriter, spec: Contraction, args: tuple[Value, ...]) -> Value:
+    """The result of a contraction, written with views, products and folds; an index that nothing mentions counts."""
     arrays = [view(b, x, subscripts, spec) for x, subscripts in zip(args, spec.operands, strict=True)]
     axes = [Axis(spec, s, d) for s, d in zip(spec.result, spec.dims, strict=True)]
     order = unique(t.name for axis in axes for t in axis.terms)
-    return place(b, contract_all(b, arrays, order), spec, axes)
+    value = place(b, contract_all(b, arrays, order), spec, axes)
+    mentioned = {*order, *(n for x in arrays for n in x.names)}
+    times = math.prod((d for n, d in spec.ranges if n not in mentioned), start=Dim.of(1))
+    return value if times == 1 else b.mul(value, b.size(times))
 
 
 # ---- operands
 
 
-def view(b: Builder, x: Value, subscripts: Subscripts, spec: Contraction) -> Labelled:
+def view(b: Rewriter, x: Value, subscripts: Subscripts, spec: Contraction) -> Labelled:
     """The operand with one axis for every index in its subscripts."""
     axes = [Axis(spec, s, d) for s, d in zip(subscripts, x.type.dims, strict=True)]
     whole = Slices.whole(x.type.dims)
@@ -94,15 +97,15 @@ class Axis:
             return tuple(t.size for t in self.terms)
         return (math.prod((t.size for t in self.terms), start=Dim.of(1)),)
 
-    def slide(self, b: Builder, x: Value, position: int) -> Value:
+    def slide(self, b: Rewriter, x: Value, position: int) -> Value:
         """The axis as windows: the outermost index, and inside of it the others."""
         for outer, *inner in _levels(self.terms if self.is_window else ()):
             size, dilation = (inner[0].size, inner[0].step) if len(inner) == 1 else (span(inner), Dim.of(1))
-            x = b.window(x, axis=position, size=size, stride=outer.step, dilation=dilation)
+            x = b.window(x, axis=position, size=size, stride=outer.step, dilation=dilation, hint="windows")
             position += 1
         return x
 
-    def fold(self, b: Builder, x: Value, position: int) -> Value:
+    def fold(self, b: Rewriter, x: Value, position: int) -> Value:
         """The overlapping sum of what `slide` would take apart."""
         size = self.dim if self.stretch is None else self.span
         for outer, *inner in reversed(list(_levels(self.terms if self.is_window else ()))):
@@ -118,7 +121,7 @@ def _levels(terms: tuple[Term, ...]) -> Iterator[tuple[Term, ...]]:
     return (terms[i:] for i in range(len(terms) - 1))
 
 
-def _diagonal(b: Builder, x: Labelled) -> Labelled:
+def _diagonal(b: Rewriter, x: Labelled) -> Labelled:
     """One axis for an index that stands several times."""
     names = unique(x.names)
     if names == x.names:
@@ -132,7 +135,7 @@ def _diagonal(b: Builder, x: Labelled) -> Labelled:
 # ---- result
 
 
-def place(b: Builder, x: Labelled, spec: Contraction, axes: list[Axis]) -> Value:
+def place(b: Rewriter, x: Labelled, spec: Contraction, axes: list[Axis]) -> Value:
     """The result from an array over its indices; entries that no index reaches are 0."""
     x, names = _spread(b, x, [t for axis in axes for t in axis.terms])
     back = tuple(i for i, t in enumerate(t for axis in axes for t in axis.terms) if t.backwards)
@@ -146,7 +149,7 @@ def place(b: Builder, x: Labelled, spec: Contraction, axes: list[Axis]) -> Value
     return value if slices == whole else b.unslice(value, slices=slices, dims=spec.dims)
 
 
-def _spread(b: Builder, x: Labelled, terms: list[Term]) -> tuple[Labelled, Names]:
+def _spread(b: Rewriter, x: Labelled, terms: list[Term]) -> tuple[Labelled, Names]:
     """An axis for every term: repeated along those that no operand has, zero beside the diagonal of those that repeat.
 
     The second axis of an index i is called i'.
@@ -165,7 +168,7 @@ def _spread(b: Builder, x: Labelled, terms: list[Term]) -> tuple[Labelled, Names
     return x, labels
 
 
-def _beside(b: Builder, x: Labelled, name: str, label: str) -> Labelled:
+def _beside(b: Rewriter, x: Labelled, name: str, label: str) -> Labelled:
     """One more axis for an index, with zeros where it differs from the first."""
     names, dims = (*x.names, label), (*x.value.type.dims, x.dim(name))
     ones = lambda kept: tuple(d if n == kept else Dim.of(1) for n, d in zip(names, dims, strict=True))  # noqa: E731

@@ -62,8 +62,8 @@ def recover(source: Source, text: str) -> tuple[str | None, list[Any], list[Diag
         if read:
             doc = read[0] or doc
             items += read[1]
-    mistakes += (d for d, because in layout.uncertain if not any(line.doubtful for line in because))
-    return doc, items, mistakes
+    certain = [d for d, because in layout.uncertain if not any(line.doubtful for line in because)]
+    return doc, items, mistakes + (certain if mistakes else [d for d, _ in layout.uncertain])
 
 
 def top_level(lines: list[Line]) -> Iterator[list[Line]]:
@@ -150,7 +150,7 @@ class Item:
         line = self.lines[number]
         failure = self.failure(number, error)
         found = [] if line.reported or self.follows(number) else [diagnose(failure)]
-        line.doubtful = line.doubtful or failure.index < 2
+        line.doubtful = line.doubtful or (failure.index < 2 and not line.reported)
         line.reported = True
         self.replace(number)
         return found

@@ -174,6 +174,10 @@ def _may_leave(ctx: Context, dim: Dim, size: Dim) -> bool:
     return ctx.indices.ranges.get(name) != size
 
 
+def _is_inside(ctx: Context, item: object, size: Dim) -> bool:
+    return isinstance(item, Position) and not _may_leave(ctx, item.dim, size)
+
+
 def gather(ctx: Context, value: Value, items: list[object], whole: list[bool], spans: list[Span], span: Span) -> Entry:
     """Axes whose subscripts are computed are read through integer arrays; those that share an index with one, too."""
     made = {k: _index_array(ctx, i, s, value.type.dims[k]) for k, (i, s, w) in enumerate(zip(items, spans, whole)) if not w}
@@ -184,8 +188,9 @@ def gather(ctx: Context, value: Value, items: list[object], whole: list[bool], s
     names = used_indices(ctx, *made.values())
     axes = tuple(sorted(made))
     arrays = [plain(ctx, made[k], names, spans[k]) if isinstance(made[k], Entry) else made[k] for k in axes]
+    proven = tuple(n for n, k in enumerate(axes) if ctx.indices.guarded or _is_inside(ctx, items[k], value.type.dims[k]))
     with ctx.at(span):
-        found = ctx.builder.gather(value, *arrays, axes=axes)
+        found = ctx.builder.gather(value, *arrays, axes=axes, proven=proven)
     rest = tuple(items[k].dim if isinstance(items[k], Position) else Dim.of(items[k]) for k in range(len(items)) if k not in made)
     return Entry(found, (*(Dim.of(symbol(n)) for n in names), *rest))
 

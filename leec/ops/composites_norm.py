@@ -147,8 +147,8 @@ def _cross_entropy_type(z: TensorType, y: TensorType, proven) -> TensorType:
 
 
 def _cross_entropy_body(b, z, y, proven):
-    rows = b.iota(dims=z.type.dims[:1], axis=0)
-    return b.neg(b.gather(b.log_softmax(z, axes=(1,), masked=False), rows, y, axes=(0, 1), proven=proven))
+    rows, inside = b.iota(dims=z.type.dims[:1], axis=0), (0, *(k + 1 for k in proven))
+    return b.neg(b.gather(b.log_softmax(z, axes=(1,), masked=False), rows, y, axes=(0, 1), proven=inside))
 
 
 def _cross_entropy_gradient(b, g, out, z, y, proven):

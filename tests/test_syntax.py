@@ -423,6 +423,7 @@ def test_a_home_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypat
     assert parser.__wrapped__().parse("x = 3\n").children
 
 
+@pytest.mark.slow
 def test_reading_is_linear_in_the_length_of_a_file() -> None:
     body = sample_texts()[0].split('"""', 2)[2]
 
@@ -434,6 +435,7 @@ def test_reading_is_linear_in_the_length_of_a_file() -> None:
     assert min(seconds(16) for _ in range(2)) < 6 * min(seconds(4) for _ in range(3))
 
 
+@pytest.mark.slow  # a time: only on a machine with nothing else to do
 def test_checking_the_largest_sample_is_fast() -> None:
     """0.4 s from process start is the promise; half of it is for the rest of `leec check`."""
     largest = max(SAMPLES, key=lambda path: path.stat().st_size)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from leec.diagnostics import LeeError, structure
 from leec.dims import Dim, Facts
 from leec.elaborate.context import Context, NeedStructural, Unify
-from leec.elaborate.specialise import demand, inner_value, key_of, verify_depth
+from leec.elaborate.demands import demand
+from leec.elaborate.specialise import inner_value, key_of, verify_depth
 from leec.elaborate.values import (
     ClassValue,
     Distribution,
@@ -179,7 +180,7 @@ def add_part(spec: ModelSpec, ctx: Context, path: str, instance: Instance) -> Pa
 
 
 def enter_member(spec: ModelSpec, ctx: Context, member: nodes.Members) -> None:
-    from leec.elaborate.statements import require
+    from leec.elaborate.requirements import require
 
     match member:
         case nodes.ParamDecl():

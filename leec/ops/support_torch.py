@@ -245,7 +245,7 @@ def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
     fused = getattr(torch, "_fused_adamw_", None)
     if fused is not None:
-        step = t if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
         how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
         fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
         return

@@ -131,8 +131,7 @@ class TrainStep:
     # ---- on a GPU
 
     def replayed(self, batch):
-        batch = [torch.tensor(x) if isinstance(x, tuple) else x for x in batch]  # keys of draws
-        key = (*((x.shape, x.dtype) if isinstance(x, torch.Tensor) else x for x in batch), self.constants())
+        key = (*map(kind, batch), self.constants())
         if key not in self.graphs and len(self.graphs) >= self.GRAPHS:
             return self.step(*batch, *self.scalars())
         if key not in self.graphs:
@@ -157,33 +156,48 @@ def find_slot(step, path):
     return (module._parameters if name in module._parameters else module._buffers), name
 
 
+def kind(x):
+    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
+    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x
+
+
 class Graph:
-    """One captured step: batches and numbers are copied into tensors of fixed address, then everything is replayed."""
+    """One captured step: batches, keys and numbers are put into tensors of fixed address, then everything is replayed.
+
+    Numbers are filled in by kernels, since a copy from the host would wait for the device.
+    """
 
     def __init__(self, step, batch):
-        device = step.vectors[0].values.device
-        self.batch = [x.clone() if isinstance(x, torch.Tensor) else x for x in batch]
-        numbers = step.scalars()
-        self.numbers = torch.tensor(numbers, dtype=torch.float64, device=device)
-        arguments = (*self.batch, *self.numbers.unbind()) if numbers else self.batch
+        self.device = step.vectors[0].values.device
+        self.batch = [self.hold(x) for x in batch]
+        numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
+        self.numbers = numbers
         before = [(tensor, tensor.clone()) for tensor in step.written()]
-        stream = torch.cuda.Stream(device)
-        stream.wait_stream(torch.cuda.current_stream(device))
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
             for _ in range(3):
-                step.step(*arguments)
-        torch.cuda.current_stream(device).wait_stream(stream)
+                step.step(*self.batch, *numbers)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.result = step.step(*arguments)
+            self.result = step.step(*self.batch, *numbers)
         for tensor, value in before:
             tensor.copy_(value)
+
+    def hold(self, x):
+        if isinstance(x, tuple):
+            return torch.tensor(x, dtype=torch.int64, device=self.device)
+        return x.clone() if isinstance(x, torch.Tensor) else x
 
     def __call__(self, batch, numbers):
         for held, x in zip(self.batch, batch, strict=True):
             if isinstance(x, torch.Tensor):
                 held.copy_(x, non_blocking=True)
-        if numbers:
-            self.numbers.copy_(torch.tensor(numbers, dtype=torch.float64), non_blocking=True)
+            elif isinstance(x, tuple):
+                for word, value in zip(held.unbind(), x, strict=True):
+                    word.fill_(value)
+        for held, x in zip(self.numbers, numbers, strict=True):
+            held.fill_(x)
         self.graph.replay()
         return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)

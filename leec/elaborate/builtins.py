@@ -19,6 +19,7 @@ from leec.elaborate.values import (
     Instance,
 )  # fmt: skip
 from leec.ir.graph import Value
+from leec.ops.order import top_k
 from leec.ops.table import TABLE
 
 # ---- elementwise rows
@@ -120,8 +121,9 @@ for _name in ("sum", "mean", "max", "min", "prod", "any", "all", "logsumexp"):
     builtin(_name)(_reduction(_name))
 
 
-def _along(name: str, *options: str) -> Callable:
-    """A row with one `axis`, and options passed on as they are."""
+def _along(name: str) -> Callable:
+    """A row with one `axis`; its other params that are true or false are options."""
+    options = tuple(p for p, default in TABLE[name].params.items() if isinstance(default, bool))
 
     def apply(ctx: Context, given) -> Value:
         reader = Reader(ctx, given, name, ("x", "axis", *options))
@@ -133,8 +135,17 @@ def _along(name: str, *options: str) -> Callable:
     return apply
 
 
-for _name, _options in {"argmax": (), "argmin": (), "cumsum": ("reverse", "exclusive"), "cumprod": ("reverse", "exclusive"), "sort": (), "argsort": ()}.items():
-    builtin(_name)(_along(_name, *_options))
+for _name in ("argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin", "sort", "argsort"):
+    builtin(_name)(_along(_name))
+
+
+@builtin("top_k")
+def _top_k(ctx: Context, given) -> tuple[Value, Value]:
+    """The k largest entries along an axis, the largest first, and their positions (R25)."""
+    reader = Reader(ctx, given, "top_k", ("x", "k", "axis", "smallest"))
+    x, (k,) = reader.tensor("x"), reader.dims("k")
+    with ctx.at(given.span):
+        return top_k(ctx.builder, x, k, reader.axis(x), reader.flag("smallest"))
 
 
 # ---- distributions

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
-from against import Draws, Spec
+from against import Draws, Spec, agree
 
 from leec.diagnostics import Source
 from leec.syntax import nodes
@@ -64,6 +65,17 @@ def every(*checks: Callable[[Spec], None]) -> Callable[[Spec], None]:
     def check(spec: Spec) -> None:
         for one in checks:
             one(spec)
+
+    return check
+
+
+def begins(example: str, **values: float) -> Callable[[Spec], None]:
+    """The check that parameters, `net_gamma` for `net.gamma`, begin with a number in every entry."""
+
+    def check(spec: Spec) -> None:
+        draws = spec.draws(example)
+        for name, value in values.items():
+            agree(name, draws[name.replace("_", ".", 1)], np.full_like(draws[name.replace("_", ".", 1)], value))
 
     return check
 

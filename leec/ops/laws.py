@@ -35,7 +35,7 @@ SIGNS = (
     Law("add(x, unnamed(neg(y)))", "sub(x, y)"),
     Law("sub(x, unnamed(neg(y)))", "add(x, y)"),
     Law("sub(once(neg(x)), y)", "neg(add(x, y))"),
-    Law("sub(x, neg(x))", "mul(x, 2)"),
+    Law("sub(x, neg(x))", "mul(2, x)"),
     Law("sub(0, x)", "neg(x)"),
     Law("mul(x, -1)", "neg(x)"),
     Law("div(x, -1)", "neg(x)"),
@@ -44,7 +44,7 @@ SIGNS = (
     Law("mul(x, once(neg(y)))", _outwards("mul")),
     Law("div(x, once(neg(y)))", _outwards("div")),
     Law("div(once(neg(x)), y)", lambda b, x, y: _outwards("div")(b, x, y) if x.type.dims == y.type.dims else None),
-    Law("neg(unnamed(mul(x, const(value=h))))", lambda b, x, h: b.mul(x, -h)),
+    Law("neg(unnamed(mul(x, const(value=h))))", lambda b, x, h: b.mul(-h, x)),
     Law("neg(unnamed(div(x, const(value=h))))", lambda b, x, h: b.div(x, -h)),
     Law("sum(once(neg(x)), axes=a, keepdims=k)", "neg(sum(x, axes=a, keepdims=k))"),
     Law("mean(once(neg(x)), axes=a, keepdims=k)", "neg(mean(x, axes=a, keepdims=k))"),
@@ -70,7 +70,10 @@ def _scaled(op: str, numbers: Callable) -> Callable:
 
     def right(b, x, h, k):
         fits = x.type.rank > 0 and _is_moderate(b, h) and _is_moderate(b, k)
-        return b.emit(op, (x, numbers(b, h, k))) if fits else None
+        if not fits:
+            return None
+        number = numbers(b, h, k)
+        return b.mul(number, x) if op == "mul" else b.div(x, number)
 
     return right
 
@@ -79,7 +82,7 @@ def _on_the_scalar(b, x: Value, y: Value, k: Value) -> Value | None:
     """A number multiplies a scalar rather than all entries."""
     for scalar, entries in ((x, y), (y, x)):
         if scalar.type.rank == 0 and not scalar.type.host and entries.type.rank and _is_moderate(b, k):
-            return b.mul(b.mul(scalar, k), entries)
+            return b.mul(b.mul(k, scalar), entries)
     return None
 
 
@@ -97,7 +100,7 @@ def _is_moderate(b, h: Value) -> bool:
 POWERS = (
     *(Law(f"power(x, {n})", _power(n)) for n in (2, 3, 4)),
     Law("power(x, -1)", lambda b, x: None if x.type.host else b.div(1, x)),
-    Law("add(x, x)", "mul(x, 2)"),
+    Law("add(x, x)", "mul(2, x)"),
     Law("mul(unnamed(mul(x, host(h))), host(k))", _scaled("mul", lambda b, h, k: b.mul(h, k))),
     Law(
         "mul(unnamed(div(x, host(h))), const(value=k))",
@@ -107,6 +110,7 @@ POWERS = (
         "div(unnamed(mul(x, host(h))), const(value=k))",
         lambda b, x, h, k: _scaled("mul", _quotient)(b, x, h, b.lift(k)),
     ),
+    Law("mul(const(value=k), once(div(x, host(h))))", lambda b, x, k, h: b.div(b.mul(k, x), h) if x.type.rank == 0 else None),
     Law("mul(once(mul(x, y)), host(k))", lambda b, x, y, k: _on_the_scalar(b, x, y, k)),
     Law("div(unnamed(div(x, host(h))), host(k))", _scaled("div", lambda b, h, k: b.mul(h, k))),
     Law("mul(host(h), div(const(value=1), host(k)))", "div(h, k)"),

@@ -85,8 +85,11 @@ def _param(tree: ast.expr) -> object:
 # ---- matching
 
 
-def _matches(b: Rewriter, pattern: Name | Number | Node, value: Value, found: Found) -> Iterator[Found]:
-    """Every way in which a value is as the pattern says, as what the names stand for."""
+def _matches(b: Rewriter, pattern: Name | Number | Node, value: Value, found: Found, readers: int) -> Iterator[Found]:
+    """Every way in which a value is as the pattern says, as what the names stand for.
+
+    `readers` counts those within the pattern: the equation it starts from is not counted as one.
+    """
     match pattern:
         case Name(name=name, host=host):
             if found.get(name, value) is value and (not host or value.type.host):
@@ -96,12 +99,14 @@ def _matches(b: Rewriter, pattern: Name | Number | Node, value: Value, found: Fo
                 yield found
         case Node():
             equation = b.producer(value)
-            hidden = not ((pattern.unnamed and value.named) or (pattern.once and b.uses[value] > 1))
+            hidden = not ((pattern.unnamed and value.named) or (pattern.once and b.uses[value] > readers))
             if equation is not None and equation.op == pattern.op and hidden:
-                yield from _equation_matches(b, pattern, equation, found)
+                yield from _equation_matches(b, pattern, equation, found, 1)
 
 
-def _equation_matches(b: Rewriter, pattern: Node, equation: Equation, found: Found) -> Iterator[Found]:
+def _equation_matches(
+    b: Rewriter, pattern: Node, equation: Equation, found: Found, readers: int = 0
+) -> Iterator[Found]:
     for key, wanted in pattern.params:
         given = equation.params[key]
         if not isinstance(wanted, Name):
@@ -115,18 +120,20 @@ def _equation_matches(b: Rewriter, pattern: Node, equation: Equation, found: Fou
         case (Name(name=name, rest=True),):
             yield {**found, name: equation.args}
         case (_, _) if TABLE[equation.op].commutative:
-            yield from _all_match(b, pattern.args, equation.args, found)
-            yield from _all_match(b, pattern.args, equation.args[::-1], found)
+            yield from _all_match(b, pattern.args, equation.args, found, readers)
+            yield from _all_match(b, pattern.args, equation.args[::-1], found, readers)
         case patterns if len(patterns) == len(equation.args):
-            yield from _all_match(b, patterns, equation.args, found)
+            yield from _all_match(b, patterns, equation.args, found, readers)
 
 
-def _all_match(b: Rewriter, patterns: tuple, values: tuple[Value, ...], found: Found) -> Iterator[Found]:
+def _all_match(
+    b: Rewriter, patterns: tuple, values: tuple[Value, ...], found: Found, readers: int
+) -> Iterator[Found]:
     if not patterns:
         yield found
         return
-    for first in _matches(b, patterns[0], values[0], found):
-        yield from _all_match(b, patterns[1:], values[1:], first)
+    for first in _matches(b, patterns[0], values[0], found, readers):
+        yield from _all_match(b, patterns[1:], values[1:], first, readers)
 
 
 # ---- building

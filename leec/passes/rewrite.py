@@ -165,8 +165,10 @@ class Rewriter(Builder):
         self.span = equation.span
         mark = len(self.equations)
         single = len(equation.results) == 1 and equation.result not in self.opaque
+        self.uses.subtract(equation.args)  # as if it were gone, so that rules see who else reads what it reads
         value = self.improved(equation) if single and not TABLE[equation.op].effect else None
         if value is None:
+            self.uses.update(equation.args)
             self.equations.append(equation)
             self._index(equation)
             return
@@ -192,14 +194,14 @@ class Rewriter(Builder):
         self.uses[new] += self.uses[old]
 
     def _release(self, values: Iterable[Value]) -> None:
-        """Fewer readers: what has none left frees what it read."""
-        waiting = list(values)
+        """What has no reader left frees what it read."""
+        waiting = list(dict.fromkeys(values))
         while waiting:
             value = waiting.pop()
-            self.uses[value] -= 1
             equation = self.producers.get(value)
             if self.uses[value] == 0 and equation is not None and len(equation.results) == 1:
-                waiting.extend(equation.args)
+                self.uses.subtract(equation.args)
+                waiting.extend(dict.fromkeys(equation.args))
 
     def finish(self) -> Function:
         return numbered(live(settled(self.function, self.equations, self.now)))

@@ -488,6 +488,19 @@ def test_row_at_size_one(name: str, monkeypatch) -> None:
         check_values(Case(TABLE[name], e))
 
 
+@pytest.mark.parametrize("column", ["torch", "torch_step"])
+@pytest.mark.parametrize("name", ROWS)
+def test_row_stays_on_its_device(name: str, column: str) -> None:
+    """On the device `meta`, which has no entries: nothing is made elsewhere, nothing waits for a number."""
+    for e in examples(TABLE[name]):
+        case = Case(TABLE[name], e)
+        program = Program({"f": the_op(case)})
+        ready = Interpreter(program, column, device="meta")
+        arguments = dict(zip((v.name for v in case.inputs), case.values, strict=True))
+        for found in ready.run("f", arguments | case.sizes).values():
+            assert not isinstance(found, torch.Tensor) or found.device.type == "meta"
+
+
 # ---- what the tests of a row see
 
 

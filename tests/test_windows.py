@@ -5,12 +5,12 @@ Texts: tests/passes/windows/*.ir hold a program, `---`, and what a back end runs
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from contractions import SIZES, arguments_of, by_definition, program_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,6 @@ from leec.passes.recognise import expand
 from leec.proof.interpret import run
 
 FILES = Path(__file__).parent / "passes" / "windows"
-SIZES = {"n": 3, "c": 2, "h": 9, "w": 8, "o": 4, "k": 3, "s": 2, "q": 2}
 
 CASES = {  # a contraction, and the dims of its operands
     "matrix product": ("[i, p] [p, j] -> [i, j] of [n, o] for i in n, j in o, p in c", "n,c c,o"),
@@ -75,34 +74,6 @@ CASES = {  # a contraction, and the dims of its operands
 }  # fmt: skip
 
 
-def program_of(spec: Contraction, dims: str, dtype: str = "float") -> Program:
-    """A function f of operands x0, x1, .. and all sizes, with the contraction as its result y."""
-    operands = [f"x{i}: {dtype}[{d if d != '-' else ''}]" for i, d in enumerate(dims.split())]
-    head = ", ".join((*operands, *(f"{s}: static" for s in SIZES)))
-    args = ", ".join(f"x{i}" for i in range(len(operands)))
-    type_ = f"{dtype}[{', '.join(map(str, spec.dims))}]"
-    program = parse_program(f"fn f({head}) {{ y: {type_} = contract({args}, spec={{{str(spec).rstrip()}}}) return y }}")
-    verify_program(program)
-    return program
-
-
-def arguments_of(program: Program, dtype: str = "float") -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    shapes = [tuple(d.evaluate(SIZES) for d in v.type.dims) for v in program.functions["f"].inputs]
-    return [rng.integers(-3, 4, s) if dtype == "int" else rng.standard_normal(s) for s in shapes]
-
-
-def by_definition(spec: Contraction, xs: list[np.ndarray], sizes: Mapping[str, int] = SIZES) -> np.ndarray:
-    """The contraction entry by entry."""
-    found = np.zeros([d.evaluate(sizes) for d in spec.dims])
-    names, ranges = [n for n, _ in spec.ranges], [range(d.evaluate(sizes)) for _, d in spec.ranges]
-    for position in itertools.product(*ranges):
-        at = {**sizes, **dict(zip(names, position, strict=True))}
-        entries = [x[tuple(d.evaluate(at) for d in s)] for x, s in zip(xs, spec.operands, strict=True)]
-        found[tuple(d.evaluate(at) for d in spec.result)] += np.prod(entries)
-    return found
-
-
 def check(spec: Contraction, dims: str, dtype: str = "float") -> Program:
     """Both columns against the definition; gives what NumPy ran."""
     program = program_of(spec, dims, dtype)
@@ -135,7 +106,9 @@ def ops_of(program: Program) -> list[str]:
     return [e.op for e in program.functions["f"].body]
 
 
-@pytest.mark.parametrize("name", ["convolution", "gradient by the input", "gradient by the kernel", "groups", "stride and dilation"])
+@pytest.mark.parametrize(
+    "name", ["convolution", "gradient by the input", "gradient by the kernel", "groups", "stride and dilation"]
+)
 def test_a_convolution_is_views_one_product_and_a_fold(name: str) -> None:
     text, dims = CASES[name]
     ops = ops_of(check(parse_contraction(text), dims))
@@ -143,7 +116,9 @@ def test_a_convolution_is_views_one_product_and_a_fold(name: str) -> None:
     assert set(ops) <= {"contract", "window", "unwindow", "reshape", "transpose", "sum"}
 
 
-@pytest.mark.parametrize("name", ["matrix product", "scores", "mix", "stack with one matrix", "convolution", "two inner axes"])
+@pytest.mark.parametrize(
+    "name", ["matrix product", "scores", "mix", "stack with one matrix", "convolution", "two inner axes"]
+)
 def test_products_are_written_with_at(name: str) -> None:
     text, dims = CASES[name]
     for equation in check(parse_contraction(text), dims).functions["f"].body:
@@ -181,7 +156,12 @@ def contractions(draw: st.DrawFn) -> tuple[Contraction, str]:
             steps = [(n, draw(st.sampled_from([1, 1, 1, 2, 3, -1]))) for n in terms]
             start = draw(st.integers(0, 2)) + sum(-a * (sizes[n] - 1) for n, a in steps if a < 0)
             end = start + sum(a * (sizes[n] - 1) for n, a in steps if a > 0) + 1
-            made.append((" + ".join((*(f"{a} * {n}" for n, a in steps), str(start))).replace("+ -", "- "), end + draw(st.integers(0, 2))))
+            made.append(
+                (
+                    " + ".join((*(f"{a} * {n}" for n, a in steps), str(start))).replace("+ -", "- "),
+                    end + draw(st.integers(0, 2)),
+                )
+            )
         return made
 
     operands = [subscripts(draw(st.integers(0, 3))) for _ in range(draw(st.integers(1, 3)))]

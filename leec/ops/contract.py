@@ -71,7 +71,10 @@ class Contraction:
             step = subscript.substitute({name: Dim.of(1)}) - subscript.substitute({name: Dim.of(0)})
             back = all(c < 0 for _, c in step.terms)
             found.append(Term(name, -step if back else step, self.range[name], back))
-        return tuple(sorted(found, key=lambda t: (_rank(t.size), _rank(t.step)), reverse=True))
+        found.sort(key=lambda t: (_rank(t.size), _rank(t.step)), reverse=True)
+        if len(found) == 2 and found[1].step == found[0].size:  # side by side, whatever their number
+            found.reverse()
+        return tuple(found)
 
     def reach(self, subscript: Dim) -> tuple[Dim, Dim]:
         """The first entry of an axis that a subscript names, and how many there are from it to the last."""

@@ -5,50 +5,28 @@ from __future__ import annotations
 import math
 
 from leec.dims import Dim
-from leec.ops.shape import Slices
+from leec.ops.shape import Slices, along
 from leec.ops.table import REQUIRED, Op, border, declare, example
 from leec.types import ShapeMismatch, TensorType
 
 RUNNING = {"axis": REQUIRED, "reverse": False, "exclusive": False}
-EXAMPLES = tuple(
-    example(f"{dtype}[a, b]", axis=axis, reverse=reverse, exclusive=exclusive)
-    for dtype, axis, reverse, exclusive in (
-        ("float", 1, False, False), ("float", 0, True, False), ("float", 1, False, True), ("float", 0, True, True),
-        ("int", 1, False, False), ("int", 1, True, True),
-    )
-)  # fmt: skip
+WAYS = (("float", 1, False, False), ("float", 0, True, False), ("float", 1, False, True), ("float", 0, True, True),
+        ("int", 1, False, False), ("int", 1, True, True))  # fmt: skip
+EXAMPLES = tuple(example(f"{t}[a, b]", axis=a, reverse=r, exclusive=e) for t, a, r, e in WAYS)
 
 
-def shifted(b, x, axis: int, reverse: bool):
-    """x one place further along an axis, towards the front if `reverse`, a 0 in the place that gets free."""
-    size = x.type.dims[axis]
-    start, stop = (Dim.of(1), size) if reverse else (Dim.of(0), size - 1)
-    part = b.slice(x, slices=Slices.whole(x.type.dims).at(axis, start, stop))
-    free = (Dim.of(0), Dim.of(1)) if reverse else (Dim.of(1), Dim.of(0))
-    none = (Dim.of(0), Dim.of(0))
-    return b.pad(part, widths=tuple(free if i == axis else none for i in range(x.type.rank)), value=0.0)
+def shifted(b, x, axis: int, reverse: bool, free: float = 0.0):
+    """x one place further along an axis, towards the front if `reverse`, and a number in the place that gets free."""
+    size, none, one = x.type.dims[axis], Dim.of(0), Dim.of(1)
+    stretch, widths = ((one, size), (none, one)) if reverse else ((none, size - 1), (one, none))
+    part = b.slice(x, slices=Slices.whole(x.type.dims).at(axis, *stretch))
+    return b.pad(part, widths=tuple(widths if i == axis else (none, none) for i in range(x.type.rank)), value=free)
 
 
-def _columns(name: str):
-    """(NumPy, torch): the library's own where it has what is asked for."""
-
-    def numpy(types, params):
-        plain = not params["reverse"] and not params["exclusive"]
-        ufunc = {"cumsum": "np.add", "cumprod": "np.multiply"}[name]
-        return (
-            f"np.{name}(x, axis=axis)" if plain else f"cumulate({ufunc}, x, axis, reverse=reverse, exclusive=exclusive)"
-        )
-
-    def torch(types, params):
-        plain = not params["reverse"] and not params["exclusive"]
-        first = {"cumsum": 0, "cumprod": 1}[name]
-        return (
-            f"x.{name}(dim=axis)"
-            if plain
-            else f"cumulate(torch.{name}, {first}, x, axis, reverse=reverse, exclusive=exclusive)"
-        )
-
-    return numpy, torch
+def _column(plain: str, careful: str):
+    """The library's own where it has what is asked for."""
+    how = ", x, axis, reverse=reverse, exclusive=exclusive)"
+    return lambda types, params: careful + how if params["reverse"] or params["exclusive"] else plain
 
 
 def _cumsum_gradient(b, g, out, x, axis, reverse, exclusive):
@@ -71,15 +49,18 @@ ZEROS = (
     border([2.0, 0.0, 3.0], axis=0, exclusive=True, value=[1.0, 2.0, 0.0], gradients=([1.0, 2.0, 0.0],)),
 )
 
-for _name, _doc, _rule, _borders in (
-    ("cumsum", "sums", _cumsum_gradient, ()),
-    ("cumprod", "products", _cumprod_gradient, ZEROS),
-):
-    declare(Op(_name, ("x",),
-               f"running {_doc} along an axis, from its end if `reverse`, without the entry itself if `exclusive`",
-               lambda x, axis, reverse, exclusive: x, _rule, *_columns(_name), params=RUNNING, operands="number",
-               examples=EXAMPLES, borders=_borders,
-               equation=rf"\operatorname{{{_name}}} x"))  # fmt: skip
+
+def _running_total(name: str, doc: str, rule, ufunc: str, first: int, borders=()) -> None:
+    doc = f"running {doc} along an axis, from its end if `reverse`, without the entry itself if `exclusive`"
+    declare(Op(name, ("x",), doc, lambda x, axis, reverse, exclusive: x, rule,
+               _column(f"np.{name}(x, axis=axis)", f"cumulate(np.{ufunc}"),
+               _column(f"x.{name}(dim=axis)", f"cumulate(torch.{name}, {first}"),
+               params=RUNNING, operands="number", examples=EXAMPLES, borders=borders,
+               equation=rf"\operatorname{{{name}}} x"))  # fmt: skip
+
+
+_running_total("cumsum", "sums", _cumsum_gradient, "add", 0)
+_running_total("cumprod", "products", _cumprod_gradient, "multiply", 1, ZEROS)
 
 
 # ---- h[t] = a[t] h[t-1] + b[t]
@@ -113,22 +94,13 @@ def _extreme_gradient(compare: str, outside: float):
     """The cotangent goes to the place of the extreme so far, of equals the last, as in torch."""
 
     def rule(b, g, out, x, axis, reverse):
-        first, last = Dim.of(0), x.type.dims[axis] - 1
-        size, one, none = x.type.dims[axis], Dim.of(1), (first, first)
-        stretch, free = ((one, size), (first, one)) if reverse else ((first, last), (one, first))
-        part = b.slice(out, slices=Slices.whole(x.type.dims).at(axis, *stretch))
-        before = b.pad(part, widths=tuple(free if i == axis else none for i in range(x.type.rank)), value=outside)
         places = [b.iota(dims=along(x.type, k), axis=k) for k in range(x.type.rank)]
-        new = b.select(getattr(b, compare)(x, before), places[axis], b.size(size) if reverse else -1)
-        places[axis] = b.emit("cummin" if reverse else "cummax", (new,), {"axis": axis, "reverse": reverse})
+        is_new = getattr(b, compare)(x, shifted(b, out, axis, reverse, outside))
+        last = b.select(is_new, places[axis], b.size(x.type.dims[axis]) if reverse else -1)
+        places[axis] = b.emit("cummin" if reverse else "cummax", (last,), {"axis": axis, "reverse": reverse})
         return (b.scatter_add(g, *places, dims=x.type.dims, axes=tuple(range(x.type.rank))),)
 
     return rule
-
-
-def along(x: TensorType, axis: int) -> tuple[Dim, ...]:
-    """Dims that are 1 but for one axis."""
-    return tuple(d if i == axis else Dim.of(1) for i, d in enumerate(x.dims))
 
 
 def _running(name: str, word: str, ufunc: str, compare: str, outside: float) -> None:

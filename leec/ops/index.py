@@ -9,6 +9,7 @@ Positions count from the front and never wrap (R3).
 from __future__ import annotations
 
 from leec.dims import Dim
+from leec.ops.shape import along
 from leec.ops.table import REQUIRED, Op, border, declare, example
 from leec.types import ShapeMismatch, TensorType, broadcast
 
@@ -80,11 +81,7 @@ def _along_type(x: TensorType, i: TensorType, axis: int) -> TensorType:
 
 
 def _along_gradient(b, g, out, x, i, axis):
-    places = [
-        b.iota(dims=tuple(d if n == k else Dim.of(1) for n, d in enumerate(i.type.dims)), axis=k)
-        for k in range(i.type.rank)
-    ]
-    places[axis] = i
+    places = [i if k == axis else b.iota(dims=along(i.type, k), axis=k) for k in range(i.type.rank)]
     return b.scatter_add(g, *places, dims=x.type.dims, axes=tuple(range(x.type.rank))), None
 
 
@@ -94,6 +91,27 @@ declare(Op("take_along", ("x", "i"), "of every line along an axis the entries at
            operands=("any", "int"), flops=0, facts={"picks": True},
            examples=(example("float[a, 3]", "int[a, b]", axis=1, within=IN_THREE),
                      example("float[3, b]", "int[3, b]", axis=0, within=IN_THREE))))  # fmt: skip
+
+
+# ---- what all writing shares
+
+
+def _reader(b, indices, axes):
+    """The entries of an array like x at the positions, as an array like v."""
+    proven = tuple(range(len(indices)))
+    return lambda y: b.gather(y, *indices, axes=axes, proven=proven)
+
+
+def _scatter_column(call: str, tensors: bool = False, first: int = 2):
+    """`call` with the tuple of positions in its place, and `axes` where they are not the first ones."""
+
+    def column(types, params):
+        wrap = "torch.tensor({}, device=DEVICE)" if tensors else "{}"
+        shown = [wrap.format(f"x{k}") if t.host else f"x{k}" for k, t in list(enumerate(types))[first:]]
+        leading = params["axes"] == tuple(range(len(params["axes"])))
+        return call.format(index=f"({', '.join(shown)},)", axes="" if leading else ", axes")
+
+    return column
 
 
 # ---- adding into zeros
@@ -111,16 +129,11 @@ def _added_gradient(b, g, out, v, *indices, dims, axes):
     return _reader(b, indices, axes)(g), *(None for _ in indices)
 
 
-def _added_column(tensors: bool):
-    def column(types, params):
-        return _scatter_column("scatter_add(v, {index}, dims{axes})", tensors, first=1)(types, params)
-
-    return column
-
+ADDED = "scatter_add(v, {index}, dims{axes})"
 
 declare(Op("scatter_add", ("v", "*indices"),
            "zeros of the given dims with v added at computed positions; equal ones add up",
-           _added_type, _added_gradient, _added_column(False), _added_column(True),
+           _added_type, _added_gradient, _scatter_column(ADDED, first=1), _scatter_column(ADDED, True, first=1),
            params={"dims": REQUIRED, "axes": REQUIRED}, operands=("same", "int"),
            examples=(example("float[a, b]", "int[a]", dims=("3", "b"), axes=(0,), within=IN_THREE),
                      example("float[a, b]", "int[a, 1]", "int[b]", dims=("3", "4"), axes=(0, 1), within=IN_THREE),
@@ -136,12 +149,6 @@ def _scatter_type(x: TensorType, v: TensorType, *indices: TensorType, axes) -> T
     if v.dims != wanted.dims:
         raise ShapeMismatch(f"{v} where {wanted} is written")
     return x
-
-
-def _reader(b, indices, axes):
-    """The entries of an array like x at the positions, as an array like v."""
-    proven = tuple(range(len(indices)))
-    return lambda y: b.gather(y, *indices, axes=axes, proven=proven)
 
 
 def _set_gradient(b, g, out, x, v, *indices, axes):
@@ -171,18 +178,6 @@ def _mul_gradient(b, g, out, x, v, *indices, axes):
     alone = b.select(b.eq(at(zeros), 1), at(b.scatter_mul(x, safe, *indices, axes=axes)), 0.0)
     others = b.select(zero, alone, b.div(at(out), safe))
     return b.mul(g, factor), b.mul(at(g), others), *(None for _ in indices)
-
-
-def _scatter_column(call: str, tensors: bool = False, first: int = 2):
-    """`call` with the tuple of positions in its place, and `axes` where they are not the first ones."""
-
-    def column(types, params):
-        wrap = "torch.tensor({}, device=DEVICE)" if tensors else "{}"
-        shown = [wrap.format(f"x{k}") if t.host else f"x{k}" for k, t in list(enumerate(types))[first:]]
-        leading = params["axes"] == tuple(range(len(params["axes"])))
-        return call.format(index=f"({', '.join(shown)},)", axes="" if leading else ", axes")
-
-    return column
 
 
 def _put(types, params):

@@ -23,32 +23,31 @@ def _fold_site(types, params):
 KEY = ("host key",)
 
 # fmt: off
-declare(Op("fold_key", ("key",), "the key of a place in the program", lambda key, site: host("key"), None, "", "",
-           _fold_site,
+declare(Op("fold_key", ("key",), "the key of a place in the program",
+           lambda key, site: host("key"), None, "", "", _fold_site,
            params={"site": REQUIRED}, operands="key", flops=0,
            examples=(example(*KEY, site="mlp.w"), example(*KEY, site="mlp.b"))))
-declare(Op("fold_count", ("key", "i"), "the key of one round of a loop, or of anything that has a number", lambda key,
-           i: host("key"),
-           None, "", "", "fold(key, i)", operands=("key", "int"), flops=0,
-           examples=(example(*KEY, "host int"),)))
+declare(Op("fold_count", ("key", "i"), "the key of one round of a loop, or of anything that has a number",
+           lambda key, i: host("key"), None, "", "", "fold(key, i)",
+           operands=("key", "int"), flops=0, examples=(example(*KEY, "host int"),)))
+declare(Op("permutation", ("key",), "the numbers 0 to n - 1 in random order",
+           lambda key, n: TensorType("int", (n,)), None, "permutation(key, n)", "permutation(key, n, DEVICE)",
+           params={"n": REQUIRED}, operands="key", flops=10, examples=(example(*KEY, n="a"),)))
 
 
-def _draw(name: str, doc: str, dtype: str, numpy: str, torch: str, args=("key",), operands="key", types=KEY,
-          **more) -> None:
+def _draw(name: str, doc: str, dtype: str, numpy: str, torch: str,
+          args=("key",), operands="key", types=KEY, **more) -> None:
     declare(Op(name, args, doc, lambda *given, dims: TensorType(dtype, tuple(dims)), None, numpy, torch,
                params={"dims": REQUIRED}, operands=operands, flops=10,
                examples=tuple(example(*types, dims=dims, **more) for dims in (("a", "b"), ("7",), ()))))
 
 
-_draw("uniform", "numbers in [0, 1), all alike", "float", "uniform(key, dims, FLOAT)",
-      "uniform(key, dims, FLOAT, DEVICE)")
-_draw("normal", "standard normal numbers", "float", "normal(key, dims, FLOAT)", "normal(key, dims, FLOAT, DEVICE)")
-_draw("randint", "integers in [low, high), all alike", "int", "randint(key, dims, low, high)",
-      "randint(key, dims, low, high, DEVICE)", ("key", "low", "high"), ("key", "int", "int"),
-      (*KEY, "host int", "host int"),
+_draw("uniform", "numbers in [0, 1), all alike", "float",
+      "uniform(key, dims, FLOAT)", "uniform(key, dims, FLOAT, DEVICE)")
+_draw("normal", "standard normal numbers", "float",
+      "normal(key, dims, FLOAT)", "normal(key, dims, FLOAT, DEVICE)")
+_draw("randint", "integers in [low, high), all alike", "int",
+      "randint(key, dims, low, high)", "randint(key, dims, low, high, DEVICE)",
+      ("key", "low", "high"), ("key", "int", "int"), (*KEY, "host int", "host int"),
       within={"low": (-3, 0), "high": (1, 5)})
-declare(Op("permutation", ("key",), "the numbers 0 to n - 1 in random order", lambda key, n: TensorType("int", (n,)),
-           None,
-           "permutation(key, n)", "permutation(key, n, DEVICE)", params={"n": REQUIRED}, operands="key", flops=10,
-           examples=(example(*KEY, n="a"),)))
 # fmt: on

@@ -21,6 +21,11 @@ class Slices(tuple):
         return Slices((start, stop, Dim.of(step)) if i == axis else s for i, s in enumerate(self))
 
 
+def along(x: TensorType, axis: int) -> tuple[Dim, ...]:
+    """The dims of x that are all 1 but for one axis."""
+    return tuple(d if i == axis else Dim.of(1) for i, d in enumerate(x.dims))
+
+
 # ---- other dims, other order
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
-from leec.elaborate import specialise
+from leec.elaborate import arithmetic, specialise
 from leec.elaborate.context import Context
 from leec.elaborate.entries import is_indexed
 from leec.elaborate.signature import match_type, read_pattern
@@ -27,6 +27,7 @@ from leec.elaborate.values import (
 )  # fmt: skip
 from leec.ir.graph import Function, Value
 from leec.syntax import nodes
+from leec.types import TensorType
 
 
 @dataclass
@@ -254,8 +255,16 @@ def bind_argument(ctx: Context, function: Function, parameter, value: object, sp
                 found = ctx.builder.cast(found, dtype=wanted.type.dtype)
             else:
                 raise LeeError(kinds.argument_dtype(span, function.name, parameter.name, found.type.shown, wanted.type.dtype, wanted.span))
-        args.append(found)
+        args.append(found if wanted.type.host else under_names(ctx, found, wanted.type, binding, span))
     return args
+
+
+def under_names(ctx: Context, found: Value, wanted: TensorType, binding: dict[str, Dim], span: Span) -> Value:
+    """The argument with the callee's dims for its own, where they are equal by a fact or a check but not by algebra."""
+    if any(d.symbols - binding.keys() for d in wanted.dims):
+        return found
+    with ctx.at(span):
+        return arithmetic.coerce(ctx, found, wanted.substitute(binding).dims)
 
 
 def bind_hypers(function: Function, parameter, instance: Instance, binding: dict[str, Dim]) -> None:

@@ -85,6 +85,7 @@ def generic_model(session: Session, home: SpecModule, item: nodes.Model) -> None
     for method in instance.spec.methods.values():
         for training in (True, False):
             inner = Context(session, home, "generic", training)
+            inner.names["self"] = instance  # whose sizes the types of parameters may mention
             try:
                 full = stand_ins(inner, method.params)
                 specialise.specialise(inner, MethodValue(instance, method), home, full, training, method.name.span)

@@ -304,13 +304,15 @@ def assert_right(spelling: str, way: str) -> None:
     import torch
 
     inner, outer, meaning = NAIVE[spelling]
-    found = interpret(run(naive_loss(inner, outer, way), 1), "f", {"z": EXTREME}, float_dtype="f32")
+    program = run(naive_loss(inner, outer, way), 1)
     z = torch.tensor(EXTREME, dtype=torch.float64, requires_grad=True)
     y = eval(meaning, {"torch": torch, "math": math, "z": z})
     (y.reshape(-1) * torch.arange(1, y.numel() + 1)).sum().backward()
-    for name, value in (("y", y.detach().numpy()), ("d_z", z.grad.numpy())):
-        assert np.isfinite(found[name]).all(), f"{name} is {found[name]}"
-        np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=1e-5, err_msg=name)
+    for column in ("numpy", "torch"):
+        found = interpret(program, "f", {"z": EXTREME}, column, "f32")
+        for name, value in (("y", y.detach()), ("d_z", z.grad)):
+            assert np.isfinite(found[name]).all(), f"{column}: {name} is {found[name]}"
+            np.testing.assert_allclose(found[name], value, rtol=2e-5, atol=1e-5, err_msg=f"{column}: {name}")
 
 
 @pytest.mark.parametrize("way", ["here", "private", "public"])

@@ -25,5 +25,13 @@ def _fused_type(*types, body):
     return tuple(v.type for v in body.outputs)
 
 
+def _members(b, *args, body):
+    """What the body gives, its equations written out: for who has no use for groups."""
+    here = dict(zip(body.inputs, args, strict=True))
+    for e in body.body:
+        here[e.result] = b.emit(e.op, tuple(here[a] for a in e.args), dict(e.params), hint=e.result.name)
+    return here[body.outputs[0]]
+
+
 declare(Op("fused", ("*args",), "entrywise operations and reductions as one: the result of `body`, over the sizes of the caller",
-           _fused_type, None, "", "", params={"body": REQUIRED}))  # fmt: skip
+           _fused_type, None, "", "", params={"body": REQUIRED}, facts={"body": _members}))  # fmt: skip

@@ -45,6 +45,7 @@ SIGNS = (
     Law("div(x, once(neg(y)))", _outwards("div")),
     Law("div(once(neg(x)), y)", lambda b, x, y: _outwards("div")(b, x, y) if x.type.dims == y.type.dims else None),
     Law("neg(unnamed(mul(x, const(value=h))))", lambda b, x, h: b.mul(-h, x)),
+    Law("neg(once(mul(once(mul(const(value=k), s)), x)))", lambda b, k, s, x: b.mul(b.mul(-k, s), x)),
     Law("neg(unnamed(div(x, const(value=h))))", lambda b, x, h: b.div(x, -h)),
     Law("sum(once(neg(x)), axes=a, keepdims=k)", "neg(sum(x, axes=a, keepdims=k))"),
     Law("mean(once(neg(x)), axes=a, keepdims=k)", "neg(mean(x, axes=a, keepdims=k))"),

@@ -72,18 +72,19 @@ def logsumexp(x, axes, keepdims=False):
 
 
 def softmax(x, axes):
-    """exp(x) over its sum, along any axes; where x is -inf all along, it is 0 and so is its gradient."""
-    empty = torch.isneginf(x.amax(dim=axes, keepdim=True))
-    safe = torch.where(empty, 0.0, x)
-    shares = torch.exp(safe - torch.logsumexp(safe, dim=axes, keepdim=True))
-    return torch.where(empty, 0.0, shares)
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0 and so is its gradient."""
+    top = x.detach().amax(dim=axes, keepdim=True)
+    empty = torch.isneginf(top)
+    e = torch.exp(x - torch.where(empty, 0.0, top))
+    return e / torch.where(empty, 1.0, e.sum(dim=axes, keepdim=True))
 
 
 def log_softmax(x, axes):
-    """log(softmax(x)), along any axes; where x is -inf all along, it stays so."""
-    empty = torch.isneginf(x.amax(dim=axes, keepdim=True))
-    safe = torch.where(empty, 0.0, x)
-    return torch.where(empty, x, safe - torch.logsumexp(safe, dim=axes, keepdim=True))
+    """log(softmax(x)), shifted by the maximum; where x is -inf all along, it stays so."""
+    top = x.detach().amax(dim=axes, keepdim=True)
+    empty = torch.isneginf(top)
+    shifted = x - torch.where(empty, 0.0, top)
+    return shifted - torch.log(torch.where(empty, 1.0, torch.exp(shifted).sum(dim=axes, keepdim=True)))
 
 
 # ---- places

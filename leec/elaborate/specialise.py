@@ -6,7 +6,7 @@ body demanded: a size as a number (NeedStructural), or two sizes that must agree
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
@@ -144,13 +144,21 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
         ctx.names.update(target.captured)
     for param in declaration.params:
         value, span = full[param.name.id]
-        parameters += enter(ctx, declaration, param, value, span, demanded)
+        parameters += [with_default(p, param) for p in enter(ctx, declaration, param, value, span, demanded)]
     start = {p.name: ctx.names[p.name] for p in parameters if p.model}
     returned = run_block(ctx, declaration.body)
     if returned is None:
         raise LeeError(structure.no_return(declaration.name.span, declaration.name.id))
     value = promise(ctx, declaration, returned)
     return finish(ctx, target, parameters, start, value)
+
+
+def with_default(parameter: Parameter, param: nodes.Param) -> Parameter:
+    """A number that the declaration gives where a call does not."""
+    is_number = parameter.static or parameter.values and parameter.values[0].type.host
+    if is_number and isinstance(param.default, nodes.Number):
+        return replace(parameter, default=param.default.value)
+    return parameter
 
 
 def enter_self(ctx: Context, instance: Instance) -> Parameter:

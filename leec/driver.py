@@ -118,7 +118,7 @@ def print_tree(node: object, depth: int = 0) -> str:
     pad = "  " * depth
     if isinstance(node, tuple):
         return "".join(print_tree(n, depth) for n in node)
-    slots = [f for f in getattr(type(node), "__dataclass_fields__", {}) if f not in ("span", "source")]
+    slots = [name for name in getattr(node, "__match_args__", ()) if name != "source"]
     if not slots:
         return f"{pad}{node!r}\n"
     plain = {f: getattr(node, f) for f in slots if isinstance(getattr(node, f), (str, int, float, bool, type(None)))}

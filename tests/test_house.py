@@ -24,7 +24,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 TEMPLATES = sorted((PACKAGE / "emit" / "templates").glob("*"))
 
 LAYERS = (
-    {"diagnostics", "dims", "types"},
+    {"diagnostics", "dims", "types", "immutable"},
     {"syntax", "ir", "ops"},
     {"elaborate", "passes"},
     {"emit", "render", "proof", "runtime"},

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 
@@ -48,8 +47,8 @@ def told(text: str) -> tuple[Diagnostic, ...]:
 def inside(value: object) -> Iterator[n.Node]:
     if isinstance(value, n.Node):
         yield value
-        for f in fields(value):
-            yield from inside(getattr(value, f.name))
+        for name in value.__match_args__:
+            yield from inside(getattr(value, name))
     elif isinstance(value, tuple):
         for part in value:
             yield from inside(part)
@@ -61,7 +60,7 @@ def brief(value: object) -> str:
         case n.Name() | n.Attribute() | n.Number() | n.String() | n.Bool():
             return value.span.text
         case n.Node():
-            parts = (brief(getattr(value, f.name)) for f in fields(value) if f.name != "span")
+            parts = (brief(getattr(value, name)) for name in value.__match_args__)
             return f"{type(value).__name__}({', '.join(parts)})"
         case tuple():
             return f"[{', '.join(map(brief, value))}]"

@@ -96,5 +96,5 @@ def used_as_sequence(node: object, name: str) -> bool:
         case nodes.Call(function=function, args=args) if is_it(function) or isinstance(function, nodes.Name) and function.id in ("zip", "len") and any(map(is_it, args)):
             return True
     if isinstance(node, nodes.Node):
-        return any(used_as_sequence(getattr(node, f), name) for f in node.__slots__)
+        return any(used_as_sequence(getattr(node, f), name) for f in node.__match_args__)
     return isinstance(node, tuple) and any(used_as_sequence(n, name) for n in node)

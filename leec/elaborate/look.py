@@ -46,7 +46,7 @@ def read_names(node: object) -> set[str]:
     if isinstance(node, nodes.Name):
         return {node.id}
     if isinstance(node, nodes.Node):
-        return set().union(*(read_names(getattr(node, f)) for f in node.__slots__))
+        return set().union(*(read_names(getattr(node, f)) for f in node.__match_args__))
     return set().union(*map(read_names, node)) if isinstance(node, tuple) else set()
 
 

@@ -6,14 +6,15 @@ loader's business, so that the compiler core stays pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, cached_property
 from importlib import resources
 
 from leec.diagnostics import Diagnostic, LeeError, Source, names
 from leec.elaborate.hostvalues import RuntimeFunction
 from leec.elaborate.values import ClassValue, FunctionValue, ProcedureValue, SourceValue
 from leec.syntax import nodes
+from leec.syntax.outline import Outline
 from leec.syntax.parse import parse
 
 RUNTIME = {n: RuntimeFunction(n) for n in ("batches", "folds", "split")}  # what std.data has beside its sources
@@ -28,6 +29,13 @@ def std_source(module: str) -> Source | None:
     return Source(f"std/{module[4:]}.lee", path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+@cache
+def std_outline(module: str) -> Outline | None:
+    """A module of the library; what is parsed of it serves all compilations of a process."""
+    source = std_source(module)
+    return None if source is None else Outline(source)
+
+
 class Library:
     """All files of one compilation, each parsed once."""
 
@@ -38,16 +46,25 @@ class Library:
 
     def module(self, name: str) -> SpecModule | None:
         if name not in self.modules:
-            source = std_source(name) or self.loader(name)
+            outline = std_outline(name)
+            source = None if outline else self.loader(name)
             self.modules[name] = None
-            if source is not None:
+            if outline is not None:
+                self.modules[name] = SpecModule(name, self, outline, outline.imports)
+            elif source is not None:
                 self.modules[name] = self.read(source, name)
         return self.modules[name]
 
     def read(self, source: Source, name: str = "") -> SpecModule:
         spec, diagnostics = parse(source)
         self.diagnostics += diagnostics
-        return SpecModule(name, spec, self)
+        items: dict[str, nodes.Item] = {}
+        for item in spec.items:
+            if isinstance(item, nodes.Import):
+                continue
+            if items.setdefault(item.name.id, item) is not item:
+                self.diagnostics.append(names.declared_twice(item.name, items[item.name.id].name))
+        return SpecModule(name, self, items, [i for i in spec.items if isinstance(i, nodes.Import)], spec)
 
     @property
     def prelude(self) -> SpecModule:
@@ -55,25 +72,19 @@ class Library:
 
 
 class SpecModule:
-    """One file: its declarations by name."""
+    """One file: its declarations by name, and its whole syntax where it is not of the library."""
 
-    def __init__(self, name: str, spec: nodes.Spec, library: Library):
-        self.name, self.spec, self.library = name, spec, library
-        self.items: dict[str, nodes.Item] = {}
-        self.imports: dict[str, tuple[nodes.Import, nodes.Name]] = {}
+    def __init__(
+        self,
+        name: str,
+        library: Library,
+        items: Mapping[str, nodes.Item],
+        imports: Iterable[nodes.Import],
+        spec: nodes.Spec | None = None,
+    ):
+        self.name, self.library, self.items, self.spec = name, library, items, spec
+        self.imports = {(alias or name).id: (i, name) for i in imports for name, alias in i.names}
         self.constants: dict[str, object] = {}
-        for item in spec.items:
-            self._enter(item)
-
-    def _enter(self, item: nodes.Item) -> None:
-        if isinstance(item, nodes.Import):
-            for name, alias in item.names:
-                self.imports[(alias or name).id] = (item, name)
-            return
-        if item.name.id in self.items:
-            self.library.diagnostics.append(names.declared_twice(item.name, self.items[item.name.id].name))
-            return
-        self.items[item.name.id] = item
 
     @cached_property
     def is_std(self) -> bool:

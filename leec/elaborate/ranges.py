@@ -32,7 +32,7 @@ def mentions(node: object, names: set[str]) -> bool:
     if isinstance(node, tuple):
         return any(mentions(n, names) for n in node)
     if isinstance(node, nodes.Node):
-        return any(mentions(getattr(node, f), names) for f in node.__slots__)
+        return any(mentions(getattr(node, f), names) for f in node.__match_args__)
     return False
 
 
@@ -71,7 +71,7 @@ def uses(ctx: Context, node: object, names: set[str], guarded: bool = False) -> 
         return
     if isinstance(node, nodes.Subscript):
         yield from _subscript_uses(ctx, node, names, guarded)
-    for slot in node.__slots__:
+    for slot in node.__match_args__:
         yield from uses(ctx, getattr(node, slot), names, guarded)
 
 
@@ -149,7 +149,7 @@ def inner_indices(ctx: Context, node: object) -> dict[str, Dim | None]:
                     if isinstance(item.range, (nodes.Name, nodes.Number, nodes.Binary, nodes.Attribute)):
                         bound = evaluate(ctx, item.range)
                         found[item.name.id] = bound if isinstance(bound, Dim) else None
-    children = node if isinstance(node, tuple) else [getattr(node, f) for f in node.__slots__] if isinstance(node, nodes.Node) else ()
+    children = node if isinstance(node, tuple) else [getattr(node, f) for f in node.__match_args__] if isinstance(node, nodes.Node) else ()
     for child in children:
         found |= inner_indices(ctx, child)
     return found

@@ -7,61 +7,54 @@ write as Python around them: constructors, loops, conditions, calls, reports. Ho
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from leec.diagnostics import Span
 from leec.dims import Dim
+from leec.immutable import Immutable
 from leec.types import TensorType
 
 # ---- expressions
 
 
-@dataclass(frozen=True)
-class Ref:
+class Ref(Immutable):
     """A host variable, with the fields to follow: `data.train.x`."""
 
     name: str
     fields: tuple[str | int, ...] = ()
 
 
-@dataclass(frozen=True)
-class Literal:
+class Literal(Immutable):
     value: object
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(Immutable):
     """A dim over the procedure's symbols."""
 
     dim: Dim
 
 
-@dataclass(frozen=True)
-class ShapeOf:
+class ShapeOf(Immutable):
     """The size of an axis of a host variable's array."""
 
     array: Ref
     axis: int
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(Immutable):
     """A Python operator (`+`, `<`, `and`, `not`, `-`) or a function of one of the rows' host columns (`sqrt`)."""
 
     op: str
     args: tuple[HostExpr, ...]
 
 
-@dataclass(frozen=True)
-class Bundle:
+class Bundle(Immutable):
     """A tuple, or a record where there are names."""
 
     items: tuple[HostExpr, ...]
     names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Partial:
+class Partial(Immutable):
     """An IR function of host numbers with all its arguments but the last, t: a rate that an optimizer asks (R31)."""
 
     function: str
@@ -73,12 +66,10 @@ HostExpr = Ref | Literal | Size | ShapeOf | Operation | Bundle | Partial
 # ---- statements
 
 
-@dataclass(frozen=True, kw_only=True)
-class Statement:
+class Statement(Immutable, kw_only=True):
     span: Span | None = None
 
 
-@dataclass(frozen=True)
 class Assign(Statement):
     """A host value under a name; `snapshot` copies a model or an optimizer (decision 1)."""
 
@@ -87,7 +78,6 @@ class Assign(Statement):
     snapshot: bool = False
 
 
-@dataclass(frozen=True)
 class Compute(Statement):
     """Call an IR function. `arguments` are parallel to its parameters, `targets` to its results (None drops one).
 
@@ -102,7 +92,6 @@ class Compute(Statement):
     is_step: bool = False  # holds a minimize or update
 
 
-@dataclass(frozen=True)
 class Construct(Statement):
     """Make a model or an optimizer: arguments by name of the class's constructor."""
 
@@ -113,7 +102,6 @@ class Construct(Statement):
     site: str
 
 
-@dataclass(frozen=True)
 class Load(Statement):
     """Open a data source of std.data: its name and options; `fields` are the declared types, checked on entry."""
 
@@ -123,7 +111,6 @@ class Load(Statement):
     fields: tuple[tuple[str, TensorType], ...]
 
 
-@dataclass(frozen=True)
 class CallProcedure(Statement):
     targets: tuple[str | None, ...]
     procedure: str
@@ -131,7 +118,6 @@ class CallProcedure(Statement):
     site: str
 
 
-@dataclass(frozen=True)
 class Count(Statement):
     """`for variable in first..last`; `carried` are host variables that the body rebinds and that exist before."""
 
@@ -143,7 +129,6 @@ class Count(Statement):
     carried: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class Batches(Statement):
     """`for fields in batches(part, size, ..)`; one field stands without a tuple."""
 
@@ -155,7 +140,6 @@ class Batches(Statement):
     carried: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class Each(Statement):
     """`for variables in iterable`, over a host list, a tuple, or an iterator of the runtime (folds)."""
 
@@ -166,7 +150,6 @@ class Each(Statement):
     carried: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class Runtime(Statement):
     """targets = runtime function(arguments): sample, split, folds; `site` where it draws."""
 
@@ -177,7 +160,6 @@ class Runtime(Statement):
     site: str | None = None
 
 
-@dataclass(frozen=True)
 class While(Statement):
     label: str
     condition: HostExpr
@@ -185,38 +167,32 @@ class While(Statement):
     carried: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
 class If(Statement):
     condition: HostExpr
     then: tuple[Statement, ...]
     otherwise: tuple[Statement, ...]
 
 
-@dataclass(frozen=True)
 class Break(Statement):
     pass
 
 
-@dataclass(frozen=True)
 class Return(Statement):
     value: HostExpr | None
 
 
-@dataclass(frozen=True)
 class Report(Statement):
     """Labels with an optional key: `loss[k]`."""
 
     items: tuple[tuple[str, HostExpr | None, HostExpr], ...]
 
 
-@dataclass(frozen=True)
 class Append(Statement):
     list: str
     value: HostExpr
 
 
-@dataclass(frozen=True)
-class Procedure:
+class Procedure(Immutable):
     """A `train`: parameters with defaults, symbols with where their sizes come from, and the statements."""
 
     name: str

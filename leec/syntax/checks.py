@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
 from typing import Any
 
 from leec.diagnostics import Diagnostic, Span, lexical
@@ -208,7 +207,7 @@ def inside(value: Any) -> Iterator[n.Node]:
     """Every node of a tree, and of the tuples in it."""
     if isinstance(value, n.Node):
         yield value
-        value = tuple(getattr(value, f.name) for f in fields(value))
+        value = tuple(getattr(value, name) for name in value.__match_args__)
     if isinstance(value, tuple):
         for part in value:
             yield from inside(part)

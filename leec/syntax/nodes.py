@@ -1,59 +1,49 @@
-"""The abstract syntax of lee: frozen dataclasses, every one with the span it was read from.
+"""The abstract syntax of lee: immutable records, every one with the span it was read from.
 
 Types are expressions (`[n, d]`, `int[n]`, `(x: [n], y: [])`); what they mean is decided in elaboration.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from leec.diagnostics import Source, Span
+from leec.immutable import Immutable
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Immutable, kw_only=True):
     span: Span
 
 
 # ---- expressions
 
 
-@dataclass(frozen=True, slots=True)
 class Name(Node):
     id: str
 
 
-@dataclass(frozen=True, slots=True)
 class Number(Node):
     value: int | float
 
 
-@dataclass(frozen=True, slots=True)
 class String(Node):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
 class Bool(Node):
     value: bool
 
 
-@dataclass(frozen=True, slots=True)
 class Nothing(Node):
     """The literal None."""
 
 
-@dataclass(frozen=True, slots=True)
 class Ellipsis(Node):
     """`..` alone: a pack in a type, all remaining axes in a subscript."""
 
 
-@dataclass(frozen=True, slots=True)
 class Tuple(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Record(Node):
     """`(a = 1, b = 2)`; as a type, `(x: [n, d], y: int[n])`."""
 
@@ -61,14 +51,12 @@ class Record(Node):
     is_type: bool = False
 
 
-@dataclass(frozen=True, slots=True)
 class List(Node):
     """`[a, b]`: a literal list, or a tensor type."""
 
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Comprehension(Node):
     element: Expr
     target: Target
@@ -76,7 +64,6 @@ class Comprehension(Node):
     condition: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Binary(Node):
     """op is one of + - * / // % @ **"""
 
@@ -85,7 +72,6 @@ class Binary(Node):
     right: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Unary(Node):
     """op is - or not"""
 
@@ -93,7 +79,6 @@ class Unary(Node):
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Compare(Node):
     """A chain: `a < b <= c` has first a and rest ((<, b), (<=, c))."""
 
@@ -101,7 +86,6 @@ class Compare(Node):
     rest: tuple[tuple[str, Expr], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Logic(Node):
     """op is and or or; the items of `a and b and c` are flat."""
 
@@ -109,14 +93,12 @@ class Logic(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Ternary(Node):
     value: Expr
     condition: Expr
     other: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Range(Node):
     """`first..last`, both included."""
 
@@ -124,33 +106,28 @@ class Range(Node):
     last: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Attribute(Node):
     value: Expr
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
 class Call(Node):
     function: Expr
     args: tuple[Expr, ...]
     keywords: tuple[tuple[Name, Expr], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Subscript(Node):
     value: Expr
     items: tuple[Expr, ...]  # Expr, Slice, IndexIn or Ellipsis
 
 
-@dataclass(frozen=True, slots=True)
 class Slice(Node):
     start: Expr | None
     stop: Expr | None
     step: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class IndexIn(Node):
     """`i in e` inside a subscript: an index with its range."""
 
@@ -168,7 +145,6 @@ Target = Name | Tuple  # what a loop binds: names, nested in tuples
 # ---- statements
 
 
-@dataclass(frozen=True, slots=True)
 class Assign(Node):
     """`target = value`; the target is a Name, Subscript, Attribute or a Tuple of them."""
 
@@ -176,7 +152,6 @@ class Assign(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Store(Node):
     """`target <- value`"""
 
@@ -184,7 +159,6 @@ class Store(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Augment(Node):
     """`target += value`; op is + - * or /"""
 
@@ -193,7 +167,6 @@ class Augment(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Declare(Node):
     """`name: type = value`, the value optional."""
 
@@ -202,7 +175,6 @@ class Declare(Node):
     value: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Draw(Node):
     """`name: type ~ distribution` or `target ~ distribution`"""
 
@@ -211,22 +183,18 @@ class Draw(Node):
     distribution: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Return(Node):
     value: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Break(Node):
     pass
 
 
-@dataclass(frozen=True, slots=True)
 class Require(Node):
     condition: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Minimize(Node):
     """`minimize E over targets with optimizers`; maximize is the same with the sign turned."""
 
@@ -236,7 +204,6 @@ class Minimize(Node):
     maximize: bool
 
 
-@dataclass(frozen=True, slots=True)
 class Update(Node):
     """`update target with optimizer along direction`"""
 
@@ -245,39 +212,33 @@ class Update(Node):
     direction: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Report(Node):
     """Items are (label, value); the value of a bare item is None."""
 
     items: tuple[tuple[Expr, Expr | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Append(Node):
     value: Expr
     list: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class If(Node):
     branches: tuple[tuple[Expr, tuple[Stmt, ...]], ...]
     otherwise: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class For(Node):
     target: Target
     iterable: Expr
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class While(Node):
     condition: Expr
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Evaluate(Node):
     """An expression as a statement."""
 
@@ -287,14 +248,12 @@ class Evaluate(Node):
 # ---- declarations
 
 
-@dataclass(frozen=True, slots=True)
 class Param(Node):
     name: Name
     type: Expr | None
     default: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Function(Node):
     """kind is def, loss, metric or train; nested ones and methods are defs. The span covers the head line."""
 
@@ -306,7 +265,6 @@ class Function(Node):
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class ParamDecl(Node):
     """`param name: type = init` or `param name: type ~ prior`"""
 
@@ -316,7 +274,6 @@ class ParamDecl(Node):
     prior: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class StateDecl(Node):
     """As a parameter, or `state m like θ = 0`, where like is the Name θ and type is None."""
 
@@ -327,7 +284,6 @@ class StateDecl(Node):
     prior: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Local(Node):
     """`name: type ~ prior` or `name: type = init` in a model: used at construction only."""
 
@@ -337,7 +293,6 @@ class Local(Node):
     prior: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class Member(Node):
     """`name = value` in a model: a submodel, a list of them, or a constant of the construction."""
 
@@ -345,14 +300,12 @@ class Member(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class MemberIf(Node):
     condition: Expr
     then: tuple[Members, ...]
     otherwise: tuple[Members, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Model(Node):
     name: Name
     params: tuple[Param, ...]
@@ -360,7 +313,6 @@ class Model(Node):
     members: tuple[Members, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Optimizer(Node):
     name: Name
     params: tuple[Param, ...]
@@ -368,7 +320,6 @@ class Optimizer(Node):
     members: tuple[Members, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Field(Node):
     """`name: type in range` of an external source, the range optional."""
 
@@ -377,7 +328,6 @@ class Field(Node):
     range: Expr | None
 
 
-@dataclass(frozen=True, slots=True)
 class External(Node):
     """kind is data or env"""
 
@@ -388,21 +338,18 @@ class External(Node):
     fields: tuple[Field, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Example(Node):
     name: Name
     doc: str | None
     body: tuple[Stmt, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class Constant(Node):
     name: Name
     type: Expr | None
     value: Expr
 
 
-@dataclass(frozen=True, slots=True)
 class Import(Node):
     """`from module import name as alias, ..`; the alias is None where there is none."""
 
@@ -418,8 +365,7 @@ Members = ParamDecl | StateDecl | Local | Member | MemberIf | Require | Function
 Item = Import | Function | Model | Optimizer | External | Example | Constant
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(Immutable):
     """A parsed file. Items that do not parse are left out; their diagnostics are reported beside it."""
 
     source: Source

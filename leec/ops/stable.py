@@ -7,59 +7,91 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import inf
 
 from leec.dims import Dim
 from leec.ir.graph import Equation, Value
 from leec.ops.laws import Law
-from leec.ops.logarithms import DEPTH, Log, log_of, may_be_empty, one_minus, softmax, takes_entries
+from leec.ops.logarithms import DEPTH, log_of, may_be_empty, one_minus, softmax, takes_entries
 
 LOGARITHMIC = {"log", "log1p"}
+FACTORS = 12  # how far back the factors of a product are followed
 
 # ---- logarithms
 
 
 def _log(b, x: Value) -> Value | None:
-    """log(x), where some factor of x gains by it; other factors have the sign of x, so their logarithm exists too."""
-    found = b.remembered("factors", x, lambda: _log_of_factors(b, x))
-    return found and found.value
-
-
-def _log_of_factors(b, x: Value) -> Log | None:
+    """log(x), where x is a product with exponentials in it: those need no log, and what is left has the sign of x."""
     found = log_of(b, x)
     if found is not None:
-        return found if found.gains() else None
-    e = b.producer(x)
-    if e is None:
+        return found.value if found.gains() else None
+    split = _split(b, x, FACTORS)
+    if split.log is None:
         return None
-    rule = PARTLY.get(e.op) or (_partly_moved if takes_entries(e) else None)
-    value = rule(b, e) if rule else None
-    return value and Log(value)
+    return split.log if split.rest is None else b.add(split.log, b.log(split.rest))
 
 
-def _any_gains(b, *values: Value) -> bool:
-    return any(_log(b, v) is not None for v in values)
+@dataclass(frozen=True)
+class Split:
+    """x = exp(log) * rest, where either may be absent.
+
+    The log of the rest is taken where log(x) was: before a choice or a gather, entries may be 0 that nobody picks.
+    """
+
+    log: Value | None
+    rest: Value | None
+
+    def part(self, b, change: Callable[[Value], Value]) -> Split:
+        """The same of another x, which comes from this one by a choice or a move."""
+        return Split(self.log and change(self.log), self.rest and change(self.rest))
 
 
-def _partly_selected(b, e: Equation) -> Value | None:
-    """The branch whose logarithm is unknown keeps clear of 0 where it is not taken."""
-    c, x, y = e.args
-    if not _any_gains(b, x, y):
+def _split(b, x: Value, depth: int) -> Split:
+    found, e = log_of(b, x), b.producer(x)
+    if found is not None and found.gains():
+        return Split(found.value, None)
+    if e is None or not depth:
+        return Split(None, x)
+    rule = SPLITS.get(e.op) or (_split_moved if takes_entries(e) else None)
+    return (rule(b, e, lambda y: _split(b, y, depth - 1)) if rule else None) or Split(None, x)
+
+
+def _either(op: Callable, unit: float) -> Callable:
+    """An operation of two parts, the unit standing for an absent second one, None for two."""
+    return lambda b, x, y: None if x is None and y is None else op(b, unit if x is None else x, unit if y is None else y)
+
+
+def _split_by(logs: Callable, rests: Callable) -> Callable:
+    def rule(b, e: Equation, split: Callable[[Value], Split]) -> Split | None:
+        x, y = map(split, e.args)
+        if x.log is None and y.log is None:
+            return None
+        return Split(_either(logs, 0.0)(b, x.log, y.log), _either(rests, 1.0)(b, x.rest, y.rest))
+
+    return rule
+
+
+def _split_choice(b, e: Equation, split: Callable[[Value], Split]) -> Split | None:
+    c, x, y = e.args[0], *map(split, e.args[1:])
+    if x.log is None and y.log is None:
         return None
-    first = _log(b, x) or b.log(b.select(c, x, 1.0))
-    return b.select(c, first, _log(b, y) or b.log(b.select(c, 1.0, y)))
+    chosen = lambda b, p, q: b.select(c, p, q)  # noqa: E731
+    return Split(_either(chosen, 0.0)(b, x.log, y.log), _either(chosen, 1.0)(b, x.rest, y.rest))
 
 
-def _partly_moved(b, e: Equation) -> Value | None:
-    inner = _log(b, e.args[0])
-    return None if inner is None else b.emit(e.op, (inner, *e.args[1:]), dict(e.params))
+def _split_moved(b, e: Equation, split: Callable[[Value], Split]) -> Split | None:
+    inner, dims = split(e.args[0]), e.args[0].type.dims
+    if inner.log is None:
+        return None
+    return inner.part(b, lambda v: b.emit(e.op, (b.broadcast(v, dims=dims), *e.args[1:]), dict(e.params)))
 
 
-PARTLY: dict[str, Callable[..., Value | None]] = {
-    "mul": lambda b, e: b.add(*map(b.log, e.args)) if _any_gains(b, *e.args) else None,
-    "div": lambda b, e: b.sub(*map(b.log, e.args)) if _any_gains(b, *e.args) else None,
-    "select": _partly_selected,
-    "guard": _partly_moved,
+SPLITS: dict[str, Callable[..., Split | None]] = {
+    "mul": _split_by(lambda b, x, y: b.add(x, y), lambda b, x, y: b.mul(x, y)),
+    "div": _split_by(lambda b, x, y: b.sub(x, y), lambda b, x, y: b.div(x, y)),
+    "select": _split_choice,
+    "guard": _split_moved,
 }
 
 

@@ -15,7 +15,7 @@ from leec.diagnostics import InternalError
 from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group, by_key
 from leec.emit.layout import text
-from leec.emit.statements import FOLDED, Body
+from leec.emit.statements import STATEMENT, Body
 from leec.emit.unit import Unit, is_derivative
 from leec.ir.graph import Equation, Function, Parameter, Result, Value
 
@@ -26,6 +26,7 @@ class Caller:
 
     unit: Unit
     body: Body
+    width: int = STATEMENT  # of a call
     hints: dict[Value, str] = field(default_factory=dict)  # names for gradients, by their first tensor
     objects: dict[str, str] = field(default_factory=dict)  # of the call under way: models by parameter
 
@@ -68,7 +69,7 @@ class Caller:
     def call_tree(self, equation: Equation, callee: Function) -> tuple[ast.expr, ast.expr | None]:
         """The expression and the object whose method it calls."""
         built = self.built(equation, callee)
-        while len(text(built[0])) > FOLDED and self.body.shorten(equation.args):
+        while len(text(built[0])) > self.width and self.body.shorten(equation.args):
             built = self.built(equation, callee)
         return built
 

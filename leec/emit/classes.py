@@ -35,6 +35,7 @@ class Constructor(Emitter):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.caller.width = 100  # members are worth a long line
         (result,) = self.f.results
         self.leaves = dict(zip(result.paths, result.values, strict=True))
         self.paths = {value: path for path, value in self.leaves.items()}
@@ -73,10 +74,9 @@ class Constructor(Emitter):
 
     def hypers(self) -> list[str]:
         """`self.d, self.hidden = d, hidden`, and the sizes that the spec names."""
-        names = [h.name for h in self.model.hypers]
-        left, right = ", ".join(text(own(n)) for n in names), ", ".join(self.names.of(n, n) for n in names)
+        pairs = [(text(own(h.name)), self.names.of(h.name, h.name)) for h in self.model.hypers]
         statics = [f"{text(own(n))} = {text(dim_tree(d, self.body.sizes))}" for n, d in self.model.statics]
-        return [*([f"{left} = {right}"] if names else []), *statics]
+        return [*assignments(pairs), *statics]
 
     # ---- members
 
@@ -131,6 +131,15 @@ class Constructor(Emitter):
 
     def constant(self, value: object) -> ast.expr:
         return dim_tree(value, self.body.sizes) if isinstance(value, Dim) else ast.Constant(value)
+
+
+def assignments(pairs: list[tuple[str, str]]) -> list[str]:
+    """`self.d, self.hidden = d, hidden`, in several lines where they are many."""
+    line = f"{', '.join(left for left, _ in pairs)} = {', '.join(right for _, right in pairs)}"
+    if len(line) <= 100 or len(pairs) == 1:
+        return [line] if pairs else []
+    middle = (len(pairs) + 1) // 2
+    return [*assignments(pairs[:middle]), *assignments(pairs[middle:])]
 
 
 def own(name: str) -> ast.expr:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from leec.diagnostics import Span
+from leec.dims import Dim
 from leec.ir.graph import Value
 from leec.types import TensorType
 
 
-def shape(type: TensorType) -> str:
+def shape(type: TensorType, short: Callable[[Dim], Dim] = lambda dim: dim) -> str:
     """`[n, d]`, `int[n]`; nothing for a scalar, whose name says enough."""
     if type.host or not type.dims:
         return ""
-    dims = ", ".join(map(str, type.dims))
+    dims = ", ".join(str(short(d)) for d in type.dims)
     return f"{'' if type.is_float else type.dtype}[{dims}]"
 
 
@@ -35,8 +38,8 @@ def source_line(span: Span) -> str:
 class Provenance:
     """Says of each statement where it comes from, and says it once a run."""
 
-    def __init__(self, backward: bool):
-        self.backward, self.last = backward, None
+    def __init__(self, backward: bool, short: Callable[[Dim], Dim]):
+        self.backward, self.short, self.last = backward, short, None
 
     def above(self, span: Span | None) -> str | None:
         """In a backward, the heading of the statements that differentiate one line."""
@@ -47,7 +50,7 @@ class Provenance:
 
     def beside(self, values: tuple[Value, ...], span: Span | None) -> str:
         """Shape and line, for the end of a statement."""
-        words = [shape(values[0].type)] if len(values) == 1 else []
+        words = [shape(values[0].type, self.short)] if len(values) == 1 else []
         if span is not None and not self.backward and self.at(span) != self.last:
             self.last = self.at(span)
             words.append(place(span))

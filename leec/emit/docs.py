@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from textwrap import wrap
 
+from leec.dims import Dim
 from leec.emit.comments import shape
 from leec.emit.unit import Unit, is_derivative
 from leec.ir.graph import Function, Parameter, Result
@@ -28,7 +30,7 @@ def clean(line: str) -> str:
     return "".join(c if c.isprintable() else " " for c in line).replace("\\", "\\\\").replace('"""', "'''")
 
 
-def function_doc(unit: Unit, f: Function) -> str:
+def function_doc(unit: Unit, f: Function, short: Callable[[Dim], Dim]) -> str:
     """The spec's words and the shapes; of a derivative what it is the derivative of."""
     forward = f.name.rpartition(".")[2].rpartition("_backward" if is_derivative(f) else "_saved")[0]
     if is_derivative(f):
@@ -38,7 +40,7 @@ def function_doc(unit: Unit, f: Function) -> str:
         return f"One step of {f.name.rpartition('_step')[0]}."
     if not f.public and f.name.endswith("_saved"):
         return f"As {forward}, and what its gradient needs."
-    return f"{f.doc.strip()}\n\n{shapes(unit, f)}".strip()
+    return f"{f.doc.strip()}\n\n{shapes(unit, f, short)}".strip()
 
 
 def listing(names: Sequence[str]) -> str:
@@ -49,12 +51,13 @@ def by(result: Result) -> str:
     return "the parameters" if result.name == "d_self" else result.name[2:]
 
 
-def shapes(unit: Unit, f: Function) -> str:
+def shapes(unit: Unit, f: Function, short: Callable[[Dim], Dim]) -> str:
     """`x [n, d], y int[n] -> [n]`, of tensors; nothing where there is none with axes."""
-    given = [f"{p.name} {s}" for p in f.parameters if (s := shown(p)) and unit.role(f, p) == "value"]
-    made = [shown(r) or "[]" for r in f.results]
-    return f"{', '.join(given)} -> {', '.join(made)}" if given and made else ""
+    given = [f"{p.name} {s}" for p in f.parameters if (s := shown(p, short)) and unit.role(f, p) == "value"]
+    made = [shown(r, short) or "[]" for r in f.results]
+    line = f"{', '.join(given)} -> {', '.join(made)}" if given and made else ""
+    return "\n".join(wrap(line, 108))
 
 
-def shown(part: Parameter | Result) -> str:
-    return shape(part.values[0].type) if part.values and part.model is None else part.model or ""
+def shown(part: Parameter | Result, short: Callable[[Dim], Dim]) -> str:
+    return shape(part.values[0].type, short) if part.values and part.model is None else part.model or ""

@@ -66,6 +66,7 @@ def argument_uses(equation: Equation, dialect: Dialect) -> dict[int, int]:
 
 def dim_tree(dim: Dim, symbols: Symbols) -> ast.expr:
     """A size as arithmetic on the sizes that have names."""
+    dim = symbols.short(dim) if hasattr(symbols, "short") else dim
     if dim.constant is not None:
         return ast.Constant(dim.constant)
     marks = {symbol: f"symbol_{i}" for i, symbol in enumerate(sorted(dim.symbols))}

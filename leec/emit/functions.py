@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leec.dims import Dim
 from leec.emit.calls import Caller
@@ -33,6 +33,7 @@ class Emitter:
     name: str
     training: str = ""  # the function that this one hands on to in training
     evaluation: str = ""  # or, of a module, out of training
+    indent: int = field(default=2 * len(INDENT), kw_only=True)  # of the body
 
     def __post_init__(self) -> None:
         self.names = Names(self.unit.names.taken)
@@ -68,7 +69,7 @@ class Emitter:
         return [*self.handed_on(), *self.signature.unpacked, *self.body.sizes.lines(), *checks, *self.written()]
 
     def written(self) -> list[str]:
-        return [line for item in self.body.lines for line in item.written(2 * len(INDENT))]
+        return [line for item in self.body.lines for line in item.written(self.indent)]
 
     def leave(self) -> None:
         """State into its place, results to the caller."""
@@ -81,6 +82,9 @@ class Emitter:
         if trees:
             values = tuple(v for r in results for v in r.values)
             span = next((e.span for e in reversed(self.f.body) if set(e.results) & set(values)), None)
+            if extras and len(unparenthesised(trees[-1])) > 60:
+                self.body.line(f"saved = {unparenthesised(trees[-1])}", (), None)
+                trees[-1] = ast.Name("saved")
             tree = ast.Tuple(trees) if len(trees) > 1 else trees[0]
             self.returned = tree
             self.body.line(f"return {unparenthesised(tree)}", values if len(trees) == 1 else (), span)
@@ -127,7 +131,10 @@ class Emitter:
 
     def check(self, c: Check) -> list[str]:
         left, right = (text(dim_tree(d, self.body.sizes)) for d in (c.left, c.right))
-        return [f"if {left} != {right}:", *fit(f"{INDENT}raise ValueError({self.message(c)})").splitlines()]
+        return [
+            f"if {left} != {right}:",
+            *fit(f"{INDENT}raise ValueError({self.message(c)})", self.indent).splitlines(),
+        ]
 
     def message(self, c: Check) -> str:
         where = f"{place(c.span)}: " if c.span else ""
@@ -155,7 +162,8 @@ class Emitter:
 
     def text(self, indent: int = 0) -> str:
         """The definition, without the indent of the class that it stands in."""
-        lines = [*docstring(function_doc(self.unit, self.f)), *(self.statements() or ["pass"])]
+        self.indent = indent + len(INDENT)
+        lines = [*docstring(function_doc(self.unit, self.f, self.body.sizes.short)), *(self.statements() or ["pass"])]
         decorator = ["@staticmethod"] if self.unit.owner(self.f) and "self" not in self.parameters() else []
         return definition(self.name, self.parameters(), lines, indent, decorator)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from leec.emit.classes import assignments
 from leec.emit.dialect import STEP, Dialect
 from leec.emit.docs import docstring
 from leec.emit.expressions import constant_tree
@@ -92,8 +93,8 @@ def constructor_text(unit: Unit, optimizer: OptimizerClass) -> str:
         n + (f"={text(constant_tree(h.default, unit.dialect))}" if h.has_default else "")
         for n, h in zip(names, optimizer.hypers, strict=True)
     ]
-    left = ", ".join(f"self.{attribute(n)}" for n in names)
-    return definition("__init__", ["self", *given], [f"{left} = {', '.join(names)}"], len(INDENT))
+    body = assignments([(f"self.{attribute(n)}", n) for n in names])
+    return definition("__init__", ["self", *given], body, len(INDENT))
 
 
 def methods(unit: Unit, optimizer: OptimizerClass) -> Iterable[str]:

@@ -104,7 +104,7 @@ class Signature:
             for v, place in self.groups.places.items()
             if not v.type.host and place.group.kind != "tuple"
         }
-        return Sizes(self.known, {**plain, **held}, self.names)
+        return Sizes(self.known, {**plain, **held}, self.names, [d for v in self.f.values() for d in v.type.dims])
 
 
 @dataclass

@@ -69,7 +69,7 @@ class Body:
         self.ready = {} if dialect.autograd else {after: before for before, after in f.state}  # stored once computed
         self.skipped: Collection[Equation] = ()  # what another statement stands for
         self.in_place: set[Value] = set()  # new state that a callee stored already
-        self.provenance = Provenance(backward)
+        self.provenance = Provenance(backward, sizes.short)
         self.readers = Counter(a for e in f.body for a in e.args) + Counter(f.outputs)
         self.called = better_names(f)
         self.plain = plain_numbers(f)
@@ -148,7 +148,8 @@ class Body:
         if value.type.host and is_atom(tree):
             return True
         from_nothing = all(a.type.host for a in equation.args) and not TABLE[equation.op].effect
-        return from_nothing and (len(text(tree)) <= 24 or value in self.stored)
+        view = "view" in TABLE[equation.op].facts and is_atom(self.read(equation.args[0]))
+        return (from_nothing or view) and len(text(tree)) <= 24 or from_nothing and value in self.stored
 
     def consume(self, args: tuple[Value, ...]) -> None:
         """What was folded for one reader stands in that reader now."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from leec.diagnostics import InternalError
-from leec.ir.graph import Program, Value
+from leec import driver
+from leec.diagnostics import InternalError, Source
+from leec.ir.graph import Parameter, Program, Value
 from leec.ir.text import parse_function, parse_program, print_function, print_program
 from leec.ir.verify import verify_function, verify_program
 from leec.ops import TABLE
@@ -53,18 +56,28 @@ def test_text_of_every_form_survives_parsing_and_printing() -> None:
 
 
 def same(a: object, b: object, seen: dict) -> bool:
-    """Equal in every field but spans; values correspond one to one."""
-    if isinstance(a, Value) and isinstance(b, Value):
-        return seen.setdefault(a, b) is b and (a.name, a.type, a.named) == (b.name, b.type, b.named)
+    """Equal in every field but spans; values correspond one to one. That an input is the user's is not written."""
+    match a, b:
+        case Value(), Value():
+            known = a in seen
+            return seen.setdefault(a, b) is b and (a.name, a.type) == (b.name, b.type) and (known or a.named == b.named)
+        case Parameter(), Parameter():
+            seen |= dict(zip(a.values, b.values, strict=True))
+            return same_fields(a, b, seen)
+        case str(), str():
+            return a == b
+        case dict(), dict():
+            return list(a) == list(b) and all(same(a[k], b[k], seen) for k in a)
+        case tuple(), tuple():
+            return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b, [seen] * len(a)))
     if dataclasses.is_dataclass(a) and type(a) is type(b):
-        return all(
-            same(getattr(a, f.name), getattr(b, f.name), seen) for f in dataclasses.fields(a) if f.name != "span"
-        )
-    if isinstance(a, dict) and isinstance(b, dict):
-        return list(a) == list(b) and all(same(a[k], b[k], seen) for k in a)
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return type(a) is type(b) and len(a) == len(b) and all(same(x, y, seen) for x, y in zip(a, b, strict=True))
+        return same_fields(a, b, seen)
     return type(a) is type(b) and str(a) == str(b)
+
+
+def same_fields(a: object, b: object, seen: dict) -> bool:
+    names = (f.name for f in dataclasses.fields(a) if f.name != "span")
+    return all(same(getattr(a, name), getattr(b, name), seen) for name in names)
 
 
 def test_parsing_gives_back_every_field() -> None:
@@ -90,6 +103,28 @@ def test_programs_keep_their_order() -> None:
 def test_other_text_is_refused_with_its_place(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_function(text)
+
+
+ROOT = Path(__file__).parents[1]
+SPECS = sorted((*(ROOT / "specs").rglob("*.lee"), *(ROOT / "tests" / "samples").glob("*.lee")))
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda path: path.stem)
+def test_every_function_that_specs_produce_reads_back(spec: Path) -> None:
+    """As elaborated, and with gradients and composites, groups and all, after the last pass."""
+    module, _ = driver.elaborate(Source(spec.name, spec.read_text(encoding="utf-8")))
+    stages = [module.functions, driver.optimise(module, driver.Options(level=2)).functions]
+    assert stages[0].functions, f"{spec} gives no function"
+    for program in stages:
+        text = print_program(program)
+        again = parse_program(text)
+        assert print_program(again) == without_places(text)
+        for name, f in program.functions.items():
+            assert same(f, again.functions[name], {}), name
+
+
+def without_places(text: str) -> str:
+    return re.sub(r"   # \S+:\d+$", "", text, flags=re.MULTILINE)
 
 
 # ---- the verifier

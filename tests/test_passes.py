@@ -477,6 +477,36 @@ def test_random_programs_keep_their_values(name: str) -> None:
         assert_pass_keeps(seed, name)
 
 
+def with_gradient(f: Function) -> Program:
+    """The sum of a function's results, and its derivatives by what is real."""
+    b = Builder(v.name for v in f.values())
+    total = b.lift(0.0)
+    for out in f.outputs:
+        total = b.add(total, b.sum(out, axes=tuple(range(out.type.rank))))
+    wrt = [v for v in f.inputs if v.type.is_float]
+    gradients = b.emit("grad", (total, *wrt))
+    results = tuple(Result(f"d_{v.name}", (g,)) for v, g in zip(wrt, gradients, strict=True))
+    return Program({"f": Function("f", f.parameters, f.body + tuple(b.equations), results)})
+
+
+def assert_stages_keep_gradients(seed: int, lines: int = 14) -> None:
+    before = with_gradient(Writer(seed).function(lines))
+    plain, after = run(before, 0), run(before, 2)
+    inputs = inputs_of(before.functions["f"], 0.3, 1.5)
+    old, new = outcome(plain, "f", inputs), outcome(after, "f", inputs)
+    for x, y in zip(old, new, strict=True):
+        finite = np.isfinite(x)
+        assert np.isfinite(y[finite]).all(), f"seed {seed}: finite became infinite or NaN"
+        calm = finite & (np.abs(x) < 1e6)
+        scale = max(1.0, np.abs(x[calm]).max(initial=0))
+        np.testing.assert_allclose(y[calm] / scale, x[calm] / scale, rtol=1e-5, atol=1e-6, err_msg=f"seed {seed}")
+
+
+def test_random_programs_keep_their_gradients() -> None:
+    for seed in range(60):
+        assert_stages_keep_gradients(seed)
+
+
 # ---- the pipeline
 
 

@@ -111,7 +111,10 @@ POWERS = (
         "div(unnamed(mul(x, host(h))), const(value=k))",
         lambda b, x, h, k: _scaled("mul", _quotient)(b, x, h, b.lift(k)),
     ),
-    Law("mul(const(value=k), once(div(x, host(h))))", lambda b, x, k, h: b.div(b.mul(k, x), h) if x.type.rank == 0 else None),
+    Law(
+        "mul(const(value=k), once(div(x, host(h))))",
+        lambda b, x, k, h: b.div(b.mul(k, x), h) if x.type.rank == 0 else None,
+    ),
     Law("mul(once(mul(x, y)), host(k))", lambda b, x, y, k: _on_the_scalar(b, x, y, k)),
     Law("div(unnamed(div(x, host(h))), host(k))", _scaled("div", lambda b, h, k: b.mul(h, k))),
     Law("mul(host(h), div(const(value=1), host(k)))", "div(h, k)"),

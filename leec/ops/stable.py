@@ -59,7 +59,9 @@ def _split(b, x: Value, depth: int) -> Split:
 
 def _either(op: Callable, unit: float) -> Callable:
     """An operation of two parts, the unit standing for an absent second one, None for two."""
-    return lambda b, x, y: None if x is None and y is None else op(b, unit if x is None else x, unit if y is None else y)
+    return lambda b, x, y: (
+        None if x is None and y is None else op(b, unit if x is None else x, unit if y is None else y)
+    )
 
 
 def _split_by(logs: Callable, rests: Callable) -> Callable:
@@ -233,10 +235,10 @@ def _tanh(b, x: Value, y: Value) -> Value | None:
 
 def _unshifted(b, x, s, m, a, k):
     """The maximum that was subtracted before is added again."""
+
     def base(v):
-        return (
-            b.producer(v).args[0] if b.producer(v) is not None and b.producer(v).op == "reshape" else v
-        )
+        return b.producer(v).args[0] if b.producer(v) is not None and b.producer(v).op == "reshape" else v
+
     along = _without_leading(s.type.dims) == _without_leading(_kept(x, a))
     return b.logsumexp(x, axes=a, keepdims=k) if base(s) is base(m) and along else None
 

@@ -93,7 +93,13 @@ def find_groups(f: Function, through_names: bool) -> Iterable[Group]:
 def is_fusable(e: Equation) -> bool:
     """Entrywise, a reduction, or a reshape that only adds or drops axes of size 1; of arrays, not of host numbers."""
     row = TABLE[e.op]
-    if len(e.results) > 1 or not e.args or e.result.type.host or row.effect or (e.args[0].type.host and len(e.args) == 1):
+    if (
+        len(e.results) > 1
+        or not e.args
+        or e.result.type.host
+        or row.effect
+        or (e.args[0].type.host and len(e.args) == 1)
+    ):
         return False
     return row.elementwise or bool(row.facts.get("reduces")) or is_relabelling(e)
 

@@ -126,9 +126,7 @@ def _equation_matches(
             yield from _all_match(b, patterns, equation.args, found, readers)
 
 
-def _all_match(
-    b: Rewriter, patterns: tuple, values: tuple[Value, ...], found: Found, readers: int
-) -> Iterator[Found]:
+def _all_match(b: Rewriter, patterns: tuple, values: tuple[Value, ...], found: Found, readers: int) -> Iterator[Found]:
     if not patterns:
         yield found
         return

@@ -12,10 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from leec.api import compile, load
+    from leec.api import compile, load, verify
 
 __version__ = "0.1.0"
-__all__ = ["compile", "load"]
+__all__ = ["compile", "load", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@
     net = spec.fit(epochs=3)                 # the spec's train procedure, on NumPy
     labels = spec.predict(net, images).argmax(axis=1)
     spec.save(net, "digits.safetensors")     # loads in either back end
+    assert leec.verify("digits.lee").ok      # both programs agree
 
 Nothing here is needed by generated code.
 """
@@ -19,13 +20,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from leec import driver
 from leec.diagnostics import Diagnostic, LeeError, Source
 from leec.ir.module import Module
+
+if TYPE_CHECKING:
+    from leec.proof.report import Report
 
 FILES = {"numpy": "reference.py", "torch": "cuda.py"}
 
@@ -54,6 +58,22 @@ def load(spec: str | Path, *, level: int = 1, dtype: str = "f32") -> Loaded:
     if driver.has_errors(diagnostics):
         raise LeeError(*diagnostics)
     return Loaded(module, driver.Options(level, dtype))
+
+
+def verify(spec: str | Path, *, optimize: int = 1, **plan: Any) -> Report:
+    """Run both programs of a spec on the same parameters, batches and draws, and compare all that they compute.
+
+    `plan` are fields of leec.proof.verify.Plan: level, seeds, steps, dtypes, arguments. Raises LeeError for a spec with
+    mistakes, ModuleNotFoundError without torch.
+    """
+    from leec.proof.verify import Plan
+    from leec.proof.verify import verify as verified
+
+    source, loader = read(spec)
+    module, diagnostics = driver.elaborate(source, loader)
+    if driver.has_errors(diagnostics):
+        raise LeeError(*diagnostics)
+    return verified(source.path, lambda dtype: Loaded(module, driver.Options(optimize, dtype)), execute, Plan(**plan))
 
 
 def read(spec: str | Path) -> tuple[Source, driver.Loader]:

@@ -1,0 +1,169 @@
+"""Calling a generated file by what the IR says: values grouped into objects and arguments, results taken apart again.
+
+A model of the IR is its tensors by path; here it becomes an object of the emitted class at that point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from leec.emit.dialect import NUMPY, TORCH
+from leec.emit.groups import attribute, by_key
+from leec.emit.procedures import steps_in
+from leec.emit.reference import File
+from leec.emit.unit import EVAL, Unit
+from leec.ir.graph import Function, Parameter, Result, Value
+from leec.ir.module import Module
+
+
+class Spec(Protocol):
+    """A compiled spec: as elaborated, after all passes, and as both modules."""
+
+    module: Module
+    options: Any
+
+    @property
+    def optimised(self) -> Module: ...
+
+    def backend(self, name: str) -> ModuleType: ...
+
+    def text(self, backend: str) -> str: ...
+
+
+class Emitted:
+    """One generated module, its functions callable by their IR names."""
+
+    def __init__(self, spec: Spec, backend: str):
+        self.spec, self.backend, self.module = spec, backend, spec.backend(backend)
+        self.unit = unit_of(spec, backend)
+
+    # ---- functions
+
+    def function(self, name: str) -> Function | None:
+        """The function as it was emitted; None for one that the file does not have."""
+        return self.unit.functions.get(name)
+
+    def call(self, f: Function, given: Mapping[str, Any]) -> list[Any]:
+        """The results of an emitted function or method, flat; `given` by parameter, models as objects.
+
+        The mode of torch modules follows the function: what exists in two modes is told which.
+        """
+        name, training = self.unit.public_name(f)
+        arguments = [given[p.name] for p in self.unit.ordered(f) if self.unit.role(f, p) not in ("self", "hyper")]
+        for p in f.parameters:
+            if p.model is not None and hasattr(given[p.name], "train"):
+                given[p.name].train(not f.name.endswith(EVAL))
+        options = {"training": True} if training else {}
+        return self.flat(f, self.callable(f, name, given)(*arguments, **options))
+
+    def callable(self, f: Function, name: str, given: Mapping[str, Any]) -> Any:
+        owner = self.unit.owner(f)
+        if owner is None:
+            return getattr(self.module, self.unit.function_name(name))
+        holder = given["self"] if self.unit.has_self(f) else getattr(self.module, self.unit.class_name(owner))
+        method = name.removeprefix(f"{owner}.")
+        return holder if method == "forward" and self.unit.has_self(f) else getattr(holder, method)
+
+    def flat(self, f: Function, returned: Any) -> list[Any]:
+        """What Python returned, in the order of the IR's results."""
+        groups = returned if len(f.results) > 1 else [returned]
+        found: list[Any] = []
+        for r, group in zip(f.results, groups, strict=True):
+            found += self.members(r, group)
+        return found
+
+    def members(self, r: Result, group: Any) -> list[Any]:
+        if r.model is None:
+            return [group]
+        if isinstance(group, dict):
+            return [at(group, path) for path in r.paths]
+        return [self.read(group, path) for path in r.paths]
+
+    def step(self, f: Function) -> type:
+        """The class of a training step that is no function."""
+        return getattr(self.module, self.unit.class_name("".join(part.capitalize() for part in f.name.split("_"))))
+
+    # ---- objects
+
+    def construct(self, model: str, hypers: Mapping[str, Any], key: Any = None) -> Any:
+        """An object of a class of the spec, models and optimizers alike."""
+        more = {"key": key} if key is not None and self.unit.draws(model) else {}
+        return getattr(self.module, self.unit.class_name(model))(**hypers, **more)
+
+    def hypers(self, model: str, other: Any) -> dict[str, Any]:
+        """The constructor arguments with which an object was made, by the file of either back end."""
+        known = self.spec.optimised
+        names = (known.models.get(model) or known.optimizers[model]).hypers
+        return {h.name: getattr(other, attribute(h.name)) for h in names}
+
+    def read(self, holder: Any, path: str) -> Any:
+        """A tensor of a model or an optimizer by path, or a number that it was made with."""
+        tensors = holder.tensors()
+        if path in tensors:
+            return tensors[path]
+        for step in path.split("."):
+            holder = holder[int(step)] if step.isdigit() else getattr(holder, attribute(step))
+        return holder
+
+
+def unit_of(spec: Spec, backend: str) -> Unit:
+    """The names and roles that the emitter gave in a file."""
+    module = spec.optimised
+    steps = tuple(dict.fromkeys(s.function for p in module.procedures.values() for s in steps_in(p.body)))
+    if backend == "numpy":
+        return File(module, spec.options, NUMPY).unit
+    return File(module, spec.options, TORCH, steps).unit
+
+
+def at(gradient: Mapping[str, Any], path: str) -> Any:
+    """A tensor in nested dicts by member, where an element of a list goes by `layers.0`."""
+    if path in gradient:
+        return gradient[path]
+    key = next(k for k in gradient if path.startswith(f"{k}."))
+    return at(gradient[key], path[len(key) + 1 :])
+
+
+def nested(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors by path as nested dicts by member."""
+    found: dict[str, Any] = {}
+    for key, inside in by_key(tensors).items():  # type: ignore[arg-type]
+        found[key] = nested(inside) if isinstance(inside, dict) else inside
+    return found
+
+
+def to_array(value: Any) -> Any:
+    """A result of either library on the host."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    return np.asarray(value)
+
+
+def named_results(f: Function, values: Sequence[Any]) -> dict[str, Any]:
+    """Flat results by name, leaves as `d_net.w`."""
+    return dict(zip(result_names(f), values, strict=True))
+
+
+def result_names(f: Function) -> list[str]:
+    names: list[str] = []
+    for r in f.results:
+        names += [f"{r.name}.{path}" for path in r.paths] if r.paths else [r.name] * len(r.values)
+    return names
+
+
+def grouped(f: Function, values: Sequence[Any]) -> list[tuple[Parameter, list[Any]]]:
+    """Flat inputs by parameter."""
+    rest = list(values)
+    return [(p, [rest.pop(0) for _ in p.values]) for p in f.parameters]
+
+
+def leaf_names(f: Function) -> dict[Value, str]:
+    """The inputs as `net.w`, `x`."""
+    return {
+        v: f"{p.name}.{path}" if p.paths else p.name
+        for p in f.parameters
+        for v, path in zip(p.values, p.paths or ("",), strict=True)
+    }

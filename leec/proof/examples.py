@@ -1,0 +1,86 @@
+"""One example through every program: the NumPy file, the torch functions, autograd through the modules, the spec as written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from leec.proof.agreement import TOLERANCES, compare
+from leec.proof.autograd import Through, Written
+from leec.proof.emitted import Emitted, Spec, result_names, to_array
+from leec.proof.interpret import bind
+from leec.proof.report import MODULE, NUMPY, TORCH, WRITTEN, Section
+from leec.proof.scale import Scales
+from leec.runtime.philox import site_key
+
+Results = dict[str, list[np.ndarray]]  # by program
+Loader = Callable[[str, str], ModuleType]  # a text and a name as a module
+
+
+class Pair:
+    """Both files of a spec at one width, ready to be called."""
+
+    def __init__(self, spec: Spec, load: Loader):
+        self.spec, self.dtype, self.load = spec, spec.options.dtype, load
+        self.numpy, self.torch = Emitted(spec, "numpy"), Emitted(spec, "torch")
+        self.rules = frozenset(rules_of(spec))
+
+    def written(self) -> Written:
+        return Written(self.spec.module.functions, float_dtype=self.dtype, rules=self.rules)
+
+    def through(self) -> Through:
+        return Through(self.spec.module.functions, float_dtype=self.dtype, rules=self.rules, emitted=self.torch)
+
+
+def rules_of(spec: Spec) -> set[str]:
+    """The functions that are updates of optimizers."""
+    optimizers = spec.module.optimizers.values()
+    return {name for o in optimizers for name in (o.update, *o.update_each.values()) if name}
+
+
+def verify_example(pair: Pair, example: str, seed: int, level: str) -> Section:
+    """Value and gradients of an example by every program."""
+    section = Section("example", example, pair.dtype, seed)
+    name = pair.spec.module.examples[example]
+    f = pair.spec.optimised.functions.functions[name]
+    given = {p.name: site_key(seed, name) for p in f.parameters}
+    results = run_example(pair, name, given)
+    scales = Scales(pair.spec.optimised.functions).measure(f, *bind(f, given))
+    for i, quantity in enumerate(result_names(f)):
+        if level == "forward" and quantity.startswith("d_"):
+            continue
+        values = {program: found[i] for program, found in results.items()}
+        if unusable(values):
+            section.notes.append(f"{quantity}: the formula as written is not finite here, so it is not compared with")
+            del values[WRITTEN]
+        section.rows.append(
+            compare(quantity, values, float(np.max(scales[i].scale, initial=0.0)), TOLERANCES[pair.dtype])
+        )
+    return section
+
+
+def unusable(values: Mapping[str, np.ndarray]) -> bool:
+    """Whether the formula as written overflows where the programs do not, which stable forms are for."""
+    written = values.get(WRITTEN)
+    return (
+        written is not None
+        and not np.all(np.isfinite(written))
+        and all(np.all(np.isfinite(x)) for program, x in values.items() if program != WRITTEN)
+    )
+
+
+def run_example(pair: Pair, name: str, given: Mapping[str, Any]) -> Results:
+    """The results of every program, flat and in order."""
+    f = pair.spec.module.functions.functions[name]
+    values, sizes = bind(f, given)
+    found = {
+        NUMPY: pair.numpy.call(pair.numpy.function(name), given),
+        TORCH: pair.torch.call(pair.torch.function(name), given),
+        MODULE: pair.through().evaluate(f, values, sizes),
+    }
+    if pair.dtype == "f64":  # narrower, a naive formula overflows where the programs need not
+        found[WRITTEN] = pair.written().evaluate(f, values, sizes)
+    return {program: [to_array(x) for x in results] for program, results in found.items()}

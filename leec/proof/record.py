@@ -1,0 +1,224 @@
+"""Recording: a procedure of a generated file run for some steps, with all that is needed to run its steps again.
+
+Of the NumPy file every call of a function that changes models or optimizers is kept with its inputs as they were;
+of both files the losses, what each update was given as gradient, the rows that were reported, and the objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from leec.ir import host
+from leec.ir.graph import Function, Parameter, Value
+from leec.proof.emitted import Emitted, grouped, to_array
+from leec.runtime.run import Run
+
+
+@dataclass
+class Call:
+    """A call of a function that changes something: `values` are its inputs, flat, copied before."""
+
+    f: Function
+    objects: dict[str, Any]  # models and optimizers by parameter
+    values: list[Any]
+    sizes: dict[str, int]
+    gradients: list[np.ndarray] = field(default_factory=list)  # what each update was given, as a vector
+
+
+@dataclass
+class Recording:
+    """What a run did, in order."""
+
+    calls: list[Call] = field(default_factory=list)
+    losses: list[tuple[str, float]] = field(default_factory=list)
+    gradients: list[np.ndarray | None] = field(default_factory=list)  # None: another update of the step has its place
+    objects: dict[str, Any] = field(default_factory=dict)  # by variable, in order of appearance
+    initial: dict[str, dict[str, Any]] = field(default_factory=dict)  # their tensors when they first appeared
+    rows: list[dict[str, float]] = field(default_factory=list)
+    returned: Any = None
+
+    def meet(self, name: str, found: Any) -> None:
+        """An object comes by; one that is known already keeps its name."""
+        if not hasattr(found, "tensors") or any(found is known for known in self.objects.values()):
+            return
+        while name in self.objects:
+            name += "'"
+        self.objects[name] = found
+        self.initial[name] = state_of(found)
+
+    def final(self) -> dict[str, Any]:
+        """Every tensor of every object as it is now, by `net.w`."""
+        return {f"{n}.{path}": x for n, found in self.objects.items() for path, x in state_of(found).items()}
+
+
+def state_of(found: Any) -> dict[str, Any]:
+    """Copies of an object's tensors, on the host."""
+    return {path: np.array(to_array(x)) for path, x in found.tensors().items()}
+
+
+def record(
+    emitted: Emitted,
+    procedure: str,
+    steps: int,
+    seed: int = 0,
+    device: str = "cpu",
+    arguments: Mapping[str, Any] | None = None,
+) -> Recording:
+    """Run a procedure until it has made so many steps, or ends."""
+    recording = Recording()
+    options = {"backend": emitted.backend, "dtype": emitted.spec.options.dtype, "device": device}
+    with ExitStack() as stack:
+        stack.enter_context(listening(emitted, recording))
+        run = stack.enter_context(Run(procedure, seed=seed, max_steps=steps, progress="none", **options))
+        listen(run, recording)
+        entry = getattr(emitted.module, emitted.unit.function_name(procedure))
+        recording.returned = entry(**(arguments or {}), run=run)
+    recording.rows = run.history
+    return recording
+
+
+def listen(run: Run, recording: Recording) -> None:
+    """Losses and objects, as they pass through a run."""
+    session = run.session
+    step, rounds = session.watch.step, session.rounds
+
+    def heard(label: str, loss: Any) -> None:
+        recording.losses.append((label, float(loss)))
+        step(label, loss)
+
+    def met(frame: Any, *rest: Any) -> Any:
+        for name, found in frame.objects.items():
+            recording.meet(name, found)
+        return rounds(frame, *rest)
+
+    session.watch.step, session.rounds = heard, met
+
+
+# ---- what passes through the functions of a file
+
+
+@contextmanager
+def listening(emitted: Emitted, recording: Recording) -> Iterator[None]:
+    """Calls and gradients go into the recording while the context lasts."""
+    if emitted.backend == "torch":
+        places = [(emitted.module.TrainStep, "__call__", after_step)] if hasattr(emitted.module, "TrainStep") else []
+    else:
+        places = [(emitted.module, name, heard_call(emitted, f)) for name, f in changing(emitted).items()]
+        places += [(kind, "update", before_update) for kind in optimizers(emitted)]
+    before = [getattr(place, name) for place, name, _ in places]
+    for (place, name, listener), original in zip(places, before, strict=True):
+        setattr(place, name, listener(recording, original))
+    try:
+        yield
+    finally:
+        for (place, name, _), original in zip(places, before, strict=True):
+            setattr(place, name, original)
+
+
+Listener = Callable[[Recording, Callable], Callable]
+
+
+def changing(emitted: Emitted) -> dict[str, Function]:
+    """The functions that procedures call and that change models or optimizers, by their names in Python."""
+    called = {s.function for p in emitted.spec.optimised.procedures.values() for s in computed(p.body)}
+    functions = [f for name in called if (f := emitted.function(name)) and f.state]
+    return {emitted.unit.function_name(emitted.unit.public_name(f)[0]): f for f in functions}
+
+
+def computed(statements: tuple[host.Statement, ...]) -> Iterator[host.Compute]:
+    for s in statements:
+        if isinstance(s, host.Compute):
+            yield s
+        for inner in ("body", "then", "otherwise"):
+            yield from computed(getattr(s, inner, ()))
+
+
+def optimizers(emitted: Emitted) -> list[type]:
+    names = [emitted.unit.class_name(name) for name in emitted.spec.optimised.optimizers]
+    return [getattr(emitted.module, name) for name in names if hasattr(emitted.module, name)]
+
+
+def heard_call(emitted: Emitted, f: Function) -> Listener:
+    def listener(recording: Recording, original: Callable) -> Callable:
+        def heard(*args: Any, **options: Any) -> Any:
+            call = call_of(emitted, f, args, options)
+            recording.calls.append(call)
+            for name, found in call.objects.items():
+                recording.meet(name, found)
+            count = len(recording.gradients)
+            returned = original(*args, **options)
+            call.gradients = recording.gradients[count:]
+            return returned
+
+        return heard
+
+    return listener
+
+
+def before_update(recording: Recording, original: Callable) -> Callable:
+    def heard(optimizer: Any, theta: Any, g: Any, *rest: Any) -> Any:
+        recording.gradients.append(np.array(g))
+        return original(optimizer, theta, g, *rest)
+
+    return heard
+
+
+def after_step(recording: Recording, original: Callable) -> Callable:
+    def heard(step: Any, *batch: Any) -> Any:
+        returned = original(step, *batch)
+        later = [step.vectors[i + 1 :] for i in range(len(step.vectors))]
+        recording.gradients += [
+            None if v in rest else np.array(to_array(v.gradient)) for v, rest in zip(step.vectors, later, strict=True)
+        ]
+        return returned
+
+    return heard
+
+
+def call_of(emitted: Emitted, f: Function, args: tuple, options: Mapping[str, Any]) -> Call:
+    """The inputs of the IR function from Python's arguments."""
+    unit = emitted.unit
+    shown = [p for p in unit.ordered(f) if p.name not in options and unit.role(f, p) not in ("self", "hyper")]
+    given = dict(zip((p.name for p in shown), args, strict=True)) | dict(options)
+    objects = {p.name: given[p.name] for p in f.parameters if p.model is not None}
+    sizes = {p.static: static(emitted, f, p, given) for p in f.parameters if p.static}
+    values = [x for p, names in grouped(f, f.inputs) for x in inputs(emitted, p, names, given)]
+    for x, v in zip(values, f.inputs, strict=True):
+        if x is not None and not v.type.host:
+            sizes |= {d.symbol: n for d, n in zip(v.type.dims, np.shape(x), strict=True) if d.symbol}
+    holders = {v: (objects[p.name], path) for p in f.parameters for v, path in zip(p.values, p.paths, strict=False)}
+    values = [begun(v, *holders[v], sizes) if x is None else copied(x) for x, v in zip(values, f.inputs, strict=True)]
+    return Call(f, objects, values, sizes)
+
+
+def static(emitted: Emitted, f: Function, p: Parameter, given: Mapping[str, Any]) -> int:
+    """A size, given as a number or held by an object."""
+    holder = None if p.name in given else emitted.unit.holder(f, p.static)
+    if holder is None:
+        return given[p.name]
+    return emitted.read(given[holder.name], emitted.unit.hypers(holder.model)[p.static.rpartition(".")[2]])
+
+
+def inputs(emitted: Emitted, p: Parameter, names: list[Value], given: Mapping[str, Any]) -> list[Any]:
+    """The values of one parameter; None for a state that its optimizer has not made yet."""
+    if p.model is None:
+        return [given[p.name]] * len(names)
+    holder = given[p.name]
+    if p.model in emitted.spec.optimised.models:
+        return [emitted.read(holder, path) for path in p.paths]
+    present = {**vars(holder), **holder.tensors(), "t": holder.t + 1}  # rules count the update that they make
+    return [present.get(path) for path in p.paths]
+
+
+def begun(v: Value, optimizer: Any, path: str, sizes: Mapping[str, int]) -> np.ndarray:
+    """A state of an optimizer before its first update."""
+    return np.full(tuple(d.evaluate(sizes) for d in v.type.dims), optimizer.starts[path])
+
+
+def copied(x: Any) -> Any:
+    return np.array(x) if isinstance(x, np.ndarray | np.generic) else x

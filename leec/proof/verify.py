@@ -1,0 +1,110 @@
+"""Verification of a spec: every example and every procedure, by every program, first in float64.
+
+Both generated files, autograd through the modules and the spec as written get the same keys, and so the same
+parameters, batches and draws. Where they part, the first thing to blame is looked for and named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from leec.proof.agreement import AFTER_STEPS, TOLERANCES
+from leec.proof.emitted import Spec
+from leec.proof.examples import Loader, Pair, verify_example
+from leec.proof.locate import Case, example_case, locate, step_case
+from leec.proof.report import Finding, Report, Section
+from leec.proof.steps import Steps, run_steps, train_section
+
+LEVELS = ("forward", "grad", "step")
+Told = Callable[[Section], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to verify: up to a level, for some seeds and widths, procedures for so many steps.
+
+    `arguments` are those of procedures, by name, for parameters that have no default or a costly one.
+    """
+
+    level: str = "step"
+    seeds: int = 1
+    steps: int = 20
+    dtypes: tuple[str, ...] = ("f64", "f32")
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def verify(
+    path: str, compiled: Callable[[str], Spec], load: Loader, plan: Plan = Plan(), told: Told | None = None
+) -> Report:
+    """Verify a spec that `compiled` gives for a width; `load` makes a module of a text; `told` hears of each section."""
+    report = Report(path)
+    for dtype in plan.dtypes:
+        pair = Pair(compiled(dtype), load)
+        for section in sections(pair, plan):
+            report.sections.append(section)
+            if told is not None:
+                told(section)
+    return report
+
+
+def sections(pair: Pair, plan: Plan) -> Iterable[Section]:
+    module = pair.spec.module
+    for seed in range(plan.seeds):
+        for example in module.examples:
+            yield blamed_example(pair, example, seed, plan.level)
+        for procedure in module.procedures if plan.level == "step" else ():
+            yield blamed_train(pair, procedure, seed, plan)
+
+
+def blamed_example(pair: Pair, example: str, seed: int, level: str) -> Section:
+    section = verify_example(pair, example, seed, level)
+    if not section.agrees:
+        section.finding = locate(example_case(pair, example, seed), TOLERANCES[pair.dtype])
+    return section
+
+
+def blamed_train(pair: Pair, procedure: str, seed: int, plan: Plan) -> Section:
+    given = plan.arguments.get(procedure, {})
+    open_ = [
+        n for n, default in pair.spec.module.procedures[procedure].parameters if default is None and n not in given
+    ]
+    if open_:
+        section = Section("train", procedure, pair.dtype, seed)
+        section.notes.append(f"not run: it needs {', '.join(f'`{n}`' for n in open_)}")
+        return section
+    made = run_steps(pair, procedure, plan.steps, seed, given)
+    section = train_section(made, procedure, seed)
+    if not section.agrees:
+        blame_step(made, section)
+    return section
+
+
+def blame_step(made: Steps, section: Section) -> None:
+    """The first step at which programs part from the same inputs.
+
+    If none does, the procedures hand different things to it, or a rule has blown up rounding: some entry was exempt,
+    and from then on every other tensor may follow it.
+    """
+    tolerance = AFTER_STEPS[made.pair.dtype]
+    for k, call in enumerate(made.calls):
+        case = step_case(made.pair, call)
+        if not together(case, tolerance):
+            section.finding = locate(case, tolerance)
+            section.notes.append(f"the programs part at step {k + 1} of `{call.f.name}`")
+            return
+    rows = {row.quantity: row for row in section.rows}
+    if any(row.exempt for row in section.rows) and rows["initial values"].agrees:
+        section.by_steps = True
+        section.notes.append(
+            "every step agrees from the same inputs; rounding that a rule has blown up grows from step to step"
+        )
+        return
+    message = "every step agrees from the same inputs, so the procedures differ in what they hand to it"
+    section.finding = Finding("procedure", section.name, message, section.name)
+
+
+def together(case: Case, tolerance: float) -> bool:
+    first, *others = case.outputs.values()
+    return all(case.agree(first, other, case.scales(), tolerance) for other in others)

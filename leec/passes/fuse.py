@@ -94,7 +94,7 @@ def is_fusable(e: Equation) -> bool:
     """Entrywise, a reduction, or a reshape that only adds or drops axes of size 1; of arrays, not of host numbers."""
     row = TABLE[e.op]
     if (
-        len(e.results) > 1
+        len(e.results) != 1
         or not e.args
         or e.result.type.host
         or row.effect

@@ -185,7 +185,7 @@ class Caller:
     def saved(self, callee: Function, values: Sequence[tuple[Value, str]]) -> ast.expr:
         """What the forward saved, as it returned it. Raises InternalError if these are values of another call."""
         forward = self.unit.forward_of(callee)
-        places = self.unit.saved[forward.name]
+        places = self.unit.places(forward)
         found = self.body.groups.whole([v for v, _ in values], [places[n] for _, n in values], "tuple")
         if found is None:
             raise InternalError(f"{callee.name} is called with saved values that no call returned together")
@@ -253,7 +253,7 @@ class Caller:
             return ast.Name("_")
         hint = bare(text(receiver)) if receiver else callee.name.removesuffix("_saved")
         name = ast.Name(self.body.names.fresh(f"saved_{hint}"))
-        places = self.unit.saved[callee.name]
+        places = self.unit.places(callee)
         group = Group(name, "tuple", len(values), callee=callee.name)
         self.body.groups.enter(group, list(values.values()), [places[n] for n in values])
         return name

@@ -70,7 +70,7 @@ class Signature:
     def enter_saved(self, p: Parameter) -> None:
         """All of it is one parameter, taken apart by a first statement; a single item needs no tuple."""
         forward = self.unit.forward_of(self.f)
-        place = self.unit.saved[forward.name][p.name]
+        place = self.unit.places(forward)[p.name]
         if not self.saved_items:
             self.take_apart(forward)
         index, _, inner = place.partition(".") if len(self.saved_items) > 1 else ("0", "", place)
@@ -82,12 +82,12 @@ class Signature:
 
     def take_apart(self, forward: Function) -> None:
         used = {p.name for p in self.f.parameters}
-        entries = self.unit.bundles[forward.name]
-        places = self.unit.saved[forward.name]
+        entries = self.unit.entries(forward)
+        places = self.unit.places(forward)
         for index, entry in enumerate(entries):
             here = [n for n, at in places.items() if len(entries) == 1 or at.partition(".")[0] == str(index)]
             name = ast.Name(self.names.fresh(entry.name) if used & set(here) else "_")
-            size = len(self.unit.saved.get(entry.callee, ()))
+            size = len(self.unit.places(self.unit.functions[entry.callee])) if entry.callee else 0
             self.saved_items.append(Group(name, "tuple", size, callee=entry.callee) if entry.callee else name)
         names = [i.root.id if isinstance(i, Group) else i.id for i in self.saved_items]
         self.parameters.append(names[0] if len(names) == 1 else self.names.fresh("saved"))

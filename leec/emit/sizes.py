@@ -49,7 +49,7 @@ class Sizes:
         rest = dim - of_atom(quotients[0])
         if rest.constant is not None:
             over = [s for s in sorted(quotients[0].num.symbols, key=str) if s in self.shapes]
-            main = next((d.symbol for v in self.arrays for d in v.type.dims if d.symbol in over), "size")
+            main = next((d.symbol for v in self.arrays for d in v.type.dims if d.symbol in over), "rest")
             self.long[quotients[0]] = self.unused(f"out_{main}"), dim
 
     def unused(self, wanted: str) -> str:

@@ -149,7 +149,7 @@ class Body:
             return True
         from_nothing = all(a.type.host for a in equation.args) and not TABLE[equation.op].effect
         view = "view" in TABLE[equation.op].facts and is_atom(self.read(equation.args[0]))
-        return (from_nothing or view) and len(text(tree)) <= 24 or from_nothing and value in self.stored
+        return ((from_nothing or view) and len(text(tree)) <= 24) or (from_nothing and value in self.stored)
 
     def consume(self, args: tuple[Value, ...]) -> None:
         """What was folded for one reader stands in that reader now."""

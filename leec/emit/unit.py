@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from leec.emit.dialect import Dialect
@@ -29,6 +29,7 @@ class Unit:
     dialect: Dialect
     names: Names  # of the file's top level
     complete: Mapping[str, Function]  # all functions, those that nothing reaches too
+    try_out: Callable[[Function], object] = lambda f: None  # writes a function to nowhere
     bundles: dict[str, tuple[Entry, ...]] = field(default_factory=dict)  # by the saving forward
     saved: dict[str, dict[str, str]] = field(default_factory=dict)  # and the place of each saved value in them
 
@@ -77,6 +78,16 @@ class Unit:
         return None
 
     # ---- what a forward saves for its backward
+
+    def places(self, forward: Function) -> dict[str, str]:
+        """Where each saved value stands in what a forward returns; a forward that is not written yet is tried out."""
+        if forward.name not in self.saved:
+            self.try_out(forward)
+        return self.saved[forward.name]
+
+    def entries(self, forward: Function) -> tuple[Entry, ...]:
+        self.places(forward)
+        return self.bundles[forward.name]
 
     def forward_of(self, f: Function) -> Function | None:
         """The saving forward that a backward belongs to."""

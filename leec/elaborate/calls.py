@@ -132,30 +132,14 @@ def call_function(ctx: Context, target: FunctionValue | MethodValue, given: Argu
     captured = dict(target.captured) if isinstance(target, FunctionValue) else None
     full = with_defaults(ctx, home, declaration.params, bound, captured)
     if any(is_indexed(v) for v, _ in full.values()):
+        from leec.elaborate.entrywise import in_place
+
         return in_place(ctx, target, home, {n: v for n, (v, _) in full.items()}, given)
     full, packs = flatten_packs(ctx, declaration, full)
     specialised = specialise.specialise(ctx, target, home, full, training, given.span)
     if specialised.reads_training:
         ctx.reads_training |= override is None
     return emit_call(ctx, specialised, target, full, packs, given.span)
-
-
-def in_place(ctx: Context, target: object, home, values: dict[str, object], given: Arguments) -> object:
-    """A def applied entry by entry: its body is elaborated where it is called, over the indices in scope (R23)."""
-    from leec.elaborate.statements import run_block
-
-    if not isinstance(target, FunctionValue):
-        raise LeeError(structure.not_built(given.span, "a method applied entry by entry"))
-    for param in target.declaration.params:
-        value = values[param.name.id]
-        if isinstance(value, Value) and value.type.rank:
-            raise LeeError(structure.not_built(given.span, "a function of whole arrays applied entry by entry"))
-    inner = ctx.child(home)
-    inner.names = {**target.captured, **values}
-    returned = run_block(inner, target.declaration.body)
-    if returned is None:
-        raise LeeError(structure.no_return(target.declaration.name.span, target.name))
-    return returned.value
 
 
 # ---- packs: `..` in a type is seen as one flattened axis

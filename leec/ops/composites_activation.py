@@ -10,7 +10,7 @@ from math import pi, sqrt
 
 from leec.ops.bodies import body_gradient
 from leec.ops.laws import Law
-from leec.ops.polynomials import Algebra, is_close, monomial, nearby, times
+from leec.ops.polynomials import Algebra, is_close, monomial, nearby, over, times
 from leec.ops.table import Op, declare, elementwise_type, example, unary
 from leec.types import TensorType
 
@@ -75,20 +75,22 @@ def _gelu_gradient_body(b, g, x, approximate: bool):
     return b.mul(g, b.add(share, b.mul(x, density)))
 
 
-def _recognise_gelu(b, x, y):
+def _recognise_gelu(combine):
     """z (1 + t) / 2 where t is erf(z / √2), or tanh of a cubic in z, however the products are written."""
-    parts = nearby(b.producer, (x, y))
-    for t in parts:
-        inner = b.producer(t)
-        if inner is None or inner.op not in CUBICS:
-            continue
-        for z in parts:
-            algebra = Algebra(b.producer, (z, t))
-            cubic = {monomial(*(z,) * power): factor for power, factor in CUBICS[inner.op].items()}
-            whole = times(algebra.of(x), algebra.of(y))
-            if is_close(whole, {monomial(z): 0.5, monomial(z, t): 0.5}) and is_close(algebra.of(inner.args[0]), cubic):
-                return b.gelu(z, approximate=inner.op == "tanh")
-    return None
+
+    def right(b, x, y):
+        parts = nearby(b.producer, (x, y))
+        for t in parts:
+            inner = b.producer(t)
+            for z in parts if inner is not None and inner.op in CUBICS else ():
+                algebra = Algebra(b.producer, (z, t))
+                cubic = {monomial(*(z,) * power): factor for power, factor in CUBICS[inner.op].items()}
+                whole = combine(algebra.of(x), algebra.of(y))
+                if is_close(whole, {monomial(z): 0.5, monomial(z, t): 0.5}) and is_close(algebra.of(inner.args[0]), cubic):
+                    return b.gelu(z, approximate=inner.op == "tanh")
+        return None
+
+    return right
 
 
 CUBICS = {"erf": {1: 1 / sqrt(2)}, "tanh": {1: ROOT, 3: CUBE * ROOT}}  # factors by power
@@ -114,7 +116,7 @@ FORM = {"approximate": False}
 declare(Op("gelu", ("x",), "x Φ(x), Φ the distribution function of the normal; or its form by tanh", _gelu_type, _gelu_gradient,
            "", _library("nn.functional.gelu", "x"), params=FORM, operands="float", elementwise=True, flops=16,
            examples=(example("float[a, b]"), example("float[a]", approximate=True)),
-           facts={"body": _gelu_body, "patterns": (Law("mul(x, y)", _recognise_gelu),)},
+           facts={"body": _gelu_body, "patterns": (Law("mul(x, y)", _recognise_gelu(times)), Law("div(x, y)", _recognise_gelu(over)))},
            equation=r"x \, \Phi(x)"))  # fmt: skip
 declare(Op("gelu_gradient", ("g", "x"), "the gradient of gelu", _gelu_type, body_gradient(_gelu_gradient_body),
            "", _library("ops.aten.gelu_backward", "g", "x"), params=FORM, operands="float", elementwise=True, flops=24,

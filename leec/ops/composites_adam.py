@@ -100,7 +100,7 @@ def _left(beta: Samples, t: Samples) -> Samples:
 def _means(numbers: Numbers, values, power: int) -> Iterator[tuple]:
     """Which values are a running mean beta s + (1 - beta) g**power: (value, s, g, beta)."""
     for value in values:
-        for g in nearby(numbers.producer, (value,), 3):
+        for g in nearby(numbers.producer, (value,), 5):
             if g is value or g.type.host or value.type.host:
                 continue
             form = Algebra(numbers.producer, (g,), numbers.of).of(value)

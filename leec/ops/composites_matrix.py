@@ -41,7 +41,7 @@ def _recognise_affine(b, y, c):
     """A product of matrices that nothing else reads, plus a vector along its last axis."""
     e = b.producer(y)
     spec = e.params.get("spec") if e is not None else None
-    if not isinstance(spec, Contraction) or len(e.args) != 2 or b.uses[y] > 1 or not y.type.is_float:
+    if not isinstance(spec, Contraction) or len(e.args) != 2 or b.uses[y] or not y.type.is_float:
         return None
     form = matrix_form(spec)
     x, w = e.args if form in ("x @ x1", "x @ x1.T") else e.args[::-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from leec.dims import Dim
 from leec.ops.bodies import body_gradient
 from leec.ops.laws import Law
+from leec.ops.reduce import count
 from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import ShapeMismatch, TensorType
 
@@ -65,76 +66,97 @@ def _layer_norm_gradient(b, g, out, x, gamma, beta, eps):
     return d_x, b.sum_to(b.mul(g, normal), gamma.type.dims), b.sum_to(g, beta.type.dims), None
 
 
-def _with_scale_and_shift(b, y, gamma, beta):
+def _with_scale_and_shift(b, scaled, beta):
     """One function of torch for a normalisation that nothing else reads, scaled and shifted."""
-    e = b.producer(y)
-    if e is None or e.op != "normalise" or b.uses[y] > 1 or gamma.type.host or not gamma.type.rank:
-        return None
-    x, eps = e.args
-    fits = gamma.type.dims == beta.type.dims == x.type.dims[x.type.rank - gamma.type.rank :]
-    return b.layer_norm(x, gamma, beta, eps) if fits and e.params["axes"] == _layer_norm_axes(x, gamma) else None
+    product = b.producer(scaled)
+    for y, gamma in (product.args, product.args[::-1]) if product is not None and product.op == "mul" and not b.uses[scaled] else ():
+        e = b.producer(y)
+        if e is None or e.op != "normalise" or b.uses[y] > 1 or gamma.type.host or not gamma.type.rank:
+            continue
+        x, eps = e.args
+        along = gamma.type.dims == beta.type.dims == x.type.dims[x.type.rank - gamma.type.rank :]
+        if along and e.params["axes"] == _layer_norm_axes(x, gamma):
+            return b.layer_norm(x, gamma, beta, eps)
+    return None
 
 
 # ---- finding it
 
 
-def _mean_of(b, m, dims: tuple[Dim, ...]):
-    """What m is the mean of and over which axes, where that has the given dims and m one of size 1 for each axis."""
-    e = b.producer(m)
-    if e is not None and e.op == "reshape":
-        inner = b.producer(e.args[0])
-        e, kept = (inner, True) if inner is not None and inner.op == "mean" and not inner.params["keepdims"] else (None, False)
-    else:
-        kept = e is not None and e.op == "mean" and e.params["keepdims"]
-    if not kept or e.args[0].type.dims != dims:
+def _origin(b, v):
+    """The equation of a value, behind reshapes that only add or drop axes of size 1."""
+    long = lambda x: [d for d in x.type.dims if d != 1]  # noqa: E731
+    e = b.producer(v)
+    while e is not None and e.op == "reshape" and long(e.args[0]) == long(e.result):
+        e = b.producer(e.args[0])
+    return e
+
+
+def _mean_of(b, m):
+    """What m is the mean of, and over which axes; a sum divided by the number of its terms is a mean too."""
+    e = _origin(b, m)
+    if e is None or e.op == "mean":
+        return e and (e.args[0], e.params["axes"])
+    total, size = (_origin(b, e.args[0]), b.producer(e.args[1])) if e.op == "div" else (None, None)
+    if total is None or total.op != "sum" or size is None:
         return None
-    axes = e.params["axes"]
+    number = size.params.get("dim", b.constant(e.args[1]))
+    return (total.args[0], total.params["axes"]) if number == count(total.args[0].type, total.params["axes"]) else None
+
+
+def _lies_along(v, dims: tuple[Dim, ...], axes: tuple[int, ...]) -> bool:
+    """Has v the given dims, of size 1 along the axes? Leading axes of size 1 may be missing."""
     single = tuple(Dim.of(1) if i in axes else d for i, d in enumerate(dims))
-    return (e.args[0], axes) if m.type.dims == single else None
+    missing = len(dims) - v.type.rank
+    return missing >= 0 and single[missing:] == v.type.dims and all(d == 1 for d in single[:missing])
 
 
 def _deviation_of(b, s):
     """The x, axes, eps and centred x of a standard deviation sqrt(mean((x - mean(x))²) + eps)."""
-    root = b.producer(s)
-    total = b.producer(root.args[0]) if root is not None and root.op == "sqrt" else None
-    if total is None or total.op != "add":
-        return None
-    for variance, eps in (total.args, total.args[::-1]):
-        square = b.producer(variance)
-        square = b.producer(square.args[0]) if square is not None and square.op == "reshape" else square
-        product = b.producer(square.args[0]) if square is not None and square.op == "mean" else None
-        if not eps.type.host or product is None or product.op != "mul" or product.args[0] is not product.args[1]:
+    root = _origin(b, s)
+    return _variance_of(b, s, root.args[0]) if root is not None and root.op == "sqrt" else None
+
+
+def _variance_of(b, s, total):
+    """The same of what stands under the root, where s lies along x."""
+    e = _origin(b, total)
+    for variance, eps in (e.args, e.args[::-1]) if e is not None and e.op == "add" else ():
+        found = _mean_of(b, variance) if eps.type.host else None
+        product = b.producer(found[0]) if found else None
+        if product is None or product.op != "mul" or product.args[0] is not product.args[1]:
             continue
-        centred = product.args[0]
-        difference, found = b.producer(centred), _mean_of(b, variance, centred.type.dims)
-        if difference is None or difference.op != "sub" or found is None:
+        centred, axes = product.args[0], found[1]
+        difference = b.producer(centred)
+        if difference is None or difference.op != "sub":
             continue
         x, mean = difference.args
-        if _mean_of(b, mean, x.type.dims) == (x, found[1]) and x.type.dims == centred.type.dims:
-            return x, found[1], eps, centred
+        fits = centred.type == x.type and _lies_along(mean, x.type.dims, axes) and _lies_along(s, x.type.dims, axes)
+        if fits and _mean_of(b, mean) == (x, axes):
+            return x, axes, eps, centred
     return None
 
 
-def _recognise_quotient(b, x, s):
-    """(x - mean) / deviation, where the difference may be a factor of a product."""
-    found = _deviation_of(b, s)
+def _normalised(b, factor, found):
+    """A product with the centred x among its factors, once divided by the deviation."""
     if found is None:
         return None
-    source, axes, eps, centred = found
-    if x is centred:
-        return b.normalise(source, eps, axes=axes)
-    e = b.producer(x)
+    x, axes, eps, centred = found
+    e = b.producer(factor)
+    if factor is centred:
+        return b.normalise(x, eps, axes=axes)
     if e is None or e.op != "mul" or centred not in e.args:
         return None
     other = e.args[1] if e.args[0] is centred else e.args[0]
-    return b.mul(b.normalise(source, eps, axes=axes), other)
+    return b.mul(b.normalise(x, eps, axes=axes), other)
 
 
 def _recognise_product(b, x, y):
-    """(x - mean) * (1 / deviation)"""
-    e = b.producer(y)
-    inverse = e is not None and e.op == "div" and b.constant(e.args[0]) == 1
-    return _recognise_quotient(b, x, e.args[1]) if inverse else None
+    """(x - mean) * (1 / deviation), or times a power of the variance"""
+    e = _origin(b, y)
+    if e is not None and e.op == "power" and b.constant(e.args[1]) == -0.5:
+        return _normalised(b, x, _variance_of(b, y, e.args[0]))
+    root = _origin(b, e.args[1]) if e is not None and e.op == "div" and b.constant(e.args[0]) == 1 else None
+    return _normalised(b, x, _variance_of(b, y, root.args[0])) if root is not None and root.op == "sqrt" else None
 
 
 # ---- cross-entropy
@@ -160,11 +182,18 @@ def _cross_entropy_gradient(b, g, out, z, y, proven):
     return b.mul(b.sub(share, b.cast(is_label, dtype=z.type.dtype)), column(g)), None
 
 
-def _recognise_cross_entropy(b, z, i, y, p):
+def _recognise_label(b, z, i, y, p):
+    """log_softmax(z) at the label of every row"""
+    found = _recognise_cross_entropy(b, z, z, i, y, p)
+    return found and b.neg(found)
+
+
+def _recognise_cross_entropy(b, z, s, i, y, p):
+    """logsumexp(z) - z at the label of every row"""
     rows = b.producer(i)
     along = rows is not None and rows.op == "iota" and rows.params["dims"] == z.type.dims[:1]
-    fits = along and z.type.rank == 2 and y.type.dims == z.type.dims[:1]
-    return b.neg(b.cross_entropy(z, y, proven=tuple(k - 1 for k in p if k))) if fits else None
+    fits = along and z is s and z.type.rank == 2 and y.type.dims == z.type.dims[:1]
+    return b.cross_entropy(z, y, proven=tuple(k - 1 for k in p if k)) if fits else None
 
 
 # ---- torch
@@ -184,9 +213,15 @@ def _over_last(text: str):
 
 
 TORCH = ("torch", "torch_step")
-NORMALISE = (Law("div(x, s)", _recognise_quotient), Law("mul(x, y)", _recognise_product))
-SCALED = (Law("add(mul(y, gamma), beta)", _with_scale_and_shift),)
-LABELLED = (Law("gather(log_softmax(z, axes=(1,), masked=False), i, y, axes=(0, 1), proven=p)", _recognise_cross_entropy),)
+NORMALISE = (
+    Law("div(x, s)", lambda b, x, s: _normalised(b, x, _deviation_of(b, s))),
+    Law("mul(x, y)", _recognise_product),
+)
+SCALED = (Law("add(scaled, beta)", _with_scale_and_shift),)
+LABELLED = (
+    Law("gather(log_softmax(z, axes=(1,), masked=False), i, y, axes=(0, 1), proven=p)", _recognise_label),
+    Law("sub(logsumexp(z, axes=(1,), keepdims=False), gather(s, i, y, axes=(0, 1), proven=p))", _recognise_cross_entropy),
+)
 SMALL = {"eps": (1e-3, 1e-2)}
 
 declare(Op("normalise", ("x", "eps"), "x less its mean over its standard deviation, along axes", _normalise_type, _normalise_gradient,

@@ -268,7 +268,7 @@ def _cropped(b, g, w, s, p, d, q, e, t):
 def _with_bias(b, y, c, e):
     """One function of torch for a convolution that nothing else reads, and a number for each of its channels."""
     conv = b.producer(y)
-    if conv is None or conv.op != "conv" or len(conv.args) > 2 or b.uses[y] > 1:
+    if conv is None or conv.op != "conv" or len(conv.args) > 2 or b.uses[y]:
         return None
     x, w = conv.args
     fits = c.type.rank == 1 and e == (*c.type.dims, *(ONE for _ in w.type.dims[2:])) and c.type.dims == w.type.dims[:1]

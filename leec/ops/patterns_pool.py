@@ -77,7 +77,8 @@ def _space_last(b, x, names: list[str], places: list[str], space: list[Window]):
     x = x if slices == whole else b.slice(x, slices=slices)
     dims, count = x.type.dims, len(fixed)
     if count not in (1, 2):
-        dims = (prod(dims[: count - 1], start=ONE), dims[count - 1] if count else ONE, *dims[count:])
+        first, last = prod(dims[: max(count - 1, 0)], start=ONE), prod(dims[max(count - 1, 0) : count], start=ONE)
+        dims = (first, last, *dims[count:])
     return reshaped(b, x, dims), fixed
 
 

@@ -120,9 +120,9 @@ def monomial(*atoms) -> Monomial:
     return frozenset(powers.items())
 
 
-def is_close(p: Polynomial, q: Polynomial, tolerance: float = 1e-14) -> bool:
+def is_close(p: Polynomial | None, q: Polynomial, tolerance: float = 1e-14) -> bool:
     """The same monomials with the same factors, up to rounding."""
-    return p.keys() == q.keys() and all(abs(p[m] - q[m]) <= tolerance * abs(q[m]) for m in q)
+    return p is not None and p.keys() == q.keys() and all(abs(p[m] - q[m]) <= tolerance * abs(q[m]) for m in q)
 
 
 def nearby(producer: Callable, values: tuple, depth: int = 4) -> dict:

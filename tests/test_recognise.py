@@ -232,3 +232,39 @@ def by_autograd(text: str, dims: str, given: Mapping[str, object]) -> dict[str, 
     dd_x, dd_w = torch.autograd.grad((d_x**2).sum() + (d_w**2).sum(), (x, w))
     found = {"y": y, "d_x0": d_x, "d_x1": d_w, "dd_x0": dd_x, "dd_x1": dd_w}
     return {k: v.detach().numpy() for k, v in found.items()}
+
+
+# ---- texts
+
+
+CASES = sorted(FILES.glob("*.ir"))
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda p: p.stem)
+def test_recognition_on_text(path: Path, golden: Callable[[Path, str], None]) -> None:
+    text = path.read_text("utf-8").split("\n---\n")[0]
+    title, before = text.split("\n")[0], parse_program(text)
+    verify_program(before)
+    after = recognise(before)
+    verify_program(after, "recognise")
+    golden(path, f"{title}\n\n{print_program(before)}\n---\n\n{print_program(after)}")
+    assert print_program(recognise(after)) == print_program(after)
+    if title.startswith("# Negative"):
+        assert print_program(after) == print_program(before)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda p: p.stem)
+def test_recognition_keeps_values(path: Path) -> None:
+    before = parse_program(path.read_text("utf-8").split("\n---\n")[0])
+    ((name, f),) = before.functions.items()
+    sizes = {s: n for s, n in {"n": 2, "c": 2, "h": 7, "w": 6, "o": 4, "k": 3, "g": 2, "stride": 2, "padding": 1}.items()}
+    rng = np.random.default_rng(0)
+    given = {p.name: sizes[p.name] for p in f.parameters if p.static}
+    given |= {v.name: rng.standard_normal(tuple(d.evaluate(sizes) for d in v.type.dims)) for v in f.inputs}
+    bare = {d.symbol for v in f.inputs for d in v.type.dims}
+    symbols = {s for v in f.values() for d in v.type.dims for s in d.symbols}
+    given |= {s: sizes[s] for s in symbols - bare - given.keys()}
+    for column in ("numpy", "torch"):
+        pairs = zip(run(before, name, given, column).values(), run(recognise(before), name, given, column).values(), strict=True)
+        for wanted, found in pairs:
+            np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=1e-12, atol=1e-12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from leec.diagnostics import LeeError, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
@@ -18,6 +20,7 @@ from leec.elaborate.values import (
     describe,
 )  # fmt: skip
 from leec.ir.graph import Value
+from leec.types import TensorType
 
 
 @builtin("reshape")
@@ -87,6 +90,9 @@ def _pad(ctx: Context, given) -> Value:
     if not isinstance(widths, tuple) or len(widths) != x.type.rank:
         raise LeeError(shapes.wrong_rank(reader.span_of("widths"), "`pad`", describe(widths), f"{x.type.rank} widths, one an axis"))
     pairs = tuple(w if isinstance(w, tuple) else (w, w) for w in widths)
+    for width in (w for pair in pairs for w in pair):
+        if not isinstance(width, Dim):
+            raise LeeError(structure.wrong_kind(reader.span_of("widths"), describe(width), "a whole number of entries"))
     value = reader.get("value", 0.0)
     number = float(value.constant) if isinstance(value, Dim) and value.constant is not None else value
     with ctx.at(given.span):
@@ -112,6 +118,25 @@ def _constant_like(ctx: Context, given) -> object:
     if isinstance(reader.get("x"), Instance):
         return arithmetic.on_points(ctx, make, (reader.get("x"),), given.span).with_leaves({p: make(v) for p, v in reader.get("x").parameters()}, is_vector=True)
     return make(reader.tensor("x"))
+
+
+@builtin("tensor")
+def _tensor(ctx: Context, given) -> Value:
+    """A tensor literal: `tensor([[1, 2], [3, 4]])` (decision 50)."""
+    reader = Reader(ctx, given, "tensor", ("entries",))
+    number = lambda v: v.constant if isinstance(v, Dim) else v  # noqa: E731
+    nested = lambda v: tuple(map(nested, v.items)) if isinstance(v, ListValue) else number(v)  # noqa: E731
+    entries = nested(reader.get("entries"))
+    dims, flat = [], [entries]
+    while flat and all(isinstance(v, tuple) for v in flat):
+        dims.append(len(flat[0]))
+        flat = [v for row in flat for v in row]
+    kinds = {type(v) for v in flat}
+    if math.prod(dims) != len(flat) or not kinds or not (kinds <= {int, float} or kinds == {bool}):
+        raise LeeError(structure.wrong_kind(given.span, "this", "numbers, or bools, in lists of equal lengths"))
+    dtype = "float" if float in kinds else kinds.pop().__name__
+    with ctx.at(given.span):
+        return ctx.builder.const(value=entries, type=TensorType(dtype, tuple(map(Dim.of, dims))))
 
 
 @builtin("arange")
@@ -168,3 +193,33 @@ def _reversed(ctx: Context, given) -> object:
         case RangeValue():
             return RangeValue(value.first, value.last, not value.reverse)
     raise LeeError(structure.wrong_kind(given.span, describe(value), "a range, a tuple or a list"))
+
+
+# ---- entries at other places
+
+
+@builtin("flip")
+def _flip(ctx: Context, given) -> Value:
+    """The entries along one axis, or several, in the opposite order."""
+    reader = Reader(ctx, given, "flip", ("x", "axis", "over"))
+    x = reader.tensor("x")
+    with ctx.at(given.span):
+        return ctx.builder.flip(x, axes=reader.axes(x))
+
+
+@builtin("scatter")
+def _scatter(ctx: Context, given) -> Value:
+    """x with values combined into positions of its first axes: one array of positions, or a tuple (decision 48)."""
+    reader = Reader(ctx, given, "scatter", ("x", "index", "values", "mode"))
+    x, values, mode = reader.tensor("x"), reader.tensor("values"), reader.get("mode", "set")
+    index = reader.get("index") if isinstance(reader.get("index"), tuple) else (reader.tensor("index"),)
+    places = [arithmetic.as_value(ctx, i, reader.span_of("index")) for i in index]
+    if mode not in ("set", "add", "max", "min", "mul"):
+        raise LeeError(structure.wrong_kind(reader.span_of("mode"), repr(mode), 'one of "set", "add", "max", "min", "mul"'))
+    axes = tuple(range(len(places)))
+    with ctx.at(given.span):
+        form = ctx.builder.gather(x, *places, axes=axes).type.dims
+        values = values if values.type.dims == form else ctx.builder.broadcast(values, dims=form)
+        if mode == "add":
+            return ctx.builder.add(x, ctx.builder.scatter_add(values, *places, dims=x.type.dims, axes=axes))
+        return ctx.builder.emit(f"scatter_{mode}", (x, values, *places), {"axes": axes})

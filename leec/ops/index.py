@@ -208,7 +208,7 @@ def _scatter(
 
 # fmt: off
 _scatter("set", "x with v written at computed positions, which must all be different", _set_gradient,
-         "scatter(None, x, v, {index}{axes})", _put)
+         "scatter_set(x, v, {index}{axes})", _put)
 _scatter("max", "the largest of x and of v at computed positions", _extreme_gradient,
          "scatter(np.maximum, x, v, {index}{axes})",
          _scatter_column("scatter_extreme('amax', x, v, {index}{axes})", True),

@@ -27,12 +27,6 @@ declare(Op("fold_key", ("key",), "the key of a place in the program",
            lambda key, site: host("key"), None, "", "", _fold_site,
            params={"site": REQUIRED}, operands="key", flops=0,
            examples=(example(*KEY, site="mlp.w"), example(*KEY, site="mlp.b"))))
-declare(Op("fold_count", ("key", "i"), "the key of one round of a loop, or of anything that has a number",
-           lambda key, i: host("key"), None, "", "", "fold(key, i)",
-           operands=("key", "int"), flops=0, examples=(example(*KEY, "host int"),)))
-declare(Op("permutation", ("key",), "the numbers 0 to n - 1 in random order",
-           lambda key, n: TensorType("int", (n,)), None, "permutation(key, n)", "permutation(key, n, DEVICE)",
-           params={"n": REQUIRED}, operands="key", flops=10, examples=(example(*KEY, n="a"),)))
 
 
 def _draw(name: str, doc: str, dtype: str, numpy: str, torch: str,

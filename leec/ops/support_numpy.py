@@ -184,14 +184,22 @@ def inside(i):
     return i
 
 
+def fronted(x, axes=None):
+    """A view of x with some axes in front (None: as they are)."""
+    return x if axes is None else np.moveaxis(x, axes, range(len(axes)))
+
+
 def scatter(combine, x, v, index, axes=None):
-    """A copy of x with v combined into positions of some axes (the first ones), one after the other."""
+    """A copy of x with v combined (by np.maximum, say) into positions of some axes (the first ones), one after another."""
     whole = x.copy()
-    front = whole if axes is None else np.moveaxis(whole, axes, range(len(axes)))
-    if combine is None:
-        front[index] = v
-    else:
-        combine.at(front, index, v)
+    combine.at(fronted(whole, axes), index, v)
+    return whole
+
+
+def scatter_set(x, v, index, axes=None):
+    """A copy of x with v written at positions of some axes (the first ones)."""
+    whole = x.copy()
+    fronted(whole, axes)[index] = v
     return whole
 
 

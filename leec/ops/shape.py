@@ -35,6 +35,12 @@ def _reshape_type(x: TensorType, dims) -> TensorType:
     return x.with_dims(*dims)
 
 
+def _without_longest(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """A size that would fill a line is left for the library to find."""
+    place = max(range(len(dims)), key=lambda i: len(str(dims[i])), default=0)
+    return (*dims[:place], Dim.of(-1), *dims[place + 1 :]) if dims and len(str(dims[place])) > 30 else dims
+
+
 def _reshape_column(types, params):
     """Axes of size 1 that come in between are shown as `None`."""
     rest, items = list(types[0].dims), []
@@ -47,7 +53,7 @@ def _reshape_column(types, params):
             rest.append(dim)  # another split of the entries
             break
     if rest or "None" not in items or "1" in map(str, types[0].dims):
-        return "x.reshape(dims)"
+        return "x.reshape(dims)", {"dims": _without_longest(params["dims"])}
     while items[-1] == ":":
         items.pop()
     return f"x[{', '.join(items)}]"

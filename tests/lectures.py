@@ -2,7 +2,7 @@
 
 A check gets the compiled spec and fails where a value differs. Mutants are specs that a check must refuse: the
 declaration replaced by the notes' literal form, a constant or a returned value scaled by 1.01. What a parameter is
-drawn from at first is no part of a system.
+drawn from at first, and what sizes are required, is no part of what a system computes.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ def walk(node: object) -> Iterator[nodes.Node]:
     if isinstance(node, tuple):
         for item in node:
             yield from walk(item)
-    elif isinstance(node, nodes.Node):
+    elif isinstance(node, nodes.Node) and not isinstance(node, nodes.Require):
         yield node
-        for field in node.__slots__:
+        for field in node._fields:
             if (type(node), field) != (nodes.ParamDecl, "prior"):
                 yield from walk(getattr(node, field))

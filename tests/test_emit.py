@@ -95,11 +95,23 @@ def test_bytes_are_determined(files) -> None:
 
 
 def test_the_mathematics_imports_only_its_library(files) -> None:
-    for code, library in zip(files, ({"numpy", "math"}, {"torch", "math", "weakref"}), strict=True):
+    for code, library in zip(files, ({"numpy", "math"}, {"torch", "math", "sys", "weakref"}), strict=True):
         top = [n for n in ast.parse(code).body if isinstance(n, ast.Import | ast.ImportFrom)]
         found = {a.name for n in top if isinstance(n, ast.Import) for a in n.names} - {"annotations"}
         assert found <= library
         assert {n.module for n in top if isinstance(n, ast.ImportFrom)} == {"__future__"}
+
+
+@pytest.mark.parametrize(
+    "code", ["import cuda", "import torch, cuda", "import runpy; runpy.run_path('cuda.py', run_name='__main__')"]
+)
+def test_a_script_beside_the_file_can_import_it_and_torch(files, tmp_path, code: str) -> None:
+    """torch looks for a package named cuda, and finds the file where it stands beside the script."""
+    (tmp_path / "cuda.py").write_text(files[1], encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import torch; torch.ones(1)"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_step_of_the_reference_reads_like_the_lecture(files) -> None:
@@ -199,6 +211,7 @@ STEPS = {
     "fit_step": (("Net", 10, 6, 1), ("Line", 10), ("Momentum", 0.01), ("Adam", 0.1)),
     "together_step": (("Line", 10), ("Line", 10), ("SGD", 0.01)),
     "signs_step": (("Net", 10, 4, 1), ("Signs",)),
+    "scheduled_step": (("Line", 10), ("Adam", lambda t: 0.1 * 0.5 ** (t // 2))),
 }
 
 
@@ -207,7 +220,7 @@ def test_twenty_steps_agree(generated, name: str) -> None:
     run_steps(generated, name, STEPS[name], 20)
 
 
-@pytest.mark.parametrize("procedure", ["fit", "together", "signs"])
+@pytest.mark.parametrize("procedure", ["fit", "together", "signs", "scheduled"])
 def test_procedures_run_on_both_back_ends(files, tmp_path, procedure: str) -> None:
     from leec.runtime.run import Run
 
@@ -318,7 +331,7 @@ def test_severed_views_are_bound_again(generated) -> None:
 
 def test_no_autograd_and_no_synchronisation_in_a_step(files) -> None:
     steps = [n for n in ast.parse(files[1]).body if isinstance(n, ast.ClassDef) and n.name.endswith("Step")]
-    assert {s.name for s in steps} == {"TrainStep", "FitStep", "TogetherStep", "SignsStep"}
+    assert {s.name for s in steps} == {"TrainStep", "FitStep", "TogetherStep", "SignsStep", "ScheduledStep"}
     for cls in steps:
         names = {n.attr for n in ast.walk(cls) if isinstance(n, ast.Attribute)}
         assert not names & {"backward", "item", "cpu", "numpy", "tolist", "requires_grad_", "synchronize"}

@@ -39,7 +39,11 @@ def emit_cuda(module: Module, options: Options) -> str:
     return render(
         "cuda.py.j2",
         header=header(module),
-        imports=[name for name in ("math", "weakref") if any(name in d.uses for d in support) or f"{name}." in body],
+        imports=[
+            name
+            for name in ("math", "sys", "weakref")
+            if name == "sys" or any(name in d.uses for d in support) or f"{name}." in body
+        ],
         float=TORCH.widths[options.dtype],
         blocks=[*(d.text for d in support if d.name in FIRST), *(b.text for b in blocks)],
         support=[*sites(body), *(d.text for d in support if d.name not in FIRST)],

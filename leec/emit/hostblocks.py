@@ -55,6 +55,22 @@ def called(statements: Iterable[host.Statement]) -> set[str]:
     found: set[str] = set()
     for s in statements:
         found |= {s.function} if isinstance(s, host.Compute) else set()
+        found |= (
+            {v.function for _, v in getattr(s, "arguments", ()) if isinstance(v, host.Partial)}
+            if isinstance(s, host.Construct)
+            else set()
+        )
         for inner in ("body", "then", "otherwise"):
             found |= called(getattr(s, inner, ()))
+    return found
+
+
+def scheduled(statements: Iterable[host.Statement]) -> set[tuple[str, str]]:
+    """(optimizer class, hyperparameter) that are given as functions of t."""
+    found: set[tuple[str, str]] = set()
+    for s in statements:
+        if isinstance(s, host.Construct):
+            found |= {(s.name, name) for name, value in s.arguments if isinstance(value, host.Partial)}
+        for inner in ("body", "then", "otherwise"):
+            found |= scheduled(getattr(s, inner, ()))
     return found

@@ -45,6 +45,12 @@ class HostCode:
         source = self.procedure.symbols.get(symbol)
         return self.tree(source) if source is not None else ast.Name(self.name(symbol))
 
+    def partial(self, function: str, numbers: tuple[host.HostExpr, ...]) -> ast.expr:
+        """A function with all arguments but the last one."""
+        last = self.unit.functions[function].parameters[-1].name
+        name = ast.Name(self.unit.function_name(self.unit.public_name(self.unit.functions[function])[0]))
+        return function_of(last, ast.Call(name, [*map(self.tree, numbers), ast.Name(last)], []))
+
     def tree(self, e: host.HostExpr) -> ast.expr:
         match e:
             case host.Ref(name=name) if name in self.inlined:
@@ -57,11 +63,19 @@ class HostCode:
                 return constant_tree(value, self.unit.dialect)
             case host.ShapeOf(array=array, axis=axis):
                 return ast.Subscript(ast.Attribute(self.tree(array), "shape"), ast.Constant(axis))
+            case host.Partial(function=function, args=numbers):
+                return self.partial(function, numbers)
             case host.Bundle(items=items, names=()):
                 return ast.Tuple([self.tree(i) for i in items])
             case host.Bundle(items=items, names=names):
                 return ast.Dict([ast.Constant(n) for n in names], [self.tree(i) for i in items])
         return operation(e.op, [self.tree(a) for a in e.args])
+
+
+def function_of(name: str, body: ast.expr) -> ast.expr:
+    """`lambda t: body`"""
+    arguments = ast.arguments(posonlyargs=[], args=[ast.arg(name)], kwonlyargs=[], kw_defaults=[], defaults=[])
+    return ast.Lambda(arguments, body)
 
 
 def with_fields(tree: ast.expr, fields: tuple[str | int, ...]) -> ast.expr:

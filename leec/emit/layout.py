@@ -176,6 +176,7 @@ WRITERS = {
     ast.Tuple: _tuple,
     ast.Dict: _dict,
     ast.Name: lambda node: (node.id, ATOM),
+    ast.Lambda: lambda node: (f"lambda {', '.join(a.arg for a in node.args.args)}: {text(node.body)}", 0),
     ast.List: lambda node: (f"[{', '.join(map(text, node.elts))}]", ATOM),
     ast.Starred: lambda node: (f"*{write(node.value, 6)}", ATOM),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from leec.emit.dialect import STEP
 from leec.emit.expressions import Replace, in_place_tree
-from leec.emit.groups import Groups
+from leec.emit.groups import Groups, attribute
 from leec.emit.inplace import InPlace
 from leec.emit.layout import text
 from leec.emit.names import Names
@@ -42,21 +42,29 @@ class Rule:
     optimizer_class: OptimizerClass
     optimizer: ast.expr
     names: Names
+    again: frozenset[str] = frozenset()  # names of other loops, free to be used again in this one
+    scheduled: frozenset[str] = frozenset()  # hyperparameters that are functions of the count
     scalars: list[tuple[str, ast.expr]] = field(default_factory=list)  # numbers that differ from step to step
     before: list[str] = field(default_factory=list)  # statements before the loop
     inside: list[str] = field(default_factory=list)
     vectors: list[str] = field(default_factory=list)  # names of θ, g and the states in a block
     spare: list[str] = field(default_factory=list)
     hypers: dict[str, str] = field(default_factory=dict)  # local names of hyperparameters
+    reduced: list[str] = field(default_factory=list)  # and of what is computed before the loop
 
     def __post_init__(self) -> None:
         self.whole = self.f.inputs[0].type.dims
         states = [name for name, _ in self.optimizer_class.states]
         by_name = {p.name: p.values[0] for p in self.f.parameters}
         self.inputs = [*self.f.inputs[:2], *(by_name[n] for n in states)]
-        self.local = Names(self.names.taken)  # of the loop: others may use them again
+        self.local = Names(self.names.taken - self.again)
         self.vectors = [self.local.fresh(v.name) for v in self.inputs]
         self.varying = self.depend_on_count()
+
+    def local_names(self) -> frozenset[str]:
+        """Those that the loop and what prepares it give values to."""
+        whole = [f"{name}_all" for name in self.vectors]
+        return frozenset([*self.vectors, *whole, *self.spare, *self.hypers.values(), *self.reduced])
 
     # ---- what kind of value
 
@@ -68,7 +76,7 @@ class Rule:
         return next(p.values[0] for p in self.f.parameters if p.values[0].type.host and p.name not in given)
 
     def depend_on_count(self) -> set[Value]:
-        found = {self.count()}
+        found = {self.count(), *(p.values[0] for p in self.f.parameters if p.name in self.scheduled)}
         for e in self.f.body:
             if e.results[0].type.host and found.intersection(e.args):
                 found |= set(e.results)
@@ -126,6 +134,8 @@ class Rule:
         """A hyperparameter under a local name; the count stays where it is, for `scalars` alone."""
         if value is self.count():
             return ast.Attribute(self.optimizer, "t")
+        if name in self.scheduled:
+            return ast.Attribute(self.optimizer, attribute(name))
         if name not in self.hypers:
             self.hypers[name] = self.local.fresh(name)
         return ast.Name(self.hypers[name])
@@ -133,6 +143,7 @@ class Rule:
     def reduction(self, outside: Body, here: Body, e: Equation) -> None:
         """A number made of whole vectors, before the loop."""
         name = self.local.fresh(e.result.name)
+        self.reduced.append(name)
         self.before.append(f"{name} = {text(dotted(outside.built(e)))}")
         outside.values[e.result] = here.values[e.result] = ast.Name(name)
 
@@ -175,7 +186,7 @@ class Rule:
                 tree = self.spelled(here.values[a])
                 if isinstance(tree, ast.Name):
                     continue
-                wanted = "t" if a is self.count() else "scale"
+                wanted = a.name if a in self.f.inputs else "scale"
                 name = known.get(text(tree)) or self.names.fresh(wanted)
                 if text(tree) not in known:
                     self.scalars.append((name, tree))

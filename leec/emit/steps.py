@@ -15,6 +15,7 @@ from leec.emit.dialect import STEP, Dialect
 from leec.emit.docs import docstring
 from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.groups import Group, Place
+from leec.emit.hostblocks import scheduled
 from leec.emit.inplace import InPlace
 from leec.emit.layout import fit, text
 from leec.emit.rules import Rule
@@ -70,6 +71,7 @@ class StepEmitter(Emitter):
     gradients: dict[Value, str] = field(default_factory=dict)  # where the gradient of a parameter goes
     rules: list[Rule | None] = field(default_factory=list)  # of each update; None: left to the optimizer's method
     numbers: list[tuple[str, ast.expr]] = field(default_factory=list)
+    loops: frozenset[str] = frozenset()  # names that the loops of updates give values to
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -164,11 +166,23 @@ class StepEmitter(Emitter):
         optimizer = self.unit.module.optimizers[self.unit.owner(f)]
         if optimizer.update is None:
             return None
-        rule = Rule(f, optimizer, self.updates.optimizer_object(move), self.names, list(self.numbers))
+        procedures = self.unit.module.procedures.values()
+        functions = {name for p in procedures for cls, name in scheduled(p.body) if cls == optimizer.name}
+        rule = Rule(
+            f,
+            optimizer,
+            self.updates.optimizer_object(move),
+            self.names,
+            self.loops,
+            frozenset(functions),
+            list(self.numbers),
+        )
         if not rule.is_blockwise():
             return None
         rule.write()
         self.numbers = rule.scalars
+        self.loops |= rule.local_names()
+        self.names.taken |= self.loops
         return rule
 
     def loop(self, rule: Rule, index: int) -> list[str]:

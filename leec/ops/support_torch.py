@@ -247,6 +247,7 @@ def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     fused = getattr(torch, "_fused_adamw_", None)
     if fused is not None:
         step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
         how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
         fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
         return

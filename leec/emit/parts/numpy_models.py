@@ -113,9 +113,16 @@ class Optimizer:
     starts: dict[str, float] = {}  # noqa: RUF012
     t = 0
 
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if "rates" not in self.__dict__:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+
     def begin(self, θ):
         """Count an update; the first one makes the states. Raises ValueError for parameters of another size."""
-        self.t += 1
+        self.count()
         for name, start in self.starts.items():
             if not hasattr(self, name):
                 setattr(self, name, np.full_like(θ, start))

@@ -122,7 +122,7 @@ class TrainStep:
         if not self.holds():
             self.bind()
         for name in self.counted:
-            getattr(self, name).t += 1
+            getattr(self, name).count()
         with torch.inference_mode():
             if self.vectors[0].values.is_cuda and len(self.counted) == len(self.moved):
                 return self.replayed(batch)

@@ -54,7 +54,7 @@ def changed_names(node: nodes.Stmt) -> set[str]:
     """Names that a statement binds or stores into, models and optimizers of a step included."""
     match node:
         case nodes.Minimize(targets=targets, optimizers=optimizers):
-            return set().union(*map(target_names, (*targets, *optimizers)), read_names(node.objective))
+            return set().union(*map(target_names, (*targets, *optimizers)))
         case nodes.Update(target=target, optimizer=optimizer):
             return target_names(target) | target_names(optimizer)
         case nodes.For(body=body) | nodes.While(body=body):
@@ -62,3 +62,15 @@ def changed_names(node: nodes.Stmt) -> set[str]:
         case nodes.If(branches=branches, otherwise=otherwise):
             return set().union(*(changed_names(s) for _, b in branches for s in b), *map(changed_names, otherwise))
     return bound_names(node)
+
+
+def minimised_names(node: nodes.Stmt) -> set[str]:
+    """Names that occur in what a statement minimises; a model among them has its state changed."""
+    match node:
+        case nodes.Minimize(objective=objective):
+            return read_names(objective)
+        case nodes.For(body=body) | nodes.While(body=body):
+            return set().union(*map(minimised_names, body))
+        case nodes.If(branches=branches, otherwise=otherwise):
+            return set().union(*(minimised_names(s) for _, b in branches for s in b), *map(minimised_names, otherwise))
+    return set()

@@ -12,7 +12,7 @@ from leec.elaborate.binding import bound_names
 from leec.elaborate.constructions import constructor
 from leec.elaborate.context import Context, NeedStructural, Session
 from leec.elaborate.hostexpr import host_value, is_host, number
-from leec.elaborate.look import changed_names, read_names
+from leec.elaborate.look import changed_names, minimised_names, read_names
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.runs import Run
 from leec.elaborate.values import POISON
@@ -128,8 +128,9 @@ class ProcedureElaborator:
 
     def carried(self, body: tuple[nodes.Stmt, ...], bound: set[str]) -> tuple[str, ...]:
         """Variables from before the loop that its body changes."""
-        changed = set().union(*map(changed_names, body)) - bound
-        return tuple(sorted(n for n in changed if n in self.variables))
+        models = {n for n, v in self.variables.items() if isinstance(v, hv.HostModel)}
+        changed = set().union(*map(changed_names, body)) | models & set().union(*map(minimised_names, body))
+        return tuple(sorted(n for n in changed - bound if n in self.variables))
 
 
 def reported(error: LeeError | NeedStructural) -> LeeError:

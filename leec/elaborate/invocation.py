@@ -77,9 +77,23 @@ def entered(elaborator, name: str, value: object) -> object:
     if isinstance(value, hv.HostData) and "" in value.splits:
         home = Context(elaborator.session, elaborator.home, "source")
         record = value.splits[""]
+        for field, type_ in record.fields:
+            bind_free(elaborator, home, host.Ref(name, ("train", field.id)), type_)
         types = {n.id: field_type(home, nodes.Field(n, t, None, span=n.span)) for n, t in record.fields}
         return hv.HostData(host.Ref(name), {s: part(elaborator, host.Ref(name, (s,)), types, f"{name}_{s}") for s in ("train", "valid", "test")})
     return value
+
+
+def bind_free(elaborator, home: Context, array: host.Ref, node: nodes.Expr) -> None:
+    """Free names in the type of a field are sizes that a run finds at the array of its training part (R11)."""
+    from leec.elaborate.scope import lookup
+    from leec.elaborate.signature import read_pattern
+    from leec.elaborate.sources import ROWS
+
+    pattern = read_pattern(node)
+    for axis, item in enumerate(pattern.items if pattern else ()):
+        if isinstance(item, nodes.Name) and item.id != ROWS and lookup(home, item.id) is None:
+            home.names[item.id] = Dim.of(elaborator.fresh_symbol(item.id, host.ShapeOf(array, axis)))
 
 
 def parameters_of(item: nodes.Function) -> tuple[tuple[str, object], ...]:

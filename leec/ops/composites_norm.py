@@ -176,10 +176,10 @@ def _cross_entropy_body(b, z, y, proven):
 def _cross_entropy_gradient(b, g, out, z, y, proven):
     """g (softmax(z) - 1 where the label is)"""
     n, k = z.type.dims
-    share = b.exp(b.log_softmax(z, axes=(1,), masked=False), hint="share")
+    share = b.softmax(z, axes=(1,), masked=False)
     column = lambda v: b.reshape(v, dims=(n, Dim.of(1)))  # noqa: E731
     is_label = b.eq(b.iota(dims=(Dim.of(1), k), axis=1), column(y))
-    return b.mul(b.sub(share, b.cast(is_label, dtype=z.type.dtype)), column(g)), None
+    return b.mul(b.sub(share, b.cast(is_label, dtype=z.type.dtype, hint="one_hot")), column(g)), None
 
 
 def _recognise_label(b, z, i, y, p):

@@ -66,6 +66,8 @@ class Contraction:
 
         A step whose sign sizes do not decide counts as forwards.
         """
+        if subscript.symbol in self.range:
+            return (Term(subscript.symbol, Dim.of(1), self.range[subscript.symbol]),)
         found = []
         for name in self.indices((subscript,)):
             step = subscript.substitute({name: Dim.of(1)}) - subscript.substitute({name: Dim.of(0)})

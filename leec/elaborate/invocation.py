@@ -64,7 +64,7 @@ def elaborate_body(session: Session, home: SpecModule, item: nodes.Function, giv
     elaborator.name = name or item.name.id
     for parameter, value in given.items():
         elaborator.variables[parameter] = entered(elaborator, parameter, value)
-    body = elaborator.statements(item.body)
+    body = (*elaborator.block, *elaborator.statements(item.body))
     procedure = host.Procedure(elaborator.name, parameters_of(item), elaborator.symbols, body, item.doc or "", item.span)
     session.procedures[elaborator.name] = procedure
     return Signature(procedure, elaborator.returned)
@@ -77,23 +77,27 @@ def entered(elaborator, name: str, value: object) -> object:
     if isinstance(value, hv.HostData) and "" in value.splits:
         home = Context(elaborator.session, elaborator.home, "source")
         record = value.splits[""]
+        free: dict[str, Dim] = {}
         for field, type_ in record.fields:
-            bind_free(elaborator, home, host.Ref(name, ("train", field.id)), type_)
+            free |= bind_free(elaborator, home, host.Ref(name, ("train", field.id)), type_)
         types = {n.id: field_type(home, nodes.Field(n, t, None, span=n.span)) for n, t in record.fields}
+        written = {d.symbol: Dim.of(n) for n, d in free.items()}
+        elaborator.block.append(host.Accept(name, tuple((f, t.substitute(written)) for f, t in types.items()), span=record.span))
         return hv.HostData(host.Ref(name), {s: part(elaborator, host.Ref(name, (s,)), types, f"{name}_{s}") for s in ("train", "valid", "test")})
     return value
 
 
-def bind_free(elaborator, home: Context, array: host.Ref, node: nodes.Expr) -> None:
+def bind_free(elaborator, home: Context, array: host.Ref, node: nodes.Expr) -> dict[str, Dim]:
     """Free names in the type of a field are sizes that a run finds at the array of its training part (R11)."""
     from leec.elaborate.scope import lookup
     from leec.elaborate.signature import read_pattern
     from leec.elaborate.sources import ROWS
 
-    pattern = read_pattern(node)
+    pattern, found = read_pattern(node), {}
     for axis, item in enumerate(pattern.items if pattern else ()):
         if isinstance(item, nodes.Name) and item.id != ROWS and lookup(home, item.id) is None:
-            home.names[item.id] = Dim.of(elaborator.fresh_symbol(item.id, host.ShapeOf(array, axis)))
+            found[item.id] = home.names[item.id] = Dim.of(elaborator.fresh_symbol(item.id, host.ShapeOf(array, axis)))
+    return found
 
 
 def parameters_of(item: nodes.Function) -> tuple[tuple[str, object], ...]:

@@ -36,7 +36,7 @@ def rebound(statements: Sequence[host.Statement]) -> set[str]:
     found: set[str] = set()
     for s in statements:
         found |= {t for t in getattr(s, "targets", ()) if t}
-        found |= {s.target} if isinstance(s, host.Assign | host.Construct | host.Load) else set()
+        found |= {s.target} if isinstance(s, host.Assign | host.Construct | host.Load | host.Accept) else set()
         for inner in ("body", "then", "otherwise"):
             found |= rebound(getattr(s, inner, ()))
     return found

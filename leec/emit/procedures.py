@@ -7,7 +7,7 @@ in place by name, names that are bound anew through `restore` before and `keep` 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leec.emit.comments import place
@@ -157,10 +157,17 @@ class ProcedureEmitter:
         call = ast.Call(ast.Name("run.data"), [ast.Constant(s.source)], [*options, ast.keyword("fields", fields)])
         return self.line(f"{self.code.name(s.target)} = {text(call)}", s)
 
-    def field(self, type: TensorType) -> ast.expr:
-        """`("float", ("n", 10))`"""
+    def accept(self, s: host.Accept) -> list[str]:
+        fields = ast.Dict([ast.Constant(n) for n, _ in s.fields], [self.field(t, known=()) for _, t in s.fields])
+        given = [ast.Constant(s.target), ast.Name(self.code.name(s.target))]
+        call = ast.Call(ast.Name("run.accept"), given, [ast.keyword("fields", fields)])
+        return self.line(f"{self.code.name(s.target)} = {text(call)}", s)
+
+    def field(self, type: TensorType, known: Collection[str] | None = None) -> ast.expr:
+        """`("float", ("n", 10))`; sizes that are not known here are compared among each other."""
+        known = self.code.known if known is None else known
         dims = [
-            ast.Constant(d.symbol) if d.symbol and d.symbol not in self.code.known else dim_tree(d, self.code.size)
+            ast.Constant(d.symbol) if d.symbol and d.symbol not in known else dim_tree(d, self.code.size)
             for d in type.dims
         ]
         return ast.Tuple([ast.Constant(type.dtype), ast.Tuple(dims)])
@@ -251,6 +258,7 @@ WRITE = {
     host.Compute: ProcedureEmitter.compute,
     host.Construct: ProcedureEmitter.construct,
     host.Load: ProcedureEmitter.load,
+    host.Accept: ProcedureEmitter.accept,
     host.CallProcedure: ProcedureEmitter.call_procedure,
     host.Runtime: ProcedureEmitter.runtime,
     host.Count: ProcedureEmitter.count,

@@ -111,6 +111,13 @@ class Load(Statement):
     fields: tuple[tuple[str, TensorType], ...]
 
 
+class Accept(Statement):
+    """Data that a caller passes for a parameter is brought to the run, and held against its fields."""
+
+    target: str
+    fields: tuple[tuple[str, TensorType], ...]
+
+
 class CallProcedure(Statement):
     targets: tuple[str | None, ...]
     procedure: str

@@ -110,7 +110,8 @@ def plain(ctx: Context, entry: Entry, names: list[str], span: Span) -> Value:
     """The entry as an array whose axes are exactly these index variables, all of which it may miss: those become 1."""
     have = [n for n in names if any(symbol(n) in s.symbols for s in entry.subscripts)]
     value = entry.value
-    if entry.subscripts != tuple(Dim.of(symbol(n)) for n in have):
+    part = any(ctx.equal(ctx.indices.ranges[n], d) is False for n, d in zip(have, value.type.dims))
+    if part or entry.subscripts != tuple(Dim.of(symbol(n)) for n in have):
         value = _reorder(ctx, entry, have, span)
     if len(have) == len(names):
         return value

@@ -430,3 +430,11 @@ def test_a_check_at_entry_names_the_line_and_both_sizes(tmp_path) -> None:
         assert module.both(array(3), array(2)).shape == (6,)
         with pytest.raises(ValueError, match=r"spec.lee:2: .*2 \* n = 6.*3 \* m = 9"):
             module.both(array(3), array(3))
+
+
+def test_a_long_check_is_split_inside_its_block() -> None:
+    n, m = ("a_size_with_quite_a_long_name_" * 2 + end for end in "xy")
+    source = f"def both(x: [{n}], y: [{m}]):\n    return concat(x, x) + concat(y, y, y)\n"
+    for code in texts(source):
+        (function,) = [f for f in ast.parse(code).body if isinstance(f, ast.FunctionDef) and f.name == "both"]
+        assert any(isinstance(s, ast.If) and isinstance(s.body[0], ast.Raise) for s in function.body)

@@ -131,10 +131,8 @@ class Emitter:
 
     def check(self, c: Check) -> list[str]:
         left, right = (text(dim_tree(d, self.body.sizes)) for d in (c.left, c.right))
-        return [
-            f"if {left} != {right}:",
-            *fit(f"{INDENT}raise ValueError({self.message(c)})", self.indent).splitlines(),
-        ]
+        failure = fit(f"raise ValueError({self.message(c)})", self.indent + len(INDENT)).splitlines()
+        return [f"if {left} != {right}:", *(INDENT + line for line in failure)]
 
     def message(self, c: Check) -> str:
         where = f"{place(c.span)}: " if c.span else ""

@@ -37,10 +37,11 @@ def _filled(call: ast.Call) -> ast.Call:
     if isinstance(sizes, ast.Tuple) and not sizes.elts and _is_name(function.value, "np"):
         return ast.Call(call.keywords[0].value, [value], [])  # FLOAT(1.0)
     word = {0: "zeros", 1: "ones"}.get(value.value) if isinstance(value, ast.Constant) else None
-    if word is None or isinstance(value.value, bool):
-        return call
-    if isinstance(sizes, ast.Tuple) and len(sizes.elts) == 1:
-        sizes = sizes.elts[0]
+    filled = word is None or isinstance(value.value, bool)
+    if isinstance(sizes, ast.Tuple) and len(sizes.elts) == 1 and not (filled and _is_name(function.value, "torch")):
+        sizes = sizes.elts[0]  # torch.full alone wants a tuple
+    if filled:
+        return ast.Call(function, [sizes, value], call.keywords)
     return ast.Call(ast.Attribute(function.value, word), [sizes], call.keywords)
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "compile": "Write the NumPy and PyTorch programs of specs.",
     "show": "Print what the compiler made of a spec at any stage.",
     "train": "Run a training procedure.",
+    "verify": "Run both programs and compare all that they compute.",
     "explain": "Explain a diagnostic code.",
     "doctor": "Report the installation.",
 }

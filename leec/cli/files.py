@@ -52,7 +52,7 @@ def beside(console: Console, path: str) -> Callable[[str], Source | None]:
     return load
 
 
-def write_all(texts: Mapping[Path, str]) -> None:
+def write_all(texts: Mapping[Path, str | bytes]) -> None:
     """Write every file or, where one cannot be written, none. Raises LeeError.
 
     Each text goes to a new file beside its place first; then all are moved, so no reader sees half of one.
@@ -73,9 +73,9 @@ def write_all(texts: Mapping[Path, str]) -> None:
                 staged.unlink()
 
 
-def stage(fresh: Path, place: Path, text: str) -> None:
+def stage(fresh: Path, place: Path, text: str | bytes) -> None:
     """The text in a new file with the rights of the one it will replace."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    fresh.write_bytes(text.encode("utf-8"))
+    fresh.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
     if place.exists():
         fresh.chmod(S_IMODE(place.stat().st_mode))

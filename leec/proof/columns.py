@@ -66,5 +66,6 @@ def parted(
     message = (
         f"the {WORDS[between[0]]} and the {WORDS[between[1]]} of `{e.op}` differ by {error:.3g} on the same arguments"
     )
-    inputs = {f"x{i}": to_array(x) for i, x in enumerate(dict(zip(e.args, args, strict=True)).values())}
-    return Finding("operation", e.op, message, f.name, print_equation(e).partition("   #")[0], e.span, sides, inputs)
+    unique = dict(zip(e.args, args, strict=True))
+    inputs = {f"x{i}": x if v.type.host else to_array(x) for i, (v, x) in enumerate(unique.items())}
+    return Finding("operation", e.op, message, f.name, print_equation(e).partition("   #")[0], e.span, sides, e, inputs)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from leec.ir.graph import Function
 from leec.proof.agreement import TOLERANCES, compare
 from leec.proof.autograd import Through, Written
 from leec.proof.emitted import Emitted, Spec, result_names, to_array
@@ -44,10 +45,8 @@ def rules_of(spec: Spec) -> set[str]:
 def verify_example(pair: Pair, example: str, seed: int, level: str) -> Section:
     """Value and gradients of an example by every program."""
     section = Section("example", example, pair.dtype, seed)
-    name = pair.spec.module.examples[example]
-    f = pair.spec.optimised.functions.functions[name]
-    given = {p.name: site_key(seed, name) for p in f.parameters}
-    results = run_example(pair, name, given)
+    f, given = example_inputs(pair, example, seed)
+    results = run_example(pair, f.name, given)
     scales = Scales(pair.spec.optimised.functions).measure(f, *bind(f, given))
     for i, quantity in enumerate(result_names(f)):
         if level == "forward" and quantity.startswith("d_"):
@@ -60,6 +59,13 @@ def verify_example(pair: Pair, example: str, seed: int, level: str) -> Section:
             compare(quantity, values, float(np.max(scales[i].scale, initial=0.0)), TOLERANCES[pair.dtype])
         )
     return section
+
+
+def example_inputs(pair: Pair, example: str, seed: int) -> tuple[Function, dict[str, Any]]:
+    """The function of an example, and its key if it draws."""
+    name = pair.spec.module.examples[example]
+    f = pair.spec.optimised.functions.functions[name]
+    return f, {p.name: site_key(seed, name) for p in f.parameters}
 
 
 def unusable(values: Mapping[str, np.ndarray]) -> bool:

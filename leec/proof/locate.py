@@ -18,8 +18,8 @@ from leec.proof.agreement import compare
 from leec.proof.autograd import Through, Written
 from leec.proof.columns import parting_columns
 from leec.proof.emission import FILES, parting_emission, parting_output
-from leec.proof.emitted import to_array
-from leec.proof.examples import Pair, run_example
+from leec.proof.emitted import leaf_names, to_array
+from leec.proof.examples import Pair, example_inputs, run_example
 from leec.proof.interpret import Interpreter, bind
 from leec.proof.record import Call
 from leec.proof.replay import replay
@@ -27,7 +27,6 @@ from leec.proof.report import MODULE, NUMPY, TORCH, WRITTEN, Finding
 from leec.proof.scale import Scales
 from leec.proof.stages import parting_stage, same
 from leec.proof.walk import statistics
-from leec.runtime.philox import site_key
 
 
 @dataclass
@@ -41,6 +40,7 @@ class Case:
     outputs: Mapping[str, Sequence[np.ndarray]]
     known: Sequence[Any] = ()  # modules of the torch file, of the classes of the models among the inputs
     gradients: Mapping[str, Sequence[np.ndarray | None]] = field(default_factory=dict)  # what updates were given
+    still: Mapping[str, np.ndarray] = field(default_factory=dict)  # entries with a gradient of zero up to rounding
 
     def scales(self) -> list[float]:
         found = Scales(self.pair.spec.optimised.functions).measure(self.f, self.values, self.sizes)
@@ -50,19 +50,23 @@ class Case:
         ]
 
     def agree(self, a: Sequence[Any], b: Sequence[Any], scales: Sequence[float], tolerance: float) -> bool:
-        pairs = zip(map(to_array, a), map(to_array, b), scales, strict=True)
-        return all(compare("", {"a": x, "b": y}, s, tolerance).agrees for x, y, s in pairs)
+        pairs = zip(map(to_array, a), map(to_array, b), scales, self.exempt(), strict=True)
+        return all(compare("", {"a": x, "b": y}, s, tolerance, mask).agrees for x, y, s, mask in pairs)
+
+    def exempt(self) -> list[np.ndarray | None]:
+        """For each output the entries that an update moved by a gradient that is zero up to rounding."""
+        names = leaf_names(self.f)
+        after = [self.still.get(names[before]) for before, _ in self.f.state]
+        return [*(None for r in self.f.results for _ in r.values), *after]
 
 
 def example_case(pair: Pair, example: str, seed: int) -> Case:
-    name = pair.spec.module.examples[example]
-    f = pair.spec.optimised.functions.functions[name]
-    given = {p.name: site_key(seed, name) for p in f.parameters}
+    f, given = example_inputs(pair, example, seed)
     values, sizes = bind(f, given)
-    return Case(pair, f, values, sizes, run_example(pair, name, given))
+    return Case(pair, f, values, sizes, run_example(pair, f.name, given))
 
 
-def step_case(pair: Pair, call: Call) -> Case:
+def step_case(pair: Pair, call: Call, still: Mapping[str, np.ndarray]) -> Case:
     """One recorded step, run again by both files and by autograd from the same inputs."""
     replayed = {p: replay(emitted, call) for p, emitted in ((NUMPY, pair.numpy), (TORCH, pair.torch))}
     outputs: dict[str, list[np.ndarray]] = {program: r.outputs for program, r in replayed.items()}
@@ -75,7 +79,7 @@ def step_case(pair: Pair, call: Call) -> Case:
     machines = {MODULE: machine, **({WRITTEN: pair.written()} if pair.dtype == "f64" else {})}
     outputs |= {p: list(map(to_array, m.evaluate(f, call.values, call.sizes))) for p, m in machines.items()}
     gradients = {program: r.gradients for program, r in replayed.items()}
-    return Case(pair, call.f, call.values, call.sizes, outputs, known, gradients)
+    return Case(pair, call.f, call.values, call.sizes, outputs, known, gradients, still)
 
 
 def locate(case: Case, tolerance: float) -> Finding | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,8 @@ class Recording:
     gradients: list[np.ndarray | None] = field(default_factory=list)  # None: another update of the step has its place
     objects: dict[str, Any] = field(default_factory=dict)  # by variable, in order of appearance
     initial: dict[str, dict[str, Any]] = field(default_factory=dict)  # their tensors when they first appeared
-    rows: list[dict[str, float]] = field(default_factory=list)
+    rows: list[dict[str, float]] = field(default_factory=list)  # reported
+    counters: set[str] = field(default_factory=set)  # the columns of the rows that loops fill
     returned: Any = None
 
     def meet(self, name: str, found: Any) -> None:
@@ -78,7 +80,7 @@ def record(
         listen(run, recording)
         entry = getattr(emitted.module, emitted.unit.function_name(procedure))
         recording.returned = entry(**(arguments or {}), run=run)
-    recording.rows = run.history
+    recording.rows = [{k: x for k, x in row.items() if k not in recording.counters} for row in run.history]
     return recording
 
 
@@ -92,6 +94,7 @@ def listen(run: Run, recording: Recording) -> None:
         step(label, loss)
 
     def met(frame: Any, *rest: Any) -> Any:
+        recording.counters.add(frame.label)
         for name, found in frame.objects.items():
             recording.meet(name, found)
         return rounds(frame, *rest)
@@ -106,21 +109,40 @@ def listen(run: Run, recording: Recording) -> None:
 def listening(emitted: Emitted, recording: Recording) -> Iterator[None]:
     """Calls and gradients go into the recording while the context lasts."""
     if emitted.backend == "torch":
-        places = [(emitted.module.TrainStep, "__call__", after_step)] if hasattr(emitted.module, "TrainStep") else []
+        places = [(emitted.step(f), "__call__", partial(after_step, recording)) for f in stepping(emitted)]
     else:
-        places = [(emitted.module, name, heard_call(emitted, f)) for name, f in changing(emitted).items()]
-        places += [(kind, "update", before_update) for kind in optimizers(emitted)]
-    before = [getattr(place, name) for place, name, _ in places]
-    for (place, name, listener), original in zip(places, before, strict=True):
-        setattr(place, name, listener(recording, original))
+        places = [(emitted.module, name, heard_call(emitted, f, recording)) for name, f in changing(emitted).items()]
+        places += [(kind, "update", partial(before_update, recording)) for kind in optimizers(emitted)]
+    with patched(places):
+        yield
+
+
+Place = tuple[Any, str, Callable[[Callable], Callable]]
+
+
+@contextmanager
+def patched(places: list[Place]) -> Iterator[None]:
+    """Attributes of modules and classes with a listener around them, and as they were afterwards."""
+    before = [(place, name, vars(place).get(name)) for place, name, _ in places]
+    for place, name, listener in places:
+        setattr(place, name, listener(getattr(place, name)))
     try:
         yield
     finally:
-        for (place, name, _), original in zip(places, before, strict=True):
-            setattr(place, name, original)
+        for place, name, own in before:
+            if own is None:
+                delattr(place, name)
+            else:
+                setattr(place, name, own)
 
 
-Listener = Callable[[Recording, Callable], Callable]
+def stepping(emitted: Emitted) -> list[Function]:
+    """The functions that are classes over flat vectors in a file."""
+    called = {
+        s.function: None for p in emitted.spec.optimised.procedures.values() for s in computed(p.body) if s.is_step
+    }
+    functions = emitted.spec.optimised.functions.functions
+    return [functions[name] for name in called if emitted.backend == "torch" and emitted.function(name) is None]
 
 
 def changing(emitted: Emitted) -> dict[str, Function]:
@@ -143,8 +165,8 @@ def optimizers(emitted: Emitted) -> list[type]:
     return [getattr(emitted.module, name) for name in names if hasattr(emitted.module, name)]
 
 
-def heard_call(emitted: Emitted, f: Function) -> Listener:
-    def listener(recording: Recording, original: Callable) -> Callable:
+def heard_call(emitted: Emitted, f: Function, recording: Recording) -> Callable[[Callable], Callable]:
+    def listener(original: Callable) -> Callable:
         def heard(*args: Any, **options: Any) -> Any:
             call = call_of(emitted, f, args, options)
             recording.calls.append(call)
@@ -169,8 +191,8 @@ def before_update(recording: Recording, original: Callable) -> Callable:
 
 
 def after_step(recording: Recording, original: Callable) -> Callable:
-    def heard(step: Any, *batch: Any) -> Any:
-        returned = original(step, *batch)
+    def heard(step: Any, *batch: Any, **options: Any) -> Any:
+        returned = original(step, *batch, **options)
         later = [step.vectors[i + 1 :] for i in range(len(step.vectors))]
         recording.gradients += [
             None if v in rest else np.array(to_array(v.gradient)) for v, rest in zip(step.vectors, later, strict=True)
@@ -221,4 +243,5 @@ def begun(v: Value, optimizer: Any, path: str, sizes: Mapping[str, int]) -> np.n
 
 
 def copied(x: Any) -> Any:
-    return np.array(x) if isinstance(x, np.ndarray | np.generic) else x
+    """An array as it is now, on the host; numbers and keys as they are."""
+    return np.array(to_array(x)) if isinstance(x, np.ndarray | np.generic) or hasattr(x, "detach") else x

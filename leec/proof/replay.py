@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from leec.ir.graph import Parameter
 from leec.proof.emitted import Emitted, grouped, to_array
 from leec.proof.record import Call, Recording, listening
 
@@ -52,14 +54,20 @@ def objects_of(emitted: Emitted, call: Call) -> dict[str, Any]:
         if p.model is None:
             continue
         found = emitted.construct(p.model, emitted.hypers(p.model, call.objects[p.name]))
-        tensors = dict(zip(p.paths, values, strict=True))
         if p.model in emitted.spec.optimised.models:
+            tensors = dict(zip(p.paths, values, strict=True))
             found.load_tensors({path: on(emitted, tensors[path]) for path in found.tensors()})
         else:
-            states = {name: on(emitted, tensors[name]) for name in found.starts if name in tensors}
-            found.load_tensors({"t": tensors["t"] - 1, **states})
+            count, states = optimizer_tensors(p, values)
+            found.load_tensors({"t": count, **{name: on(emitted, x) for name, x in states.items()}})
         made[p.name] = found
     return made
+
+
+def optimizer_tensors(p: Parameter, values: Sequence[Any]) -> tuple[int, dict[str, Any]]:
+    """How many updates an optimizer has made, and its states; a rule is told the update under way."""
+    given = dict(zip(p.paths, values, strict=True))
+    return given["t"] - 1, {path: given[path] for path, v in zip(p.paths, p.values, strict=True) if not v.type.host}
 
 
 def on(emitted: Emitted, x: Any) -> Any:

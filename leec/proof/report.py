@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leec.diagnostics import Span
+from leec.ir.graph import Equation
 from leec.proof.agreement import Row, excess
 
 NUMPY, TORCH, MODULE, WRITTEN = "NumPy file", "torch step", "torch autograd", "spec as written"
@@ -27,7 +28,8 @@ class Finding:
     equation: str = ""
     span: Span | None = None
     sides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    inputs: Mapping[str, Any] = field(default_factory=dict)  # arrays for a repro, by name
+    operation: Equation | None = None  # for a repro, with its arguments
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Section:
     notes: list[str] = field(default_factory=list)
     finding: Finding | None = None
     steps: int = 0
+    call: Any = None  # the recorded step at which the programs part
     by_steps: bool = False  # every step agrees from the same inputs, and only rounding has grown from step to step
 
     @property

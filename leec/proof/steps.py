@@ -132,8 +132,8 @@ def train_section(made: Steps, procedure: str, seed: int) -> Section:
 
 def compare_initial(made: Steps, rows: Worst) -> None:
     first, second = (made.recordings[p].initial for p in (NUMPY, TORCH))
-    for name in first.keys() & second.keys():
-        for path in first[name].keys() & second[name].keys():
+    for name in (name for name in first if name in second):
+        for path in (path for path in first[name] if path in second[name]):
             values = {NUMPY: first[name][path], TORCH: second[name][path]}
             row = compare("initial values", values, 0.0, TOLERANCES[made.pair.dtype])
             rows.add(row)
@@ -228,18 +228,24 @@ def final_scales(made: Steps) -> dict[str, float]:
 def exemptions(made: Steps) -> dict[str, np.ndarray]:
     """Entries whose gradient is zero up to rounding at every step, which rules such as Adam's move all the same."""
     masks: dict[str, np.ndarray] = {}
-    limit = TOLERANCES[made.pair.dtype]
     variables = {id(x): name for name, x in made.recordings[NUMPY].objects.items()}
-    for call, scale in zip(made.calls, made.gradient_scales, strict=True):
-        zero = np.abs(joined(call.gradients)) <= limit * scale
-        stop = 0
-        for name, size in moved(made, call):
-            start, stop = stop, stop + size
+    for k, call in enumerate(made.calls):
+        for name, mask in still(made, k).items():
             parameter, _, path = name.partition(".")
-            shape = np.shape(call.values[list(leaf_names(call.f).values()).index(name)])
             key = f"{variables[id(call.objects[parameter])]}.{path}"
-            mask = zero[start:stop].reshape(shape)
             masks[key] = masks[key] & mask if key in masks else mask
+    return masks
+
+
+def still(made: Steps, k: int) -> dict[str, np.ndarray]:
+    """For the tensors that a call moved, by the names of its inputs: where the gradient is zero up to rounding."""
+    call, stop, masks = made.calls[k], 0, {}
+    zero = np.abs(joined(call.gradients)) <= TOLERANCES[made.pair.dtype] * made.gradient_scales[k]
+    shapes = dict(zip(leaf_names(call.f).values(), map(np.shape, call.values), strict=True))
+    for name, size in moved(made, call):
+        start, stop = stop, stop + size
+        if name in shapes:
+            masks[name] = zero[start:stop].reshape(shapes[name])
     return masks
 
 
@@ -247,6 +253,6 @@ def compare_reports(made: Steps, rows: Worst) -> None:
     """Reported numbers, which have no scale of their own: they count as at least 1."""
     reported = [made.recordings[p].rows for p in (NUMPY, TORCH)]
     for first, second in zip(*reported, strict=False):
-        for label in first.keys() & second.keys():
+        for label in (label for label in first if label in second):
             values = {NUMPY: first[label], TORCH: second[label]}
             rows.add(compare(f"reported {label}", values, 1.0, AFTER_STEPS[made.pair.dtype]))

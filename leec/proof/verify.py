@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from leec.proof.agreement import AFTER_STEPS, TOLERANCES
+from leec.proof.agreement import AFTER_STEPS, TOLERANCES, compare
 from leec.proof.emitted import Spec
 from leec.proof.examples import Loader, Pair, verify_example
 from leec.proof.locate import Case, example_case, locate, step_case
-from leec.proof.report import Finding, Report, Section
-from leec.proof.steps import Steps, run_steps, train_section
+from leec.proof.report import Finding, Report, Section, Worst
+from leec.proof.steps import Steps, compare_initial, run_steps, still, train_section
 
 LEVELS = ("forward", "grad", "step")
 Told = Callable[[Section], None]
@@ -89,20 +89,26 @@ def blame_step(made: Steps, section: Section) -> None:
     """
     tolerance = AFTER_STEPS[made.pair.dtype]
     for k, call in enumerate(made.calls):
-        case = step_case(made.pair, call)
+        case = step_case(made.pair, call, still(made, k))
         if not together(case, tolerance):
-            section.finding = locate(case, tolerance)
+            section.finding, section.call = locate(case, tolerance), call
             section.notes.append(f"the programs part at step {k + 1} of `{call.f.name}`")
             return
-    rows = {row.quantity: row for row in section.rows}
-    if any(row.exempt for row in section.rows) and rows["initial values"].agrees:
+    if any(row.exempt for row in section.rows) and begin_alike(made):
         section.by_steps = True
-        section.notes.append(
-            "every step agrees from the same inputs; rounding that a rule has blown up grows from step to step"
-        )
+        section.notes.append("from the same inputs every step agrees: what differs follows entries that are exempt")
         return
     message = "every step agrees from the same inputs, so the procedures differ in what they hand to it"
     section.finding = Finding("procedure", section.name, message, section.name)
+
+
+def begin_alike(made: Steps) -> bool:
+    """Whether both files begin with the same parameters, and their first steps have the same loss."""
+    rows = Worst()
+    compare_initial(made, rows)
+    losses = {program: recording.losses[0][1] for program, recording in made.recordings.items()}
+    rows.add(compare("loss", losses, 1.0, TOLERANCES[made.pair.dtype]))
+    return all(row.agrees for row in rows)
 
 
 def together(case: Case, tolerance: float) -> bool:

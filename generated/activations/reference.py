@@ -1,0 +1,472 @@
+"""Activations: what a neuron makes of its weighted sum (inventory C1 to C8).
+
+Steps that are soft or hard, ramps that never saturate, and softmax, which makes shares of scores.
+
+Made from /tmp/lead/clone/specs/activations/activations.lee by leec 0.1.0. Change that file, not this one, and run: leec compile /tmp/lead/clone/specs/activations/activations.lee
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+FLOAT = np.float32
+
+
+class Model:
+    """What every model has: named arrays in declaration order, the trainable ones side by side in one vector.
+
+    `members` names arrays and submodels (a list of submodels goes by one name), `states` what no gradient changes.
+    """
+
+    members: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def __call__(self, *inputs, **options):
+        return self.forward(*inputs, **options)
+
+    def parts(self):
+        """(name, member) of arrays and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, list):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every array by its path in the spec, such as "conv1.kernel"; they are the model's own."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": array for path, array in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def load_tensors(self, arrays):
+        """Copy arrays in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != arrays.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ arrays.keys())}")
+        for path, array in own.items():
+            if array.shape != np.shape(arrays[path]):
+                raise ValueError(f"{path} is {array.shape} here and {np.shape(arrays[path])} there")
+            array[...] = arrays[path]
+
+    def lay_out(self, vector=None):
+        """Move all parameters into one vector; the arrays become views of it, those of submodels too."""
+        sizes = [part.parameters.size if isinstance(part, Model) else part.size for _, part in self.trained()]
+        self.parameters = np.empty(sum(sizes), FLOAT) if vector is None else vector
+        stop = 0
+        for (name, part), size in zip(self.trained(), sizes, strict=True):
+            start, stop = stop, stop + size
+            if isinstance(part, Model):
+                part.lay_out(self.parameters[start:stop])
+            else:
+                view = self.parameters[start:stop].reshape(part.shape)
+                view[...] = part
+                setattr(self, self.renamed.get(name, name), view)
+
+    def trained(self):
+        return [(name, part) for name, part in self.parts() if name not in self.states]
+
+    def shapes(self):
+        """Of the parameters, in their order."""
+        found = (part.shapes() if isinstance(part, Model) else [part.shape] for _, part in self.trained())
+        return [shape for shapes in found for shape in shapes]
+
+    def flat(self, gradient):
+        """A gradient, nested dicts of arrays by member, as one vector beside `parameters`; what is missing is 0."""
+        vector, stop = np.zeros_like(self.parameters), 0
+        for name, part in self.trained():
+            is_model = isinstance(part, Model)
+            start, stop = stop, stop + (part.parameters.size if is_model else part.size)
+            if name in gradient:
+                vector[start:stop] = part.flat(gradient[name]) if is_model else gradient[name].ravel()
+        return vector
+
+    def copy(self):
+        """The same model with arrays of its own."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            setattr(twin, attribute, [part.copy() for part in member] if isinstance(member, list) else member.copy())
+        twin.lay_out()
+        return twin
+
+    def at(self, tensors):
+        """A copy at another point of parameter space: nested dicts of arrays by member, as gradients are."""
+        twin = self.copy()
+        twin.move_to(tensors)
+        return twin
+
+    def move_to(self, tensors):
+        for name, part in self.parts():
+            if name in tensors and isinstance(part, Model):
+                part.move_to(tensors[name])
+            elif name in tensors:
+                part[...] = tensors[name]
+
+
+def soft_step_saved(x, height, bias, weight):
+    """As soft_step, and what its gradient needs."""
+    add = bias + weight * x  # [x_0]  activations.lee:14
+    sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0]  activations.lee:9
+    return height * sigmoid, sigmoid  # activations.lee:14
+
+
+def soft_step_backward(sigmoid, height, weight, d_mul_2):
+    """From d_mul_2 to the gradient by x."""
+    # gradient of return height * sigmoid(bias + weight * x)   activations.lee:14
+    d_x = d_mul_2 * height * (sigmoid * (1.0 - sigmoid)) * weight  # [x_0]
+    return d_x  # [x_0]
+
+
+def hard_sigmoid_saved(x):
+    """As hard_sigmoid, and what its gradient needs."""
+    add = x / 6 + 0.5  # [x_0]  activations.lee:19
+    maximum = np.maximum(add, 0)  # [x_0]
+    return np.minimum(maximum, 1), (add, maximum)
+
+
+def hard_sigmoid_backward(saved, d_minimum):
+    """From d_minimum to the gradient by x."""
+    add, maximum = saved
+    # gradient of return min(max(x / 6 + 1 / 2, 0), 1)   activations.lee:19
+    d_x = masked(masked(d_minimum / 6, add >= 0), maximum <= 1)  # [x_0]
+    return d_x  # [x_0]
+
+
+def hard_step_saved(x, start, end, height):
+    """As hard_step, and what its gradient needs."""
+    slope = height / (end - start)  # activations.lee:24
+    sub = x - start  # [x_0]  activations.lee:25
+    sub_2 = x - end  # [x_0]
+    return slope * relu(sub) - slope * relu(sub_2), (sub, sub_2)
+
+
+def hard_step_backward(saved, end, height, start, d_sub_3):
+    """From d_sub_3 to the gradient by x."""
+    sub, sub_2 = saved
+    # gradient of slope = height / (end - start)   activations.lee:24
+    slope = height / (end - start)
+    # gradient of return slope * relu(x - start) - slope * relu(x - end)   activations.lee:25
+    mul = slope * d_sub_3  # [x_0]
+    d_x = relu_backward(sub_2, -mul) + relu_backward(sub, mul)  # [x_0]
+    return d_x  # [x_0]
+
+
+def relu(x):
+    """max(0, x)
+
+    x [x_0] -> [x_0]
+    """
+    return np.maximum(0, x)  # [x_0]  activations.lee:30
+
+
+def relu_backward(x, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return max(0, x)   activations.lee:30
+    d_x = np.where(0 >= x, 0.0, d_y)  # [x_0]
+    return d_x  # [x_0]
+
+
+def leaky_relu_saved(x):
+    """As leaky_relu, and what its gradient needs."""
+    gt = x > 0  # bool[x_0]  activations.lee:35
+    return np.where(gt, x, x / 100), (gt, ~gt)
+
+
+def leaky_relu_backward(saved, d_select):
+    """From d_select to the gradient by x."""
+    gt, logical_not = saved
+    d_x_3 = np.where(gt, 0.0, masked(d_select / 100, logical_not))  # [x_0]
+    d_x = masked(d_select, gt) + d_x_3  # [x_0]
+    return d_x  # [x_0]
+
+
+class ParametricReLU(Model):
+    """Leaky ReLU whose slope α is learned, one for each channel."""
+
+    members = ("alpha",)
+
+    def __init__(self, channels):
+        self.channels = channels
+        self.alpha = np.full(channels, 0.25, dtype=FLOAT)  # [channels]  activations.lee:40
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, channels] -> [n, channels]"""
+        return np.where(x > 0, x, self.alpha * x)  # [n, channels]  activations.lee:43
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        gt = x > 0  # bool[n, channels]  activations.lee:43
+        return np.where(gt, x, self.alpha * x), (gt, ~gt, x)
+
+    def forward_backward(self, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        gt, logical_not, x = saved
+        # gradient of return where(x > 0, x, alpha * x)   activations.lee:43
+        d_alpha = np.where(gt, 0.0, d_y * x).sum(axis=0)  # [channels]
+        d_x = masked(d_y, gt) + np.where(gt, 0.0, masked(d_y * self.alpha, logical_not))  # [n, channels]
+        return {"alpha": d_alpha}, d_x
+
+
+class Maxout(Model):
+    """Each unit is the largest of several sums: a learned convex function; with a piece of 0 it is ReLU."""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, units, pieces=2, *, key=(0, 0)):
+        self.inputs, self.units, self.pieces = inputs, units, pieces
+        key_2 = fold(key, SITES["w"])  # activations.lee:48
+        self.w = normal(key_2, (units, pieces, inputs), FLOAT) * (1 / math.sqrt(inputs))  # [units, pieces, inputs]
+        self.b = normal(fold(key, SITES["b"]), (units, pieces), FLOAT)  # [units, pieces]  activations.lee:49
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, inputs] -> [n, units]"""
+        n = x.shape[0]
+        # [n, pieces * units]  activations.lee:52
+        contract = x @ self.w.reshape(self.pieces * self.units, self.inputs).T
+        z = contract.reshape(n, self.units, self.pieces) + self.b  # [n, units, pieces]
+        return z.max(axis=2, initial=-np.inf)  # [n, units]  activations.lee:53
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n = x.shape[0]
+        # [n, pieces * units]  activations.lee:52
+        contract = x @ self.w.reshape(self.pieces * self.units, self.inputs).T
+        z = contract.reshape(n, self.units, self.pieces) + self.b  # [n, units, pieces]
+        return z.max(axis=2, initial=-np.inf), z  # activations.lee:53
+
+    def forward_backward(self, x, z, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        n = x.shape[0]
+        # gradient of return max(z, axis = 2)   activations.lee:53
+        iota = np.arange(self.pieces)[None, None, :]  # int[1, 1, pieces]
+        d_z = masked(d_y[:, :, None], iota == z.argmax(axis=2)[:, :, None])  # [n, units, pieces]
+        # gradient of z[n, u, p] = sum[i](x[n, i] * w[u, p, i]) + b[u, p]   activations.lee:52
+        d_b = d_z.sum(axis=0)  # [units, pieces]
+        reshape_3 = d_z.reshape(n, self.pieces * self.units)  # [n, pieces * units]
+        d_x = reshape_3 @ self.w.reshape(self.pieces * self.units, self.inputs)  # [n, inputs]
+        d_w = (reshape_3.T @ x).reshape(self.units, self.pieces, self.inputs)  # [units, pieces, inputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+def softmax_(z):
+    """yᵢ = e^zᵢ / Σⱼ e^zⱼ
+
+    z [n, k] -> [n, k]
+    """
+    share = softmax(z, (1,))  # [n, k]  activations.lee:58
+    return share  # [n, k]
+
+
+def softmaxAsPrinted(z):
+    """One set of notes sums over the wrong index, e^zᵢ / Σⱼ e^zᵢ, which is 1 / k whatever z.
+
+    z [n, k] -> [n, k]
+    """
+    k = z.shape[1]
+    exp = np.exp(z)  # [n, k]  activations.lee:64
+    share = exp / (exp * k)  # [n, k]
+    return share  # [n, k]
+
+
+def softmaxAsPrinted_saved(z):
+    """As softmaxAsPrinted, and what its gradient needs."""
+    k = z.shape[1]
+    exp = np.exp(z)  # [n, k]  activations.lee:64
+    mul = exp * k  # [n, k]
+    share = exp / mul  # [n, k]
+    return share, (exp, mul)
+
+
+def softmaxAsPrinted_backward(saved, share, d_share):
+    """From d_share to the gradient by z."""
+    exp, mul = saved
+    k = exp.shape[1]
+    # gradient of share[n, i] = exp(z[n, i]) / sum[j in k](exp(z[n, i]))   activations.lee:64
+    d_z = (d_share / mul - k * (d_share * share / mul)) * exp  # [n, k]
+    return d_z  # [n, k]
+
+
+def tanh_saved(x):
+    """As tanh, and what its gradient needs."""
+    mul = 2 * x  # [x_0]  activations.lee:9
+    sigmoid = np.exp(np.minimum(mul, 0)) / (1 + np.exp(-np.abs(mul)))  # [x_0]
+    return 2 * sigmoid - 1, sigmoid  # activations.lee:70
+
+
+def tanh_backward(sigmoid, d_sub):
+    """From d_sub to the gradient by x."""
+    # gradient of return 1 / (1 + exp(-x))   activations.lee:9
+    d_x = d_sub * 2 * (sigmoid * (1.0 - sigmoid)) * 2  # [x_0]
+    return d_x  # [x_0]
+
+
+def example_steps(key):
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 2  # [50]  activations.lee:74
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:75
+    sigmoid = np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # [50]  activations.lee:9
+    mul_3 = c * c  # [50]  activations.lee:76
+    mul_2, saved_soft_step = soft_step_saved(x, 3, 1, 2)
+    d_x_2 = soft_step_backward(saved_soft_step, 3, 2, mul_3)  # [50]
+    # activations.lee:9
+    return (
+        (c * sigmoid).sum() + (mul_3 * mul_2).sum(),
+        d_x_2 + c * (sigmoid * (1.0 - sigmoid)),
+        2 * (mul_2 * c) + sigmoid,
+    )
+
+
+def example_ramps(key):
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 3  # [50]  activations.lee:80
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:81
+    minimum, saved_hard_sigmoid = hard_sigmoid_saved(x)  # activations.lee:82
+    mul_2 = c * c  # [50]
+    sub_3, saved_hard_step = hard_step_saved(x, -1, 2, 5)
+    d_x_2 = hard_step_backward(saved_hard_step, 2, 5, -1, mul_2)  # [50]
+    return (
+        (c * minimum).sum() + (mul_2 * sub_3).sum(),
+        d_x_2 + hard_sigmoid_backward(saved_hard_sigmoid, c),
+        2 * (sub_3 * c) + minimum,
+    )
+
+
+def example_rectified(key):
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:86
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:87
+    d_c = relu(x)  # [50]  activations.lee:88
+    return (c * d_c).sum(), relu_backward(x, c), d_c
+
+
+def example_leaky(key):
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:92
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:93
+    d_c, saved_leaky_relu = leaky_relu_saved(x)  # activations.lee:94
+    return (c * d_c).sum(), leaky_relu_backward(saved_leaky_relu, c), d_c
+
+
+def example_learned_slope(key):
+    net = ParametricReLU(4)  # activations.lee:98
+    x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  activations.lee:99
+    select, saved_net = net.forward_saved(x)  # activations.lee:100
+    d_net, d_x = net.forward_backward(saved_net, 2 * select)
+    return (select * select).sum(), net.at(d_net), d_x
+
+
+def example_largest_piece(key):
+    net = Maxout(5, 3, pieces=4, key=fold(key, SITES["net"]))  # activations.lee:104
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:105
+    max_, saved_net = net.forward_saved(x)  # activations.lee:106
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * max_)
+    return (max_ * max_).sum(), net.at(d_net), d_x
+
+
+def example_shares(key):
+    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT) * 2  # [9, 5]  activations.lee:110
+    c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:111
+    d_c = softmax(z, (1,))  # [9, 5]  activations.lee:58
+    mul = c * d_c  # [9, 5]  activations.lee:112
+    return mul.sum(), d_c * (c - mul.sum(axis=1, keepdims=True)), d_c  # activations.lee:58
+
+
+def example_shares_as_printed(key):
+    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT) * 2  # [9, 5]  activations.lee:116
+    c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:117
+    d_c, saved_softmaxAsPrinted = softmaxAsPrinted_saved(z)  # activations.lee:118
+    return (c * d_c).sum(), softmaxAsPrinted_backward(saved_softmaxAsPrinted, d_c, c), d_c
+
+
+def example_hyperbolic(key):
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 2  # [50]  activations.lee:122
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:123
+    d_c, saved_tanh = tanh_saved(x)  # activations.lee:124
+    return (c * d_c).sum(), tanh_backward(saved_tanh, c), d_c
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "b": 0x754F854DE3C27284,
+    "c": 0x1B2C07CD64633F37,
+    "net": 0xF087C76970C91612,
+    "w": 0x20925082A2286B9E,
+    "x": 0x4F586EF96743DF4A,
+    "z": 0x3041FD28A7B04184,
+}
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    e = np.exp(x - np.where(np.isneginf(top), 0, top))
+    total = e.sum(axis=axes, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+
+
+def masked(x, c):
+    """x where c holds, else 0: bits of x, or none. No branch is taken, and what is infinite is masked too."""
+    word = np.dtype(f"i{x.itemsize}")
+    return (x.view(word) & -c.astype(word)).view(x.dtype)
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int]
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words of the counter are Python integers or uint64 arrays below 2**32, those of the key integers.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1, x2, x3 = (p1 >> 32) ^ x1 ^ k0, p1 & MASK, (p0 >> 32) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key: Key, word: int) -> Key:
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    word = int(word)  # a NumPy integer would wrap
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int) -> np.ndarray:
+    """n random words, uint32[n], all four words of a block used; at most 2**34 from one key."""
+    words = np.empty((-(-n // 4), 4), np.uint32)
+    for start in range(0, len(words), 8192):  # a stretch that stays in the cache
+        part = words[start : start + 8192]
+        blocks = np.arange(start, start + len(part), dtype=np.uint64)
+        for column, word in enumerate(philox(key, (blocks, 0, 0, 0))):
+            part[:, column] = word
+    return words.ravel()[:n]
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2) >> 8).reshape(-1, 2).astype(np.float64)
+    radius = np.sqrt(-2.0 * np.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
+    return pairs.ravel()[:n].reshape(shape).astype(dtype)

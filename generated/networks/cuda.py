@@ -1,0 +1,1375 @@
+"""Networks of convolutions (inventory E10 to E15): classifiers of images, spectrograms, and two special layers.
+
+Made from /tmp/lead/clone/specs/convolution/networks.lee by leec 0.1.0. Change that file, not this one, and run: leec compile /tmp/lead/clone/specs/convolution/networks.lee
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import weakref
+
+if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
+    raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
+
+import torch  # noqa: E402
+
+FLOAT = torch.float32
+
+
+class Model(torch.nn.Module):
+    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
+
+    members: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def parts(self):
+        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, torch.nn.ModuleList):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every tensor by its path in the spec, such as "conv1.kernel"."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def state_dict(self, *args, prefix="", **options):
+        """Keys are the spec's names, also where an attribute has another one."""
+        found = super().state_dict(*args, prefix=prefix, **options)
+        for name, attribute in self.renamed.items():
+            move_keys(found, prefix + attribute, prefix + name)
+        return found
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name, attribute in self.renamed.items():
+            move_keys(state_dict, prefix + name, prefix + attribute)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @torch.no_grad()
+    def load_tensors(self, tensors):
+        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for path, tensor in own.items():
+            given = torch.as_tensor(tensors[path])
+            if tensor.shape != given.shape:
+                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
+            tensor.copy_(given)
+
+    def copy(self):
+        """The same model with tensors of its own."""
+        twin = self.at({})
+        for module in twin.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        return twin
+
+    def at(self, tensors):
+        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
+
+        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = dict(self.__dict__[table])
+        for name, buffer in twin._buffers.items():
+            twin._buffers[name] = buffer.clone()
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            if isinstance(member, torch.nn.ModuleList):
+                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
+                twin._modules[attribute] = torch.nn.ModuleList(parts)
+            elif isinstance(member, Model):
+                twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors:
+                twin._parameters.pop(attribute, None)
+                twin._buffers.pop(attribute, None)
+                twin.__dict__[attribute] = tensors[name]
+        return twin
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if "rates" not in self.__dict__:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            state = getattr(self, name, None)
+            if state is None or state.device != θ.device or state.dtype != θ.dtype:
+                setattr(self, name, torch.full_like(θ, start) if state is None else state.to(θ))
+            elif state.shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {state.numel()} parameters, not {θ.numel()}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, tensors):
+        """Go on from another's count and states; states that are there are filled, so that steps find them."""
+        self.t = int(tensors["t"])
+        for name in self.starts.keys() & tensors.keys():
+            if hasattr(self, name):
+                getattr(self, name).copy_(torch.as_tensor(tensors[name]))
+            else:
+                setattr(self, name, torch.as_tensor(tensors[name]).clone())
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.starts:
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name).clone())
+        return twin
+
+
+class TrainStep:
+    """A training step as one function over flat vectors, without autograd; generated subclasses say which.
+
+    `moved` pairs the attribute of an optimizer with those of the models that it moves, for every update; `counted` are
+    the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything it touches
+    keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
+    """
+
+    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counted: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
+    GRAPHS = 8  # shapes of batches that have a graph; others run without
+    BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
+
+    def scalars(self):
+        """Numbers that differ from step to step."""
+        return ()
+
+    def constants(self):
+        """Numbers that are written into a graph."""
+        return ()
+
+    def bind(self):
+        """Lay the parameters out and take views of all that the step reads and writes."""
+        self.vectors = [Vector.of([getattr(self, name) for name in models]) for _, models in self.moved]
+        self.slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in self.slots)
+        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
+        self.optimizers = [getattr(self, name) for name, _ in self.moved]
+        for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
+            optimizer.make_states(vector.values)
+        self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
+        self.graphs = {}
+
+    def blocks_of(self, i):
+        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        vector = self.vectors[i]
+        size = vector.values.numel()
+        whole = vector.values.is_cuda or self.spare[i] is None
+        step = size if whole else min(size, self.BLOCK)
+        spare = [vector.values.new_empty(step) for _ in range(self.spare[i] or 0)]
+        starts = range(0, size, step) if size else ()
+        return [
+            (
+                *(t[a : a + step] for t in (vector.values, vector.gradient, *self.states[i])),
+                *(s[: size - a] for s in spare),
+            )
+            for a in starts
+        ]
+
+    def holds(self):
+        """Whether the views are still those of the models and optimizers."""
+        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
+        states = (
+            getattr(o, name) is s
+            for o, kept in zip(self.optimizers, self.states, strict=True)
+            for name, s in zip(o.starts, kept, strict=True)
+        )
+        return views and all(vector.holds() for vector in self.vectors) and all(states)
+
+    def __call__(self, *batch):
+        if not self.holds():
+            self.bind()
+        for name in self.counted:
+            getattr(self, name).count()
+        with torch.inference_mode():
+            if self.vectors[0].values.is_cuda and len(self.counted) == len(self.moved):
+                return self.replayed(batch)
+            return self.step(*batch, *self.scalars())
+
+    # ---- on a GPU
+
+    def replayed(self, batch):
+        key = (*map(kind, batch), self.constants())
+        if key not in self.graphs and len(self.graphs) >= self.GRAPHS:
+            return self.step(*batch, *self.scalars())
+        if key not in self.graphs:
+            self.graphs[key] = Graph(self, batch)
+        return self.graphs[key](batch, self.scalars())
+
+    def written(self):
+        """All tensors that a step writes into and that outlive it."""
+        vectors = [vector.values for vector in self.vectors]
+        return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
+
+
+class Classifier(Model):
+    """(Convolution, pooling) twice, flatten, full layer, softmax."""
+
+    members = ("conv1", "conv2", "head")
+
+    def __init__(self, side=8, channels=1, classes=10, width=8, *, key=(0, 0)):
+        super().__init__()
+        self.side, self.channels, self.classes, self.width = side, channels, classes, width
+        self.conv1 = Conv(channels, width, padding=1, key=fold(key, SITES["conv1"]))  # networks.lee:12
+        self.conv2 = Conv(width, 2 * width, padding=1, key=fold(key, SITES["conv2"]))  # networks.lee:13
+        self.head = Linear(2 * (side // 4) ** 2 * width, classes, key=fold(key, SITES["head"]))  # networks.lee:14
+
+    def forward(self, image):
+        """image [n, channels, side, side] -> [n, classes]"""
+        n = image.shape[0]
+        h = relu(max_pool_(self.conv1(image)))  # [n, width, side // 2, side // 2]  networks.lee:17
+        h_2 = relu(max_pool_(self.conv2(h)))  # [n, 2 * width, side // 4, side // 4]  networks.lee:18
+        out = self.head(h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width))  # [n, classes]  networks.lee:19
+        return out  # [n, classes]
+
+    def forward_saved(self, image):
+        """As forward, and what its gradient needs."""
+        n = image.shape[0]
+        add = self.conv1(image)  # [n, width, side, side]  networks.lee:17
+        y = max_pool_(add)  # [n, width, side // 2, side // 2]
+        h = relu(y)  # [n, width, side // 2, side // 2]
+        add_2 = self.conv2(h)  # [n, 2 * width, side // 2, side // 2]  networks.lee:18
+        y_2 = max_pool_(add_2)  # [n, 2 * width, side // 4, side // 4]
+        h_2 = relu(y_2)  # [n, 2 * width, side // 4, side // 4]
+        add_3 = self.head(h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width))  # [n, classes]  networks.lee:19
+        return add_3, (add, y, h, add_2, y_2, h_2)
+
+    def forward_backward(self, image, saved, d_y):
+        """From d_y to the gradients by the parameters and image."""
+        add, y, h, add_2, y_2, h_2 = saved
+        n = image.shape[0]
+        # gradient of return head(flatten(h, from = 1))   networks.lee:19
+        reshape = h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width)  # [n, 2 * (side // 4)**2 * width]
+        d_head, d_reshape = self.head.forward_backward(reshape, d_y)
+        # [n, 2 * width, side // 4, side // 4]
+        d_h_2 = d_reshape.reshape(n, 2 * self.width, self.side // 4, self.side // 4)
+        # gradient of h = relu(max_pool(conv2(h)))   networks.lee:18
+        d_add_2 = max_pool_backward(add_2, y_2, 2, relu_backward(h_2, d_h_2))  # [n, 2 * width, side // 2, side // 2]
+        d_conv2, d_h = self.conv2.forward_backward(h, d_add_2)
+        # gradient of h = relu(max_pool(conv1(image)))   networks.lee:17
+        d_add = max_pool_backward(add, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
+        d_conv1, d_image = self.conv1.forward_backward(image, d_add)
+        return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}, d_image
+
+
+class AllConvolutional(Model):
+    """A stride of 2 takes the place of every pooling."""
+
+    members = ("conv1", "conv2", "head")
+
+    def __init__(self, side=8, channels=1, classes=10, width=8, *, key=(0, 0)):
+        super().__init__()
+        self.side, self.channels, self.classes, self.width = side, channels, classes, width
+        self.conv1 = Conv(channels, width, stride=2, padding=1, key=fold(key, SITES["conv1"]))  # networks.lee:24
+        self.conv2 = Conv(width, 2 * width, stride=2, padding=1, key=fold(key, SITES["conv2"]))  # networks.lee:25
+        self.head = Linear(2 * ((side + 3) // 4) ** 2 * width, classes, key=fold(key, SITES["head"]))  # networks.lee:26
+
+    def forward(self, image):
+        """image [n, channels, side, side] -> [n, classes]"""
+        n = image.shape[0]
+        if 2 * ((self.side + 3) // 4) ** 2 * self.width != 2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width:
+            raise ValueError(
+                f"2 * ((side + 3) // 4)**2 * width must equal 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width (2 * ((side + 3) // 4)**2 * width = {2 * ((self.side + 3) // 4) ** 2 * self.width}, 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width = {2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width})"
+            )
+        h = relu(self.conv1(image))  # [n, width, (side - 1) // 2 + 1, (side - 1) // 2 + 1]  networks.lee:29
+        h_2 = relu(self.conv2(h))  # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]  networks.lee:30
+        return self.head(h_2.reshape(n, -1))  # [n, classes]  networks.lee:31
+
+    def forward_saved(self, image):
+        """As forward, and what its gradient needs."""
+        n = image.shape[0]
+        if 2 * ((self.side + 3) // 4) ** 2 * self.width != 2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width:
+            raise ValueError(
+                f"2 * ((side + 3) // 4)**2 * width must equal 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width (2 * ((side + 3) // 4)**2 * width = {2 * ((self.side + 3) // 4) ** 2 * self.width}, 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width = {2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width})"
+            )
+        h = relu(self.conv1(image))  # [n, width, (side - 1) // 2 + 1, (side - 1) // 2 + 1]  networks.lee:29
+        h_2 = relu(self.conv2(h))  # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]  networks.lee:30
+        return self.head(h_2.reshape(n, -1)), (h, h_2)  # networks.lee:31
+
+    def forward_backward(self, image, saved, d_y):
+        """From d_y to the gradients by the parameters and image."""
+        h, h_2 = saved
+        n = image.shape[0]
+        # gradient of return head(flatten(h, from = 1))   networks.lee:31
+        d_head, d_reshape = self.head.forward_backward(h_2.reshape(n, -1), d_y)
+        # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]
+        d_h_2 = d_reshape.reshape(n, 2 * self.width, (self.side - 1) // 4 + 1, (self.side - 1) // 4 + 1)
+        # gradient of h = relu(conv2(h))   networks.lee:30
+        d_conv2, d_h = self.conv2.forward_backward(h, relu_backward(h_2, d_h_2))
+        # gradient of h = relu(conv1(image))   networks.lee:29
+        d_conv1, d_image = self.conv1.forward_backward(image, relu_backward(h, d_h))
+        return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}, d_image
+
+
+class Residual(Model):
+    """x + f(x), two convolutions being f (He et al. 2015)."""
+
+    members = ("conv1", "conv2")
+
+    def __init__(self, channels, *, key=(0, 0)):
+        super().__init__()
+        self.channels = channels
+        self.conv1 = Conv(channels, channels, padding=1, key=fold(key, SITES["conv1"]))  # networks.lee:36
+        self.conv2 = Conv(channels, channels, padding=1, key=fold(key, SITES["conv2"]))  # networks.lee:37
+
+    def forward(self, x):
+        """x [n, channels, h, w] -> [n, channels, h, w]"""
+        return relu(x + self.conv2(relu(self.conv1(x))))  # [n, channels, h, w]  networks.lee:40
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        select = relu(self.conv1(x))  # [n, channels, h, w]  networks.lee:40
+        return relu(x + self.conv2(select)), select
+
+    def forward_backward(self, x, select, select_2, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return relu(x + conv2(relu(conv1(x))))   networks.lee:40
+        d_add_3 = relu_backward(select_2, d_y)  # [n, channels, h, w]
+        d_conv2, d_select = self.conv2.forward_backward(select, d_add_3)
+        d_conv1, d_x_2 = self.conv1.forward_backward(x, relu_backward(select, d_select))
+        d_x = d_add_3 + d_x_2  # [n, channels, h, w]
+        return {"conv1": d_conv1, "conv2": d_conv2}, d_x
+
+
+def spectrogram(sound, window, hop):
+    """The power of each frequency in windows of a sound, faded at both ends by sin²(π u / window).
+
+    sound [n, time] -> [n, window // 2 + 1, out_time]
+    """
+    cast = torch.arange(window, device=sound.device).to(FLOAT)  # [window]  networks.lee:45
+    sin = torch.sin(3.141592653589793 * cast / window)  # [window]
+    fade = sin * sin  # [window]
+    frame = sound.unfold(1, window, hop) * fade  # [n, out_time, window]  networks.lee:46
+    cast_2 = torch.arange(window // 2 + 1, device=sound.device).to(FLOAT)  # [window // 2 + 1]  networks.lee:47
+    div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window  # [window // 2 + 1, window]
+    real = torch.cos(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]
+    imaginary = torch.sin(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]  networks.lee:48
+    sum_ = fade.sum()  # networks.lee:49
+    return (real * real + imaginary * imaginary) / (sum_ * sum_)  # [n, window // 2 + 1, out_time]
+
+
+def spectrogram_saved(sound, window, hop):
+    """As spectrogram, and what its gradient needs."""
+    cast = torch.arange(window, device=sound.device).to(FLOAT)  # [window]  networks.lee:45
+    sin = torch.sin(3.141592653589793 * cast / window)  # [window]
+    fade = sin * sin  # [window]
+    frame = sound.unfold(1, window, hop) * fade  # [n, out_time, window]  networks.lee:46
+    cast_2 = torch.arange(window // 2 + 1, device=sound.device).to(FLOAT)  # [window // 2 + 1]  networks.lee:47
+    div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window  # [window // 2 + 1, window]
+    cos = torch.cos(div_2)  # [window // 2 + 1, window]
+    real = cos @ frame.mT  # [n, window // 2 + 1, out_time]
+    sin_2 = torch.sin(div_2)  # [window // 2 + 1, window]  networks.lee:48
+    imaginary = sin_2 @ frame.mT  # [n, window // 2 + 1, out_time]
+    sum_ = fade.sum()  # networks.lee:49
+    mul_6 = sum_ * sum_
+    return (real * real + imaginary * imaginary) / mul_6, (fade, cos, real, sin_2, imaginary, mul_6)
+
+
+def spectrogram_backward(saved, hop, time, d_y):
+    """From d_y to the gradient by sound."""
+    fade, cos, real, sin_2, imaginary, mul_6 = saved
+    # gradient of return (real ** 2 + imaginary ** 2) / sum(fade) ** 2   networks.lee:49
+    d_add = d_y / mul_6  # [n, window // 2 + 1, out_window]
+    # gradient of imaginary[r, f in window // 2 + 1, t] = sum[u](frame[r, t, u] * sin(2 * pi * ..   networks.lee:48
+    d_imaginary = 2 * (d_add * imaginary)  # [n, window // 2 + 1, out_window]
+    # gradient of real[r, f in window // 2 + 1, t] = sum[u](frame[r, t, u] * cos(2 * pi * f * u..   networks.lee:47
+    d_real = 2 * (d_add * real)  # [n, window // 2 + 1, out_window]
+    # gradient of frame[r, t, u] = sound[r, hop*t + u] * fade[u]   networks.lee:46
+    d_frame = d_imaginary.mT @ sin_2 + d_real.mT @ cos  # [n, out_window, window]
+    d_sound = unwindow(d_frame * fade, 1, time, hop, 1)  # [n, time]
+    return d_sound  # [n, time]
+
+
+class SpeechNet(Model):
+    """Filters that see all of a short time and move along the frequencies of a spectrogram."""
+
+    members = ("kernel", "head")
+
+    def __init__(self, window, hop, filters, k, classes, *, key=(0, 0)):
+        super().__init__()
+        self.window, self.hop, self.filters, self.k, self.classes = window, hop, filters, k, classes
+        # [filters, k]  networks.lee:55
+        self.kernel = torch.nn.Parameter(normal(fold(key, SITES["kernel"]), (filters, k), FLOAT) * (1 / math.sqrt(k)))
+        self.head = Linear(filters, classes, key=fold(key, SITES["head"]))  # networks.lee:56
+
+    def forward(self, sound):
+        """sound [n, time] -> [n, classes]"""
+        n, time = sound.shape
+        out_time = (time - self.window) // self.hop + 1
+        # [n, window // 2 + 1, out_time]  networks.lee:59
+        power = torch.log(spectrogram(sound, self.window, self.hop) + 1e-3)
+        reshape = power.mT.reshape(-1, 1, self.window // 2 + 1)  # [n * out_time, 1, window // 2 + 1]  networks.lee:60
+        conv = torch.nn.functional.conv1d(reshape, self.kernel[:, None])  # [n * out_time, filters, window // 2 + 2 - k]
+        # [n, out_time, filters, window // 2 + 2 - k]
+        reshape_3 = conv.reshape(n, out_time, self.filters, self.window // 2 + 2 - self.k)
+        score = reshape_3.permute(0, 2, 3, 1)  # [n, filters, window // 2 + 2 - k, out_time]
+        return self.head(largest(relu(score), (2,), False).mean(dim=2))  # [n, classes]  networks.lee:61
+
+    def forward_saved(self, sound):
+        """As forward, and what its gradient needs."""
+        n, time = sound.shape
+        out_time = (time - self.window) // self.hop + 1
+        div_4, saved_spectrogram = spectrogram_saved(sound, self.window, self.hop)  # networks.lee:59
+        add = div_4 + 1e-3  # [n, window // 2 + 1, out_time]
+        power = torch.log(add)  # [n, window // 2 + 1, out_time]
+        reshape = power.mT.reshape(-1, 1, self.window // 2 + 1)  # [n * out_time, 1, window // 2 + 1]  networks.lee:60
+        conv = torch.nn.functional.conv1d(reshape, self.kernel[:, None])  # [n * out_time, filters, window // 2 + 2 - k]
+        # [n, out_time, filters, window // 2 + 2 - k]
+        reshape_3 = conv.reshape(n, out_time, self.filters, self.window // 2 + 2 - self.k)
+        score = reshape_3.permute(0, 2, 3, 1)  # [n, filters, window // 2 + 2 - k, out_time]
+        select = relu(score)  # [n, filters, window // 2 + 2 - k, out_time]  networks.lee:61
+        mean = largest(select, (2,), False).mean(dim=2)  # [n, filters]
+        return self.head(mean), (saved_spectrogram, add, reshape, select, mean)
+
+    def forward_backward(self, saved, time, d_y):
+        """From d_y to the gradients by the parameters and sound."""
+        saved_spectrogram, add, reshape, select, mean = saved
+        n, _, out_rest = add.shape
+        # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   networks.lee:61
+        d_head, d_mean = self.head.forward_backward(mean, d_y)
+        reshape_3 = (d_mean / out_rest)[:, :, None]  # [n, filters, 1]
+        # int[1, 1, 1, window // 2 + 2 - k]
+        iota = torch.arange(self.window // 2 + 2 - self.k, device=add.device)[None, None, None, :]
+        reshape_5 = reshape_3.expand(n, self.filters, out_rest)[:, :, :, None]  # [n, filters, out_rest, 1]
+        eq = iota == select.mT.argmax(dim=3)[:, :, :, None]  # bool[n, filters, out_rest, window // 2 + 2 - k]
+        # [n, filters, window // 2 + 2 - k, out_rest]
+        d_score = relu_backward(select, torch.where(eq, reshape_5, 0.0).mT)
+        # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[..   networks.lee:60
+        d_reshape_3 = d_score.permute(0, 3, 1, 2)  # [n, out_rest, filters, window // 2 + 2 - k]
+        # [n * out_rest, filters, window // 2 + 2 - k]
+        d_conv = d_reshape_3.reshape(-1, self.filters, self.window // 2 + 2 - self.k)
+        reshape_2 = self.kernel[:, None]  # [filters, 1, k]
+        d_reshape_2 = torch.nn.grad.conv1d_weight(reshape, (self.filters, 1, self.k), d_conv)  # [filters, 1, k]
+        d_kernel = d_reshape_2.reshape(self.filters, self.k)  # [filters, k]
+        d_reshape = torch.nn.functional.conv_transpose1d(d_conv, reshape_2)  # [n * out_rest, 1, window // 2 + 1]
+        d_power = d_reshape.reshape(n, out_rest, self.window // 2 + 1).mT  # [n, window // 2 + 1, out_rest]
+        # gradient of power = log(spectrogram(sound, window, hop) + 1e-3)   networks.lee:59
+        d_sound = spectrogram_backward(saved_spectrogram, self.hop, time, d_power / add)  # [n, time]
+        return {"kernel": d_kernel, "head": d_head}, d_sound
+
+
+def affine_sample(image, theta):
+    """The image seen through an affine map of its coordinates, which go from -1 to 1: bilinear, 0 outside.
+
+    image [n, c, h, w], theta [n, 2, 3] -> [n, c, h, w]
+    """
+    n, c, h, w = image.shape
+    cast = (torch.arange(w, device=image.device) * 2 + (1 - w)).to(FLOAT)  # [w]  networks.lee:66
+    cast_2 = (torch.arange(h, device=image.device) * 2 + (1 - h)).to(FLOAT)  # [h]
+    div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
+    reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
+    across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
+    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  networks.lee:67
+    reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
+    down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
+    column = ((across + 1) * w - 1) / 2  # [n, h, w]  networks.lee:68
+    row = ((down + 1) * h - 1) / 2  # [n, h, w]  networks.lee:69
+    p = torch.floor(row).to(torch.int64)  # int[n, h, w]  networks.lee:70
+    q = torch.floor(column).to(torch.int64)  # int[n, h, w]  networks.lee:71
+    sub_3 = row - p.to(FLOAT)  # [n, h, w]  networks.lee:72
+    u_2 = torch.arange(2, device=image.device)  # int[2]  networks.lee:78
+    eq = u_2 == 0  # bool[2]
+    reshape_17 = (1 - sub_3)[:, :, :, None]  # [n, h, w, 1]
+    sub_5 = column - q.to(FLOAT)  # [n, h, w]  networks.lee:72
+    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  networks.lee:78
+    add_7 = p[:, :, :, None] + u_2  # int[n, h, w, 2]  networks.lee:72
+    add_8 = q[:, :, :, None] + u_2  # int[n, h, w, 2]
+    reshape_23 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
+    logical_and_2 = reshape_23 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
+    maximum_3 = torch.arange(n, device=image.device).clamp(min=0)  # int[n]
+    reshape_26 = maximum_3.clamp(max=n - 1)[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
+    reshape_27 = add_7.clamp(min=0).clamp(max=h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
+    reshape_28 = add_8.clamp(min=0).clamp(max=w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
+    gather = image.permute((0, 2, 3, 1))[reshape_26, reshape_27, reshape_28]  # [n, h, w, 2, 2, c]
+    reshape_29 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]
+    select = torch.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  networks.lee:78
+    select_2 = torch.where(eq, reshape_19, sub_5[:, :, :, None])  # [n, h, w, 2]
+    select_3 = torch.where(reshape_29, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]  networks.lee:72
+    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]
+    reshape_32 = select_3.permute(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
+    contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
+    seen = contract.reshape(n, h, w, c).permute(0, 3, 1, 2)  # [n, c, h, w]
+    return seen  # [n, c, h, w]
+
+
+def affine_sample_saved(image, theta):
+    """As affine_sample, and what its gradient needs."""
+    n, c, h, w = image.shape
+    cast = (torch.arange(w, device=image.device) * 2 + (1 - w)).to(FLOAT)  # [w]  networks.lee:66
+    cast_2 = (torch.arange(h, device=image.device) * 2 + (1 - h)).to(FLOAT)  # [h]
+    div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
+    reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
+    across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
+    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  networks.lee:67
+    reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
+    down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
+    column = ((across + 1) * w - 1) / 2  # [n, h, w]  networks.lee:68
+    row = ((down + 1) * h - 1) / 2  # [n, h, w]  networks.lee:69
+    p = torch.floor(row).to(torch.int64)  # int[n, h, w]  networks.lee:70
+    q = torch.floor(column).to(torch.int64)  # int[n, h, w]  networks.lee:71
+    sub_3 = row - p.to(FLOAT)  # [n, h, w]  networks.lee:72
+    u_2 = torch.arange(2, device=image.device)  # int[2]  networks.lee:78
+    eq = u_2 == 0  # bool[2]
+    select = torch.where(eq, (1 - sub_3)[:, :, :, None], sub_3[:, :, :, None])  # [n, h, w, 2]
+    sub_5 = column - q.to(FLOAT)  # [n, h, w]  networks.lee:72
+    select_2 = torch.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  networks.lee:78
+    add_7 = p[:, :, :, None] + u_2  # int[n, h, w, 2]  networks.lee:72
+    add_8 = q[:, :, :, None] + u_2  # int[n, h, w, 2]
+    reshape_27 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
+    logical_and_2 = reshape_27 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
+    maximum_3 = torch.arange(n, device=image.device).clamp(min=0)  # int[n]
+    reshape_20 = maximum_3.clamp(max=n - 1)[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
+    reshape_21 = add_7.clamp(min=0).clamp(max=h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
+    reshape_22 = add_8.clamp(min=0).clamp(max=w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
+    gather = image.permute((0, 2, 3, 1))[reshape_20, reshape_21, reshape_22]  # [n, h, w, 2, 2, c]
+    reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]
+    select_3 = torch.where(reshape_23, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]
+    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]
+    reshape_32 = select_3.permute(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
+    contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
+    seen = contract.reshape(n, h, w, c).permute(0, 3, 1, 2)  # [n, c, h, w]
+    saved = cast, cast_2, eq, select, select_2, reshape_20, reshape_21, reshape_22, reshape_23, select_3
+    return seen, saved
+
+
+def affine_sample_backward(saved, d_seen):
+    """From d_seen to the gradients by image and theta."""
+    cast, cast_2, eq, select, select_2, reshape_20, reshape_21, reshape_22, reshape_23, select_3 = saved
+    w = cast.shape[0]
+    h = cast_2.shape[0]
+    n = select.shape[0]
+    c = select_3.shape[1]
+    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   networks.lee:72
+    reshape = select_3.permute(0, 2, 3, 4, 5, 1).reshape(n, h, w, 4, c)  # [n, h, w, 4, c]
+    contract = reshape @ d_seen.permute(0, 2, 3, 1)[:, :, :, :, None]  # [n, h, w, 4, 1]
+    reshape_3 = contract.reshape(n, h, w, 2, 2)  # [n, h, w, 2, 2]
+    d_select = (reshape_3 @ select_2[:, :, :, :, None]).reshape(n, h, w, 2)  # [n, h, w, 2]
+    reshape_5 = select[:, :, :, :, None]  # [n, h, w, 2, 1]
+    d_select_2 = (reshape_3.mT @ reshape_5).reshape(n, h, w, 2)  # [n, h, w, 2]
+    reshape_8 = (reshape_5 * select_2[:, :, :, None])[:, None]  # [n, 1, h, w, 2, 2]
+    d_select_3 = d_seen[:, :, :, :, None, None] * reshape_8  # [n, c, h, w, 2, 2]
+    d_transpose = torch.where(reshape_23, d_select_3, 0.0)  # [n, c, h, w, 2, 2]
+    d_gather = d_transpose.permute(0, 2, 3, 4, 5, 1)  # [n, h, w, 2, 2, c]
+    d_image = scatter_add(d_gather, (reshape_20, reshape_21, reshape_22), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
+    # gradient of return where(u == 0, 1 - t, t)   networks.lee:78
+    d_sub_5 = torch.where(eq, 0.0, d_select_2).sum(dim=3)  # [n, h, w]
+    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   networks.lee:72
+    d_column = d_sub_5 - torch.where(eq, d_select_2, 0.0).sum(dim=3)  # [n, h, w]
+    # gradient of return where(u == 0, 1 - t, t)   networks.lee:78
+    d_sub_3 = torch.where(eq, 0.0, d_select).sum(dim=3)  # [n, h, w]
+    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   networks.lee:72
+    d_row = d_sub_3 - torch.where(eq, d_select, 0.0).sum(dim=3)  # [n, h, w]
+    # gradient of row = ((down + 1) * h - 1) / 2   networks.lee:69
+    d_down = d_row / 2 * h  # [n, h, w]
+    # gradient of column = ((across + 1) * w - 1) / 2   networks.lee:68
+    d_across = d_column / 2 * w  # [n, h, w]
+    # gradient of down[r, i in h, j in w] = theta[r, 1, 0] * (2*j + 1 - w) / w + theta[r, 1, 1]..   networks.lee:67
+    reshape_9 = d_down.sum(dim=(1, 2))[:, None, None]  # [n, 1, 1]
+    d_theta_2 = unslice(reshape_9, (n, 2, 3), (slice(0, n), slice(1, 2), slice(2, 3)))  # [n, 2, 3]
+    reshape_10 = (d_down.sum(dim=2) / h * cast_2).sum(dim=1)[:, None, None]  # [n, 1, 1]
+    d_theta_3 = unslice(reshape_10, (n, 2, 3), (slice(0, n), slice(1, 2), slice(1, 2)))  # [n, 2, 3]
+    reshape_11 = (d_down.sum(dim=1) / w * cast).sum(dim=1)[:, None, None]  # [n, 1, 1]
+    d_theta_4 = unslice(reshape_11, (n, 2, 3), (slice(0, n), slice(1, 2), slice(0, 1)))  # [n, 2, 3]
+    # gradient of across[r, i in h, j in w] = theta[r, 0, 0] * (2*j + 1 - w) / w + theta[r, 0, ..   networks.lee:66
+    reshape_12 = d_across.sum(dim=(1, 2))[:, None, None]  # [n, 1, 1]
+    d_theta_5 = unslice(reshape_12, (n, 2, 3), (slice(0, n), slice(0, 1), slice(2, 3)))  # [n, 2, 3]
+    reshape_13 = (d_across.sum(dim=2) / h * cast_2).sum(dim=1)[:, None, None]  # [n, 1, 1]
+    d_theta_6 = unslice(reshape_13, (n, 2, 3), (slice(0, n), slice(0, 1), slice(1, 2)))  # [n, 2, 3]
+    reshape_14 = (d_across.sum(dim=1) / w * cast).sum(dim=1)[:, None, None]  # [n, 1, 1]
+    d_theta_7 = unslice(reshape_14, (n, 2, 3), (slice(0, n), slice(0, 1), slice(0, 1)))  # [n, 2, 3]
+    d_theta = d_theta_2 + d_theta_3 + d_theta_4 + d_theta_5 + d_theta_6 + d_theta_7  # [n, 2, 3]
+    return d_image, d_theta
+
+
+class SpatialTransformer(Model):
+    """A net looks at the image and says through which affine map it should be seen; at first through none."""
+
+    members = ("look", "w", "b")
+
+    def __init__(self, side, hidden, *, key=(0, 0)):
+        super().__init__()
+        self.side, self.hidden = side, hidden
+        self.look = Linear(side**2, hidden, key=fold(key, SITES["look"]))  # networks.lee:83
+        self.w = torch.nn.Parameter(torch.zeros((hidden, 6), dtype=FLOAT))  # [hidden, 6]  networks.lee:84
+        self.b = torch.nn.Parameter(torch.zeros((2, 3), dtype=FLOAT))  # [2, 3]  networks.lee:85
+
+    def forward(self, image):
+        """image [n, 1, side, side] -> [n, 1, side, side]"""
+        n = image.shape[0]
+        h = torch.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  networks.lee:88
+        reshape_2 = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  networks.lee:89
+        eq = reshape_2 == torch.arange(3, device=image.device)  # bool[2, 3]
+        identity = torch.where(eq, torch.full((), 1.0, dtype=FLOAT, device=image.device), 0.0)  # [2, 3]
+        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  networks.lee:90
+        return affine_sample(image, theta)  # [n, 1, side, side]  networks.lee:91
+
+    def forward_saved(self, image):
+        """As forward, and what its gradient needs."""
+        n = image.shape[0]
+        h = torch.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  networks.lee:88
+        reshape_2 = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  networks.lee:89
+        eq = reshape_2 == torch.arange(3, device=image.device)  # bool[2, 3]
+        identity = torch.where(eq, torch.full((), 1.0, dtype=FLOAT, device=image.device), 0.0)  # [2, 3]
+        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  networks.lee:90
+        seen, saved_affine_sample = affine_sample_saved(image, theta)  # networks.lee:91
+        return seen, (h, saved_affine_sample)
+
+    def forward_backward(self, image, saved, d_y):
+        """From d_y to the gradients by the parameters and image."""
+        h, saved_affine_sample = saved
+        n = image.shape[0]
+        # gradient of return affine_sample(image, theta)   networks.lee:91
+        d_image_2, d_theta = affine_sample_backward(saved_affine_sample, d_y)
+        # gradient of theta = reshape(h @ w, [n, 2, 3]) + b + identity   networks.lee:90
+        d_b = d_theta.sum(dim=0)  # [2, 3]
+        d_contract = d_theta.reshape(n, 6)  # [n, 6]
+        d_h = d_contract @ self.w.T  # [n, hidden]
+        d_w = h.T @ d_contract  # [hidden, 6]
+        # gradient of h = tanh(look(flatten(image, from = 1)))   networks.lee:88
+        reshape = image.reshape(n, self.side**2)  # [n, side**2]
+        d_look, d_reshape = self.look.forward_backward(reshape, d_h * (1.0 - h * h))
+        d_image = d_image_2 + d_reshape.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
+        return {"look": d_look, "w": d_w, "b": d_b}, d_image
+
+
+@torch.no_grad()
+def fit(epochs=10, batch=64, *, run=None):
+    from leec.runtime.run import Run
+
+    run = run or Run("fit", backend="torch")
+    data = run.data(
+        "digits",
+        shape=(1, 8, 8),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
+    )
+    net = Classifier(key=run.key("net")).to(run.session.place.device)  # networks.lee:96
+    opt = Adam(lr=3e-3)  # networks.lee:97
+    step = FitStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for image, label in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(image, label))  # networks.lee:100
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # networks.lee:101
+    return net
+
+
+class FitStep(TrainStep):
+    """One step of fit for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.conv1.kernel", "net.conv1.bias", "net.conv2.kernel", "net.conv2.bias", "net.head.w", "net.head.b")
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
+
+    def scalars(self):
+        return (self.opt.t,)
+
+    def step(self, image, label, t):
+        conv1_kernel, conv1_bias, conv2_kernel, conv2_bias, head_w, head_b = self.tensors
+        d_conv1_kernel, d_conv1_bias, d_conv2_kernel, d_conv2_bias, d_head_w, d_head_b = self.gradients
+        batches_n = image.shape[0]
+        # [batches_n, 8, 8, 8]  nn.lee:112
+        conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, padding=1)
+        y = max_pool(conv, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 4, 4]  nn.lee:130
+        h = torch.relu(y)  # [batches_n, 8, 4, 4]  prelude.lee:59
+        conv_2 = torch.nn.functional.conv2d(h, conv2_kernel, conv2_bias, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:112
+        y_2 = max_pool(conv_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 2, 2]  nn.lee:130
+        h_2 = torch.relu(y_2)  # [batches_n, 16, 2, 2]  prelude.lee:59
+        reshape = h_2.reshape(batches_n, 64)  # [batches_n, 64]  networks.lee:19
+        affine = torch.addmm(head_b, reshape, head_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
+        iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
+        one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
+        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / batches_n)  # [batches_n, 10]
+        torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
+        torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
+        d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  networks.lee:19
+        d_y_2 = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:59
+        # [batches_n, 16, 4, 4]  nn.lee:130
+        d_add_2 = max_pool_gradient(d_y_2, conv_2, y_2, (2, 2), (2, 2), (1, 1), (0, 0))
+        torch.sum(d_add_2, dim=(0, 2, 3), out=d_conv2_bias)  # [16]  nn.lee:112
+        d_h = torch.nn.functional.conv_transpose2d(d_add_2, conv2_kernel, padding=1)  # [batches_n, 8, 4, 4]  nn.lee:83
+        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (16, 8, 3, 3), d_add_2, padding=1))  # [16, 8, 3, 3]
+        d_y = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:59
+        d_add = max_pool_gradient(d_y, conv, y, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 8, 8]  nn.lee:130
+        torch.sum(d_add, dim=(0, 2, 3), out=d_conv1_bias)  # [8]  nn.lee:112
+        # [8, 1, 3, 3]  nn.lee:83
+        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (8, 1, 3, 3), d_add, padding=1))
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g, m, v, s0 in self.blocks[0]:
+            torch.add(g, θ, alpha=weight_decay, out=s0)
+            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
+        return surprise.mean()  # losses.lee:148
+
+
+@torch.no_grad()
+def fit_without_pooling(epochs=10, batch=64, *, run=None):
+    from leec.runtime.run import Run
+
+    run = run or Run("fit_without_pooling", backend="torch")
+    data = run.data(
+        "digits",
+        shape=(1, 8, 8),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
+    )
+    net = AllConvolutional(key=run.key("net")).to(run.session.place.device)  # networks.lee:107
+    opt = Adam(lr=3e-3)  # networks.lee:108
+    step = FitWithoutPoolingStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for image, label in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(image, label))  # networks.lee:111
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # networks.lee:112
+    return net
+
+
+class FitWithoutPoolingStep(TrainStep):
+    """One step of fit_without_pooling for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.conv1.kernel", "net.conv1.bias", "net.conv2.kernel", "net.conv2.bias", "net.head.w", "net.head.b")
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
+
+    def scalars(self):
+        return (self.opt.t,)
+
+    def step(self, image, label, t):
+        conv1_kernel, conv1_bias, conv2_kernel, conv2_bias, head_w, head_b = self.tensors
+        d_conv1_kernel, d_conv1_bias, d_conv2_kernel, d_conv2_bias, d_head_w, d_head_b = self.gradients
+        batches_n = image.shape[0]
+        # [batches_n, 8, 4, 4]  nn.lee:112
+        conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, stride=2, padding=1)
+        h = torch.relu(conv)  # [batches_n, 8, 4, 4]  prelude.lee:59
+        # [batches_n, 16, 2, 2]  nn.lee:112
+        conv_2 = torch.nn.functional.conv2d(h, conv2_kernel, conv2_bias, stride=2, padding=1)
+        h_2 = torch.relu(conv_2)  # [batches_n, 16, 2, 2]  prelude.lee:59
+        reshape = h_2.reshape(batches_n, 64)  # [batches_n, 64]  networks.lee:31
+        affine = torch.addmm(head_b, reshape, head_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
+        iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
+        one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
+        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / batches_n)  # [batches_n, 10]
+        torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
+        torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
+        d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  networks.lee:31
+        d_add_2 = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:59
+        torch.sum(d_add_2, dim=(0, 2, 3), out=d_conv2_bias)  # [16]  nn.lee:112
+        # [batches_n, 8, 4, 4]  nn.lee:83
+        d_h = torch.nn.functional.conv_transpose2d(d_add_2, conv2_kernel, stride=2, padding=1, output_padding=1)
+        # [16, 8, 3, 3]
+        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (16, 8, 3, 3), d_add_2, stride=2, padding=1))
+        d_add = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:59
+        torch.sum(d_add, dim=(0, 2, 3), out=d_conv1_bias)  # [8]  nn.lee:112
+        # [8, 1, 3, 3]  nn.lee:83
+        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (8, 1, 3, 3), d_add, stride=2, padding=1))
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g, m, v, s0 in self.blocks[0]:
+            torch.add(g, θ, alpha=weight_decay, out=s0)
+            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
+        return surprise.mean()  # losses.lee:148
+
+
+def example_classified(key):
+    net = Classifier(width=3, key=fold(key, SITES["net"]))  # networks.lee:117
+    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  networks.lee:118
+    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  networks.lee:119
+    add_3, saved_net = net.forward_saved(image)  # networks.lee:120
+    d_add_3 = cross_entropy_backward(add_3, label, torch.ones((), dtype=FLOAT))  # [4, 10]
+    d_net, d_image = net.forward_backward(image, saved_net, d_add_3)
+    return cross_entropy(add_3, label), net.at(d_net), d_image
+
+
+def example_strided(key):
+    net = AllConvolutional(width=3, key=fold(key, SITES["net"]))  # networks.lee:124
+    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  networks.lee:125
+    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  networks.lee:126
+    add_3, saved_net = net.forward_saved(image)  # networks.lee:127
+    d_add_3 = cross_entropy_backward(add_3, label, torch.ones((), dtype=FLOAT))  # [4, 10]
+    d_net, d_image = net.forward_backward(image, saved_net, d_add_3)
+    return cross_entropy(add_3, label), net.at(d_net), d_image
+
+
+def example_residual(key):
+    net = Residual(3, key=fold(key, SITES["net"]))  # networks.lee:131
+    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  networks.lee:132
+    select_2, saved_net = net.forward_saved(x)  # networks.lee:133
+    d_net, d_x = net.forward_backward(x, saved_net, select_2, 2 * select_2)
+    return (select_2 * select_2).sum(), net.at(d_net), d_x
+
+
+def example_heard(key):
+    net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # networks.lee:137
+    sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  networks.lee:138
+    label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  networks.lee:139
+    add_2, saved_net = net.forward_saved(sound)  # networks.lee:140
+    d_add_2 = cross_entropy_backward(add_2, label, torch.ones((), dtype=FLOAT))  # [2, 3]
+    d_net, d_sound = net.forward_backward(saved_net, 30, d_add_2)
+    return cross_entropy(add_2, label), net.at(d_net), d_sound
+
+
+def example_turned(key):
+    image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  networks.lee:144
+    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  networks.lee:145
+    c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  networks.lee:146
+    d_c, saved_affine_sample = affine_sample_saved(image, theta)  # networks.lee:147
+    d_image, d_theta = affine_sample_backward(saved_affine_sample, c)
+    return (c * d_c).sum(), d_image, d_theta, d_c
+
+
+def example_straightened(key):
+    net = SpatialTransformer(5, 4, key=fold(key, SITES["net"]))  # networks.lee:151
+    image = normal(fold(key, SITES["image"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  networks.lee:152
+    c = normal(fold(key, SITES["c"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  networks.lee:153
+    d_c, saved_net = net.forward_saved(image)  # networks.lee:154
+    d_net, d_image = net.forward_backward(image, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_image, d_c
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+def cross_entropy(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [rows, k], y int[rows] -> []
+    """
+    surprise = torch.nn.functional.cross_entropy(z, y, reduction="none")  # [rows]  losses.lee:45
+    return reduced(surprise)  # losses.lee:46
+
+
+def cross_entropy_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    eq = torch.arange(k, device=z.device)[None, :] == y[:, None]  # bool[rows, k]
+    d_z = (torch.softmax(z, dim=1) - eq.to(FLOAT)) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = (d_y / each_0).expand(each_0)  # [each_0]
+    return d_each  # [each_0]
+
+
+def accuracy(z, y):
+    """The share of rows whose largest score is at the right class.
+
+    z [rows, k], y int[rows] -> []
+    """
+    return (z.argmax(dim=1) == y).to(FLOAT).mean()  # metrics.lee:9
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+
+    def forward(self, x):
+        """x [rows, inputs] -> [rows, outputs]"""
+        return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(dim=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+def conv2d(x, kernel, stride=1, padding=0, dilation=1):
+    """yₙₒᵢⱼ = Σ xₙ,c,sᵢ₊ᵤ,sⱼ₊ᵥ Kₒcᵤᵥ
+
+    x [n, c, h, w], kernel [o, c, kh, kw] -> [n, o, out_h, out_w]
+    """
+    # [n, o, out_h, out_w]  nn.lee:83
+    y = torch.nn.functional.conv2d(x, kernel, stride=stride, padding=padding, dilation=dilation)
+    return y  # [n, o, out_h, out_w]
+
+
+def conv2d_backward(x, kernel, dilation, padding, stride, d_y):
+    """From d_y to the gradients by x and kernel."""
+    _, c, h, w = x.shape
+    o, _, kh, kw = kernel.shape
+    _, _, out_h, out_w = d_y.shape
+    # gradient of y[n, o, i in (h + 2*padding - dilation*(kh - 1) - 1) // stride + 1, j in (w +..   nn.lee:83
+    # [n, c, h, w]
+    d_x = torch.nn.functional.conv_transpose2d(
+        d_y,
+        kernel,
+        stride=stride,
+        padding=padding,
+        output_padding=(
+            dilation + h + 2 * padding + stride - dilation * kh - out_h * stride - 1,
+            dilation + 2 * padding + stride + w - dilation * kw - out_w * stride - 1,
+        ),
+        dilation=dilation,
+    )
+    # [o, c, kh, kw]
+    d_kernel = torch.nn.grad.conv2d_weight(x, (o, c, kh, kw), d_y, stride=stride, padding=padding, dilation=dilation)
+    return d_x, d_kernel
+
+
+class Conv(Model):
+    """Convolution of images with k × k windows; before a normalisation it needs no bias."""
+
+    members = ("kernel", "bias")
+
+    def __init__(self, inputs, outputs, k=3, stride=1, padding=0, dilation=1, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs, self.k = inputs, outputs, k
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        div, div_2 = fan_in_uniform(inputs * k**2)  # nn.lee:105
+        key_2 = fold(key, SITES["kernel"])
+        uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
+        uniform_2 = uniform(fold(key, SITES["bias"]), (outputs,), FLOAT)  # [outputs]  nn.lee:107
+        self.kernel = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [outputs, inputs, k, k]  nn.lee:105
+        self.bias = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:107
+
+    def forward(self, x):
+        """x [n, inputs, h, w] -> [n, outputs, out_h, out_w]"""
+        # [n, outputs, out_h, out_w]  nn.lee:110
+        y_2 = conv2d(x, self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return y_2 + self.bias[:, None, None]  # [n, outputs, out_h, out_w]  nn.lee:112
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return y + bias[:, None, None]   nn.lee:112
+        d_bias = d_y.sum(dim=0).sum(dim=(1, 2))  # [outputs]
+        # gradient of y = conv2d(x, kernel, stride, padding, dilation)   nn.lee:110
+        d_x, d_kernel = conv2d_backward(x, self.kernel, self.dilation, self.padding, self.stride, d_y)
+        return {"kernel": d_kernel, "bias": d_bias}, d_x
+
+
+def max_pool_(x, size=2):
+    """The largest entry of each size × size square.
+
+    x [n, c, h, w] -> [n, c, h // size, w // size]
+    """
+    y = torch.nn.functional.max_pool2d(x, size)  # [n, c, h // size, w // size]  nn.lee:130
+    return y  # [n, c, h // size, w // size]
+
+
+def max_pool_backward(x, y, size, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of y[n, c, i in h // size, j in w // size] = max[u in size, v in size](x[n, c, s..   nn.lee:130
+    d_x = max_pool_gradient(d_y, x, y, (size, size), (size, size), (1, 1), (0, 0))  # [n, c, h, w]
+    return d_x  # [n, c, h, w]
+
+
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+        adam_(θ, g_2, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optim.lee:79
+
+
+def relu(x):
+    """x where it is positive, else 0.
+
+    x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
+    """
+    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+
+
+def relu_backward(select, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
+    return d_x  # [x_0, x_1, x_2, x_3]
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "b": 0x754F854DE3C27284,
+    "bias": 0x7246FEB96AC500B4,
+    "c": 0x1B2C07CD64633F37,
+    "conv1": 0x8854C97F58980E7B,
+    "conv2": 0x12CDF365F51A69AF,
+    "head": 0xBD7890018BD219D5,
+    "image": 0x86C9701471CF0710,
+    "kernel": 0x273FEA903E119357,
+    "label": 0x97BB9DAEC28EDB5C,
+    "look": 0x853CB03314ECF54E,
+    "net": 0xF087C76970C91612,
+    "sound": 0x037F62FE3081EEDF,
+    "theta": 0x115FA7C62CFFA83E,
+    "w": 0x20925082A2286B9E,
+    "x": 0x4F586EF96743DF4A,
+}
+
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+def largest(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
+    for axis in reversed(axes):
+        some = x.shape[axis] > 0
+        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
+    return x
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0 and so is its gradient."""
+    top = x.detach().amax(dim=axes, keepdim=True)
+    empty = torch.isneginf(top)
+    e = torch.exp(x - torch.where(empty, 0.0, top))
+    return e / torch.where(empty, 1.0, e.sum(dim=axes, keepdim=True))
+
+
+def unslice(x, dims, slices):
+    """Zeros of the given dims with x in the place of a slice."""
+    whole = x.new_zeros(dims)
+    whole[slices] = x
+    return whole
+
+
+def unwindow(x, axis, size, stride=1, dilation=1):
+    """The sum of overlapping windows: x[.., i, u, ..] is added to entry i * stride + u * dilation of `size`."""
+    count, width = x.shape[axis : axis + 2]
+    whole = x.new_zeros((*x.shape[:axis], size, *x.shape[axis + 2 :]))
+    before = (slice(None),) * axis
+    for u in range(width):
+        start = u * dilation
+        whole[(*before, slice(start, start + count * stride, stride))] += x[(*before, slice(None), u)]
+    return whole
+
+
+def scatter_add(v, index, dims, axes=None):
+    """Zeros of the given dims with v added at positions of some axes (the first ones)."""
+    whole = v.new_zeros(dims)
+    front = whole if axes is None else whole.movedim(axes, tuple(range(len(axes))))
+    front.index_put_(index, v, accumulate=True)
+    return whole
+
+
+def window_entries(x, size, stride, dilation):
+    """For every offset within a window along the last axes, the entries of x there, one a window: a strided view."""
+    parts = [[]]
+    for d, k, s, e in zip(x.shape[x.ndim - len(size) :], size, stride, dilation, strict=True):
+        last = (d - e * (k - 1) - 1) // s * s  # where the last window begins
+        parts = [[*part, slice(e * u, e * u + last + 1, s)] for part in parts for u in range(k)]
+    for part in parts:
+        yield x[(..., *part)]
+
+
+def max_pool(x, size, stride, dilation, padding):
+    """The largest entry of every window along the last axes; on a CPU strided views are faster than the library."""
+    if x.is_cuda:
+        pool = getattr(torch.nn.functional, f"max_pool{len(size)}d")
+        return pool(x, size, stride, padding, dilation)
+    around = [p for q in reversed(padding) for p in (q, q)]
+    x = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    first, *others = window_entries(x, size, stride, dilation)
+    y = first.clone()
+    for entries in others:
+        torch.maximum(y, entries, out=y)
+    return y
+
+
+def max_pool_gradient(g, x, y, size, stride, dilation, padding):
+    """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
+    around = [p for q in reversed(padding) for p in (q, q)]
+    wide = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    d_x, waiting = torch.zeros_like(wide), torch.ones_like(y, dtype=torch.bool)
+    how = size, stride, dilation
+    for entries, d_entries in zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True):
+        first = waiting & (entries == y)
+        d_entries += g * first
+        waiting &= ~first
+    return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
+
+
+def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    fused = getattr(torch, "_fused_adamw_", None)
+    if fused is not None:
+        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
+        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+        return
+    m.lerp_(g, 1 - beta1)
+    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    x.mul_(1 - lr * decay)
+    x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int] | torch.Tensor
+
+
+Device = torch.device | str | None
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words are Python integers or int64 tensors below 2**32.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1 = (p1 >> 32 & MASK) ^ x1 ^ k0, p1 & MASK
+        x2, x3 = (p0 >> 32 & MASK) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key, word):
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int, device: Device = None) -> torch.Tensor:
+    """n random words, int64[n], all four words of a block used; at most 2**34 from one key."""
+    blocks = torch.arange(-(-n // 4), dtype=torch.int64, device=device)
+    return torch.stack(philox(key, (blocks, 0, 0, 0)), dim=1).reshape(-1)[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape), device) >> 8).reshape(shape).to(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2, device) >> 8).reshape(-1, 2).to(torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int, device: Device = None) -> torch.Tensor:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape), device).reshape(shape)
+    return (words * (high - low) >> 32 & MASK) + low
+
+
+def move_keys(found, old, new):
+    """Rename a key, or all below a path."""
+    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
+        found[new + key[len(old) :]] = found.pop(key)
+
+
+class Vector:
+    """The parameters of one or several models, side by side in one tensor, and their gradient in another.
+
+    The parameters become views of `values`. Moving or casting a model severs them silently, so `holds` is asked
+    before every step.
+    """
+
+    def __init__(self, models):
+        self.slots = [slot for model in models for slot in parameter_slots(model)]
+        with torch.no_grad():
+            parameters = [table[name] for table, name in self.slots]
+            self.values = torch.cat([p.reshape(-1) for p in parameters])
+            self.gradient = torch.zeros_like(self.values)
+            sizes = [p.numel() for p in parameters]
+            shapes = [p.shape for p in parameters]
+            for p, part, shape in zip(parameters, self.values.split(sizes), shapes, strict=True):
+                p.data = part.view(shape)
+            self.gradients = [part.view(shape) for part, shape in zip(self.gradient.split(sizes), shapes, strict=True)]
+            self.addresses = [p.data_ptr() for p in parameters]
+        self.shapes = [tuple(shape) for shape in shapes]
+
+    @staticmethod
+    def of(models):
+        """The vector of these models, the same one for all steps that move them."""
+        known = VECTORS.setdefault(models[0], {})
+        rest = tuple(map(weakref.ref, models[1:]))
+        if rest not in known or not known[rest].holds():
+            known[rest] = Vector(models)
+        return known[rest]
+
+    def holds(self):
+        slots = zip(self.slots, self.addresses, strict=True)
+        return all(table[name].data_ptr() == address for (table, name), address in slots)
+
+
+VECTORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def parameter_slots(model):
+    """Where the parameters of a model are kept: (table of the module, name), in declaration order."""
+    for name in model.members:
+        attribute = model.renamed.get(name, name)
+        if attribute in model._parameters:
+            yield model._parameters, attribute
+        elif attribute in model._modules:
+            member = model._modules[attribute]
+            for part in member if isinstance(member, torch.nn.ModuleList) else [member]:
+                yield from parameter_slots(part)
+
+
+def find_slot(step, path):
+    """(table, name) of the tensor at a path such as `net.layers.0.w`."""
+    root, *steps, last = path.split(".")
+    module = getattr(step, root)
+    for name in steps:
+        module = (
+            module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
+        )
+    name = module.renamed.get(last, last)
+    return (module._parameters if name in module._parameters else module._buffers), name
+
+
+def kind(x):
+    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
+    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x
+
+
+class Graph:
+    """One captured step: batches, keys and numbers are put into tensors of fixed address, then everything is replayed.
+
+    Numbers are filled in by kernels, since a copy from the host would wait for the device.
+    """
+
+    def __init__(self, step, batch):
+        self.device = step.vectors[0].values.device
+        self.batch = [self.hold(x) for x in batch]
+        numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
+        self.numbers = numbers
+        before = [(tensor, tensor.clone()) for tensor in step.written()]
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
+            for _ in range(3):
+                step.step(*self.batch, *numbers)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.result = step.step(*self.batch, *numbers)
+        for tensor, value in before:
+            tensor.copy_(value)
+
+    def hold(self, x):
+        if isinstance(x, tuple):
+            return torch.tensor(x, dtype=torch.int64, device=self.device)
+        return x.clone() if isinstance(x, torch.Tensor) else x
+
+    def __call__(self, batch, numbers):
+        for held, x in zip(self.batch, batch, strict=True):
+            if isinstance(x, torch.Tensor):
+                held.copy_(x, non_blocking=True)
+            elif isinstance(x, tuple):
+                for word, value in zip(held.unbind(), x, strict=True):
+                    word.fill_(value)
+        for held, x in zip(self.numbers, numbers, strict=True):
+            held.fill_(x)
+        self.graph.replay()
+        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)

@@ -1,0 +1,1310 @@
+"""Normalisation (inventory D1 to D9): values of mean 0 and variance 1, over a batch, an example, a channel or a weight.
+
+Made from /tmp/lead/clone/specs/normalisation/normalisation.lee by leec 0.1.0. Change that file, not this one, and run: leec compile /tmp/lead/clone/specs/normalisation/normalisation.lee
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+FLOAT = np.float32
+
+
+class Model:
+    """What every model has: named arrays in declaration order, the trainable ones side by side in one vector.
+
+    `members` names arrays and submodels (a list of submodels goes by one name), `states` what no gradient changes.
+    """
+
+    members: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def __call__(self, *inputs, **options):
+        return self.forward(*inputs, **options)
+
+    def parts(self):
+        """(name, member) of arrays and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, list):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every array by its path in the spec, such as "conv1.kernel"; they are the model's own."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": array for path, array in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def load_tensors(self, arrays):
+        """Copy arrays in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != arrays.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ arrays.keys())}")
+        for path, array in own.items():
+            if array.shape != np.shape(arrays[path]):
+                raise ValueError(f"{path} is {array.shape} here and {np.shape(arrays[path])} there")
+            array[...] = arrays[path]
+
+    def lay_out(self, vector=None):
+        """Move all parameters into one vector; the arrays become views of it, those of submodels too."""
+        sizes = [part.parameters.size if isinstance(part, Model) else part.size for _, part in self.trained()]
+        self.parameters = np.empty(sum(sizes), FLOAT) if vector is None else vector
+        stop = 0
+        for (name, part), size in zip(self.trained(), sizes, strict=True):
+            start, stop = stop, stop + size
+            if isinstance(part, Model):
+                part.lay_out(self.parameters[start:stop])
+            else:
+                view = self.parameters[start:stop].reshape(part.shape)
+                view[...] = part
+                setattr(self, self.renamed.get(name, name), view)
+
+    def trained(self):
+        return [(name, part) for name, part in self.parts() if name not in self.states]
+
+    def shapes(self):
+        """Of the parameters, in their order."""
+        found = (part.shapes() if isinstance(part, Model) else [part.shape] for _, part in self.trained())
+        return [shape for shapes in found for shape in shapes]
+
+    def flat(self, gradient):
+        """A gradient, nested dicts of arrays by member, as one vector beside `parameters`; what is missing is 0."""
+        vector, stop = np.zeros_like(self.parameters), 0
+        for name, part in self.trained():
+            is_model = isinstance(part, Model)
+            start, stop = stop, stop + (part.parameters.size if is_model else part.size)
+            if name in gradient:
+                vector[start:stop] = part.flat(gradient[name]) if is_model else gradient[name].ravel()
+        return vector
+
+    def copy(self):
+        """The same model with arrays of its own."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            setattr(twin, attribute, [part.copy() for part in member] if isinstance(member, list) else member.copy())
+        twin.lay_out()
+        return twin
+
+    def at(self, tensors):
+        """A copy at another point of parameter space: nested dicts of arrays by member, as gradients are."""
+        twin = self.copy()
+        twin.move_to(tensors)
+        return twin
+
+    def move_to(self, tensors):
+        for name, part in self.parts():
+            if name in tensors and isinstance(part, Model):
+                part.move_to(tensors[name])
+            elif name in tensors:
+                part[...] = tensors[name]
+
+
+def batch_norm(z, gamma, beta, eps=1e-5):
+    """γ ⊙ (z - μ) / σ + β, entry by entry; gradients flow through μ and σ too.
+
+    z [n, d], gamma [d], beta [d] -> [n, d]
+    """
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:11
+    add = (centred * centred).mean(axis=0, keepdims=True) + eps  # [1, d]
+    return centred / np.sqrt(add) * gamma + beta  # [n, d]
+
+
+def batch_norm_saved(z, gamma, beta, eps=1e-5):
+    """As batch_norm, and what its gradient needs."""
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:11
+    add = (centred * centred).mean(axis=0, keepdims=True) + eps  # [1, d]
+    normalise = centred / np.sqrt(add)  # [n, d]
+    return normalise * gamma + beta, normalise
+
+
+def batch_norm_backward(z, gamma, eps, normalise, d_y):
+    """From d_y to the gradients by z, gamma and beta."""
+    # gradient of return gamma * (z - mu) / sqrt(variance + eps) + beta   normalisation.lee:11
+    d_beta = d_y.sum(axis=0)  # [d]
+    d_normalise = d_y * gamma  # [n, d]
+    d_gamma = (d_y * normalise).sum(axis=0)  # [d]
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]
+    deviation = np.sqrt((centred * centred).mean(axis=0, keepdims=True) + eps)  # [1, d]
+    normal_ = centred / deviation  # [n, d]
+    mean_2 = (d_normalise * normal_).mean(axis=0, keepdims=True)  # [1, d]
+    sub = d_normalise - d_normalise.mean(axis=0, keepdims=True)  # [n, d]
+    d_z = (sub - normal_ * mean_2) / deviation  # [n, d]
+    return d_z, d_gamma, d_beta
+
+
+def batch_normAsPrinted(z, gamma, beta, eps=1e-5):
+    """One set of notes takes the inner product with γ, one number for an example, where entries should be scaled.
+
+    z [n, d], gamma [d], beta [d] -> [n, d]
+    """
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:18
+    add = (centred * centred).mean(axis=0, keepdims=True) + eps  # [1, d]
+    scaled = centred / np.sqrt(add) @ gamma  # [n]
+    return scaled[:, None] + beta  # [n, d]  normalisation.lee:19
+
+
+def batch_normAsPrinted_saved(z, gamma, beta, eps=1e-5):
+    """As batch_normAsPrinted, and what its gradient needs."""
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:18
+    add = (centred * centred).mean(axis=0, keepdims=True) + eps  # [1, d]
+    normalise = centred / np.sqrt(add)  # [n, d]
+    scaled = normalise @ gamma  # [n]
+    return scaled[:, None] + beta, normalise  # normalisation.lee:19
+
+
+def batch_normAsPrinted_backward(z, gamma, eps, normalise, d_y):
+    """From d_y to the gradients by z, gamma and beta."""
+    # gradient of return scaled[:, None] + beta   normalisation.lee:19
+    d_beta = d_y.sum(axis=0)  # [d]
+    d_scaled = d_y.sum(axis=1)  # [n]
+    # gradient of scaled = ((z - mu) / sqrt(variance + eps)) @ gamma   normalisation.lee:18
+    d_normalise = d_scaled[:, None] * gamma  # [n, d]
+    d_gamma = d_scaled @ normalise  # [d]
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]
+    deviation = np.sqrt((centred * centred).mean(axis=0, keepdims=True) + eps)  # [1, d]
+    normal_ = centred / deviation  # [n, d]
+    mean_2 = (d_normalise * normal_).mean(axis=0, keepdims=True)  # [1, d]
+    sub = d_normalise - d_normalise.mean(axis=0, keepdims=True)  # [n, d]
+    d_z = (sub - normal_ * mean_2) / deviation  # [n, d]
+    return d_z, d_gamma, d_beta
+
+
+class BatchNorm(Model):
+    """When testing there may be no batch: running averages of μ and σ² serve, each new batch weighing 0.1."""
+
+    members = ("gamma", "beta", "mean_", "var_")
+    states = ("mean_", "var_")
+
+    def __init__(self, d, momentum=0.1, eps=1e-5):
+        self.d, self.momentum, self.eps = d, momentum, eps
+        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:24
+        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:25
+        self.mean_ = np.zeros(d, dtype=FLOAT)  # [d]
+        self.var_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:24
+        self.lay_out()
+
+    def forward(self, z, training=False):
+        """z [n, d] -> [n, d]"""
+        if training:
+            return self.forward_training(z)
+        mul = self.gamma * (z - self.mean_)  # [n, d]  normalisation.lee:36
+        return mul / np.sqrt(self.var_ + self.eps) + self.beta  # [n, d]
+
+    def forward_training(self, z):
+        """z [n, d] -> [n, d]"""
+        n = z.shape[0]
+        mu = z.mean(axis=0)  # [d]  normalisation.lee:31
+        sub = z - mu  # [n, d]  normalisation.lee:32
+        variance = (sub * sub).mean(axis=0)  # [d]
+        self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [d]  normalisation.lee:33
+        # [d]  normalisation.lee:34
+        self.var_[...] = (1 - self.momentum) * self.var_ + self.momentum * variance * n / (n - 1)
+        return batch_norm(z, self.gamma, self.beta, eps=self.eps)  # [n, d]  normalisation.lee:35
+
+    def forward_saved(self, z):
+        """As forward, and what its gradient needs."""
+        n = z.shape[0]
+        mu = z.mean(axis=0)  # [d]  normalisation.lee:31
+        sub = z - mu  # [n, d]  normalisation.lee:32
+        variance = (sub * sub).mean(axis=0)  # [d]
+        self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [d]  normalisation.lee:33
+        # [d]  normalisation.lee:34
+        self.var_[...] = (1 - self.momentum) * self.var_ + self.momentum * variance * n / (n - 1)
+        add_2_2, saved_batch_norm = batch_norm_saved(z, self.gamma, self.beta, eps=self.eps)  # normalisation.lee:35
+        return add_2_2, saved_batch_norm
+
+    def forward_backward(self, z, saved_batch_norm, d_y):
+        """From d_y to the gradients by the parameters and z."""
+        # gradient of return batch_norm(z, gamma, beta, eps)   normalisation.lee:35
+        d_z, d_gamma, d_beta = batch_norm_backward(z, self.gamma, self.eps, saved_batch_norm, d_y)
+        return {"gamma": d_gamma, "beta": d_beta}, d_z
+
+    def forward_eval_saved(self, z):
+        """As forward_eval, and what its gradient needs."""
+        sub = z - self.mean_  # [n, d]  normalisation.lee:36
+        sqrt = np.sqrt(self.var_ + self.eps)  # [d]
+        return self.gamma * sub / sqrt + self.beta, (sub, sqrt)
+
+    def forward_eval_backward(self, saved, d_y):
+        """From d_y to the gradients by the parameters and z."""
+        sub, sqrt = saved
+        # gradient of return gamma * (z - mean_) / sqrt(var_ + eps) + beta   normalisation.lee:36
+        d_beta = d_y.sum(axis=0)  # [d]
+        d_mul = d_y / sqrt  # [n, d]
+        d_z = d_mul * self.gamma  # [n, d]
+        d_gamma = (d_mul * sub).sum(axis=0)  # [d]
+        return {"gamma": d_gamma, "beta": d_beta}, d_z
+
+
+class BatchNormAsPrinted(Model):
+    """The notes write μ̄ ← p μ̄ + (1 - p) μ with the same p = 0.1: the new batch weighs 0.9."""
+
+    members = ("gamma", "beta", "mean_", "var_")
+    states = ("mean_", "var_")
+
+    def __init__(self, d, momentum=0.1, eps=1e-5):
+        self.d, self.momentum, self.eps = d, momentum, eps
+        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:41
+        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:42
+        self.mean_ = np.zeros(d, dtype=FLOAT)  # [d]
+        self.var_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:41
+        self.lay_out()
+
+    def forward(self, z, training=False):
+        """z [n, d] -> [n, d]"""
+        if training:
+            return self.forward_training(z)
+        mul = self.gamma * (z - self.mean_)  # [n, d]  normalisation.lee:53
+        return mul / np.sqrt(self.var_ + self.eps) + self.beta  # [n, d]
+
+    def forward_training(self, z):
+        """z [n, d] -> [n, d]"""
+        mu = z.mean(axis=0)  # [d]  normalisation.lee:48
+        sub = z - mu  # [n, d]  normalisation.lee:49
+        variance = (sub * sub).mean(axis=0)  # [d]
+        self.mean_[...] = self.momentum * self.mean_ + (1 - self.momentum) * mu  # [d]  normalisation.lee:50
+        self.var_[...] = self.momentum * self.var_ + (1 - self.momentum) * variance  # [d]  normalisation.lee:51
+        return batch_norm(z, self.gamma, self.beta, eps=self.eps)  # [n, d]  normalisation.lee:52
+
+    def forward_saved(self, z):
+        """As forward, and what its gradient needs."""
+        mu = z.mean(axis=0)  # [d]  normalisation.lee:48
+        sub = z - mu  # [n, d]  normalisation.lee:49
+        variance = (sub * sub).mean(axis=0)  # [d]
+        self.mean_[...] = self.momentum * self.mean_ + (1 - self.momentum) * mu  # [d]  normalisation.lee:50
+        self.var_[...] = self.momentum * self.var_ + (1 - self.momentum) * variance  # [d]  normalisation.lee:51
+        add_2_2, saved_batch_norm = batch_norm_saved(z, self.gamma, self.beta, eps=self.eps)  # normalisation.lee:52
+        return add_2_2, saved_batch_norm
+
+    def forward_backward(self, z, saved_batch_norm, d_y):
+        """From d_y to the gradients by the parameters and z."""
+        # gradient of return batch_norm(z, gamma, beta, eps)   normalisation.lee:52
+        d_z, d_gamma, d_beta = batch_norm_backward(z, self.gamma, self.eps, saved_batch_norm, d_y)
+        return {"gamma": d_gamma, "beta": d_beta}, d_z
+
+    def forward_eval_saved(self, z):
+        """As forward_eval, and what its gradient needs."""
+        sub = z - self.mean_  # [n, d]  normalisation.lee:53
+        sqrt = np.sqrt(self.var_ + self.eps)  # [d]
+        return self.gamma * sub / sqrt + self.beta, (sub, sqrt)
+
+    def forward_eval_backward(self, saved, d_y):
+        """From d_y to the gradients by the parameters and z."""
+        sub, sqrt = saved
+        # gradient of return gamma * (z - mean_) / sqrt(var_ + eps) + beta   normalisation.lee:53
+        d_beta = d_y.sum(axis=0)  # [d]
+        d_mul = d_y / sqrt  # [n, d]
+        d_z = d_mul * self.gamma  # [n, d]
+        d_gamma = (d_mul * sub).sum(axis=0)  # [d]
+        return {"gamma": d_gamma, "beta": d_beta}, d_z
+
+
+class Normalised(Model):
+    """A layer that normalises its sums z before the activation, or its outputs a after it."""
+
+    members = ("w", "norm")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        self.inputs, self.outputs = inputs, outputs
+        normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:58
+        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]  normalisation.lee:58
+        self.norm = BatchNorm(outputs)  # normalisation.lee:59
+        self.lay_out()
+
+    def forward(self, x, training=False):
+        """x [n, inputs] -> [n, outputs]"""
+        if training:
+            return self.forward_training(x)
+        add_2 = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:63
+        return np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, outputs]  prelude.lee:34
+
+    def forward_training(self, x):
+        """x [n, inputs] -> [n, outputs]"""
+        add_2_2 = self.norm(x @ self.w, training=True)  # [n, outputs]  normalisation.lee:63
+        y = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:34
+        return y  # [n, outputs]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        contract = x @ self.w  # [n, outputs]  normalisation.lee:63
+        add_2_2, saved_norm = self.norm.forward_saved(contract)
+        div = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:34
+        return div, (contract, saved_norm)
+
+    def forward_backward(self, x, saved, div, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        contract, saved_norm = saved
+        # gradient of return sigmoid(norm(x @ w))   normalisation.lee:63
+        d_norm, d_contract = self.norm.forward_backward(contract, saved_norm, d_y * (div * (1.0 - div)))
+        d_x = d_contract @ self.w.T  # [n, inputs]
+        d_w = x.T @ d_contract  # [inputs, outputs]
+        return {"w": d_w, "norm": d_norm}, d_x
+
+
+class Normalised_2(Model):
+    """A layer that normalises its sums z before the activation, or its outputs a after it."""
+
+    members = ("w", "norm")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        self.inputs, self.outputs = inputs, outputs
+        normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:58
+        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]  normalisation.lee:58
+        self.norm = BatchNorm(outputs)  # normalisation.lee:59
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, inputs] -> [n, outputs]"""
+        contract = x @ self.w  # [n, outputs]  normalisation.lee:64
+        sigmoid = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, outputs]  prelude.lee:34
+        y = self.norm(sigmoid, training=True)  # [n, outputs]  normalisation.lee:64
+        return y  # [n, outputs]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        contract = x @ self.w  # [n, outputs]  normalisation.lee:64
+        sigmoid = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, outputs]  prelude.lee:34
+        add_2_2, saved_norm = self.norm.forward_saved(sigmoid)  # normalisation.lee:64
+        return add_2_2, (sigmoid, saved_norm)
+
+    def forward_backward(self, x, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        sigmoid, saved_norm = saved
+        # gradient of return norm(sigmoid(x @ w))   normalisation.lee:64
+        d_norm, d_sigmoid = self.norm.forward_backward(sigmoid, saved_norm, d_y)
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        d_contract = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n, outputs]
+        # gradient of return norm(sigmoid(x @ w))   normalisation.lee:64
+        d_x = d_contract @ self.w.T  # [n, inputs]
+        d_w = x.T @ d_contract  # [inputs, outputs]
+        return {"w": d_w, "norm": d_norm}, d_x
+
+
+class BatchRenorm(Model):
+    """x̂ = (x - μ) / σ · r + s, where r and s, seen as constants, lead from the batch to the running averages.
+
+    r = σ / σ̄ within [1 / r_max, r_max], s = (μ - μ̄) / σ̄ within ± d_max (Ioffe 2017).
+    """
+
+    members = ("gamma", "beta", "mean_", "std_")
+    states = ("mean_", "std_")
+
+    def __init__(self, d, momentum=0.01, r_max=3, d_max=5, eps=1e-5):
+        self.d, self.momentum, self.r_max, self.d_max, self.eps = d, momentum, r_max, d_max, eps
+        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:72
+        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:73
+        self.mean_ = np.zeros(d, dtype=FLOAT)  # [d]
+        self.std_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:72
+        self.lay_out()
+
+    def forward(self, x, training=False):
+        """x [n, d] -> [n, d]"""
+        if training:
+            return self.forward_training(x)
+        return self.gamma * (x - self.mean_) / self.std_ + self.beta  # [n, d]  normalisation.lee:86
+
+    def forward_training(self, x):
+        """x [n, d] -> [n, d]"""
+        mu = x.mean(axis=0)  # [d]  normalisation.lee:79
+        sub = x - mu  # [n, d]  normalisation.lee:80
+        sigma = np.sqrt((sub * sub).mean(axis=0) + self.eps)  # [d]
+        r = stop(clip(sigma / self.std_, 1 / self.r_max, self.r_max))  # [d]  normalisation.lee:81
+        sub_2 = mu - self.mean_  # [d]  normalisation.lee:82
+        s = stop(clip_2(sub_2 / self.std_, -self.d_max, self.d_max))  # [d]
+        self.mean_ += self.momentum * sub_2  # [d]  normalisation.lee:83
+        self.std_ += self.momentum * (sigma - self.std_)  # [d]  normalisation.lee:84
+        centred = x - x.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:85
+        add_2 = (centred * centred).mean(axis=0, keepdims=True) + self.eps  # [1, d]
+        return self.gamma * (centred / np.sqrt(add_2) * r + s) + self.beta  # [n, d]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        mu = x.mean(axis=0)  # [d]  normalisation.lee:79
+        sub = x - mu  # [n, d]  normalisation.lee:80
+        sigma = np.sqrt((sub * sub).mean(axis=0) + self.eps)  # [d]
+        r = stop(clip(sigma / self.std_, 1 / self.r_max, self.r_max))  # [d]  normalisation.lee:81
+        sub_2 = mu - self.mean_  # [d]  normalisation.lee:82
+        s = stop(clip_2(sub_2 / self.std_, -self.d_max, self.d_max))  # [d]
+        self.mean_ += self.momentum * sub_2  # [d]  normalisation.lee:83
+        self.std_ += self.momentum * (sigma - self.std_)  # [d]  normalisation.lee:84
+        centred = x - x.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:85
+        add_2 = (centred * centred).mean(axis=0, keepdims=True) + self.eps  # [1, d]
+        add_4 = centred / np.sqrt(add_2) * r + s  # [n, d]
+        return self.gamma * add_4 + self.beta, (r, add_4)
+
+    def forward_backward(self, x, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        r, add_4 = saved
+        # gradient of return gamma * ((x - mu) / sigma * r + s) + beta   normalisation.lee:85
+        d_beta = d_y.sum(axis=0)  # [d]
+        d_gamma = (d_y * add_4).sum(axis=0)  # [d]
+        d_normalise = d_y * self.gamma * r  # [n, d]
+        centred = x - x.mean(axis=0, keepdims=True)  # [n, d]
+        deviation = np.sqrt((centred * centred).mean(axis=0, keepdims=True) + self.eps)  # [1, d]
+        normal_ = centred / deviation  # [n, d]
+        mean_2 = (d_normalise * normal_).mean(axis=0, keepdims=True)  # [1, d]
+        sub = d_normalise - d_normalise.mean(axis=0, keepdims=True)  # [n, d]
+        d_x = (sub - normal_ * mean_2) / deviation  # [n, d]
+        return {"gamma": d_gamma, "beta": d_beta}, d_x
+
+    def forward_eval_saved(self, x):
+        """As forward_eval, and what its gradient needs."""
+        sub = x - self.mean_  # [n, d]  normalisation.lee:86
+        return self.gamma * sub / self.std_ + self.beta, sub
+
+    def forward_eval_backward(self, sub, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return gamma * (x - mean_) / std_ + beta   normalisation.lee:86
+        d_beta = d_y.sum(axis=0)  # [d]
+        d_mul = d_y / self.std_  # [n, d]
+        d_x = d_mul * self.gamma  # [n, d]
+        d_gamma = (d_mul * sub).sum(axis=0)  # [d]
+        return {"gamma": d_gamma, "beta": d_beta}, d_x
+
+
+class LayerNorm(Model):
+    """Mean and variance over the dimensions of one example, with a scale and a shift for each."""
+
+    members = ("gamma", "beta")
+
+    def __init__(self, d, eps=1e-5):
+        self.d, self.eps = d, eps
+        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:94
+        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:95
+        self.lay_out()
+
+    def forward(self, x):
+        """x [rows, d] -> [rows, d]"""
+        return self.gamma * standard(x, self.eps) + self.beta  # [rows, d]  normalisation.lee:98
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        div = standard(x, self.eps)  # [rows, d]  normalisation.lee:98
+        return self.gamma * div + self.beta, div
+
+    def forward_backward(self, x, div, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return gamma * standard(x, eps) + beta   normalisation.lee:98
+        d_beta = d_y.sum(axis=0)  # [d]
+        d_gamma = (d_y * div).sum(axis=0)  # [d]
+        d_x = standard_backward(x, self.eps, d_y * self.gamma)  # [rows, d]
+        return {"gamma": d_gamma, "beta": d_beta}, d_x
+
+
+class LayerNormAsPrinted(Model):
+    """One set of notes says that layer normalisation has no scale and no shift."""
+
+    members = ()
+
+    def __init__(self, d, eps=1e-5):
+        self.d, self.eps = d, eps
+        self.lay_out()
+
+    def forward(self, x):
+        """x [rows, d] -> [rows, d]"""
+        return standard(x, self.eps)  # [rows, d]  normalisation.lee:104
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradient by x."""
+        # gradient of return standard(x, eps)   normalisation.lee:104
+        d_x = standard_backward(x, self.eps, d_y)  # [rows, d]
+        return d_x  # [rows, d]
+
+
+def standard(x, eps):
+    """Rows of mean 0 and variance 1.
+
+    x [n, d] -> [n, d]
+    """
+    centred = x - x.mean(axis=1, keepdims=True)  # [n, d]  normalisation.lee:111
+    add = (centred * centred).mean(axis=1, keepdims=True) + eps  # [n, 1]
+    return centred / np.sqrt(add)  # [n, d]
+
+
+def standard_backward(x, eps, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return (x - mu) / sqrt(variance + eps)   normalisation.lee:111
+    centred = x - x.mean(axis=1, keepdims=True)  # [n, d]
+    deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + eps)  # [n, 1]
+    normal_ = centred / deviation  # [n, d]
+    mul_3 = normal_ * (d_y * normal_).mean(axis=1, keepdims=True)  # [n, d]
+    d_x = (d_y - d_y.mean(axis=1, keepdims=True) - mul_3) / deviation  # [n, d]
+    return d_x  # [n, d]
+
+
+class InstanceNorm(Model):
+    """Every channel of every example over its positions."""
+
+    members = ()
+
+    def __init__(self, channels, eps=1e-5):
+        self.channels, self.eps = channels, eps
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, channels, h, w] -> [n, channels, h, w]"""
+        n, _, h, w = x.shape
+        rows = x.reshape(self.channels * n, h * w)  # [channels * n, h * w]  normalisation.lee:117
+        return standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:118
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradient by x."""
+        n, _, h, w = x.shape
+        # gradient of rows = reshape(x, [n * channels, h * w])   normalisation.lee:117
+        rows = x.reshape(self.channels * n, h * w)  # [channels * n, h * w]
+        # gradient of return reshape(standard(rows, eps), [n, channels, h, w])   normalisation.lee:118
+        d_rows = standard_backward(rows, self.eps, d_y.reshape(self.channels * n, h * w))  # [channels * n, h * w]
+        # gradient of rows = reshape(x, [n * channels, h * w])   normalisation.lee:117
+        d_x = d_rows.reshape(n, self.channels, h, w)  # [n, channels, h, w]
+        return d_x  # [n, channels, h, w]
+
+
+class GroupNorm(Model):
+    """Every group of channels of every example, over the group and its positions."""
+
+    members = ("gamma", "beta")
+
+    def __init__(self, groups, channels, eps=1e-5):
+        self.groups, self.channels, self.eps = groups, channels, eps
+        self.gamma = np.ones(channels, dtype=FLOAT)  # [channels]  normalisation.lee:124
+        self.beta = np.zeros(channels, dtype=FLOAT)  # [channels]  normalisation.lee:125
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, channels, h, w] -> [n, channels, h, w]"""
+        n, _, h, w = x.shape
+        # [groups * n, (channels // groups) * h * w]  normalisation.lee:128
+        rows = x.reshape(self.groups * n, self.channels // self.groups * h * w)
+        z = standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:129
+        return self.gamma[:, None, None] * z + self.beta[:, None, None]  # [n, channels, h, w]  normalisation.lee:130
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, _, h, w = x.shape
+        # [groups * n, (channels // groups) * h * w]  normalisation.lee:128
+        rows = x.reshape(self.groups * n, self.channels // self.groups * h * w)
+        z = standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:129
+        return self.gamma[:, None, None] * z + self.beta[:, None, None], z  # normalisation.lee:130
+
+    def forward_backward(self, x, z, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        n, _, h, w = x.shape
+        # gradient of rows = reshape(x, [n * groups, channels // groups * h * w])   normalisation.lee:128
+        # [groups * n, (channels // groups) * h * w]
+        rows = x.reshape(self.groups * n, self.channels // self.groups * h * w)
+        # gradient of return gamma[:, None, None] * z + beta[:, None, None]   normalisation.lee:130
+        d_beta = d_y.sum(axis=0).sum(axis=(1, 2))  # [channels]
+        d_z = d_y * self.gamma[:, None, None]  # [n, channels, h, w]
+        d_gamma = (d_y * z).sum(axis=0).sum(axis=(1, 2))  # [channels]
+        # gradient of z = reshape(standard(rows, eps), [n, channels, h, w])   normalisation.lee:129
+        # [groups * n, (channels // groups) * h * w]
+        d_div = d_z.reshape(self.groups * n, self.channels // self.groups * h * w)
+        d_rows = standard_backward(rows, self.eps, d_div)  # [groups * n, (channels // groups) * h * w]
+        # gradient of rows = reshape(x, [n * groups, channels // groups * h * w])   normalisation.lee:128
+        d_x = d_rows.reshape(n, self.channels, h, w)  # [n, channels, h, w]
+        return {"gamma": d_gamma, "beta": d_beta}, d_x
+
+
+class WeightNorm(Model):
+    """w = g v / ‖v‖ for each output: length and direction are learned apart (Salimans & Kingma 2016)."""
+
+    members = ("v", "g", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        self.inputs, self.outputs = inputs, outputs
+        normal_ = normal(fold(key, SITES["v"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:138
+        self.v = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]
+        self.g = np.ones(outputs, dtype=FLOAT)  # [outputs]  normalisation.lee:139
+        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  normalisation.lee:140
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, inputs] -> [n, outputs]"""
+        return x @ (self.g * self.v / norm(self.v)) + self.b  # [n, outputs]  normalisation.lee:143
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        sqrt, saved_norm = norm_saved(self.v)  # normalisation.lee:143
+        div = self.g * self.v / sqrt  # [inputs, outputs]
+        return x @ div + self.b, (sqrt, saved_norm, div)
+
+    def forward_backward(self, x, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        sqrt, saved_norm, div = saved
+        # gradient of return x @ (g * v / norm(v, axis = 0)) + b   normalisation.lee:143
+        d_b = d_y.sum(axis=0)  # [outputs]
+        d_x = d_y @ div.T  # [n, inputs]
+        d_div = x.T @ d_y  # [inputs, outputs]
+        d_mul = d_div / sqrt  # [inputs, outputs]
+        d_v_2 = norm_backward(self.v, saved_norm, sqrt, -(d_div * div / sqrt).sum(axis=0))  # [inputs, outputs]
+        d_g = (d_mul * self.v).sum(axis=0)  # [outputs]
+        d_v = d_v_2 + d_mul * self.g  # [inputs, outputs]
+        return {"v": d_v, "g": d_g, "b": d_b}, d_x
+
+
+def largest_singular(w):
+    """σ_max(w), by power iteration; its gradient is that of uᵀ w v.
+
+    w [r, c] -> []
+    """
+    r = w.shape[0]
+    u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:148
+    v = unit(u @ w)  # [c]  normalisation.lee:149
+    u_2 = unit(w @ v)  # [r]  normalisation.lee:151
+    v_2 = unit(u_2 @ w)  # [c]  normalisation.lee:152
+    u_3 = unit(w @ v_2)  # [r]  normalisation.lee:151
+    v_3 = unit(u_3 @ w)  # [c]  normalisation.lee:152
+    u_4 = unit(w @ v_3)  # [r]  normalisation.lee:151
+    v_4 = unit(u_4 @ w)  # [c]  normalisation.lee:152
+    u_5 = unit(w @ v_4)  # [r]  normalisation.lee:151
+    v_5 = unit(u_5 @ w)  # [c]  normalisation.lee:152
+    u_6 = unit(w @ v_5)  # [r]  normalisation.lee:151
+    v_6 = unit(u_6 @ w)  # [c]  normalisation.lee:152
+    u_7 = unit(w @ v_6)  # [r]  normalisation.lee:151
+    v_7 = unit(u_7 @ w)  # [c]  normalisation.lee:152
+    u_8 = unit(w @ v_7)  # [r]  normalisation.lee:151
+    v_8 = unit(u_8 @ w)  # [c]  normalisation.lee:152
+    u_9 = unit(w @ v_8)  # [r]  normalisation.lee:151
+    v_9 = unit(u_9 @ w)  # [c]  normalisation.lee:152
+    u_10 = unit(w @ v_9)  # [r]  normalisation.lee:151
+    v_10 = unit(u_10 @ w)  # [c]  normalisation.lee:152
+    u_11 = unit(w @ v_10)  # [r]  normalisation.lee:151
+    v_11 = unit(u_11 @ w)  # [c]  normalisation.lee:152
+    u_12 = unit(w @ v_11)  # [r]  normalisation.lee:151
+    v_12 = unit(u_12 @ w)  # [c]  normalisation.lee:152
+    u_13 = unit(w @ v_12)  # [r]  normalisation.lee:151
+    v_13 = unit(u_13 @ w)  # [c]  normalisation.lee:152
+    u_14 = unit(w @ v_13)  # [r]  normalisation.lee:151
+    v_14 = unit(u_14 @ w)  # [c]  normalisation.lee:152
+    u_15 = unit(w @ v_14)  # [r]  normalisation.lee:151
+    v_15 = unit(u_15 @ w)  # [c]  normalisation.lee:152
+    u_16 = unit(w @ v_15)  # [r]  normalisation.lee:151
+    v_16 = unit(u_16 @ w)  # [c]  normalisation.lee:152
+    u_17 = unit(w @ v_16)  # [r]  normalisation.lee:151
+    v_17 = unit(u_17 @ w)  # [c]  normalisation.lee:152
+    u_18 = unit(w @ v_17)  # [r]  normalisation.lee:151
+    v_18 = unit(u_18 @ w)  # [c]  normalisation.lee:152
+    u_19 = unit(w @ v_18)  # [r]  normalisation.lee:151
+    v_19 = unit(u_19 @ w)  # [c]  normalisation.lee:152
+    u_20 = unit(w @ v_19)  # [r]  normalisation.lee:151
+    v_20 = unit(u_20 @ w)  # [c]  normalisation.lee:152
+    u_21 = unit(w @ v_20)  # [r]  normalisation.lee:151
+    v_21 = unit(u_21 @ w)  # [c]  normalisation.lee:152
+    u_22 = unit(w @ v_21)  # [r]  normalisation.lee:151
+    v_22 = unit(u_22 @ w)  # [c]  normalisation.lee:152
+    u_23 = unit(w @ v_22)  # [r]  normalisation.lee:151
+    v_23 = unit(u_23 @ w)  # [c]  normalisation.lee:152
+    u_24 = unit(w @ v_23)  # [r]  normalisation.lee:151
+    v_24 = unit(u_24 @ w)  # [c]  normalisation.lee:152
+    u_25 = unit(w @ v_24)  # [r]  normalisation.lee:151
+    v_25 = unit(u_25 @ w)  # [c]  normalisation.lee:152
+    u_26 = unit(w @ v_25)  # [r]  normalisation.lee:151
+    v_26 = unit(u_26 @ w)  # [c]  normalisation.lee:152
+    u_27 = unit(w @ v_26)  # [r]  normalisation.lee:151
+    v_27 = unit(u_27 @ w)  # [c]  normalisation.lee:152
+    u_28 = unit(w @ v_27)  # [r]  normalisation.lee:151
+    v_28 = unit(u_28 @ w)  # [c]  normalisation.lee:152
+    u_29 = unit(w @ v_28)  # [r]  normalisation.lee:151
+    v_29 = unit(u_29 @ w)  # [c]  normalisation.lee:152
+    u_30 = unit(w @ v_29)  # [r]  normalisation.lee:151
+    v_30 = unit(u_30 @ w)  # [c]  normalisation.lee:152
+    u_31 = unit(w @ v_30)  # [r]  normalisation.lee:151
+    v_31 = unit(u_31 @ w)  # [c]  normalisation.lee:152
+    u_32 = unit(w @ v_31)  # [r]  normalisation.lee:151
+    v_32 = unit(u_32 @ w)  # [c]  normalisation.lee:152
+    u_33 = unit(w @ v_32)  # [r]  normalisation.lee:151
+    v_33 = unit(u_33 @ w)  # [c]  normalisation.lee:152
+    u_34 = unit(w @ v_33)  # [r]  normalisation.lee:151
+    v_34 = unit(u_34 @ w)  # [c]  normalisation.lee:152
+    u_35 = unit(w @ v_34)  # [r]  normalisation.lee:151
+    v_35 = unit(u_35 @ w)  # [c]  normalisation.lee:152
+    u_36 = unit(w @ v_35)  # [r]  normalisation.lee:151
+    v_36 = unit(u_36 @ w)  # [c]  normalisation.lee:152
+    u_37 = unit(w @ v_36)  # [r]  normalisation.lee:151
+    v_37 = unit(u_37 @ w)  # [c]  normalisation.lee:152
+    u_38 = unit(w @ v_37)  # [r]  normalisation.lee:151
+    v_38 = unit(u_38 @ w)  # [c]  normalisation.lee:152
+    u_39 = unit(w @ v_38)  # [r]  normalisation.lee:151
+    v_39 = unit(u_39 @ w)  # [c]  normalisation.lee:152
+    u_40 = unit(w @ v_39)  # [r]  normalisation.lee:151
+    v_40 = unit(u_40 @ w)  # [c]  normalisation.lee:152
+    u_41 = unit(w @ v_40)  # [r]  normalisation.lee:151
+    v_41 = unit(u_41 @ w)  # [c]  normalisation.lee:152
+    u_42 = unit(w @ v_41)  # [r]  normalisation.lee:151
+    v_42 = unit(u_42 @ w)  # [c]  normalisation.lee:152
+    u_43 = unit(w @ v_42)  # [r]  normalisation.lee:151
+    v_43 = unit(u_43 @ w)  # [c]  normalisation.lee:152
+    u_44 = unit(w @ v_43)  # [r]  normalisation.lee:151
+    v_44 = unit(u_44 @ w)  # [c]  normalisation.lee:152
+    u_45 = unit(w @ v_44)  # [r]  normalisation.lee:151
+    v_45 = unit(u_45 @ w)  # [c]  normalisation.lee:152
+    u_46 = unit(w @ v_45)  # [r]  normalisation.lee:151
+    v_46 = unit(u_46 @ w)  # [c]  normalisation.lee:152
+    u_47 = unit(w @ v_46)  # [r]  normalisation.lee:151
+    v_47 = unit(u_47 @ w)  # [c]  normalisation.lee:152
+    u_48 = unit(w @ v_47)  # [r]  normalisation.lee:151
+    v_48 = unit(u_48 @ w)  # [c]  normalisation.lee:152
+    u_49 = unit(w @ v_48)  # [r]  normalisation.lee:151
+    v_49 = unit(u_49 @ w)  # [c]  normalisation.lee:152
+    u_50 = unit(w @ v_49)  # [r]  normalisation.lee:151
+    v_50 = unit(u_50 @ w)  # [c]  normalisation.lee:152
+    u_51 = unit(w @ v_50)  # [r]  normalisation.lee:151
+    v_51 = unit(u_51 @ w)  # [c]  normalisation.lee:152
+    u_52 = unit(w @ v_51)  # [r]  normalisation.lee:151
+    v_52 = unit(u_52 @ w)  # [c]  normalisation.lee:152
+    u_53 = unit(w @ v_52)  # [r]  normalisation.lee:151
+    v_53 = unit(u_53 @ w)  # [c]  normalisation.lee:152
+    u_54 = unit(w @ v_53)  # [r]  normalisation.lee:151
+    v_54 = unit(u_54 @ w)  # [c]  normalisation.lee:152
+    u_55 = unit(w @ v_54)  # [r]  normalisation.lee:151
+    v_55 = unit(u_55 @ w)  # [c]  normalisation.lee:152
+    u_56 = unit(w @ v_55)  # [r]  normalisation.lee:151
+    v_56 = unit(u_56 @ w)  # [c]  normalisation.lee:152
+    u_57 = unit(w @ v_56)  # [r]  normalisation.lee:151
+    v_57 = unit(u_57 @ w)  # [c]  normalisation.lee:152
+    u_58 = unit(w @ v_57)  # [r]  normalisation.lee:151
+    v_58 = unit(u_58 @ w)  # [c]  normalisation.lee:152
+    u_59 = unit(w @ v_58)  # [r]  normalisation.lee:151
+    v_59 = unit(u_59 @ w)  # [c]  normalisation.lee:152
+    u_60 = unit(w @ v_59)  # [r]  normalisation.lee:151
+    v_60 = unit(u_60 @ w)  # [c]  normalisation.lee:152
+    u_61 = unit(w @ v_60)  # [r]  normalisation.lee:151
+    v_61 = unit(u_61 @ w)  # [c]  normalisation.lee:152
+    return stop(u_61) @ w @ stop(v_61)  # normalisation.lee:153
+
+
+def largest_singular_saved(w):
+    """As largest_singular, and what its gradient needs."""
+    r = w.shape[0]
+    u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:148
+    v = unit(u @ w)  # [c]  normalisation.lee:149
+    u_2 = unit(w @ v)  # [r]  normalisation.lee:151
+    v_2 = unit(u_2 @ w)  # [c]  normalisation.lee:152
+    u_3 = unit(w @ v_2)  # [r]  normalisation.lee:151
+    v_3 = unit(u_3 @ w)  # [c]  normalisation.lee:152
+    u_4 = unit(w @ v_3)  # [r]  normalisation.lee:151
+    v_4 = unit(u_4 @ w)  # [c]  normalisation.lee:152
+    u_5 = unit(w @ v_4)  # [r]  normalisation.lee:151
+    v_5 = unit(u_5 @ w)  # [c]  normalisation.lee:152
+    u_6 = unit(w @ v_5)  # [r]  normalisation.lee:151
+    v_6 = unit(u_6 @ w)  # [c]  normalisation.lee:152
+    u_7 = unit(w @ v_6)  # [r]  normalisation.lee:151
+    v_7 = unit(u_7 @ w)  # [c]  normalisation.lee:152
+    u_8 = unit(w @ v_7)  # [r]  normalisation.lee:151
+    v_8 = unit(u_8 @ w)  # [c]  normalisation.lee:152
+    u_9 = unit(w @ v_8)  # [r]  normalisation.lee:151
+    v_9 = unit(u_9 @ w)  # [c]  normalisation.lee:152
+    u_10 = unit(w @ v_9)  # [r]  normalisation.lee:151
+    v_10 = unit(u_10 @ w)  # [c]  normalisation.lee:152
+    u_11 = unit(w @ v_10)  # [r]  normalisation.lee:151
+    v_11 = unit(u_11 @ w)  # [c]  normalisation.lee:152
+    u_12 = unit(w @ v_11)  # [r]  normalisation.lee:151
+    v_12 = unit(u_12 @ w)  # [c]  normalisation.lee:152
+    u_13 = unit(w @ v_12)  # [r]  normalisation.lee:151
+    v_13 = unit(u_13 @ w)  # [c]  normalisation.lee:152
+    u_14 = unit(w @ v_13)  # [r]  normalisation.lee:151
+    v_14 = unit(u_14 @ w)  # [c]  normalisation.lee:152
+    u_15 = unit(w @ v_14)  # [r]  normalisation.lee:151
+    v_15 = unit(u_15 @ w)  # [c]  normalisation.lee:152
+    u_16 = unit(w @ v_15)  # [r]  normalisation.lee:151
+    v_16 = unit(u_16 @ w)  # [c]  normalisation.lee:152
+    u_17 = unit(w @ v_16)  # [r]  normalisation.lee:151
+    v_17 = unit(u_17 @ w)  # [c]  normalisation.lee:152
+    u_18 = unit(w @ v_17)  # [r]  normalisation.lee:151
+    v_18 = unit(u_18 @ w)  # [c]  normalisation.lee:152
+    u_19 = unit(w @ v_18)  # [r]  normalisation.lee:151
+    v_19 = unit(u_19 @ w)  # [c]  normalisation.lee:152
+    u_20 = unit(w @ v_19)  # [r]  normalisation.lee:151
+    v_20 = unit(u_20 @ w)  # [c]  normalisation.lee:152
+    u_21 = unit(w @ v_20)  # [r]  normalisation.lee:151
+    v_21 = unit(u_21 @ w)  # [c]  normalisation.lee:152
+    u_22 = unit(w @ v_21)  # [r]  normalisation.lee:151
+    v_22 = unit(u_22 @ w)  # [c]  normalisation.lee:152
+    u_23 = unit(w @ v_22)  # [r]  normalisation.lee:151
+    v_23 = unit(u_23 @ w)  # [c]  normalisation.lee:152
+    u_24 = unit(w @ v_23)  # [r]  normalisation.lee:151
+    v_24 = unit(u_24 @ w)  # [c]  normalisation.lee:152
+    u_25 = unit(w @ v_24)  # [r]  normalisation.lee:151
+    v_25 = unit(u_25 @ w)  # [c]  normalisation.lee:152
+    u_26 = unit(w @ v_25)  # [r]  normalisation.lee:151
+    v_26 = unit(u_26 @ w)  # [c]  normalisation.lee:152
+    u_27 = unit(w @ v_26)  # [r]  normalisation.lee:151
+    v_27 = unit(u_27 @ w)  # [c]  normalisation.lee:152
+    u_28 = unit(w @ v_27)  # [r]  normalisation.lee:151
+    v_28 = unit(u_28 @ w)  # [c]  normalisation.lee:152
+    u_29 = unit(w @ v_28)  # [r]  normalisation.lee:151
+    v_29 = unit(u_29 @ w)  # [c]  normalisation.lee:152
+    u_30 = unit(w @ v_29)  # [r]  normalisation.lee:151
+    v_30 = unit(u_30 @ w)  # [c]  normalisation.lee:152
+    u_31 = unit(w @ v_30)  # [r]  normalisation.lee:151
+    v_31 = unit(u_31 @ w)  # [c]  normalisation.lee:152
+    u_32 = unit(w @ v_31)  # [r]  normalisation.lee:151
+    v_32 = unit(u_32 @ w)  # [c]  normalisation.lee:152
+    u_33 = unit(w @ v_32)  # [r]  normalisation.lee:151
+    v_33 = unit(u_33 @ w)  # [c]  normalisation.lee:152
+    u_34 = unit(w @ v_33)  # [r]  normalisation.lee:151
+    v_34 = unit(u_34 @ w)  # [c]  normalisation.lee:152
+    u_35 = unit(w @ v_34)  # [r]  normalisation.lee:151
+    v_35 = unit(u_35 @ w)  # [c]  normalisation.lee:152
+    u_36 = unit(w @ v_35)  # [r]  normalisation.lee:151
+    v_36 = unit(u_36 @ w)  # [c]  normalisation.lee:152
+    u_37 = unit(w @ v_36)  # [r]  normalisation.lee:151
+    v_37 = unit(u_37 @ w)  # [c]  normalisation.lee:152
+    u_38 = unit(w @ v_37)  # [r]  normalisation.lee:151
+    v_38 = unit(u_38 @ w)  # [c]  normalisation.lee:152
+    u_39 = unit(w @ v_38)  # [r]  normalisation.lee:151
+    v_39 = unit(u_39 @ w)  # [c]  normalisation.lee:152
+    u_40 = unit(w @ v_39)  # [r]  normalisation.lee:151
+    v_40 = unit(u_40 @ w)  # [c]  normalisation.lee:152
+    u_41 = unit(w @ v_40)  # [r]  normalisation.lee:151
+    v_41 = unit(u_41 @ w)  # [c]  normalisation.lee:152
+    u_42 = unit(w @ v_41)  # [r]  normalisation.lee:151
+    v_42 = unit(u_42 @ w)  # [c]  normalisation.lee:152
+    u_43 = unit(w @ v_42)  # [r]  normalisation.lee:151
+    v_43 = unit(u_43 @ w)  # [c]  normalisation.lee:152
+    u_44 = unit(w @ v_43)  # [r]  normalisation.lee:151
+    v_44 = unit(u_44 @ w)  # [c]  normalisation.lee:152
+    u_45 = unit(w @ v_44)  # [r]  normalisation.lee:151
+    v_45 = unit(u_45 @ w)  # [c]  normalisation.lee:152
+    u_46 = unit(w @ v_45)  # [r]  normalisation.lee:151
+    v_46 = unit(u_46 @ w)  # [c]  normalisation.lee:152
+    u_47 = unit(w @ v_46)  # [r]  normalisation.lee:151
+    v_47 = unit(u_47 @ w)  # [c]  normalisation.lee:152
+    u_48 = unit(w @ v_47)  # [r]  normalisation.lee:151
+    v_48 = unit(u_48 @ w)  # [c]  normalisation.lee:152
+    u_49 = unit(w @ v_48)  # [r]  normalisation.lee:151
+    v_49 = unit(u_49 @ w)  # [c]  normalisation.lee:152
+    u_50 = unit(w @ v_49)  # [r]  normalisation.lee:151
+    v_50 = unit(u_50 @ w)  # [c]  normalisation.lee:152
+    u_51 = unit(w @ v_50)  # [r]  normalisation.lee:151
+    v_51 = unit(u_51 @ w)  # [c]  normalisation.lee:152
+    u_52 = unit(w @ v_51)  # [r]  normalisation.lee:151
+    v_52 = unit(u_52 @ w)  # [c]  normalisation.lee:152
+    u_53 = unit(w @ v_52)  # [r]  normalisation.lee:151
+    v_53 = unit(u_53 @ w)  # [c]  normalisation.lee:152
+    u_54 = unit(w @ v_53)  # [r]  normalisation.lee:151
+    v_54 = unit(u_54 @ w)  # [c]  normalisation.lee:152
+    u_55 = unit(w @ v_54)  # [r]  normalisation.lee:151
+    v_55 = unit(u_55 @ w)  # [c]  normalisation.lee:152
+    u_56 = unit(w @ v_55)  # [r]  normalisation.lee:151
+    v_56 = unit(u_56 @ w)  # [c]  normalisation.lee:152
+    u_57 = unit(w @ v_56)  # [r]  normalisation.lee:151
+    v_57 = unit(u_57 @ w)  # [c]  normalisation.lee:152
+    u_58 = unit(w @ v_57)  # [r]  normalisation.lee:151
+    v_58 = unit(u_58 @ w)  # [c]  normalisation.lee:152
+    u_59 = unit(w @ v_58)  # [r]  normalisation.lee:151
+    v_59 = unit(u_59 @ w)  # [c]  normalisation.lee:152
+    u_60 = unit(w @ v_59)  # [r]  normalisation.lee:151
+    v_60 = unit(u_60 @ w)  # [c]  normalisation.lee:152
+    u_61 = unit(w @ v_60)  # [r]  normalisation.lee:151
+    v_61 = unit(u_61 @ w)  # [c]  normalisation.lee:152
+    graft = stop(u_61)  # [r]  normalisation.lee:153
+    graft_2 = stop(v_61)  # [c]
+    return graft @ w @ graft_2, (graft, graft_2)
+
+
+def largest_singular_backward(saved, d_y):
+    """From d_y to the gradient by w."""
+    graft, graft_2 = saved
+    # gradient of return stop(u) @ w @ stop(v)   normalisation.lee:153
+    d_w = graft[:, None] * (d_y * graft_2)  # [r, c]
+    return d_w  # [r, c]
+
+
+def unit(x):
+    """x at length 1.
+
+    x [n] -> [n]
+    """
+    return x / norm_2(x)  # [n]  normalisation.lee:158
+
+
+def spectral(w, x, y, strength=0.1):
+    """The cited paper adds λ/2 σ_max(W)² to the loss (Yoshida & Miyato 2017).
+
+    w [d, k], x [n, d], y [n, k] -> []
+    """
+    sub = x @ w - y  # [n, k]  normalisation.lee:163
+    contract_123 = largest_singular(w)
+    mul_3 = strength / 2 * (contract_123 * contract_123)
+    return (sub * sub).mean() + mul_3
+
+
+def spectral_saved(w, x, y, strength=0.1):
+    """As spectral, and what its gradient needs."""
+    sub = x @ w - y  # [n, k]  normalisation.lee:163
+    contract_123, saved_largest_singular = largest_singular_saved(w)
+    mul_3 = strength / 2 * (contract_123 * contract_123)
+    return (sub * sub).mean() + mul_3, (sub, contract_123, saved_largest_singular)
+
+
+def spectral_backward(w, x, strength, saved, d_out):
+    """From d_out to the gradients by w, x and y."""
+    sub, contract_123, saved_largest_singular = saved
+    k = w.shape[1]
+    n = x.shape[0]
+    # gradient of return mean((x @ w - y) ** 2) + strength / 2 * largest_singular(w, 60) ** 2   normalisation.lee:163
+    d_contract_123 = 2 * (d_out * (strength / 2) * contract_123)
+    d_w_2 = largest_singular_backward(saved_largest_singular, d_contract_123)  # [d, k]
+    d_sub = 2 * (d_out / (k * n)) * sub  # [n, k]
+    d_y = -d_sub  # [n, k]
+    d_x = d_sub @ w.T  # [n, d]
+    d_w = d_w_2 + x.T @ d_sub  # [d, k]
+    return d_w, d_x, d_y
+
+
+def spectralAsPrinted(w, x, y, strength=0.1):
+    """What the printed name means elsewhere: W / σ_max(W) takes the place of W, and nothing is added.
+
+    w [d, k], x [n, d], y [n, k] -> []
+    """
+    sub = x @ w / largest_singular(w) - y  # [n, k]  normalisation.lee:168
+    return (sub * sub).mean()
+
+
+def spectralAsPrinted_saved(w, x, y, strength=0.1):
+    """As spectralAsPrinted, and what its gradient needs."""
+    contract_123, saved_largest_singular = largest_singular_saved(w)  # normalisation.lee:168
+    div = x @ w / contract_123  # [n, k]
+    sub = div - y  # [n, k]
+    return (sub * sub).mean(), (contract_123, saved_largest_singular, div, sub)
+
+
+def spectralAsPrinted_backward(w, x, saved, d_out):
+    """From d_out to the gradients by w, x and y."""
+    contract_123, saved_largest_singular, div, sub = saved
+    k = w.shape[1]
+    n = x.shape[0]
+    # gradient of return mean((x @ w / largest_singular(w, 60) - y) ** 2)   normalisation.lee:168
+    d_sub = 2 * (d_out / (k * n)) * sub  # [n, k]
+    d_y = -d_sub  # [n, k]
+    d_contract = d_sub / contract_123  # [n, k]
+    d_contract_123 = -(d_sub * div / contract_123).sum()
+    d_w_2 = largest_singular_backward(saved_largest_singular, d_contract_123)  # [d, k]
+    d_x = d_contract @ w.T  # [n, d]
+    d_w = d_w_2 + x.T @ d_contract  # [d, k]
+    return d_w, d_x, d_y
+
+
+def example_batch(key):
+    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:172
+    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:173
+    beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:174
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:175
+    d_c, saved_batch_norm = batch_norm_saved(z, gamma, beta)  # normalisation.lee:176
+    d_z, d_gamma, d_beta = batch_norm_backward(z, gamma, 1e-5, saved_batch_norm, c)
+    return (c * d_c).sum(), d_z, d_gamma, d_beta, d_c
+
+
+def example_batch_as_printed(key):
+    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:180
+    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:181
+    beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:182
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:183
+    d_c, saved_batch_normAsPrinted = batch_normAsPrinted_saved(z, gamma, beta)  # normalisation.lee:184
+    d_z, d_gamma, d_beta = batch_normAsPrinted_backward(z, gamma, 1e-5, saved_batch_normAsPrinted, c)
+    return (c * d_c).sum(), d_z, d_gamma, d_beta, d_c
+
+
+def example_running(key):
+    net = BatchNorm(5)  # normalisation.lee:188
+    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:189
+    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:190
+    c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:191
+    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:192
+    mul_3 = add_2_2 * add_2_2  # [8, 5]
+    first = (mul_3 * add_2_2).sum()
+    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:193
+    mul_5 = add_2_2_2 * add_2_2_2  # [6, 5]
+    second = (mul_5 * add_2_2_2).sum()
+    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:194
+    d_c = add_2 * add_2  # [6, 5]
+    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
+    d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:193
+    d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:192
+    return (
+        first + second + (c * d_c).sum(),
+        net.at(
+            {
+                "gamma": d_net["gamma"] + d_net_["gamma"] + d_net_2["gamma"],
+                "beta": d_net["beta"] + d_net_["beta"] + d_net_2["beta"],
+            }
+        ),
+        d_a,
+        d_b_2 + d_b_3,
+        d_c,
+    )
+
+
+def example_running_as_printed(key):
+    net = BatchNormAsPrinted(5)  # normalisation.lee:198
+    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:199
+    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:200
+    c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:201
+    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:202
+    mul_3 = add_2_2 * add_2_2  # [8, 5]
+    first = (mul_3 * add_2_2).sum()
+    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:203
+    mul_5 = add_2_2_2 * add_2_2_2  # [6, 5]
+    second = (mul_5 * add_2_2_2).sum()
+    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:204
+    d_c = add_2 * add_2  # [6, 5]
+    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
+    d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:203
+    d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:202
+    return (
+        first + second + (c * d_c).sum(),
+        net.at(
+            {
+                "gamma": d_net["gamma"] + d_net_["gamma"] + d_net_2["gamma"],
+                "beta": d_net["beta"] + d_net_["beta"] + d_net_2["beta"],
+            }
+        ),
+        d_a,
+        d_b_2 + d_b_3,
+        d_c,
+    )
+
+
+def example_before_activation(key):
+    net = Normalised(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:208
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:209
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:210
+    d_c, saved_net = net.copy().forward_saved(x)  # normalisation.lee:211
+    d_net, d_x = net.forward_backward(x, saved_net, d_c, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_after_activation(key):
+    net = Normalised_2(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:215
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:216
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:217
+    d_c, saved_net = net.copy().forward_saved(x)  # normalisation.lee:218
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_renormalised(key):
+    net = BatchRenorm(5)  # normalisation.lee:222
+    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:223
+    b = 7 + normal(fold(key, SITES["b"]), (8, 5), FLOAT) * 5  # [8, 5]  normalisation.lee:224
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:225
+    add_5, saved_net = net.forward_saved(a)  # normalisation.lee:226
+    first = (c * add_5).sum()
+    add_5_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:227
+    second = (c * add_5_2).sum()
+    add_2, saved_net_2 = net.forward_eval_saved(a)  # normalisation.lee:228
+    d_net, d_a_2 = net.forward_eval_backward(saved_net_2, c)
+    d_net_, d_b = net.forward_backward(b, saved_net_, c)  # normalisation.lee:227
+    d_net_2, d_a_3 = net.forward_backward(a, saved_net, c)  # normalisation.lee:226
+    return (
+        first + second + (c * add_2).sum(),
+        net.at(
+            {
+                "gamma": d_net["gamma"] + d_net_["gamma"] + d_net_2["gamma"],
+                "beta": d_net["beta"] + d_net_["beta"] + d_net_2["beta"],
+            }
+        ),
+        d_a_2 + d_a_3,
+        d_b,
+        add_2 + add_5_2 + add_5,
+    )
+
+
+def example_layer(key):
+    net = LayerNorm(5)  # normalisation.lee:232
+    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:233
+    c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:234
+    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:235
+    add, saved_net = net.forward_saved(reshape)
+    d_c = add.reshape(2, 3, 5)  # [2, 3, 5]
+    d_net, d_reshape = net.forward_backward(reshape, saved_net, c.reshape(6, 5))
+    return (c * d_c).sum(), net.at(d_net), d_reshape.reshape(2, 3, 5), d_c
+
+
+def example_layer_as_printed(key):
+    net = LayerNormAsPrinted(5)  # normalisation.lee:239
+    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:240
+    c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:241
+    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:242
+    d_c = net(reshape).reshape(2, 3, 5)  # [2, 3, 5]
+    d_reshape = net.forward_backward(reshape, c.reshape(6, 5))  # [6, 5]
+    return (c * d_c).sum(), d_reshape.reshape(2, 3, 5), d_c
+
+
+def example_instance(key):
+    net = InstanceNorm(3)  # normalisation.lee:246
+    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT) * 0.1  # [2, 3, 4, 5]  normalisation.lee:247
+    c = normal(fold(key, SITES["c"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:248
+    d_c = net(x)  # [2, 3, 4, 5]  normalisation.lee:249
+    return (c * d_c).sum(), net.forward_backward(x, c), d_c
+
+
+def example_group(key):
+    net = GroupNorm(2, 6)  # normalisation.lee:253
+    x = 1 + normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT) * 0.1  # [2, 6, 4, 5]  normalisation.lee:254
+    c = normal(fold(key, SITES["c"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:255
+    d_c, saved_net = net.forward_saved(x)  # normalisation.lee:256
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_weight(key):
+    net = WeightNorm(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:260
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:261
+    add, saved_net = net.forward_saved(x)  # normalisation.lee:262
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * add)
+    return (add * add).sum(), net.at(d_net), d_x
+
+
+def example_spectrum(key):
+    w = normal(fold(key, SITES["w"]), (4, 3), FLOAT)  # [4, 3]  normalisation.lee:266
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:267
+    y = normal(fold(key, SITES["y"]), (8, 3), FLOAT)  # [8, 3]  normalisation.lee:268
+    value, saved_spectral = spectral_saved(w, x, y)  # normalisation.lee:269
+    d_w, d_x, d_y = spectral_backward(w, x, 0.1, saved_spectral, FLOAT(1.0))
+    return value, d_w, d_x, d_y
+
+
+def example_spectrum_as_printed(key):
+    w = normal(fold(key, SITES["w"]), (4, 3), FLOAT)  # [4, 3]  normalisation.lee:273
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:274
+    y = normal(fold(key, SITES["y"]), (8, 3), FLOAT)  # [8, 3]  normalisation.lee:275
+    value, saved_spectralAsPrinted = spectralAsPrinted_saved(w, x, y)  # normalisation.lee:276
+    d_w, d_x, d_y = spectralAsPrinted_backward(w, x, saved_spectralAsPrinted, FLOAT(1.0))
+    return value, d_w, d_x, d_y
+
+
+def stop(x):
+    """x, through which no gradient flows.
+
+    x [x_0] -> [x_0]
+    """
+    return x  # [x_0]
+
+
+def clip(x, low, high):
+    """x, kept between low and high; at a bound the gradient is 1.
+
+    x [x_0] -> [x_0]
+    """
+    return np.minimum(np.maximum(x, low), high)  # [x_0]  prelude.lee:151
+
+
+def clip_2(x, low, high):
+    """x, kept between low and high; at a bound the gradient is 1.
+
+    x [x_0] -> [x_0]
+    """
+    return np.minimum(np.maximum(x, low), high)  # [x_0]  prelude.lee:151
+
+
+def norm(x):
+    """√(Σ xᵢ²); at 0 the gradient is 0.
+
+    x [x_0, x_1] -> [x_1]
+    """
+    return np.sqrt((x * x).sum(axis=0))  # [x_1]  prelude.lee:161
+
+
+def norm_saved(x):
+    """As norm, and what its gradient needs."""
+    sum_ = (x * x).sum(axis=0)  # [x_1]  prelude.lee:161
+    return np.sqrt(sum_), sum_
+
+
+def norm_backward(x, sum_, sqrt, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    d_x = 2 * (d_y * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf) * x)  # [x_0, x_1]
+    return d_x  # [x_0, x_1]
+
+
+def norm_2(x):
+    """√(Σ xᵢ²); at 0 the gradient is 0.
+
+    x [x_0] -> []
+    """
+    return np.sqrt((x * x).sum())  # prelude.lee:161
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "a": 0x2F42665B399EF840,
+    "b": 0x754F854DE3C27284,
+    "beta": 0xAE2E3FAC884C4C13,
+    "c": 0x1B2C07CD64633F37,
+    "gamma": 0xF588132ED85947F8,
+    "net": 0xF087C76970C91612,
+    "v": 0x9DF7DC769517EBA3,
+    "w": 0x20925082A2286B9E,
+    "x": 0x4F586EF96743DF4A,
+    "y": 0x5FA69583C58CA30F,
+    "z": 0x3041FD28A7B04184,
+}
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int]
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words of the counter are Python integers or uint64 arrays below 2**32, those of the key integers.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1, x2, x3 = (p1 >> 32) ^ x1 ^ k0, p1 & MASK, (p0 >> 32) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key: Key, word: int) -> Key:
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    word = int(word)  # a NumPy integer would wrap
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int) -> np.ndarray:
+    """n random words, uint32[n], all four words of a block used; at most 2**34 from one key."""
+    words = np.empty((-(-n // 4), 4), np.uint32)
+    for start in range(0, len(words), 8192):  # a stretch that stays in the cache
+        part = words[start : start + 8192]
+        blocks = np.arange(start, start + len(part), dtype=np.uint64)
+        for column, word in enumerate(philox(key, (blocks, 0, 0, 0))):
+            part[:, column] = word
+    return words.ravel()[:n]
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2) >> 8).reshape(-1, 2).astype(np.float64)
+    radius = np.sqrt(-2.0 * np.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
+    return pairs.ravel()[:n].reshape(shape).astype(dtype)

@@ -28,7 +28,7 @@ Monomial = tuple[tuple[Atom, int], ...]  # atoms with their powers, sorted by te
 
 
 def _sorted(powers: Mapping[Atom, int]) -> Monomial:
-    return tuple(sorted(((a, p) for a, p in powers.items() if p), key=lambda item: str(item[0])))
+    return tuple(sorted([(a, p) for a, p in powers.items() if p], key=lambda item: str(item[0])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,9 @@ class Dim:
         for monomial, factor in terms:
             total[monomial] = total.get(monomial, 0) + factor
         kept = [(m, c) for m, c in total.items() if c]
-        return Dim(tuple(sorted(kept, key=lambda t: (-sum(p for _, p in t[0]), str(t[0])))))
+        if len(kept) > 1:
+            kept.sort(key=lambda t: (-sum(p for _, p in t[0]), str(t[0])))
+        return Dim(tuple(kept))
 
     @cached_property
     def constant(self) -> int | None:
@@ -82,6 +84,10 @@ class Dim:
         return isinstance(other, Dim) and self.terms == other.terms
 
     def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
         return hash(self.constant) if self.constant is not None else hash(self.terms)
 
     def __add__(self, other: Dim | int) -> Dim:
@@ -138,7 +144,9 @@ class Dim:
 
     def substitute(self, binding: Mapping[str, Dim]) -> Dim:
         """The dim with symbols replaced; symbols without a binding stay."""
-        if not (self.symbols & binding.keys()):
+        if self.symbol is not None:
+            return binding.get(self.symbol, self)
+        if self.symbols.isdisjoint(binding):
             return self
         total = Dim.of(0)
         for monomial, factor in self.terms:

@@ -50,7 +50,8 @@ class TensorType:
         return replace(self, dtype=dtype)
 
     def substitute(self, binding: Mapping[str, Dim]) -> TensorType:
-        return replace(self, dims=tuple(d.substitute(binding) for d in self.dims))
+        dims = tuple([d.substitute(binding) for d in self.dims])
+        return self if dims == self.dims else TensorType(self.dtype, dims, self.host)
 
     def __str__(self) -> str:
         if self.host:

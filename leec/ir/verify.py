@@ -6,6 +6,7 @@ their callee, outputs exist. `verify_function` returns nothing or raises Interna
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from leec.diagnostics import InternalError
@@ -19,10 +20,10 @@ from leec.types import TensorType
 
 def verify_program(program: Program, after: str = "") -> None:
     """Every function, in order; a callee must stand before its callers, as recursion does not exist in the IR."""
-    seen = Program()
+    seen: dict[str, Function] = {}
     for f in program.functions.values():
-        verify_function(f, seen, after)
-        seen = seen.adding(f)
+        verify_function(f, Program(seen), after)
+        seen[f.name] = f
 
 
 def verify_function(f: Function, program: Program | None = None, after: str = "") -> None:
@@ -56,9 +57,9 @@ def _faults(f: Function, program: Program | None) -> Iterator[tuple[Equation | N
 
 
 def _signature_faults(f: Function) -> Iterator[str]:
-    names = [v.name for v in f.inputs]
-    for name in {n for n in names if names.count(n) > 1}:
-        yield f"{name} is bound twice"
+    for name, count in Counter(v.name for v in f.inputs).items():
+        if count > 1:
+            yield f"{name} is bound twice"
     for part in (*f.parameters, *f.results):
         grouped = part.model is not None or part.paths
         if len(part.paths) != len(part.values) if grouped else len(part.values) > 1:
@@ -113,13 +114,10 @@ def _call_faults(equation: Equation, facts: Facts, program: Program) -> Iterator
         yield f"there is no function {equation.params['callee']} before this one"
         return
     binding = dict(equation.params["dims"])
-    for kind, values, theirs in (
-        ("argument", equation.args, callee.inputs),
-        ("result", equation.results, callee.outputs),
-    ):
-        yield from _differences(
-            kind, tuple(v.type for v in values), tuple(v.type.substitute(binding) for v in theirs), facts
-        )
+    sides = ("argument", equation.args, callee.inputs), ("result", equation.results, callee.outputs)
+    here = {t: t.substitute(binding) for t in {v.type for _, _, theirs in sides for v in theirs}}
+    for kind, values, theirs in sides:
+        yield from _differences(kind, tuple(v.type for v in values), tuple(here[v.type] for v in theirs), facts)
 
 
 def _differences(

@@ -256,7 +256,7 @@ def max_pool_gradient(g, x, y, size, stride, dilation):
     how = size, stride, dilation
     for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
         first = waiting & (entries == y)
-        d_entries += g * first
+        d_entries += masked(g, first)
         waiting &= ~first
     return d_x
 

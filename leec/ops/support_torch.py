@@ -208,7 +208,7 @@ def max_pool_gradient(g, x, y, size, stride, dilation, padding):
     how = size, stride, dilation
     for entries, d_entries in zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True):
         first = waiting & (entries == y)
-        d_entries += g * first
+        d_entries += torch.where(first, g, 0.0)
         waiting &= ~first
     return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
 

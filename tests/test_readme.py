@@ -24,7 +24,7 @@ def test_there_are_excerpts_of_a_spec_and_of_both_programs() -> None:
 def test_commands_exist() -> None:
     from leec.cli.app import COMMANDS
 
-    blocks = re.findall(r"^```\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     shown = {c for block in blocks for c in re.findall(r"^leec (\w+)", block, re.MULTILINE)}
     assert shown and shown <= set(COMMANDS)
 

@@ -5,8 +5,10 @@ Every spelling is compiled with recognition and without: values and gradients ag
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -340,3 +342,43 @@ def test_layer_norm_is_one_call_of_torch(result: str) -> None:
     given = arguments(program, Spelling("", "", ""))
     for wanted, found in zip(run(program, "f", given, "numpy").values(), run(program, "f", given, "torch").values(), strict=True):
         np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-12, atol=1e-12)
+
+
+# ---- whole specs
+
+
+SPECS = sorted(p for p in (Path(__file__).parents[1] / "specs").rglob("*.lee") if "\nexample " in p.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
+def test_examples_are_the_same_without_any_recognition(path: Path) -> None:
+    """Value and every result, within rounding; what has no gradient up to rounding is measured by the value's size."""
+    module, found = driver.elaborate(Source(str(path), path.read_text("utf-8")), beside(path))
+    assert not [d for d in found if d.severity == "error"]
+    composite, plain = (driver.optimise(module, driver.Options(recognise=r)).functions for r in (True, False))
+    for name in module.examples.values():
+        key = {"key": (20, 26)} if any(p.name == "key" for p in plain.functions[name].parameters) else {}
+        wanted, got = (flat(run(p, name, key, "numpy")) for p in (plain, composite))
+        assert wanted.keys() == got.keys()
+        for label, value in wanted.items():
+            tolerance = 1e-9 * max(1.0, np.abs(value).max(initial=0.0))
+            np.testing.assert_allclose(got[label], value, rtol=1e-9, atol=tolerance, err_msg=f"{name} {label}")
+
+
+def beside(path: Path) -> Callable[[str], Source | None]:
+    """Other files of the same folder."""
+
+    def load(name: str) -> Source | None:
+        other = path.with_name(f"{name.split('.')[-1]}.lee")
+        return Source(str(other), other.read_text("utf-8")) if other.exists() else None
+
+    return load
+
+
+def flat(results: dict[str, object]) -> dict[str, np.ndarray]:
+    """Arrays by name and path."""
+    found = {}
+    for name, value in results.items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        found |= {f"{name}.{path}": np.asarray(x, float) for path, x in parts}
+    return found

@@ -131,18 +131,26 @@ class Emitter:
 
     def check(self, c: Check) -> list[str]:
         left, right = (text(dim_tree(d, self.body.sizes)) for d in (c.left, c.right))
-        failure = fit(f"raise ValueError({self.message(c)})", self.indent + len(INDENT)).splitlines()
-        return [f"if {left} != {right}:", *(INDENT + line for line in failure)]
+        raised = f"raise ValueError({' '.join(self.message(c))})"
+        return fit(f"if {left} != {right}:\n{INDENT}{raised}", self.indent).splitlines()
 
-    def message(self, c: Check) -> str:
+    def message(self, c: Check) -> list[str]:
+        """The line of the spec, what must hold, and both sizes; in pieces where it is long."""
         where = f"{place(c.span)}: " if c.span else ""
-        sides = [
-            escaped(f"{d} = ") + f"{{{text(dim_tree(d, self.body.sizes))}}}"
-            for d in (c.left, c.right)
-            if needs_value(d)
-        ]
-        shown = escaped(f"{where}{c.message}") + (" (" + ", ".join(sides) + ")" if sides else "")
-        return f'f"{shown}"' if sides else f'"{shown}"'
+        left, right = (self.side(d) for d in (c.left, c.right))
+        if c.message != f"{c.left} must equal {c.right}":
+            where += f"{c.message}: "
+        pieces = [escaped(where) + left, f"must equal {right}"]
+        whole = " ".join(pieces)
+        if len(whole) <= 90:
+            return [f'f"{whole}"']
+        return [f'f"{pieces[0]} "', f'f"{pieces[1]}"']
+
+    def side(self, dim: Dim) -> str:
+        """`2 * n = {2 * n}`"""
+        if dim.constant is not None:
+            return str(dim)
+        return escaped(f"{dim} = ") + f"{{{text(dim_tree(dim, self.body.sizes))}}}"
 
     # ---- the whole
 
@@ -178,10 +186,6 @@ def join(entries: Mapping[object, Entry], key: object, path: str) -> str:
     """Where a saved value stands: no step where there is but one entry."""
     here = [str(list(entries).index(key))] if len(entries) > 1 else []
     return ".".join([*here, *([path] if path else [])])
-
-
-def needs_value(dim: Dim) -> bool:
-    return dim.constant is None
 
 
 def escaped(message: str) -> str:

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Protocol
 
 from leec import __version__
@@ -245,6 +246,7 @@ def both_modes(unit: Unit, base: str, prefix: str, indent: int) -> list[str]:
 
 def header(module: Module) -> str:
     title = [clean(line) for line in module.doc.strip().splitlines()] or [clean(module.source.path)]
-    path = clean(module.source.path)
+    path = PurePath(module.source.path)
+    path = clean(path.name if path.is_absolute() else path.as_posix())  # the same bytes on every machine
     again = f"Made from {path} by leec {__version__}. Change that file, not this one, and run: leec compile {path}"
     return "\n".join([*title, "", again])

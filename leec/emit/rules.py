@@ -104,6 +104,7 @@ class Rule:
     def write(self) -> None:
         """Fill `scalars`, `before` and `inside`."""
         outside = self.body(dict(zip(self.inputs, (ast.Name(f"{n}_all") for n in self.vectors), strict=True)))
+        self.outside = outside
         here = self.body(dict(zip(self.inputs, map(ast.Name, self.vectors), strict=True)))
         home = dict(zip(self.inputs, self.vectors, strict=True))
         for e in self.f.body:
@@ -183,9 +184,9 @@ class Rule:
         for a in e.args:
             if a in self.varying:
                 known = {text(tree): name for name, tree in self.scalars}
-                tree = self.spelled(here.values[a])
-                if isinstance(tree, ast.Name):
+                if isinstance(here.values[a], ast.Name):
                     continue
+                tree = self.spelled(self.outside.values[a])  # `here` may have named the count already
                 wanted = a.name if a in self.f.inputs else "scale"
                 name = known.get(text(tree)) or self.names.fresh(wanted)
                 if text(tree) not in known:

@@ -245,8 +245,8 @@ def both_modes(unit: Unit, base: str, prefix: str, indent: int) -> list[str]:
 
 
 def header(module: Module) -> str:
-    title = [clean(line) for line in module.doc.strip().splitlines()] or [clean(module.source.path)]
     path = PurePath(module.source.path)
     path = clean(path.name if path.is_absolute() else path.as_posix())  # the same bytes on every machine
+    title = [clean(line) for line in module.doc.strip().splitlines()] or [path]
     again = f"Made from {path} by leec {__version__}. Change that file, not this one, and run: leec compile {path}"
     return "\n".join([*title, "", again])

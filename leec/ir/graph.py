@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from leec.diagnostics import Span
 from leec.dims import Dim, Facts
@@ -83,11 +84,11 @@ class Function:
     owner: str | None = None  # the model whose method this is
     public: bool = True
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Value, ...]:
         return tuple(v for p in self.parameters for v in p.values)
 
-    @property
+    @cached_property
     def outputs(self) -> tuple[Value, ...]:
         return (*(v for r in self.results for v in r.values), *(after for _, after in self.state))
 
@@ -122,6 +123,16 @@ class Program:
 
     def adding(self, *functions: Function) -> Program:
         return Program({**self.functions, **{f.name: f for f in functions}})
+
+
+def callees(f: Function) -> Iterator[str]:
+    """The functions that a function calls, also from within functions among params."""
+    for equation in f.body:
+        if "callee" in equation.params:
+            yield equation.params["callee"]
+        for param in equation.params.values():
+            if isinstance(param, Function):
+                yield from callees(param)
 
 
 def rename(equation: Equation, of: Mapping[Value, Value]) -> Equation:

@@ -1,4 +1,4 @@
-"""The verifier: what every function of the IR must fulfil, checked after every pass.
+"""The verifier: what every function of the IR must fulfil, checked after every pass that changed it.
 
 Names are unique and bound before use, params are those of the row, result types are those of its rule, calls fit
 their callee, outputs exist. `verify_function` returns nothing or raises InternalError.
@@ -11,19 +11,31 @@ from collections.abc import Iterator
 
 from leec.diagnostics import InternalError
 from leec.dims import Facts
-from leec.ir.graph import Equation, Function, Program, Value
+from leec.ir.graph import Equation, Function, Program, Value, callees
 from leec.ir.text import print_equation
 from leec.ops import TABLE, Op
 from leec.ops.table import check_operands
 from leec.types import TensorType
 
 
-def verify_program(program: Program, after: str = "") -> None:
-    """Every function, in order; a callee must stand before its callers, as recursion does not exist in the IR."""
+def verify_program(program: Program, after: str = "", before: Program | None = None) -> None:
+    """Every function, in order; a callee must stand before its callers, as recursion does not exist in the IR.
+
+    What is the same in a program that was verified `before`, and calls only such, is not looked at again.
+    """
     seen: dict[str, Function] = {}
+    known = before.functions if before else {}
+    changed: set[str] = set()
     for f in program.functions.values():
-        verify_function(f, Program(seen), after)
+        if known.get(f.name) is not f or any(name in changed or name not in seen for name in callees(f)):
+            verify_function(f, Program(seen), after)
+            changed |= {f.name} if signature(f) != signature(known.get(f.name)) else set()
         seen[f.name] = f
+
+
+def signature(f: Function | None) -> object:
+    """What callers see of a function."""
+    return f and (tuple(v.type for v in f.inputs), tuple(v.type for v in f.outputs))
 
 
 def verify_function(f: Function, program: Program | None = None, after: str = "") -> None:

@@ -65,12 +65,14 @@ def run(
     Raises InternalError if a pass breaks the program.
     """
     given = tuple(program.functions)
+    verify_program(program, "elaborate")
     for stage in PIPELINE:
         wanted = stage.level <= level if only is None else stage.name in only
         if not wanted or (stage.recognises and not recognise):
             continue
+        before = program
         program = stage.change(program, given) if stage.keeps else stage.change(program)
-        verify_program(program, stage.name)
+        verify_program(program, stage.name, before)
         if observer is not None:
             observer(stage.name, program)
     return program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from leec.ir.graph import Equation, Function, Program
+from leec.ir.graph import Equation, Function, Program, callees
 from leec.ops import TABLE
 
 
@@ -49,13 +49,3 @@ def reachable(program: Program, roots: Iterable[str]) -> Program:
         if f.name in needed:
             needed.update(callees(f))
     return Program({name: f for name, f in program.functions.items() if name in needed})
-
-
-def callees(f: Function) -> Iterable[str]:
-    """The functions that a function calls, also from within functions among params."""
-    for equation in f.body:
-        if "callee" in equation.params:
-            yield equation.params["callee"]
-        for param in equation.params.values():
-            if isinstance(param, Function):
-                yield from callees(param)

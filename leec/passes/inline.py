@@ -12,11 +12,10 @@ from dataclasses import replace
 
 from leec.dims import Dim, Facts
 from leec.ir.build import Builder
-from leec.ir.graph import Check, Equation, Function, Parameter, Program, Result, Value, rename
+from leec.ir.graph import Check, Equation, Function, Parameter, Program, Result, Value, callees, rename
 from leec.ops import TABLE
 from leec.ops.contract import Contraction
 from leec.ops.table import complete
-from leec.passes.dce import callees
 from leec.passes.rewrite import asked_about, settled
 from leec.passes.stabilise import is_delicate
 from leec.types import TensorType

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
+from operator import is_
 
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Value, rename
@@ -212,7 +213,10 @@ def settled(f: Function, body: Iterable[Equation], now: Mapping[Value, Value]) -
 
     An unnamed value takes the name of a user's value, or of an output, that it stands for.
     """
-    body, outputs = tuple(body), set(f.outputs)
+    body = tuple(body)
+    if not now and len(body) == len(f.body) and all(map(is_, body, f.body)):
+        return f
+    outputs = set(f.outputs)
     made = {r for e in body for r in e.results}
     named_after: dict[Value, Value] = {}
     for old in now:

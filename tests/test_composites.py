@@ -198,7 +198,9 @@ def check(op: str, spelling: Spelling, is_found: bool) -> None:
         wanted = next(iter(run(plain, function, given, "numpy").values()))
         for column in ("numpy", "torch", "torch_step"):
             found = np.asarray(next(iter(run(composite, function, given, column).values())))
-            np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-11 * max(1, np.abs(wanted).max()), err_msg=f"{function} {column}")
+            np.testing.assert_allclose(
+                found, wanted, rtol=1e-11, atol=1e-11 * max(1, np.abs(wanted).max()), err_msg=f"{function} {column}"
+            )
 
 
 @pytest.mark.parametrize(("op", "name"), FOUND)
@@ -220,7 +222,11 @@ AFFINE = {
     "transposed": (True, "x: [n, d]; w: [k, d]; b: [k]", "return x @ w.T + b"),
     "by entries": (True, "x: [n, d]; w: [k, d]; b: [k]", "y[i, j] = sum[p](w[j, p] * x[i, p]) + b[j]\nreturn y"),
     "of a stack": (True, "x: [n, c, d]; w: [d, k]; b: [k]", "return x @ w + b"),
-    "of a stack, transposed": (True, "x: [n, c, d]; w: [k, d]; b: [k]", "y[i, t, j] = sum[p](x[i, t, p] * w[j, p])\nreturn y + b"),
+    "of a stack, transposed": (
+        True,
+        "x: [n, c, d]; w: [k, d]; b: [k]",
+        "y[i, t, j] = sum[p](x[i, t, p] * w[j, p])\nreturn y + b",
+    ),
     "along the rows": (False, "x: [n, d]; w: [d, k]; b: [n]", "return x @ w + b[:, None]"),
     "a whole matrix": (False, "x: [n, d]; w: [d, k]; b: [n, k]", "return x @ w + b"),
     "read twice": (False, "x: [n, d]; w: [d, k]; b: [k]", "y = x @ w\nreturn y + b, y"),
@@ -234,9 +240,13 @@ def test_a_product_with_a_bias_is_one_call_of_torch(name: str) -> None:
     is_found, signature, body = AFFINE[name]
     lines = body.replace("\n", "\n    ")
     program = compiled(f"def f({signature.replace(';', ',')}):\n    {lines}\n", True)
-    assert ("affine" in ops_of(expand(program, "torch"))) == is_found and "affine" not in ops_of(expand(program, "numpy"))
+    assert ("affine" in ops_of(expand(program, "torch"))) == is_found and "affine" not in ops_of(
+        expand(program, "numpy")
+    )
     given = arguments(program, Spelling("affine", signature, body))
-    for wanted, found in zip(run(program, "f", given, "numpy").values(), run(program, "f", given, "torch").values(), strict=True):
+    for wanted, found in zip(
+        run(program, "f", given, "numpy").values(), run(program, "f", given, "torch").values(), strict=True
+    ):
         np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-12, atol=1e-12)
 
 
@@ -246,13 +256,18 @@ ADAM = {
     "as printed": MOMENTS + HATS + "θ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
     "a step apart": MOMENTS + HATS + "step = m_hat / (sqrt(v_hat) + eps)\nθ <- θ - lr * step",
     "negative step": MOMENTS + HATS + "θ <- θ + (-lr) * (m_hat / (eps + sqrt(v_hat)))",
-    "moments by differences": "m <- m + (1 - beta1) * (g - m)\nv <- v + (1 - beta2) * (g * g - v)\n" + HATS + "θ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
+    "moments by differences": "m <- m + (1 - beta1) * (g - m)\nv <- v + (1 - beta2) * (g * g - v)\n"
+    + HATS
+    + "θ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
     "corrected rate": MOMENTS + "rate = lr / (1 - beta1 ** t)\nθ <- θ - rate * m / (sqrt(v / (1 - beta2 ** t)) + eps)",
-    "products the other way": "m <- m * beta1 + g * (1 - beta1)\nv <- (1 - beta2) * g * g + v * beta2\n" + HATS + "θ <- θ - m_hat * lr / (sqrt(v_hat) + eps)",
+    "products the other way": "m <- m * beta1 + g * (1 - beta1)\nv <- (1 - beta2) * g * g + v * beta2\n"
+    + HATS
+    + "θ <- θ - m_hat * lr / (sqrt(v_hat) + eps)",
     "decay of the weights": MOMENTS + HATS + "θ <- θ - lr * (m_hat / (sqrt(v_hat) + eps) + decay * θ)",
     "decay first": MOMENTS + HATS + "θ <- (1 - lr * decay) * θ - lr * m_hat / (sqrt(v_hat) + eps)",
     "decay in the gradient": "g = g + decay * θ\n" + MOMENTS + HATS + "θ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
-    "the mean corrected by another count": MOMENTS + "m_hat = m / (1 - beta1 ** (t + 1))\nv_hat = v / (1 - beta2 ** t)\nθ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
+    "the mean corrected by another count": MOMENTS
+    + "m_hat = m / (1 - beta1 ** (t + 1))\nv_hat = v / (1 - beta2 ** t)\nθ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
     "clipped": "g = g * min(1, 1 / (norm(g) + 1e-6))\n" + MOMENTS + HATS + "θ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
 }
 NOT_ADAM = {
@@ -275,7 +290,13 @@ def test_adam_is_one_call_of_torch(name: str) -> None:
     program = compiled(f"optimizer Adam({hypers}):\n{STATES}    def update(θ, g, t):\n        {body}\n", True)
     assert ("adam" in ops_of(expand(program, "torch"))) == (name in ADAM)
     rng = np.random.default_rng(0)
-    given = {"θ": rng.standard_normal(7), "g": rng.standard_normal(7), "m": rng.standard_normal(7), "v": rng.uniform(0.1, 1, 7), "t": 3}
+    given = {
+        "θ": rng.standard_normal(7),
+        "g": rng.standard_normal(7),
+        "m": rng.standard_normal(7),
+        "v": rng.uniform(0.1, 1, 7),
+        "t": 3,
+    }
     wanted, found = (run(program, "Adam.update", {**NUMBERS, **given}, column) for column in ("numpy", "torch"))
     for key, value in wanted.items():
         np.testing.assert_allclose(np.asarray(found[key]), value, rtol=1e-12, atol=1e-12, err_msg=key)
@@ -323,7 +344,9 @@ def test_value_and_gradient_are_the_library_s(name: str) -> None:
     for function, wanted in (("f", y), ("g", g)):
         for column in ("numpy", "torch", "torch_step"):
             found = np.asarray(next(iter(run(program, function, given, column).values())))
-            np.testing.assert_allclose(found, wanted.detach().numpy(), rtol=1e-10, atol=1e-12, err_msg=f"{function} {column}")
+            np.testing.assert_allclose(
+                found, wanted.detach().numpy(), rtol=1e-10, atol=1e-12, err_msg=f"{function} {column}"
+            )
 
 
 LAYER_NORM = """
@@ -332,7 +355,13 @@ def f(x: [n, d], gamma: [d], beta: [d], eps = 0.01):
     z = (x - m) / sqrt(mean((x - m) ** 2, axis = 1, keepdims = true) + eps)
     return {}
 """
-SCALES = {"gamma * z + beta": True, "beta + z * gamma": True, "gamma * z + beta, z": False, "gamma * z": False, "gamma * z + eps": False}
+SCALES = {
+    "gamma * z + beta": True,
+    "beta + z * gamma": True,
+    "gamma * z + beta, z": False,
+    "gamma * z": False,
+    "gamma * z + eps": False,
+}
 
 
 @pytest.mark.parametrize("result", SCALES)
@@ -340,7 +369,9 @@ def test_layer_norm_is_one_call_of_torch(result: str) -> None:
     program = compiled(LAYER_NORM.format(result), True)
     assert ("layer_norm" in ops_of(expand(program, "torch"))) == SCALES[result]
     given = arguments(program, Spelling("", "", ""))
-    for wanted, found in zip(run(program, "f", given, "numpy").values(), run(program, "f", given, "torch").values(), strict=True):
+    for wanted, found in zip(
+        run(program, "f", given, "numpy").values(), run(program, "f", given, "torch").values(), strict=True
+    ):
         np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-12, atol=1e-12)
 
 

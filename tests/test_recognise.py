@@ -257,7 +257,9 @@ def test_recognition_on_text(path: Path, golden: Callable[[Path, str], None]) ->
 def test_recognition_keeps_values(path: Path) -> None:
     before = parse_program(path.read_text("utf-8").split("\n---\n")[0])
     ((name, f),) = before.functions.items()
-    sizes = {s: n for s, n in {"n": 2, "c": 2, "h": 7, "w": 6, "o": 4, "k": 3, "g": 2, "stride": 2, "padding": 1}.items()}
+    sizes = {
+        s: n for s, n in {"n": 2, "c": 2, "h": 7, "w": 6, "o": 4, "k": 3, "g": 2, "stride": 2, "padding": 1}.items()
+    }
     rng = np.random.default_rng(0)
     given = {p.name: sizes[p.name] for p in f.parameters if p.static}
     given |= {v.name: rng.standard_normal(tuple(d.evaluate(sizes) for d in v.type.dims)) for v in f.inputs}
@@ -265,6 +267,8 @@ def test_recognition_keeps_values(path: Path) -> None:
     symbols = {s for v in f.values() for d in v.type.dims for s in d.symbols}
     given |= {s: sizes[s] for s in symbols - bare - given.keys()}
     for column in ("numpy", "torch"):
-        pairs = zip(run(before, name, given, column).values(), run(recognise(before), name, given, column).values(), strict=True)
+        pairs = zip(
+            run(before, name, given, column).values(), run(recognise(before), name, given, column).values(), strict=True
+        )
         for wanted, found in pairs:
             np.testing.assert_allclose(np.asarray(found), np.asarray(wanted), rtol=1e-12, atol=1e-12)

@@ -34,14 +34,16 @@ unary("relu", "x where it is positive, else 0", lambda b, g, out, x: b.select(b.
 declare(Op("relu_gradient", ("g", "x"), "g where x is positive, else 0", elementwise_type,
            lambda b, g, out, h, x: (b.sum_to(b.select(b.gt(x, 0.0), g, 0.0), h.type.dims), None),
            "masked(g, x > 0)", "torch.where(x > 0, g, 0.0)", torch_step="torch.ops.aten.threshold_backward(g, x, 0)",
-           elementwise=True, operands="float", examples=(example("float[a, b]", "float[a, b]"), example("float[]", "float[]")),
+           elementwise=True, operands="float",
+           examples=(example("float[a, b]", "float[a, b]"), example("float[]", "float[]")),
            facts={"body": lambda b, g, x: b.select(b.gt(x, 0.0), g, 0.0), "support": ("masked",),
                   "idioms": {"torch_step": (Law("select(gt(x, 0), g, 0)", _gates),)}},
            equation=r"g \cdot [x > 0]"))  # fmt: skip
 declare(Op("masked", ("x", "c"), "x where c holds, else 0", lambda x, c: elementwise_type(x, c).with_dtype(x.dtype),
            lambda b, g, out, x, c: (b.sum_to(b.select(c, g, 0.0), x.type.dims), None),
            "masked(x, c)", "torch.where(c, x, 0.0)", elementwise=True, operands=("float", "bool"),
-           examples=(example("float[a, b]", "bool[a, b]"), example("float[b]", "bool[a, 1]"), example("float[]", "bool[a]")),
+           examples=(example("float[a, b]", "bool[a, b]"), example("float[b]", "bool[a, 1]"),
+                     example("float[]", "bool[a]")),
            facts={"body": lambda b, x, c: b.select(c, x, 0.0), "support": ("masked",),
                   "idioms": {"numpy": (Law("select(c, x, 0)", _masks),)}},
            equation=r"x \cdot [c]"))  # fmt: skip
@@ -86,7 +88,9 @@ def _recognise_gelu(combine):
                 algebra = Algebra(b.producer, (z, t))
                 cubic = {monomial(*(z,) * power): factor for power, factor in CUBICS[inner.op].items()}
                 whole = combine(algebra.of(x), algebra.of(y))
-                if is_close(whole, {monomial(z): 0.5, monomial(z, t): 0.5}) and is_close(algebra.of(inner.args[0]), cubic):
+                if is_close(whole, {monomial(z): 0.5, monomial(z, t): 0.5}) and is_close(
+                    algebra.of(inner.args[0]), cubic
+                ):
                     return b.gelu(z, approximate=inner.op == "tanh")
         return None
 
@@ -113,10 +117,12 @@ def _gelu_gradient(b, g, out, x, approximate: bool):
 
 
 FORM = {"approximate": False}
-declare(Op("gelu", ("x",), "x Φ(x), Φ the distribution function of the normal; or its form by tanh", _gelu_type, _gelu_gradient,
+GELU = (Law("mul(x, y)", _recognise_gelu(times)), Law("div(x, y)", _recognise_gelu(over)))
+declare(Op("gelu", ("x",), "x Φ(x), Φ the distribution function of the normal; or its form by tanh",
+           _gelu_type, _gelu_gradient,
            "", _library("nn.functional.gelu", "x"), params=FORM, operands="float", elementwise=True, flops=16,
            examples=(example("float[a, b]"), example("float[a]", approximate=True)),
-           facts={"body": _gelu_body, "patterns": (Law("mul(x, y)", _recognise_gelu(times)), Law("div(x, y)", _recognise_gelu(over)))},
+           facts={"body": _gelu_body, "patterns": GELU},
            equation=r"x \, \Phi(x)"))  # fmt: skip
 declare(Op("gelu_gradient", ("g", "x"), "the gradient of gelu", _gelu_type, body_gradient(_gelu_gradient_body),
            "", _library("ops.aten.gelu_backward", "g", "x"), params=FORM, operands="float", elementwise=True, flops=24,

@@ -1,4 +1,4 @@
-"""Adam's update of a vector (Kingma & Ba 2015), with decay of the weights apart (Loshchilov & Hutter 2019), as one call.
+"""Adam's update of a vector (Kingma & Ba 2015), with decay of weights apart (Loshchilov & Hutter 2019), as one call.
 
 An idiom of torch: the equations that a spec gives for the parameters and both moments are compared in normal form, so
 that it does not matter how they are grouped. The kernel works in place, on the arguments that `in_place` names.
@@ -13,11 +13,18 @@ from leec.ops.polynomials import ONE, Algebra, Inverse, Polynomial, Samples, mon
 from leec.ops.table import Op, declare, example
 
 SETTINGS = 4  # of the hyperparameters, at which numbers are compared
-ARITHMETIC = {"add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv, "neg": operator.neg, "power": operator.pow}
+ARITHMETIC = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "neg": operator.neg,
+    "power": operator.pow,
+}
 
 
 class Numbers:
-    """What the numbers of the host in a function are at the settings; inputs, and what is no arithmetic, are made up."""
+    """What a function's numbers of the host are at the settings; inputs, and what is no arithmetic, are made up."""
 
     def __init__(self, f):
         self.producer = {r: e for e in f.body for r in e.results}.get
@@ -105,7 +112,12 @@ def _means(numbers: Numbers, values, power: int) -> Iterator[tuple]:
                 continue
             form = Algebra(numbers.producer, (g,), numbers.of).of(value)
             states = [m for m in form if m != frozenset({(g, power)})]
-            if len(form) == 2 and len(states) == 1 and len(states[0]) == 1 and plus(*({ONE: a} for a in form.values())) == {ONE: 1.0}:
+            if (
+                len(form) == 2
+                and len(states) == 1
+                and len(states[0]) == 1
+                and plus(*({ONE: a} for a in form.values())) == {ONE: 1.0}
+            ):
                 ((state, once),) = states[0]
                 if once == 1:
                     yield value, state, g, numbers.named(form[states[0]])
@@ -135,7 +147,15 @@ def _adam_type(x, g, m, v, *numbers):
 
 
 STATES = ("float[c]",) * 4
-WITHIN = {"v": (0.1, 1.0), "lr": (0.01, 0.1), "beta1": (0.8, 0.9), "beta2": (0.9, 0.99), "eps": (0.001, 0.01), "decay": (0.0, 0.1), "t": (2, 5)}
+WITHIN = {
+    "v": (0.1, 1.0),
+    "lr": (0.01, 0.1),
+    "beta1": (0.8, 0.9),
+    "beta2": (0.9, 0.99),
+    "eps": (0.001, 0.01),
+    "decay": (0.0, 0.1),
+    "t": (2, 5),
+}
 NUMBERS = ("lr", "beta1", "beta2", "eps", "decay")
 TEXT = f"adam(x, g, m, v, {', '.join(NUMBERS)}, t)"
 

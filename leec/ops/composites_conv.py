@@ -1,8 +1,8 @@
 """Convolution and its two gradients, which are each other's gradients: closed under differentiation, to any order.
 
 Layouts are those of the libraries: x [n, groups * c, *space], w [groups * o, c, *kernel], y [groups * o channels].
-`stride`, `padding` (both sides) and `dilation` hold one size an axis of space. The body is the contraction of decision 9,
-and NumPy runs it as one window view and one product; torch calls its library. Patterns: leec/ops/patterns_conv.py.
+`stride`, `padding` (both sides) and `dilation` hold one size an axis of space. The body is the contraction of
+decision 9, and NumPy runs it as one window view and one product; torch calls its library. Patterns: patterns_conv.py.
 """
 
 from __future__ import annotations
@@ -73,7 +73,16 @@ class _Indices:
         return tuple((name.symbol, d) for name, d in zip(names, (n, groups, o, c, *places, *kernel), strict=True))
 
 
-def _contracted(b, arrays: Sequence, dims: Sizes, shapes: tuple[TensorType, TensorType, TensorType], target: int, stride, dilation, groups):
+def _contracted(
+    b,
+    arrays: Sequence,
+    dims: Sizes,
+    shapes: tuple[TensorType, TensorType, TensorType],
+    target: int,
+    stride,
+    dilation,
+    groups,
+):
     """The contraction that gives one of x, w and y (by number) from the other two; `shapes` are the types of all."""
     x, w, y = shapes
     o, c = w.dims[0] // groups, w.dims[1]
@@ -163,7 +172,9 @@ def _conv_torch(types, params):
 
 def _transposed_torch(types, params):
     g, w = types
-    sizes = zip(params["dims"], g.dims[2:], w.dims[2:], params["stride"], params["padding"], params["dilation"], strict=True)
+    sizes = zip(
+        params["dims"], g.dims[2:], w.dims[2:], params["stride"], params["padding"], params["dilation"], strict=True
+    )
     rest = tuple(d - ((n - 1) * s - 2 * p + e * (k - 1) + 1) for d, n, k, s, p, e in sizes)
     text, shown = options(params, "stride", "padding", "output_padding", "groups", "dilation", output_padding=rest)
     return f"torch.nn.functional.conv_transpose{g.rank - 2}d(g, w{text})", shown
@@ -175,35 +186,39 @@ def _kernel_torch(types, params):
     return f"torch.nn.grad.conv{types[0].rank - 2}d_weight(x, shape, g{text})", {**shown, "shape": shape}
 
 
-
 HOW = {"stride": REQUIRED, "padding": REQUIRED, "dilation": REQUIRED, "groups": ONE}
 
 
 def _steps(stride: str = "1", padding: str = "0", dilation: str = "1", groups: str = "1", **more) -> dict:
     """Params of an example, an axis a word."""
-    axes = {name: tuple(text.split()) for name, text in (("stride", stride), ("padding", padding), ("dilation", dilation))}
+    axes = {
+        name: tuple(text.split()) for name, text in (("stride", stride), ("padding", padding), ("dilation", dilation))
+    }
     return {**axes, "groups": groups, **{name: tuple(text.split()) for name, text in more.items()}}
 
 
-declare(Op("conv", ("x", "w", "*bias"), "convolution: sums over windows of x, weighted by w", _conv_type, _conv_gradient,
-           "", _conv_torch, params=HOW, operands="float",
+declare(Op("conv", ("x", "w", "*bias"), "convolution: sums over windows of x, weighted by w",
+           _conv_type, _conv_gradient, "", _conv_torch, params=HOW, operands="float",
            examples=(example("float[a, b, 7]", "float[c, b, 3]", **_steps("2")),
                      example("float[a, b, 6, 5]", "float[4, b, 3, 2]", "float[4]", **_steps("1 2", "1 0", "2 1")),
                      example("float[1, 4, 6]", "float[6, 2, 2]", **_steps(groups="2")),
                      example("float[1, 2, 4, 3, 4]", "float[2, 2, 2, 2, 3]", **_steps("1 1 1", "0 1 0", "1 1 1"))),
            facts={"body": _conv_body, "patterns": CONV, "idioms": dict.fromkeys(("torch", "torch_step"), BIAS)},
            equation=r"x * w"))  # fmt: skip
-declare(Op("conv_transpose", ("g", "w"), "transposed convolution: the gradient of a convolution by its input", _transposed_type, _transposed_gradient,
-           "", _transposed_torch, params={**HOW, "dims": REQUIRED}, operands="float",
+declare(Op("conv_transpose", ("g", "w"), "transposed convolution: the gradient of a convolution by its input",
+           _transposed_type, _transposed_gradient, "", _transposed_torch,
+           params={**HOW, "dims": REQUIRED}, operands="float",
            examples=(example("float[a, c, 3]", "float[c, b, 3]", **_steps("2", dims="8")),
                      example("float[a, 4, 4, 3]", "float[4, b, 2, 3]", **_steps("2 1", "1 0", "1 2", dims="6 7")),
                      example("float[1, 6, 5]", "float[6, 2, 2]", **_steps(groups="2", dims="6")),
-                     example("float[1, 2, 3, 4, 2]", "float[2, 2, 2, 2, 3]", **_steps("1 1 1", "0 1 0", "1 1 1", dims="4 3 4"))),
+                     example("float[1, 2, 3, 4, 2]", "float[2, 2, 2, 2, 3]",
+                             **_steps("1 1 1", "0 1 0", "1 1 1", dims="4 3 4"))),
            facts={"body": _transposed_body, "patterns": TRANSPOSED}, equation=r"w^{\top} * g"))  # fmt: skip
 declare(Op("conv_kernel", ("x", "g"), "the gradient of a convolution by its kernel", _kernel_type, _kernel_gradient,
            "", _kernel_torch, params={**HOW, "dims": REQUIRED}, operands="float",
            examples=(example("float[a, b, 8]", "float[a, c, 3]", **_steps("2", dims="3")),
                      example("float[a, b, 6, 5]", "float[a, 4, 4, 3]", **_steps("1 1", "1 0", "2 1", dims="3 3")),
                      example("float[2, 4, 6]", "float[2, 6, 5]", **_steps(groups="2", dims="2")),
-                     example("float[1, 2, 4, 3, 4]", "float[1, 2, 3, 4, 2]", **_steps("1 1 1", "0 1 0", "1 1 1", dims="2 2 3"))),
+                     example("float[1, 2, 4, 3, 4]", "float[1, 2, 3, 4, 2]",
+                             **_steps("1 1 1", "0 1 0", "1 1 1", dims="2 2 3"))),
            facts={"body": _kernel_body, "patterns": KERNEL}, equation=r"x \star g"))  # fmt: skip

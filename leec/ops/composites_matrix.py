@@ -52,9 +52,12 @@ def _recognise_affine(b, y, c):
 
 
 FORM = {"transposed": False}
+BIASED = (Law("add(y, c)", _recognise_affine),)
 declare(Op("affine", ("x", "w", "c"), "x @ w + c, or x @ w.T + c", _affine_type, body_gradient(_affine_body),
            "", _affine_torch, params=FORM, operands="float", flops=2,
-           examples=(example("float[a, b]", "float[b, c]", "float[c]"), example("float[a, b]", "float[c, b]", "float[c]", transposed=True),
-                     example("float[a, 2, b]", "float[b, c]", "float[c]"), example("float[a, 2, b]", "float[c, b]", "float[c]", transposed=True)),
-           facts={"body": _affine_body, "idioms": dict.fromkeys(("torch", "torch_step"), (Law("add(y, c)", _recognise_affine),))},
+           examples=(example("float[a, b]", "float[b, c]", "float[c]"),
+                     example("float[a, 2, b]", "float[b, c]", "float[c]"),
+                     example("float[a, b]", "float[c, b]", "float[c]", transposed=True),
+                     example("float[a, 2, b]", "float[c, b]", "float[c]", transposed=True)),
+           facts={"body": _affine_body, "idioms": dict.fromkeys(("torch", "torch_step"), BIASED)},
            equation=r"x w + c"))  # fmt: skip

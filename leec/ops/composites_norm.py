@@ -69,7 +69,8 @@ def _layer_norm_gradient(b, g, out, x, gamma, beta, eps):
 def _with_scale_and_shift(b, scaled, beta):
     """One function of torch for a normalisation that nothing else reads, scaled and shifted."""
     product = b.producer(scaled)
-    for y, gamma in (product.args, product.args[::-1]) if product is not None and product.op == "mul" and not b.uses[scaled] else ():
+    alone = product is not None and product.op == "mul" and not b.uses[scaled]
+    for y, gamma in (product.args, product.args[::-1]) if alone else ():
         e = b.producer(y)
         if e is None or e.op != "normalise" or b.uses[y] > 1 or gamma.type.host or not gamma.type.rank:
             continue
@@ -212,6 +213,10 @@ def _over_last(text: str):
     return lambda types, params: (text, {"shape": types[-2].dims[-len(params["axes"]) :]})
 
 
+def _layer_norm_torch(types, params):
+    return "torch.nn.functional.layer_norm(x, shape, gamma, beta, eps)", {"shape": types[1].dims}
+
+
 TORCH = ("torch", "torch_step")
 NORMALISE = (
     Law("div(x, s)", lambda b, x, s: _normalised(b, x, _deviation_of(b, s))),
@@ -220,33 +225,40 @@ NORMALISE = (
 SCALED = (Law("add(scaled, beta)", _with_scale_and_shift),)
 LABELLED = (
     Law("gather(log_softmax(z, axes=(1,), masked=False), i, y, axes=(0, 1), proven=p)", _recognise_label),
-    Law("sub(logsumexp(z, axes=(1,), keepdims=False), gather(s, i, y, axes=(0, 1), proven=p))", _recognise_cross_entropy),
+    Law(
+        "sub(logsumexp(z, axes=(1,), keepdims=False), gather(s, i, y, axes=(0, 1), proven=p))", _recognise_cross_entropy
+    ),
 )
 SMALL = {"eps": (1e-3, 1e-2)}
 
-declare(Op("normalise", ("x", "eps"), "x less its mean over its standard deviation, along axes", _normalise_type, _normalise_gradient,
-           "", _over_last("torch.nn.functional.layer_norm(x, shape, eps=eps)"), params={"axes": REQUIRED}, operands="float", flops=8,
+declare(Op("normalise", ("x", "eps"), "x less its mean over its standard deviation, along axes",
+           _normalise_type, _normalise_gradient, "", _over_last("torch.nn.functional.layer_norm(x, shape, eps=eps)"),
+           params={"axes": REQUIRED}, operands="float", flops=8,
            examples=(example("float[a, c]", "host float", axes=(1,), within=SMALL),
                      example("float[a, b, c]", "host float", axes=(1, 2), within=SMALL),
                      example("float[a, b, c]", "host float", axes=(0, 2), within=SMALL)),
-           facts={"body": _normalise_body, "patterns": NORMALISE, "lowering": dict.fromkeys(TORCH, _unless_last(_normalise_body))},
+           facts={"body": _normalise_body, "patterns": NORMALISE,
+                  "lowering": dict.fromkeys(TORCH, _unless_last(_normalise_body))},
            equation=r"\frac{x - \bar{x}}{\sqrt{\operatorname{var} x + \varepsilon}}"))  # fmt: skip
-declare(Op("normalise_gradient", ("g", "x", "eps"), "the gradient of normalise by x", _normalise_type, body_gradient(_normalise_gradient_body),
-           "", _over_last("normalise_gradient(g, x, shape, eps)"), params={"axes": REQUIRED}, operands="float", flops=12,
+declare(Op("normalise_gradient", ("g", "x", "eps"), "the gradient of normalise by x", _normalise_type,
+           body_gradient(_normalise_gradient_body), "", _over_last("normalise_gradient(g, x, shape, eps)"),
+           params={"axes": REQUIRED}, operands="float", flops=12,
            examples=(example("float[a, c]", "float[a, c]", "host float", axes=(1,), within=SMALL),
                      example("float[b, c, a]", "float[b, c, a]", "host float", axes=(0, 1), within=SMALL)),
            facts={"body": _normalise_gradient_body, "support": ("normalise_gradient",),
                   "lowering": dict.fromkeys(TORCH, _unless_last(_normalise_gradient_body))},
-           equation=r"\frac{g - \bar{g} - y \, \overline{g y}}{\sqrt{\operatorname{var} x + \varepsilon}}"))  # fmt: skip
-declare(Op("layer_norm", ("x", "gamma", "beta", "eps"), "normalise along the last axes, scaled and shifted", _layer_norm_type, _layer_norm_gradient,
-           "", lambda types, params: ("torch.nn.functional.layer_norm(x, shape, gamma, beta, eps)", {"shape": types[1].dims}),
-           operands="float", flops=10,
+           equation=r"(g - \bar{g} - y \, \overline{g y}) / \sqrt{\operatorname{var} x + \varepsilon}"))  # fmt: skip
+declare(Op("layer_norm", ("x", "gamma", "beta", "eps"), "normalise along the last axes, scaled and shifted",
+           _layer_norm_type, _layer_norm_gradient, "", _layer_norm_torch, operands="float", flops=10,
            examples=(example("float[a, c]", "float[c]", "float[c]", "host float", within=SMALL),
                      example("float[a, b, c]", "float[b, c]", "float[b, c]", "host float", within=SMALL)),
            facts={"body": _layer_norm_body, "idioms": dict.fromkeys(TORCH, SCALED)},
            equation=r"\gamma \frac{x - \bar{x}}{\sqrt{\operatorname{var} x + \varepsilon}} + \beta"))  # fmt: skip
-declare(Op("cross_entropy", ("z", "y"), "-log softmax(z) at the label of every row", _cross_entropy_type, _cross_entropy_gradient,
-           "", "torch.nn.functional.cross_entropy(z, y, reduction='none')", params={"proven": ()}, operands=("float", "int"), flops=6,
-           examples=(example("float[b, 4]", "int[b]", within={"y": (0, 3)}), example("float[1, 2]", "int[1]", within={"y": (0, 1)}, proven=(0,))),
+declare(Op("cross_entropy", ("z", "y"), "-log softmax(z) at the label of every row",
+           _cross_entropy_type, _cross_entropy_gradient, "",
+           "torch.nn.functional.cross_entropy(z, y, reduction='none')", params={"proven": ()},
+           operands=("float", "int"), flops=6,
+           examples=(example("float[b, 4]", "int[b]", within={"y": (0, 3)}),
+                     example("float[1, 2]", "int[1]", within={"y": (0, 1)}, proven=(0,))),
            facts={"body": _cross_entropy_body, "patterns": LABELLED},
            equation=r"-\log \operatorname{softmax}(z)_y"))  # fmt: skip

@@ -65,7 +65,7 @@ class Found:
         return self.kind(0, 1, RESULT)
 
     def axes(self, array: int) -> tuple[Names, ...]:
-        """The groups of indices that make the axes of an array in the library's layout; a window is called as its place."""
+        """The indices that make each axis of an array in the library's layout; a window is called as its place."""
         batch, inputs = self.kind(self.wide, self.places), self.kind(self.wide, self.kernel)
         outputs = self.kind(self.places, self.kernel)
         if array == self.kernel:

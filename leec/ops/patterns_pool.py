@@ -36,7 +36,7 @@ def windows_of(spec: Contraction, dims: tuple[Dim, ...], offsets: Names) -> dict
 
 
 def _pooled(b, op: str, x, spec: Contraction, offsets: Names, **more):
-    """`op` of the windows of x, its axes in the order of the result without the offsets; None where there is no such op."""
+    """`op` of the windows of x, axes in the order of the result without the offsets; None where there is none."""
     windows = windows_of(spec, x.type.dims, offsets)
     kept = tuple(s.symbol for s in spec.result if s.symbol not in offsets)
     if (

@@ -277,6 +277,7 @@ NOT_ADAM = {
     "not a mean": "m <- beta1 * m + g\nv <- beta2 * v + (1 - beta2) * g ** 2\n" + HATS + "θ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
     "another gradient": "m <- beta1 * m + (1 - beta1) * g\nv <- beta2 * v + (1 - beta2) * (g - m) ** 2\n" + HATS + "θ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
     "Nesterov": MOMENTS + HATS + "θ <- θ - lr * (beta1 * m_hat + (1 - beta1) * g) / (sqrt(v_hat) + eps)",
+    "a rate that is not always defined": MOMENTS + HATS + "rate = lr / (t - 2)\nθ <- θ - rate * m_hat / (sqrt(v_hat) + eps)",
     "absolute": "m <- beta1 * m + (1 - beta1) * g\nv <- beta2 * v + (1 - beta2) * abs(g)\n" + HATS + "θ <- θ - lr * m_hat / (sqrt(v_hat) + eps)",
 }  # fmt: skip
 STATES = "    state m like θ = 0\n    state v like θ = 0\n\n"

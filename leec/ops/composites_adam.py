@@ -6,6 +6,7 @@ that it does not matter how they are grouped. The kernel works in place, on the 
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator
 
@@ -42,7 +43,10 @@ class Numbers:
         if e is not None and "value" in e.params:
             return float(e.params["value"])
         if e is not None and e.op in ARITHMETIC:
-            return ARITHMETIC[e.op](*(self.of(a).values[k] for a in e.args))
+            try:
+                return float(ARITHMETIC[e.op](*(self.of(a).values[k] for a in e.args)))
+            except (ArithmeticError, TypeError):  # not defined at this setting
+                return math.nan
         place = self.host.index(x) + 1
         return float(k + 2) if x.type.dtype == "int" else (0.1 + 0.618034 * place * (k + 1)) % 1.0
 
@@ -136,7 +140,7 @@ def _step(numbers: Numbers, after, deviation, m2, v2, left: Samples) -> tuple | 
         return None
     lr = numbers.named(form[moved[0]] * left * -1.0)
     decay = numbers.named((form[still[0]] * -1.0 + 1.0) / lr)
-    return x, lr, decay, numbers.named(denominator[ONE])
+    return (x, lr, decay, numbers.named(denominator[ONE])) if lr == lr and decay == decay else None
 
 
 # ---- the row

@@ -65,30 +65,24 @@ class Dim:
     @cached_property
     def symbol(self) -> str | None:
         """The name, if the dim is one bare symbol."""
-        if len(self.terms) == 1 and self.terms[0][1] == 1 and len(self.terms[0][0]) == 1:
-            atom, power = self.terms[0][0][0]
-            return atom if power == 1 and isinstance(atom, str) else None
-        return None
+        return self.single_atom if isinstance(self.single_atom, str) else None
 
     @cached_property
     def symbols(self) -> frozenset[str]:
-        found: set[str] = set()
-        for monomial, _ in self.terms:
-            for atom, _ in monomial:
-                found |= {atom} if isinstance(atom, str) else atom.num.symbols | atom.den.symbols
-        return frozenset(found)
+        atoms = (atom for monomial, _ in self.terms for atom, _ in monomial)
+        return frozenset().union(*({a} if isinstance(a, str) else a.num.symbols | a.den.symbols for a in atoms))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, int):
             return self.constant == other
         return isinstance(other, Dim) and self.terms == other.terms
 
-    def __hash__(self) -> int:
-        return self._hash
-
     @cached_property
     def _hash(self) -> int:
-        return hash(self.constant) if self.constant is not None else hash(self.terms)
+        return hash(self.terms if self.constant is None else self.constant)
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def __add__(self, other: Dim | int) -> Dim:
         return Dim._collect([*self.terms, *Dim.of(other).terms])
@@ -100,9 +94,7 @@ class Dim:
         return self + -Dim.of(other)
 
     def __mul__(self, other: Dim | int) -> Dim:
-        return Dim._collect(
-            [(_times(m, n), c * d) for m, c in self.terms for n, d in Dim.of(other).terms],
-        )
+        return Dim._collect([(_times(m, n), c * d) for m, c in self.terms for n, d in Dim.of(other).terms])
 
     __radd__ = __add__
     __rmul__ = __mul__

@@ -5,7 +5,9 @@ An observer is called with the name of every stage and what it gave; `show` stop
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from leec.diagnostics import Diagnostic, LeeError, Source
@@ -43,8 +45,20 @@ def no_files(_: str) -> Source | None:
 def elaborate(source: Source, loader: Loader = no_files) -> tuple[Module, tuple[Diagnostic, ...]]:
     """Parse and elaborate."""
     library = Library(loader)
-    module, diagnostics = elaborate_spec(library, library.read(source))
+    with deep_calls():
+        module, diagnostics = elaborate_spec(library, library.read(source))
     return module, one_a_place(diagnostics)
+
+
+@contextmanager
+def deep_calls() -> Iterator[None]:
+    """Room for a thousand calls within each other: elaborating one takes some twenty of Python's."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 40_000))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def one_a_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import resources
 
 import pytest
 
+from leec import driver
 from leec.diagnostics import Source, Span
 from leec.elaborate.modules import std_source
 from leec.immutable import Immutable
@@ -87,3 +89,17 @@ def test_records_are_values() -> None:
         del point.x
     name = nodes.Name("a", span=Span(Source("a", "a"), 0, 1))
     assert hash(name) == hash(nodes.Name(span=name.span, id="a"))
+
+
+def deep(calls: int) -> Source:
+    heads = (f"def f{i}(x: [n]) -> [n]:\n    return tanh(f{i - 1}(x)) + {i}\n" for i in range(1, calls))
+    return Source("deep.lee", "\n\n".join(["def f0(x: [n]) -> [n]:\n    return exp(x)\n", *heads]))
+
+
+def test_calls_may_nest_deeply() -> None:
+    before = sys.getrecursionlimit()
+    text = "example e:\n    x: [3] ~ normal(0, 1)\n    return sum(f299(x))\n"
+    module, diagnostics = driver.elaborate(Source("deep.lee", f"{text}\n\n{deep(300).text}"))
+    assert not diagnostics
+    assert len(module.functions.functions) == 301
+    assert sys.getrecursionlimit() == before

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mutations import mutation
+
 from leec import driver
 from leec.diagnostics import Source, kinds, names, shapes, structure
 from leec.diagnostics.render import render
@@ -32,3 +34,34 @@ def test_every_error_of_these_families_has_a_file() -> None:
     told = {code for path in FILES for code in re.findall(r"LEE\d+", report(path))}
     declared = {c for m in (names, shapes, kinds, structure) for c in re.findall(r'"(LEE\d+)"', Path(m.__file__).read_text())}
     assert declared - told == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
+def test_fixes_mend(path: Path) -> None:
+    """After an offered fix the mistake that offered it is gone."""
+    text = path.read_text(encoding="utf-8")
+    for diagnostic in driver.check(Source(path.name, text)):
+        for fix in diagnostic.fixes:
+            mended = text
+            for edit in sorted(fix.edits, key=lambda e: -e.span.start):
+                mended = mended[: edit.span.start] + edit.text + mended[edit.span.end :]
+            left = {(d.code, d.message) for d in driver.check(Source(path.name, mended))}
+            assert (diagnostic.code, diagnostic.message) not in left, fix.title
+
+
+CHUNKS = [pytest.param(range(i, i + 100), id=str(i)) for i in range(0, 500, 100)]
+CHUNKS += [pytest.param(range(i, i + 500), id=str(i), marks=pytest.mark.slow) for i in range(500, 10_000, 500)]
+
+
+@pytest.mark.parametrize("seeds", CHUNKS)
+def test_mutations_are_told(seeds: range) -> None:
+    """A mutated spec, elaborated to the end, is told what is wrong; nothing raises."""
+    for seed in seeds:
+        path, text = mutation(seed)
+
+        def beside(name: str, folder: Path = path.parent) -> Source | None:
+            file = folder / f"{name}.lee"
+            return Source(file.name, file.read_text(encoding="utf-8")) if file.is_file() else None
+
+        for diagnostic in driver.check(Source(path.name, text), beside):
+            assert render(diagnostic), f"mutation {seed}"

@@ -20,8 +20,9 @@ from leec import driver
 from leec.diagnostics import Source
 from leec.emit import emit_cuda, emit_reference
 from leec.emit.docs import docstring
-from leec.emit.layout import fit, number, quoted, text
+from leec.emit.layout import number, quoted, text
 from leec.emit.names import Names
+from leec.emit.splitting import fit, split
 
 torch = pytest.importorskip("torch")
 NETS = Path(__file__).parent / "emit" / "nets.lee"
@@ -422,10 +423,38 @@ def test_expressions_keep_their_meaning_and_look_like_black(source: str) -> None
     assert black.format_str(line, mode=black.Mode(line_length=120)) == line + "\n"
 
 
-def test_a_long_statement_is_split_as_black_does() -> None:
-    call = f"loss = function({', '.join(f'argument_{i}' for i in range(20))})"
-    assert len(fit(call).splitlines()) > 1
-    assert ast.dump(ast.parse(fit(call))) == ast.dump(ast.parse(call))
+LONG = ", ".join(f"argument_{i}" for i in range(20))
+SHORTER = ", ".join(f"argument_{i}" for i in range(9))
+STATEMENTS = {
+    "call": f"loss = function({LONG})",
+    "call of a method": f'a, b = self.layers.function({SHORTER}, [x, (y, z)], key=")", other={{"(": 1}})',
+    "call on one line": f"result = self.function_with_a_long_name({SHORTER})",
+    "definition": f"def function(self, {LONG}): ...",
+    "loop": f"for x, y in run.batches({LONG}):",
+    "loop over a sum": f"for x in {' + '.join(f'argument_{i}' for i in range(20))}:",
+    "return": f"return function({LONG})",
+    "tuple": f"names = ({LONG})",
+    "list": f"names = [{LONG}]",
+    "dict": f"return {{{', '.join(f'{i}: {i}' for i in range(30))}}}",
+    "sum": f"loss = {' + '.join(f'argument_{i}' for i in range(20))}",
+    "sum in a call": f"loss = function({' + '.join(f'argument_{i}' for i in range(20))}, 1)",
+    "call of a call": f"loss = function({LONG})({LONG})",
+    "subscript": f"x = y[{LONG}]",
+    "comparison": f"if function({LONG}) != other({LONG}):\n    raise ValueError(1)",
+}
+
+
+@pytest.mark.parametrize("kind", STATEMENTS)
+@pytest.mark.parametrize("indent", [0, 4, 8])
+def test_long_statements_are_split_as_black_does(kind: str, indent: int) -> None:
+    statement, mode = STATEMENTS[kind], black.Mode(line_length=120 - indent)
+    body = "\n    pass" if statement.endswith(":") else ""
+    assert fit(statement, indent) + body == black.format_str(statement + body, mode=mode).rstrip("\n")
+
+
+def test_calls_and_literals_need_no_black() -> None:
+    kinds = ["call", "call of a method", "call on one line", "definition", "loop", "return", "tuple", "list", "dict"]
+    assert all(split(STATEMENTS[kind], 120) for kind in kinds)
 
 
 def test_a_check_at_entry_names_the_line_and_both_sizes(tmp_path) -> None:

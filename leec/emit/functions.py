@@ -12,9 +12,10 @@ from leec.emit.comments import place
 from leec.emit.dialect import Dialect
 from leec.emit.docs import docstring, function_doc
 from leec.emit.expressions import dim_tree
-from leec.emit.layout import fit, text
+from leec.emit.layout import text
 from leec.emit.names import Names
 from leec.emit.signatures import Signature
+from leec.emit.splitting import fit
 from leec.emit.statements import Body, unparenthesised
 from leec.emit.unit import Entry, Unit, is_derivative
 from leec.emit.updates import Updates

@@ -7,7 +7,6 @@ that is too long for a line, and its answer is kept.
 from __future__ import annotations
 
 import ast
-from functools import lru_cache
 
 WIDTH = 120
 ATOM, POWER, SIGN, NOT, TERNARY = 15, 13, 12, 4, 1
@@ -180,17 +179,3 @@ WRITERS = {
     ast.List: lambda node: (f"[{', '.join(map(text, node.elts))}]", ATOM),
     ast.Starred: lambda node: (f"*{write(node.value, 6)}", ATOM),
 }
-
-
-def fit(block: str, indent: int = 0) -> str:
-    """Statements that will stand `indent` columns in, with those that are too long split as black does."""
-    if all(len(line) + indent <= WIDTH for line in block.splitlines()):
-        return block
-    return _formatted(block, WIDTH - indent)
-
-
-@lru_cache(maxsize=4096)
-def _formatted(block: str, width: int) -> str:
-    import black  # late: it takes longer to import than most specs to compile
-
-    return black.format_str(block, mode=black.Mode(line_length=width)).rstrip("\n")

@@ -16,8 +16,9 @@ from leec.emit.expressions import dim_tree
 from leec.emit.functions import INDENT, definition
 from leec.emit.hostblocks import Simple, Step, rebound, steps_in
 from leec.emit.hostcode import HostCode
-from leec.emit.layout import WIDTH, fit, quoted, text
+from leec.emit.layout import WIDTH, quoted, text
 from leec.emit.names import Names
+from leec.emit.splitting import fit
 from leec.emit.unit import Unit
 from leec.ir import host
 from leec.ir.graph import Function

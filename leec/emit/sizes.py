@@ -59,6 +59,8 @@ class Sizes:
     def short(self, dim: Dim) -> Dim:
         """The size over the names of long ones."""
         for quotient, (name, whole) in self.long.items():
+            if not any(a == quotient for monomial, _ in dim.terms for a, _ in monomial):
+                continue
             dim = replaced(dim, quotient, Dim.of(name) - (whole - of_atom(quotient)))
         return dim
 

@@ -17,9 +17,10 @@ from leec.emit.dialect import HOST, Dialect
 from leec.emit.expressions import argument_uses, equation_tree, in_place_tree
 from leec.emit.groups import Groups
 from leec.emit.idioms import folded, with_bias
-from leec.emit.layout import WIDTH, fit, text
+from leec.emit.layout import WIDTH, text
 from leec.emit.names import Names
 from leec.emit.sizes import Sizes
+from leec.emit.splitting import fit
 from leec.emit.values import better_names, fills, plain_numbers
 from leec.ir.graph import Equation, Function, Value
 from leec.ops import TABLE

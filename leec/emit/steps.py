@@ -17,9 +17,10 @@ from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.groups import Group, Place
 from leec.emit.hostblocks import scheduled
 from leec.emit.inplace import InPlace
-from leec.emit.layout import fit, text
+from leec.emit.layout import text
 from leec.emit.rules import Rule
 from leec.emit.signatures import Signature
+from leec.emit.splitting import fit
 from leec.emit.statements import Line
 from leec.emit.unit import Unit
 from leec.emit.updates import Move, Updates

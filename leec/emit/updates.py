@@ -40,6 +40,10 @@ class Updates:
     def __post_init__(self) -> None:
         self.body, self.unit = self.caller.body, self.caller.unit
         self.source = {r: e for e in self.f.body for r in e.results}
+        self.readers: dict[Value, list[Equation]] = {}
+        for e in self.f.body:
+            for a in e.args:
+                self.readers.setdefault(a, []).append(e)
         calls = [e for e in self.f.body if self.optimizer_of(e)]
         self.covered |= set(calls)
         while calls:
@@ -167,7 +171,7 @@ class Updates:
         places = [self.body.groups.places[v] for v in move.leaves]
         after = [self.after(c) for c in move.calls]
         if not self.is_each(move.calls[0]):
-            after = [r for e in self.f.body if after[0] in e.args and e in self.covered for r in e.results]
+            after = [r for e in self.readers.get(after[0], ()) if e in self.covered for r in e.results]
         for value, place in zip(after, places, strict=True):
             self.body.groups.places[value] = place
         self.body.in_place |= set(after) | {r for e in self.covered for r in e.results}

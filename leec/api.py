@@ -133,8 +133,8 @@ class Loaded:
     def fit(self, procedure: str | None = None, *, backend: str = "numpy", run: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
         """Run a train procedure (the last one of the spec unless named) with these arguments; gives what it returns.
 
-        `run` are options of leec.runtime.session.Options: seed, device, folder, resume, progress.
-        Raises LookupError for a name that is no procedure.
+        `run` are options of leec.runtime.session.Options: seed, device, folder, resume, progress, max_steps. A run that
+        is cut after max_steps gives its models and optimizers by name. Raises LookupError for a name that is no procedure.
         """
         return self.run(procedure, backend=backend, run=run, **arguments)[0]
 
@@ -153,8 +153,10 @@ class Loaded:
         if name not in self.module.procedures:
             raise LookupError(f"{name!r} is no train procedure of {self.module.source.path}; it has {', '.join(self.procedures) or 'none'}")
         options = {"backend": backend, "dtype": self.options.dtype, "spec": self.hash, "arguments": arguments, "progress": "none", **(run or {})}
+        result = None
         with Run(name, **options) as session:
-            return getattr(self.backend(backend), name)(**arguments, run=session), session.history
+            result = getattr(self.backend(backend), name)(**arguments, run=session)
+        return result if session.session.cut is None else session.session.cut, session.history
 
     def _entry(self) -> str:
         if not self.module.procedures:

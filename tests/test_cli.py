@@ -420,7 +420,7 @@ def test_train_writes_metrics_and_weights_and_tells_the_last_row(linreg: str) ->
     assert (found["procedure"], found["folder"], found["rows"]) == ("fit", "runs/linreg", 3)
     assert found["last"]["epoch"] == 3 and found["last"]["rmse"] > 0
     assert Path("runs/linreg/metrics.csv").read_text().splitlines()[0] == "epoch,loss,rmse"
-    assert set(load_file(found["weights"])) == {"w", "b"}
+    assert set(load_file(found["weights"][0])) == {"w", "b"}
     again = run("train", linreg, "--epochs", "3", "--set", "rate=0.2")
     assert again.exit_code == 0 and again.stdout.startswith("epoch 3  loss ")
     assert "epoch 3/3" in again.stderr and "runs/linreg-2/metrics.csv" in again.stderr
@@ -435,7 +435,7 @@ def test_train_writes_metrics_and_weights_and_tells_the_last_row(linreg: str) ->
     [
         (["--set", "epoch=3"], 2),
         (["--set", "epochs"], 2),
-        (["--procedure", "fitt"], 2),
+        (["fitt"], 2),
         (["--resume", "--out", "nowhere"], 4),
         (["--dtype", "bf16"], 2),
     ],

@@ -6,6 +6,7 @@ body demanded: a size as a number (NeedStructural), or two sizes that must agree
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
@@ -263,6 +264,18 @@ def promised(ctx: Context, declaration: nodes.Function, node: nodes.Expr, value:
     return coerce(ctx, value, wanted.dims)
 
 
+def grouped(value: object) -> Iterator[Result]:
+    """What is returned, a value under its name; the tensors of a model stay together. Each value comes once."""
+    seen: set[Value] = set()
+    for item in value if isinstance(value, tuple) else (value,):
+        leaves = list(leaves_of(item))
+        if isinstance(item, Instance) and seen.isdisjoint(leaves) and len(set(leaves)) == len(leaves):
+            yield Result(item.spec.name.lower(), tuple(leaves), item.spec.name, tuple(item.leaves))
+        else:
+            yield from (Result(v.name, (v,)) for v in dict.fromkeys(leaves) if v not in seen)
+        seen |= set(leaves)
+
+
 def finish(ctx: Context, target: object, parameters: list[Parameter], start: dict[str, Instance], value: object) -> Specialised:
     """The Function: results, state that changed, and a name no other specialisation has."""
     session, declaration = ctx.session, target.declaration
@@ -280,7 +293,7 @@ def finish(ctx: Context, target: object, parameters: list[Parameter], start: dic
     base += "_eval" if ctx.reads_training and not ctx.training else ""
     function = Function(
         session.unique(base, session.functions), tuple(parameters), tuple(ctx.builder.equations),
-        tuple(Result(v.name, (v,)) for v in values), state, ctx.facts, tuple(ctx.checks), declaration.doc or "",
+        tuple(grouped(value)), state, ctx.facts, tuple(ctx.checks), declaration.doc or "",
         declaration.span, ctx.owner, public=True,
     )  # fmt: skip
     session.functions[function.name] = function

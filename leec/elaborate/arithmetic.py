@@ -222,7 +222,9 @@ def matmul(ctx: Context, left: object, right: object, span: Span, spans: tuple[S
 
 def matmul_spec(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> Contraction:
     """Batch axes align at the right, as in NumPy; a matrix on the right has none and meets any rank on the left."""
-    letters = iter("bcdefghlmnopq")
+    sizes = {s for d in (*a, *b) for s in d.symbols}
+    letters = (c for c in "ijkbcdefghlmnopqrstuvwxyz" if c not in sizes)
+    row, column, inner = next(letters), next(letters), next(letters)
     lead = max(len(a) - 2, len(b) - 2, 0)
     batch = [next(letters) for _ in range(lead)]
     left_batch, right_batch = a[:-2] if len(a) > 1 else (), b[:-2] if len(b) > 1 else ()
@@ -232,13 +234,13 @@ def matmul_spec(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> Contraction:
         if len({*sides}) > 1:
             raise ShapeMismatch(f"{sides[0]} is not {sides[1]}", (sides[0], sides[1]))
         ranges[name] = sides[0]
-    rows = ["i"] if len(a) > 1 else []
-    columns = ["j"] if len(b) > 1 else []
-    ranges |= {"i": a[-2]} if rows else {}
-    ranges |= {"j": b[-1]} if columns else {}
-    ranges["k"] = a[-1]
-    left = [*batch[lead - len(left_batch) :], *rows, "k"]
-    right = [*batch[lead - len(right_batch) :], "k", *columns]
+    rows = [row] if len(a) > 1 else []
+    columns = [column] if len(b) > 1 else []
+    ranges |= {row: a[-2]} if rows else {}
+    ranges |= {column: b[-1]} if columns else {}
+    ranges[inner] = a[-1]
+    left = [*batch[lead - len(left_batch) :], *rows, inner]
+    right = [*batch[lead - len(right_batch) :], inner, *columns]
     out = [*batch, *rows, *columns]
     symbols = lambda ns: tuple(map(Dim.of, ns))  # noqa: E731
     return Contraction((symbols(left), symbols(right)), symbols(out), tuple(ranges.items()), tuple(ranges[n] for n in out))

@@ -96,8 +96,8 @@ def mutants(row: Row) -> Iterator[tuple[str, str]]:
 
 def exchanged(text: str, name: str) -> str:
     """The declaration and its variant under each other's names."""
-    text = re.sub(rf"^({HEADS}) {name}\(", rf"\1 {name}Standard(", text, flags=re.M)
-    return re.sub(rf"^({HEADS}) {name}{PRINTED}\(", rf"\1 {name}(", text, flags=re.M)
+    other = {name: f"{name}{PRINTED}", f"{name}{PRINTED}": name}
+    return re.sub(rf"^({HEADS}) ({name}(?:{PRINTED})?)\(", lambda m: f"{m[1]} {other[m[2]]}(", text, flags=re.M)
 
 
 def stretches(text: str, name: str) -> Iterator[tuple[int, int, str]]:

@@ -10,7 +10,7 @@ import pytest
 from against import Spec
 from lectures import SPECS, Row, mutants
 
-from leec.diagnostics import InternalError, LeeError
+from leec.diagnostics import LeeError
 
 GROUPS = sorted(path.stem for path in Path(__file__).parent.glob("test_lectures_*.py"))
 SYSTEMS = 312  # in the inventory of the lectures
@@ -30,7 +30,7 @@ def survives(row: Row, text: str) -> bool | None:
         return None
     try:
         row.check(spec)
-    except (AssertionError, InternalError, ValueError, FloatingPointError):
+    except Exception:  # also a check that cannot go on: without the mutation it can
         return False
     return True
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from leec import driver
+from leec.api import Loaded
 from leec.diagnostics import Source
 from leec.diagnostics.render import render
 from leec.ir.graph import Program, Result
@@ -98,6 +99,18 @@ class Spec:
     def value(self, function: str, column: str = "numpy", level: int = 1, /, **arguments: object):
         """The first result of a def."""
         return next(iter(self.call(function, column, level, **arguments).values()))
+
+    def fit(self, procedure: str, backend: str = "numpy", **arguments: object) -> dict[str, np.ndarray]:
+        """The tensors of the model that a procedure returns, by path."""
+        return self.loaded.weights(self.loaded.fit(procedure, backend=backend, **arguments))
+
+    def reports(self, procedure: str, backend: str = "numpy", **arguments: object) -> list[dict[str, float]]:
+        """What a procedure reported, round by round."""
+        return self.loaded.run(procedure, backend=backend, **arguments)[1]
+
+    @cached_property
+    def loaded(self) -> Loaded:
+        return Loaded(self.module, driver.Options(dtype="f64"))
 
     def path(self, optimizer: str, start: np.ndarray, slopes: np.ndarray, column: str = "numpy", **hypers: object) -> list[np.ndarray]:
         """The parameters after every step of an optimizer; a hyperparameter may be a function of t."""

@@ -121,7 +121,7 @@ def straightened(d):
     return (d.c * sampled(d.image, theta)).sum()
 
 
-LAYERS, NETWORKS = "convolution/layers.lee", "convolution/networks.lee"
+LAYERS, NETWORKS = "convolution/convolution.lee", "convolution/cnn.lee"
 ROWS = (
     Row("E1", LAYERS, "convolution", every(example("convolved", lambda d: (F.conv2d(d.x, d.net.kernel, d.net.bias, 2) ** 2).sum()), correlate)),
     Row("E1", LAYERS, "Convolution", example("convolved", lambda d: (F.conv2d(d.x, d.net.kernel, d.net.bias, 2) ** 2).sum())),

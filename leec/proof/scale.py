@@ -73,7 +73,10 @@ class Scales(Interpreter):
         terms = [np.abs(a.value) if is_float else a.value for a, is_float in zip(args, floats, strict=True)]
         if not row.elementwise:
             return self.attempt(e, terms, sizes)
-        return self.attempt(e, [scales[0], *terms[1:]], sizes) if row.identity == 1 else None  # with a factor
+        if row.identity != 1:
+            return None
+        found = self.attempt(e, [scales[0], *terms[1:]], sizes)  # with a factor or a divisor
+        return [np.fmax(*found, *self.attempt(e, [terms[0], *scales[1:]], sizes))] if row.commutative else found
 
     def attempt(self, e: Equation, sizes_of: list[object], sizes: Mapping[str, int]) -> Sequence[object] | None:
         """The operation where it is defined there: a factorisation of absolute values need not be."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leec.diagnostics import LeeError, Span, kinds, names, structure
+from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
 from leec.elaborate.context import Context
@@ -21,6 +21,7 @@ from leec.elaborate.values import (
 from leec.ir.graph import Value
 from leec.ops.order import top_k
 from leec.ops.table import TABLE
+from leec.types import ShapeMismatch
 
 # ---- elementwise rows
 
@@ -38,11 +39,32 @@ def _elementwise(row: str, count: int, shown: str) -> Callable:
     return apply
 
 
+def _of_arrays(row: str, count: int, shown: str) -> Callable:
+    """A function of whole arrays, such as `solve(a, y)`; its type rule says which shapes fit."""
+
+    def apply(ctx: Context, given) -> Value:
+        if len(given.positional) != count or given.keywords:
+            raise LeeError(names.argument_count(given.span, shown, f"takes {count} argument{'s' * (count > 1)}"))
+        spans = [a.span for a in given.node.args]
+        arrays = [arithmetic.as_value(ctx, v, s) for v, s in zip(given.positional, spans)]
+        try:
+            with ctx.at(given.span):
+                return ctx.builder.emit(row, tuple(arrays))
+        except ShapeMismatch as error:
+            if error.dims and ctx.equal(*error.dims) is None:
+                ctx.agree(*error.dims, given.span)  # a restart, if one of the two is a size of this function's own
+            sides = [(s, a.type.shown) for s, a in zip(spans, arrays)]
+            raise LeeError(shapes.shapes_differ(given.span, f"the arguments of `{shown}`", sides, str(error))) from error
+
+    return apply
+
+
 def enter_rows() -> None:
-    """Every elementwise row with a surface name, unless a function here gives it a signature of its own."""
+    """Every row with a surface name that only takes arrays, unless a function here gives it a signature of its own."""
     for row in TABLE.values():
-        if row.elementwise and row.surface and row.surface not in BUILTINS:
-            builtin(row.surface)(_elementwise(row.name, len(row.args), row.surface))
+        if row.surface and row.surface not in BUILTINS and not row.params:
+            rule = _elementwise if row.elementwise else _of_arrays
+            builtin(row.surface)(rule(row.name, len(row.args), row.surface))
 
 
 @builtin("float", "int")

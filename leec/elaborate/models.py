@@ -13,7 +13,8 @@ from leec.diagnostics import LeeError, structure
 from leec.dims import Dim, Facts
 from leec.elaborate.context import Context, NeedStructural, Unify
 from leec.elaborate.demands import demand
-from leec.elaborate.specialise import inner_value, key_of, verify_depth
+from leec.elaborate.keys import key_of
+from leec.elaborate.specialise import inner_value, verify_depth
 from leec.elaborate.values import (
     ClassValue,
     Distribution,

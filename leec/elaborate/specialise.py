@@ -13,6 +13,7 @@ from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
 from leec.elaborate.context import Context, NeedStructural, Session, Unify
 from leec.elaborate.demands import demand, parameter_of, restart_for_class
+from leec.elaborate.keys import annotated_key, key_of
 from leec.elaborate.signature import PACK, declare_dims, read_pattern, rigid
 from leec.elaborate.values import (
     Distribution,
@@ -39,38 +40,6 @@ class Specialised:
     template: object
     reads_training: bool
     pack_positions: dict[Value, int] = field(default_factory=dict)
-
-
-def key_of(value: object, structural: set[str], name: str) -> object:
-    """What of an argument the callee's code may depend on."""
-    match value:
-        case Value(type=TensorType(host=True, dtype=dtype)):
-            return ("host", dtype)
-        case Value(type=type_):
-            return ("tensor", type_.dtype, tuple(d == 1 for d in type_.dims))
-        case Dim():
-            return ("static", value.constant) if name in structural else ("int",)
-        case float():
-            return ("host", "float")
-        case Instance():
-            return ("model", value.spec.name, value.is_vector, tuple(value.leaves))
-        case tuple():
-            return ("tuple", *(key_of(v, structural, f"{name}_{i}") for i, v in enumerate(value)))
-        case Record() | ListValue():
-            names = value.names if isinstance(value, Record) else ()
-            return ("items", names, *(key_of(v, structural, f"{name}_{i}") for i, v in enumerate(value.items)))
-        case FunctionValue():
-            return ("function", id(value.declaration), *((k, key_of(v, structural, k)) for k, v in value.captured.items()))
-        case Distribution():
-            return ("distribution", value.family, *(key_of(v, structural, k) for k, v in value.parameters.items()))
-        case bool() | str() | None:
-            return ("is", value)
-    return ("object", id(value))
-
-
-def annotated_key(value: Value) -> object:
-    """A tensor whose dims the signature names: only its rank and dtype matter."""
-    return ("tensor", value.type.dtype, value.type.rank, value.type.host)
 
 
 def specialise(ctx: Context, target: FunctionValue | MethodValue, home, full: dict, training: bool, span: Span) -> Specialised:

@@ -2,7 +2,7 @@
 
 Two convolutions with pooling look at ever larger parts of the image, a linear layer decides.
 
-Made from /tmp/lead/clone/specs/digits.lee by leec 0.1.0. Change that file, not this one, and run: leec compile /tmp/lead/clone/specs/digits.lee
+Made from digits.lee by leec 0.1.0. Change that file, not this one, and run: leec compile digits.lee
 """
 
 from __future__ import annotations
@@ -665,7 +665,7 @@ def max_pool_gradient(g, x, y, size, stride, dilation):
     how = size, stride, dilation
     for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
         first = waiting & (entries == y)
-        d_entries += g * first
+        d_entries += masked(g, first)
         waiting &= ~first
     return d_x
 

@@ -1,6 +1,6 @@
 """Networks of convolutions (inventory E10 to E15): classifiers of images, spectrograms, and two special layers.
 
-Made from /tmp/lead/clone/specs/convolution/networks.lee by leec 0.1.0. Change that file, not this one, and run: leec compile /tmp/lead/clone/specs/convolution/networks.lee
+Made from cnn.lee by leec 0.1.0. Change that file, not this one, and run: leec compile cnn.lee
 """
 
 from __future__ import annotations
@@ -160,44 +160,44 @@ class Classifier(Model):
 
     def __init__(self, side=8, channels=1, classes=10, width=8, *, key=(0, 0)):
         self.side, self.channels, self.classes, self.width = side, channels, classes, width
-        self.conv1 = Conv(channels, width, padding=1, key=fold(key, SITES["conv1"]))  # networks.lee:12
-        self.conv2 = Conv(width, 2 * width, padding=1, key=fold(key, SITES["conv2"]))  # networks.lee:13
-        self.head = Linear(2 * (side // 4) ** 2 * width, classes, key=fold(key, SITES["head"]))  # networks.lee:14
+        self.conv1 = Conv(channels, width, padding=1, key=fold(key, SITES["conv1"]))  # cnn.lee:12
+        self.conv2 = Conv(width, 2 * width, padding=1, key=fold(key, SITES["conv2"]))  # cnn.lee:13
+        self.head = Linear(2 * (side // 4) ** 2 * width, classes, key=fold(key, SITES["head"]))  # cnn.lee:14
         self.lay_out()
 
     def forward(self, image):
         """image [n, channels, side, side] -> [n, classes]"""
         n = image.shape[0]
-        h = relu(max_pool_(self.conv1(image)))  # [n, width, side // 2, side // 2]  networks.lee:17
-        h_2 = relu(max_pool_(self.conv2(h)))  # [n, 2 * width, side // 4, side // 4]  networks.lee:18
-        out = self.head(h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width))  # [n, classes]  networks.lee:19
+        h = relu(max_pool_(self.conv1(image)))  # [n, width, side // 2, side // 2]  cnn.lee:17
+        h_2 = relu(max_pool_(self.conv2(h)))  # [n, 2 * width, side // 4, side // 4]  cnn.lee:18
+        out = self.head(h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width))  # [n, classes]  cnn.lee:19
         return out  # [n, classes]
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        add = self.conv1(image)  # [n, width, side, side]  networks.lee:17
+        add = self.conv1(image)  # [n, width, side, side]  cnn.lee:17
         y = max_pool_(add)  # [n, width, side // 2, side // 2]
         h = relu(y)  # [n, width, side // 2, side // 2]
-        add_2 = self.conv2(h)  # [n, 2 * width, side // 2, side // 2]  networks.lee:18
+        add_2 = self.conv2(h)  # [n, 2 * width, side // 2, side // 2]  cnn.lee:18
         y_2 = max_pool_(add_2)  # [n, 2 * width, side // 4, side // 4]
         h_2 = relu(y_2)  # [n, 2 * width, side // 4, side // 4]
-        add_3 = self.head(h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width))  # [n, classes]  networks.lee:19
+        add_3 = self.head(h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width))  # [n, classes]  cnn.lee:19
         return add_3, (add, y, h, add_2, y_2, h_2)
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
         add, y, h, add_2, y_2, h_2 = saved
         n = image.shape[0]
-        # gradient of return head(flatten(h, from = 1))   networks.lee:19
+        # gradient of return head(flatten(h, from = 1))   cnn.lee:19
         reshape = h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width)  # [n, 2 * (side // 4)**2 * width]
         d_head, d_reshape = self.head.forward_backward(reshape, d_y)
         # [n, 2 * width, side // 4, side // 4]
         d_h_2 = d_reshape.reshape(n, 2 * self.width, self.side // 4, self.side // 4)
-        # gradient of h = relu(max_pool(conv2(h)))   networks.lee:18
+        # gradient of h = relu(max_pool(conv2(h)))   cnn.lee:18
         d_add_2 = max_pool_backward(add_2, y_2, 2, relu_backward(h_2, d_h_2))  # [n, 2 * width, side // 2, side // 2]
         d_conv2, d_h = self.conv2.forward_backward(h, d_add_2)
-        # gradient of h = relu(max_pool(conv1(image)))   networks.lee:17
+        # gradient of h = relu(max_pool(conv1(image)))   cnn.lee:17
         d_add = max_pool_backward(add, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
         d_conv1, d_image = self.conv1.forward_backward(image, d_add)
         return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}, d_image
@@ -206,15 +206,15 @@ class Classifier(Model):
         """From d_y to the gradient by the parameters."""
         add, y, h, add_2, y_2, h_2 = saved
         n = image.shape[0]
-        # gradient of return head(flatten(h, from = 1))   networks.lee:19
+        # gradient of return head(flatten(h, from = 1))   cnn.lee:19
         reshape = h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width)  # [n, 2 * (side // 4)**2 * width]
         d_head, d_reshape = self.head.forward_backward(reshape, d_y)
         # [n, 2 * width, side // 4, side // 4]
         d_h_2 = d_reshape.reshape(n, 2 * self.width, self.side // 4, self.side // 4)
-        # gradient of h = relu(max_pool(conv2(h)))   networks.lee:18
+        # gradient of h = relu(max_pool(conv2(h)))   cnn.lee:18
         d_add_2 = max_pool_backward(add_2, y_2, 2, relu_backward(h_2, d_h_2))  # [n, 2 * width, side // 2, side // 2]
         d_conv2, d_h = self.conv2.forward_backward(h, d_add_2)
-        # gradient of h = relu(max_pool(conv1(image)))   networks.lee:17
+        # gradient of h = relu(max_pool(conv1(image)))   cnn.lee:17
         d_add = max_pool_backward(add, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
         d_conv1 = Conv.forward_backward_parameters(image, 1, 3, 1, 1, d_add)
         return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}
@@ -227,44 +227,52 @@ class AllConvolutional(Model):
 
     def __init__(self, side=8, channels=1, classes=10, width=8, *, key=(0, 0)):
         self.side, self.channels, self.classes, self.width = side, channels, classes, width
-        self.conv1 = Conv(channels, width, stride=2, padding=1, key=fold(key, SITES["conv1"]))  # networks.lee:24
-        self.conv2 = Conv(width, 2 * width, stride=2, padding=1, key=fold(key, SITES["conv2"]))  # networks.lee:25
-        self.head = Linear(2 * ((side + 3) // 4) ** 2 * width, classes, key=fold(key, SITES["head"]))  # networks.lee:26
+        self.conv1 = Conv(channels, width, stride=2, padding=1, key=fold(key, SITES["conv1"]))  # cnn.lee:24
+        self.conv2 = Conv(width, 2 * width, stride=2, padding=1, key=fold(key, SITES["conv2"]))  # cnn.lee:25
+        self.head = Linear(2 * ((side + 3) // 4) ** 2 * width, classes, key=fold(key, SITES["head"]))  # cnn.lee:26
         self.lay_out()
 
     def forward(self, image):
         """image [n, channels, side, side] -> [n, classes]"""
         n = image.shape[0]
-        if 2 * ((self.side + 3) // 4) ** 2 * self.width != 2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width:
+        if (
+            2 * ((self.side + 3) // 4) ** 2 * self.width
+            != 2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width
+        ):
             raise ValueError(
-                f"2 * ((side + 3) // 4)**2 * width must equal 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width (2 * ((side + 3) // 4)**2 * width = {2 * ((self.side + 3) // 4) ** 2 * self.width}, 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width = {2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width})"
+                f"2 * ((side + 3) // 4)**2 * width = {2 * ((self.side + 3) // 4) ** 2 * self.width} "
+                f"must equal 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width = {2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width}"
             )
-        h = relu(self.conv1(image))  # [n, width, (side - 1) // 2 + 1, (side - 1) // 2 + 1]  networks.lee:29
-        h_2 = relu(self.conv2(h))  # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]  networks.lee:30
-        return self.head(h_2.reshape(n, -1))  # [n, classes]  networks.lee:31
+        h = relu(self.conv1(image))  # [n, width, (side - 1) // 2 + 1, (side - 1) // 2 + 1]  cnn.lee:29
+        h_2 = relu(self.conv2(h))  # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]  cnn.lee:30
+        return self.head(h_2.reshape(n, -1))  # [n, classes]  cnn.lee:31
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        if 2 * ((self.side + 3) // 4) ** 2 * self.width != 2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width:
+        if (
+            2 * ((self.side + 3) // 4) ** 2 * self.width
+            != 2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width
+        ):
             raise ValueError(
-                f"2 * ((side + 3) // 4)**2 * width must equal 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width (2 * ((side + 3) // 4)**2 * width = {2 * ((self.side + 3) // 4) ** 2 * self.width}, 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width = {2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width})"
+                f"2 * ((side + 3) // 4)**2 * width = {2 * ((self.side + 3) // 4) ** 2 * self.width} "
+                f"must equal 2 * ((side - 1) // 4)**2 * width + 4 * ((side - 1) // 4) * width + 2 * width = {2 * ((self.side - 1) // 4) ** 2 * self.width + 4 * ((self.side - 1) // 4) * self.width + 2 * self.width}"
             )
-        h = relu(self.conv1(image))  # [n, width, (side - 1) // 2 + 1, (side - 1) // 2 + 1]  networks.lee:29
-        h_2 = relu(self.conv2(h))  # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]  networks.lee:30
-        return self.head(h_2.reshape(n, -1)), (h, h_2)  # networks.lee:31
+        h = relu(self.conv1(image))  # [n, width, (side - 1) // 2 + 1, (side - 1) // 2 + 1]  cnn.lee:29
+        h_2 = relu(self.conv2(h))  # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]  cnn.lee:30
+        return self.head(h_2.reshape(n, -1)), (h, h_2)  # cnn.lee:31
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
         h, h_2 = saved
         n = image.shape[0]
-        # gradient of return head(flatten(h, from = 1))   networks.lee:31
+        # gradient of return head(flatten(h, from = 1))   cnn.lee:31
         d_head, d_reshape = self.head.forward_backward(h_2.reshape(n, -1), d_y)
         # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]
         d_h_2 = d_reshape.reshape(n, 2 * self.width, (self.side - 1) // 4 + 1, (self.side - 1) // 4 + 1)
-        # gradient of h = relu(conv2(h))   networks.lee:30
+        # gradient of h = relu(conv2(h))   cnn.lee:30
         d_conv2, d_h = self.conv2.forward_backward(h, relu_backward(h_2, d_h_2))
-        # gradient of h = relu(conv1(image))   networks.lee:29
+        # gradient of h = relu(conv1(image))   cnn.lee:29
         d_conv1, d_image = self.conv1.forward_backward(image, relu_backward(h, d_h))
         return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}, d_image
 
@@ -272,13 +280,13 @@ class AllConvolutional(Model):
         """From d_y to the gradient by the parameters."""
         h, h_2 = saved
         n = image.shape[0]
-        # gradient of return head(flatten(h, from = 1))   networks.lee:31
+        # gradient of return head(flatten(h, from = 1))   cnn.lee:31
         d_head, d_reshape = self.head.forward_backward(h_2.reshape(n, -1), d_y)
         # [n, 2 * width, (side - 1) // 4 + 1, (side - 1) // 4 + 1]
         d_h_2 = d_reshape.reshape(n, 2 * self.width, (self.side - 1) // 4 + 1, (self.side - 1) // 4 + 1)
-        # gradient of h = relu(conv2(h))   networks.lee:30
+        # gradient of h = relu(conv2(h))   cnn.lee:30
         d_conv2, d_h = self.conv2.forward_backward(h, relu_backward(h_2, d_h_2))
-        # gradient of h = relu(conv1(image))   networks.lee:29
+        # gradient of h = relu(conv1(image))   cnn.lee:29
         d_conv1 = Conv.forward_backward_parameters(image, 1, 3, 1, 2, relu_backward(h, d_h))
         return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}
 
@@ -290,22 +298,22 @@ class Residual(Model):
 
     def __init__(self, channels, *, key=(0, 0)):
         self.channels = channels
-        self.conv1 = Conv(channels, channels, padding=1, key=fold(key, SITES["conv1"]))  # networks.lee:36
-        self.conv2 = Conv(channels, channels, padding=1, key=fold(key, SITES["conv2"]))  # networks.lee:37
+        self.conv1 = Conv(channels, channels, padding=1, key=fold(key, SITES["conv1"]))  # cnn.lee:36
+        self.conv2 = Conv(channels, channels, padding=1, key=fold(key, SITES["conv2"]))  # cnn.lee:37
         self.lay_out()
 
     def forward(self, x):
         """x [n, channels, h, w] -> [n, channels, h, w]"""
-        return relu(x + self.conv2(relu(self.conv1(x))))  # [n, channels, h, w]  networks.lee:40
+        return relu(x + self.conv2(relu(self.conv1(x))))  # [n, channels, h, w]  cnn.lee:40
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        select = relu(self.conv1(x))  # [n, channels, h, w]  networks.lee:40
+        select = relu(self.conv1(x))  # [n, channels, h, w]  cnn.lee:40
         return relu(x + self.conv2(select)), select
 
     def forward_backward(self, x, select, select_2, d_y):
         """From d_y to the gradients by the parameters and x."""
-        # gradient of return relu(x + conv2(relu(conv1(x))))   networks.lee:40
+        # gradient of return relu(x + conv2(relu(conv1(x))))   cnn.lee:40
         d_add_3 = relu_backward(select_2, d_y)  # [n, channels, h, w]
         d_conv2, d_select = self.conv2.forward_backward(select, d_add_3)
         d_conv1, d_x_2 = self.conv1.forward_backward(x, relu_backward(select, d_select))
@@ -318,31 +326,31 @@ def spectrogram(sound, window_, hop):
 
     sound [n, time] -> [n, window // 2 + 1, out_time]
     """
-    cast = np.arange(window_).astype(FLOAT)  # [window]  networks.lee:45
+    cast = np.arange(window_).astype(FLOAT)  # [window]  cnn.lee:45
     sin = np.sin(3.141592653589793 * cast / window_)  # [window]
     fade = sin * sin  # [window]
-    frame = window(sound, 1, window_, hop, 1) * fade  # [n, out_time, window]  networks.lee:46
-    cast_2 = np.arange(window_ // 2 + 1).astype(FLOAT)  # [window // 2 + 1]  networks.lee:47
+    frame = window(sound, 1, window_, hop, 1) * fade  # [n, out_time, window]  cnn.lee:46
+    cast_2 = np.arange(window_ // 2 + 1).astype(FLOAT)  # [window // 2 + 1]  cnn.lee:47
     div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window_  # [window // 2 + 1, window]
     real = np.cos(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]
-    imaginary = np.sin(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]  networks.lee:48
-    sum_ = fade.sum()  # networks.lee:49
+    imaginary = np.sin(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]  cnn.lee:48
+    sum_ = fade.sum()  # cnn.lee:49
     return (real * real + imaginary * imaginary) / (sum_ * sum_)  # [n, window // 2 + 1, out_time]
 
 
 def spectrogram_saved(sound, window_, hop):
     """As spectrogram, and what its gradient needs."""
-    cast = np.arange(window_).astype(FLOAT)  # [window]  networks.lee:45
+    cast = np.arange(window_).astype(FLOAT)  # [window]  cnn.lee:45
     sin = np.sin(3.141592653589793 * cast / window_)  # [window]
     fade = sin * sin  # [window]
-    frame = window(sound, 1, window_, hop, 1) * fade  # [n, out_time, window]  networks.lee:46
-    cast_2 = np.arange(window_ // 2 + 1).astype(FLOAT)  # [window // 2 + 1]  networks.lee:47
+    frame = window(sound, 1, window_, hop, 1) * fade  # [n, out_time, window]  cnn.lee:46
+    cast_2 = np.arange(window_ // 2 + 1).astype(FLOAT)  # [window // 2 + 1]  cnn.lee:47
     div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window_  # [window // 2 + 1, window]
     cos = np.cos(div_2)  # [window // 2 + 1, window]
     real = cos @ frame.mT  # [n, window // 2 + 1, out_time]
-    sin_2 = np.sin(div_2)  # [window // 2 + 1, window]  networks.lee:48
+    sin_2 = np.sin(div_2)  # [window // 2 + 1, window]  cnn.lee:48
     imaginary = sin_2 @ frame.mT  # [n, window // 2 + 1, out_time]
-    sum_ = fade.sum()  # networks.lee:49
+    sum_ = fade.sum()  # cnn.lee:49
     mul_6 = sum_ * sum_
     return (real * real + imaginary * imaginary) / mul_6, (fade, cos, real, sin_2, imaginary, mul_6)
 
@@ -350,13 +358,13 @@ def spectrogram_saved(sound, window_, hop):
 def spectrogram_backward(saved, hop, time, d_y):
     """From d_y to the gradient by sound."""
     fade, cos, real, sin_2, imaginary, mul_6 = saved
-    # gradient of return (real ** 2 + imaginary ** 2) / sum(fade) ** 2   networks.lee:49
+    # gradient of return (real ** 2 + imaginary ** 2) / sum(fade) ** 2   cnn.lee:49
     d_add = d_y / mul_6  # [n, window // 2 + 1, out_window]
-    # gradient of imaginary[r, f in window // 2 + 1, t] = sum[u](frame[r, t, u] * sin(2 * pi * ..   networks.lee:48
+    # gradient of imaginary[r, f in window // 2 + 1, t] = sum[u](frame[r, t, u] * sin(2 * pi * ..   cnn.lee:48
     d_imaginary = 2 * (d_add * imaginary)  # [n, window // 2 + 1, out_window]
-    # gradient of real[r, f in window // 2 + 1, t] = sum[u](frame[r, t, u] * cos(2 * pi * f * u..   networks.lee:47
+    # gradient of real[r, f in window // 2 + 1, t] = sum[u](frame[r, t, u] * cos(2 * pi * f * u..   cnn.lee:47
     d_real = 2 * (d_add * real)  # [n, window // 2 + 1, out_window]
-    # gradient of frame[r, t, u] = sound[r, hop*t + u] * fade[u]   networks.lee:46
+    # gradient of frame[r, t, u] = sound[r, hop*t + u] * fade[u]   cnn.lee:46
     d_frame = d_imaginary.mT @ sin_2 + d_real.mT @ cos  # [n, out_window, window]
     d_sound = unwindow(d_frame * fade, 1, time, hop, 1)  # [n, time]
     return d_sound  # [n, time]
@@ -369,18 +377,17 @@ class SpeechNet(Model):
 
     def __init__(self, window_, hop, filters, k, classes, *, key=(0, 0)):
         self.window, self.hop, self.filters, self.k, self.classes = window_, hop, filters, k, classes
-        # [filters, k]  networks.lee:55
+        # [filters, k]  cnn.lee:55
         self.kernel = normal(fold(key, SITES["kernel"]), (filters, k), FLOAT) * (1 / math.sqrt(k))
-        self.head = Linear(filters, classes, key=fold(key, SITES["head"]))  # networks.lee:56
+        self.head = Linear(filters, classes, key=fold(key, SITES["head"]))  # cnn.lee:56
         self.lay_out()
 
     def forward(self, sound):
         """sound [n, time] -> [n, classes]"""
         n, time = sound.shape
         out_time = (time - self.window) // self.hop + 1
-        # [n, window // 2 + 1, out_time]  networks.lee:59
-        power = np.log(spectrogram(sound, self.window, self.hop) + 1e-3)
-        reshape = power.mT.reshape(-1, 1, self.window // 2 + 1)  # [n * out_time, 1, window // 2 + 1]  networks.lee:60
+        power = np.log(spectrogram(sound, self.window, self.hop) + 1e-3)  # [n, window // 2 + 1, out_time]  cnn.lee:59
+        reshape = power.mT.reshape(-1, 1, self.window // 2 + 1)  # [n * out_time, 1, window // 2 + 1]  cnn.lee:60
         transpose_2 = window(reshape, 2, self.k, 1, 1).mT  # [n * out_time, 1, k, window // 2 + 2 - k]
         # [n * out_time, k, window // 2 + 2 - k]
         columns = transpose_2.reshape(-1, self.k, self.window // 2 + 2 - self.k)
@@ -388,17 +395,17 @@ class SpeechNet(Model):
         # [n, out_time, filters, window // 2 + 2 - k]
         reshape_2 = contract.reshape(n, out_time, self.filters, self.window // 2 + 2 - self.k)
         score = reshape_2.transpose(0, 2, 3, 1)  # [n, filters, window // 2 + 2 - k, out_time]
-        y = self.head(relu(score).max(axis=2, initial=-np.inf).mean(axis=2))  # [n, classes]  networks.lee:61
+        y = self.head(relu(score).max(axis=2, initial=-np.inf).mean(axis=2))  # [n, classes]  cnn.lee:61
         return y  # [n, classes]
 
     def forward_saved(self, sound):
         """As forward, and what its gradient needs."""
         n, time = sound.shape
         out_time = (time - self.window) // self.hop + 1
-        div_4, saved_spectrogram = spectrogram_saved(sound, self.window, self.hop)  # networks.lee:59
+        div_4, saved_spectrogram = spectrogram_saved(sound, self.window, self.hop)  # cnn.lee:59
         add = div_4 + 1e-3  # [n, window // 2 + 1, out_time]
         power = np.log(add)  # [n, window // 2 + 1, out_time]
-        reshape = power.mT.reshape(-1, 1, self.window // 2 + 1)  # [n * out_time, 1, window // 2 + 1]  networks.lee:60
+        reshape = power.mT.reshape(-1, 1, self.window // 2 + 1)  # [n * out_time, 1, window // 2 + 1]  cnn.lee:60
         transpose_2 = window(reshape, 2, self.k, 1, 1).mT  # [n * out_time, 1, k, window // 2 + 2 - k]
         # [n * out_time, k, window // 2 + 2 - k]
         columns = transpose_2.reshape(-1, self.k, self.window // 2 + 2 - self.k)
@@ -406,7 +413,7 @@ class SpeechNet(Model):
         # [n, out_time, filters, window // 2 + 2 - k]
         reshape_2 = contract.reshape(n, out_time, self.filters, self.window // 2 + 2 - self.k)
         score = reshape_2.transpose(0, 2, 3, 1)  # [n, filters, window // 2 + 2 - k, out_time]
-        select = relu(score)  # [n, filters, window // 2 + 2 - k, out_time]  networks.lee:61
+        select = relu(score)  # [n, filters, window // 2 + 2 - k, out_time]  cnn.lee:61
         mean = select.max(axis=2, initial=-np.inf).mean(axis=2)  # [n, filters]
         return self.head(mean), (saved_spectrogram, add, reshape, select, mean)
 
@@ -414,7 +421,7 @@ class SpeechNet(Model):
         """From d_y to the gradients by the parameters and sound."""
         saved_spectrogram, add, reshape, select, mean = saved
         n, _, out_rest = add.shape
-        # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   networks.lee:61
+        # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   cnn.lee:61
         d_head, d_mean = self.head.forward_backward(mean, d_y)
         reshape_2 = (d_mean / out_rest)[:, :, None]  # [n, filters, 1]
         iota = np.arange(self.window // 2 + 2 - self.k)[None, None, None, :]  # int[1, 1, 1, window // 2 + 2 - k]
@@ -422,7 +429,7 @@ class SpeechNet(Model):
         eq = iota == select.mT.argmax(axis=3)[:, :, :, None]  # bool[n, filters, out_rest, window // 2 + 2 - k]
         # [n, filters, window // 2 + 2 - k, out_rest]
         d_score = relu_backward(select, masked(d_max[:, :, :, None], eq).mT)
-        # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[..   networks.lee:60
+        # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[..   cnn.lee:60
         d_reshape_3 = d_score.transpose(0, 3, 1, 2)  # [n, out_rest, filters, window // 2 + 2 - k]
         # [n * out_rest, filters, window // 2 + 2 - k]
         d_conv = d_reshape_3.reshape(-1, self.filters, self.window // 2 + 2 - self.k)
@@ -433,7 +440,7 @@ class SpeechNet(Model):
         d_kernel = (d_conv @ columns.mT)[:, :, None].sum(axis=0).reshape(self.filters, self.k)  # [filters, k]
         d_reshape = unwindow(transpose_2, 2, self.window // 2 + 1, 1, 1)  # [n * out_rest, 1, window // 2 + 1]
         d_power = d_reshape.reshape(n, out_rest, self.window // 2 + 1).mT  # [n, window // 2 + 1, out_rest]
-        # gradient of power = log(spectrogram(sound, window, hop) + 1e-3)   networks.lee:59
+        # gradient of power = log(spectrogram(sound, window, hop) + 1e-3)   cnn.lee:59
         d_sound = spectrogram_backward(saved_spectrogram, self.hop, time, d_power / add)  # [n, time]
         return {"kernel": d_kernel, "head": d_head}, d_sound
 
@@ -444,24 +451,24 @@ def affine_sample(image, theta):
     image [n, c, h, w], theta [n, 2, 3] -> [n, c, h, w]
     """
     n, c, h, w = image.shape
-    cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  networks.lee:66
+    cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  cnn.lee:66
     cast_2 = (np.arange(h) * 2 + (1 - h)).astype(FLOAT)  # [h]
     div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
     reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  networks.lee:67
+    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:67
     reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    column = ((across + 1) * w - 1) / 2  # [n, h, w]  networks.lee:68
-    row = ((down + 1) * h - 1) / 2  # [n, h, w]  networks.lee:69
-    p = np.floor(row).astype(np.int64)  # int[n, h, w]  networks.lee:70
-    q = np.floor(column).astype(np.int64)  # int[n, h, w]  networks.lee:71
-    sub_3 = row - p.astype(FLOAT)  # [n, h, w]  networks.lee:72
-    eq = np.arange(2) == 0  # bool[2]  networks.lee:78
+    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:68
+    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:69
+    p = np.floor(row).astype(np.int64)  # int[n, h, w]  cnn.lee:70
+    q = np.floor(column).astype(np.int64)  # int[n, h, w]  cnn.lee:71
+    sub_3 = row - p.astype(FLOAT)  # [n, h, w]  cnn.lee:72
+    eq = np.arange(2) == 0  # bool[2]  cnn.lee:78
     reshape_17 = (1 - sub_3)[:, :, :, None]  # [n, h, w, 1]
-    sub_5 = column - q.astype(FLOAT)  # [n, h, w]  networks.lee:72
-    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  networks.lee:78
-    add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  networks.lee:72
+    sub_5 = column - q.astype(FLOAT)  # [n, h, w]  cnn.lee:72
+    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:78
+    add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  cnn.lee:72
     add_8 = q[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]
     reshape_23 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
     logical_and_2 = reshape_23 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
@@ -471,9 +478,9 @@ def affine_sample(image, theta):
     reshape_26 = minimum_3[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
     gather = image.transpose((0, 2, 3, 1))[reshape_26, reshape_27, reshape_28]  # [n, h, w, 2, 2, c]
     reshape_29 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]
-    select = np.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  networks.lee:78
+    select = np.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:78
     select_2 = np.where(eq, reshape_19, sub_5[:, :, :, None])  # [n, h, w, 2]
-    masked_ = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_29)  # [n, c, h, w, 2, 2]  networks.lee:72
+    masked_ = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_29)  # [n, c, h, w, 2, 2]  cnn.lee:72
     mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]
     reshape_32 = masked_.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
     contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
@@ -484,24 +491,24 @@ def affine_sample(image, theta):
 def affine_sample_saved(image, theta):
     """As affine_sample, and what its gradient needs."""
     n, c, h, w = image.shape
-    cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  networks.lee:66
+    cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  cnn.lee:66
     cast_2 = (np.arange(h) * 2 + (1 - h)).astype(FLOAT)  # [h]
     div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
     reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  networks.lee:67
+    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:67
     reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    column = ((across + 1) * w - 1) / 2  # [n, h, w]  networks.lee:68
-    row = ((down + 1) * h - 1) / 2  # [n, h, w]  networks.lee:69
-    p = np.floor(row).astype(np.int64)  # int[n, h, w]  networks.lee:70
-    q = np.floor(column).astype(np.int64)  # int[n, h, w]  networks.lee:71
-    sub_3 = row - p.astype(FLOAT)  # [n, h, w]  networks.lee:72
-    eq = np.arange(2) == 0  # bool[2]  networks.lee:78
+    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:68
+    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:69
+    p = np.floor(row).astype(np.int64)  # int[n, h, w]  cnn.lee:70
+    q = np.floor(column).astype(np.int64)  # int[n, h, w]  cnn.lee:71
+    sub_3 = row - p.astype(FLOAT)  # [n, h, w]  cnn.lee:72
+    eq = np.arange(2) == 0  # bool[2]  cnn.lee:78
     select = np.where(eq, (1 - sub_3)[:, :, :, None], sub_3[:, :, :, None])  # [n, h, w, 2]
-    sub_5 = column - q.astype(FLOAT)  # [n, h, w]  networks.lee:72
-    select_2 = np.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  networks.lee:78
-    add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  networks.lee:72
+    sub_5 = column - q.astype(FLOAT)  # [n, h, w]  cnn.lee:72
+    select_2 = np.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  cnn.lee:78
+    add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  cnn.lee:72
     add_8 = q[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]
     reshape_27 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
     logical_and_2 = reshape_27 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
@@ -526,7 +533,7 @@ def affine_sample_backward(saved, d_seen):
     h = cast_2.shape[0]
     n = select.shape[0]
     c = select_3.shape[1]
-    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   networks.lee:72
+    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   cnn.lee:72
     reshape = select_3.transpose(0, 2, 3, 4, 5, 1).reshape(n, h, w, 4, c)  # [n, h, w, 4, c]
     contract = reshape @ d_seen.transpose(0, 2, 3, 1)[:, :, :, :, None]  # [n, h, w, 4, 1]
     reshape_3 = contract.reshape(n, h, w, 2, 2)  # [n, h, w, 2, 2]
@@ -537,23 +544,23 @@ def affine_sample_backward(saved, d_seen):
     d_select_3 = d_seen[:, :, :, :, None, None] * reshape_8  # [n, c, h, w, 2, 2]
     d_gather = masked(d_select_3, reshape_23).transpose(0, 2, 3, 4, 5, 1)  # [n, h, w, 2, 2, c]
     d_image = scatter_add(d_gather, (reshape_20, reshape_21, reshape_22), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
-    # gradient of return where(u == 0, 1 - t, t)   networks.lee:78
+    # gradient of return where(u == 0, 1 - t, t)   cnn.lee:78
     d_sub_5 = np.where(eq, 0.0, d_select_2).sum(axis=3)  # [n, h, w]
-    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   networks.lee:72
+    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   cnn.lee:72
     d_column = d_sub_5 - masked(d_select_2, eq).sum(axis=3)  # [n, h, w]
     d_row = np.where(eq, 0.0, d_select).sum(axis=3) - masked(d_select, eq).sum(axis=3)  # [n, h, w]
-    # gradient of row = ((down + 1) * h - 1) / 2   networks.lee:69
+    # gradient of row = ((down + 1) * h - 1) / 2   cnn.lee:69
     d_down = d_row / 2 * h  # [n, h, w]
-    # gradient of column = ((across + 1) * w - 1) / 2   networks.lee:68
+    # gradient of column = ((across + 1) * w - 1) / 2   cnn.lee:68
     d_across = d_column / 2 * w  # [n, h, w]
-    # gradient of down[r, i in h, j in w] = theta[r, 1, 0] * (2*j + 1 - w) / w + theta[r, 1, 1]..   networks.lee:67
+    # gradient of down[r, i in h, j in w] = theta[r, 1, 0] * (2*j + 1 - w) / w + theta[r, 1, 1]..   cnn.lee:67
     reshape_9 = d_down.sum(axis=(1, 2))[:, None, None]  # [n, 1, 1]
     d_theta_2 = unslice(reshape_9, (n, 2, 3), (slice(0, n), slice(1, 2), slice(2, 3)))  # [n, 2, 3]
     reshape_10 = (d_down.sum(axis=2) / h * cast_2).sum(axis=1)[:, None, None]  # [n, 1, 1]
     d_theta_3 = unslice(reshape_10, (n, 2, 3), (slice(0, n), slice(1, 2), slice(1, 2)))  # [n, 2, 3]
     reshape_11 = (d_down.sum(axis=1) / w * cast).sum(axis=1)[:, None, None]  # [n, 1, 1]
     d_theta_4 = unslice(reshape_11, (n, 2, 3), (slice(0, n), slice(1, 2), slice(0, 1)))  # [n, 2, 3]
-    # gradient of across[r, i in h, j in w] = theta[r, 0, 0] * (2*j + 1 - w) / w + theta[r, 0, ..   networks.lee:66
+    # gradient of across[r, i in h, j in w] = theta[r, 0, 0] * (2*j + 1 - w) / w + theta[r, 0, ..   cnn.lee:66
     reshape_12 = d_across.sum(axis=(1, 2))[:, None, None]  # [n, 1, 1]
     d_theta_5 = unslice(reshape_12, (n, 2, 3), (slice(0, n), slice(0, 1), slice(2, 3)))  # [n, 2, 3]
     d_contract_2 = (d_across.sum(axis=2) / h * cast_2).sum(axis=1)  # [n]
@@ -572,40 +579,40 @@ class SpatialTransformer(Model):
 
     def __init__(self, side, hidden, *, key=(0, 0)):
         self.side, self.hidden = side, hidden
-        self.look = Linear(side**2, hidden, key=fold(key, SITES["look"]))  # networks.lee:83
-        self.w = np.zeros((hidden, 6), dtype=FLOAT)  # [hidden, 6]  networks.lee:84
-        self.b = np.zeros((2, 3), dtype=FLOAT)  # [2, 3]  networks.lee:85
+        self.look = Linear(side**2, hidden, key=fold(key, SITES["look"]))  # cnn.lee:83
+        self.w = np.zeros((hidden, 6), dtype=FLOAT)  # [hidden, 6]  cnn.lee:84
+        self.b = np.zeros((2, 3), dtype=FLOAT)  # [2, 3]  cnn.lee:85
         self.lay_out()
 
     def forward(self, image):
         """image [n, 1, side, side] -> [n, 1, side, side]"""
         n = image.shape[0]
-        h = np.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  networks.lee:88
-        identity = np.where(np.arange(2)[:, None] == np.arange(3), FLOAT(1.0), 0.0)  # [2, 3]  networks.lee:89
-        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  networks.lee:90
-        return affine_sample(image, theta)  # [n, 1, side, side]  networks.lee:91
+        h = np.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:88
+        identity = np.where(np.arange(2)[:, None] == np.arange(3), FLOAT(1.0), 0.0)  # [2, 3]  cnn.lee:89
+        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:90
+        return affine_sample(image, theta)  # [n, 1, side, side]  cnn.lee:91
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        h = np.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  networks.lee:88
-        identity = np.where(np.arange(2)[:, None] == np.arange(3), FLOAT(1.0), 0.0)  # [2, 3]  networks.lee:89
-        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  networks.lee:90
-        seen, saved_affine_sample = affine_sample_saved(image, theta)  # networks.lee:91
+        h = np.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:88
+        identity = np.where(np.arange(2)[:, None] == np.arange(3), FLOAT(1.0), 0.0)  # [2, 3]  cnn.lee:89
+        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:90
+        seen, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:91
         return seen, (h, saved_affine_sample)
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
         h, saved_affine_sample = saved
         n = image.shape[0]
-        # gradient of return affine_sample(image, theta)   networks.lee:91
+        # gradient of return affine_sample(image, theta)   cnn.lee:91
         d_image_2, d_theta = affine_sample_backward(saved_affine_sample, d_y)
-        # gradient of theta = reshape(h @ w, [n, 2, 3]) + b + identity   networks.lee:90
+        # gradient of theta = reshape(h @ w, [n, 2, 3]) + b + identity   cnn.lee:90
         d_b = d_theta.sum(axis=0)  # [2, 3]
         d_contract = d_theta.reshape(n, 6)  # [n, 6]
         d_h = d_contract @ self.w.T  # [n, hidden]
         d_w = h.T @ d_contract  # [hidden, 6]
-        # gradient of h = tanh(look(flatten(image, from = 1)))   networks.lee:88
+        # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:88
         reshape = image.reshape(n, self.side**2)  # [n, side**2]
         d_look, d_reshape = self.look.forward_backward(reshape, d_h * (1.0 - h * h))
         d_image = d_image_2 + d_reshape.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
@@ -623,18 +630,18 @@ def fit(epochs=10, batch=64, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
     )
-    net = Classifier(key=run.key("net"))  # networks.lee:96
-    opt = Adam(lr=3e-3)  # networks.lee:97
+    net = Classifier(key=run.key("net"))  # cnn.lee:96
+    opt = Adam(lr=3e-3)  # cnn.lee:97
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, label in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(fit_step(net, opt, image, label))  # networks.lee:100
-        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # networks.lee:101
+            run.step(fit_step(net, opt, image, label))  # cnn.lee:100
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:101
     return net
 
 
 def fit_step(net, opt, image, label):
     """One step of fit."""
-    add_3, saved_net = net.forward_saved(image)  # networks.lee:100
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:100
     d_add_3 = cross_entropy_backward(add_3, label, FLOAT(1.0))  # [batches_n, 10]
     d_net = net.forward_backward_parameters(image, saved_net, d_add_3)
     opt.update(net.parameters, net.flat(d_net))
@@ -652,18 +659,18 @@ def fit_without_pooling(epochs=10, batch=64, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
     )
-    net = AllConvolutional(key=run.key("net"))  # networks.lee:107
-    opt = Adam(lr=3e-3)  # networks.lee:108
+    net = AllConvolutional(key=run.key("net"))  # cnn.lee:107
+    opt = Adam(lr=3e-3)  # cnn.lee:108
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, label in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(fit_without_pooling_step(net, opt, image, label))  # networks.lee:111
-        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # networks.lee:112
+            run.step(fit_without_pooling_step(net, opt, image, label))  # cnn.lee:111
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:112
     return net
 
 
 def fit_without_pooling_step(net, opt, image, label):
     """One step of fit_without_pooling."""
-    add_3, saved_net = net.forward_saved(image)  # networks.lee:111
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:111
     d_add_3 = cross_entropy_backward(add_3, label, FLOAT(1.0))  # [batches_n, 10]
     d_net = net.forward_backward_parameters(image, saved_net, d_add_3)
     opt.update(net.parameters, net.flat(d_net))
@@ -671,57 +678,57 @@ def fit_without_pooling_step(net, opt, image, label):
 
 
 def example_classified(key):
-    net = Classifier(width=3, key=fold(key, SITES["net"]))  # networks.lee:117
-    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  networks.lee:118
-    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  networks.lee:119
-    add_3, saved_net = net.forward_saved(image)  # networks.lee:120
+    net = Classifier(width=3, key=fold(key, SITES["net"]))  # cnn.lee:117
+    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:118
+    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:119
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:120
     d_add_3 = cross_entropy_backward(add_3, label, FLOAT(1.0))  # [4, 10]
     d_net, d_image = net.forward_backward(image, saved_net, d_add_3)
     return cross_entropy(add_3, label), net.at(d_net), d_image
 
 
 def example_strided(key):
-    net = AllConvolutional(width=3, key=fold(key, SITES["net"]))  # networks.lee:124
-    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  networks.lee:125
-    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  networks.lee:126
-    add_3, saved_net = net.forward_saved(image)  # networks.lee:127
+    net = AllConvolutional(width=3, key=fold(key, SITES["net"]))  # cnn.lee:124
+    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:125
+    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:126
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:127
     d_add_3 = cross_entropy_backward(add_3, label, FLOAT(1.0))  # [4, 10]
     d_net, d_image = net.forward_backward(image, saved_net, d_add_3)
     return cross_entropy(add_3, label), net.at(d_net), d_image
 
 
 def example_residual(key):
-    net = Residual(3, key=fold(key, SITES["net"]))  # networks.lee:131
-    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  networks.lee:132
-    select_2, saved_net = net.forward_saved(x)  # networks.lee:133
+    net = Residual(3, key=fold(key, SITES["net"]))  # cnn.lee:131
+    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  cnn.lee:132
+    select_2, saved_net = net.forward_saved(x)  # cnn.lee:133
     d_net, d_x = net.forward_backward(x, saved_net, select_2, 2 * select_2)
     return (select_2 * select_2).sum(), net.at(d_net), d_x
 
 
 def example_heard(key):
-    net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # networks.lee:137
-    sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  networks.lee:138
-    label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  networks.lee:139
-    add_2, saved_net = net.forward_saved(sound)  # networks.lee:140
+    net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # cnn.lee:137
+    sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  cnn.lee:138
+    label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  cnn.lee:139
+    add_2, saved_net = net.forward_saved(sound)  # cnn.lee:140
     d_add_2 = cross_entropy_backward(add_2, label, FLOAT(1.0))  # [2, 3]
     d_net, d_sound = net.forward_backward(saved_net, 30, d_add_2)
     return cross_entropy(add_2, label), net.at(d_net), d_sound
 
 
 def example_turned(key):
-    image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  networks.lee:144
-    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  networks.lee:145
-    c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  networks.lee:146
-    d_c, saved_affine_sample = affine_sample_saved(image, theta)  # networks.lee:147
+    image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:144
+    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  cnn.lee:145
+    c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:146
+    d_c, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:147
     d_image, d_theta = affine_sample_backward(saved_affine_sample, c)
     return (c * d_c).sum(), d_image, d_theta, d_c
 
 
 def example_straightened(key):
-    net = SpatialTransformer(5, 4, key=fold(key, SITES["net"]))  # networks.lee:151
-    image = normal(fold(key, SITES["image"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  networks.lee:152
-    c = normal(fold(key, SITES["c"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  networks.lee:153
-    d_c, saved_net = net.forward_saved(image)  # networks.lee:154
+    net = SpatialTransformer(5, 4, key=fold(key, SITES["net"]))  # cnn.lee:151
+    image = normal(fold(key, SITES["image"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:152
+    c = normal(fold(key, SITES["c"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:153
+    d_c, saved_net = net.forward_saved(image)  # cnn.lee:154
     d_net, d_image = net.forward_backward(image, saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_image, d_c
 
@@ -1067,7 +1074,7 @@ def max_pool_gradient(g, x, y, size, stride, dilation):
     how = size, stride, dilation
     for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
         first = waiting & (entries == y)
-        d_entries += g * first
+        d_entries += masked(g, first)
         waiting &= ~first
     return d_x
 

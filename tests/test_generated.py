@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from contextlib import chdir
 from functools import cache
 from pathlib import Path
 
@@ -21,7 +22,9 @@ SPECS = sorted((ROOT / "specs").rglob("*.lee"))
 
 @cache
 def compiled(path: Path) -> dict[str, str]:
-    return dict(leec.compile(path).files)
+    """Compiled where README's commands run, so that headers name the spec as those do."""
+    with chdir(ROOT):
+        return dict(leec.compile(path.relative_to(ROOT)).files)
 
 
 def folder(path: Path) -> Path:

@@ -2,7 +2,7 @@
 
 Steps that are soft or hard, ramps that never saturate, and softmax, which makes shares of scores.
 
-Made from activations.lee by leec 0.1.0. Change that file, not this one, and run: leec compile activations.lee
+Made from specs/activations/activations.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/activations/activations.lee
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Networks of convolutions (inventory E10 to E15): classifiers of images, spectrograms, and two special layers.
 
-Made from cnn.lee by leec 0.1.0. Change that file, not this one, and run: leec compile cnn.lee
+Made from specs/convolution/cnn.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/convolution/cnn.lee
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Convolution and its parts (inventory E1 to E9): windows of an image, and what is done with each.
 
-Made from convolution.lee by leec 0.1.0. Change that file, not this one, and run: leec compile convolution.lee
+Made from specs/convolution/convolution.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/convolution/convolution.lee
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Two convolutions with pooling look at ever larger parts of the image, a linear layer decides.
 
-Made from digits.lee by leec 0.1.0. Change that file, not this one, and run: leec compile digits.lee
+Made from specs/digits.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/digits.lee
 """
 
 from __future__ import annotations

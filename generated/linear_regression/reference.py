@@ -3,7 +3,7 @@
 Step 1 is a set of functions, step 2 the loss that says how bad one of them
 is, step 3 gradient descent, which finds the best.
 
-Made from linear_regression.lee by leec 0.1.0. Change that file, not this one, and run: leec compile linear_regression.lee
+Made from specs/linear_regression.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/linear_regression.lee
 """
 
 from __future__ import annotations

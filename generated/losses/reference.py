@@ -2,7 +2,7 @@
 
 Distances for numbers, surprise for classes. What is reduced by a mean and what by a sum is said every time.
 
-Made from losses.lee by leec 0.1.0. Change that file, not this one, and run: leec compile losses.lee
+Made from specs/activations/losses.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/activations/losses.lee
 """
 
 from __future__ import annotations

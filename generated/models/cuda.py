@@ -1,6 +1,6 @@
 """Models of the first lectures (inventory A1, A13 to A15): a line, sums of steps, layers, and how errors go back.
 
-Made from models.lee by leec 0.1.0. Change that file, not this one, and run: leec compile models.lee
+Made from specs/regression/models.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/regression/models.lee
 """
 
 from __future__ import annotations

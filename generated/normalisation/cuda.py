@@ -1,6 +1,6 @@
 """Normalisation (inventory D1 to D9): values of mean 0 and variance 1, over a batch, an example, a channel or a weight.
 
-Made from normalisation.lee by leec 0.1.0. Change that file, not this one, and run: leec compile normalisation.lee
+Made from specs/normalisation/normalisation.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/normalisation/normalisation.lee
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 θ and g are all parameters and their gradient, t the number of the update, from 1. Where the notes print a rule that
 differs from the standard one, it stands beside it with the suffix AsPrinted.
 
-Made from optimizers.lee by leec 0.1.0. Change that file, not this one, and run: leec compile optimizers.lee
+Made from specs/regression/optimizers.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/regression/optimizers.lee
 """
 
 from __future__ import annotations

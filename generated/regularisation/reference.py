@@ -1,6 +1,6 @@
 """Regularisation (inventory B2 to B4, B6): losses and updates that keep weights small, and neurons that stay at home.
 
-Made from regularisation.lee by leec 0.1.0. Change that file, not this one, and run: leec compile regularisation.lee
+Made from specs/generalisation/regularisation.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/generalisation/regularisation.lee
 """
 
 from __future__ import annotations

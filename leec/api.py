@@ -130,7 +130,14 @@ class Loaded:
     def backend(self, name: str) -> ModuleType:
         return self.numpy if name == "numpy" else self.torch
 
-    def fit(self, procedure: str | None = None, *, backend: str = "numpy", run: Mapping[str, Any] | None = None, **arguments: Any) -> Any:
+    def fit(
+        self,
+        procedure: str | None = None,
+        *,
+        backend: str = "numpy",
+        run: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Any:
         """Run a train procedure (the last one of the spec unless named) with these arguments; gives what it returns.
 
         `run` are options of leec.runtime.session.Options: seed, device, folder, resume, progress, max_steps. A run that
@@ -151,8 +158,17 @@ class Loaded:
 
         name = procedure or self._entry()
         if name not in self.module.procedures:
-            raise LookupError(f"{name!r} is no train procedure of {self.module.source.path}; it has {', '.join(self.procedures) or 'none'}")
-        options = {"backend": backend, "dtype": self.options.dtype, "spec": self.hash, "arguments": arguments, "progress": "none", **(run or {})}
+            raise LookupError(
+                f"{name!r} is no train procedure of {self.module.source.path}; it has {', '.join(self.procedures) or 'none'}"
+            )
+        options = {
+            "backend": backend,
+            "dtype": self.options.dtype,
+            "spec": self.hash,
+            "arguments": arguments,
+            "progress": "none",
+            **(run or {}),
+        }
         result = None
         with Run(name, **options) as session:
             result = getattr(self.backend(backend), name)(**arguments, run=session)

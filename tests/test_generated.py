@@ -41,7 +41,11 @@ def test_files_are_current(path: Path, golden) -> None:
 def test_math_imports_the_library_alone(path: Path) -> None:
     allowed = {"reference.py": {*sys.stdlib_module_names, "numpy"}, "cuda.py": {*sys.stdlib_module_names, "torch"}}
     for name, text in compiled(path).items():
-        found = {n.names[0].name if isinstance(n, ast.Import) else n.module for n in ast.parse(text).body if isinstance(n, ast.Import | ast.ImportFrom)}
+        found = {
+            n.names[0].name if isinstance(n, ast.Import) else n.module
+            for n in ast.parse(text).body
+            if isinstance(n, ast.Import | ast.ImportFrom)
+        }
         assert {f.partition(".")[0] for f in found} <= allowed[name]
 
 

@@ -41,7 +41,9 @@ def test_docstrings(quote: str, end: str) -> None:
 
 @pytest.mark.parametrize("end", BREAKS, ids=ascii)
 def test_lines_that_become_comments(end: str) -> None:
-    runs_clean(f"def f(x: [n]) -> []:\n    y = exp(x) * (1 +{end} 2)  # {end}{PAYLOAD}\n    return sum(grad(sum(y), x))\n")
+    runs_clean(
+        f"def f(x: [n]) -> []:\n    y = exp(x) * (1 +{end} 2)  # {end}{PAYLOAD}\n    return sum(grad(sum(y), x))\n"
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,5 +70,7 @@ example e:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_of_functions_and_models(name: str) -> None:
-    runs_clean(f"def {name}(x: [n]) -> [n]:\n    y = exp(x)\n    return y * y\n\n\ndef g(x: [n]) -> []:\n    return sum(grad(sum({name}(x)), x))\n")
+    runs_clean(
+        f"def {name}(x: [n]) -> [n]:\n    y = exp(x)\n    return y * y\n\n\ndef g(x: [n]) -> []:\n    return sum(grad(sum({name}(x)), x))\n"
+    )
     runs_clean(f"model {name}(d):\n    param w: [d] = 0\n\n    def forward(x: [n, d]) -> [n]:\n        return x @ w\n")

@@ -32,7 +32,9 @@ def test_report(path: Path, golden) -> None:
 
 def test_every_error_of_these_families_has_a_file() -> None:
     told = {code for path in FILES for code in re.findall(r"LEE\d+", report(path))}
-    declared = {c for m in (names, shapes, kinds, structure) for c in re.findall(r'"(LEE\d+)"', Path(m.__file__).read_text())}
+    declared = {
+        c for m in (names, shapes, kinds, structure) for c in re.findall(r'"(LEE\d+)"', Path(m.__file__).read_text())
+    }
     assert declared - told == set()
 
 

@@ -6,12 +6,26 @@ from leec.diagnostics.record import Diagnostic, Label, Span
 
 
 def bool_arithmetic(span: Span, op: str) -> Diagnostic:
-    return Diagnostic("LEE301", "bool-arithmetic", f"`{op}` on bools has no meaning", Label(span), helps=("`float(c)` or `int(c)` makes a number of a condition",))
+    return Diagnostic(
+        "LEE301",
+        "bool-arithmetic",
+        f"`{op}` on bools has no meaning",
+        Label(span),
+        helps=("`float(c)` or `int(c)` makes a number of a condition",),
+    )
 
 
-def argument_dtype(span: Span, function: str, parameter: str, found: str, wanted: str, declared: Span | None) -> Diagnostic:
+def argument_dtype(
+    span: Span, function: str, parameter: str, found: str, wanted: str, declared: Span | None
+) -> Diagnostic:
     related = (Label(declared, f"`{parameter}` is declared here"),) if declared else ()
-    return Diagnostic("LEE302", "argument-dtype", f"`{function}` wants `{parameter}` to be {wanted}", Label(span, f"this is {found}"), related)
+    return Diagnostic(
+        "LEE302",
+        "argument-dtype",
+        f"`{function}` wants `{parameter}` to be {wanted}",
+        Label(span, f"this is {found}"),
+        related,
+    )
 
 
 def needs_bool(span: Span, what: str, found: str) -> Diagnostic:
@@ -23,13 +37,27 @@ def needs_int(span: Span, what: str, found: str) -> Diagnostic:
 
 
 def not_scalar(span: Span, what: str, found: str) -> Diagnostic:
-    return Diagnostic("LEE401", "not-scalar", f"{what} must be a single number", Label(span, f"this is {found}"), helps=("`mean(..)` or `sum(..)` makes one number of it",))
+    return Diagnostic(
+        "LEE401",
+        "not-scalar",
+        f"{what} must be a single number",
+        Label(span, f"this is {found}"),
+        helps=("`mean(..)` or `sum(..)` makes one number of it",),
+    )
 
 
 def no_gradient(span: Span, name: str, declared: Span | None = None) -> Diagnostic:
     related = (Label(declared, f"this version of `{name}`"),) if declared else ()
-    return Diagnostic("LEE402", "no-gradient", f"nothing flows from here back to `{name}`: the gradient would be 0 everywhere", Label(span), related)
+    return Diagnostic(
+        "LEE402",
+        "no-gradient",
+        f"nothing flows from here back to `{name}`: the gradient would be 0 everywhere",
+        Label(span),
+        related,
+    )
 
 
 def not_a_variable(span: Span) -> Diagnostic:
-    return Diagnostic("LEE403", "not-a-variable", "a gradient is taken with respect to a variable or a field", Label(span))
+    return Diagnostic(
+        "LEE403", "not-a-variable", "a gradient is taken with respect to a variable or a field", Label(span)
+    )

@@ -20,11 +20,19 @@ def unknown_name(node, candidates: Iterable[str]) -> Diagnostic:
     near = nearest(node.id, candidates)
     helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
     fixes = (Fix(f"replace with `{near[0]}`", (Edit(node.span, near[0]),)),) if near else ()
-    return Diagnostic("LEE101", "unknown-name", f"nothing here is called `{node.id}`", Label(node.span), helps=helps, fixes=fixes)
+    return Diagnostic(
+        "LEE101", "unknown-name", f"nothing here is called `{node.id}`", Label(node.span), helps=helps, fixes=fixes
+    )
 
 
 def declared_twice(name, first) -> Diagnostic:
-    return Diagnostic("LEE102", "declared-twice", f"`{name.id}` is declared twice", Label(name.span, "here again"), (Label(first.span, "declared here"),))
+    return Diagnostic(
+        "LEE102",
+        "declared-twice",
+        f"`{name.id}` is declared twice",
+        Label(name.span, "here again"),
+        (Label(first.span, "declared here"),),
+    )
 
 
 def unknown_module(statement, path: str) -> Diagnostic:
@@ -37,7 +45,9 @@ def not_in_module(name, path: str, candidates: Iterable[str]) -> Diagnostic:
     near = nearest(name.id, candidates)
     helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
     fixes = (Fix(f"import `{near[0]}`", (Edit(name.span, near[0]),)),) if near else ()
-    return Diagnostic("LEE104", "not-in-module", f"`{path}` has no `{name.id}`", Label(name.span), helps=helps, fixes=fixes)
+    return Diagnostic(
+        "LEE104", "not-in-module", f"`{path}` has no `{name.id}`", Label(name.span), helps=helps, fixes=fixes
+    )
 
 
 def no_member(span: Span, name: str, owner: str, candidates: Iterable[str]) -> Diagnostic:
@@ -58,6 +68,15 @@ def argument_count(span: Span, function: str, message: str, declared: Span | Non
 
 def unknown_keyword(node, function: str, candidates: Iterable[str]) -> Diagnostic:
     near = nearest(node.id, candidates)
-    helps = (f"did you mean `{near[0]}`?",) if near else (f"it takes {', '.join(f'`{c}`' for c in candidates) or 'none'}",)
+    helps = (
+        (f"did you mean `{near[0]}`?",) if near else (f"it takes {', '.join(f'`{c}`' for c in candidates) or 'none'}",)
+    )
     fixes = (Fix(f"replace with `{near[0]}`", (Edit(node.span, near[0]),)),) if near else ()
-    return Diagnostic("LEE108", "unknown-argument", f"`{function}` has no argument `{node.id}`", Label(node.span), helps=helps, fixes=fixes)
+    return Diagnostic(
+        "LEE108",
+        "unknown-argument",
+        f"`{function}` has no argument `{node.id}`",
+        Label(node.span),
+        helps=helps,
+        fixes=fixes,
+    )

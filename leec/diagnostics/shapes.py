@@ -8,17 +8,33 @@ from leec.diagnostics.record import Diagnostic, Label, Span
 def shapes_differ(span: Span, what: str, sides: list[tuple[Span, str]], reason: str = "") -> Diagnostic:
     """`sides` are the operands with their types."""
     related = tuple(Label(s, t) for s, t in sides)
-    return Diagnostic("LEE201", "shape-mismatch", f"{what} do not fit" + (f": {reason}" if reason else ""), Label(span), related)
+    return Diagnostic(
+        "LEE201", "shape-mismatch", f"{what} do not fit" + (f": {reason}" if reason else ""), Label(span), related
+    )
 
 
-def argument_shape(span: Span, function: str, parameter: str, found: str, wanted: str, declared: Span | None, reason: str = "") -> Diagnostic:
+def argument_shape(
+    span: Span, function: str, parameter: str, found: str, wanted: str, declared: Span | None, reason: str = ""
+) -> Diagnostic:
     related = (Label(declared, f"`{parameter}` is declared here"),) if declared else ()
     tail = f": {reason}" if reason else ""
-    return Diagnostic("LEE202", "argument-shape", f"`{function}` wants `{parameter}: {wanted}`{tail}", Label(span, f"this is {found}"), related)
+    return Diagnostic(
+        "LEE202",
+        "argument-shape",
+        f"`{function}` wants `{parameter}: {wanted}`{tail}",
+        Label(span, f"this is {found}"),
+        related,
+    )
 
 
 def returned_shape(span: Span, function: str, found: str, wanted: str, declared: Span) -> Diagnostic:
-    return Diagnostic("LEE203", "returned-shape", f"`{function}` promises {wanted} but returns {found}", Label(span, f"this is {found}"), (Label(declared, "promised here"),))
+    return Diagnostic(
+        "LEE203",
+        "returned-shape",
+        f"`{function}` promises {wanted} but returns {found}",
+        Label(span, f"this is {found}"),
+        (Label(declared, "promised here"),),
+    )
 
 
 def wrong_rank(span: Span, what: str, found: str, wanted: str) -> Diagnostic:
@@ -34,15 +50,29 @@ def no_such_dim(span: Span, name: str, found: str) -> Diagnostic:
 
 
 def axis_needed(span: Span, function: str) -> Diagnostic:
-    return Diagnostic("LEE207", "axis-needed", f"`{function}` of more than one axis needs `axis = ..`", Label(span), helps=("`axis = -1` is the last one",))
+    return Diagnostic(
+        "LEE207",
+        "axis-needed",
+        f"`{function}` of more than one axis needs `axis = ..`",
+        Label(span),
+        helps=("`axis = -1` is the last one",),
+    )
 
 
 def no_range(span: Span, index: str) -> Diagnostic:
-    return Diagnostic("LEE208", "no-range", f"nothing gives the index `{index}` a range", Label(span), helps=(f"write `{index} in ..` where it stands first",))
+    return Diagnostic(
+        "LEE208",
+        "no-range",
+        f"nothing gives the index `{index}` a range",
+        Label(span),
+        helps=(f"write `{index} in ..` where it stands first",),
+    )
 
 
 def ranges_differ(span: Span, index: str, first: str, second: str) -> Diagnostic:
-    return Diagnostic("LEE209", "ranges-differ", f"the index `{index}` runs over {first} and over {second}", Label(span))
+    return Diagnostic(
+        "LEE209", "ranges-differ", f"the index `{index}` runs over {first} and over {second}", Label(span)
+    )
 
 
 def index_as_number(span: Span, index: str) -> Diagnostic:
@@ -55,11 +85,23 @@ def too_many_subscripts(span: Span, count: int, found: str) -> Diagnostic:
 
 
 def unbound_dim(span: Span, name: str) -> Diagnostic:
-    return Diagnostic("LEE212", "unbound-dim", f"nothing says how large `{name}` is", Label(span), helps=("a free dim is bound by the first argument that mentions it",))
+    return Diagnostic(
+        "LEE212",
+        "unbound-dim",
+        f"nothing says how large `{name}` is",
+        Label(span),
+        helps=("a free dim is bound by the first argument that mentions it",),
+    )
 
 
 def not_a_type(span: Span) -> Diagnostic:
-    return Diagnostic("LEE213", "not-a-type", "this is not a type", Label(span), helps=("types are `[n, d]`, `int[n]`, `bool[n]`, or `[]` for a number",))
+    return Diagnostic(
+        "LEE213",
+        "not-a-type",
+        "this is not a type",
+        Label(span),
+        helps=("types are `[n, d]`, `int[n]`, `bool[n]`, or `[]` for a number",),
+    )
 
 
 def outside(span: Span, what: str, size: str) -> Diagnostic:

@@ -89,7 +89,9 @@ def compare_structure(ctx: Context, op: str, left: object, right: object, span: 
     if isinstance(left, Record):
         left = left.items
     if isinstance(left, tuple) and isinstance(right, tuple):
-        same = len(left) == len(right) and all(binary(ctx, "==", a, b, span, (span, span)) is True for a, b in zip(left, right))
+        same = len(left) == len(right) and all(
+            binary(ctx, "==", a, b, span, (span, span)) is True for a, b in zip(left, right)
+        )
         return same == (op == "==")
     return (left == right) == (op == "==")
 
@@ -99,7 +101,9 @@ def on_points(ctx: Context, change: Callable, operands: tuple, span: Span) -> In
     points = [v for v in operands if isinstance(v, Instance)]
     first = points[0]
     if any(dict(p.parameters()).keys() != dict(first.parameters()).keys() for p in points):
-        raise LeeError(structure.wrong_kind(span, " and ".join(describe(p) for p in points), "two points of one structure"))
+        raise LeeError(
+            structure.wrong_kind(span, " and ".join(describe(p) for p in points), "two points of one structure")
+        )
     leaves = {}
     for path, leaf in first.parameters():
         leaves[path] = change(*(v.leaves[path] if isinstance(v, Instance) else v for v in operands))
@@ -183,7 +187,9 @@ def logic(ctx: Context, op: str, values: list[object], span: Span, spans: list[S
         return not stop
     result, first = dynamic[0]
     for value, where in dynamic[1:]:
-        result = elementwise(ctx, f"logical_{op}", op, (as_bool(ctx, result, first), as_bool(ctx, value, where)), span, (first, where))
+        result = elementwise(
+            ctx, f"logical_{op}", op, (as_bool(ctx, result, first), as_bool(ctx, value, where)), span, (first, where)
+        )
     return as_bool(ctx, result, first)
 
 
@@ -211,7 +217,9 @@ def matmul(ctx: Context, left: object, right: object, span: Span, spans: tuple[S
     inner = -1 if b.type.rank == 1 else -2
     if not ctx.agree(a.type.dims[-1], b.type.dims[inner], span):
         sides = [(spans[0], a.type.shown), (spans[1], b.type.shown)]
-        raise LeeError(shapes.shapes_differ(span, "the operands of `@`", sides, f"{a.type.dims[-1]} is not {b.type.dims[inner]}"))
+        raise LeeError(
+            shapes.shapes_differ(span, "the operands of `@`", sides, f"{a.type.dims[-1]} is not {b.type.dims[inner]}")
+        )
     try:
         with ctx.at(span):
             return ctx.builder.contract(a, b, spec=matmul_spec(a.type.dims, b.type.dims))
@@ -243,4 +251,6 @@ def matmul_spec(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> Contraction:
     right = [*batch[lead - len(right_batch) :], inner, *columns]
     out = [*batch, *rows, *columns]
     symbols = lambda ns: tuple(map(Dim.of, ns))  # noqa: E731
-    return Contraction((symbols(left), symbols(right)), symbols(out), tuple(ranges.items()), tuple(ranges[n] for n in out))
+    return Contraction(
+        (symbols(left), symbols(right)), symbols(out), tuple(ranges.items()), tuple(ranges[n] for n in out)
+    )

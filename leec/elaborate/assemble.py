@@ -58,4 +58,7 @@ def hypers(spec: ModelSpec):
 def symbols_of(value: object) -> tuple:
     """A tuple of sizes as the symbols that stand for its items."""
     items = value if isinstance(value, tuple) else value.items
-    return tuple(v if isinstance(v, (Dim, Value)) else symbols_of(v) if isinstance(v, (tuple, Record, ListValue)) else v for v in items)
+    return tuple(
+        v if isinstance(v, (Dim, Value)) else symbols_of(v) if isinstance(v, (tuple, Record, ListValue)) else v
+        for v in items
+    )

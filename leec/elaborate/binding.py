@@ -15,7 +15,12 @@ from leec.types import TensorType
 def bound_names(node: object) -> set[str]:
     """The names that a statement may bind, blocks included."""
     match node:
-        case nodes.Assign(target=target) | nodes.Augment(target=target) | nodes.Draw(target=target) | nodes.Store(target=target):
+        case (
+            nodes.Assign(target=target)
+            | nodes.Augment(target=target)
+            | nodes.Draw(target=target)
+            | nodes.Store(target=target)
+        ):
             return target_names(target)
         case nodes.Declare(name=name):
             return {name.id}
@@ -100,11 +105,19 @@ def filled(ctx: Context, value: object, wanted: TensorType, span: Span) -> Value
     with ctx.at(span):
         if array.type.host or array.type.rank == 0 and wanted.rank:
             return ctx.builder.fill(array, dims=wanted.dims, dtype=wanted.dtype)
-        fits = array.type.rank == wanted.rank and all(ctx.agree(w, d, span) for w, d in zip(wanted.dims, array.type.dims))
+        fits = array.type.rank == wanted.rank and all(
+            ctx.agree(w, d, span) for w, d in zip(wanted.dims, array.type.dims)
+        )
         if not fits:
-            raise LeeError(shapes.shapes_differ(span, "the value and its place", [(span, array.type.shown)], f"the place is {wanted}"))
+            raise LeeError(
+                shapes.shapes_differ(
+                    span, "the value and its place", [(span, array.type.shown)], f"the place is {wanted}"
+                )
+            )
         if array.type.dtype != wanted.dtype:
             if array.type.is_float and wanted.dtype == "int" or array.type.dtype == "bool":
-                raise LeeError(kinds.argument_dtype(span, "this", "the value", array.type.shown, str(wanted.dtype), None))
+                raise LeeError(
+                    kinds.argument_dtype(span, "this", "the value", array.type.shown, str(wanted.dtype), None)
+                )
             array = ctx.builder.cast(array, dtype=wanted.dtype)
         return arithmetic.coerce(ctx, array, wanted.dims)

@@ -54,7 +54,9 @@ def _of_arrays(row: str, count: int, shown: str) -> Callable:
             if error.dims and ctx.equal(*error.dims) is None:
                 ctx.agree(*error.dims, given.span)  # a restart, if one of the two is a size of this function's own
             sides = [(s, a.type.shown) for s, a in zip(spans, arrays)]
-            raise LeeError(shapes.shapes_differ(given.span, f"the arguments of `{shown}`", sides, str(error))) from error
+            raise LeeError(
+                shapes.shapes_differ(given.span, f"the arguments of `{shown}`", sides, str(error))
+            ) from error
 
     return apply
 
@@ -74,7 +76,11 @@ def _convert(ctx: Context, given) -> object:
     reader = Reader(ctx, given, name, ("x",))
     value = reader.get("x")
     if isinstance(value, (Dim, float)) and name == "float":
-        return float(value.constant) if isinstance(value, Dim) and value.constant is not None else arithmetic.binary(ctx, "*", value, 1.0, given.span, (given.span,) * 2)
+        return (
+            float(value.constant)
+            if isinstance(value, Dim) and value.constant is not None
+            else arithmetic.binary(ctx, "*", value, 1.0, given.span, (given.span,) * 2)
+        )
     if isinstance(value, bool):
         return 1.0 if value and name == "float" else 0.0 if name == "float" else Dim.of(int(value))
     return cast(ctx, value, name, given.span)

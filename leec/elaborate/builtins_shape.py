@@ -31,7 +31,14 @@ def _reshape(ctx: Context, given) -> Value:
     for dim in dims:
         size = size * dim
     if not ctx.agree(x.type.size, size, given.span):
-        raise LeeError(shapes.shapes_differ(given.span, "the array and its new dims", [(reader.span_of("x"), x.type.shown)], f"{x.type.size} entries are not {size}"))
+        raise LeeError(
+            shapes.shapes_differ(
+                given.span,
+                "the array and its new dims",
+                [(reader.span_of("x"), x.type.shown)],
+                f"{x.type.size} entries are not {size}",
+            )
+        )
     with ctx.at(given.span):
         return ctx.builder.reshape(x, dims=dims)
 
@@ -56,9 +63,17 @@ def _concat(ctx: Context, given) -> Value:
     xs = [arithmetic.as_value(ctx, v, a.span) for v, a in zip(given.positional, given.node.args)]
     axis = reader.axis(xs[0])
     for x, node in zip(xs[1:], given.node.args[1:]):
-        fits = x.type.rank == xs[0].type.rank and all(i == axis or ctx.agree(a, b, node.span) for i, (a, b) in enumerate(zip(xs[0].type.dims, x.type.dims)))
+        fits = x.type.rank == xs[0].type.rank and all(
+            i == axis or ctx.agree(a, b, node.span) for i, (a, b) in enumerate(zip(xs[0].type.dims, x.type.dims))
+        )
         if not fits:
-            raise LeeError(shapes.shapes_differ(given.span, "the parts of `concat`", [(given.node.args[0].span, xs[0].type.shown), (node.span, x.type.shown)]))
+            raise LeeError(
+                shapes.shapes_differ(
+                    given.span,
+                    "the parts of `concat`",
+                    [(given.node.args[0].span, xs[0].type.shown), (node.span, x.type.shown)],
+                )
+            )
     with ctx.at(given.span):
         return ctx.builder.concat(*xs, axis=axis)
 
@@ -88,7 +103,9 @@ def _pad(ctx: Context, given) -> Value:
     if reader.get("mode", "constant") != "constant":
         raise LeeError(structure.not_built(reader.span_of("mode"), "a padding mode other than constant"))
     if not isinstance(widths, tuple) or len(widths) != x.type.rank:
-        raise LeeError(shapes.wrong_rank(reader.span_of("widths"), "`pad`", describe(widths), f"{x.type.rank} widths, one an axis"))
+        raise LeeError(
+            shapes.wrong_rank(reader.span_of("widths"), "`pad`", describe(widths), f"{x.type.rank} widths, one an axis")
+        )
     pairs = tuple(w if isinstance(w, tuple) else (w, w) for w in widths)
     for width in (w for pair in pairs for w in pair):
         if not isinstance(width, Dim):
@@ -104,7 +121,9 @@ def _constant(ctx: Context, given) -> Value:
     name = given.node.function.id
     reader = Reader(ctx, given, name, ("dims",))
     wanted = reader.get("dims")
-    dtype, dims = (wanted.type.dtype, wanted.type.dims) if isinstance(wanted, TypeValue) else ("float", reader.dims("dims"))
+    dtype, dims = (
+        (wanted.type.dtype, wanted.type.dims) if isinstance(wanted, TypeValue) else ("float", reader.dims("dims"))
+    )
     number = float(name == "ones") if dtype == "float" else int(name == "ones")
     with ctx.at(given.span):
         return ctx.builder.fill(number, dims=dims, dtype=dtype)
@@ -116,7 +135,9 @@ def _constant_like(ctx: Context, given) -> object:
     reader = Reader(ctx, given, name, ("x",))
     make = lambda v: ctx.builder.fill(float(name == "ones_like"), dims=v.type.dims, dtype=v.type.dtype)  # noqa: E731
     if isinstance(reader.get("x"), Instance):
-        return arithmetic.on_points(ctx, make, (reader.get("x"),), given.span).with_leaves({p: make(v) for p, v in reader.get("x").parameters()}, is_vector=True)
+        return arithmetic.on_points(ctx, make, (reader.get("x"),), given.span).with_leaves(
+            {p: make(v) for p, v in reader.get("x").parameters()}, is_vector=True
+        )
     return make(reader.tensor("x"))
 
 
@@ -165,7 +186,11 @@ def _rank(ctx: Context, given) -> Dim:
 def _count(ctx: Context, given) -> Dim:
     """The number of entries, of a tensor or of all the parameters of a point."""
     value = Reader(ctx, given, "count", ("x",)).get("x")
-    leaves = [v for _, v in value.parameters()] if isinstance(value, Instance) else [arithmetic.as_value(ctx, value, given.span)]
+    leaves = (
+        [v for _, v in value.parameters()]
+        if isinstance(value, Instance)
+        else [arithmetic.as_value(ctx, value, given.span)]
+    )
     total = Dim.of(0)
     for leaf in leaves:
         total = total + leaf.type.size
@@ -215,7 +240,9 @@ def _scatter(ctx: Context, given) -> Value:
     index = reader.get("index") if isinstance(reader.get("index"), tuple) else (reader.tensor("index"),)
     places = [arithmetic.as_value(ctx, i, reader.span_of("index")) for i in index]
     if mode not in ("set", "add", "max", "min", "mul"):
-        raise LeeError(structure.wrong_kind(reader.span_of("mode"), repr(mode), 'one of "set", "add", "max", "min", "mul"'))
+        raise LeeError(
+            structure.wrong_kind(reader.span_of("mode"), repr(mode), 'one of "set", "add", "max", "min", "mul"')
+        )
     axes = tuple(range(len(places)))
     with ctx.at(given.span):
         form = ctx.builder.gather(x, *places, axes=axes).type.dims

@@ -82,10 +82,16 @@ def evaluate_arguments(ctx: Context, node: nodes.Call) -> Arguments:
     return Arguments(positional, {n.id: evaluate(ctx, e) for n, e in node.keywords}, node)
 
 
-def bind(name: str, params: tuple[nodes.Param, ...], given: Arguments, declared: Span) -> dict[str, tuple[object, Span]]:
+def bind(
+    name: str, params: tuple[nodes.Param, ...], given: Arguments, declared: Span
+) -> dict[str, tuple[object, Span]]:
     """Parameter names with values and where they stand; missing ones are left out. Raises LeeError for misfits."""
     if len(given.positional) > len(params):
-        raise LeeError(names.argument_count(given.span, name, f"takes {len(params)} arguments, not {len(given.positional)}", declared))
+        raise LeeError(
+            names.argument_count(
+                given.span, name, f"takes {len(params)} arguments, not {len(given.positional)}", declared
+            )
+        )
     bound = {p.name.id: (v, a.span) for p, v, a in zip(params, given.positional, given.node.args)}
     known = [p.name.id for p in params]
     for keyword, _ in given.node.keywords:
@@ -96,11 +102,15 @@ def bind(name: str, params: tuple[nodes.Param, ...], given: Arguments, declared:
         bound[keyword.id] = (given.keywords[keyword.id], given.span_of(keyword.id))
     missing = [p.name.id for p in params if p.name.id not in bound and p.default is None]
     if missing:
-        raise LeeError(names.argument_count(given.span, name, f"also needs {', '.join(f'`{m}`' for m in missing)}", declared))
+        raise LeeError(
+            names.argument_count(given.span, name, f"also needs {', '.join(f'`{m}`' for m in missing)}", declared)
+        )
     return bound
 
 
-def with_defaults(ctx: Context, home, params: tuple[nodes.Param, ...], bound: dict, captured: dict | None = None) -> dict[str, tuple[object, Span]]:
+def with_defaults(
+    ctx: Context, home, params: tuple[nodes.Param, ...], bound: dict, captured: dict | None = None
+) -> dict[str, tuple[object, Span]]:
     """The arguments with the declaration's defaults, evaluated where it stands; in the order of the parameters."""
     from leec.elaborate.expressions import evaluate
 
@@ -157,7 +167,11 @@ def flatten_packs(ctx: Context, declaration: nodes.Function, full: dict) -> tupl
         fixed = len(pattern.items) - 1
         count = value.type.rank - fixed
         if count < 0:
-            raise LeeError(shapes.argument_shape(span, declaration.name.id, param.name.id, value.type.shown, pattern.node.span.text, param.type.span))
+            raise LeeError(
+                shapes.argument_shape(
+                    span, declaration.name.id, param.name.id, value.type.shown, pattern.node.span.text, param.type.span
+                )
+            )
         lead = value.type.dims[pattern.pack : pattern.pack + count]
         if packs is not None and len(lead) == len(packs):
             for a, b in zip(packs, lead):
@@ -199,7 +213,9 @@ def emit_call(ctx: Context, specialised, target: object, full: dict, packs, span
     results = tuple(v.type.substitute(binding) for v in function.outputs)
     known = tuple(sorted((k, v) for k, v in binding.items()))
     with ctx.at(span):
-        values = ctx.builder.call(*args, callee=function.name, dims=known, results=results, hint=None) if results else ()
+        values = (
+            ctx.builder.call(*args, callee=function.name, dims=known, results=results, hint=None) if results else ()
+        )
         values = ctx.rename_results(values, [v.name for v in function.outputs])
     returned = dict(zip((v for r in function.results for v in r.values), values))
     positions = specialised.pack_positions
@@ -218,7 +234,9 @@ def part(full: dict, name: str) -> object:
     return (whole if isinstance(whole, tuple) else whole.items)[int(position)]
 
 
-def bind_argument(ctx: Context, function: Function, parameter, value: object, span: Span, binding: dict[str, Dim]) -> list[Value]:
+def bind_argument(
+    ctx: Context, function: Function, parameter, value: object, span: Span, binding: dict[str, Dim]
+) -> list[Value]:
     """The values of one argument, in order; its shapes bind the callee's symbols."""
     if parameter.static is not None:
         binding[parameter.static] = Dim.of(value) if not isinstance(value, Dim) else value
@@ -233,12 +251,20 @@ def bind_argument(ctx: Context, function: Function, parameter, value: object, sp
         problem = None if wanted.type.host else match_type(wanted.type, found.type, binding, ctx)
         if problem:
             declared = wanted.span
-            raise LeeError(shapes.argument_shape(span, function.name, parameter.name, found.type.shown, wanted.type.shown, declared, problem))
+            raise LeeError(
+                shapes.argument_shape(
+                    span, function.name, parameter.name, found.type.shown, wanted.type.shown, declared, problem
+                )
+            )
         if wanted.type.dtype != found.type.dtype and not wanted.type.host:
             if wanted.type.is_float and found.type.dtype == "int" or found.type.host:
                 found = ctx.builder.cast(found, dtype=wanted.type.dtype)
             else:
-                raise LeeError(kinds.argument_dtype(span, function.name, parameter.name, found.type.shown, wanted.type.dtype, wanted.span))
+                raise LeeError(
+                    kinds.argument_dtype(
+                        span, function.name, parameter.name, found.type.shown, wanted.type.dtype, wanted.span
+                    )
+                )
         args.append(found if wanted.type.host else under_names(ctx, found, wanted.type, binding, span))
     return args
 

@@ -73,7 +73,11 @@ def _construct_optimizer(self, target: nodes.Name, node: nodes.Call) -> None:
     given, exprs = host_arguments(self, node)
     bound = bind(cls.name, cls.declaration.params, given, cls.declaration.name.span)
     spec = optimizer_spec(self.session, cls, {n: v for n, (v, _) in bound.items()})
-    arguments = tuple((p.name.id, exprs[p.name.id]) for p in named_params(cls.declaration.params, node, exprs) if p.name.id not in spec.counts)
+    arguments = tuple(
+        (p.name.id, exprs[p.name.id])
+        for p in named_params(cls.declaration.params, node, exprs)
+        if p.name.id not in spec.counts
+    )
     self.emit(host.Construct(target.id, "optimizer", spec.name, arguments, target.id, span=node.span))
     self.variables[target.id] = hv.HostOptimizer(host.Ref(target.id), spec)
 
@@ -108,7 +112,9 @@ def _split(self, target: nodes.Expr, node: nodes.Call) -> None:
     given, exprs = host_arguments(self, node)
     part = look(self, node.args[0]) if node.args else None
     if not isinstance(part, hv.HostSplit) or len(given.positional) != 2 or not isinstance(target, nodes.Tuple):
-        raise LeeError(names.argument_count(node.span, "split", "takes a part of a source and a fraction, and gives two"))
+        raise LeeError(
+            names.argument_count(node.span, "split", "takes a part of a source and a fraction, and gives two")
+        )
     targets = tuple(n.id for n in target.items)
     self.emit(host.Runtime(targets, "split", (part.expr, exprs[1]), site=self.label(targets[0]), span=node.span))
     for name in targets:
@@ -123,7 +129,9 @@ def _call_procedure(self, target: nodes.Expr, node: nodes.Call) -> None:
     targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
     site = self.label(signature.procedure.name)
     self.emit(host.CallProcedure(targets, signature.procedure.name, arguments, site, span=node.span))
-    returned = signature.returned if isinstance(signature.returned, tuple) and len(wanted) > 1 else (signature.returned,)
+    returned = (
+        signature.returned if isinstance(signature.returned, tuple) and len(wanted) > 1 else (signature.returned,)
+    )
     if len(returned) != len(wanted):
         raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(returned)} values"))
     for name, value in zip(targets, returned):

@@ -168,7 +168,9 @@ class Context:
         self.sites[site] = self.sites.get(site, 0) + 1
         ordinal = self.sites[site]
         with self.at(span):
-            return self.builder.fold_key(self.need_key(), site=site if ordinal == 1 else f"{site}#{ordinal}", hint="key")
+            return self.builder.fold_key(
+                self.need_key(), site=site if ordinal == 1 else f"{site}#{ordinal}", hint="key"
+            )
 
     def rename_results(self, values: tuple[Value, ...], hints: list[str], whole: bool = False) -> tuple[Value, ...]:
         """The results of the last equation under better names; only the last part of a path unless `whole`."""
@@ -176,7 +178,10 @@ class Context:
             return values
         last = self.builder.equations[-1]
         self.builder.names -= {v.name for v in values}
-        better = tuple(Value(self.builder.unique(h if whole else h.rpartition(".")[2]), v.type, v.span) for v, h in zip(values, hints))
+        better = tuple(
+            Value(self.builder.unique(h if whole else h.rpartition(".")[2]), v.type, v.span)
+            for v, h in zip(values, hints)
+        )
         self.builder.equations[-1] = replace(last, results=better)
         return better
 

@@ -32,7 +32,9 @@ def index_items(ctx: Context, target: nodes.Subscript) -> dict[str, tuple[Dim | 
             case nodes.IndexIn(name=name, range=range_):
                 bound = evaluate(ctx, range_)
                 if not isinstance(bound, Dim):
-                    raise LeeError(structure.wrong_kind(range_.span, describe(bound), "the size of an index on the left"))
+                    raise LeeError(
+                        structure.wrong_kind(range_.span, describe(bound), "the size of an index on the left")
+                    )
                 found[name.id] = (bound, item)
             case nodes.Ellipsis():
                 found[PACK] = (None, item)
@@ -48,7 +50,11 @@ def define_entries(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> 
     if len(found) != len(target.items):
         return update_positions(ctx, target, value)
     before = ctx.names.get(name)
-    old = {n: d for n, d in zip(found, before.type.dims)} if isinstance(before, Value) and before.type.rank == len(found) else {}
+    old = (
+        {n: d for n, d in zip(found, before.type.dims)}
+        if isinstance(before, Value) and before.type.rank == len(found)
+        else {}
+    )
     spans = {n: item.span for n, (_, item) in found.items()}
     ranges = infer(ctx, {n: r for n, (r, _) in found.items()}, value, spans, old)
     with over(ctx, ranges, {n for n in ranges if n in ctx.dims}):
@@ -71,7 +77,9 @@ def entries_value(ctx: Context, node: nodes.Expr, order: list[str]) -> Value:
         else:
             array = as_value(ctx, value, node.span)
             if array.type.rank:
-                raise LeeError(shapes.wrong_rank(node.span, "an entry", array.type.shown, "a number: write its subscripts"))
+                raise LeeError(
+                    shapes.wrong_rank(node.span, "an entry", array.type.shown, "a number: write its subscripts")
+                )
         if array.type.host:
             return ctx.builder.fill(array, dims=dims, dtype=array.type.dtype)
         return array if array.type.dims == dims else ctx.builder.broadcast(array, dims=dims)
@@ -106,7 +114,9 @@ def update_positions(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -
         shape = tuple(d for d, k in zip(part, kept) if k)
         new = ctx.builder.cast(new, dtype=before.type.dtype) if new.type.host else new
         new = ctx.builder.reshape(ctx.builder.broadcast(new, dims=shape), dims=part)
-        whole = ctx.builder.unslice(ctx.builder.fill(True, dims=part, dtype="bool"), slices=slices, dims=before.type.dims)
+        whole = ctx.builder.unslice(
+            ctx.builder.fill(True, dims=part, dtype="bool"), slices=slices, dims=before.type.dims
+        )
         result = ctx.builder.select(whole, ctx.builder.unslice(new, slices=slices, dims=before.type.dims), before)
     ctx.names[target.value.id] = name_value(ctx, target.value.id, result, target)
 
@@ -137,9 +147,15 @@ def _scatter(ctx: Context, value: nodes.Expr, left: tuple[Dim, ...], before: Val
     body, summed = _sum_body(ctx, value)
     with over(ctx, summed):
         entries, scalars = product(ctx, body)
-        missing = [n for n in ctx.indices.ranges if any(symbol(n) in d.symbols for d in left) and n not in used_indices(ctx, *entries)]
+        missing = [
+            n
+            for n in ctx.indices.ranges
+            if any(symbol(n) in d.symbols for d in left) and n not in used_indices(ctx, *entries)
+        ]
         for name in missing:
-            entries.append(Entry(ctx.builder.fill(1.0, dims=(ctx.indices.ranges[name],), dtype="float"), (Dim.of(symbol(name)),)))
+            entries.append(
+                Entry(ctx.builder.fill(1.0, dims=(ctx.indices.ranges[name],), dtype="float"), (Dim.of(symbol(name)),))
+            )
         spec = write_contraction(ctx, [e.subscripts for e in entries], [], before.type.dims, left)
         with ctx.at(value.span):
             added = ctx.builder.emit("contract", tuple(e.value for e in entries), {"spec": spec})

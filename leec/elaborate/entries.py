@@ -103,7 +103,9 @@ def write_contraction(ctx: Context, operands: list[tuple[Dim, ...]], result: lis
         names[symbol(name)] = Dim.of(free)
     change = lambda ds: tuple(d.substitute(names) for d in ds)  # noqa: E731
     ranges = tuple((names[symbol(n)].symbol, ctx.indices.ranges[n]) for n in used)
-    return Contraction(tuple(map(change, operands)), change(every[-1]), ranges, dims or tuple(ctx.indices.ranges[n] for n in result))
+    return Contraction(
+        tuple(map(change, operands)), change(every[-1]), ranges, dims or tuple(ctx.indices.ranges[n] for n in result)
+    )
 
 
 def plain(ctx: Context, entry: Entry, names: list[str], span: Span) -> Value:
@@ -127,12 +129,19 @@ def _reorder(ctx: Context, entry: Entry, have: list[str], span: Span) -> Value:
     bare = [s.symbol for s in entry.subscripts]
     fits = all(v == ctx.indices.ranges.get(b[1:]) for b, v in zip(bare, entry.value.type.dims) if b)
     with ctx.at(span):
-        if fits and sorted(filter(None, bare)) == sorted(symbol(n) for n in have) and len(bare) == len(have) and None not in bare:
+        if (
+            fits
+            and sorted(filter(None, bare)) == sorted(symbol(n) for n in have)
+            and len(bare) == len(have)
+            and None not in bare
+        ):
             return ctx.builder.transpose(entry.value, perm=tuple(bare.index(symbol(n)) for n in have))
         return ctx.builder.contract(entry.value, spec=write_contraction(ctx, [entry.subscripts], have))
 
 
-def apply_entries(ctx: Context, row: str, shown: str, operands: tuple, span: Span, spans: tuple[Span, ...]) -> Entry | Value:
+def apply_entries(
+    ctx: Context, row: str, shown: str, operands: tuple, span: Span, spans: tuple[Span, ...]
+) -> Entry | Value:
     """An elementwise op entry by entry: operands aligned over all the indices that any of them uses."""
     from leec.elaborate.arithmetic import OPERATIONS, as_value
 
@@ -163,9 +172,17 @@ def read(ctx: Context, value: Value, items: list[object], spans: list[Span], spa
     if len(items) != value.type.rank:
         raise LeeError(shapes.too_many_subscripts(span, len(items), value.type.shown))
     dims = [i.dim if isinstance(i, Position) else i if isinstance(i, Dim) else None for i in items]
-    whole = [d is not None and is_affine(d, names) and not (ctx.indices.guarded and _may_leave(ctx, d, s)) for d, s in zip(dims, value.type.dims)]
+    whole = [
+        d is not None and is_affine(d, names) and not (ctx.indices.guarded and _may_leave(ctx, d, s))
+        for d, s in zip(dims, value.type.dims)
+    ]
     if all(whole):
-        return Entry(value, tuple(d if not (d.constant is not None and d.constant < 0) else s + d for d, s in zip(dims, value.type.dims)))
+        return Entry(
+            value,
+            tuple(
+                d if not (d.constant is not None and d.constant < 0) else s + d for d, s in zip(dims, value.type.dims)
+            ),
+        )
     return gather(ctx, value, items, whole, spans, span)
 
 
@@ -181,7 +198,9 @@ def _is_inside(ctx: Context, item: object, size: Dim) -> bool:
 
 def gather(ctx: Context, value: Value, items: list[object], whole: list[bool], spans: list[Span], span: Span) -> Entry:
     """Axes whose subscripts are computed are read through integer arrays; those that share an index with one, too."""
-    made = {k: _index_array(ctx, i, s, value.type.dims[k]) for k, (i, s, w) in enumerate(zip(items, spans, whole)) if not w}
+    made = {
+        k: _index_array(ctx, i, s, value.type.dims[k]) for k, (i, s, w) in enumerate(zip(items, spans, whole)) if not w
+    }
     shared = set(used_indices(ctx, *made.values()))
     for k, item in enumerate(items):
         if k not in made and isinstance(item, Position) and shared & set(used_indices(ctx, item)):
@@ -189,10 +208,14 @@ def gather(ctx: Context, value: Value, items: list[object], whole: list[bool], s
     names = used_indices(ctx, *made.values())
     axes = tuple(sorted(made))
     arrays = [plain(ctx, made[k], names, spans[k]) if isinstance(made[k], Entry) else made[k] for k in axes]
-    proven = tuple(n for n, k in enumerate(axes) if ctx.indices.guarded or _is_inside(ctx, items[k], value.type.dims[k]))
+    proven = tuple(
+        n for n, k in enumerate(axes) if ctx.indices.guarded or _is_inside(ctx, items[k], value.type.dims[k])
+    )
     with ctx.at(span):
         found = ctx.builder.gather(value, *arrays, axes=axes, proven=proven)
-    rest = tuple(items[k].dim if isinstance(items[k], Position) else Dim.of(items[k]) for k in range(len(items)) if k not in made)
+    rest = tuple(
+        items[k].dim if isinstance(items[k], Position) else Dim.of(items[k]) for k in range(len(items)) if k not in made
+    )
     return Entry(found, (*(Dim.of(symbol(n)) for n in names), *rest))
 
 

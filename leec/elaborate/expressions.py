@@ -32,7 +32,9 @@ def evaluate(ctx: Context, node: nodes.Expr) -> object:
     try:
         return _EVALUATE[type(node)](ctx, node)
     except ShapeMismatch as mismatch:  # what no rule of the language caught before the row did
-        raise LeeError(shapes.shapes_differ(node.span, f"the operands of `{node.span.text}`", [], str(mismatch))) from mismatch
+        raise LeeError(
+            shapes.shapes_differ(node.span, f"the operands of `{node.span.text}`", [], str(mismatch))
+        ) from mismatch
 
 
 def structural_int(ctx: Context, value: object, span: Span) -> int:
@@ -206,7 +208,9 @@ def member(instance: Instance, name: str, node: nodes.Attribute) -> object:
 
     found = member_of(instance, name)
     if found is None:
-        raise LeeError(names.no_member(node.name.span, name, f"the model `{instance.spec.name}`", instance.spec.member_names()))
+        raise LeeError(
+            names.no_member(node.name.span, name, f"the model `{instance.spec.name}`", instance.spec.member_names())
+        )
     return found[0]
 
 

@@ -93,7 +93,12 @@ def used_as_sequence(node: object, name: str) -> bool:
     match node:
         case nodes.Subscript(value=value) | nodes.Attribute(value=value) if is_it(value):
             return True
-        case nodes.Call(function=function, args=args) if is_it(function) or isinstance(function, nodes.Name) and function.id in ("zip", "len") and any(map(is_it, args)):
+        case nodes.Call(function=function, args=args) if (
+            is_it(function)
+            or isinstance(function, nodes.Name)
+            and function.id in ("zip", "len")
+            and any(map(is_it, args))
+        ):
             return True
     if isinstance(node, nodes.Node):
         return any(used_as_sequence(getattr(node, f), name) for f in node.__match_args__)

@@ -78,7 +78,9 @@ def _where(ctx: Context, node: nodes.Call) -> object:
         raise LeeError(kinds.needs_bool(node.args[0].span, "the condition of `where`", describe(condition)))
     with guarded(ctx, condition):
         then = evaluate(ctx, node.args[1])
-    with guarded(ctx, arithmetic.invert(ctx, condition, node.args[0].span) if not isinstance(condition, Instance) else None):
+    with guarded(
+        ctx, arithmetic.invert(ctx, condition, node.args[0].span) if not isinstance(condition, Instance) else None
+    ):
         otherwise = evaluate(ctx, node.args[2])
     spans = tuple(a.span for a in node.args)
     if any(isinstance(v, Instance) for v in (condition, then, otherwise)):

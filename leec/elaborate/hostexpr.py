@@ -43,7 +43,11 @@ def is_host(self, node: nodes.Expr) -> bool:
             return isinstance(look(self, argument), (hv.HostList, hv.HostSplit))
         case nodes.Call(function=nodes.Name() as function, args=args, keywords=()):
             found = look(self, function)
-            return isinstance(found, BuiltinValue) and host_row(found.name) is not None and all(is_host(self, a) for a in args)
+            return (
+                isinstance(found, BuiltinValue)
+                and host_row(found.name) is not None
+                and all(is_host(self, a) for a in args)
+            )
     return False
 
 
@@ -196,7 +200,9 @@ def argument_value(self, node: nodes.Expr) -> tuple[object, host.HostExpr]:
         case nodes.Tuple(items=items) | nodes.List(items=items):
             parts = [argument_value(self, i) for i in items]
             whole = tuple(v for v, _ in parts)
-            return (ListValue(whole) if isinstance(node, nodes.List) else whole), host.Bundle(tuple(e for _, e in parts))
+            return (ListValue(whole) if isinstance(node, nodes.List) else whole), host.Bundle(
+                tuple(e for _, e in parts)
+            )
         case nodes.Record(fields=fields):
             parts = [argument_value(self, e) for _, e in fields]
             names = tuple(n.id for n, _ in fields)

@@ -56,7 +56,9 @@ def model_parameter(session: Session, home: SpecModule, param: nodes.Param) -> h
     return hv.HostModel(host.Ref(param.name.id), instance.spec, instance.hypers)
 
 
-def elaborate_body(session: Session, home: SpecModule, item: nodes.Function, given: dict[str, object], name: str | None = None):
+def elaborate_body(
+    session: Session, home: SpecModule, item: nodes.Function, given: dict[str, object], name: str | None = None
+):
     """The procedure for these arguments, entered in the session under a name of its own."""
     from leec.elaborate.procedures import ProcedureElaborator, Signature
 
@@ -65,7 +67,9 @@ def elaborate_body(session: Session, home: SpecModule, item: nodes.Function, giv
     for parameter, value in given.items():
         elaborator.variables[parameter] = entered(elaborator, parameter, value)
     body = (*elaborator.block, *elaborator.statements(item.body))
-    procedure = host.Procedure(elaborator.name, parameters_of(item), elaborator.symbols, body, item.doc or "", item.span)
+    procedure = host.Procedure(
+        elaborator.name, parameters_of(item), elaborator.symbols, body, item.doc or "", item.span
+    )
     session.procedures[elaborator.name] = procedure
     return Signature(procedure, elaborator.returned)
 
@@ -82,8 +86,13 @@ def entered(elaborator, name: str, value: object) -> object:
             free |= bind_free(elaborator, home, host.Ref(name, ("train", field.id)), type_)
         types = {n.id: field_type(home, nodes.Field(n, t, None, span=n.span)) for n, t in record.fields}
         written = {d.symbol: Dim.of(n) for n, d in free.items()}
-        elaborator.block.append(host.Accept(name, tuple((f, t.substitute(written)) for f, t in types.items()), span=record.span))
-        return hv.HostData(host.Ref(name), {s: part(elaborator, host.Ref(name, (s,)), types, f"{name}_{s}") for s in ("train", "valid", "test")})
+        elaborator.block.append(
+            host.Accept(name, tuple((f, t.substitute(written)) for f, t in types.items()), span=record.span)
+        )
+        return hv.HostData(
+            host.Ref(name),
+            {s: part(elaborator, host.Ref(name, (s,)), types, f"{name}_{s}") for s in ("train", "valid", "test")},
+        )
     return value
 
 

@@ -27,7 +27,11 @@ def key_of(value: object, structural: set[str], name: str) -> object:
             names = value.names if isinstance(value, Record) else ()
             return ("items", names, *(key_of(v, structural, f"{name}_{i}") for i, v in enumerate(value.items)))
         case FunctionValue():
-            return ("function", id(value.declaration), *((k, key_of(v, structural, k)) for k, v in value.captured.items()))
+            return (
+                "function",
+                id(value.declaration),
+                *((k, key_of(v, structural, k)) for k, v in value.captured.items()),
+            )
         case Distribution():
             return ("distribution", value.family, *(key_of(v, structural, k) for k, v in value.parameters.items()))
         case bool() | str() | None:

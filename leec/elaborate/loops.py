@@ -30,7 +30,12 @@ def loop(self, node: nodes.For) -> None:
         return
     found = look(self, iterable)
     if isinstance(found, Dim) or isinstance(found, hv.HostNumber) and found.dtype == "int":
-        counter(self, node, nodes.Number(0, span=iterable.span), nodes.Binary("-", iterable, nodes.Number(1, span=iterable.span), span=iterable.span))
+        counter(
+            self,
+            node,
+            nodes.Number(0, span=iterable.span),
+            nodes.Binary("-", iterable, nodes.Number(1, span=iterable.span), span=iterable.span),
+        )
         return
     raise LeeError(structure.wrong_kind(iterable.span, describe(found), "something that a `train` can loop over"))
 
@@ -54,7 +59,9 @@ def over_batches(self, node: nodes.For, call: nodes.Call) -> None:
     wanted = [node.target] if isinstance(node.target, nodes.Name) else list(node.target.items)
     types = list(part.fields.values())
     if len(wanted) != len(types):
-        raise LeeError(structure.cannot_unpack(node.target.span, len(wanted), f"{len(types)} fields ({', '.join(part.fields)})"))
+        raise LeeError(
+            structure.cannot_unpack(node.target.span, len(wanted), f"{len(types)} fields ({', '.join(part.fields)})")
+        )
     fields = tuple(n.id for n in wanted)
     label = self.label("batches")
     rows = Dim.of(self.fresh_symbol(f"{label}_n", host.ShapeOf(host.Ref(fields[0]), 0)))
@@ -73,7 +80,9 @@ def batch_arguments(self, call: nodes.Call) -> tuple[hv.HostSplit, tuple[tuple[s
         raise LeeError(names.argument_count(call.span, "batches", "takes a part of a source and a size"))
     part = arrays_as_split(self, call.args[0]) if isinstance(call.args[0], nodes.Tuple) else look(self, call.args[0])
     if not isinstance(part, hv.HostSplit):
-        raise LeeError(structure.wrong_kind(call.args[0].span, describe(part), "a part of a data source, such as `data.train`"))
+        raise LeeError(
+            structure.wrong_kind(call.args[0].span, describe(part), "a part of a data source, such as `data.train`")
+        )
     rest = nodes.Call(call.function, call.args[1:], call.keywords, span=call.span)
     given, exprs = host_arguments(self, rest)
     known = ("size", "shuffle", "drop_last")
@@ -94,7 +103,9 @@ def arrays_as_split(self, node: nodes.Tuple) -> hv.HostSplit:
     for array, item in zip(arrays, node.items):
         if not isinstance(array, hv.HostTensor):
             raise LeeError(structure.wrong_kind(item.span, describe(array), "an array"))
-    return hv.HostSplit(host.Bundle(tuple(a.expr for a in arrays)), {f"field_{i}": a.type for i, a in enumerate(arrays)})
+    return hv.HostSplit(
+        host.Bundle(tuple(a.expr for a in arrays)), {f"field_{i}": a.type for i, a in enumerate(arrays)}
+    )
 
 
 def over_folds(self, node: nodes.For, call: nodes.Call) -> None:
@@ -104,7 +115,11 @@ def over_folds(self, node: nodes.For, call: nodes.Call) -> None:
 
     part = look(self, call.args[0]) if call.args else None
     if not isinstance(part, hv.HostSplit) or not isinstance(node.target, nodes.Tuple) or len(node.target.items) != 2:
-        raise LeeError(names.argument_count(call.span, "folds", "takes a part of a source and a number, and gives pairs (train, valid)"))
+        raise LeeError(
+            names.argument_count(
+                call.span, "folds", "takes a part of a source and a number, and gives pairs (train, valid)"
+            )
+        )
     _, exprs = host_arguments(self, nodes.Call(call.function, call.args[1:], call.keywords, span=call.span))
     label = self.label("folds")
     options = tuple((("k" if k == 0 else k), e) for k, e in exprs.items())

@@ -61,7 +61,9 @@ def optimizer_spec(session, cls: ClassValue, given: dict[str, object]) -> Optimi
 
 
 def build_spec(session, cls: ClassValue, given: dict[str, object], demanded: set[str]) -> OptimizerSpec:
-    spec = OptimizerSpec(session.unique(cls.name, session.optimizers), cls.declaration, cls.home, {}, counts=set(demanded))
+    spec = OptimizerSpec(
+        session.unique(cls.name, session.optimizers), cls.declaration, cls.home, {}, counts=set(demanded)
+    )
     outer = Context(session, cls.home, "default")
     for param in cls.declaration.params:
         default = evaluate(outer, param.default) if param.default is not None else None

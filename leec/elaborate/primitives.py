@@ -33,7 +33,11 @@ class Reader:
     def __init__(self, ctx: Context, given, name: str, parameters: tuple[str, ...], rest: bool = False):
         self.ctx, self.given, self.name, self.span = ctx, given, name, given.span
         if not rest and len(given.positional) > len(parameters):
-            raise LeeError(names.argument_count(given.span, name, f"takes {len(parameters)} arguments, not {len(given.positional)}"))
+            raise LeeError(
+                names.argument_count(
+                    given.span, name, f"takes {len(parameters)} arguments, not {len(given.positional)}"
+                )
+            )
         self.found = {p: (v, given.node.args[i].span) for i, (p, v) in enumerate(zip(parameters, given.positional))}
         for keyword, node in given.node.keywords:
             if keyword.id not in parameters or keyword.id in self.found:

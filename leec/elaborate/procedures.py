@@ -95,7 +95,9 @@ class ProcedureElaborator:
         if not results and not function.state:
             return
         site = function.name if any(p.name == "key" for p in function.parameters) else None
-        self.block.append(host.Compute(tuple(results), function.name, tuple(run.arguments), site, run.is_step, span=run.span))
+        self.block.append(
+            host.Compute(tuple(results), function.name, tuple(run.arguments), site, run.is_step, span=run.span)
+        )
         for result in function.results:
             (value,) = result.values
             if result.name not in losses:
@@ -176,7 +178,9 @@ def snapshot(self: ProcedureElaborator, name: str, outer: object, node: nodes.St
     """`b = a` copies the object (decision 1)."""
     from dataclasses import replace
 
-    self.emit(host.Assign(name, outer.expr, snapshot=isinstance(outer, (hv.HostModel, hv.HostOptimizer)), span=node.span))
+    self.emit(
+        host.Assign(name, outer.expr, snapshot=isinstance(outer, (hv.HostModel, hv.HostOptimizer)), span=node.span)
+    )
     self.variables[name] = replace(outer, expr=host.Ref(name))
 
 

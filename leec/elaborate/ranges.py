@@ -65,7 +65,12 @@ def uses(ctx: Context, node: object, names: set[str], guarded: bool = False) -> 
         return
     if not isinstance(node, nodes.Node):
         return
-    if isinstance(node, nodes.Call) and isinstance(node.function, nodes.Name) and node.function.id == "where" and len(node.args) == 3:
+    if (
+        isinstance(node, nodes.Call)
+        and isinstance(node.function, nodes.Name)
+        and node.function.id == "where"
+        and len(node.args) == 3
+    ):
         yield from uses(ctx, node.args[0], names, guarded)
         yield from uses(ctx, node.args[1:], names, True)
         return
@@ -92,7 +97,11 @@ def _subscript_uses(ctx: Context, node: nodes.Subscript, names: set[str], guarde
             continue
         if isinstance(item, nodes.Nothing):
             continue
-        if axis < value.type.rank and isinstance(item, (nodes.Name, nodes.Binary, nodes.Unary)) and mentions(item, names):
+        if (
+            axis < value.type.rank
+            and isinstance(item, (nodes.Name, nodes.Binary, nodes.Unary))
+            and mentions(item, names)
+        ):
             subscript = affine(ctx, item, names | set(ctx.indices.ranges if ctx.indices else ()))
             if subscript is not None:
                 yield Use(subscript, value.type.dims[axis], guarded, item.span)
@@ -102,7 +111,9 @@ def _subscript_uses(ctx: Context, node: nodes.Subscript, names: set[str], guarde
 REDUCERS = frozenset({"sum", "mean", "max", "min", "prod", "any", "all", "logsumexp", "argmax", "argmin"})
 
 
-def infer(ctx: Context, wanted: dict[str, Dim | None], node: object, spans: dict[str, Span], old: dict[str, Dim]) -> dict[str, Dim]:
+def infer(
+    ctx: Context, wanted: dict[str, Dim | None], node: object, spans: dict[str, Span], old: dict[str, Dim]
+) -> dict[str, Dim]:
     """Ranges for all the wanted indices; those given explicitly are not None. Raises LeeError where nothing says."""
     inner = {n: d for n, d in inner_indices(ctx, node).items() if n not in wanted}
     asked, wanted = wanted, {**inner, **wanted}
@@ -149,7 +160,11 @@ def inner_indices(ctx: Context, node: object) -> dict[str, Dim | None]:
                     if isinstance(item.range, (nodes.Name, nodes.Number, nodes.Binary, nodes.Attribute)):
                         bound = evaluate(ctx, item.range)
                         found[item.name.id] = bound if isinstance(bound, Dim) else None
-    children = node if isinstance(node, tuple) else [getattr(node, f) for f in node.__match_args__] if isinstance(node, nodes.Node) else ()
+    children = (
+        node
+        if isinstance(node, tuple)
+        else [getattr(node, f) for f in node.__match_args__] if isinstance(node, nodes.Node) else ()
+    )
     for child in children:
         found |= inner_indices(ctx, child)
     return found

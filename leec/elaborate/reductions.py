@@ -22,13 +22,29 @@ from leec.elaborate.ranges import REDUCERS, infer
 from leec.ir.graph import Value
 from leec.syntax import nodes
 
-NEUTRAL = {"sum": 0, "mean": 0, "max": -math.inf, "min": math.inf, "prod": 1, "any": False, "all": True, "logsumexp": -math.inf, "argmax": -math.inf, "argmin": math.inf}
+NEUTRAL = {
+    "sum": 0,
+    "mean": 0,
+    "max": -math.inf,
+    "min": math.inf,
+    "prod": 1,
+    "any": False,
+    "all": True,
+    "logsumexp": -math.inf,
+    "argmax": -math.inf,
+    "argmin": math.inf,
+}
 
 
 def is_index_reduction(ctx: Context, node: nodes.Call) -> bool:
     """`sum[..](..)`, where `sum` is not a variable."""
     head = node.function
-    return isinstance(head, nodes.Subscript) and isinstance(head.value, nodes.Name) and head.value.id in REDUCERS and head.value.id not in ctx.names
+    return (
+        isinstance(head, nodes.Subscript)
+        and isinstance(head.value, nodes.Name)
+        and head.value.id in REDUCERS
+        and head.value.id not in ctx.names
+    )
 
 
 @contextmanager
@@ -69,7 +85,11 @@ def _binders(ctx: Context, head: nodes.Subscript) -> tuple[dict[str, Dim | None]
         if not isinstance(name, nodes.Name):
             raise LeeError(structure.wrong_kind(item.span, "an expression", "the name of an index"))
         if name.id in ctx.names or (ctx.indices and name.id in ctx.indices.ranges):
-            raise LeeError(structure.wrong_kind(name.span, f"`{name.id}`, which has a meaning already", "a fresh name for an index"))
+            raise LeeError(
+                structure.wrong_kind(
+                    name.span, f"`{name.id}`, which has a meaning already", "a fresh name for an index"
+                )
+            )
         explicit[name.id], spans[name.id] = None, name.span
         if isinstance(item, nodes.IndexIn):
             bound = evaluate(ctx, item.range)
@@ -136,7 +156,9 @@ def contract(ctx: Context, entries: list[Entry], free: list[str], summed: list[s
     return Entry(value, tuple(Dim.of(symbol(n)) for n in free)) if free else value
 
 
-def _reduce(ctx: Context, kind: str, body: nodes.Expr, over_names: list[str], lengths: dict[str, object], span: Span) -> object:
+def _reduce(
+    ctx: Context, kind: str, body: nodes.Expr, over_names: list[str], lengths: dict[str, object], span: Span
+) -> object:
     from leec.elaborate.arithmetic import as_value, binary
     from leec.elaborate.builtins import counted
     from leec.elaborate.expressions import evaluate
@@ -166,4 +188,3 @@ def _reduce(ctx: Context, kind: str, body: nodes.Expr, over_names: list[str], le
         for name in over_names:
             answer = binary(ctx, "/", answer, lengths.get(name, ctx.indices.ranges[name]), span, (span, span))
     return answer
-

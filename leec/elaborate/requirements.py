@@ -12,7 +12,11 @@ from leec.syntax import nodes
 
 def require(ctx: Context, node: nodes.Require) -> None:
     """A fact: proven, contradicted, used by the dim algebra, or checked at entry."""
-    for condition in node.condition.items if isinstance(node.condition, nodes.Logic) and node.condition.op == "and" else (node.condition,):
+    for condition in (
+        node.condition.items
+        if isinstance(node.condition, nodes.Logic) and node.condition.op == "and"
+        else (node.condition,)
+    ):
         if not learn(ctx, condition):
             value = evaluate(ctx, condition)
             if value is False:
@@ -26,13 +30,23 @@ def learn(ctx: Context, node: nodes.Expr) -> bool:
     match node:
         case nodes.Compare(first=nodes.Binary(op="%", left=left, right=right), rest=(("==", rest),)):
             num, den, remainder = (evaluate(ctx, e) for e in (left, right, rest))
-            if isinstance(num, Dim) and isinstance(den, Dim) and isinstance(remainder, Dim) and remainder.constant is not None:
+            if (
+                isinstance(num, Dim)
+                and isinstance(den, Dim)
+                and isinstance(remainder, Dim)
+                and remainder.constant is not None
+            ):
                 if num.constant is None or den.constant is None:
                     ctx.facts = ctx.facts.with_remainder(num, den, remainder.constant)
                     return True
         case nodes.Compare(first=first, rest=(("==", right),)):
             left, right = evaluate(ctx, first), evaluate(ctx, right)
-            if isinstance(left, Dim) and isinstance(right, Dim) and ctx.equal(left, right) is None and (left.symbol or right.symbol):
+            if (
+                isinstance(left, Dim)
+                and isinstance(right, Dim)
+                and ctx.equal(left, right) is None
+                and (left.symbol or right.symbol)
+            ):
                 pair = (left, right) if left.symbol else (right, left)
                 ctx.facts = ctx.facts.with_equal(*pair)
                 ctx.checks.append(Check(left, right, node.span.text, node.span))

@@ -14,10 +14,12 @@ from leec.elaborate import hostvalues as hv
 from leec.elaborate.context import Context
 from leec.elaborate.gradients import reaches, scalar
 from leec.elaborate.members import hyper_symbols
+from leec.elaborate.readers import Reader
 from leec.elaborate.statements import run_block
 from leec.elaborate.values import POISON, Instance, Place, leaves_of
 from leec.ir import host
 from leec.ir.graph import Function, Parameter, Result, Value
+from leec.ir.symbols import readable, symbols_of
 from leec.syntax import nodes
 from leec.types import TensorType
 from leec.types import host as host_type
@@ -84,8 +86,13 @@ class Run:
         spec = outer.spec
         instance = Instance(spec, outer.hypers, {p: Value(p, t) for p, t in spec.leaves.items()})
         binding = dict(hyper_symbols(instance))
-        leaves = {p: Value(self.ctx.builder.unique(f"{name}.{p}"), t.substitute(binding), None, True) for p, t in spec.leaves.items()}
-        self.ctx.facts = Facts((*self.ctx.facts.remainders, *spec.facts.substitute(binding).remainders), self.ctx.facts.equal_pairs)
+        leaves = {
+            p: Value(self.ctx.builder.unique(f"{name}.{p}"), t.substitute(binding), None, True)
+            for p, t in spec.leaves.items()
+        }
+        self.ctx.facts = Facts(
+            (*self.ctx.facts.remainders, *spec.facts.substitute(binding).remainders), self.ctx.facts.equal_pairs
+        )
         self.parameters.append(Parameter(name, tuple(leaves.values()), spec.name, tuple(leaves)))
         self.arguments.append(outer.expr)
         self.start[name] = replace(instance, leaves=leaves, place=Place(name))
@@ -141,7 +148,9 @@ class Run:
                 if not reaches(self.ctx, value, {v for _, v in leaves}):
                     raise LeeError(kinds.no_gradient(node.objective.span, target.span.text, target.span))
             flat = [v for leaves in before for _, v in leaves]
-            found = self.ctx.rename_results(self.ctx.builder.grad(descent, *flat), [f"d_{v.name.rpartition('.')[2]}" for v in flat])
+            found = self.ctx.rename_results(
+                self.ctx.builder.grad(descent, *flat), [f"d_{v.name.rpartition('.')[2]}" for v in flat]
+            )
         self.step(node, before, list(found), node.targets, node.optimizers)
 
     def update(self, node: nodes.Update) -> None:
@@ -151,7 +160,9 @@ class Run:
         target = evaluate(self.ctx, node.target)
         direction = evaluate(self.ctx, node.direction)
         leaves = self.leaves_of_target(target, node.target)
-        along = [v for _, v in direction.parameters()] if isinstance(direction, Instance) else list(leaves_of(direction))
+        along = (
+            [v for _, v in direction.parameters()] if isinstance(direction, Instance) else list(leaves_of(direction))
+        )
         self.step(node, [leaves], along, (node.target,), (node.optimizer,))
 
     def leaves_of_target(self, target: object, node: nodes.Expr) -> list[tuple[Place, Value]]:
@@ -163,7 +174,11 @@ class Run:
     def step(self, node, before: list, found: list[Value], targets: tuple, optimizers: tuple) -> None:
         """One optimizer takes all targets as one vector; as many optimizers as targets go in pairs (R29)."""
         if len(optimizers) not in (1, len(targets)):
-            raise LeeError(structure.wrong_kind(node.span, f"{len(optimizers)} optimizers for {len(targets)} targets", "one for all, or one each"))
+            raise LeeError(
+                structure.wrong_kind(
+                    node.span, f"{len(optimizers)} optimizers for {len(targets)} targets", "one for all, or one each"
+                )
+            )
         self.is_step = True
         groups = [[pair for leaves in before for pair in leaves]] if len(optimizers) == 1 else before
         for leaves, optimizer in zip(groups, optimizers):
@@ -180,15 +195,26 @@ class Run:
             size = sum((v.type.size for v in values), Dim.of(0))
             state = self.optimizer(optimizer.id, outer, size)
             if outer.spec.update is not None:
-                theta = self.call_update(outer, outer.spec.update, b.flatten(*values, hint="theta"), b.flatten(*gradient, hint="g"), state, size)
+                theta = self.call_update(
+                    outer,
+                    outer.spec.update,
+                    b.flatten(*values, hint="theta"),
+                    b.flatten(*gradient, hint="g"),
+                    state,
+                    size,
+                )
                 after = b.unflatten(theta, shapes=tuple(v.type.dims for v in values))
             else:
                 after = self.each(outer, values, gradient, state)
-        after = self.ctx.rename_results(after, [v.name.rpartition(".")[2] for v in values]) if outer.spec.update else after
+        after = (
+            self.ctx.rename_results(after, [v.name.rpartition(".")[2] for v in values]) if outer.spec.update else after
+        )
         for (place, _), value in zip(leaves, after):
             self.ctx.write_back(Place(place.root), {place.path: value})
 
-    def call_update(self, outer: hv.HostOptimizer, name: str, theta: Value, g: Value, state: dict[str, Value], size: Dim | None) -> Value:
+    def call_update(
+        self, outer: hv.HostOptimizer, name: str, theta: Value, g: Value, state: dict[str, Value], size: Dim | None
+    ) -> Value:
         """Call the rule; its new states replace those of the optimizer."""
         function = self.owner.session.functions[name]
         given = {function.parameters[0].name: theta, function.parameters[1].name: g, **state}
@@ -202,7 +228,9 @@ class Run:
                 state[before.name] = value
         return results[[before.name for before, _ in function.state].index(function.parameters[0].name)]
 
-    def each(self, outer: hv.HostOptimizer, values: list[Value], gradient: list[Value], state: dict[str, Value]) -> tuple[Value, ...]:
+    def each(
+        self, outer: hv.HostOptimizer, values: list[Value], gradient: list[Value], state: dict[str, Value]
+    ) -> tuple[Value, ...]:
         """`update_each`: one call a tensor, with its part of every state."""
         b, shapes = self.ctx.builder, tuple(v.type.dims for v in values)
         parts = {n: b.unflatten(state[n], shapes=shapes) for n in outer.spec.states}
@@ -217,7 +245,9 @@ class Run:
 
     # ---- the function
 
-    def finish(self, name: str, wanted: list[str], outputs: dict[str, Value] | None = None) -> tuple[Function, list[str]]:
+    def finish(
+        self, name: str, wanted: list[str], outputs: dict[str, Value] | None = None
+    ) -> tuple[Function, list[str]]:
         """Close the function: its results are the wanted names, then the given values."""
         ctx = self.ctx
         values = {n: ctx.names[n] for n in wanted if isinstance(ctx.names.get(n), Value)} | (outputs or {})
@@ -245,55 +275,7 @@ class Run:
 
     def close_symbols(self) -> None:
         """Sizes that no argument's shape tells are passed as integers."""
-        bound = {d.symbol for p in self.parameters for v in p.values for d in v.type.dims if d.symbol}
-        used = {s for p in self.parameters for v in p.values for d in v.type.dims for s in d.symbols}
-        used |= {s for e in self.ctx.builder.equations for r in e.results for d in r.type.dims for s in d.symbols}
-        used |= {s for e in self.ctx.builder.equations for s in symbols_in(e.params)}
-        for symbol in sorted(used - bound):
+        used = symbols_of((tuple(v for p in self.parameters for v in p.values), tuple(self.ctx.builder.equations)))
+        for symbol in sorted(used - readable(self.parameters)):
             self.parameters.append(Parameter(symbol, static=symbol))
             self.arguments.append(host.Size(Dim.of(symbol)))
-
-
-def symbols_in(value: object) -> set[str]:
-    """Every size that occurs in the params of an equation."""
-    from leec.ops.contract import Contraction
-
-    match value:
-        case Dim():
-            return set(value.symbols)
-        case Contraction():
-            indices = {n for n, _ in value.ranges}
-            every = [d for s in (*value.operands, value.result) for d in s]
-            return {s for d in every for s in d.symbols - indices} | symbols_in(value.dims) | symbols_in(tuple(d for _, d in value.ranges))
-        case dict():
-            return {s for v in value.values() for s in symbols_in(v)}
-        case tuple() | list():
-            return {s for v in value for s in symbols_in(v)}
-        case TensorType():
-            return symbols_in(value.dims)
-    return set()
-
-
-class Reader:
-    """A data source inside a run: its fields become parameters when they are read."""
-
-    def __init__(self, run: Run, name: str, outer: hv.HostData | hv.HostSplit):
-        self.run, self.name, self.outer = run, name, outer
-        self.made: dict[str, object] = {}
-
-    def member(self, name: str) -> tuple[object] | None:
-        table = self.outer.splits if isinstance(self.outer, hv.HostData) else self.outer.fields
-        if name not in table:
-            return None
-        if name not in self.made:
-            full = f"{self.name}_{name}"
-            inner = table[name]
-            if isinstance(inner, TensorType):
-                expr = host.Ref(self.outer.expr.name, (*self.outer.expr.fields, name))
-                self.made[name] = self.run.enter(full, inner, expr)
-            else:
-                self.made[name] = Reader(self.run, full, inner)
-        return (self.made[name],)
-
-    def names(self) -> list[str]:
-        return list(self.outer.splits if isinstance(self.outer, hv.HostData) else self.outer.fields)

@@ -56,7 +56,17 @@ def rate_function(session, found: FunctionValue, node: nodes.Call) -> str:
     value = arithmetic.as_value(ctx, rate.value, rate.span)
     name = session.unique(found.name, session.functions)
     doc = found.declaration.doc or inner.declaration.doc or ""
-    session.functions[name] = Function(name, tuple(parameters), tuple(ctx.builder.equations), (Result(value.name, (value,)),), (), ctx.facts, (), doc, found.declaration.span)
+    session.functions[name] = Function(
+        name,
+        tuple(parameters),
+        tuple(ctx.builder.equations),
+        (Result(value.name, (value,)),),
+        (),
+        ctx.facts,
+        (),
+        doc,
+        found.declaration.span,
+    )
     session.memo[memo] = name
     return name
 

@@ -110,7 +110,11 @@ def match_type(declared: TensorType, given: TensorType, binding: dict[str, Dim],
             continue
         expected = wanted.substitute(binding)
         if not ctx.agree(expected, found, None):
-            return f"{expected} is not {found}" if str(wanted) == str(expected) else f"{wanted} is {expected} here, not {found}"
+            return (
+                f"{expected} is not {found}"
+                if str(wanted) == str(expected)
+                else f"{wanted} is {expected} here, not {found}"
+            )
     return None
 
 

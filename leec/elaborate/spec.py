@@ -91,5 +91,3 @@ def generic_model(session: Session, home: SpecModule, item: nodes.Model) -> None
                 specialise.specialise(inner, MethodValue(instance, method), home, full, training, method.name.span)
             except Unknown:
                 break
-
-

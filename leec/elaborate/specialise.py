@@ -42,7 +42,9 @@ class Specialised:
     pack_positions: dict[Value, int] = field(default_factory=dict)
 
 
-def specialise(ctx: Context, target: FunctionValue | MethodValue, home, full: dict, training: bool, span: Span) -> Specialised:
+def specialise(
+    ctx: Context, target: FunctionValue | MethodValue, home, full: dict, training: bool, span: Span
+) -> Specialised:
     """The specialisation for these arguments, from memory or elaborated now."""
     session, declaration = ctx.session, target.declaration
     subject = target.instance if isinstance(target, MethodValue) else None
@@ -52,7 +54,10 @@ def specialise(ctx: Context, target: FunctionValue | MethodValue, home, full: di
         verify_static(full, demanded)
         captured = getattr(target, "captured", {})
         typed = {p.name.id for p in declaration.params if p.type is not None}
-        keys = ((n, annotated_key(v) if n in typed and isinstance(v, Value) else key_of(v, demanded, n)) for n, (v, _) in full.items())
+        keys = (
+            (n, annotated_key(v) if n in typed and isinstance(v, Value) else key_of(v, demanded, n))
+            for n, (v, _) in full.items()
+        )
         key = (identity, training, *keys, *(key_of(v, demanded, n) for n, v in captured.items()))
         if key in session.memo:
             return session.memo[key]
@@ -91,7 +96,9 @@ def verify_depth(session: Session, key: tuple, declaration: nodes.Function, span
         raise LeeError(structure.recursion(span, chain))
 
 
-def elaborate(session: Session, target: FunctionValue | MethodValue, home, full: dict, training: bool, demanded: set[str]) -> Specialised:
+def elaborate(
+    session: Session, target: FunctionValue | MethodValue, home, full: dict, training: bool, demanded: set[str]
+) -> Specialised:
     """Elaborate the body, again whenever two of its dims turn out to be one."""
     equated: dict[str, Dim] = {}
     while True:
@@ -100,7 +107,10 @@ def elaborate(session: Session, target: FunctionValue | MethodValue, home, full:
         try:
             return body_of(ctx, target, full, demanded)
         except Unify as unify:
-            equated = {**{k: v.substitute({unify.symbol: unify.dim}) for k, v in equated.items()}, unify.symbol: unify.dim}
+            equated = {
+                **{k: v.substitute({unify.symbol: unify.dim}) for k, v in equated.items()},
+                unify.symbol: unify.dim,
+            }
 
 
 def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, demanded: set[str]) -> Specialised:
@@ -115,7 +125,7 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
     for param in declaration.params:
         value, span = full[param.name.id]
         parameters += [with_default(p, param) for p in enter(ctx, declaration, param, value, span, demanded)]
-    start = {p.name: ctx.names[p.name] for p in parameters if p.model}
+    start = {p.name: ctx.names[p.name] for p in parameters if p.model and p.name in ctx.names}
     returned = run_block(ctx, declaration.body)
     if returned is None:
         raise LeeError(structure.no_return(declaration.name.span, declaration.name.id))
@@ -142,7 +152,9 @@ def enter_self(ctx: Context, instance: Instance) -> Parameter:
     return Parameter("self", tuple(values), instance.spec.name, tuple(inner.leaves))
 
 
-def enter(ctx: Context, owner: nodes.Function, param: nodes.Param, value: object, span: Span, demanded: set[str]) -> list[Parameter]:
+def enter(
+    ctx: Context, owner: nodes.Function, param: nodes.Param, value: object, span: Span, demanded: set[str]
+) -> list[Parameter]:
     """The parameter of the function for an argument of this structure, and its name in scope."""
     name = param.name.id
     pattern = read_pattern(param.type) if param.type is not None else None
@@ -156,7 +168,9 @@ def enter(ctx: Context, owner: nodes.Function, param: nodes.Param, value: object
     return inner[1]
 
 
-def tensor_parameter(ctx: Context, owner: nodes.Function, param: nodes.Param, pattern, value: Value, span: Span) -> tuple[Value, list[Parameter]]:
+def tensor_parameter(
+    ctx: Context, owner: nodes.Function, param: nodes.Param, pattern, value: Value, span: Span
+) -> tuple[Value, list[Parameter]]:
     name = param.name.id
     declared = declare_dims(ctx, pattern)
     if declared.rank != value.type.rank:
@@ -170,10 +184,16 @@ def verify_model(owner: nodes.Function, param: nodes.Param, value: object, span:
     """`net: Linear` wants a model of that class."""
     wanted = param.type.id if isinstance(param.type, nodes.Name) else None
     if wanted and isinstance(value, Instance) and value.spec.declaration.name.id != wanted:
-        raise LeeError(kinds.argument_dtype(span, owner.name.id, param.name.id, describe(value), f"a model {wanted}", param.type.span))
+        raise LeeError(
+            kinds.argument_dtype(
+                span, owner.name.id, param.name.id, describe(value), f"a model {wanted}", param.type.span
+            )
+        )
 
 
-def inner_value(ctx: Context, name: str, value: object, demanded: set[str], span: Span) -> tuple[object, list[Parameter]]:
+def inner_value(
+    ctx: Context, name: str, value: object, demanded: set[str], span: Span
+) -> tuple[object, list[Parameter]]:
     """A value of the same structure that belongs to the callee, with the parameters that carry it."""
     from leec.elaborate.members import inner_instance
 
@@ -196,7 +216,11 @@ def inner_value(ctx: Context, name: str, value: object, demanded: set[str], span
             items = value if isinstance(value, tuple) else value.items
             parts = [inner_value(ctx, f"{name}_{i}", v, demanded, span) for i, v in enumerate(items)]
             made = tuple(p for p, _ in parts)
-            whole = made if isinstance(value, tuple) else Record(value.names, made) if isinstance(value, Record) else ListValue(made)
+            whole = (
+                made
+                if isinstance(value, tuple)
+                else Record(value.names, made) if isinstance(value, Record) else ListValue(made)
+            )
             return whole, [p for _, ps in parts for p in ps]
         case Distribution():
             raise LeeError(structure.not_built(span, "a distribution as an argument"))
@@ -227,7 +251,11 @@ def promised(ctx: Context, declaration: nodes.Function, node: nodes.Expr, value:
     if isinstance(value, (Dim, float, bool)):
         value = ctx.builder.lift(value)
     wanted = declare_dims(ctx, pattern)
-    fits = isinstance(value, Value) and value.type.rank == wanted.rank and (value.type.dtype == wanted.dtype or value.type.is_float and wanted.is_float)
+    fits = (
+        isinstance(value, Value)
+        and value.type.rank == wanted.rank
+        and (value.type.dtype == wanted.dtype or value.type.is_float and wanted.is_float)
+    )
     if not fits or not all(ctx.agree(w, d, span) for w, d in zip(wanted.dims, value.type.dims)):
         raise LeeError(shapes.returned_shape(span, declaration.name.id, describe(value), node.span.text, node.span))
     return coerce(ctx, value, wanted.dims)
@@ -245,7 +273,9 @@ def grouped(value: object) -> Iterator[Result]:
         seen |= set(leaves)
 
 
-def finish(ctx: Context, target: object, parameters: list[Parameter], start: dict[str, Instance], value: object) -> Specialised:
+def finish(
+    ctx: Context, target: object, parameters: list[Parameter], start: dict[str, Instance], value: object
+) -> Specialised:
     """The Function: results, state that changed, and a name no other specialisation has."""
     session, declaration = ctx.session, target.declaration
     if ctx.key is not None:

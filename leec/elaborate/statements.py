@@ -119,12 +119,18 @@ def _declare(ctx: Context, node: nodes.Declare) -> None:
         known = {s: Dim.of(s) for d in wanted.dims for s in d.symbols - free}
         problem = match_type(wanted, value.type, known, ctx)
         if problem:
-            raise LeeError(shapes.shapes_differ(node.value.span, f"`{node.name.id}` and its value", [(node.value.span, value.type.shown)], problem))
+            raise LeeError(
+                shapes.shapes_differ(
+                    node.value.span, f"`{node.name.id}` and its value", [(node.value.span, value.type.shown)], problem
+                )
+            )
         fresh = {s: known[s] for s in free if s in known}
         ctx.dims = {n: d.substitute(fresh) for n, d in ctx.dims.items()}
     elif ctx.rigid - before:
         raise LeeError(shapes.unbound_dim(node.type.span, sorted(ctx.rigid - before)[0]))
-    ctx.names[node.name.id] = name_value(ctx, node.name.id, filled(ctx, value, wanted.substitute(fresh), node.value.span), node.name)
+    ctx.names[node.name.id] = name_value(
+        ctx, node.name.id, filled(ctx, value, wanted.substitute(fresh), node.value.span), node.name
+    )
 
 
 def _draw(ctx: Context, node: nodes.Draw) -> None:
@@ -173,7 +179,9 @@ def select_block(ctx: Context, condition: object, node: nodes.Expr, then: tuple,
     ctx.names = dict(start)
     returned_else, names_else = run_block(ctx, otherwise), ctx.names
     ctx.names = start
-    choose = lambda a, b: arithmetic.elementwise(ctx, "select", "if", (condition, a, b), node.span, (node.span,) * 3)  # noqa: E731
+    choose = lambda a, b: arithmetic.elementwise(
+        ctx, "select", "if", (condition, a, b), node.span, (node.span,) * 3
+    )  # noqa: E731
     if (returned_then is None) != (returned_else is None):
         raise LeeError(structure.not_built(node.span, "a `return` in one branch of a run-time `if` only"))
     if returned_then is not None:

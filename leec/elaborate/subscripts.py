@@ -83,7 +83,10 @@ def of_array(ctx: Context, value: Value, node: nodes.Subscript) -> object:
         if any(isinstance(i, (nodes.Slice, nodes.Nothing)) for i in items):
             raise LeeError(structure.not_built(node.span, "a slice beside an index variable"))
         return read(ctx, value, found, [i.span for i in items], node.span)
-    if any(isinstance(f, Value) and not (f.type.host and f.type.rank == 0) or isinstance(f, Value) and f.type.rank for f in found):
+    if any(
+        isinstance(f, Value) and not (f.type.host and f.type.rank == 0) or isinstance(f, Value) and f.type.rank
+        for f in found
+    ):
         return gather_axes(ctx, value, items, found, node)
     return slice_axes(ctx, value, items, found, node)
 
@@ -165,7 +168,13 @@ def gather_axes(ctx: Context, value: Value, items: list, found: list, node: node
         if isinstance(item, nodes.Slice):
             continue
         if isinstance(array, Value) and array.type.dtype == "bool":
-            raise LeeError(kinds.needs_int(item.span, "a subscript in a `def`", "a mask, whose result would have no fixed size; use `where` or `compact`"))
+            raise LeeError(
+                kinds.needs_int(
+                    item.span,
+                    "a subscript in a `def`",
+                    "a mask, whose result would have no fixed size; use `where` or `compact`",
+                )
+            )
         with ctx.at(item.span):
             arrays[axis] = ctx.builder.lift(array) if isinstance(array, (Dim, int)) else array
         if arrays[axis].type.dtype != "int":
@@ -178,5 +187,3 @@ def gather_axes(ctx: Context, value: Value, items: list, found: list, node: node
             return result
         order = (*range(rank, rank + lead), *range(rank), *range(rank + lead, result.type.rank))
         return ctx.builder.transpose(result, perm=order)
-
-

@@ -53,9 +53,11 @@ class Builder:
             return args
         kinds = operand_kinds(row, len(args))
         return tuple(
-            self.emit("cast", (a,), {"dtype": wanted})
-            if kind in JOINED and not a.type.host and a.type.dtype not in (wanted, "bool")
-            else a
+            (
+                self.emit("cast", (a,), {"dtype": wanted})
+                if kind in JOINED and not a.type.host and a.type.dtype not in (wanted, "bool")
+                else a
+            )
             for a, kind in zip(args, kinds, strict=True)
         )
 

@@ -230,7 +230,7 @@ def as_scikit_learn(spec: Spec) -> None:
     agree("shares", found.value("shares", net=weights, x=x), net.predict_proba(x))
 
 
-OPTIMIZERS, MODELS = "regression/optimizers.lee", "regression/models.lee"
+OPTIMIZERS, DESCENT, MODELS = "regression/optimizers.lee", "regression/descent.lee", "regression/models.lee"
 SLOPE = """
 
 def slope(net: Linear, x: [n, d], y: [n]):
@@ -239,9 +239,9 @@ def slope(net: Linear, x: [n, d], y: [n]):
 """
 ROWS = (
     Row("A1", MODELS, "Linear", at_least_squares, probe=SLOPE),
-    Row("A2", OPTIMIZERS, "GradientDescent", every(follows("GradientDescent", by_torch(lambda p: torch.optim.SGD(p, 0.1))), runs("descend", lambda: torch_run(40, 442, 0.1)))),
-    Row("A3", OPTIMIZERS, "stochastic", runs("stochastic", lambda: torch_run(2, 1, 0.01))),
-    Row("A4", OPTIMIZERS, "decayed", every(runs("slowing", lambda: torch_run(40, 442, 0.1, lambda k: (k + 1) ** -0.5)), runs("slowing_by_epoch", lambda: torch_run(5, 100, 0.1, lambda k: (k + 1) ** -0.5, by_epoch=True)))),
+    Row("A2", DESCENT, "GradientDescent", every(follows("GradientDescent", by_torch(lambda p: torch.optim.SGD(p, 0.1))), runs("descend", lambda: torch_run(40, 442, 0.1)))),
+    Row("A3", DESCENT, "stochastic", runs("stochastic", lambda: torch_run(2, 1, 0.01))),
+    Row("A4", DESCENT, "decayed", every(runs("slowing", lambda: torch_run(40, 442, 0.1, lambda k: (k + 1) ** -0.5)), runs("slowing_by_epoch", lambda: torch_run(5, 100, 0.1, lambda k: (k + 1) ** -0.5, by_epoch=True)))),
     Row("A5", OPTIMIZERS, "Adagrad", follows("Adagrad", by_torch(lambda p: torch.optim.Adagrad(p, 0.01, eps=0)))),
     Row("A6", OPTIMIZERS, "AdagradSum", follows("AdagradSum", by_torch(lambda p: torch.optim.Adagrad(p, 0.01)))),
     Row("A6", OPTIMIZERS, "AdagradSumAsPrinted", every(follows("AdagradSumAsPrinted", written_out(constant_rate)), is_not_adagrad)),
@@ -253,7 +253,7 @@ ROWS = (
     Row("A9", OPTIMIZERS, "AdamAsPrinted", follows("AdamAsPrinted", written_out(rms_with_decay))),
     Row("A10", OPTIMIZERS, "MomentumOverRMS", every(follows("MomentumOverRMS", written_out(without_correction(1))), direction("MomentumOverRMS", falls=True))),
     Row("A10", OPTIMIZERS, "MomentumOverRMSAsPrinted", every(follows("MomentumOverRMSAsPrinted", written_out(without_correction(-1))), direction("MomentumOverRMSAsPrinted", falls=False))),
-    Row("A11", OPTIMIZERS, "warmed", runs("warming", lambda: torch_run(40, 442, 0.1, lambda k: min((k + 1) / 10, (10 / (k + 1)) ** 0.5)))),
+    Row("A11", DESCENT, "warmed", runs("warming", lambda: torch_run(40, 442, 0.1, lambda k: min((k + 1) / 10, (10 / (k + 1)) ** 0.5)))),
     Row("A12", OPTIMIZERS, "clipped", example("within_bounds", lambda d: (d.c * d.g.clamp(-1.5, 1.5)).sum())),
     Row("A12", OPTIMIZERS, "clippedAsPrinted", example("within_bounds_as_printed", lambda d: (d.c * d.g.clamp(max=1.5)).sum())),
     Row("A12", OPTIMIZERS, "rescaled", example("shortened", lambda d: sum((d.c * d.g * (b / (d.g.norm() + 1e-6)).clamp(max=1)).sum() for b in (1.5, 100)))),

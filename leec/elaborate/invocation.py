@@ -68,7 +68,7 @@ def elaborate_body(
         elaborator.variables[parameter] = entered(elaborator, parameter, value)
     body = (*elaborator.block, *elaborator.statements(item.body))
     procedure = host.Procedure(
-        elaborator.name, parameters_of(item), elaborator.symbols, body, item.doc or "", item.span
+        elaborator.name, parameters_of(session, home, item), elaborator.symbols, body, item.doc or "", item.span
     )
     session.procedures[elaborator.name] = procedure
     return Signature(procedure, elaborator.returned)
@@ -109,25 +109,21 @@ def bind_free(elaborator, home: Context, array: host.Ref, node: nodes.Expr) -> d
     return found
 
 
-def parameters_of(item: nodes.Function) -> tuple[tuple[str, object], ...]:
+def parameters_of(session: Session, home: SpecModule, item: nodes.Function) -> tuple[tuple[str, object], ...]:
     """Names with the defaults that Python will show."""
-    return tuple((p.name.id, default_of(p.default)) for p in item.params)
+    from leec.elaborate.expressions import evaluate
+
+    ctx = Context(session, home, "default")
+    return tuple((p.name.id, None if p.default is None else default_of(evaluate(ctx, p.default))) for p in item.params)
 
 
-def default_of(node: nodes.Expr | None) -> object:
-    match node:
-        case None:
-            return None
-        case nodes.Number(value=value) | nodes.String(value=value) | nodes.Bool(value=value):
-            return host.Literal(value)
-        case nodes.Unary(op="-", operand=operand):
-            inner = default_of(operand)
-            return host.Operation("-", (inner,)) if inner is not None else None
-        case nodes.Tuple(items=items) | nodes.List(items=items):
-            return host.Bundle(tuple(default_of(i) for i in items))
-        case nodes.Name(id="inf"):
-            return host.Literal(float("inf"))
-    return host.Literal(None)
+def default_of(value: object) -> host.HostExpr:
+    match value:
+        case Dim():
+            return host.Literal(value.constant)
+        case ListValue(items=items) | tuple(items):
+            return host.Bundle(tuple(map(default_of, items)))
+    return host.Literal(value if isinstance(value, bool | float | str) else None)
 
 
 def invoke(caller, target, node: nodes.Call):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leec.diagnostics import LeeError, names, structure
+from leec.diagnostics import LeeError, kinds, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.hostexpr import host_arguments, host_value
@@ -45,12 +45,20 @@ def counter(self, node: nodes.For, first: nodes.Expr, last: nodes.Expr) -> None:
     if not isinstance(node.target, nodes.Name):
         raise LeeError(structure.cannot_unpack(node.target.span, 2, "one number"))
     name = node.target.id
-    bounds = [host_value(self, e) for e in (first, last)]
+    bounds = [whole(self, e, "the bound of a loop") for e in (first, last)]
     carried = self.carried(node.body, {name})
     self.variables[name] = Dim.of(name)
     with self.inside_loop(node.body):
         body = self.statements(node.body)
     self.emit(host.Count(self.label(name), name, bounds[0].expr, bounds[1].expr, body, carried, span=node.span))
+
+
+def whole(self, node: nodes.Expr, what: str) -> hv.HostNumber:
+    """A number that counts something."""
+    value = host_value(self, node)
+    if getattr(value, "dtype", "bool") != "int":
+        raise LeeError(kinds.needs_int(node.span, what, getattr(value, "dtype", "bool")))
+    return value
 
 
 def over_batches(self, node: nodes.For, call: nodes.Call) -> None:
@@ -91,6 +99,9 @@ def batch_arguments(self, call: nodes.Call) -> tuple[hv.HostSplit, tuple[tuple[s
             raise LeeError(names.unknown_keyword(name, "batches", known))
     if len(given.positional) > 1 or not given.positional and "size" not in given.keywords:
         raise LeeError(names.argument_count(call.span, "batches", "takes a part of a source and a size"))
+    whole(
+        self, rest.args[0] if rest.args else next(e for n, e in rest.keywords if n.id == "size"), "the size of a batch"
+    )
     options = {("size" if k == 0 else k): e for k, e in exprs.items()}
     return part, tuple(options.items())
 

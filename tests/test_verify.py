@@ -71,7 +71,7 @@ def test_a_gradient_that_is_zero_up_to_rounding_is_exempt_and_what_follows_it_go
         assert rows["net.first.b"].exempt > 0, dtype
         assert {row.quantity for row in section.failures} <= {"net.norm.mean_", "reported accuracy"}
         assert section.by_steps and "every step agrees" in section.notes[0]
-    assert {row.quantity for row in train["f64"].rows if row.exempt} == {"net.first.b"}
+    assert {row.quantity for row in train["f64"].rows if row.exempt} <= {"net.first.b", "opt.m", "opt.v"}
 
 
 def test_levels_and_seeds() -> None:
@@ -84,14 +84,63 @@ def test_levels_and_seeds() -> None:
     assert [name for name, _, _ in rows(steps=2)] == ["small", "fit"]
 
 
-def test_a_procedure_that_needs_data_runs_with_what_it_is_given() -> None:
+def test_a_procedure_that_takes_data_runs_with_what_it_is_given_or_with_drawn_data() -> None:
     spec = str(SPECS / "from_file.lee")
-    [without] = leec.verify(spec, dtypes=("f64",)).sections
-    assert without.notes == ["not run: it needs `data`"] and not without.rows
+    [drawn] = leec.verify(spec, dtypes=("f64",)).sections
+    assert drawn.agrees and drawn.steps == 20 and drawn.notes[0].startswith("`data` was drawn, 48 rows")
     draw = np.random.default_rng(0)
-    data = {"x": draw.normal(size=(60, 4)), "y": draw.integers(0, 3, 60)}
-    [given] = leec.verify(spec, dtypes=("f64",), arguments={"fit": {"data": data}}).sections
-    assert given.agrees and given.steps == 20
+    data = {"x": draw.normal(size=(10, 4)), "y": draw.integers(0, 3, 10)}
+    [given] = leec.verify(spec, dtypes=("f64",), arguments={"fit": {"data": data, "epochs": 7}}).sections
+    assert given.agrees and given.steps == 7 and not any("drawn" in note for note in given.notes)
+
+
+NEEDS = """
+from std.optim import SGD
+
+
+model Net():
+    param w: [] = 1
+
+
+train fit(net: Net, epochs = 3):
+    opt = SGD(lr = 0.1)
+    for epoch in 1..epochs:
+        minimize net.w ** 2 over net with opt
+    return net
+"""
+
+
+def test_a_procedure_that_needs_what_cannot_be_drawn_is_left_out() -> None:
+    [section] = leec.verify(NEEDS, dtypes=("f64",)).sections
+    assert section.notes == ["not run: it needs `net`"] and not section.rows
+
+
+SCHEDULED = """
+from std.optim import SGD
+
+
+def warming(peak, steps):
+    def rate(t):
+        return peak * min(1, t / steps)
+    return rate
+
+
+model Net():
+    param w: [3] ~ normal(0, 1)
+
+
+train fit(epochs = 6):
+    net = Net()
+    opt = SGD(lr = warming(0.1, 4))
+    for epoch in 1..epochs:
+        minimize sum(net.w ** 2) over net with opt
+    return net
+"""
+
+
+def test_rates_that_follow_a_schedule_agree() -> None:
+    [section] = leec.verify(SCHEDULED, dtypes=("f64",)).sections
+    assert section.agrees and section.steps == 6
 
 
 WIDE = """
@@ -327,6 +376,20 @@ def test_procedures_that_part_are_told_from_steps_that_do(monkeypatch: pytest.Mo
     monkeypatch.setattr(ProcedureEmitter, "text", text)
     [found] = findings()
     assert (found.kind, found.name) == ("procedure", "fit")
+
+
+def test_a_program_that_does_not_run_is_named_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Body.tree
+
+    def tree(body: Body, equation: Equation) -> ast.expr:
+        wrong = equation.op == "tanh" and body.dialect.column == "numpy"
+        return ast.Name("nowhere") if wrong else original(body, equation)
+
+    monkeypatch.setattr(Body, "tree", tree)
+    for found in findings():
+        assert (found.kind, found.name) == ("emitter", "NumPy file")
+        assert "does not run: NameError: name 'nowhere' is not defined" in found.message
+        assert "nowhere" in found.equation and found.span.line == TANH_LINE
 
 
 def test_an_error_that_only_float32_has_is_found(change_row: Callable) -> None:

@@ -98,7 +98,8 @@ class Emitted:
         """The constructor arguments with which an object was made, by the file of either back end."""
         known = self.spec.optimised
         names = (known.models.get(model) or known.optimizers[model]).hypers
-        return {h.name: getattr(other, attribute(h.name)) for h in names}
+        given = {**vars(other), **vars(other).get("rates", {})}  # a schedule, not its value at this count
+        return {h.name: given[attribute(h.name)] for h in names}
 
     def read(self, holder: Any, path: str) -> Any:
         """A tensor of a model or an optimizer by path, or a number that it was made with."""

@@ -12,6 +12,7 @@ from leec.ir.graph import Function
 from leec.proof.agreement import TOLERANCES, compare
 from leec.proof.autograd import Through, Written
 from leec.proof.emitted import Emitted, Spec, result_names, to_array
+from leec.proof.failures import running
 from leec.proof.interpret import bind
 from leec.proof.report import MODULE, NUMPY, TORCH, WRITTEN, Section
 from leec.proof.scale import Scales
@@ -82,11 +83,14 @@ def run_example(pair: Pair, name: str, given: Mapping[str, Any]) -> Results:
     """The results of every program, flat and in order."""
     f = pair.spec.module.functions.functions[name]
     values, sizes = bind(f, given)
-    found = {
-        NUMPY: pair.numpy.call(pair.numpy.function(name), given),
-        TORCH: pair.torch.call(pair.torch.function(name), given),
-        MODULE: pair.through().evaluate(f, values, sizes),
-    }
+    found = {}
+    for program, emitted in ((NUMPY, pair.numpy), (TORCH, pair.torch)):
+        there = emitted.function(name)
+        assert there is not None
+        with running(program, emitted.module):
+            found[program] = emitted.call(there, given)
+    with running(MODULE, pair.torch.module):
+        found[MODULE] = pair.through().evaluate(f, values, sizes)
     if pair.dtype == "f64":  # narrower, a naive formula overflows where the programs need not
         found[WRITTEN] = pair.written().evaluate(f, values, sizes)
     return {program: [to_array(x) for x in results] for program, results in found.items()}

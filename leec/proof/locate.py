@@ -20,6 +20,7 @@ from leec.proof.columns import parting_columns
 from leec.proof.emission import FILES, parting_emission, parting_output
 from leec.proof.emitted import leaf_names, to_array
 from leec.proof.examples import Pair, example_inputs, run_example
+from leec.proof.exempt import Still
 from leec.proof.interpret import Interpreter, bind
 from leec.proof.record import Call
 from leec.proof.replay import replay
@@ -40,10 +41,12 @@ class Case:
     outputs: Mapping[str, Sequence[np.ndarray]]
     known: Sequence[Any] = ()  # modules of the torch file, of the classes of the models among the inputs
     gradients: Mapping[str, Sequence[np.ndarray | None]] = field(default_factory=dict)  # what updates were given
-    still: Mapping[str, np.ndarray] = field(default_factory=dict)  # entries with a gradient of zero up to rounding
+    still: Mapping[str, Still] = field(default_factory=dict)  # of the inputs that were moved
 
     def scales(self) -> list[float]:
-        found = Scales(self.pair.spec.optimised.functions).measure(self.f, self.values, self.sizes)
+        found = Scales(self.pair.spec.optimised.functions, rules=self.pair.rules).measure(
+            self.f, self.values, self.sizes
+        )
         return [
             float(np.max(m.scale, initial=0.0)) if isinstance(m.scale, np.ndarray | np.generic | float) else 0.0
             for m in found
@@ -56,8 +59,8 @@ class Case:
     def exempt(self) -> list[np.ndarray | None]:
         """For each output the entries that an update moved by a gradient that is zero up to rounding."""
         names = leaf_names(self.f)
-        after = [self.still.get(names[before]) for before, _ in self.f.state]
-        return [*(None for r in self.f.results for _ in r.values), *after]
+        found = [self.still.get(names[before]) for before, _ in self.f.state]
+        return [*(None for r in self.f.results for _ in r.values), *(s and s.moved for s in found)]
 
 
 def example_case(pair: Pair, example: str, seed: int) -> Case:
@@ -66,7 +69,7 @@ def example_case(pair: Pair, example: str, seed: int) -> Case:
     return Case(pair, f, values, sizes, run_example(pair, f.name, given))
 
 
-def step_case(pair: Pair, call: Call, still: Mapping[str, np.ndarray]) -> Case:
+def step_case(pair: Pair, call: Call, still: Mapping[str, Still]) -> Case:
     """One recorded step, run again by both files and by autograd from the same inputs."""
     replayed = {p: replay(emitted, call) for p, emitted in ((NUMPY, pair.numpy), (TORCH, pair.torch))}
     outputs: dict[str, list[np.ndarray]] = {program: r.outputs for program, r in replayed.items()}

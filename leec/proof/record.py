@@ -17,6 +17,7 @@ import numpy as np
 from leec.ir import host
 from leec.ir.graph import Function, Parameter, Value
 from leec.proof.emitted import Emitted, grouped, to_array
+from leec.proof.standin import Drawn, StandIn
 from leec.runtime.run import Run
 
 
@@ -85,9 +86,16 @@ def record(
 
 
 def listen(run: Run, recording: Recording) -> None:
-    """Losses and objects, as they pass through a run."""
+    """Losses and objects, as they pass through a run; what stands in for data becomes data."""
     session = run.session
-    step, rounds = session.watch.step, session.rounds
+    step, rounds, accept = session.watch.step, session.rounds, run.accept
+
+    def accepted(name: str, given: Any, fields: Any = None) -> Any:
+        if isinstance(given, StandIn):
+            return Drawn.of(accept(name, given.of(name, fields), fields))
+        return accept(name, given, fields)
+
+    run.accept = accepted  # type: ignore[method-assign]
 
     def heard(label: str, loss: Any) -> None:
         recording.losses.append((label, float(loss)))
@@ -233,8 +241,10 @@ def inputs(emitted: Emitted, p: Parameter, names: list[Value], given: Mapping[st
     holder = given[p.name]
     if p.model in emitted.spec.optimised.models:
         return [emitted.read(holder, path) for path in p.paths]
-    present = {**vars(holder), **holder.tensors(), "t": holder.t + 1}  # rules count the update that they make
-    return [present.get(path) for path in p.paths]
+    count = holder.t + 1  # rules are told the update that they make
+    present = {**vars(holder), **vars(holder).get("rates", {}), **holder.tensors(), "t": count}
+    found = [present.get(path) for path in p.paths]
+    return [x(count) if callable(x) else x for x in found]  # a schedule at this count
 
 
 def begun(v: Value, optimizer: Any, path: str, sizes: Mapping[str, int]) -> np.ndarray:

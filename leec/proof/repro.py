@@ -139,7 +139,9 @@ def step_body(pair: Pair, call: Call) -> str:
 
 def object_lines(emitted: Emitted, call: Call, p: Any, values: list[Any]) -> list[str]:
     kind = emitted.unit.class_name(p.model)
-    hypers = ", ".join(f"{n}={x!r}" for n, x in emitted.hypers(p.model, call.objects[p.name]).items())
+    given = dict(zip(p.paths, values, strict=True))  # a schedule is what it was at this count
+    made = emitted.hypers(p.model, call.objects[p.name])
+    hypers = ", ".join(f"{n}={given[n] if callable(x) else x!r}" for n, x in made.items())
     tensors = dict(zip(p.paths, p.values, strict=True))
     if p.model in emitted.spec.optimised.models:
         held = {path: v.name for path, v in tensors.items() if not v.type.host}

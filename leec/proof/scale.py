@@ -31,9 +31,15 @@ def measured(value: object) -> Measured:
     return Measured(value, np.abs(value) if is_number else value)
 
 
+@dataclass
 class Scales(Interpreter):
-    """An interpreter in NumPy and float64 whose values are Measured; `watch` sees (function, equation, arguments)."""
+    """An interpreter in NumPy and float64 whose values are Measured; `watch` sees (function, equation, arguments).
 
+    `rules` are the updates of optimizers: they begin anew from the size of what they are given, as what they divide
+    by the size of a gradient would have the scale of its terms for all of a tensor.
+    """
+
+    rules: frozenset[str] = frozenset()
     watch: Callable[[Function, Equation, Sequence[Measured]], None] | None = None
 
     def measure(self, f: Function, values: Sequence[object], sizes: Mapping[str, int]) -> list[Measured]:
@@ -51,6 +57,8 @@ class Scales(Interpreter):
         return [values[v] for v in f.outputs]
 
     def results(self, e: Equation, args: list[Measured], sizes: Mapping[str, int]) -> Sequence[Measured]:
+        if e.params.get("callee") in self.rules:
+            args = [measured(a.value) for a in args]
         if "callee" in TABLE[e.op].params or isinstance(e.params.get("body"), Function):
             return self.equation(e, args, sizes)
         found = self.equation(e, [a.value for a in args], sizes)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from leec.ir.graph import Function
-from leec.ops import TABLE
 from leec.proof.agreement import AFTER_STEPS, TOLERANCES, compare
 from leec.proof.autograd import Through, Written
-from leec.proof.emitted import leaf_names, to_array
+from leec.proof.emitted import to_array
 from leec.proof.examples import Pair
+from leec.proof.exempt import Still, moved, over_all, still
+from leec.proof.failures import running
 from leec.proof.record import Call, Recording, record
 from leec.proof.report import MODULE, NUMPY, TORCH, WRITTEN, Section, Worst
 from leec.proof.scale import Measured, Scales
@@ -92,10 +94,25 @@ class Steps:
     def calls(self) -> list[Call]:
         return self.recordings[NUMPY].calls
 
+    @cached_property
+    def stills(self) -> list[dict[str, Still]]:
+        """For every call what of its inputs was moved by a gradient that is zero up to rounding."""
+        limit = TOLERANCES[self.pair.dtype]
+        pairs = zip(self.calls, self.gradient_scales, strict=True)
+        return [still(self.pair, call, joined(call.gradients), scale, limit) for call, scale in pairs]
+
+    @cached_property
+    def exempt(self) -> dict[str, np.ndarray]:
+        """The same of variables over all calls."""
+        names = {id(x): name for name, x in self.recordings[NUMPY].objects.items()}
+        return over_all(self.calls, self.stills, names)
+
 
 def run_steps(pair: Pair, procedure: str, steps: int, seed: int, arguments: Mapping[str, Any] | None = None) -> Steps:
-    emitted = {NUMPY: pair.numpy, TORCH: pair.torch}
-    recordings = {program: record(e, procedure, steps, seed, arguments=arguments) for program, e in emitted.items()}
+    recordings = {}
+    for program, emitted in ((NUMPY, pair.numpy), (TORCH, pair.torch)):
+        with running(program, emitted.module):
+            recordings[program] = record(emitted, procedure, steps, seed, arguments=arguments)
     followers = {MODULE: Follower(pair, pair.through())}
     if pair.dtype == "f64":
         followers[WRITTEN] = Follower(pair, pair.written())
@@ -103,13 +120,14 @@ def run_steps(pair: Pair, procedure: str, steps: int, seed: int, arguments: Mapp
     for k, call in enumerate(recordings[NUMPY].calls):
         for program, follower in followers.items():
             if program != WRITTEN or k < AS_WRITTEN:
-                follower.follow(call)
+                with running(program, pair.torch.module):
+                    follower.follow(call)
     return Steps(pair, recordings, followers, [m for m, _ in measuring], [g for _, g in measuring])
 
 
 def measure(pair: Pair, call: Call) -> tuple[list[Measured], np.ndarray]:
     """Scales of what a call gives, and of the gradients that its updates get."""
-    scales, directions = Scales(pair.spec.optimised.functions), []
+    scales, directions = Scales(pair.spec.optimised.functions, rules=pair.rules), []
 
     def watch(f: Function, e: Any, args: Sequence[Measured]) -> None:
         if e.params.get("callee") in pair.rules:
@@ -170,11 +188,11 @@ def compare_gradients(made: Steps, rows: Worst) -> None:
         values = {NUMPY: joined(call.gradients), TORCH: torch[k]}
         values |= {program: f.gradients[k] for program, f in made.followers.items() if k < len(f.gradients)}
         stop = 0
-        for name, size in moved(made, call):
-            start, stop = stop, stop + size
+        for part in moved(made.pair, call):
+            start, stop = stop, stop + part.size
             parts = {program: g[start:stop] for program, g in values.items() if g is not None}
             scale = float(made.gradient_scales[k][start:stop].max(initial=0.0))
-            rows.add(compare(f"d_{name}", parts, scale, tolerance(made, k)))
+            rows.add(compare(f"d_{part.name}", parts, scale, tolerance(made, k)))
 
 
 def per_call(made: Steps) -> list[np.ndarray | None]:
@@ -187,25 +205,12 @@ def per_call(made: Steps) -> list[np.ndarray | None]:
     return found
 
 
-def moved(made: Steps, call: Call) -> list[tuple[str, int]]:
-    """The tensors that the updates of a function move, in order, with their sizes."""
-    f = made.pair.spec.module.functions.functions[call.f.name]
-    source = {r: e for e in f.body for r in e.results}
-    names, found = leaf_names(f), []
-    for e in f.body:
-        if e.params.get("callee") in made.pair.rules:
-            theta = source.get(e.args[0])
-            leaves = theta.args if theta is not None and "callee" not in TABLE[theta.op].params else (e.args[0],)
-            found += [(names.get(v, v.name), v.type.size.evaluate(call.sizes)) for v in leaves]
-    return found
-
-
 def compare_final(made: Steps, rows: Worst) -> None:
     """Every tensor of every object after the last step."""
     final = {program: r.final() for program, r in made.recordings.items()}
     whole = {program: f for program, f in made.followers.items() if len(f.gradients) == len(made.calls)}
     final |= {program: follower.final(made.recordings[NUMPY]) for program, follower in whole.items()}
-    exempt, scales = exemptions(made), final_scales(made)
+    exempt, scales = made.exempt, final_scales(made)
     for name, x in final[NUMPY].items():
         values = {program: np.reshape(found[name], np.shape(x)) for program, found in final.items() if name in found}
         if len(values) > 1:
@@ -223,30 +228,6 @@ def final_scales(made: Steps) -> dict[str, float]:
             name, path = homes[before]
             found[f"{variables[id(call.objects[name])]}.{path}"] = float(np.max(m.scale, initial=0.0))
     return found
-
-
-def exemptions(made: Steps) -> dict[str, np.ndarray]:
-    """Entries whose gradient is zero up to rounding at every step, which rules such as Adam's move all the same."""
-    masks: dict[str, np.ndarray] = {}
-    variables = {id(x): name for name, x in made.recordings[NUMPY].objects.items()}
-    for k, call in enumerate(made.calls):
-        for name, mask in still(made, k).items():
-            parameter, _, path = name.partition(".")
-            key = f"{variables[id(call.objects[parameter])]}.{path}"
-            masks[key] = masks[key] & mask if key in masks else mask
-    return masks
-
-
-def still(made: Steps, k: int) -> dict[str, np.ndarray]:
-    """For the tensors that a call moved, by the names of its inputs: where the gradient is zero up to rounding."""
-    call, stop, masks = made.calls[k], 0, {}
-    zero = np.abs(joined(call.gradients)) <= TOLERANCES[made.pair.dtype] * made.gradient_scales[k]
-    shapes = dict(zip(leaf_names(call.f).values(), map(np.shape, call.values), strict=True))
-    for name, size in moved(made, call):
-        start, stop = stop, stop + size
-        if name in shapes:
-            masks[name] = zero[start:stop].reshape(shapes[name])
-    return masks
 
 
 def compare_reports(made: Steps, rows: Worst) -> None:

@@ -13,9 +13,11 @@ from typing import Any
 from leec.proof.agreement import AFTER_STEPS, TOLERANCES, compare
 from leec.proof.emitted import Spec
 from leec.proof.examples import Loader, Pair, verify_example
+from leec.proof.failures import ProgramFailed, failed
 from leec.proof.locate import Case, example_case, locate, step_case
 from leec.proof.report import Finding, Report, Section, Worst
-from leec.proof.steps import Steps, compare_initial, run_steps, still, train_section
+from leec.proof.standin import ROWS, StandIn, takes_data
+from leec.proof.steps import Steps, compare_initial, run_steps, train_section
 
 LEVELS = ("forward", "grad", "step")
 Told = Callable[[Section], None]
@@ -52,30 +54,33 @@ def verify(
 def sections(pair: Pair, plan: Plan) -> Iterable[Section]:
     module = pair.spec.module
     for seed in range(plan.seeds):
-        for example in module.examples:
-            yield blamed_example(pair, example, seed, plan.level)
-        for procedure in module.procedures if plan.level == "step" else ():
-            yield blamed_train(pair, procedure, seed, plan)
+        tasks = [("example", name, blamed_example) for name in module.examples]
+        tasks += [("train", name, blamed_train) for name in module.procedures if plan.level == "step"]
+        for kind, name, blamed in tasks:
+            try:
+                yield blamed(pair, name, seed, plan)
+            except ProgramFailed as failure:
+                yield failed(Section(kind, name, pair.dtype, seed), failure, module.source)
 
 
-def blamed_example(pair: Pair, example: str, seed: int, level: str) -> Section:
-    section = verify_example(pair, example, seed, level)
+def blamed_example(pair: Pair, example: str, seed: int, plan: Plan) -> Section:
+    section = verify_example(pair, example, seed, plan.level)
     if not section.agrees:
         section.finding = locate(example_case(pair, example, seed), TOLERANCES[pair.dtype])
     return section
 
 
-def blamed_train(pair: Pair, procedure: str, seed: int, plan: Plan) -> Section:
-    given = plan.arguments.get(procedure, {})
-    open_ = [
-        n for n, default in pair.spec.module.procedures[procedure].parameters if default is None and n not in given
-    ]
-    if open_:
-        section = Section("train", procedure, pair.dtype, seed)
-        section.notes.append(f"not run: it needs {', '.join(f'`{n}`' for n in open_)}")
+def blamed_train(pair: Pair, name: str, seed: int, plan: Plan) -> Section:
+    procedure, given = pair.spec.module.procedures[name], dict(plan.arguments.get(name, {}))
+    drawn = {n: StandIn(seed) for n in takes_data(procedure) if n not in given}
+    lost = [n for n, default in procedure.parameters if default is None and n not in {**given, **drawn}]
+    if lost:
+        section = Section("train", name, pair.dtype, seed)
+        section.notes.append(f"not run: it needs {', '.join(f'`{n}`' for n in lost)}")
         return section
-    made = run_steps(pair, procedure, plan.steps, seed, given)
-    section = train_section(made, procedure, seed)
+    made = run_steps(pair, name, plan.steps, seed, {**given, **drawn})
+    section = train_section(made, name, seed)
+    section.notes += [f"`{n}` was drawn, {ROWS} rows of the types that are declared" for n in drawn]
     if not section.agrees:
         blame_step(made, section)
     return section
@@ -89,12 +94,12 @@ def blame_step(made: Steps, section: Section) -> None:
     """
     tolerance = AFTER_STEPS[made.pair.dtype]
     for k, call in enumerate(made.calls):
-        case = step_case(made.pair, call, still(made, k))
+        case = step_case(made.pair, call, made.stills[k])
         if not together(case, tolerance):
             section.finding, section.call = locate(case, tolerance), call
             section.notes.append(f"the programs part at step {k + 1} of `{call.f.name}`")
             return
-    if any(row.exempt for row in section.rows) and begin_alike(made):
+    if any(mask.any() for mask in made.exempt.values()) and begin_alike(made):
         section.by_steps = True
         section.notes.append("from the same inputs every step agrees: what differs follows entries that are exempt")
         return

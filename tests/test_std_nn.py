@@ -89,6 +89,24 @@ example twice:
     z = net(a, training = false)
     return y + sum(z ** 3) + sum(c * net.mean_) + sum(c * net.var_)
 
+model Stack(count):
+    norms = [BatchNorm(3, momentum = 0.3) for i in count]
+
+    def forward(x: [n, 3]) -> [n, 3]:
+        for norm in norms:
+            x = 2 * norm(norm(x))
+        return x
+
+    def together(x: [n, 3]) -> [n, 3]:
+        first, second = [norm(x) for norm in norms]
+        return first + second
+
+example stacked:
+    net = Stack(2)
+    x: [6, 3] ~ normal(1, 2)
+    y = net(x) + net.together(x)
+    return sum(y ** 3) + sum(net.norms[0].mean_) + sum(net.norms[1].var_)
+
 example dropout:
     x: [200, 50] ~ normal(3, 1)
     drop = Dropout(0.3)
@@ -120,6 +138,21 @@ def test_running_statistics() -> None:
         return y + (z**3).sum() + (d.c * net.running_mean).sum() + (d.c * net.running_var).sum()
 
     OTHERS.hold("twice", reference)
+
+
+def test_state_of_layers_in_a_list() -> None:
+    """Calls in a loop and in a comprehension move the running averages of the list's own layers."""
+
+    def reference(d):
+        norms = [torch.nn.BatchNorm1d(3, momentum=0.3, affine=False, dtype=torch.float64) for _ in range(2)]
+        apply = lambda i, x: norms[i](x) * d.net[f"norms.{i}.gamma"] + d.net[f"norms.{i}.beta"]  # noqa: E731
+        x = d.x
+        for i in range(2):
+            x = 2 * apply(i, apply(i, x))
+        y = x + apply(0, d.x) + apply(1, d.x)
+        return (y**3).sum() + norms[0].running_mean.sum() + norms[1].running_var.sum()
+
+    OTHERS.hold("stacked", reference)
 
 
 def test_dropout() -> None:

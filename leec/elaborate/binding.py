@@ -6,7 +6,7 @@ from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.elaborate import arithmetic
 from leec.elaborate.context import Context
 from leec.elaborate.define import name_value
-from leec.elaborate.values import Instance, ListValue, Place, Record, describe
+from leec.elaborate.values import Alias, Instance, ListValue, Place, Record, describe
 from leec.ir.graph import Value
 from leec.syntax import nodes
 from leec.types import TensorType
@@ -57,6 +57,17 @@ def bind_target(ctx: Context, target: nodes.Expr, value: object) -> None:
             bind_target(ctx, part, item)
         return
     raise LeeError(structure.not_here(target.span, "this", "on the left of `=`"))
+
+
+def bind_round(ctx: Context, target: nodes.Expr, item: object) -> None:
+    """The variables of a round; a model that has a place keeps it, so that its state goes back there (R9)."""
+    bind_target(ctx, target, item)
+    names = target.items if isinstance(target, nodes.Tuple) else (target,)
+    items = item if isinstance(target, nodes.Tuple) else (item,)
+    for name, value in zip(names, items):
+        if isinstance(name, nodes.Name) and isinstance(value, Instance) and value.place:
+            if isinstance(ctx.names.get(value.place.root), Instance):
+                ctx.names[name.id] = Alias(value.place)
 
 
 def named(ctx: Context, target: nodes.Name, value: object) -> object:

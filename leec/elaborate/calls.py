@@ -12,7 +12,8 @@ from leec.dims import Dim
 from leec.elaborate import arithmetic, specialise
 from leec.elaborate.context import Context
 from leec.elaborate.entries import is_indexed
-from leec.elaborate.signature import match_type, read_pattern
+from leec.elaborate.packs import flatten_packs, restore_pack
+from leec.elaborate.signature import match_type
 from leec.elaborate.values import (
     BuiltinValue,
     ClassValue,
@@ -55,6 +56,8 @@ def call(ctx: Context, target: object, node: nodes.Call) -> object:
     if isinstance(target, Instance):
         target = callable_instance(target, node)
     arguments = evaluate_arguments(ctx, node)
+    if isinstance(target, MethodValue):
+        target = as_it_is_now(ctx, target)
     match target:
         case BuiltinValue():
             return target.apply(ctx, arguments)
@@ -65,6 +68,15 @@ def call(ctx: Context, target: object, node: nodes.Call) -> object:
 
             return construct(ctx, target, arguments)
     raise LeeError(names.not_callable(node.function.span, describe(target)))
+
+
+def as_it_is_now(ctx: Context, method: MethodValue) -> MethodValue:
+    """The model with the state that its arguments left: in `norm(norm(x))` the inner call comes first."""
+    from leec.elaborate.members import at_place
+
+    place = method.instance.place
+    root = ctx.names.get(place.root) if place else None
+    return MethodValue(at_place(root, place.path), method.declaration) if isinstance(root, Instance) else method
 
 
 def callable_instance(instance: Instance, node: nodes.Call) -> MethodValue:
@@ -150,48 +162,6 @@ def call_function(ctx: Context, target: FunctionValue | MethodValue, given: Argu
     if specialised.reads_training:
         ctx.reads_training |= override is None
     return emit_call(ctx, specialised, target, full, packs, given.span)
-
-
-# ---- packs: `..` in a type is seen as one flattened axis
-
-
-def flatten_packs(ctx: Context, declaration: nodes.Function, full: dict) -> tuple[dict, tuple[Dim, ...] | None]:
-    """Arguments whose type holds a pack, with those axes made one; and the dims that a result gets back."""
-    packs: tuple[Dim, ...] | None = None
-    out = dict(full)
-    for param in declaration.params:
-        pattern = read_pattern(param.type) if param.type is not None else None
-        value, span = full[param.name.id]
-        if pattern is None or pattern.pack is None or not isinstance(value, Value) or value.type.host:
-            continue
-        fixed = len(pattern.items) - 1
-        count = value.type.rank - fixed
-        if count < 0:
-            raise LeeError(
-                shapes.argument_shape(
-                    span, declaration.name.id, param.name.id, value.type.shown, pattern.node.span.text, param.type.span
-                )
-            )
-        lead = value.type.dims[pattern.pack : pattern.pack + count]
-        if packs is not None and len(lead) == len(packs):
-            for a, b in zip(packs, lead):
-                ctx.agree(a, b, span)
-        packs = lead if packs is None else packs
-        total = Dim.of(1)
-        for dim in lead:
-            total = total * dim
-        dims = (*value.type.dims[: pattern.pack], total, *value.type.dims[pattern.pack + count :])
-        with ctx.at(span):
-            out[param.name.id] = (value if count == 1 else ctx.builder.reshape(value, dims=dims), span)
-    return out, packs
-
-
-def restore_pack(ctx: Context, value: Value, position: int | None, packs: tuple[Dim, ...] | None, span: Span) -> Value:
-    if packs is None or len(packs) == 1 or position is None:
-        return value
-    dims = value.type.dims
-    with ctx.at(span):
-        return ctx.builder.reshape(value, dims=(*dims[:position], *packs, *dims[position + 1 :]))
 
 
 # ---- the call itself

@@ -77,17 +77,27 @@ def _record(ctx: Context, node: nodes.Record) -> Record:
 
 
 def _comprehension(ctx: Context, node: nodes.Comprehension) -> ListValue:
-    from leec.elaborate.binding import bind_target
+    from leec.elaborate.binding import bind_round
     from leec.elaborate.statements import static_items
 
     items = []
     for number, item in enumerate(static_items(ctx, evaluate(ctx, node.iterable), node.iterable.span)):
         inner = ctx.child()
-        bind_target(inner, node.target, item)
+        bind_round(inner, node.target, item)
         inner.site = f"{ctx.site}.{number}" if ctx.site else str(number)
         if node.condition is None or structural_bool(inner, node.condition):
             items.append(evaluate(inner, node.element))
+            keep_state(ctx, inner, node.target)
     return ListValue(tuple(items))
+
+
+def keep_state(ctx: Context, inner: Context, target: nodes.Expr) -> None:
+    """New state of models from outside, which calls inside a comprehension have made."""
+    from leec.elaborate.binding import target_names
+
+    for name in ctx.names.keys() - target_names(target):
+        if isinstance(ctx.names[name], Instance):
+            ctx.names[name] = inner.names[name]
 
 
 def structural_bool(ctx: Context, node: nodes.Expr) -> bool:

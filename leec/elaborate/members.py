@@ -45,6 +45,16 @@ def member_of(instance: Instance, name: str) -> tuple[object] | None:
     return None
 
 
+def at_place(instance: Instance, path: str) -> Instance:
+    """The part of a model at a path such as `encoder.blocks.0`, as it is now."""
+    while path:
+        every = (p for parts in instance.spec.parts.values() for p in (parts if isinstance(parts, tuple) else (parts,)))
+        part = next(p for p in every if path == p.path or path.startswith(p.path + "."))
+        instance = view(instance, part, dict(hyper_symbols(instance)))
+        path = path[len(part.path) + 1 :]
+    return instance
+
+
 def view(instance: Instance, part, binding: dict[str, Dim]) -> Instance:
     """A member model, reading the owner's leaves."""
     prefix = part.path + "."

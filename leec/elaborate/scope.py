@@ -6,10 +6,10 @@ from leec.diagnostics import LeeError, structure
 from leec.dims import Dim
 from leec.elaborate.context import Context
 from leec.elaborate.entries import Position, symbol
-from leec.elaborate.members import member_of
+from leec.elaborate.members import at_place, member_of
 from leec.elaborate.modules import declared_value
 from leec.elaborate.primitives import BUILTINS
-from leec.elaborate.values import POISON, Instance
+from leec.elaborate.values import POISON, Alias, Instance
 from leec.ir.graph import Value
 from leec.syntax import nodes
 
@@ -20,6 +20,8 @@ def lookup(ctx: Context, name: str) -> tuple[object] | object | None:
         return (Position(Dim.of(symbol(name))),)
     if name in ctx.names:
         found = ctx.names[name]
+        if isinstance(found, Alias):
+            found = at_place(ctx.names[found.place.root], found.place.path)
         return found if found is POISON else (found,)
     own = own_member(ctx, name)
     if own is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
-from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped
+from leec.elaborate.binding import assign_field, bind_round, bind_target, bound_names, filled, stopped
 from leec.elaborate.context import Context
 from leec.elaborate.define import add_entries, define_entries, name_value
 from leec.elaborate.distributions import sample
@@ -234,7 +234,7 @@ def _for(ctx: Context, node: nodes.For) -> Returned | None:
     """Written out round by round; names first bound inside do not survive (R14)."""
     outside = set(ctx.names)
     for item in static_items(ctx, evaluate(ctx, node.iterable), node.iterable.span):
-        bind_target(ctx, node.target, item)
+        bind_round(ctx, node.target, item)
         if run_block(ctx, node.body) is not None:
             raise LeeError(structure.not_built(node.span, "a `return` inside a loop"))
     for name in set(ctx.names) - outside:

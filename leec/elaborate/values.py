@@ -124,6 +124,13 @@ class Place:
         return Place(self.root, f"{self.path}.{name}" if self.path else name)
 
 
+@dataclass(frozen=True)
+class Alias:
+    """A loop's variable over the models of a list: another name of the place that it goes through."""
+
+    place: Place
+
+
 @dataclass(frozen=True, eq=False)
 class Instance:
     """A model value: its class, hyperparameters, and tensors by path; members are views by prefix.

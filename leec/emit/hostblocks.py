@@ -6,7 +6,9 @@ import ast
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from leec.dims import Dim
 from leec.emit.expressions import Replace
+from leec.immutable import Immutable
 from leec.ir import host
 from leec.ir.graph import Function
 
@@ -40,6 +42,20 @@ def rebound(statements: Sequence[host.Statement]) -> set[str]:
         for inner in ("body", "then", "otherwise"):
             found |= rebound(getattr(s, inner, ()))
     return found
+
+
+def readings(node: object) -> Iterable[str]:
+    """The name of a variable for every time that statements read it, at any depth."""
+    if isinstance(node, host.Ref):
+        yield node.name
+    elif isinstance(node, Dim):
+        yield from node.symbols
+    elif isinstance(node, tuple):
+        for item in node:
+            yield from readings(item)
+    elif isinstance(node, Immutable):
+        for name in node._fields:
+            yield from readings(getattr(node, name))
 
 
 def steps_in(statements: Sequence[host.Statement]) -> Iterable[host.Compute]:

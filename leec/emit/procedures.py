@@ -7,6 +7,7 @@ in place by name, names that are bound anew through `restore` before and `keep` 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from leec.emit.comments import place
 from leec.emit.docs import docstring
 from leec.emit.expressions import dim_tree
 from leec.emit.functions import INDENT, definition
-from leec.emit.hostblocks import Simple, Step, rebound, steps_in
+from leec.emit.hostblocks import Simple, Step, readings, rebound, steps_in
 from leec.emit.hostcode import HostCode
 from leec.emit.layout import WIDTH, quoted, text
 from leec.emit.names import Names
@@ -40,6 +41,7 @@ class ProcedureEmitter:
         self.names.of("run", "run")
         self.code = HostCode(self.unit, self.procedure, self.names)
         self.bound_names = {name for name, _ in self.procedure.parameters}
+        self.readings = Counter(readings(self.procedure.body))
         self.made: dict[tuple[str, tuple[str, ...]], str] = {}  # step objects by function and what they move
 
     def text(self) -> str:
@@ -100,10 +102,11 @@ class ProcedureEmitter:
         return [code + tail] if len(code + tail) <= room else fit(code, len(INDENT) * self.depth).splitlines()
 
     def is_reported(self, statement: host.Compute, following: host.Statement) -> bool:
-        """One number for the report that comes next needs no name."""
+        """One number that only the report that comes next reads needs no name."""
         if len(statement.targets) != 1 or not isinstance(following, host.Report) or statement.is_step:
             return False
-        return any(value == host.Ref(statement.targets[0]) for _, _, value in following.items)
+        (target,) = statement.targets
+        return self.readings[target] == 1 and any(value == host.Ref(target) for _, _, value in following.items)
 
     def assign(self, s: host.Assign) -> list[str]:
         tree = self.code.tree(s.value)

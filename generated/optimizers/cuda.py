@@ -1,4 +1,4 @@
-"""Optimizers of the lectures (inventory A2 to A12), each as its update rule.
+"""Optimizers of the lectures (inventory A5 to A10, A12), each as its update rule.
 
 θ and g are all parameters and their gradient, t the number of the update, from 1. Where the notes print a rule that
 differs from the standard one, it stands beside it with the suffix AsPrinted.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import sys
-import weakref
 
 if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
     raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
@@ -18,89 +17,6 @@ if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["to
 import torch  # noqa: E402
 
 FLOAT = torch.float32
-
-
-class Model(torch.nn.Module):
-    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
-
-    members: tuple[str, ...] = ()
-    renamed: dict[str, str] = {}  # members whose name is taken
-
-    def parts(self):
-        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
-        for name in self.members:
-            member = getattr(self, self.renamed.get(name, name))
-            if isinstance(member, torch.nn.ModuleList):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
-            else:
-                yield name, member
-
-    def tensors(self):
-        """Every tensor by its path in the spec, such as "conv1.kernel"."""
-        found = {}
-        for name, part in self.parts():
-            if isinstance(part, Model):
-                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
-            else:
-                found[name] = part
-        return found
-
-    def state_dict(self, *args, prefix="", **options):
-        """Keys are the spec's names, also where an attribute has another one."""
-        found = super().state_dict(*args, prefix=prefix, **options)
-        for name, attribute in self.renamed.items():
-            move_keys(found, prefix + attribute, prefix + name)
-        return found
-
-    def _load_from_state_dict(self, state_dict, prefix, *rest):
-        for name, attribute in self.renamed.items():
-            move_keys(state_dict, prefix + name, prefix + attribute)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
-    @torch.no_grad()
-    def load_tensors(self, tensors):
-        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
-        own = self.tensors()
-        if own.keys() != tensors.keys():
-            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
-        for path, tensor in own.items():
-            given = torch.as_tensor(tensors[path])
-            if tensor.shape != given.shape:
-                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
-            tensor.copy_(given)
-
-    def copy(self):
-        """The same model with tensors of its own."""
-        twin = self.at({})
-        for module in twin.modules():
-            for name, parameter in module._parameters.items():
-                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
-        return twin
-
-    def at(self, tensors):
-        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
-
-        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
-        """
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        for table in ("_parameters", "_buffers", "_modules"):
-            twin.__dict__[table] = dict(self.__dict__[table])
-        for name, buffer in twin._buffers.items():
-            twin._buffers[name] = buffer.clone()
-        for name in self.members:
-            attribute = self.renamed.get(name, name)
-            member = getattr(self, attribute)
-            if isinstance(member, torch.nn.ModuleList):
-                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
-                twin._modules[attribute] = torch.nn.ModuleList(parts)
-            elif isinstance(member, Model):
-                twin._modules[attribute] = member.at(tensors.get(name, {}))
-            elif name in tensors:
-                twin._parameters.pop(attribute, None)
-                twin._buffers.pop(attribute, None)
-                twin.__dict__[attribute] = tensors[name]
-        return twin
 
 
 class Optimizer:
@@ -155,117 +71,6 @@ class Optimizer:
         return twin
 
 
-class TrainStep:
-    """A training step as one function over flat vectors, without autograd; generated subclasses say which.
-
-    `moved` pairs the attribute of an optimizer with those of the models that it moves, for every update; `counted` are
-    the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything it touches
-    keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
-    """
-
-    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    counted: tuple[str, ...] = ()
-    read: tuple[str, ...] = ()
-    spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
-    GRAPHS = 8  # shapes of batches that have a graph; others run without
-    BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
-
-    def scalars(self):
-        """Numbers that differ from step to step."""
-        return ()
-
-    def constants(self):
-        """Numbers that are written into a graph."""
-        return ()
-
-    def bind(self):
-        """Lay the parameters out and take views of all that the step reads and writes."""
-        self.vectors = [Vector.of([getattr(self, name) for name in models]) for _, models in self.moved]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
-        self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
-        self.optimizers = [getattr(self, name) for name, _ in self.moved]
-        for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
-            optimizer.make_states(vector.values)
-        self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
-        self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
-
-    def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
-        vector = self.vectors[i]
-        size = vector.values.numel()
-        whole = vector.values.is_cuda or self.spare[i] is None
-        step = size if whole else min(size, self.BLOCK)
-        spare = [vector.values.new_empty(step) for _ in range(self.spare[i] or 0)]
-        starts = range(0, size, step) if size else ()
-        return [
-            (
-                *(t[a : a + step] for t in (vector.values, vector.gradient, *self.states[i])),
-                *(s[: size - a] for s in spare),
-            )
-            for a in starts
-        ]
-
-    def holds(self):
-        """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
-
-    def __call__(self, *batch):
-        if not self.holds():
-            self.bind()
-        for name in self.counted:
-            getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].values.is_cuda and len(self.counted) == len(self.moved):
-                return self.replayed(batch)
-            return self.step(*batch, *self.scalars())
-
-    # ---- on a GPU
-
-    def replayed(self, batch):
-        key = (*map(kind, batch), self.constants())
-        if key not in self.graphs and len(self.graphs) >= self.GRAPHS:
-            return self.step(*batch, *self.scalars())
-        if key not in self.graphs:
-            self.graphs[key] = Graph(self, batch)
-        return self.graphs[key](batch, self.scalars())
-
-    def written(self):
-        """All tensors that a step writes into and that outlive it."""
-        vectors = [vector.values for vector in self.vectors]
-        return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
-
-
-class GradientDescent(Optimizer):
-    """θ ← θ - η g"""
-
-    def __init__(self, lr=0.1):
-        self.lr = lr
-
-    def update(self, θ, g):
-        """Move θ along its gradient, in place."""
-        self.begin(θ)
-        θ.sub_(self.lr * g)  # [count]  optimizers.lee:17
-
-
-def decayed(rate, clock, t):
-    """η / √(k + 1), k counting updates; with `clock` the number of batches, k counts epochs."""
-    return rate / math.sqrt((t - 1) // clock + 1)  # optimizers.lee:23
-
-
-def warmed(peak, warmup, t):
-    """Up to the peak along a line in `warmup` updates, then down as 1 / √t."""
-    return peak * min(t / warmup, math.sqrt(warmup / t))  # optimizers.lee:30
-
-
 class Adagrad(Optimizer):
     """η decays as 1 / √t, and is divided by σ, the root mean square of all gradients so far."""
 
@@ -277,9 +82,9 @@ class Adagrad(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:42
-        sigma = torch.sqrt(self.total / self.t)  # [count]  optimizers.lee:43
-        select = torch.where(sigma > 0, g / sigma, 0)  # [count]  optimizers.lee:44
+        self.total.add_(g * g)  # [count]  optimizers.lee:15
+        sigma = torch.sqrt(self.total / self.t)  # [count]  optimizers.lee:16
+        select = torch.where(sigma > 0, g / sigma, 0)  # [count]  optimizers.lee:17
         θ.sub_(self.lr / math.sqrt(self.t) * select)  # [count]
 
 
@@ -294,8 +99,8 @@ class AdagradSum(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:52
-        θ.sub_(self.lr * g / (torch.sqrt(self.total) + self.eps))  # [count]  optimizers.lee:53
+        self.total.add_(g * g)  # [count]  optimizers.lee:25
+        θ.sub_(self.lr * g / (torch.sqrt(self.total) + self.eps))  # [count]  optimizers.lee:26
 
 
 class AdagradSumAsPrinted(Optimizer):
@@ -309,8 +114,8 @@ class AdagradSumAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:61
-        θ.sub_(self.lr * g / (torch.sqrt(self.total / self.t) + self.eps))  # [count]  optimizers.lee:62
+        self.total.add_(g * g)  # [count]  optimizers.lee:34
+        θ.sub_(self.lr * g / (torch.sqrt(self.total / self.t) + self.eps))  # [count]  optimizers.lee:35
 
 
 class AdagradCompoundAsPrinted(Optimizer):
@@ -324,10 +129,10 @@ class AdagradCompoundAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:71
-        div = self.shrunk / torch.sqrt(self.total)  # [count]  optimizers.lee:72
+        self.total.add_(g * g)  # [count]  optimizers.lee:44
+        div = self.shrunk / torch.sqrt(self.total)  # [count]  optimizers.lee:45
         self.shrunk.copy_(torch.where(self.total > 0, div, self.shrunk))  # [count]
-        θ.sub_(self.lr * self.shrunk * g)  # [count]  optimizers.lee:73
+        θ.sub_(self.lr * self.shrunk * g)  # [count]  optimizers.lee:46
 
 
 class Momentum(Optimizer):
@@ -341,8 +146,8 @@ class Momentum(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.m.copy_(self.decay * self.m - self.lr * g)  # [count]  optimizers.lee:81
-        θ.add_(self.m)  # [count]  optimizers.lee:82
+        self.m.copy_(self.decay * self.m - self.lr * g)  # [count]  optimizers.lee:54
+        θ.add_(self.m)  # [count]  optimizers.lee:55
 
 
 class RMSProp(Optimizer):
@@ -356,8 +161,8 @@ class RMSProp(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:90
-        θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:91
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:63
+        θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:64
 
 
 class RMSPropAsPrinted(Optimizer):
@@ -371,10 +176,10 @@ class RMSPropAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        mul = g * g  # [count]  optimizers.lee:99
+        mul = g * g  # [count]  optimizers.lee:72
         add = self.alpha * self.v + (1 - self.alpha) * mul  # [count]
         self.v.copy_(torch.where(torch.full((), self.t == 1, device=θ.device), mul, add))  # [count]
-        θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:100
+        θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:73
 
 
 class Adam(Optimizer):
@@ -388,7 +193,7 @@ class Adam(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optimizers.lee:113
+        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optimizers.lee:86
 
 
 class AdamAsPrinted(Optimizer):
@@ -402,8 +207,8 @@ class AdamAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:121
-        mul_4 = self.lr / math.sqrt(self.t) * g  # [count]  optimizers.lee:122
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:94
+        mul_4 = self.lr / math.sqrt(self.t) * g  # [count]  optimizers.lee:95
         θ.sub_(mul_4 / (torch.sqrt(self.v) + self.eps))  # [count]
 
 
@@ -418,9 +223,9 @@ class MomentumOverRMS(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.m.copy_(self.decay * self.m + (1 - self.decay) * g)  # [count]  optimizers.lee:131
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:132
-        θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:133
+        self.m.copy_(self.decay * self.m + (1 - self.decay) * g)  # [count]  optimizers.lee:104
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:105
+        θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:106
 
 
 class MomentumOverRMSAsPrinted(Optimizer):
@@ -434,20 +239,20 @@ class MomentumOverRMSAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.m.copy_(self.decay * self.m - self.lr * g)  # [count]  optimizers.lee:142
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:143
-        θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:144
+        self.m.copy_(self.decay * self.m - self.lr * g)  # [count]  optimizers.lee:115
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:116
+        θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:117
 
 
 def clipped_saved(g, bound):
     """As clipped, and what its gradient needs."""
-    maximum = g.clamp(min=-bound)  # [n]  optimizers.lee:152
+    maximum = g.clamp(min=-bound)  # [n]  optimizers.lee:125
     return maximum.clamp(max=bound), maximum
 
 
 def clipped_backward(g, bound, maximum, d_minimum):
     """From d_minimum to the gradient by g."""
-    # gradient of return min(max(g, -bound), bound)   optimizers.lee:152
+    # gradient of return min(max(g, -bound), bound)   optimizers.lee:125
     d_g = torch.where(maximum <= bound, torch.where(g >= -bound, d_minimum, 0.0), 0.0)  # [n]
     return d_g  # [n]
 
@@ -457,19 +262,19 @@ def clippedAsPrinted(g, bound):
 
     g [n] -> [n]
     """
-    return g.clamp(max=bound)  # [n]  optimizers.lee:157
+    return g.clamp(max=bound)  # [n]  optimizers.lee:130
 
 
 def clippedAsPrinted_backward(g, bound, d_y):
     """From d_y to the gradient by g."""
-    # gradient of return min(g, bound)   optimizers.lee:157
+    # gradient of return min(g, bound)   optimizers.lee:130
     d_g = torch.where(g <= bound, d_y, 0.0)  # [n]
     return d_g  # [n]
 
 
 def rescaled_saved(g, bound):
     """As rescaled, and what its gradient needs."""
-    sqrt_, saved_norm = norm_saved(g)  # optimizers.lee:162
+    sqrt_, saved_norm = norm_saved(g)  # optimizers.lee:135
     add = sqrt_ + 1e-6
     div = bound / add
     minimum = torch.where(1 <= div, 1, div)
@@ -479,7 +284,7 @@ def rescaled_saved(g, bound):
 def rescaled_backward(g, saved, d_mul):
     """From d_mul to the gradient by g."""
     sqrt_, saved_norm, add, div, minimum = saved
-    # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:162
+    # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:135
     d_add = torch.where(1 <= div, 0.0, -((d_mul * g).sum() * div / add))
     d_g = d_mul * minimum + norm_backward(g, saved_norm, sqrt_, d_add)  # [n]
     return d_g  # [n]
@@ -487,7 +292,7 @@ def rescaled_backward(g, saved, d_mul):
 
 def rescaled_2_saved(g, bound):
     """As rescaled_2, and what its gradient needs."""
-    sqrt_, saved_norm = norm_saved(g)  # optimizers.lee:162
+    sqrt_, saved_norm = norm_saved(g)  # optimizers.lee:135
     add = sqrt_ + 1e-6
     div = bound / add
     minimum = torch.where(1 <= div, 1, div)
@@ -497,361 +302,33 @@ def rescaled_2_saved(g, bound):
 def rescaled_2_backward(g, saved, d_mul):
     """From d_mul to the gradient by g."""
     sqrt_, saved_norm, add, div, minimum = saved
-    # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:162
+    # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:135
     d_add = torch.where(1 <= div, 0.0, -((d_mul * g).sum() * div / add))
     d_g = d_mul * minimum + norm_backward(g, saved_norm, sqrt_, d_add)  # [n]
     return d_g  # [n]
 
 
-class Linear(Model):
-    """Linear(features)"""
-
-    members = ("w", "b")
-
-    def __init__(self, features):
-        super().__init__()
-        self.features = features
-        self.w = torch.nn.Parameter(torch.zeros(features, dtype=FLOAT))  # [features]  optimizers.lee:169
-        self.b = torch.nn.Parameter(torch.zeros((), dtype=FLOAT))  # optimizers.lee:170
-
-    def forward(self, x):
-        """x [n, features] -> [n]"""
-        return x @ self.w + self.b  # [n]  optimizers.lee:173
-
-
-@torch.no_grad()
-def descend(data, steps=40, rate=0.1, *, run=None):
-    """Full batches: one update an epoch."""
-    from leec.runtime.run import Run
-
-    run = run or Run("descend", backend="torch")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:176
-    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # optimizers.lee:178
-    opt = GradientDescent(lr=rate)  # optimizers.lee:179
-    step = DescendStep(net, opt)
-    for step_ in run.loop("step", 1, steps, net=net, opt=opt):
-        run.step(step(data.train.x, data.train.y))  # optimizers.lee:181
-        run.report(loss=mse(net(data.train.x), data.train.y))  # optimizers.lee:182
-    return net
-
-
-class DescendStep(TrainStep):
-    """One step of descend for net, opt: call it with a batch."""
-
-    moved = (("opt", ("net",)),)
-    counted = ("opt",)
-    read = ("net.w", "net.b")
-    spare = (1,)
-
-    def __init__(self, net, opt):
-        self.net, self.opt = net, opt
-        self.bind()
-
-    def constants(self):
-        return ()
-
-    def scalars(self):
-        return (self.opt.lr,)
-
-    def step(self, data_train_x, data_train_y, lr):
-        w, b = self.tensors
-        d_w, d_b = self.gradients
-        data_train_n = data_train_x.shape[0]
-        sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = 2 / data_train_n * sub  # [data_train_n]
-        d_b.copy_(d_add.sum())  # optimizers.lee:173
-        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
-        for θ, g, s0 in self.blocks[0]:
-            torch.mul(g, lr, out=s0)
-            θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
-
-
-@torch.no_grad()
-def stochastic(data, epochs=2, rate=0.01, *, run=None):
-    """One example at a time: as many updates an epoch as there are examples."""
-    from leec.runtime.run import Run
-
-    run = run or Run("stochastic", backend="torch")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:186
-    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # optimizers.lee:188
-    opt = GradientDescent(lr=rate)  # optimizers.lee:189
-    step = StochasticStep(net, opt)
-    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
-        for x, y in run.batches("batches", data.train, 1):
-            run.step(step(x, y))  # optimizers.lee:192
-    return net
-
-
-class StochasticStep(TrainStep):
-    """One step of stochastic for net, opt: call it with a batch."""
-
-    moved = (("opt", ("net",)),)
-    counted = ("opt",)
-    read = ("net.w", "net.b")
-    spare = (1,)
-
-    def __init__(self, net, opt):
-        self.net, self.opt = net, opt
-        self.bind()
-
-    def constants(self):
-        return ()
-
-    def scalars(self):
-        return (self.opt.lr,)
-
-    def step(self, x, y, lr):
-        w, b = self.tensors
-        d_w, d_b = self.gradients
-        batches_n = x.shape[0]
-        sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = 2 / batches_n * sub  # [batches_n]
-        d_b.copy_(d_add.sum())  # optimizers.lee:173
-        torch.mv(x.T, d_add, out=d_w)  # [d]
-        for θ, g, s0 in self.blocks[0]:
-            torch.mul(g, lr, out=s0)
-            θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
-
-
-@torch.no_grad()
-def slowing(data, steps=40, rate=0.1, *, run=None):
-    from leec.runtime.run import Run
-
-    run = run or Run("slowing", backend="torch")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:196
-    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # optimizers.lee:197
-    opt = GradientDescent(lr=lambda t: decayed(rate, 1, t))  # optimizers.lee:198
-    step = SlowingStep(net, opt)
-    for step_ in run.loop("step", 1, steps, net=net, opt=opt):
-        run.step(step(data.train.x, data.train.y))  # optimizers.lee:200
-    return net
-
-
-class SlowingStep(TrainStep):
-    """One step of slowing for net, opt: call it with a batch."""
-
-    moved = (("opt", ("net",)),)
-    counted = ("opt",)
-    read = ("net.w", "net.b")
-    spare = (1,)
-
-    def __init__(self, net, opt):
-        self.net, self.opt = net, opt
-        self.bind()
-
-    def constants(self):
-        return ()
-
-    def scalars(self):
-        return (self.opt.lr,)
-
-    def step(self, data_train_x, data_train_y, lr):
-        w, b = self.tensors
-        d_w, d_b = self.gradients
-        data_train_n = data_train_x.shape[0]
-        sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = 2 / data_train_n * sub  # [data_train_n]
-        d_b.copy_(d_add.sum())  # optimizers.lee:173
-        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
-        for θ, g, s0 in self.blocks[0]:
-            torch.mul(g, lr, out=s0)
-            θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
-
-
-@torch.no_grad()
-def slowing_by_epoch(data, epochs=5, batch=100, clock=5, rate=0.1, *, run=None):
-    from leec.runtime.run import Run
-
-    run = run or Run("slowing_by_epoch", backend="torch")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:204
-    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # optimizers.lee:205
-    opt = GradientDescent(lr=lambda t: decayed(rate, clock, t))  # optimizers.lee:206
-    step = SlowingByEpochStep(net, opt)
-    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
-        for x, y in run.batches("batches", data.train, batch):
-            run.step(step(x, y))  # optimizers.lee:209
-    return net
-
-
-class SlowingByEpochStep(TrainStep):
-    """One step of slowing_by_epoch for net, opt: call it with a batch."""
-
-    moved = (("opt", ("net",)),)
-    counted = ("opt",)
-    read = ("net.w", "net.b")
-    spare = (1,)
-
-    def __init__(self, net, opt):
-        self.net, self.opt = net, opt
-        self.bind()
-
-    def constants(self):
-        return ()
-
-    def scalars(self):
-        return (self.opt.lr,)
-
-    def step(self, x, y, lr):
-        w, b = self.tensors
-        d_w, d_b = self.gradients
-        batches_n = x.shape[0]
-        sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = 2 / batches_n * sub  # [batches_n]
-        d_b.copy_(d_add.sum())  # optimizers.lee:173
-        torch.mv(x.T, d_add, out=d_w)  # [d]
-        for θ, g, s0 in self.blocks[0]:
-            torch.mul(g, lr, out=s0)
-            θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
-
-
-@torch.no_grad()
-def warming(data, steps=40, rate=0.1, *, run=None):
-    from leec.runtime.run import Run
-
-    run = run or Run("warming", backend="torch")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:213
-    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # optimizers.lee:214
-    opt = GradientDescent(lr=lambda t: warmed(rate, 10, t))  # optimizers.lee:215
-    step = WarmingStep(net, opt)
-    for step_ in run.loop("step", 1, steps, net=net, opt=opt):
-        run.step(step(data.train.x, data.train.y))  # optimizers.lee:217
-    return net
-
-
-class WarmingStep(TrainStep):
-    """One step of warming for net, opt: call it with a batch."""
-
-    moved = (("opt", ("net",)),)
-    counted = ("opt",)
-    read = ("net.w", "net.b")
-    spare = (1,)
-
-    def __init__(self, net, opt):
-        self.net, self.opt = net, opt
-        self.bind()
-
-    def constants(self):
-        return ()
-
-    def scalars(self):
-        return (self.opt.lr,)
-
-    def step(self, data_train_x, data_train_y, lr):
-        w, b = self.tensors
-        d_w, d_b = self.gradients
-        data_train_n = data_train_x.shape[0]
-        sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = 2 / data_train_n * sub  # [data_train_n]
-        d_b.copy_(d_add.sum())  # optimizers.lee:173
-        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
-        for θ, g, s0 in self.blocks[0]:
-            torch.mul(g, lr, out=s0)
-            θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
-
-
-@torch.no_grad()
-def fit(epochs=100, rate=0.1, *, run=None):
-    """Progression of diabetes in a year, from ten measurements."""
-    from leec.runtime.run import Run
-
-    run = run or Run("fit", backend="torch")
-    data = run.data("diabetes", standardize=True, test=0.2, fields={"x": ("float", ("n", 10)), "y": ("float", ("n",))})
-    net = Linear(features=10).to(run.session.place.device)  # optimizers.lee:224
-    opt = Adam(lr=rate)  # optimizers.lee:225
-    step = FitStep(net, opt)
-    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
-        for x, y in run.batches("batches", data.train, 64, shuffle=True):
-            run.step(step(x, y))  # optimizers.lee:228
-        reported_train, reported_test = fit_train_test(net, data.train.x, data.train.y, data.test.x, data.test.y)
-        run.report(train=reported_train, test=reported_test)  # optimizers.lee:229
-    return net
-
-
-class FitStep(TrainStep):
-    """One step of fit for net, opt: call it with a batch."""
-
-    moved = (("opt", ("net",)),)
-    counted = ("opt",)
-    read = ("net.w", "net.b")
-    spare = (None,)
-
-    def __init__(self, net, opt):
-        self.net, self.opt = net, opt
-        self.bind()
-
-    def constants(self):
-        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps)
-
-    def scalars(self):
-        return (self.opt.t,)
-
-    def step(self, x, y, t):
-        w, b = self.tensors
-        d_w, d_b = self.gradients
-        batches_n = x.shape[0]
-        sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = 2 / batches_n * sub  # [batches_n]
-        d_b.copy_(d_add.sum())  # optimizers.lee:173
-        torch.mv(x.T, d_add, out=d_w)  # [10]
-        lr = self.opt.lr
-        beta1 = self.opt.beta1
-        beta2 = self.opt.beta2
-        eps = self.opt.eps
-        for θ, g, m, v in self.blocks[0]:
-            adam_(θ, g, m, v, lr, beta1, beta2, eps, 0.0, t)
-        return (sub * sub).mean()  # losses.lee:148
-
-
-def fit_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):
-    """data_train_x [data_train_n, 10], data_train_y [data_train_n], data_test_x [data_test_n, 10], data_test_y
-    [data_test_n] -> [], []
-    """
-    return mse(net(data_train_x), data_train_y), mse(net(data_test_x), data_test_y)  # optimizers.lee:229
-
-
 def example_within_bounds(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:234
-    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:235
-    d_c, saved_clipped = clipped_saved(g, 1.5)  # optimizers.lee:236
+    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:139
+    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
+    d_c, saved_clipped = clipped_saved(g, 1.5)  # optimizers.lee:141
     return (c * d_c).sum(), clipped_backward(g, 1.5, saved_clipped, c), d_c
 
 
 def example_within_bounds_as_printed(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:240
-    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:241
-    d_c = clippedAsPrinted(g, 1.5)  # [20]  optimizers.lee:242
+    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:145
+    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
+    d_c = clippedAsPrinted(g, 1.5)  # [20]  optimizers.lee:147
     return (c * d_c).sum(), clippedAsPrinted_backward(g, 1.5, c), d_c
 
 
 def example_shortened(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:246
-    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:247
-    mul, saved_rescaled = rescaled_saved(g, 1.5)  # optimizers.lee:248
+    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:151
+    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
+    mul, saved_rescaled = rescaled_saved(g, 1.5)  # optimizers.lee:153
     mul_3, saved_rescaled_2 = rescaled_2_saved(g, 100)
     d_g_2 = rescaled_2_backward(g, saved_rescaled_2, c)  # [20]
     return (c * mul).sum() + (c * mul_3).sum(), d_g_2 + rescaled_backward(g, saved_rescaled, c), mul_3 + mul
-
-
-def mse(y, target):
-    """mean (y - target)²
-
-    y [y_0], target [y_0] -> []
-    """
-    sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub)
-
-
-def reduced(each):
-    """The mean of all, or each by itself.
-
-    each [each_0] -> []
-    """
-    return each.mean()  # losses.lee:148
 
 
 def norm_saved(x):
@@ -946,118 +423,3 @@ def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device 
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
     return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
-
-
-def move_keys(found, old, new):
-    """Rename a key, or all below a path."""
-    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
-        found[new + key[len(old) :]] = found.pop(key)
-
-
-class Vector:
-    """The parameters of one or several models, side by side in one tensor, and their gradient in another.
-
-    The parameters become views of `values`. Moving or casting a model severs them silently, so `holds` is asked
-    before every step.
-    """
-
-    def __init__(self, models):
-        self.slots = [slot for model in models for slot in parameter_slots(model)]
-        with torch.no_grad():
-            parameters = [table[name] for table, name in self.slots]
-            self.values = torch.cat([p.reshape(-1) for p in parameters])
-            self.gradient = torch.zeros_like(self.values)
-            sizes = [p.numel() for p in parameters]
-            shapes = [p.shape for p in parameters]
-            for p, part, shape in zip(parameters, self.values.split(sizes), shapes, strict=True):
-                p.data = part.view(shape)
-            self.gradients = [part.view(shape) for part, shape in zip(self.gradient.split(sizes), shapes, strict=True)]
-            self.addresses = [p.data_ptr() for p in parameters]
-        self.shapes = [tuple(shape) for shape in shapes]
-
-    @staticmethod
-    def of(models):
-        """The vector of these models, the same one for all steps that move them."""
-        known = VECTORS.setdefault(models[0], {})
-        rest = tuple(map(weakref.ref, models[1:]))
-        if rest not in known or not known[rest].holds():
-            known[rest] = Vector(models)
-        return known[rest]
-
-    def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
-
-
-VECTORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
-def parameter_slots(model):
-    """Where the parameters of a model are kept: (table of the module, name), in declaration order."""
-    for name in model.members:
-        attribute = model.renamed.get(name, name)
-        if attribute in model._parameters:
-            yield model._parameters, attribute
-        elif attribute in model._modules:
-            member = model._modules[attribute]
-            for part in member if isinstance(member, torch.nn.ModuleList) else [member]:
-                yield from parameter_slots(part)
-
-
-def find_slot(step, path):
-    """(table, name) of the tensor at a path such as `net.layers.0.w`."""
-    root, *steps, last = path.split(".")
-    module = getattr(step, root)
-    for name in steps:
-        module = (
-            module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
-        )
-    name = module.renamed.get(last, last)
-    return (module._parameters if name in module._parameters else module._buffers), name
-
-
-def kind(x):
-    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
-    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x
-
-
-class Graph:
-    """One captured step: batches, keys and numbers are put into tensors of fixed address, then everything is replayed.
-
-    Numbers are filled in by kernels, since a copy from the host would wait for the device.
-    """
-
-    def __init__(self, step, batch):
-        self.device = step.vectors[0].values.device
-        self.batch = [self.hold(x) for x in batch]
-        numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
-        self.numbers = numbers
-        before = [(tensor, tensor.clone()) for tensor in step.written()]
-        stream = torch.cuda.Stream(self.device)
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
-            for _ in range(3):
-                step.step(*self.batch, *numbers)
-        torch.cuda.current_stream(self.device).wait_stream(stream)
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
-            self.result = step.step(*self.batch, *numbers)
-        for tensor, value in before:
-            tensor.copy_(value)
-
-    def hold(self, x):
-        if isinstance(x, tuple):
-            return torch.tensor(x, dtype=torch.int64, device=self.device)
-        return x.clone() if isinstance(x, torch.Tensor) else x
-
-    def __call__(self, batch, numbers):
-        for held, x in zip(self.batch, batch, strict=True):
-            if isinstance(x, torch.Tensor):
-                held.copy_(x, non_blocking=True)
-            elif isinstance(x, tuple):
-                for word, value in zip(held.unbind(), x, strict=True):
-                    word.fill_(value)
-        for held, x in zip(self.numbers, numbers, strict=True):
-            held.fill_(x)
-        self.graph.replay()
-        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)

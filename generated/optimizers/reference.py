@@ -1,4 +1,4 @@
-"""Optimizers of the lectures (inventory A2 to A12), each as its update rule.
+"""Optimizers of the lectures (inventory A5 to A10, A12), each as its update rule.
 
 θ and g are all parameters and their gradient, t the number of the update, from 1. Where the notes print a rule that
 differs from the standard one, it stands beside it with the suffix AsPrinted.
@@ -13,105 +13,6 @@ import math
 import numpy as np
 
 FLOAT = np.float32
-
-
-class Model:
-    """What every model has: named arrays in declaration order, the trainable ones side by side in one vector.
-
-    `members` names arrays and submodels (a list of submodels goes by one name), `states` what no gradient changes.
-    """
-
-    members: tuple[str, ...] = ()
-    states: tuple[str, ...] = ()
-    renamed: dict[str, str] = {}  # members whose name is taken
-
-    def __call__(self, *inputs, **options):
-        return self.forward(*inputs, **options)
-
-    def parts(self):
-        """(name, member) of arrays and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
-        for name in self.members:
-            member = getattr(self, self.renamed.get(name, name))
-            if isinstance(member, list):
-                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
-            else:
-                yield name, member
-
-    def tensors(self):
-        """Every array by its path in the spec, such as "conv1.kernel"; they are the model's own."""
-        found = {}
-        for name, part in self.parts():
-            if isinstance(part, Model):
-                found |= {f"{name}.{path}": array for path, array in part.tensors().items()}
-            else:
-                found[name] = part
-        return found
-
-    def load_tensors(self, arrays):
-        """Copy arrays in by path. Raises ValueError where names or shapes differ."""
-        own = self.tensors()
-        if own.keys() != arrays.keys():
-            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ arrays.keys())}")
-        for path, array in own.items():
-            if array.shape != np.shape(arrays[path]):
-                raise ValueError(f"{path} is {array.shape} here and {np.shape(arrays[path])} there")
-            array[...] = arrays[path]
-
-    def lay_out(self, vector=None):
-        """Move all parameters into one vector; the arrays become views of it, those of submodels too."""
-        sizes = [part.parameters.size if isinstance(part, Model) else part.size for _, part in self.trained()]
-        self.parameters = np.empty(sum(sizes), FLOAT) if vector is None else vector
-        stop = 0
-        for (name, part), size in zip(self.trained(), sizes, strict=True):
-            start, stop = stop, stop + size
-            if isinstance(part, Model):
-                part.lay_out(self.parameters[start:stop])
-            else:
-                view = self.parameters[start:stop].reshape(part.shape)
-                view[...] = part
-                setattr(self, self.renamed.get(name, name), view)
-
-    def trained(self):
-        return [(name, part) for name, part in self.parts() if name not in self.states]
-
-    def shapes(self):
-        """Of the parameters, in their order."""
-        found = (part.shapes() if isinstance(part, Model) else [part.shape] for _, part in self.trained())
-        return [shape for shapes in found for shape in shapes]
-
-    def flat(self, gradient):
-        """A gradient, nested dicts of arrays by member, as one vector beside `parameters`; what is missing is 0."""
-        vector, stop = np.zeros_like(self.parameters), 0
-        for name, part in self.trained():
-            is_model = isinstance(part, Model)
-            start, stop = stop, stop + (part.parameters.size if is_model else part.size)
-            if name in gradient:
-                vector[start:stop] = part.flat(gradient[name]) if is_model else gradient[name].ravel()
-        return vector
-
-    def copy(self):
-        """The same model with arrays of its own."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)
-        for name in self.members:
-            attribute = self.renamed.get(name, name)
-            member = getattr(self, attribute)
-            setattr(twin, attribute, [part.copy() for part in member] if isinstance(member, list) else member.copy())
-        twin.lay_out()
-        return twin
-
-    def at(self, tensors):
-        """A copy at another point of parameter space: nested dicts of arrays by member, as gradients are."""
-        twin = self.copy()
-        twin.move_to(tensors)
-        return twin
-
-    def move_to(self, tensors):
-        for name, part in self.parts():
-            if name in tensors and isinstance(part, Model):
-                part.move_to(tensors[name])
-            elif name in tensors:
-                part[...] = tensors[name]
 
 
 class Optimizer:
@@ -156,28 +57,6 @@ class Optimizer:
         return twin
 
 
-class GradientDescent(Optimizer):
-    """θ ← θ - η g"""
-
-    def __init__(self, lr=0.1):
-        self.lr = lr
-
-    def update(self, θ, g):
-        """Move θ along its gradient, in place."""
-        self.begin(θ)
-        θ -= self.lr * g  # [count]  optimizers.lee:17
-
-
-def decayed(rate, clock, t):
-    """η / √(k + 1), k counting updates; with `clock` the number of batches, k counts epochs."""
-    return rate / math.sqrt((t - 1) // clock + 1)  # optimizers.lee:23
-
-
-def warmed(peak, warmup, t):
-    """Up to the peak along a line in `warmup` updates, then down as 1 / √t."""
-    return peak * min(t / warmup, math.sqrt(warmup / t))  # optimizers.lee:30
-
-
 class Adagrad(Optimizer):
     """η decays as 1 / √t, and is divided by σ, the root mean square of all gradients so far."""
 
@@ -189,9 +68,9 @@ class Adagrad(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total += g * g  # [count]  optimizers.lee:42
-        sigma = np.sqrt(self.total / self.t)  # [count]  optimizers.lee:43
-        θ -= self.lr / math.sqrt(self.t) * masked(g / sigma, sigma > 0)  # [count]  optimizers.lee:44
+        self.total += g * g  # [count]  optimizers.lee:15
+        sigma = np.sqrt(self.total / self.t)  # [count]  optimizers.lee:16
+        θ -= self.lr / math.sqrt(self.t) * masked(g / sigma, sigma > 0)  # [count]  optimizers.lee:17
 
 
 class AdagradSum(Optimizer):
@@ -205,8 +84,8 @@ class AdagradSum(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total += g * g  # [count]  optimizers.lee:52
-        θ -= self.lr * g / (np.sqrt(self.total) + self.eps)  # [count]  optimizers.lee:53
+        self.total += g * g  # [count]  optimizers.lee:25
+        θ -= self.lr * g / (np.sqrt(self.total) + self.eps)  # [count]  optimizers.lee:26
 
 
 class AdagradSumAsPrinted(Optimizer):
@@ -220,8 +99,8 @@ class AdagradSumAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total += g * g  # [count]  optimizers.lee:61
-        θ -= self.lr * g / (np.sqrt(self.total / self.t) + self.eps)  # [count]  optimizers.lee:62
+        self.total += g * g  # [count]  optimizers.lee:34
+        θ -= self.lr * g / (np.sqrt(self.total / self.t) + self.eps)  # [count]  optimizers.lee:35
 
 
 class AdagradCompoundAsPrinted(Optimizer):
@@ -235,10 +114,10 @@ class AdagradCompoundAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total += g * g  # [count]  optimizers.lee:71
-        # [count]  optimizers.lee:72
+        self.total += g * g  # [count]  optimizers.lee:44
+        # [count]  optimizers.lee:45
         self.shrunk[...] = np.where(self.total > 0, self.shrunk / np.sqrt(self.total), self.shrunk)
-        θ -= self.lr * self.shrunk * g  # [count]  optimizers.lee:73
+        θ -= self.lr * self.shrunk * g  # [count]  optimizers.lee:46
 
 
 class Momentum(Optimizer):
@@ -252,8 +131,8 @@ class Momentum(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.m[...] = self.decay * self.m - self.lr * g  # [count]  optimizers.lee:81
-        θ += self.m  # [count]  optimizers.lee:82
+        self.m[...] = self.decay * self.m - self.lr * g  # [count]  optimizers.lee:54
+        θ += self.m  # [count]  optimizers.lee:55
 
 
 class RMSProp(Optimizer):
@@ -267,8 +146,8 @@ class RMSProp(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:90
-        θ -= self.lr * g / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:91
+        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:63
+        θ -= self.lr * g / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:64
 
 
 class RMSPropAsPrinted(Optimizer):
@@ -282,9 +161,9 @@ class RMSPropAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        mul = g * g  # [count]  optimizers.lee:99
+        mul = g * g  # [count]  optimizers.lee:72
         self.v[...] = np.where(self.t == 1, mul, self.alpha * self.v + (1 - self.alpha) * mul)  # [count]
-        θ -= self.lr * g / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:100
+        θ -= self.lr * g / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:73
 
 
 class Adam(Optimizer):
@@ -298,11 +177,11 @@ class Adam(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.m[...] = self.beta1 * self.m + (1 - self.beta1) * g  # [count]  optimizers.lee:109
-        self.v[...] = self.beta2 * self.v + (1 - self.beta2) * (g * g)  # [count]  optimizers.lee:110
-        m_hat = self.m / (1 - math.pow(self.beta1, self.t))  # [count]  optimizers.lee:111
-        v_hat = self.v / (1 - math.pow(self.beta2, self.t))  # [count]  optimizers.lee:112
-        θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optimizers.lee:113
+        self.m[...] = self.beta1 * self.m + (1 - self.beta1) * g  # [count]  optimizers.lee:82
+        self.v[...] = self.beta2 * self.v + (1 - self.beta2) * (g * g)  # [count]  optimizers.lee:83
+        m_hat = self.m / (1 - math.pow(self.beta1, self.t))  # [count]  optimizers.lee:84
+        v_hat = self.v / (1 - math.pow(self.beta2, self.t))  # [count]  optimizers.lee:85
+        θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optimizers.lee:86
 
 
 class AdamAsPrinted(Optimizer):
@@ -316,8 +195,8 @@ class AdamAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:121
-        mul_4 = self.lr / math.sqrt(self.t) * g  # [count]  optimizers.lee:122
+        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:94
+        mul_4 = self.lr / math.sqrt(self.t) * g  # [count]  optimizers.lee:95
         θ -= mul_4 / (np.sqrt(self.v) + self.eps)  # [count]
 
 
@@ -332,9 +211,9 @@ class MomentumOverRMS(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.m[...] = self.decay * self.m + (1 - self.decay) * g  # [count]  optimizers.lee:131
-        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:132
-        θ -= self.lr * self.m / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:133
+        self.m[...] = self.decay * self.m + (1 - self.decay) * g  # [count]  optimizers.lee:104
+        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:105
+        θ -= self.lr * self.m / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:106
 
 
 class MomentumOverRMSAsPrinted(Optimizer):
@@ -348,20 +227,20 @@ class MomentumOverRMSAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.m[...] = self.decay * self.m - self.lr * g  # [count]  optimizers.lee:142
-        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:143
-        θ -= self.lr * self.m / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:144
+        self.m[...] = self.decay * self.m - self.lr * g  # [count]  optimizers.lee:115
+        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:116
+        θ -= self.lr * self.m / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:117
 
 
 def clipped_saved(g, bound):
     """As clipped, and what its gradient needs."""
-    maximum = np.maximum(g, -bound)  # [n]  optimizers.lee:152
+    maximum = np.maximum(g, -bound)  # [n]  optimizers.lee:125
     return np.minimum(maximum, bound), maximum
 
 
 def clipped_backward(g, bound, maximum, d_minimum):
     """From d_minimum to the gradient by g."""
-    # gradient of return min(max(g, -bound), bound)   optimizers.lee:152
+    # gradient of return min(max(g, -bound), bound)   optimizers.lee:125
     d_g = masked(masked(d_minimum, g >= -bound), maximum <= bound)  # [n]
     return d_g  # [n]
 
@@ -371,19 +250,19 @@ def clippedAsPrinted(g, bound):
 
     g [n] -> [n]
     """
-    return np.minimum(g, bound)  # [n]  optimizers.lee:157
+    return np.minimum(g, bound)  # [n]  optimizers.lee:130
 
 
 def clippedAsPrinted_backward(g, bound, d_y):
     """From d_y to the gradient by g."""
-    # gradient of return min(g, bound)   optimizers.lee:157
+    # gradient of return min(g, bound)   optimizers.lee:130
     d_g = masked(d_y, g <= bound)  # [n]
     return d_g  # [n]
 
 
 def rescaled_saved(g, bound):
     """As rescaled, and what its gradient needs."""
-    sqrt, saved_norm = norm_saved(g)  # optimizers.lee:162
+    sqrt, saved_norm = norm_saved(g)  # optimizers.lee:135
     add = sqrt + 1e-6
     div = bound / add
     minimum = np.minimum(1, div)
@@ -393,7 +272,7 @@ def rescaled_saved(g, bound):
 def rescaled_backward(g, saved, d_mul):
     """From d_mul to the gradient by g."""
     sqrt, saved_norm, add, div, minimum = saved
-    # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:162
+    # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:135
     d_add = np.where(1 <= div, 0.0, -((d_mul * g).sum() * div / add))
     d_g = d_mul * minimum + norm_backward(g, saved_norm, sqrt, d_add)  # [n]
     return d_g  # [n]
@@ -401,7 +280,7 @@ def rescaled_backward(g, saved, d_mul):
 
 def rescaled_2_saved(g, bound):
     """As rescaled_2, and what its gradient needs."""
-    sqrt, saved_norm = norm_saved(g)  # optimizers.lee:162
+    sqrt, saved_norm = norm_saved(g)  # optimizers.lee:135
     add = sqrt + 1e-6
     div = bound / add
     minimum = np.minimum(1, div)
@@ -411,234 +290,33 @@ def rescaled_2_saved(g, bound):
 def rescaled_2_backward(g, saved, d_mul):
     """From d_mul to the gradient by g."""
     sqrt, saved_norm, add, div, minimum = saved
-    # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:162
+    # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:135
     d_add = np.where(1 <= div, 0.0, -((d_mul * g).sum() * div / add))
     d_g = d_mul * minimum + norm_backward(g, saved_norm, sqrt, d_add)  # [n]
     return d_g  # [n]
 
 
-class Linear(Model):
-    """Linear(features)"""
-
-    members = ("w", "b")
-
-    def __init__(self, features):
-        self.features = features
-        self.w = np.zeros(features, dtype=FLOAT)  # [features]  optimizers.lee:169
-        self.b = FLOAT(0)  # optimizers.lee:170
-        self.lay_out()
-
-    def forward(self, x):
-        """x [n, features] -> [n]"""
-        return x @ self.w + self.b  # [n]  optimizers.lee:173
-
-    @staticmethod
-    def forward_backward_parameters(x, d_y):
-        """From d_y to the gradient by the parameters."""
-        # gradient of return x @ w + b   optimizers.lee:173
-        d_b = d_y.sum()
-        d_w = d_y @ x  # [features]
-        return {"w": d_w, "b": d_b}
-
-
-def descend(data, steps=40, rate=0.1, *, run=None):
-    """Full batches: one update an epoch."""
-    from leec.runtime.run import Run
-
-    run = run or Run("descend")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:176
-    net = Linear(features=data.train.x.shape[1])  # optimizers.lee:178
-    opt = GradientDescent(lr=rate)  # optimizers.lee:179
-    for step in run.loop("step", 1, steps, net=net, opt=opt):
-        run.step(descend_step(net, opt, data.train.x, data.train.y))  # optimizers.lee:181
-        run.report(loss=mse(net(data.train.x), data.train.y))  # optimizers.lee:182
-    return net
-
-
-def descend_step(net, opt, data_train_x, data_train_y):
-    """One step of descend."""
-    loss, saved_mse = mse_saved(net(data_train_x), data_train_y)  # optimizers.lee:181
-    d_add = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
-    d_net = Linear.forward_backward_parameters(data_train_x, d_add)
-    opt.update(net.parameters, net.flat(d_net))
-    return loss
-
-
-def stochastic(data, epochs=2, rate=0.01, *, run=None):
-    """One example at a time: as many updates an epoch as there are examples."""
-    from leec.runtime.run import Run
-
-    run = run or Run("stochastic")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:186
-    net = Linear(features=data.train.x.shape[1])  # optimizers.lee:188
-    opt = GradientDescent(lr=rate)  # optimizers.lee:189
-    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
-        for x, y in run.batches("batches", data.train, 1):
-            run.step(stochastic_step(net, opt, x, y))  # optimizers.lee:192
-    return net
-
-
-def stochastic_step(net, opt, x, y):
-    """One step of stochastic."""
-    loss, saved_mse = mse_saved(net(x), y)  # optimizers.lee:192
-    d_net = Linear.forward_backward_parameters(x, mse_backward(saved_mse, FLOAT(1.0)))
-    opt.update(net.parameters, net.flat(d_net))
-    return loss
-
-
-def slowing(data, steps=40, rate=0.1, *, run=None):
-    from leec.runtime.run import Run
-
-    run = run or Run("slowing")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:196
-    net = Linear(features=data.train.x.shape[1])  # optimizers.lee:197
-    opt = GradientDescent(lr=lambda t: decayed(rate, 1, t))  # optimizers.lee:198
-    for step in run.loop("step", 1, steps, net=net, opt=opt):
-        run.step(slowing_step(net, opt, data.train.x, data.train.y))  # optimizers.lee:200
-    return net
-
-
-def slowing_step(net, opt, data_train_x, data_train_y):
-    """One step of slowing."""
-    loss, saved_mse = mse_saved(net(data_train_x), data_train_y)  # optimizers.lee:200
-    d_add = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
-    d_net = Linear.forward_backward_parameters(data_train_x, d_add)
-    opt.update(net.parameters, net.flat(d_net))
-    return loss
-
-
-def slowing_by_epoch(data, epochs=5, batch=100, clock=5, rate=0.1, *, run=None):
-    from leec.runtime.run import Run
-
-    run = run or Run("slowing_by_epoch")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:204
-    net = Linear(features=data.train.x.shape[1])  # optimizers.lee:205
-    opt = GradientDescent(lr=lambda t: decayed(rate, clock, t))  # optimizers.lee:206
-    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
-        for x, y in run.batches("batches", data.train, batch):
-            run.step(slowing_by_epoch_step(net, opt, x, y))  # optimizers.lee:209
-    return net
-
-
-def slowing_by_epoch_step(net, opt, x, y):
-    """One step of slowing_by_epoch."""
-    loss, saved_mse = mse_saved(net(x), y)  # optimizers.lee:209
-    d_net = Linear.forward_backward_parameters(x, mse_backward(saved_mse, FLOAT(1.0)))
-    opt.update(net.parameters, net.flat(d_net))
-    return loss
-
-
-def warming(data, steps=40, rate=0.1, *, run=None):
-    from leec.runtime.run import Run
-
-    run = run or Run("warming")
-    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # optimizers.lee:213
-    net = Linear(features=data.train.x.shape[1])  # optimizers.lee:214
-    opt = GradientDescent(lr=lambda t: warmed(rate, 10, t))  # optimizers.lee:215
-    for step in run.loop("step", 1, steps, net=net, opt=opt):
-        run.step(warming_step(net, opt, data.train.x, data.train.y))  # optimizers.lee:217
-    return net
-
-
-def warming_step(net, opt, data_train_x, data_train_y):
-    """One step of warming."""
-    loss, saved_mse = mse_saved(net(data_train_x), data_train_y)  # optimizers.lee:217
-    d_add = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
-    d_net = Linear.forward_backward_parameters(data_train_x, d_add)
-    opt.update(net.parameters, net.flat(d_net))
-    return loss
-
-
-def fit(epochs=100, rate=0.1, *, run=None):
-    """Progression of diabetes in a year, from ten measurements."""
-    from leec.runtime.run import Run
-
-    run = run or Run("fit")
-    data = run.data("diabetes", standardize=True, test=0.2, fields={"x": ("float", ("n", 10)), "y": ("float", ("n",))})
-    net = Linear(features=10)  # optimizers.lee:224
-    opt = Adam(lr=rate)  # optimizers.lee:225
-    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
-        for x, y in run.batches("batches", data.train, 64, shuffle=True):
-            run.step(fit_step(net, opt, x, y))  # optimizers.lee:228
-        reported_train, reported_test = fit_train_test(net, data.train.x, data.train.y, data.test.x, data.test.y)
-        run.report(train=reported_train, test=reported_test)  # optimizers.lee:229
-    return net
-
-
-def fit_step(net, opt, x, y):
-    """One step of fit."""
-    loss, saved_mse = mse_saved(net(x), y)  # optimizers.lee:228
-    d_net = Linear.forward_backward_parameters(x, mse_backward(saved_mse, FLOAT(1.0)))
-    opt.update(net.parameters, net.flat(d_net))
-    return loss
-
-
-def fit_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):
-    """data_train_x [data_train_n, 10], data_train_y [data_train_n], data_test_x [data_test_n, 10], data_test_y
-    [data_test_n] -> [], []
-    """
-    return mse(net(data_train_x), data_train_y), mse(net(data_test_x), data_test_y)  # optimizers.lee:229
-
-
 def example_within_bounds(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:234
-    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:235
-    d_c, saved_clipped = clipped_saved(g, 1.5)  # optimizers.lee:236
+    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:139
+    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
+    d_c, saved_clipped = clipped_saved(g, 1.5)  # optimizers.lee:141
     return (c * d_c).sum(), clipped_backward(g, 1.5, saved_clipped, c), d_c
 
 
 def example_within_bounds_as_printed(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:240
-    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:241
-    d_c = clippedAsPrinted(g, 1.5)  # [20]  optimizers.lee:242
+    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:145
+    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
+    d_c = clippedAsPrinted(g, 1.5)  # [20]  optimizers.lee:147
     return (c * d_c).sum(), clippedAsPrinted_backward(g, 1.5, c), d_c
 
 
 def example_shortened(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:246
-    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:247
-    mul, saved_rescaled = rescaled_saved(g, 1.5)  # optimizers.lee:248
+    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:151
+    c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
+    mul, saved_rescaled = rescaled_saved(g, 1.5)  # optimizers.lee:153
     mul_3, saved_rescaled_2 = rescaled_2_saved(g, 100)
     d_g_2 = rescaled_2_backward(g, saved_rescaled_2, c)  # [20]
     return (c * mul).sum() + (c * mul_3).sum(), d_g_2 + rescaled_backward(g, saved_rescaled, c), mul_3 + mul
-
-
-def mse(y, target):
-    """mean (y - target)²
-
-    y [y_0], target [y_0] -> []
-    """
-    sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub)
-
-
-def mse_saved(y, target):
-    """As mse, and what its gradient needs."""
-    sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub), sub
-
-
-def mse_backward(sub, d_out):
-    """From d_out to the gradient by y."""
-    y_0 = sub.shape[0]
-    # gradient of return reduced((y - target) ** 2, reduce)   losses.lee:13
-    d_y = 2 * (reduced_backward(y_0, d_out) * sub)  # [y_0]
-    return d_y  # [y_0]
-
-
-def reduced(each):
-    """The mean of all, or each by itself.
-
-    each [each_0] -> []
-    """
-    return each.mean()  # losses.lee:148
-
-
-def reduced_backward(each_0, d_y):
-    """From d_y to the gradient by each."""
-    # gradient of return mean(each)   losses.lee:148
-    d_each = np.broadcast_to(d_y / each_0, (each_0,))  # [each_0]
-    return d_each  # [each_0]
 
 
 def norm_saved(x):

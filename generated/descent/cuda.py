@@ -1,0 +1,750 @@
+"""Gradient descent on a line (inventory A2 to A4, A11): full batches, single examples, and rates that change.
+
+Made from specs/regression/descent.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/regression/descent.lee
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import weakref
+
+if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
+    raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
+
+import torch  # noqa: E402
+
+FLOAT = torch.float32
+
+
+class Model(torch.nn.Module):
+    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
+
+    members: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def parts(self):
+        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, torch.nn.ModuleList):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every tensor by its path in the spec, such as "conv1.kernel"."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def state_dict(self, *args, prefix="", **options):
+        """Keys are the spec's names, also where an attribute has another one."""
+        found = super().state_dict(*args, prefix=prefix, **options)
+        for name, attribute in self.renamed.items():
+            move_keys(found, prefix + attribute, prefix + name)
+        return found
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name, attribute in self.renamed.items():
+            move_keys(state_dict, prefix + name, prefix + attribute)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @torch.no_grad()
+    def load_tensors(self, tensors):
+        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for path, tensor in own.items():
+            given = torch.as_tensor(tensors[path])
+            if tensor.shape != given.shape:
+                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
+            tensor.copy_(given)
+
+    def copy(self):
+        """The same model with tensors of its own."""
+        twin = self.at({})
+        for module in twin.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        return twin
+
+    def at(self, tensors):
+        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
+
+        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = dict(self.__dict__[table])
+        for name, buffer in twin._buffers.items():
+            twin._buffers[name] = buffer.clone()
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            if isinstance(member, torch.nn.ModuleList):
+                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
+                twin._modules[attribute] = torch.nn.ModuleList(parts)
+            elif isinstance(member, Model):
+                twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors:
+                twin._parameters.pop(attribute, None)
+                twin._buffers.pop(attribute, None)
+                twin.__dict__[attribute] = tensors[name]
+        return twin
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if "rates" not in self.__dict__:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            state = getattr(self, name, None)
+            if state is None or state.device != θ.device or state.dtype != θ.dtype:
+                setattr(self, name, torch.full_like(θ, start) if state is None else state.to(θ))
+            elif state.shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {state.numel()} parameters, not {θ.numel()}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, tensors):
+        """Go on from another's count and states; states that are there are filled, so that steps find them."""
+        self.t = int(tensors["t"])
+        for name in self.starts.keys() & tensors.keys():
+            if hasattr(self, name):
+                getattr(self, name).copy_(torch.as_tensor(tensors[name]))
+            else:
+                setattr(self, name, torch.as_tensor(tensors[name]).clone())
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.starts:
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name).clone())
+        return twin
+
+
+class TrainStep:
+    """A training step as one function over flat vectors, without autograd; generated subclasses say which.
+
+    `moved` pairs the attribute of an optimizer with those of the models that it moves, for every update; `counted` are
+    the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything it touches
+    keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
+    """
+
+    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counted: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
+    GRAPHS = 8  # shapes of batches that have a graph; others run without
+    BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
+
+    def scalars(self):
+        """Numbers that differ from step to step."""
+        return ()
+
+    def constants(self):
+        """Numbers that are written into a graph."""
+        return ()
+
+    def bind(self):
+        """Lay the parameters out and take views of all that the step reads and writes."""
+        self.vectors = [Vector.of([getattr(self, name) for name in models]) for _, models in self.moved]
+        self.slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in self.slots)
+        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
+        self.optimizers = [getattr(self, name) for name, _ in self.moved]
+        for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
+            optimizer.make_states(vector.values)
+        self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
+        self.graphs = {}
+
+    def blocks_of(self, i):
+        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        vector = self.vectors[i]
+        size = vector.values.numel()
+        whole = vector.values.is_cuda or self.spare[i] is None
+        step = size if whole else min(size, self.BLOCK)
+        spare = [vector.values.new_empty(step) for _ in range(self.spare[i] or 0)]
+        starts = range(0, size, step) if size else ()
+        return [
+            (
+                *(t[a : a + step] for t in (vector.values, vector.gradient, *self.states[i])),
+                *(s[: size - a] for s in spare),
+            )
+            for a in starts
+        ]
+
+    def holds(self):
+        """Whether the views are still those of the models and optimizers."""
+        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
+        states = (
+            getattr(o, name) is s
+            for o, kept in zip(self.optimizers, self.states, strict=True)
+            for name, s in zip(o.starts, kept, strict=True)
+        )
+        return views and all(vector.holds() for vector in self.vectors) and all(states)
+
+    def __call__(self, *batch):
+        if not self.holds():
+            self.bind()
+        for name in self.counted:
+            getattr(self, name).count()
+        with torch.inference_mode():
+            if self.vectors[0].values.is_cuda and len(self.counted) == len(self.moved):
+                return self.replayed(batch)
+            return self.step(*batch, *self.scalars())
+
+    # ---- on a GPU
+
+    def replayed(self, batch):
+        key = (*map(kind, batch), self.constants())
+        if key not in self.graphs and len(self.graphs) >= self.GRAPHS:
+            return self.step(*batch, *self.scalars())
+        if key not in self.graphs:
+            self.graphs[key] = Graph(self, batch)
+        return self.graphs[key](batch, self.scalars())
+
+    def written(self):
+        """All tensors that a step writes into and that outlive it."""
+        vectors = [vector.values for vector in self.vectors]
+        return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
+
+
+class GradientDescent(Optimizer):
+    """θ ← θ - η g"""
+
+    def __init__(self, lr=0.1):
+        self.lr = lr
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        θ.sub_(self.lr * g)  # [count]  descent.lee:11
+
+
+def decayed(rate, clock, t):
+    """η / √(k + 1), k counting updates; with `clock` the number of batches, k counts epochs."""
+    return rate / math.sqrt((t - 1) // clock + 1)  # descent.lee:17
+
+
+def warmed(peak, warmup, t):
+    """Up to the peak along a line in `warmup` updates, then down as 1 / √t."""
+    return peak * min(t / warmup, math.sqrt(warmup / t))  # descent.lee:24
+
+
+class Linear(Model):
+    """Linear(features)"""
+
+    members = ("w", "b")
+
+    def __init__(self, features):
+        super().__init__()
+        self.features = features
+        self.w = torch.nn.Parameter(torch.zeros(features, dtype=FLOAT))  # [features]  descent.lee:29
+        self.b = torch.nn.Parameter(torch.zeros((), dtype=FLOAT))  # descent.lee:30
+
+    def forward(self, x):
+        """x [n, features] -> [n]"""
+        return x @ self.w + self.b  # [n]  descent.lee:33
+
+
+@torch.no_grad()
+def descend(data, steps=40, rate=0.1, *, run=None):
+    """Full batches: one update an epoch."""
+    from leec.runtime.run import Run
+
+    run = run or Run("descend", backend="torch")
+    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # descent.lee:36
+    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # descent.lee:38
+    opt = GradientDescent(lr=rate)  # descent.lee:39
+    step = DescendStep(net, opt)
+    for step_ in run.loop("step", 1, steps, net=net, opt=opt):
+        run.step(step(data.train.x, data.train.y))  # descent.lee:41
+        run.report(loss=mse(net(data.train.x), data.train.y))  # descent.lee:42
+    return net
+
+
+class DescendStep(TrainStep):
+    """One step of descend for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.w", "net.b")
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return ()
+
+    def scalars(self):
+        return (self.opt.lr,)
+
+    def step(self, data_train_x, data_train_y, lr):
+        w, b = self.tensors
+        d_w, d_b = self.gradients
+        data_train_n = data_train_x.shape[0]
+        sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
+        d_add = 2 / data_train_n * sub  # [data_train_n]
+        d_b.copy_(d_add.sum())  # descent.lee:33
+        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
+        for θ, g, s0 in self.blocks[0]:
+            torch.mul(g, lr, out=s0)
+            θ.sub_(s0)
+        return (sub * sub).mean()  # losses.lee:148
+
+
+@torch.no_grad()
+def stochastic(data, epochs=2, rate=0.01, *, run=None):
+    """One example at a time: as many updates an epoch as there are examples."""
+    from leec.runtime.run import Run
+
+    run = run or Run("stochastic", backend="torch")
+    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # descent.lee:46
+    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # descent.lee:48
+    opt = GradientDescent(lr=rate)  # descent.lee:49
+    step = StochasticStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, y in run.batches("batches", data.train, 1):
+            run.step(step(x, y))  # descent.lee:52
+    return net
+
+
+class StochasticStep(TrainStep):
+    """One step of stochastic for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.w", "net.b")
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return ()
+
+    def scalars(self):
+        return (self.opt.lr,)
+
+    def step(self, x, y, lr):
+        w, b = self.tensors
+        d_w, d_b = self.gradients
+        batches_n = x.shape[0]
+        sub = x @ w + b - y  # [batches_n]  losses.lee:13
+        d_add = 2 / batches_n * sub  # [batches_n]
+        d_b.copy_(d_add.sum())  # descent.lee:33
+        torch.mv(x.T, d_add, out=d_w)  # [d]
+        for θ, g, s0 in self.blocks[0]:
+            torch.mul(g, lr, out=s0)
+            θ.sub_(s0)
+        return (sub * sub).mean()  # losses.lee:148
+
+
+@torch.no_grad()
+def slowing(data, steps=40, rate=0.1, *, run=None):
+    from leec.runtime.run import Run
+
+    run = run or Run("slowing", backend="torch")
+    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # descent.lee:56
+    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # descent.lee:57
+    opt = GradientDescent(lr=lambda t: decayed(rate, 1, t))  # descent.lee:58
+    step = SlowingStep(net, opt)
+    for step_ in run.loop("step", 1, steps, net=net, opt=opt):
+        run.step(step(data.train.x, data.train.y))  # descent.lee:60
+    return net
+
+
+class SlowingStep(TrainStep):
+    """One step of slowing for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.w", "net.b")
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return ()
+
+    def scalars(self):
+        return (self.opt.lr,)
+
+    def step(self, data_train_x, data_train_y, lr):
+        w, b = self.tensors
+        d_w, d_b = self.gradients
+        data_train_n = data_train_x.shape[0]
+        sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
+        d_add = 2 / data_train_n * sub  # [data_train_n]
+        d_b.copy_(d_add.sum())  # descent.lee:33
+        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
+        for θ, g, s0 in self.blocks[0]:
+            torch.mul(g, lr, out=s0)
+            θ.sub_(s0)
+        return (sub * sub).mean()  # losses.lee:148
+
+
+@torch.no_grad()
+def slowing_by_epoch(data, epochs=5, batch=100, clock=5, rate=0.1, *, run=None):
+    from leec.runtime.run import Run
+
+    run = run or Run("slowing_by_epoch", backend="torch")
+    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # descent.lee:64
+    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # descent.lee:65
+    opt = GradientDescent(lr=lambda t: decayed(rate, clock, t))  # descent.lee:66
+    step = SlowingByEpochStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, y in run.batches("batches", data.train, batch):
+            run.step(step(x, y))  # descent.lee:69
+    return net
+
+
+class SlowingByEpochStep(TrainStep):
+    """One step of slowing_by_epoch for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.w", "net.b")
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return ()
+
+    def scalars(self):
+        return (self.opt.lr,)
+
+    def step(self, x, y, lr):
+        w, b = self.tensors
+        d_w, d_b = self.gradients
+        batches_n = x.shape[0]
+        sub = x @ w + b - y  # [batches_n]  losses.lee:13
+        d_add = 2 / batches_n * sub  # [batches_n]
+        d_b.copy_(d_add.sum())  # descent.lee:33
+        torch.mv(x.T, d_add, out=d_w)  # [d]
+        for θ, g, s0 in self.blocks[0]:
+            torch.mul(g, lr, out=s0)
+            θ.sub_(s0)
+        return (sub * sub).mean()  # losses.lee:148
+
+
+@torch.no_grad()
+def warming(data, steps=40, rate=0.1, *, run=None):
+    from leec.runtime.run import Run
+
+    run = run or Run("warming", backend="torch")
+    data = run.accept("data", data, fields={"x": ("float", ("n", "d")), "y": ("float", ("n",))})  # descent.lee:73
+    net = Linear(features=data.train.x.shape[1]).to(run.session.place.device)  # descent.lee:74
+    opt = GradientDescent(lr=lambda t: warmed(rate, 10, t))  # descent.lee:75
+    step = WarmingStep(net, opt)
+    for step_ in run.loop("step", 1, steps, net=net, opt=opt):
+        run.step(step(data.train.x, data.train.y))  # descent.lee:77
+    return net
+
+
+class WarmingStep(TrainStep):
+    """One step of warming for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.w", "net.b")
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return ()
+
+    def scalars(self):
+        return (self.opt.lr,)
+
+    def step(self, data_train_x, data_train_y, lr):
+        w, b = self.tensors
+        d_w, d_b = self.gradients
+        data_train_n = data_train_x.shape[0]
+        sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
+        d_add = 2 / data_train_n * sub  # [data_train_n]
+        d_b.copy_(d_add.sum())  # descent.lee:33
+        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
+        for θ, g, s0 in self.blocks[0]:
+            torch.mul(g, lr, out=s0)
+            θ.sub_(s0)
+        return (sub * sub).mean()  # losses.lee:148
+
+
+@torch.no_grad()
+def fit(epochs=100, rate=0.1, *, run=None):
+    """Progression of diabetes in a year, from ten measurements."""
+    from leec.runtime.run import Run
+
+    run = run or Run("fit", backend="torch")
+    data = run.data("diabetes", standardize=True, test=0.2, fields={"x": ("float", ("n", 10)), "y": ("float", ("n",))})
+    net = Linear(features=10).to(run.session.place.device)  # descent.lee:84
+    opt = Adam(lr=rate)  # descent.lee:85
+    step = FitStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, y in run.batches("batches", data.train, 64, shuffle=True):
+            run.step(step(x, y))  # descent.lee:88
+        reported_train, reported_test = fit_train_test(net, data.train.x, data.train.y, data.test.x, data.test.y)
+        run.report(train=reported_train, test=reported_test)  # descent.lee:89
+    return net
+
+
+class FitStep(TrainStep):
+    """One step of fit for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.w", "net.b")
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
+
+    def scalars(self):
+        return (self.opt.t,)
+
+    def step(self, x, y, t):
+        w, b = self.tensors
+        d_w, d_b = self.gradients
+        batches_n = x.shape[0]
+        sub = x @ w + b - y  # [batches_n]  losses.lee:13
+        d_add = 2 / batches_n * sub  # [batches_n]
+        d_b.copy_(d_add.sum())  # descent.lee:33
+        torch.mv(x.T, d_add, out=d_w)  # [10]
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g, m, v, s0 in self.blocks[0]:
+            torch.add(g, θ, alpha=weight_decay, out=s0)
+            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
+        return (sub * sub).mean()  # losses.lee:148
+
+
+def fit_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):
+    """data_train_x [data_train_n, 10], data_train_y [data_train_n], data_test_x [data_test_n, 10], data_test_y
+    [data_test_n] -> [], []
+    """
+    return mse(net(data_train_x), data_train_y), mse(net(data_test_x), data_test_y)  # descent.lee:89
+
+
+def mse(y, target):
+    """mean (y - target)²
+
+    y [y_0], target [y_0] -> []
+    """
+    sub = y - target  # [y_0]  losses.lee:13
+    return reduced(sub * sub)
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+        adam_(θ, g_2, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optim.lee:79
+
+
+# ---- what the code above uses
+
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    fused = getattr(torch, "_fused_adamw_", None)
+    if fused is not None:
+        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
+        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+        return
+    m.lerp_(g, 1 - beta1)
+    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    x.mul_(1 - lr * decay)
+    x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def move_keys(found, old, new):
+    """Rename a key, or all below a path."""
+    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
+        found[new + key[len(old) :]] = found.pop(key)
+
+
+class Vector:
+    """The parameters of one or several models, side by side in one tensor, and their gradient in another.
+
+    The parameters become views of `values`. Moving or casting a model severs them silently, so `holds` is asked
+    before every step.
+    """
+
+    def __init__(self, models):
+        self.slots = [slot for model in models for slot in parameter_slots(model)]
+        with torch.no_grad():
+            parameters = [table[name] for table, name in self.slots]
+            self.values = torch.cat([p.reshape(-1) for p in parameters])
+            self.gradient = torch.zeros_like(self.values)
+            sizes = [p.numel() for p in parameters]
+            shapes = [p.shape for p in parameters]
+            for p, part, shape in zip(parameters, self.values.split(sizes), shapes, strict=True):
+                p.data = part.view(shape)
+            self.gradients = [part.view(shape) for part, shape in zip(self.gradient.split(sizes), shapes, strict=True)]
+            self.addresses = [p.data_ptr() for p in parameters]
+        self.shapes = [tuple(shape) for shape in shapes]
+
+    @staticmethod
+    def of(models):
+        """The vector of these models, the same one for all steps that move them."""
+        known = VECTORS.setdefault(models[0], {})
+        rest = tuple(map(weakref.ref, models[1:]))
+        if rest not in known or not known[rest].holds():
+            known[rest] = Vector(models)
+        return known[rest]
+
+    def holds(self):
+        slots = zip(self.slots, self.addresses, strict=True)
+        return all(table[name].data_ptr() == address for (table, name), address in slots)
+
+
+VECTORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def parameter_slots(model):
+    """Where the parameters of a model are kept: (table of the module, name), in declaration order."""
+    for name in model.members:
+        attribute = model.renamed.get(name, name)
+        if attribute in model._parameters:
+            yield model._parameters, attribute
+        elif attribute in model._modules:
+            member = model._modules[attribute]
+            for part in member if isinstance(member, torch.nn.ModuleList) else [member]:
+                yield from parameter_slots(part)
+
+
+def find_slot(step, path):
+    """(table, name) of the tensor at a path such as `net.layers.0.w`."""
+    root, *steps, last = path.split(".")
+    module = getattr(step, root)
+    for name in steps:
+        module = (
+            module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
+        )
+    name = module.renamed.get(last, last)
+    return (module._parameters if name in module._parameters else module._buffers), name
+
+
+def kind(x):
+    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
+    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x
+
+
+class Graph:
+    """One captured step: batches, keys and numbers are put into tensors of fixed address, then everything is replayed.
+
+    Numbers are filled in by kernels, since a copy from the host would wait for the device.
+    """
+
+    def __init__(self, step, batch):
+        self.device = step.vectors[0].values.device
+        self.batch = [self.hold(x) for x in batch]
+        numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
+        self.numbers = numbers
+        before = [(tensor, tensor.clone()) for tensor in step.written()]
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
+            for _ in range(3):
+                step.step(*self.batch, *numbers)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.result = step.step(*self.batch, *numbers)
+        for tensor, value in before:
+            tensor.copy_(value)
+
+    def hold(self, x):
+        if isinstance(x, tuple):
+            return torch.tensor(x, dtype=torch.int64, device=self.device)
+        return x.clone() if isinstance(x, torch.Tensor) else x
+
+    def __call__(self, batch, numbers):
+        for held, x in zip(self.batch, batch, strict=True):
+            if isinstance(x, torch.Tensor):
+                held.copy_(x, non_blocking=True)
+            elif isinstance(x, tuple):
+                for word, value in zip(held.unbind(), x, strict=True):
+                    word.fill_(value)
+        for held, x in zip(self.numbers, numbers, strict=True):
+            held.fill_(x)
+        self.graph.replay()
+        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)

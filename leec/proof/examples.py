@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -31,10 +32,31 @@ class Pair:
         self.rules = frozenset(rules_of(spec))
 
     def written(self) -> Written:
-        return Written(self.spec.module.functions, float_dtype=self.dtype, rules=self.rules)
+        """The spec as written, ready for another function; there is one, as making it takes time."""
+        self.as_written.directions.clear()
+        return self.as_written
 
     def through(self) -> Through:
+        """Autograd through the torch file, ready for another function; it knows no objects yet."""
+        self.through_file.directions.clear()
+        self.through_file.known.clear()
+        return self.through_file
+
+    def scales(self) -> Scales:
+        self.measuring.watch = None
+        return self.measuring
+
+    @cached_property
+    def as_written(self) -> Written:
+        return Written(self.spec.module.functions, float_dtype=self.dtype, rules=self.rules)
+
+    @cached_property
+    def through_file(self) -> Through:
         return Through(self.spec.module.functions, float_dtype=self.dtype, rules=self.rules, emitted=self.torch)
+
+    @cached_property
+    def measuring(self) -> Scales:
+        return Scales(self.spec.optimised.functions, rules=self.rules)
 
 
 def rules_of(spec: Spec) -> set[str]:
@@ -48,7 +70,7 @@ def verify_example(pair: Pair, example: str, seed: int, level: str) -> Section:
     section = Section("example", example, pair.dtype, seed)
     f, given = example_inputs(pair, example, seed)
     results = run_example(pair, f.name, given)
-    scales = Scales(pair.spec.optimised.functions).measure(f, *bind(f, given))
+    scales = pair.scales().measure(f, *bind(f, given))
     for i, quantity in enumerate(result_names(f)):
         if level == "forward" and quantity.startswith("d_"):
             continue

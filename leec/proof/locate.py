@@ -25,7 +25,6 @@ from leec.proof.interpret import Interpreter, bind
 from leec.proof.record import Call
 from leec.proof.replay import replay
 from leec.proof.report import MODULE, NUMPY, TORCH, WRITTEN, Finding
-from leec.proof.scale import Scales
 from leec.proof.stages import parting_stage, same
 from leec.proof.walk import statistics
 
@@ -44,9 +43,7 @@ class Case:
     still: Mapping[str, Still] = field(default_factory=dict)  # of the inputs that were moved
 
     def scales(self) -> list[float]:
-        found = Scales(self.pair.spec.optimised.functions, rules=self.pair.rules).measure(
-            self.f, self.values, self.sizes
-        )
+        found = self.pair.scales().measure(self.f, self.values, self.sizes)
         return [
             float(np.max(m.scale, initial=0.0)) if isinstance(m.scale, np.ndarray | np.generic | float) else 0.0
             for m in found
@@ -101,8 +98,7 @@ def locate(case: Case, tolerance: float) -> Finding | None:
         if not case.agree(case.outputs[program], known, scales, tolerance):
             found = parting_emission(spec, f, values, sizes, emitted, case.pair.load)
             return found or seen_outside(case, program, FILES[emitted.backend], known, given)
-    written = Written(spec.module.functions, float_dtype=case.pair.dtype, rules=case.pair.rules)
-    truth = written.evaluate(f, values, sizes)
+    truth = case.pair.written().evaluate(f, values, sizes)
     if not case.agree(case.outputs[MODULE], truth, scales, tolerance):
         return parting_module(case)
     return None

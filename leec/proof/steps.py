@@ -22,7 +22,7 @@ from leec.proof.exempt import Still, moved, over_all, still
 from leec.proof.failures import running
 from leec.proof.record import Call, Recording, record
 from leec.proof.report import MODULE, NUMPY, TORCH, WRITTEN, Section, Worst
-from leec.proof.scale import Measured, Scales
+from leec.proof.scale import Measured
 
 AS_WRITTEN = 3  # calls that the spec as written takes part in: naive formulas are slow, and their gradients show it
 
@@ -127,7 +127,7 @@ def run_steps(pair: Pair, procedure: str, steps: int, seed: int, arguments: Mapp
 
 def measure(pair: Pair, call: Call) -> tuple[list[Measured], np.ndarray]:
     """Scales of what a call gives, and of the gradients that its updates get."""
-    scales, directions = Scales(pair.spec.optimised.functions, rules=pair.rules), []
+    scales, directions = pair.scales(), []
 
     def watch(f: Function, e: Any, args: Sequence[Measured]) -> None:
         if e.params.get("callee") in pair.rules:

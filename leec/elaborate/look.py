@@ -50,6 +50,16 @@ def read_names(node: object) -> set[str]:
     return set().union(*map(read_names, node)) if isinstance(node, tuple) else set()
 
 
+def read_inside(node: nodes.Stmt) -> set[str]:
+    """Names that the blocks of a statement read, after what stands before it has been computed."""
+    match node:
+        case nodes.For() | nodes.While():
+            return read_names(node)
+        case nodes.If(branches=((_, body), *rest), otherwise=otherwise):
+            return read_names((body, *rest, otherwise))
+    return set()
+
+
 def changed_names(node: nodes.Stmt) -> set[str]:
     """Names that a statement binds or stores into, models and optimizers of a step included."""
     match node:

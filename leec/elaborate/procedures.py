@@ -12,7 +12,7 @@ from leec.elaborate.binding import bound_names
 from leec.elaborate.constructions import constructor
 from leec.elaborate.context import Context, NeedStructural, Session
 from leec.elaborate.hostexpr import host_value, is_host, number
-from leec.elaborate.look import changed_names, minimised_names, read_names
+from leec.elaborate.look import changed_names, minimised_names, read_inside, read_names
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.runs import Run
 from leec.elaborate.values import POISON
@@ -52,7 +52,7 @@ class ProcedureElaborator:
         outer, self.block = self.block, []
         reads = [read_names(s) for s in body]
         for position, statement in enumerate(body):
-            self.later.append(set().union(*reads[position + 1 :]))
+            self.later.append(read_inside(statement).union(*reads[position + 1 :]))
             try:
                 self.statement(statement)
             except (LeeError, NeedStructural) as error:
@@ -90,7 +90,7 @@ class ProcedureElaborator:
             return
         wanted = sorted(n for n in run.assigned if any(n in later for later in self.later))
         losses = {f"loss_{i}" if i else "loss": v for i, v in enumerate(run.losses)}
-        suffix = "step" if run.is_step else "_".join(sorted(run.assigned)) or "run"
+        suffix = "step" if run.is_step else "_".join(sorted(run.assigned.keys() - {"_"})) or "run"
         function, results = run.finish(f"{self.name}_{suffix}", wanted, losses)
         if not results and not function.state:
             return

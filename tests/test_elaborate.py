@@ -74,6 +74,8 @@ CASES = (
     Case("R23: a def applied entry by entry has names of its own",
          "def g(x, u):\n    i = u + 1\n    return x * i\n\ndef f(x: [n, d]):\n    y[i, v in 2] = sum[u](g(x[i, u], v)) + g(x[i, 0], i)\n    return y",
          {"x": X}, lambda: table(3, 2, of=lambda i, v: X[i].sum() * (v + 1) + X[i, 0] * (i + 1))),
+    Case("concat and stack along an axis", "def f(x: [n, d], v: [d]):\n    w = v + 1\n    return concat(x, x + 1, axis = -1), concat(v, w), stack(v, w, axis = 1), stack((v, w))",
+         {"x": X, "v": V}, lambda: (np.concatenate([X, X + 1], 1), np.concatenate([V, V + 1]), np.stack([V, V + 1], 1), np.stack([V, V + 1]))),
     Case("R20: by axis, name, and with kept dims", "def f(x: [n, d]):\n    return sum(x, axis = 0), mean(x, over = d), max(x, axis = 1, keepdims = true)",
          {"x": X}, lambda: (X.sum(0), X.mean(1), X.max(1, keepdims=True))),
     Case("a pack is any leading dims", "def g(x: [.., d], v: [d]) -> [..]:\n    return x @ v\n\ndef f(x: [n, c, d], v: [d]):\n    return g(x, v)",

@@ -59,40 +59,48 @@ def _flatten(ctx: Context, given) -> Value:
 @builtin("concat")
 def _concat(ctx: Context, given) -> Value:
     reader = Reader(ctx, given, "concat", ("axis",), rest=True)
-    reader.found = {k: v for k, v in reader.found.items() if k == "axis" and "axis" in given.keywords}
-    xs = [arithmetic.as_value(ctx, v, a.span) for v, a in zip(given.positional, given.node.args)]
+    xs = parts_of(ctx, given)
     axis = reader.axis(xs[0])
-    for x, node in zip(xs[1:], given.node.args[1:]):
-        fits = x.type.rank == xs[0].type.rank and all(
-            i == axis or ctx.agree(a, b, node.span) for i, (a, b) in enumerate(zip(xs[0].type.dims, x.type.dims))
-        )
-        if not fits:
-            raise LeeError(
-                shapes.shapes_differ(
-                    given.span,
-                    "the parts of `concat`",
-                    [(given.node.args[0].span, xs[0].type.shown), (node.span, x.type.shown)],
-                )
-            )
     with ctx.at(given.span):
-        return ctx.builder.concat(*xs, axis=axis)
+        return ctx.builder.concat(*beside(ctx, given, xs, "concat", axis), axis=axis)
 
 
 @builtin("stack")
 def _stack(ctx: Context, given) -> Value:
+    """The arrays along a new axis, the first one unless said otherwise (decision 42)."""
     reader = Reader(ctx, given, "stack", ("axis",), rest=True)
-    parts = given.positional
-    if len(parts) == 1 and isinstance(parts[0], (ListValue, tuple)):
-        parts = parts[0].items if isinstance(parts[0], ListValue) else parts[0]
-    if not parts:
-        raise LeeError(structure.wrong_kind(given.span, "nothing", "at least one array to stack"))
-    xs = [arithmetic.as_value(ctx, v, given.span) for v in parts]
-    axis = given.keywords.get("axis", Dim.of(0))
-    place = (axis.constant or 0) % (xs[0].type.rank + 1)
-    del reader
+    xs = parts_of(ctx, given)
+    grown = xs[0].type.with_dims(*xs[0].type.dims, Dim.of(1))
+    place = whole_axis(reader, Value("", grown), reader.get("axis", Dim.of(0)), reader.span_of("axis"))
     with ctx.at(given.span):
+        xs = beside(ctx, given, xs, "stack", None)
         rows = [ctx.builder.reshape(x, dims=(*x.type.dims[:place], Dim.of(1), *x.type.dims[place:])) for x in xs]
         return ctx.builder.concat(*rows, axis=place)
+
+
+def parts_of(ctx: Context, given) -> list[Value]:
+    """What is put together: the arguments, or the items of the only one."""
+    parts, spans = given.positional, [a.span for a in given.node.args]
+    if len(parts) == 1 and isinstance(parts[0], (ListValue, tuple)):
+        parts = parts[0].items if isinstance(parts[0], ListValue) else parts[0]
+        spans = spans * len(parts)
+    if not parts:
+        raise LeeError(structure.wrong_kind(given.span, "nothing", "at least one array"))
+    return [arithmetic.as_value(ctx, v, s) for v, s in zip(parts, spans)]
+
+
+def beside(ctx: Context, given, xs: list[Value], name: str, axis: int | None) -> list[Value]:
+    """The same arrays with dims that are literally those of the first one, but along one axis."""
+    first, found = xs[0].type, [xs[0]]
+    for number, x in enumerate(xs[1:], 1):
+        pairs = [(a, b) for i, (a, b) in enumerate(zip(first.dims, x.type.dims)) if i != axis]
+        if x.type.rank != first.rank or not all(ctx.agree(a, b, given.span) for a, b in pairs):
+            spans = [given.node.args[min(i, len(given.node.args) - 1)].span for i in (0, number)]
+            sides = [(spans[0], first.shown), (spans[1], x.type.shown)]
+            raise LeeError(shapes.shapes_differ(given.span, f"the parts of `{name}`", sides))
+        dims = tuple(b if i == axis else a for i, (a, b) in enumerate(zip(first.dims, x.type.dims)))
+        found.append(arithmetic.coerce(ctx, x, dims))
+    return found
 
 
 @builtin("pad")

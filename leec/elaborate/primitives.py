@@ -28,7 +28,7 @@ def builtin(*spellings: str, reads_nodes: bool = False) -> Callable:
 
 
 class Reader:
-    """A call's arguments by the primitive's own parameter names."""
+    """A call's arguments by the primitive's own parameter names; with `rest` any number comes before them."""
 
     def __init__(self, ctx: Context, given, name: str, parameters: tuple[str, ...], rest: bool = False):
         self.ctx, self.given, self.name, self.span = ctx, given, name, given.span
@@ -38,7 +38,8 @@ class Reader:
                     given.span, name, f"takes {len(parameters)} arguments, not {len(given.positional)}"
                 )
             )
-        self.found = {p: (v, given.node.args[i].span) for i, (p, v) in enumerate(zip(parameters, given.positional))}
+        by_place = () if rest else enumerate(zip(parameters, given.positional))
+        self.found = {p: (v, given.node.args[i].span) for i, (p, v) in by_place}
         for keyword, node in given.node.keywords:
             if keyword.id not in parameters or keyword.id in self.found:
                 raise LeeError(names.unknown_keyword(keyword, name, parameters))

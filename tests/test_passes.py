@@ -599,6 +599,7 @@ def test_groups_can_be_undone() -> None:
     assert_same(program, flat, "step", inputs_of(program.functions["step"]))
 
 
+@pytest.mark.slow  # times: only on a machine with nothing else to do
 def test_passes_are_linear_in_equations() -> None:
     """5,000 equations in a few seconds, and twice as many in about twice the time."""
 

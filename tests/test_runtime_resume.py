@@ -148,16 +148,16 @@ def results(folder):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_twenty_kills_leave_no_trace(tmp_path):
-    """Each process writes a checkpoint at every head, so that many a kill falls into the writing of one."""
-    rounds, chance = 600, random.Random(5)
+    """Each process writes a checkpoint at every head; kills go on until three have fallen into the writing of one."""
+    rounds, chance = 1000, random.Random(5)
     assert script(tmp_path / "whole", rounds, 1e9).wait() == 0
-    folder, inside = tmp_path / "killed", 0
-    for _ in range(20):
+    folder, kills, inside = tmp_path / "killed", 0, 0
+    while kills < 20 or inside < 3:
+        kills += 1
         process = script(folder, rounds, 0.0)
         assert kill_after(process, folder, chance.randrange(40), chance.random() * 0.004) == -signal.SIGKILL
         inside += any(not p.name.startswith(PARTIAL + "old") for p in (folder / "checkpoints").glob(PARTIAL + "*"))
     assert script(folder, rounds, 0.0).wait() == 0
-    assert inside >= 3, "too few kills fell into the writing of a checkpoint"
     assert results(folder) == results(tmp_path / "whole")
 
 

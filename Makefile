@@ -26,8 +26,8 @@ test: .venv/dev
 
 # Also what takes minutes: mutations of every op row, 10,000 mutated specs, trained systems, the built wheel.
 check-all: .venv/dev
-	$(BIN)/ruff check leec tests
-	$(BIN)/black --quiet --check leec tests
+	$(BIN)/ruff check leec tests benchmarks
+	$(BIN)/black --quiet --check leec tests benchmarks
 	$(PYTEST) -m "slow or not slow"
 
 bench: .venv/dev

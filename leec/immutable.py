@@ -6,6 +6,7 @@ Here all classes share them, so that the hundred kinds of nodes of both language
 
 from __future__ import annotations
 
+from inspect import get_annotations
 from typing import Any, NoReturn, dataclass_transform
 
 
@@ -18,7 +19,7 @@ class Immutable:
     _known: frozenset[str] = frozenset()
 
     def __init_subclass__(cls, kw_only: bool = False) -> None:
-        own = tuple(cls.__dict__.get("__annotations__", ()))
+        own = tuple(get_annotations(cls))
         named = cls._fields[len(cls.__match_args__) :]
         cls.__match_args__ = cls.__match_args__ + (() if kw_only else own)  # type: ignore[misc]
         cls._fields = cls.__match_args__ + named + (own if kw_only else ())

@@ -1,0 +1,137 @@
+"""What compiling costs: from the start of a process, and how it grows with a spec.
+
+Growth is shown as the cost for each line, call or model, relative to the smallest spec: 1 everywhere is linear.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter, process_time
+
+from rich.console import Console
+from rich.table import Table
+
+from leec import driver
+from leec.api import read
+from leec.diagnostics import Source
+
+ROOT = Path(__file__).parents[1]
+GOALS = {"check": 0.4, "compile": 1.5}  # seconds from the start of the process
+HEAVY = ("torch", "black", "numpy")  # what `import leec` leaves alone
+RUNS = 7
+
+
+def samples() -> list[Path]:
+    """All samples and specs, the largest first."""
+    found = [*(ROOT / "tests" / "samples").rglob("*.lee"), *(ROOT / "specs").rglob("*.lee")]
+    return sorted(found, key=lambda path: (-len(path.read_text(encoding="utf-8").splitlines()), path.name))
+
+
+def largest_right() -> Path:
+    """The largest sample without a mistake, which therefore can be compiled."""
+    return next(path for path in samples() if not driver.has_errors(driver.check(*read(path))))
+
+
+def started(*command: str) -> float:
+    """Median seconds of a command from the start of its process; modules are compiled to bytecode before."""
+    with TemporaryDirectory() as folder:
+        bytecode = {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPATH": str(ROOT)}
+        times = []
+        for _ in range(RUNS + 1):
+            start = perf_counter()
+            subprocess.run([sys.executable, *command], cwd=folder, env=os.environ | bytecode, capture_output=True)
+            times.append(perf_counter() - start)
+        return median(times[1:])
+
+
+def imported() -> list[str]:
+    """Which of the heavy packages `import leec` brings with it."""
+    code = f"import leec, sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout.split()
+
+
+# ---- specs that grow
+
+
+def many_functions(lines: int) -> str:
+    """Annotated defs of five lines that do not know each other."""
+    one = "def f{0}(x: [n, d], w: [d, k]) -> [n, k]:\n    z = x @ w\n    return tanh(z) + {0}\n\n"
+    return "\n".join(one.format(i) for i in range(lines // 5))
+
+
+def nested_calls(depth: int) -> str:
+    """Defs that each call the one before, and the gradient of the last."""
+    first = "def f0(x: [n, d], w: [d]) -> [n, d]:\n    return tanh(x * w)\n"
+    calls = "def f{0}(x: [n, d], w: [d]) -> [n, d]:\n    return tanh(f{1}(x, w) * w)\n"
+    last = "example e:\n    x: [3, 4] ~ normal(0, 1)\n    w: [4] ~ normal(0, 1)\n    return mean(f{0}(x, w) ** 2)\n"
+    return "\n\n".join([first, *(calls.format(i, i - 1) for i in range(1, depth)), last.format(depth - 1)])
+
+
+def many_models(count: int) -> str:
+    """Models of different sizes, each with a procedure that trains it."""
+    head = "from std.data import batches\nfrom std.losses import mse\nfrom std.nn import Linear\nfrom std.optim import SGD\n"
+    one = (
+        "model M{0}(a):\n    one = Linear(a, {1})\n    two = Linear({1}, a)\n\n"
+        "    def forward(x: [n, a]) -> [n, a]:\n        return two(tanh(one(x))) + {0}\n\n\n"
+        "train fit{0}(data: (x: [n, 4], y: [n, 4])):\n    net = M{0}(4)\n    opt = SGD(lr = 0.1)\n"
+        "    for x, y in batches(data.train, 8):\n        minimize mse(net(x), y) over net with opt\n    return net\n"
+    )
+    return "\n\n".join([head, *(one.format(i, i + 3) for i in range(count))])
+
+
+GROWING: dict[str, tuple[Callable[[int], str], tuple[int, ...]]] = {
+    "lines": (many_functions, (625, 1250, 2500, 5000)),
+    "calls within each other": (nested_calls, (10, 20, 40, 80)),
+    "models with gradients": (many_models, (25, 50, 100, 200)),
+}
+
+
+def cost(text: str, compiles: bool) -> float:
+    """Seconds to check or compile, the better of two. Raises AssertionError for a spec with a mistake."""
+    times = []
+    for _ in range(2):
+        start = process_time()
+        if compiles:
+            diagnostics = driver.compile_spec(Source("growing.lee", text)).diagnostics
+        else:
+            diagnostics = driver.check(Source("growing.lee", text))
+        times.append(process_time() - start)
+        assert not diagnostics, diagnostics[0].message
+    return min(times)
+
+
+def growth(make: Callable[[int], str], sizes: Iterable[int], compiles: bool) -> dict[int, float]:
+    """The cost for one of what grows, relative to that in the smallest spec."""
+    first, *others = sizes
+    base = cost(make(first), compiles) / first
+    return {first: 1.0, **{n: round(cost(make(n), compiles) / n / base, 2) for n in others}}
+
+
+def report(console: Console) -> dict[str, object]:
+    path = largest_right()
+    name = path.relative_to(ROOT).as_posix()
+    commands = {
+        "check": ("-m", "leec", "check", str(path)),
+        "compile": ("-m", "leec", "compile", str(path), "-o", "out"),
+    }
+    times = {command: round(started(*arguments), 3) for command, arguments in commands.items()}
+    for command, seconds in times.items():
+        console.print(f"leec {command} {name}: {seconds:.2f} s from the start (goal {GOALS[command]:g} s)")
+    heavy = imported()
+    console.print(f"import leec brings with it: {', '.join(heavy) or 'none of ' + ', '.join(HEAVY)}")
+    grown = {
+        f"{command}, {what}": growth(make, sizes, command == "compile")
+        for what, (make, sizes) in GROWING.items()
+        for command in commands
+    }
+    table = Table("", *map(str, range(1, 5)), title="Cost for each, relative to the smallest spec", box=None)
+    for what, row in grown.items():
+        table.add_row(what, *(f"{n}: {value:.2f}" for n, value in row.items()))
+    console.print(table)
+    return {"sample": name, "seconds": times, "imported": heavy, "growth": grown}

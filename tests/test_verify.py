@@ -143,6 +143,29 @@ def test_rates_that_follow_a_schedule_agree() -> None:
     assert section.agrees and section.steps == 6
 
 
+ALONG = """
+from std.optim import SGD
+
+
+model Net():
+    param w: [3] ~ normal(0, 1)
+
+
+train fit(epochs = 1000):
+    net = Net()
+    opt = SGD(lr = 0.1)
+    for epoch in 1..epochs:
+        update net with opt along grad(sum(net.w ** 2), net)
+    return net
+"""
+
+
+def test_steps_without_a_loss_are_counted_too() -> None:
+    [section] = leec.verify(ALONG, dtypes=("f64",)).sections
+    assert section.agrees and section.steps == 20
+    assert {"d_net.w", "net.w", "opt.t"} <= {row.quantity for row in section.rows}
+
+
 WIDE = """
 def softplus_as_written(x: [n]) -> [n]:
     return log(1 + exp(x))

@@ -19,6 +19,7 @@ from leec.ir.graph import Function, Parameter, Value
 from leec.proof.emitted import Emitted, grouped, to_array
 from leec.proof.standin import Drawn, StandIn
 from leec.runtime.run import Run
+from leec.runtime.session import StepLimit
 
 
 @dataclass
@@ -44,6 +45,14 @@ class Recording:
     rows: list[dict[str, float]] = field(default_factory=list)  # reported
     counters: set[str] = field(default_factory=set)  # the columns of the rows that loops fill
     returned: Any = None
+    limit: int | None = None  # of steps: an update along a given direction has no loss that a run could count
+    begun: int = 0
+
+    def begin_step(self) -> None:
+        """Another step is about to be made. Raises StepLimit when there were enough."""
+        if self.limit is not None and self.begun >= self.limit:
+            raise StepLimit(self.limit)
+        self.begun += 1
 
     def meet(self, name: str, found: Any) -> None:
         """An object comes by; one that is known already keeps its name."""
@@ -73,7 +82,7 @@ def record(
     arguments: Mapping[str, Any] | None = None,
 ) -> Recording:
     """Run a procedure until it has made so many steps, or ends."""
-    recording = Recording()
+    recording = Recording(limit=steps)
     options = {"backend": emitted.backend, "dtype": emitted.spec.options.dtype, "device": device}
     with ExitStack() as stack:
         stack.enter_context(listening(emitted, recording))
@@ -144,13 +153,17 @@ def patched(places: list[Place]) -> Iterator[None]:
                 setattr(place, name, own)
 
 
+def step_names(emitted: Emitted) -> list[str]:
+    """The functions of steps."""
+    procedures = emitted.spec.optimised.procedures.values()
+    return list(dict.fromkeys(s.function for p in procedures for s in computed(p.body) if s.is_step))
+
+
 def stepping(emitted: Emitted) -> list[Function]:
     """The functions that are classes over flat vectors in a file."""
-    called = {
-        s.function: None for p in emitted.spec.optimised.procedures.values() for s in computed(p.body) if s.is_step
-    }
     functions = emitted.spec.optimised.functions.functions
-    return [functions[name] for name in called if emitted.backend == "torch" and emitted.function(name) is None]
+    names = step_names(emitted) if emitted.backend == "torch" else []
+    return [functions[name] for name in names if emitted.function(name) is None]
 
 
 def changing(emitted: Emitted) -> dict[str, Function]:
@@ -174,8 +187,12 @@ def optimizers(emitted: Emitted) -> list[type]:
 
 
 def heard_call(emitted: Emitted, f: Function, recording: Recording) -> Callable[[Callable], Callable]:
+    is_step = f.name in step_names(emitted)
+
     def listener(original: Callable) -> Callable:
         def heard(*args: Any, **options: Any) -> Any:
+            if is_step:
+                recording.begin_step()
             call = call_of(emitted, f, args, options)
             recording.calls.append(call)
             for name, found in call.objects.items():
@@ -200,6 +217,7 @@ def before_update(recording: Recording, original: Callable) -> Callable:
 
 def after_step(recording: Recording, original: Callable) -> Callable:
     def heard(step: Any, *batch: Any, **options: Any) -> Any:
+        recording.begin_step()
         returned = original(step, *batch, **options)
         later = [step.vectors[i + 1 :] for i in range(len(step.vectors))]
         recording.gradients += [

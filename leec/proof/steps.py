@@ -145,7 +145,8 @@ def train_section(made: Steps, procedure: str, seed: int) -> Section:
     rows = Worst()
     for compared in (compare_initial, compare_losses, compare_gradients, compare_final, compare_reports):
         compared(made, rows)
-    return Section("train", procedure, made.pair.dtype, seed, list(rows), steps=len(made.recordings[NUMPY].losses))
+    first = made.recordings[NUMPY]
+    return Section("train", procedure, made.pair.dtype, seed, list(rows), steps=max(len(first.losses), first.begun))
 
 
 def compare_initial(made: Steps, rows: Worst) -> None:

@@ -86,8 +86,9 @@ def begins(example: str, **values: float) -> Callable[[Spec], None]:
 def mutants(row: Row) -> Iterator[tuple[str, str]]:
     """What was changed, and the text of the spec with that change."""
     text = row.text
-    if not row.declaration.endswith(PRINTED) and re.search(rf"\b{row.declaration}{PRINTED}\(", text):
-        yield "replaced by its variant", exchanged(text, row.declaration)
+    plain = row.declaration.removesuffix(PRINTED)
+    if all(re.search(rf"\b{name}\(", text) for name in (plain, plain + PRINTED)):
+        yield "replaced by its other form", exchanged(text, plain)
     spare = {constant for constant, _ in row.spare}
     for start, end, what in stretches(text, row.declaration):
         if text[start:end] not in spare:

@@ -30,7 +30,7 @@ from leec.proof.report import Finding, Report
 from leec.proof.scale import Scales
 
 SPECS = Path(__file__).parent / "specs"
-TANH, BATCHNORM = str(SPECS / "tanh_net.lee"), str(SPECS / "batchnorm.lee")
+TANH, BATCHNORM, PLAYERS = (str(SPECS / f"{name}.lee") for name in ("tanh_net", "batchnorm", "two_players"))
 LESSONS = sorted((Path(leec.__file__).parent / "cli" / "lessons").glob("*.lee"))
 
 
@@ -41,7 +41,7 @@ def line_of(spec: str, text: str) -> int:
 # ---- what agrees
 
 
-@pytest.mark.parametrize("spec", [TANH, *map(str, LESSONS)], ids=lambda path: Path(path).stem)
+@pytest.mark.parametrize("spec", [TANH, PLAYERS, *map(str, LESSONS)], ids=lambda path: Path(path).stem)
 def test_the_programs_agree(spec: str) -> None:
     report = leec.verify(spec, dtypes=("f64",))
     assert report.ok, [(s.name, s.dtype, s.failures, s.finding) for s in report.sections if not s.agrees]

@@ -140,7 +140,10 @@ class ProcedureEmitter:
         if s.function in self.steps:
             step = self.steps[s.function]
             function = ast.Name(self.made.get(self.step_key(s), self.step_line(self.step_key(s)).partition(" = ")[2]))
-            shown = [p for p in shown if p.name not in step.objects]
+            batch = [given[p.name] for p in shown if p.name not in step.objects]
+            return ast.Call(
+                function, [*batch, *(k.value for k in key)], []
+            )  # the key is the last of what a graph takes
         return ast.Call(function, [given[p.name] for p in shown], key)
 
     def function(self, s: host.Compute) -> Function:

@@ -37,10 +37,10 @@ def inline_small(program: Program) -> Program:
 
 
 def inline_all(program: Program) -> Program:
-    """Every call in the functions that nobody calls: steps, examples, what users call."""
+    """Every call in the functions that nobody calls and that are no methods: steps, examples, what users call."""
     called = {name for f in program.functions.values() for name in callees(f)}
-    roots = program.functions.keys() - called
-    everything = inlined(program, lambda f: True)
+    roots = {name for name, f in program.functions.items() if f.owner is None and name not in called}
+    everything = inlined(program, lambda f: not is_rule(f))
     return Program({name: (everything if name in roots else program).functions[name] for name in program.functions})
 
 
@@ -49,6 +49,12 @@ def is_small(f: Function) -> bool:
     plain = not f.state and f.owner is None and not any(v.type.dtype == "key" for v in f.inputs)
     simple = all(row.elementwise or SEEN_THROUGH & row.facts.keys() for row in rows) and not any(r.effect for r in rows)
     return plain and simple and len(rows) <= SMALL and (not f.public or is_delicate(f))
+
+
+def is_rule(f: Function) -> bool:
+    """Moves tensors that are given by themselves, as the rule of an optimizer does: steps apply it to whole vectors."""
+    alone = {v for p in f.parameters if p.model is None for v in p.values}
+    return any(before in alone for before, _ in f.state)
 
 
 def inlined(program: Program, chosen: Callable[[Function], bool]) -> Program:

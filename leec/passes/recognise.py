@@ -13,6 +13,7 @@ from leec.ir.graph import Equation, Function, Program, Value
 from leec.ops import TABLE
 from leec.ops.table import complete
 from leec.passes.dce import live
+from leec.passes.fuse import ungrouped
 from leec.passes.patterns import rules
 from leec.passes.rewrite import Rewriter, Rules, rewrite
 from leec.passes.windows import lower_equation
@@ -30,8 +31,9 @@ def recognise(program: Program) -> Program:
 
 def expand(program: Program, column: str) -> Program:
     """The program in terms that a back end can run: composites without an expression in its column as their bodies,
-    contractions as views and products. To be run last: other passes would put contractions together again."""
-    return program.map(lambda f: rewrite(with_wholes(f, column), expansion(column)))
+    contractions as views and products, groups as their members. To be run last: other passes would put contractions
+    together again."""
+    return program.map(lambda f: rewrite(with_wholes(ungrouped(f), column), expansion(column)))
 
 
 def with_wholes(f: Function, column: str) -> Function:

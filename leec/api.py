@@ -191,9 +191,9 @@ class Loaded:
 
     def weights(self, model: Any) -> dict[str, np.ndarray]:
         """The tensors of a model by their paths in the spec."""
-        if hasattr(model, "state_dict"):
-            return {path: value.detach().cpu().numpy() for path, value in model.state_dict().items()}
-        return dict(model.tensors())
+        from leec.runtime.backend import to_numpy
+
+        return {path: to_numpy(tensor) for path, tensor in model.tensors().items()}
 
     def save(self, model: Any, path: str | Path) -> None:
         """Write the weights as safetensors, whole or not at all."""
@@ -205,13 +205,7 @@ class Loaded:
         """Read weights that either back end wrote into a model. Raises ValueError where names or shapes differ."""
         from leec.runtime.files import read_tensors
 
-        tensors = read_tensors(Path(path))
-        if hasattr(model, "state_dict"):
-            import torch
-
-            model.load_state_dict({p: torch.as_tensor(v) for p, v in tensors.items()})
-        else:
-            model.load_tensors(tensors)
+        model.load_tensors(read_tensors(Path(path)))
         return model
 
 

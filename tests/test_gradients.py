@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from against import Spec
 
 from leec.dims import Dim
 from leec.ir.build import Builder
@@ -810,3 +811,34 @@ def test_random_programs(seed: int) -> None:
     assert_autograd(made, arguments)
     if seed % 2 == 0:
         assert_slopes(made, arguments, tolerance=1e-4, step=1e-5)
+
+
+SCALED = """
+loss net(w: [6], x: [n, 2], y: [n]):
+    return mean((tanh(x @ reshape(w[:4], [2, 2])) @ w[4:] - y) ** 2)
+
+
+def curvature(w: [6], along: [6], x: [n, 2], y: [n]) -> [6]:
+    slope = grad(net(w, x, y), w)
+    return 3 * grad(sum(slope * along), w)
+
+
+example third:
+    w: [6] ~ normal(0, 1)
+    along: [6] ~ normal(0, 1)
+    x: [5, 2] ~ normal(0, 1)
+    y: [5] ~ normal(0, 1)
+    return sum(curvature(w, along, x, y) ** 2)
+"""
+
+
+def test_cotangents_and_values_saved_later_have_names_apart() -> None:
+    """The third derivative saves a `d_mul` of the second, whose own result has one coming in."""
+
+    def reference(d):
+        def cost(w):
+            return ((torch.tanh(d.x @ w[:4].reshape(2, 2)) @ w[4:] - d.y) ** 2).mean()
+
+        return ((3 * torch.autograd.functional.vhp(cost, d.w, d.along, create_graph=True)[1]) ** 2).sum()
+
+    Spec(SCALED).hold("third", reference)

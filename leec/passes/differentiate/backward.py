@@ -84,12 +84,18 @@ def backward_name(derivation: Derivation, active: Sequence[int], slots: Sequence
 
 
 def seeds_of(derivation: Derivation, slots: Sequence[int]) -> dict[int, Value]:
-    """The cotangents that come in, by slot; each is named after the result that it belongs to."""
-    names = Builder(derivation.scope.names.names)
+    """The cotangents that come in, by slot; each is named after the result that it belongs to.
+
+    Their names stay taken, since a sweep may make more values to save; other backwards may have the same ones.
+    """
+    names = Builder(derivation.scope.names.names - derivation.seed_names)
     hints = [r.name if len(r.values) == 1 else v.name for r in derivation.function.results for v in r.values]
     hints += [v.name for v in derivation.saved]
     values = derivation.slots
-    return {i: Value(names.unique(f"d_{hints[i]}"), values[i].type, values[i].span, named=True) for i in slots}
+    seeds = {i: Value(names.unique(f"d_{hints[i]}"), values[i].type, values[i].span, named=True) for i in slots}
+    derivation.seed_names |= {v.name for v in seeds.values()} - derivation.scope.names.names
+    derivation.scope.names.names |= derivation.seed_names
+    return seeds
 
 
 # ---- what a backward reads

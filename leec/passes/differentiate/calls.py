@@ -31,6 +31,7 @@ class Derivation:
         self.saved_name = ""  # once something is saved
         self.backwards: dict[tuple, Backward] = {}
         self.sources: dict[Value, int] = {}
+        self.seed_names: set[str] = set()  # of the cotangents that its backwards get
 
     @property
     def slots(self) -> tuple[Value, ...]:

@@ -112,7 +112,9 @@ class Spec:
     def loaded(self) -> Loaded:
         return Loaded(self.module, driver.Options(dtype="f64"))
 
-    def path(self, optimizer: str, start: np.ndarray, slopes: np.ndarray, column: str = "numpy", **hypers: object) -> list[np.ndarray]:
+    def path(
+        self, optimizer: str, start: np.ndarray, slopes: np.ndarray, column: str = "numpy", **hypers: object
+    ) -> list[np.ndarray]:
         """The parameters after every step of an optimizer; a hyperparameter may be a function of t."""
         cls = self.module.optimizers[optimizer]
         update = cls.update or cls.update_each[start.ndim]
@@ -128,13 +130,19 @@ class Spec:
         """Fail where the value or a gradient of the example is not that of the reference."""
         results = self.module.functions.functions[self.module.examples[example]].results
         wanted = dict(leaves(results))
-        found = {k: torch.as_tensor(np.array(v)) for k, v in self.draws(example).items() if isinstance(v, (np.ndarray, np.generic))}
+        found = {
+            k: torch.as_tensor(np.array(v))
+            for k, v in self.draws(example).items()
+            if isinstance(v, (np.ndarray, np.generic))
+        }
         draws = Draws({k: v.requires_grad_() if k in wanted else v for k, v in found.items()})
         value = reference(draws)
         expected = {"value": value.detach()}
         if wanted:
             slopes = torch.autograd.grad(value, [draws[k] for k in wanted], allow_unused=True)
-            expected |= {name: torch.zeros_like(draws[k]) if s is None else s for (k, name), s in zip(wanted.items(), slopes)}
+            expected |= {
+                name: torch.zeros_like(draws[k]) if s is None else s for (k, name), s in zip(wanted.items(), slopes)
+            }
         for level, column in ((0, "numpy"), (1, "numpy"), (1, "torch")):
             given = flat(self.results(example, level, column))
             for name, right in expected.items():

@@ -1,0 +1,2675 @@
+"""How large gradients are, and where they vanish, burst or are followed (inventory S6, S8, S10, S11, S15).
+
+Made from specs/analysis/gradients.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/analysis/gradients.lee
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+FLOAT = np.float32
+
+
+class Model:
+    """What every model has: named arrays in declaration order, the trainable ones side by side in one vector.
+
+    `members` names arrays and submodels (a list of submodels goes by one name), `states` what no gradient changes.
+    """
+
+    members: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def __call__(self, *inputs, **options):
+        return self.forward(*inputs, **options)
+
+    def parts(self):
+        """(name, member) of arrays and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, list):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every array by its path in the spec, such as "conv1.kernel"; they are the model's own."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": array for path, array in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def load_tensors(self, arrays):
+        """Copy arrays in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != arrays.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ arrays.keys())}")
+        for path, array in own.items():
+            if array.shape != np.shape(arrays[path]):
+                raise ValueError(f"{path} is {array.shape} here and {np.shape(arrays[path])} there")
+            array[...] = arrays[path]
+
+    def lay_out(self, vector=None):
+        """Move all parameters into one vector; the arrays become views of it, those of submodels too."""
+        sizes = [part.parameters.size if isinstance(part, Model) else part.size for _, part in self.trained()]
+        self.parameters = np.empty(sum(sizes), FLOAT) if vector is None else vector
+        stop = 0
+        for (name, part), size in zip(self.trained(), sizes, strict=True):
+            start, stop = stop, stop + size
+            if isinstance(part, Model):
+                part.lay_out(self.parameters[start:stop])
+            else:
+                view = self.parameters[start:stop].reshape(part.shape)
+                view[...] = part
+                setattr(self, self.renamed.get(name, name), view)
+
+    def trained(self):
+        return [(name, part) for name, part in self.parts() if name not in self.states]
+
+    def shapes(self):
+        """Of the parameters, in their order."""
+        found = (part.shapes() if isinstance(part, Model) else [part.shape] for _, part in self.trained())
+        return [shape for shapes in found for shape in shapes]
+
+    def flat(self, gradient):
+        """A gradient, nested dicts of arrays by member, as one vector beside `parameters`; what is missing is 0."""
+        vector, stop = np.zeros_like(self.parameters), 0
+        for name, part in self.trained():
+            is_model = isinstance(part, Model)
+            start, stop = stop, stop + (part.parameters.size if is_model else part.size)
+            if name in gradient:
+                vector[start:stop] = part.flat(gradient[name]) if is_model else gradient[name].ravel()
+        return vector
+
+    def copy(self):
+        """The same model with arrays of its own."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            setattr(twin, attribute, [part.copy() for part in member] if isinstance(member, list) else member.copy())
+        twin.lay_out()
+        return twin
+
+    def at(self, tensors):
+        """A copy at another point of parameter space: nested dicts of arrays by member, as gradients are."""
+        twin = self.copy()
+        twin.move_to(tensors)
+        return twin
+
+    def move_to(self, tensors):
+        for name, part in self.parts():
+            if name in tensors and isinstance(part, Model):
+                part.move_to(tensors[name])
+            elif name in tensors:
+                part[...] = tensors[name]
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if "rates" not in self.__dict__:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states. Raises ValueError for parameters of another size."""
+        self.count()
+        for name, start in self.starts.items():
+            if not hasattr(self, name):
+                setattr(self, name, np.full_like(θ, start))
+            if getattr(self, name).shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {getattr(self, name).size} parameters, not {θ.size}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, arrays):
+        """Go on from another's count and states."""
+        self.t = int(arrays["t"])
+        for name in self.starts.keys() & arrays.keys():
+            setattr(self, name, np.array(arrays[name], FLOAT))
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.load_tensors(self.tensors())
+        return twin
+
+
+def slope_of_mse(z, target):
+    """(σ(z) - y)² hardly slopes where σ is flat, also far from the target.
+
+    z [n], target [n] -> [n]
+    """
+    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  prelude.lee:34
+    return 2 * (sigmoid - target) * (sigmoid * (1.0 - sigmoid))  # [n]
+
+
+def slope_of_mse_saved(z, target):
+    """As slope_of_mse, and what its gradient needs."""
+    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  prelude.lee:34
+    d_sub = 2 * (sigmoid - target)  # [n]  gradients.lee:15
+    sub_2 = 1.0 - sigmoid  # [n]  prelude.lee:34
+    mul_2 = sigmoid * sub_2  # [n]
+    return d_sub * mul_2, (sigmoid, d_sub, sub_2, mul_2)
+
+
+def slope_of_mse_backward(saved, d_y):
+    """From d_sub and d_y to the gradients by z and target."""
+    sigmoid, d_sub, sub_2, mul_2 = saved
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    d_d_sub = d_y * mul_2  # [n]
+    d_mul_2 = d_y * d_sub  # [n]
+    # gradient of return grad(sum((sigmoid(z) - target) ** 2), z)   gradients.lee:15
+    d_target = -2 * d_d_sub  # [n]
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    d_sigmoid = d_mul_2 * sub_2 - d_mul_2 * sigmoid + 2 * d_d_sub  # [n]
+    d_z = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n]
+    return d_z, d_target
+
+
+def slope_of_cross_entropy(z, target):
+    """-y ln σ(z) - (1 - y) ln (1 - σ(z)) slopes by σ(z) - y, the more the farther.
+
+    z [n], target [n] -> [n]
+    """
+    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  gradients.lee:20
+    sigmoid_2 = np.exp(np.minimum(-z, 0)) / (1 + np.exp(-np.abs(-z)))  # [n]
+    return -(sigmoid_2 * target + (target - 1) * sigmoid)  # [n]  prelude.lee:34
+
+
+def slope_of_cross_entropy_saved(z, target):
+    """As slope_of_cross_entropy, and what its gradient needs."""
+    n = z.shape[0]
+    d_log_sigmoid_2 = target - 1  # [n]  gradients.lee:20
+    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]
+    sigmoid_2 = np.exp(np.minimum(-z, 0)) / (1 + np.exp(-np.abs(-z)))  # [n]
+    saved = np.full(n, -1.0, dtype=FLOAT), d_log_sigmoid_2, sigmoid, -target, sigmoid_2
+    return -target * sigmoid_2 - d_log_sigmoid_2 * sigmoid, saved  # prelude.lee:34
+
+
+def slope_of_cross_entropy_backward(saved, d_y):
+    """From d_add, d_log_sigmoid_2, d_log_sigmoid and d_y to the gradients by z and target."""
+    d_add, d_log_sigmoid_2, sigmoid, d_log_sigmoid, sigmoid_2 = saved
+    # gradient of return grad(-sum(target * log(sigmoid(z)) + (1 - target) * log(1 - sigmoid(z)..   gradients.lee:20
+    d_neg_4 = d_y * d_log_sigmoid * (sigmoid_2 * (1.0 - sigmoid_2))  # [n]
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    d_z = -d_y * d_log_sigmoid_2 * (sigmoid * (1.0 - sigmoid)) - d_neg_4  # [n]
+    d_target = d_y * sigmoid_2 * d_add - -d_y * sigmoid * d_add  # [n]
+    return d_z, d_target
+
+
+class Deep_2(Model):
+    """Layers of equal width, with σ or ReLU between them."""
+
+    members = ("weights",)
+
+    def __init__(self, width, *, key=(0, 0)):
+        self.width = width
+        # gradients.lee:28
+        self.weights = [
+            Weight(width, key=fold(key, SITES["weights.0"])),
+            Weight(width, key=fold(key, SITES["weights.1"])),
+            Weight(width, key=fold(key, SITES["weights.2"])),
+            Weight(width, key=fold(key, SITES["weights.3"])),
+        ]
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, width] -> [n, width]"""
+        contract = self.weights[0](x)  # [n, width]  gradients.lee:32
+        x_2 = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, width]  prelude.lee:34
+        contract_2 = self.weights[1](x_2)  # [n, width]  gradients.lee:32
+        x_3 = np.exp(np.minimum(contract_2, 0)) / (1 + np.exp(-np.abs(contract_2)))  # [n, width]  prelude.lee:34
+        contract_3 = self.weights[2](x_3)  # [n, width]  gradients.lee:32
+        x_4 = np.exp(np.minimum(contract_3, 0)) / (1 + np.exp(-np.abs(contract_3)))  # [n, width]  prelude.lee:34
+        contract_4 = self.weights[3](x_4)  # [n, width]  gradients.lee:32
+        x_5 = np.exp(np.minimum(contract_4, 0)) / (1 + np.exp(-np.abs(contract_4)))  # [n, width]  prelude.lee:34
+        return x_5  # [n, width]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        contract = self.weights[0](x)  # [n, width]  gradients.lee:32
+        x_2 = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, width]  prelude.lee:34
+        contract_2 = self.weights[1](x_2)  # [n, width]  gradients.lee:32
+        x_3 = np.exp(np.minimum(contract_2, 0)) / (1 + np.exp(-np.abs(contract_2)))  # [n, width]  prelude.lee:34
+        contract_3 = self.weights[2](x_3)  # [n, width]  gradients.lee:32
+        x_4 = np.exp(np.minimum(contract_3, 0)) / (1 + np.exp(-np.abs(contract_3)))  # [n, width]  prelude.lee:34
+        contract_4 = self.weights[3](x_4)  # [n, width]  gradients.lee:32
+        x_5 = np.exp(np.minimum(contract_4, 0)) / (1 + np.exp(-np.abs(contract_4)))  # [n, width]  prelude.lee:34
+        return x_5, (x_2, x_3, x_4)
+
+    def forward_backward_parameters_saved(self, x, saved, x_5, d_x_5):
+        """From d_x_5 to the gradients by the parameters, b, l, contract_4, x_4, b_2, l_2, contract_3, x_3, b_3, l_3, contract_2, x_2, b_4, l_4 and contract."""
+        x_2, x_3, x_4 = saved
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        sub = 1.0 - x_5  # [n, width]
+        mul = x_5 * sub  # [n, width]
+        d_contract_4 = d_x_5 * mul  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_3_, d_x_4 = self.weights[3].forward_backward(x_4, d_contract_4)
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        sub_2 = 1.0 - x_4  # [n, width]
+        mul_2 = x_4 * sub_2  # [n, width]
+        d_contract_3 = d_x_4 * mul_2  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_2_, d_x_3 = self.weights[2].forward_backward(x_3, d_contract_3)
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        sub_3 = 1.0 - x_3  # [n, width]
+        mul_3 = x_3 * sub_3  # [n, width]
+        d_contract_2 = d_x_3 * mul_3  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_1_, d_x_2 = self.weights[1].forward_backward(x_2, d_contract_2)
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        sub_4 = 1.0 - x_2  # [n, width]
+        mul_4 = x_2 * sub_4  # [n, width]
+        d_contract = d_x_2 * mul_4  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_0 = Weight.forward_backward_parameters(x, d_contract)
+        saved = (
+            sub,
+            mul,
+            d_contract_4,
+            d_x_4,
+            sub_2,
+            mul_2,
+            d_contract_3,
+            d_x_3,
+            sub_3,
+            mul_3,
+            d_contract_2,
+            d_x_2,
+            sub_4,
+            mul_4,
+            d_contract,
+        )
+        return {
+            "weights.0": d_weights_0,
+            "weights.1": d_weights_1_,
+            "weights.2": d_weights_2_,
+            "weights.3": d_weights_3_,
+        }, saved
+
+    def forward_backward_parameters_backward(self, x, x_2, x_3, x_4, x_5, d_x_5, saved, d_d_self):
+        """From d_x_5, d_contract_4, d_x_4, d_contract_3, d_x_3, d_contract_2, d_x_2, d_contract and d_d_self to the gradients by the parameters, x, x_2, x_3, x_4, x_5 and d_x_5."""
+        sub, mul, d_contract_4, d_x_4, sub_2, mul_2, d_contract_3, d_x_3, sub_3, mul_3, d_contract_2, d_x_2, sub_4, mul_4, d_contract = saved
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_x, d_d_contract = Weight.forward_backward_parameters_backward(x, d_contract, d_d_self["weights.0"])
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        d_d_x_2 = d_d_contract * mul_4  # [n, width]
+        d_mul_4 = d_d_contract * d_x_2  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_1_, d_x_2_5, d_d_contract_2 = self.weights[1].forward_backward_backward(
+            x_2, d_contract_2, d_d_self["weights.1"], d_d_x_2
+        )
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        d_d_x_3 = d_d_contract_2 * mul_3  # [n, width]
+        d_mul_3 = d_d_contract_2 * d_x_3  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_2_, d_x_3_5, d_d_contract_3 = self.weights[2].forward_backward_backward(
+            x_3, d_contract_3, d_d_self["weights.2"], d_d_x_3
+        )
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        d_d_x_4 = d_d_contract_3 * mul_2  # [n, width]
+        d_mul_2 = d_d_contract_3 * d_x_4  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_3_, d_x_4_5, d_d_contract_4 = self.weights[3].forward_backward_backward(
+            x_4, d_contract_4, d_d_self["weights.3"], d_d_x_4
+        )
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        d_d_x_5 = d_d_contract_4 * mul  # [n, width]
+        d_mul = d_d_contract_4 * d_x_5  # [n, width]
+        d_x_2_2 = d_mul_4 * sub_4 - d_mul_4 * x_2 + d_x_2_5  # [n, width]
+        d_x_3_2 = d_mul_3 * sub_3 - d_mul_3 * x_3 + d_x_3_5  # [n, width]
+        d_x_4_2 = d_mul_2 * sub_2 - d_mul_2 * x_4 + d_x_4_5  # [n, width]
+        d_x_5_2 = d_mul * sub - d_mul * x_5  # [n, width]
+        return (
+            {"weights.1": d_weights_1_, "weights.2": d_weights_2_, "weights.3": d_weights_3_},
+            d_x,
+            d_x_2_2,
+            d_x_3_2,
+            d_x_4_2,
+            d_x_5_2,
+            d_d_x_5,
+        )
+
+    def forward_saved_backward(self, x, saved, x_5, d_x_5, d_x_2, d_x_3, d_x_4):
+        """From d_x_5, d_x_2, d_x_3 and d_x_4 to the gradients by the parameters and x."""
+        x_2, x_3, x_4 = saved
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_3_, d_x_4_3 = self.weights[3].forward_backward(x_4, d_x_5 * (x_5 * (1.0 - x_5)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        d_x_4_2 = d_x_4 + d_x_4_3  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_2_, d_x_3_3 = self.weights[2].forward_backward(x_3, d_x_4_2 * (x_4 * (1.0 - x_4)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        d_x_3_2 = d_x_3 + d_x_3_3  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_1_, d_x_2_3 = self.weights[1].forward_backward(x_2, d_x_3_2 * (x_3 * (1.0 - x_3)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        d_x_2_2 = d_x_2 + d_x_2_3  # [n, width]
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_0_, d_x = self.weights[0].forward_backward(x, d_x_2_2 * (x_2 * (1.0 - x_2)))
+        return {
+            "weights.0": d_weights_0_,
+            "weights.1": d_weights_1_,
+            "weights.2": d_weights_2_,
+            "weights.3": d_weights_3_,
+        }, d_x
+
+
+class Deep_3(Model):
+    """Layers of equal width, with σ or ReLU between them."""
+
+    members = ("weights",)
+
+    def __init__(self, width, *, key=(0, 0)):
+        self.width = width
+        # gradients.lee:28
+        self.weights = [
+            Weight(width, key=fold(key, SITES["weights.0"])),
+            Weight(width, key=fold(key, SITES["weights.1"])),
+            Weight(width, key=fold(key, SITES["weights.2"])),
+            Weight(width, key=fold(key, SITES["weights.3"])),
+        ]
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, width] -> [n, width]"""
+        x_2 = relu(self.weights[0](x))  # [n, width]  gradients.lee:32
+        x_3 = relu(self.weights[1](x_2))  # [n, width]
+        x_4 = relu(self.weights[2](x_3))  # [n, width]
+        x_5 = relu(self.weights[3](x_4))  # [n, width]
+        return x_5  # [n, width]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        x_2 = relu(self.weights[0](x))  # [n, width]  gradients.lee:32
+        x_3 = relu(self.weights[1](x_2))  # [n, width]
+        x_4 = relu(self.weights[2](x_3))  # [n, width]
+        x_5 = relu(self.weights[3](x_4))  # [n, width]
+        return x_5, (x_2, x_3, x_4)
+
+    def forward_backward_parameters_saved(self, x, saved, x_5, d_x_5):
+        """From d_x_5 to the gradients by the parameters, contract_4, _4, contract_3, _3, contract_2, _2, contract and ."""
+        x_2, x_3, x_4 = saved
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_contract_4, saved_relu_backward = relu_backward_saved(x_5, d_x_5)
+        d_weights_3_, d_x_4 = self.weights[3].forward_backward(x_4, d_contract_4)
+        d_contract_3, saved_relu_backward_ = relu_backward_saved(x_4, d_x_4)
+        d_weights_2_, d_x_3 = self.weights[2].forward_backward(x_3, d_contract_3)
+        d_contract_2, saved_relu_backward_2 = relu_backward_saved(x_3, d_x_3)
+        d_weights_1_, d_x_2 = self.weights[1].forward_backward(x_2, d_contract_2)
+        d_contract, saved_relu_backward_3 = relu_backward_saved(x_2, d_x_2)
+        d_weights_0 = Weight.forward_backward_parameters(x, d_contract)
+        saved = (
+            d_contract_4,
+            saved_relu_backward,
+            d_contract_3,
+            saved_relu_backward_,
+            d_contract_2,
+            saved_relu_backward_2,
+            d_contract,
+            saved_relu_backward_3,
+        )
+        return {
+            "weights.0": d_weights_0,
+            "weights.1": d_weights_1_,
+            "weights.2": d_weights_2_,
+            "weights.3": d_weights_3_,
+        }, saved
+
+    def forward_backward_parameters_backward(self, x, x_2, x_3, x_4, saved, d_d_self):
+        """From d_contract_4, d_contract_3, d_contract_2, d_contract and d_d_self to the gradients by the parameters, x, x_2, x_3, x_4 and d_x_5."""
+        d_contract_4, saved_relu_backward, d_contract_3, saved_relu_backward_, d_contract_2, saved_relu_backward_2, d_contract, saved_relu_backward_3 = saved
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_x, d_d_contract = Weight.forward_backward_parameters_backward(x, d_contract, d_d_self["weights.0"])
+        d_d_x_2 = relu_backward_backward(saved_relu_backward_3, d_d_contract)  # [n, width]
+        d_weights_1_, d_x_2, d_d_contract_2 = self.weights[1].forward_backward_backward(
+            x_2, d_contract_2, d_d_self["weights.1"], d_d_x_2
+        )
+        d_d_x_3 = relu_backward_backward(saved_relu_backward_2, d_d_contract_2)  # [n, width]
+        d_weights_2_, d_x_3, d_d_contract_3 = self.weights[2].forward_backward_backward(
+            x_3, d_contract_3, d_d_self["weights.2"], d_d_x_3
+        )
+        d_d_x_4 = relu_backward_backward(saved_relu_backward_, d_d_contract_3)  # [n, width]
+        d_weights_3_, d_x_4, d_d_contract_4 = self.weights[3].forward_backward_backward(
+            x_4, d_contract_4, d_d_self["weights.3"], d_d_x_4
+        )
+        d_d_x_5 = relu_backward_backward(saved_relu_backward, d_d_contract_4)  # [n, width]
+        return (
+            {"weights.1": d_weights_1_, "weights.2": d_weights_2_, "weights.3": d_weights_3_},
+            d_x,
+            d_x_2,
+            d_x_3,
+            d_x_4,
+            d_d_x_5,
+        )
+
+    def forward_saved_backward(self, x, saved, x_5, d_x_5, d_x_2, d_x_3, d_x_4):
+        """From d_x_5, d_x_2, d_x_3 and d_x_4 to the gradients by the parameters and x."""
+        x_2, x_3, x_4 = saved
+        # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
+        d_weights_3_, d_x_4_3 = self.weights[3].forward_backward(x_4, relu_backward(x_5, d_x_5))
+        d_x_4_2 = d_x_4 + d_x_4_3  # [n, width]
+        d_weights_2_, d_x_3_3 = self.weights[2].forward_backward(x_3, relu_backward(x_4, d_x_4_2))
+        d_x_3_2 = d_x_3 + d_x_3_3  # [n, width]
+        d_weights_1_, d_x_2_3 = self.weights[1].forward_backward(x_2, relu_backward(x_3, d_x_3_2))
+        d_x_2_2 = d_x_2 + d_x_2_3  # [n, width]
+        d_weights_0_, d_x = self.weights[0].forward_backward(x, relu_backward(x_2, d_x_2_2))
+        return {
+            "weights.0": d_weights_0_,
+            "weights.1": d_weights_1_,
+            "weights.2": d_weights_2_,
+            "weights.3": d_weights_3_,
+        }, d_x
+
+
+class Weight(Model):
+    """Weight(width)"""
+
+    members = ("w",)
+
+    def __init__(self, width, *, key=(0, 0)):
+        self.width = width
+        # [width, width]  gradients.lee:37
+        self.w = normal(fold(key, SITES["w"]), (width, width), FLOAT) * math.sqrt(2 / width)
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, width] -> [n, width]"""
+        return x @ self.w  # [n, width]  gradients.lee:40
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w   gradients.lee:40
+        d_x = d_y @ self.w.T  # [n, width]
+        d_w = x.T @ d_y  # [width, width]
+        return {"w": d_w}, d_x
+
+    def forward_backward_backward(self, x, d_contract, d_d_self, d_d_x):
+        """From d_contract, d_d_self and d_d_x to the gradients by the parameters, x and d_contract."""
+        # gradient of return x @ w   gradients.lee:40
+        d_x = d_contract @ d_d_self["w"].T  # [n, width]
+        d_w = d_d_x.T @ d_contract  # [width, width]
+        d_d_contract = x @ d_d_self["w"] + d_d_x @ self.w  # [n, width]
+        return {"w": d_w}, d_x, d_d_contract
+
+    @staticmethod
+    def forward_backward_parameters(x, d_y):
+        """From d_y to the gradient by the parameters."""
+        # gradient of return x @ w   gradients.lee:40
+        d_w = x.T @ d_y  # [width, width]
+        return {"w": d_w}  # [width, width]
+
+    @staticmethod
+    def forward_backward_parameters_backward(x, d_contract, d_d_self):
+        """From d_contract and d_d_self to the gradients by x and d_contract."""
+        # gradient of return x @ w   gradients.lee:40
+        d_x = d_contract @ d_d_self["w"].T  # [n, width]
+        d_d_contract = x @ d_d_self["w"]  # [n, width]
+        return d_x, d_d_contract
+
+
+def norms_by_layer_saved(net, x):
+    """As norms_by_layer, and what its gradient needs."""
+    n = x.shape[0]
+    x_5, saved_net = net.forward_saved(x)  # gradients.lee:45
+    d_x_5 = 2 / (n * net.width) * x_5  # [n, net.width]
+    d_net, saved_net_ = net.forward_backward_parameters_saved(x, saved_net, x_5, d_x_5)
+    sqrt, saved_norm = norm_saved(d_net["weights.0"]["w"])  # gradients.lee:48
+    sqrt_2, saved_norm_ = norm_saved(d_net["weights.1"]["w"])
+    sqrt_3, saved_norm_2 = norm_saved(d_net["weights.2"]["w"])
+    sqrt_4, saved_norm_3 = norm_saved(d_net["weights.3"]["w"])
+    concat = np.concatenate((sqrt[None], sqrt_2[None], sqrt_3[None], sqrt_4[None]), axis=0)  # [4]  gradients.lee:49
+    saved = (
+        x_5,
+        saved_net,
+        np.full((n, net.width), 1.0 / (n * net.width), dtype=FLOAT),
+        d_x_5,
+        d_net["weights.0"]["w"],
+        d_net["weights.1"]["w"],
+        d_net["weights.2"]["w"],
+        d_net["weights.3"]["w"],
+        saved_net_,
+        sqrt,
+        saved_norm,
+        sqrt_2,
+        saved_norm_,
+        sqrt_3,
+        saved_norm_2,
+        sqrt_4,
+        saved_norm_3,
+    )
+    return concat, saved
+
+
+def norms_by_layer_backward(net, x, saved, d_concat):
+    """From d_mul, d_x_5, d_contract_4, d_x_4, d_contract_3, d_x_3, d_contract_2, d_x_2, d_contract and d_concat to the gradients by net and x."""
+    x_5, saved_net, d_mul, d_x_5, slope_weights_0_w, slope_weights_1_w, slope_weights_2_w, slope_weights_3_w, saved_net_, sqrt, saved_norm, sqrt_2, saved_norm_, sqrt_3, saved_norm_2, sqrt_4, saved_norm_3 = saved
+    # gradient of return stack(found)   gradients.lee:49
+    d_sqrt_4 = d_concat[3:].reshape(())
+    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
+    d_slope_weights_3_w = norm_backward(slope_weights_3_w, saved_norm_3, sqrt_4, d_sqrt_4)  # [net.width, net.width]
+    # gradient of return stack(found)   gradients.lee:49
+    d_sqrt_3 = d_concat[2:3].reshape(())
+    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
+    d_slope_weights_2_w = norm_backward(slope_weights_2_w, saved_norm_2, sqrt_3, d_sqrt_3)  # [net.width, net.width]
+    # gradient of return stack(found)   gradients.lee:49
+    d_sqrt_2 = d_concat[1:2].reshape(())
+    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
+    d_slope_weights_1_w = norm_backward(slope_weights_1_w, saved_norm_, sqrt_2, d_sqrt_2)  # [net.width, net.width]
+    # [net.width, net.width]
+    d_slope_weights_0_w = norm_backward(slope_weights_0_w, saved_norm, sqrt, d_concat[:1].reshape(()))
+    # gradient of slope = grad(mean(net(x) ** 2), net)   gradients.lee:45
+    d_net, d_x_6, d_x_2_2, d_x_3_2, d_x_4_2, d_x_5_3, d_d_x_5 = net.forward_backward_parameters_backward(
+        x,
+        saved_net[0],
+        saved_net[1],
+        saved_net[2],
+        x_5,
+        d_x_5,
+        saved_net_,
+        {
+            "weights.0": {"w": d_slope_weights_0_w},
+            "weights.1": {"w": d_slope_weights_1_w},
+            "weights.2": {"w": d_slope_weights_2_w},
+            "weights.3": {"w": d_slope_weights_3_w},
+        },
+    )
+    d_x_5_4 = d_d_x_5 * d_mul  # [n, net.width]
+    d_x_5_2 = d_x_5_3 + d_x_5_4 + d_x_5_4  # [n, net.width]
+    d_net_, d_x_7 = net.forward_saved_backward(x, saved_net, x_5, d_x_5_2, d_x_2_2, d_x_3_2, d_x_4_2)
+    d_net_weights_1_w = d_net["weights.1"]["w"] + d_net_["weights.1"]["w"]  # [net.width, net.width]
+    d_net_weights_2_w = d_net["weights.2"]["w"] + d_net_["weights.2"]["w"]  # [net.width, net.width]
+    d_net_weights_3_w = d_net["weights.3"]["w"] + d_net_["weights.3"]["w"]  # [net.width, net.width]
+    d_x = d_x_6 + d_x_7  # [n, net.width]
+    return {
+        "weights.0": d_net_["weights.0"],
+        "weights.1": {"w": d_net_weights_1_w},
+        "weights.2": {"w": d_net_weights_2_w},
+        "weights.3": {"w": d_net_weights_3_w},
+    }, d_x
+
+
+def norms_by_layer_2_saved(net, x):
+    """As norms_by_layer_2, and what its gradient needs."""
+    n = x.shape[0]
+    x_5, saved_net = net.forward_saved(x)  # gradients.lee:45
+    d_x_5 = 2 / (n * net.width) * x_5  # [n, net.width]
+    d_net, saved_net_ = net.forward_backward_parameters_saved(x, saved_net, x_5, d_x_5)
+    sqrt, saved_norm = norm_saved(d_net["weights.0"]["w"])  # gradients.lee:48
+    sqrt_2, saved_norm_ = norm_saved(d_net["weights.1"]["w"])
+    sqrt_3, saved_norm_2 = norm_saved(d_net["weights.2"]["w"])
+    sqrt_4, saved_norm_3 = norm_saved(d_net["weights.3"]["w"])
+    concat = np.concatenate((sqrt[None], sqrt_2[None], sqrt_3[None], sqrt_4[None]), axis=0)  # [4]  gradients.lee:49
+    saved = (
+        x_5,
+        saved_net,
+        np.full((n, net.width), 1.0 / (n * net.width), dtype=FLOAT),
+        d_net["weights.0"]["w"],
+        d_net["weights.1"]["w"],
+        d_net["weights.2"]["w"],
+        d_net["weights.3"]["w"],
+        saved_net_,
+        sqrt,
+        saved_norm,
+        sqrt_2,
+        saved_norm_,
+        sqrt_3,
+        saved_norm_2,
+        sqrt_4,
+        saved_norm_3,
+    )
+    return concat, saved
+
+
+def norms_by_layer_2_backward(net, x, saved, d_concat):
+    """From d_mul, d_contract_4, d_contract_3, d_contract_2, d_contract and d_concat to the gradients by net and x."""
+    x_5, saved_net, d_mul, slope_weights_0_w, slope_weights_1_w, slope_weights_2_w, slope_weights_3_w, saved_net_, sqrt, saved_norm, sqrt_2, saved_norm_, sqrt_3, saved_norm_2, sqrt_4, saved_norm_3 = saved
+    # gradient of return stack(found)   gradients.lee:49
+    d_sqrt_4 = d_concat[3:].reshape(())
+    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
+    d_slope_weights_3_w = norm_backward(slope_weights_3_w, saved_norm_3, sqrt_4, d_sqrt_4)  # [net.width, net.width]
+    # gradient of return stack(found)   gradients.lee:49
+    d_sqrt_3 = d_concat[2:3].reshape(())
+    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
+    d_slope_weights_2_w = norm_backward(slope_weights_2_w, saved_norm_2, sqrt_3, d_sqrt_3)  # [net.width, net.width]
+    # gradient of return stack(found)   gradients.lee:49
+    d_sqrt_2 = d_concat[1:2].reshape(())
+    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
+    d_slope_weights_1_w = norm_backward(slope_weights_1_w, saved_norm_, sqrt_2, d_sqrt_2)  # [net.width, net.width]
+    # [net.width, net.width]
+    d_slope_weights_0_w = norm_backward(slope_weights_0_w, saved_norm, sqrt, d_concat[:1].reshape(()))
+    # gradient of slope = grad(mean(net(x) ** 2), net)   gradients.lee:45
+    d_net, d_x_6, d_x_2, d_x_3, d_x_4, d_d_x_5 = net.forward_backward_parameters_backward(
+        x,
+        saved_net[0],
+        saved_net[1],
+        saved_net[2],
+        saved_net_,
+        {
+            "weights.0": {"w": d_slope_weights_0_w},
+            "weights.1": {"w": d_slope_weights_1_w},
+            "weights.2": {"w": d_slope_weights_2_w},
+            "weights.3": {"w": d_slope_weights_3_w},
+        },
+    )
+    d_x_5 = 2 * (d_d_x_5 * d_mul)  # [n, net.width]
+    d_net_, d_x_7 = net.forward_saved_backward(x, saved_net, x_5, d_x_5, d_x_2, d_x_3, d_x_4)
+    d_net_weights_1_w = d_net["weights.1"]["w"] + d_net_["weights.1"]["w"]  # [net.width, net.width]
+    d_net_weights_2_w = d_net["weights.2"]["w"] + d_net_["weights.2"]["w"]  # [net.width, net.width]
+    d_net_weights_3_w = d_net["weights.3"]["w"] + d_net_["weights.3"]["w"]  # [net.width, net.width]
+    d_x = d_x_6 + d_x_7  # [n, net.width]
+    return {
+        "weights.0": d_net_["weights.0"],
+        "weights.1": {"w": d_net_weights_1_w},
+        "weights.2": {"w": d_net_weights_2_w},
+        "weights.3": {"w": d_net_weights_3_w},
+    }, d_x
+
+
+def cliff_saved(w):
+    """As cliff, and what its gradient needs."""
+    state_3 = w * w  # [n]  gradients.lee:59
+    state_4 = w * state_3  # [n]
+    state_5 = w * state_4  # [n]
+    state_6 = w * state_5  # [n]
+    state_7 = w * state_6  # [n]
+    state_8 = w * state_7  # [n]
+    state_9 = w * state_8  # [n]
+    state_10 = w * state_9  # [n]
+    state_11 = w * state_10  # [n]
+    state_12 = w * state_11  # [n]
+    state_13 = w * state_12  # [n]
+    state_14 = w * state_13  # [n]
+    state_15 = w * state_14  # [n]
+    state_16 = w * state_15  # [n]
+    state_17 = w * state_16  # [n]
+    state_18 = w * state_17  # [n]
+    state_19 = w * state_18  # [n]
+    state_20 = w * state_19  # [n]
+    state_21 = w * state_20  # [n]
+    state_22 = w * state_21  # [n]
+    state_23 = w * state_22  # [n]
+    state_24 = w * state_23  # [n]
+    state_25 = w * state_24  # [n]
+    state_26 = w * state_25  # [n]
+    state_27 = w * state_26  # [n]
+    state_28 = w * state_27  # [n]
+    state_29 = w * state_28  # [n]
+    state_30 = w * state_29  # [n]
+    state_31 = w * state_30  # [n]
+    state_32 = w * state_31  # [n]
+    state_33 = w * state_32  # [n]
+    state_34 = w * state_33  # [n]
+    state_35 = w * state_34  # [n]
+    state_36 = w * state_35  # [n]
+    state_37 = w * state_36  # [n]
+    state_38 = w * state_37  # [n]
+    state_39 = w * state_38  # [n]
+    state_40 = w * state_39  # [n]
+    state_41 = w * state_40  # [n]
+    state_42 = w * state_41  # [n]
+    state_43 = w * state_42  # [n]
+    state_44 = w * state_43  # [n]
+    state_45 = w * state_44  # [n]
+    state_46 = w * state_45  # [n]
+    state_47 = w * state_46  # [n]
+    state_48 = w * state_47  # [n]
+    state_49 = w * state_48  # [n]
+    state_50 = w * state_49  # [n]
+    state_51 = w * state_50  # [n]
+    state_52 = w * state_51  # [n]
+    state_53 = w * state_52  # [n]
+    state_54 = w * state_53  # [n]
+    state_55 = w * state_54  # [n]
+    state_56 = w * state_55  # [n]
+    state_57 = w * state_56  # [n]
+    state_58 = w * state_57  # [n]
+    state_59 = w * state_58  # [n]
+    state_60 = w * state_59  # [n]
+    state_61 = w * state_60  # [n]
+    state_62 = w * state_61  # [n]
+    state_63 = w * state_62  # [n]
+    state_64 = w * state_63  # [n]
+    state_65 = w * state_64  # [n]
+    state_66 = w * state_65  # [n]
+    state_67 = w * state_66  # [n]
+    state_68 = w * state_67  # [n]
+    state_69 = w * state_68  # [n]
+    state_70 = w * state_69  # [n]
+    state_71 = w * state_70  # [n]
+    state_72 = w * state_71  # [n]
+    state_73 = w * state_72  # [n]
+    state_74 = w * state_73  # [n]
+    state_75 = w * state_74  # [n]
+    state_76 = w * state_75  # [n]
+    state_77 = w * state_76  # [n]
+    state_78 = w * state_77  # [n]
+    state_79 = w * state_78  # [n]
+    state_80 = w * state_79  # [n]
+    state_81 = w * state_80  # [n]
+    state_82 = w * state_81  # [n]
+    state_83 = w * state_82  # [n]
+    state_84 = w * state_83  # [n]
+    state_85 = w * state_84  # [n]
+    state_86 = w * state_85  # [n]
+    state_87 = w * state_86  # [n]
+    state_88 = w * state_87  # [n]
+    state_89 = w * state_88  # [n]
+    state_90 = w * state_89  # [n]
+    state_91 = w * state_90  # [n]
+    state_92 = w * state_91  # [n]
+    state_93 = w * state_92  # [n]
+    state_94 = w * state_93  # [n]
+    state_95 = w * state_94  # [n]
+    state_96 = w * state_95  # [n]
+    state_97 = w * state_96  # [n]
+    state_98 = w * state_97  # [n]
+    state_99 = w * state_98  # [n]
+    state_100 = w * state_99  # [n]
+    state_101 = w * state_100  # [n]
+    saved = (
+        state_3,
+        state_4,
+        state_5,
+        state_6,
+        state_7,
+        state_8,
+        state_9,
+        state_10,
+        state_11,
+        state_12,
+        state_13,
+        state_14,
+        state_15,
+        state_16,
+        state_17,
+        state_18,
+        state_19,
+        state_20,
+        state_21,
+        state_22,
+        state_23,
+        state_24,
+        state_25,
+        state_26,
+        state_27,
+        state_28,
+        state_29,
+        state_30,
+        state_31,
+        state_32,
+        state_33,
+        state_34,
+        state_35,
+        state_36,
+        state_37,
+        state_38,
+        state_39,
+        state_40,
+        state_41,
+        state_42,
+        state_43,
+        state_44,
+        state_45,
+        state_46,
+        state_47,
+        state_48,
+        state_49,
+        state_50,
+        state_51,
+        state_52,
+        state_53,
+        state_54,
+        state_55,
+        state_56,
+        state_57,
+        state_58,
+        state_59,
+        state_60,
+        state_61,
+        state_62,
+        state_63,
+        state_64,
+        state_65,
+        state_66,
+        state_67,
+        state_68,
+        state_69,
+        state_70,
+        state_71,
+        state_72,
+        state_73,
+        state_74,
+        state_75,
+        state_76,
+        state_77,
+        state_78,
+        state_79,
+        state_80,
+        state_81,
+        state_82,
+        state_83,
+        state_84,
+        state_85,
+        state_86,
+        state_87,
+        state_88,
+        state_89,
+        state_90,
+        state_91,
+        state_92,
+        state_93,
+        state_94,
+        state_95,
+        state_96,
+        state_97,
+        state_98,
+        state_99,
+        state_100,
+    )
+    return state_101, saved
+
+
+def cliff_backward_saved(w, saved, d_state_101):
+    """From d_state_101 to the gradients by w, state_100, state_99, state_98, state_97, state_96, state_95, state_94, state_93, state_92, state_91, state_90, state_89, state_88, state_87, state_86, state_85, state_84, state_83, state_82, state_81, state_80, state_79, state_78, state_77, state_76, state_75, state_74, state_73, state_72, state_71, state_70, state_69, state_68, state_67, state_66, state_65, state_64, state_63, state_62, state_61, state_60, state_59, state_58, state_57, state_56, state_55, state_54, state_53, state_52, state_51, state_50, state_49, state_48, state_47, state_46, state_45, state_44, state_43, state_42, state_41, state_40, state_39, state_38, state_37, state_36, state_35, state_34, state_33, state_32, state_31, state_30, state_29, state_28, state_27, state_26, state_25, state_24, state_23, state_22, state_21, state_20, state_19, state_18, state_17, state_16, state_15, state_14, state_13, state_12, state_11, state_10, state_9, state_8, state_7, state_6, state_5, state_4 and state_3."""
+    state_3, state_4, state_5, state_6, state_7, state_8, state_9, state_10, state_11, state_12, state_13, state_14, state_15, state_16, state_17, state_18, state_19, state_20, state_21, state_22, state_23, state_24, state_25, state_26, state_27, state_28, state_29, state_30, state_31, state_32, state_33, state_34, state_35, state_36, state_37, state_38, state_39, state_40, state_41, state_42, state_43, state_44, state_45, state_46, state_47, state_48, state_49, state_50, state_51, state_52, state_53, state_54, state_55, state_56, state_57, state_58, state_59, state_60, state_61, state_62, state_63, state_64, state_65, state_66, state_67, state_68, state_69, state_70, state_71, state_72, state_73, state_74, state_75, state_76, state_77, state_78, state_79, state_80, state_81, state_82, state_83, state_84, state_85, state_86, state_87, state_88, state_89, state_90, state_91, state_92, state_93, state_94, state_95, state_96, state_97, state_98, state_99, state_100 = saved
+    # gradient of state = w * state   gradients.lee:59
+    d_state_100 = d_state_101 * w  # [n]
+    d_state_99 = d_state_100 * w  # [n]
+    d_state_98 = d_state_99 * w  # [n]
+    d_state_97 = d_state_98 * w  # [n]
+    d_state_96 = d_state_97 * w  # [n]
+    d_state_95 = d_state_96 * w  # [n]
+    d_state_94 = d_state_95 * w  # [n]
+    d_state_93 = d_state_94 * w  # [n]
+    d_state_92 = d_state_93 * w  # [n]
+    d_state_91 = d_state_92 * w  # [n]
+    d_state_90 = d_state_91 * w  # [n]
+    d_state_89 = d_state_90 * w  # [n]
+    d_state_88 = d_state_89 * w  # [n]
+    d_state_87 = d_state_88 * w  # [n]
+    d_state_86 = d_state_87 * w  # [n]
+    d_state_85 = d_state_86 * w  # [n]
+    d_state_84 = d_state_85 * w  # [n]
+    d_state_83 = d_state_84 * w  # [n]
+    d_state_82 = d_state_83 * w  # [n]
+    d_state_81 = d_state_82 * w  # [n]
+    d_state_80 = d_state_81 * w  # [n]
+    d_state_79 = d_state_80 * w  # [n]
+    d_state_78 = d_state_79 * w  # [n]
+    d_state_77 = d_state_78 * w  # [n]
+    d_state_76 = d_state_77 * w  # [n]
+    d_state_75 = d_state_76 * w  # [n]
+    d_state_74 = d_state_75 * w  # [n]
+    d_state_73 = d_state_74 * w  # [n]
+    d_state_72 = d_state_73 * w  # [n]
+    d_state_71 = d_state_72 * w  # [n]
+    d_state_70 = d_state_71 * w  # [n]
+    d_state_69 = d_state_70 * w  # [n]
+    d_state_68 = d_state_69 * w  # [n]
+    d_state_67 = d_state_68 * w  # [n]
+    d_state_66 = d_state_67 * w  # [n]
+    d_state_65 = d_state_66 * w  # [n]
+    d_state_64 = d_state_65 * w  # [n]
+    d_state_63 = d_state_64 * w  # [n]
+    d_state_62 = d_state_63 * w  # [n]
+    d_state_61 = d_state_62 * w  # [n]
+    d_state_60 = d_state_61 * w  # [n]
+    d_state_59 = d_state_60 * w  # [n]
+    d_state_58 = d_state_59 * w  # [n]
+    d_state_57 = d_state_58 * w  # [n]
+    d_state_56 = d_state_57 * w  # [n]
+    d_state_55 = d_state_56 * w  # [n]
+    d_state_54 = d_state_55 * w  # [n]
+    d_state_53 = d_state_54 * w  # [n]
+    d_state_52 = d_state_53 * w  # [n]
+    d_state_51 = d_state_52 * w  # [n]
+    d_state_50 = d_state_51 * w  # [n]
+    d_state_49 = d_state_50 * w  # [n]
+    d_state_48 = d_state_49 * w  # [n]
+    d_state_47 = d_state_48 * w  # [n]
+    d_state_46 = d_state_47 * w  # [n]
+    d_state_45 = d_state_46 * w  # [n]
+    d_state_44 = d_state_45 * w  # [n]
+    d_state_43 = d_state_44 * w  # [n]
+    d_state_42 = d_state_43 * w  # [n]
+    d_state_41 = d_state_42 * w  # [n]
+    d_state_40 = d_state_41 * w  # [n]
+    d_state_39 = d_state_40 * w  # [n]
+    d_state_38 = d_state_39 * w  # [n]
+    d_state_37 = d_state_38 * w  # [n]
+    d_state_36 = d_state_37 * w  # [n]
+    d_state_35 = d_state_36 * w  # [n]
+    d_state_34 = d_state_35 * w  # [n]
+    d_state_33 = d_state_34 * w  # [n]
+    d_state_32 = d_state_33 * w  # [n]
+    d_state_31 = d_state_32 * w  # [n]
+    d_state_30 = d_state_31 * w  # [n]
+    d_state_29 = d_state_30 * w  # [n]
+    d_state_28 = d_state_29 * w  # [n]
+    d_state_27 = d_state_28 * w  # [n]
+    d_state_26 = d_state_27 * w  # [n]
+    d_state_25 = d_state_26 * w  # [n]
+    d_state_24 = d_state_25 * w  # [n]
+    d_state_23 = d_state_24 * w  # [n]
+    d_state_22 = d_state_23 * w  # [n]
+    d_state_21 = d_state_22 * w  # [n]
+    d_state_20 = d_state_21 * w  # [n]
+    d_state_19 = d_state_20 * w  # [n]
+    d_state_18 = d_state_19 * w  # [n]
+    d_state_17 = d_state_18 * w  # [n]
+    d_state_16 = d_state_17 * w  # [n]
+    d_state_15 = d_state_16 * w  # [n]
+    d_state_14 = d_state_15 * w  # [n]
+    d_state_13 = d_state_14 * w  # [n]
+    d_state_12 = d_state_13 * w  # [n]
+    d_state_11 = d_state_12 * w  # [n]
+    d_state_10 = d_state_11 * w  # [n]
+    d_state_9 = d_state_10 * w  # [n]
+    d_state_8 = d_state_9 * w  # [n]
+    d_state_7 = d_state_8 * w  # [n]
+    d_state_6 = d_state_7 * w  # [n]
+    d_state_5 = d_state_6 * w  # [n]
+    d_state_4 = d_state_5 * w  # [n]
+    d_state_3 = d_state_4 * w  # [n]
+    d_w_100 = d_state_3 * w  # [n]
+    d_w_102 = d_state_101 * state_100 + d_state_100 * state_99  # [n]
+    d_w_104 = d_w_102 + d_state_99 * state_98 + d_state_98 * state_97  # [n]
+    d_w_106 = d_w_104 + d_state_97 * state_96 + d_state_96 * state_95  # [n]
+    d_w_108 = d_w_106 + d_state_95 * state_94 + d_state_94 * state_93  # [n]
+    d_w_110 = d_w_108 + d_state_93 * state_92 + d_state_92 * state_91  # [n]
+    d_w_112 = d_w_110 + d_state_91 * state_90 + d_state_90 * state_89  # [n]
+    d_w_114 = d_w_112 + d_state_89 * state_88 + d_state_88 * state_87  # [n]
+    d_w_116 = d_w_114 + d_state_87 * state_86 + d_state_86 * state_85  # [n]
+    d_w_118 = d_w_116 + d_state_85 * state_84 + d_state_84 * state_83  # [n]
+    d_w_120 = d_w_118 + d_state_83 * state_82 + d_state_82 * state_81  # [n]
+    d_w_122 = d_w_120 + d_state_81 * state_80 + d_state_80 * state_79  # [n]
+    d_w_124 = d_w_122 + d_state_79 * state_78 + d_state_78 * state_77  # [n]
+    d_w_126 = d_w_124 + d_state_77 * state_76 + d_state_76 * state_75  # [n]
+    d_w_128 = d_w_126 + d_state_75 * state_74 + d_state_74 * state_73  # [n]
+    d_w_130 = d_w_128 + d_state_73 * state_72 + d_state_72 * state_71  # [n]
+    d_w_132 = d_w_130 + d_state_71 * state_70 + d_state_70 * state_69  # [n]
+    d_w_134 = d_w_132 + d_state_69 * state_68 + d_state_68 * state_67  # [n]
+    d_w_136 = d_w_134 + d_state_67 * state_66 + d_state_66 * state_65  # [n]
+    d_w_138 = d_w_136 + d_state_65 * state_64 + d_state_64 * state_63  # [n]
+    d_w_140 = d_w_138 + d_state_63 * state_62 + d_state_62 * state_61  # [n]
+    d_w_142 = d_w_140 + d_state_61 * state_60 + d_state_60 * state_59  # [n]
+    d_w_144 = d_w_142 + d_state_59 * state_58 + d_state_58 * state_57  # [n]
+    d_w_146 = d_w_144 + d_state_57 * state_56 + d_state_56 * state_55  # [n]
+    d_w_148 = d_w_146 + d_state_55 * state_54 + d_state_54 * state_53  # [n]
+    d_w_150 = d_w_148 + d_state_53 * state_52 + d_state_52 * state_51  # [n]
+    d_w_152 = d_w_150 + d_state_51 * state_50 + d_state_50 * state_49  # [n]
+    d_w_154 = d_w_152 + d_state_49 * state_48 + d_state_48 * state_47  # [n]
+    d_w_156 = d_w_154 + d_state_47 * state_46 + d_state_46 * state_45  # [n]
+    d_w_158 = d_w_156 + d_state_45 * state_44 + d_state_44 * state_43  # [n]
+    d_w_160 = d_w_158 + d_state_43 * state_42 + d_state_42 * state_41  # [n]
+    d_w_162 = d_w_160 + d_state_41 * state_40 + d_state_40 * state_39  # [n]
+    d_w_164 = d_w_162 + d_state_39 * state_38 + d_state_38 * state_37  # [n]
+    d_w_166 = d_w_164 + d_state_37 * state_36 + d_state_36 * state_35  # [n]
+    d_w_168 = d_w_166 + d_state_35 * state_34 + d_state_34 * state_33  # [n]
+    d_w_170 = d_w_168 + d_state_33 * state_32 + d_state_32 * state_31  # [n]
+    d_w_172 = d_w_170 + d_state_31 * state_30 + d_state_30 * state_29  # [n]
+    d_w_174 = d_w_172 + d_state_29 * state_28 + d_state_28 * state_27  # [n]
+    d_w_176 = d_w_174 + d_state_27 * state_26 + d_state_26 * state_25  # [n]
+    d_w_178 = d_w_176 + d_state_25 * state_24 + d_state_24 * state_23  # [n]
+    d_w_180 = d_w_178 + d_state_23 * state_22 + d_state_22 * state_21  # [n]
+    d_w_182 = d_w_180 + d_state_21 * state_20 + d_state_20 * state_19  # [n]
+    d_w_184 = d_w_182 + d_state_19 * state_18 + d_state_18 * state_17  # [n]
+    d_w_186 = d_w_184 + d_state_17 * state_16 + d_state_16 * state_15  # [n]
+    d_w_188 = d_w_186 + d_state_15 * state_14 + d_state_14 * state_13  # [n]
+    d_w_190 = d_w_188 + d_state_13 * state_12 + d_state_12 * state_11  # [n]
+    d_w_192 = d_w_190 + d_state_11 * state_10 + d_state_10 * state_9  # [n]
+    d_w_194 = d_w_192 + d_state_9 * state_8 + d_state_8 * state_7  # [n]
+    d_w_196 = d_w_194 + d_state_7 * state_6 + d_state_6 * state_5  # [n]
+    d_w_198 = d_w_196 + d_state_5 * state_4 + d_state_4 * state_3  # [n]
+    d_w = d_w_198 + d_w_100 + d_w_100  # [n]
+    saved = (
+        d_state_100,
+        d_state_99,
+        d_state_98,
+        d_state_97,
+        d_state_96,
+        d_state_95,
+        d_state_94,
+        d_state_93,
+        d_state_92,
+        d_state_91,
+        d_state_90,
+        d_state_89,
+        d_state_88,
+        d_state_87,
+        d_state_86,
+        d_state_85,
+        d_state_84,
+        d_state_83,
+        d_state_82,
+        d_state_81,
+        d_state_80,
+        d_state_79,
+        d_state_78,
+        d_state_77,
+        d_state_76,
+        d_state_75,
+        d_state_74,
+        d_state_73,
+        d_state_72,
+        d_state_71,
+        d_state_70,
+        d_state_69,
+        d_state_68,
+        d_state_67,
+        d_state_66,
+        d_state_65,
+        d_state_64,
+        d_state_63,
+        d_state_62,
+        d_state_61,
+        d_state_60,
+        d_state_59,
+        d_state_58,
+        d_state_57,
+        d_state_56,
+        d_state_55,
+        d_state_54,
+        d_state_53,
+        d_state_52,
+        d_state_51,
+        d_state_50,
+        d_state_49,
+        d_state_48,
+        d_state_47,
+        d_state_46,
+        d_state_45,
+        d_state_44,
+        d_state_43,
+        d_state_42,
+        d_state_41,
+        d_state_40,
+        d_state_39,
+        d_state_38,
+        d_state_37,
+        d_state_36,
+        d_state_35,
+        d_state_34,
+        d_state_33,
+        d_state_32,
+        d_state_31,
+        d_state_30,
+        d_state_29,
+        d_state_28,
+        d_state_27,
+        d_state_26,
+        d_state_25,
+        d_state_24,
+        d_state_23,
+        d_state_22,
+        d_state_21,
+        d_state_20,
+        d_state_19,
+        d_state_18,
+        d_state_17,
+        d_state_16,
+        d_state_15,
+        d_state_14,
+        d_state_13,
+        d_state_12,
+        d_state_11,
+        d_state_10,
+        d_state_9,
+        d_state_8,
+        d_state_7,
+        d_state_6,
+        d_state_5,
+        d_state_4,
+        d_state_3,
+    )
+    return d_w, saved
+
+
+def cliff_backward_backward(
+    w,
+    state_3,
+    state_4,
+    state_5,
+    state_6,
+    state_7,
+    state_8,
+    state_9,
+    state_10,
+    state_11,
+    state_12,
+    state_13,
+    state_14,
+    state_15,
+    state_16,
+    state_17,
+    state_18,
+    state_19,
+    state_20,
+    state_21,
+    state_22,
+    state_23,
+    state_24,
+    state_25,
+    state_26,
+    state_27,
+    state_28,
+    state_29,
+    state_30,
+    state_31,
+    state_32,
+    state_33,
+    state_34,
+    state_35,
+    state_36,
+    state_37,
+    state_38,
+    state_39,
+    state_40,
+    state_41,
+    state_42,
+    state_43,
+    state_44,
+    state_45,
+    state_46,
+    state_47,
+    state_48,
+    state_49,
+    state_50,
+    state_51,
+    state_52,
+    state_53,
+    state_54,
+    state_55,
+    state_56,
+    state_57,
+    state_58,
+    state_59,
+    state_60,
+    state_61,
+    state_62,
+    state_63,
+    state_64,
+    state_65,
+    state_66,
+    state_67,
+    state_68,
+    state_69,
+    state_70,
+    state_71,
+    state_72,
+    state_73,
+    state_74,
+    state_75,
+    state_76,
+    state_77,
+    state_78,
+    state_79,
+    state_80,
+    state_81,
+    state_82,
+    state_83,
+    state_84,
+    state_85,
+    state_86,
+    state_87,
+    state_88,
+    state_89,
+    state_90,
+    state_91,
+    state_92,
+    state_93,
+    state_94,
+    state_95,
+    state_96,
+    state_97,
+    state_98,
+    state_99,
+    d_state_101,
+    saved,
+    d_d_w,
+):
+    """From d_state_101, d_state_100, d_state_99, d_state_98, d_state_97, d_state_96, d_state_95, d_state_94, d_state_93, d_state_92, d_state_91, d_state_90, d_state_89, d_state_88, d_state_87, d_state_86, d_state_85, d_state_84, d_state_83, d_state_82, d_state_81, d_state_80, d_state_79, d_state_78, d_state_77, d_state_76, d_state_75, d_state_74, d_state_73, d_state_72, d_state_71, d_state_70, d_state_69, d_state_68, d_state_67, d_state_66, d_state_65, d_state_64, d_state_63, d_state_62, d_state_61, d_state_60, d_state_59, d_state_58, d_state_57, d_state_56, d_state_55, d_state_54, d_state_53, d_state_52, d_state_51, d_state_50, d_state_49, d_state_48, d_state_47, d_state_46, d_state_45, d_state_44, d_state_43, d_state_42, d_state_41, d_state_40, d_state_39, d_state_38, d_state_37, d_state_36, d_state_35, d_state_34, d_state_33, d_state_32, d_state_31, d_state_30, d_state_29, d_state_28, d_state_27, d_state_26, d_state_25, d_state_24, d_state_23, d_state_22, d_state_21, d_state_20, d_state_19, d_state_18, d_state_17, d_state_16, d_state_15, d_state_14, d_state_13, d_state_12, d_state_11, d_state_10, d_state_9, d_state_8, d_state_7, d_state_6, d_state_5, d_state_4, d_state_3 and d_d_w to the gradients by w, state_3, state_4, state_5, state_6, state_7, state_8, state_9, state_10, state_11, state_12, state_13, state_14, state_15, state_16, state_17, state_18, state_19, state_20, state_21, state_22, state_23, state_24, state_25, state_26, state_27, state_28, state_29, state_30, state_31, state_32, state_33, state_34, state_35, state_36, state_37, state_38, state_39, state_40, state_41, state_42, state_43, state_44, state_45, state_46, state_47, state_48, state_49, state_50, state_51, state_52, state_53, state_54, state_55, state_56, state_57, state_58, state_59, state_60, state_61, state_62, state_63, state_64, state_65, state_66, state_67, state_68, state_69, state_70, state_71, state_72, state_73, state_74, state_75, state_76, state_77, state_78, state_79, state_80, state_81, state_82, state_83, state_84, state_85, state_86, state_87, state_88, state_89, state_90, state_91, state_92, state_93, state_94, state_95, state_96, state_97, state_98, state_99 and state_100."""
+    d_state_100, d_state_99, d_state_98, d_state_97, d_state_96, d_state_95, d_state_94, d_state_93, d_state_92, d_state_91, d_state_90, d_state_89, d_state_88, d_state_87, d_state_86, d_state_85, d_state_84, d_state_83, d_state_82, d_state_81, d_state_80, d_state_79, d_state_78, d_state_77, d_state_76, d_state_75, d_state_74, d_state_73, d_state_72, d_state_71, d_state_70, d_state_69, d_state_68, d_state_67, d_state_66, d_state_65, d_state_64, d_state_63, d_state_62, d_state_61, d_state_60, d_state_59, d_state_58, d_state_57, d_state_56, d_state_55, d_state_54, d_state_53, d_state_52, d_state_51, d_state_50, d_state_49, d_state_48, d_state_47, d_state_46, d_state_45, d_state_44, d_state_43, d_state_42, d_state_41, d_state_40, d_state_39, d_state_38, d_state_37, d_state_36, d_state_35, d_state_34, d_state_33, d_state_32, d_state_31, d_state_30, d_state_29, d_state_28, d_state_27, d_state_26, d_state_25, d_state_24, d_state_23, d_state_22, d_state_21, d_state_20, d_state_19, d_state_18, d_state_17, d_state_16, d_state_15, d_state_14, d_state_13, d_state_12, d_state_11, d_state_10, d_state_9, d_state_8, d_state_7, d_state_6, d_state_5, d_state_4, d_state_3 = saved
+    # gradient of state = w * state   gradients.lee:59
+    d_d_state_3 = 2 * (d_d_w * w)  # [n]
+    d_state_3_2 = d_d_w * d_state_4  # [n]
+    d_d_state_4 = d_d_state_3 * w + d_d_w * state_3  # [n]
+    d_state_4_2 = d_d_w * d_state_5  # [n]
+    d_d_state_5 = d_d_state_4 * w + d_d_w * state_4  # [n]
+    d_state_5_2 = d_d_w * d_state_6  # [n]
+    d_d_state_6 = d_d_state_5 * w + d_d_w * state_5  # [n]
+    d_state_6_2 = d_d_w * d_state_7  # [n]
+    d_d_state_7 = d_d_state_6 * w + d_d_w * state_6  # [n]
+    d_state_7_2 = d_d_w * d_state_8  # [n]
+    d_d_state_8 = d_d_state_7 * w + d_d_w * state_7  # [n]
+    d_state_8_2 = d_d_w * d_state_9  # [n]
+    d_d_state_9 = d_d_state_8 * w + d_d_w * state_8  # [n]
+    d_state_9_2 = d_d_w * d_state_10  # [n]
+    d_d_state_10 = d_d_state_9 * w + d_d_w * state_9  # [n]
+    d_state_10_2 = d_d_w * d_state_11  # [n]
+    d_d_state_11 = d_d_state_10 * w + d_d_w * state_10  # [n]
+    d_state_11_2 = d_d_w * d_state_12  # [n]
+    d_d_state_12 = d_d_state_11 * w + d_d_w * state_11  # [n]
+    d_state_12_2 = d_d_w * d_state_13  # [n]
+    d_d_state_13 = d_d_state_12 * w + d_d_w * state_12  # [n]
+    d_state_13_2 = d_d_w * d_state_14  # [n]
+    d_d_state_14 = d_d_state_13 * w + d_d_w * state_13  # [n]
+    d_state_14_2 = d_d_w * d_state_15  # [n]
+    d_d_state_15 = d_d_state_14 * w + d_d_w * state_14  # [n]
+    d_state_15_2 = d_d_w * d_state_16  # [n]
+    d_d_state_16 = d_d_state_15 * w + d_d_w * state_15  # [n]
+    d_state_16_2 = d_d_w * d_state_17  # [n]
+    d_d_state_17 = d_d_state_16 * w + d_d_w * state_16  # [n]
+    d_state_17_2 = d_d_w * d_state_18  # [n]
+    d_d_state_18 = d_d_state_17 * w + d_d_w * state_17  # [n]
+    d_state_18_2 = d_d_w * d_state_19  # [n]
+    d_d_state_19 = d_d_state_18 * w + d_d_w * state_18  # [n]
+    d_state_19_2 = d_d_w * d_state_20  # [n]
+    d_d_state_20 = d_d_state_19 * w + d_d_w * state_19  # [n]
+    d_state_20_2 = d_d_w * d_state_21  # [n]
+    d_d_state_21 = d_d_state_20 * w + d_d_w * state_20  # [n]
+    d_state_21_2 = d_d_w * d_state_22  # [n]
+    d_d_state_22 = d_d_state_21 * w + d_d_w * state_21  # [n]
+    d_state_22_2 = d_d_w * d_state_23  # [n]
+    d_d_state_23 = d_d_state_22 * w + d_d_w * state_22  # [n]
+    d_state_23_2 = d_d_w * d_state_24  # [n]
+    d_d_state_24 = d_d_state_23 * w + d_d_w * state_23  # [n]
+    d_state_24_2 = d_d_w * d_state_25  # [n]
+    d_d_state_25 = d_d_state_24 * w + d_d_w * state_24  # [n]
+    d_state_25_2 = d_d_w * d_state_26  # [n]
+    d_d_state_26 = d_d_state_25 * w + d_d_w * state_25  # [n]
+    d_state_26_2 = d_d_w * d_state_27  # [n]
+    d_d_state_27 = d_d_state_26 * w + d_d_w * state_26  # [n]
+    d_state_27_2 = d_d_w * d_state_28  # [n]
+    d_d_state_28 = d_d_state_27 * w + d_d_w * state_27  # [n]
+    d_state_28_2 = d_d_w * d_state_29  # [n]
+    d_d_state_29 = d_d_state_28 * w + d_d_w * state_28  # [n]
+    d_state_29_2 = d_d_w * d_state_30  # [n]
+    d_d_state_30 = d_d_state_29 * w + d_d_w * state_29  # [n]
+    d_state_30_2 = d_d_w * d_state_31  # [n]
+    d_d_state_31 = d_d_state_30 * w + d_d_w * state_30  # [n]
+    d_state_31_2 = d_d_w * d_state_32  # [n]
+    d_d_state_32 = d_d_state_31 * w + d_d_w * state_31  # [n]
+    d_state_32_2 = d_d_w * d_state_33  # [n]
+    d_d_state_33 = d_d_state_32 * w + d_d_w * state_32  # [n]
+    d_state_33_2 = d_d_w * d_state_34  # [n]
+    d_d_state_34 = d_d_state_33 * w + d_d_w * state_33  # [n]
+    d_state_34_2 = d_d_w * d_state_35  # [n]
+    d_d_state_35 = d_d_state_34 * w + d_d_w * state_34  # [n]
+    d_state_35_2 = d_d_w * d_state_36  # [n]
+    d_d_state_36 = d_d_state_35 * w + d_d_w * state_35  # [n]
+    d_state_36_2 = d_d_w * d_state_37  # [n]
+    d_d_state_37 = d_d_state_36 * w + d_d_w * state_36  # [n]
+    d_state_37_2 = d_d_w * d_state_38  # [n]
+    d_d_state_38 = d_d_state_37 * w + d_d_w * state_37  # [n]
+    d_state_38_2 = d_d_w * d_state_39  # [n]
+    d_d_state_39 = d_d_state_38 * w + d_d_w * state_38  # [n]
+    d_state_39_2 = d_d_w * d_state_40  # [n]
+    d_d_state_40 = d_d_state_39 * w + d_d_w * state_39  # [n]
+    d_state_40_2 = d_d_w * d_state_41  # [n]
+    d_d_state_41 = d_d_state_40 * w + d_d_w * state_40  # [n]
+    d_state_41_2 = d_d_w * d_state_42  # [n]
+    d_d_state_42 = d_d_state_41 * w + d_d_w * state_41  # [n]
+    d_state_42_2 = d_d_w * d_state_43  # [n]
+    d_d_state_43 = d_d_state_42 * w + d_d_w * state_42  # [n]
+    d_state_43_2 = d_d_w * d_state_44  # [n]
+    d_d_state_44 = d_d_state_43 * w + d_d_w * state_43  # [n]
+    d_state_44_2 = d_d_w * d_state_45  # [n]
+    d_d_state_45 = d_d_state_44 * w + d_d_w * state_44  # [n]
+    d_state_45_2 = d_d_w * d_state_46  # [n]
+    d_d_state_46 = d_d_state_45 * w + d_d_w * state_45  # [n]
+    d_state_46_2 = d_d_w * d_state_47  # [n]
+    d_d_state_47 = d_d_state_46 * w + d_d_w * state_46  # [n]
+    d_state_47_2 = d_d_w * d_state_48  # [n]
+    d_d_state_48 = d_d_state_47 * w + d_d_w * state_47  # [n]
+    d_state_48_2 = d_d_w * d_state_49  # [n]
+    d_d_state_49 = d_d_state_48 * w + d_d_w * state_48  # [n]
+    d_state_49_2 = d_d_w * d_state_50  # [n]
+    d_d_state_50 = d_d_state_49 * w + d_d_w * state_49  # [n]
+    d_state_50_2 = d_d_w * d_state_51  # [n]
+    d_d_state_51 = d_d_state_50 * w + d_d_w * state_50  # [n]
+    d_state_51_2 = d_d_w * d_state_52  # [n]
+    d_d_state_52 = d_d_state_51 * w + d_d_w * state_51  # [n]
+    d_state_52_2 = d_d_w * d_state_53  # [n]
+    d_d_state_53 = d_d_state_52 * w + d_d_w * state_52  # [n]
+    d_state_53_2 = d_d_w * d_state_54  # [n]
+    d_d_state_54 = d_d_state_53 * w + d_d_w * state_53  # [n]
+    d_state_54_2 = d_d_w * d_state_55  # [n]
+    d_d_state_55 = d_d_state_54 * w + d_d_w * state_54  # [n]
+    d_state_55_2 = d_d_w * d_state_56  # [n]
+    d_d_state_56 = d_d_state_55 * w + d_d_w * state_55  # [n]
+    d_state_56_2 = d_d_w * d_state_57  # [n]
+    d_d_state_57 = d_d_state_56 * w + d_d_w * state_56  # [n]
+    d_state_57_2 = d_d_w * d_state_58  # [n]
+    d_d_state_58 = d_d_state_57 * w + d_d_w * state_57  # [n]
+    d_state_58_2 = d_d_w * d_state_59  # [n]
+    d_d_state_59 = d_d_state_58 * w + d_d_w * state_58  # [n]
+    d_state_59_2 = d_d_w * d_state_60  # [n]
+    d_d_state_60 = d_d_state_59 * w + d_d_w * state_59  # [n]
+    d_state_60_2 = d_d_w * d_state_61  # [n]
+    d_d_state_61 = d_d_state_60 * w + d_d_w * state_60  # [n]
+    d_state_61_2 = d_d_w * d_state_62  # [n]
+    d_d_state_62 = d_d_state_61 * w + d_d_w * state_61  # [n]
+    d_state_62_2 = d_d_w * d_state_63  # [n]
+    d_d_state_63 = d_d_state_62 * w + d_d_w * state_62  # [n]
+    d_state_63_2 = d_d_w * d_state_64  # [n]
+    d_d_state_64 = d_d_state_63 * w + d_d_w * state_63  # [n]
+    d_state_64_2 = d_d_w * d_state_65  # [n]
+    d_d_state_65 = d_d_state_64 * w + d_d_w * state_64  # [n]
+    d_state_65_2 = d_d_w * d_state_66  # [n]
+    d_d_state_66 = d_d_state_65 * w + d_d_w * state_65  # [n]
+    d_state_66_2 = d_d_w * d_state_67  # [n]
+    d_d_state_67 = d_d_state_66 * w + d_d_w * state_66  # [n]
+    d_state_67_2 = d_d_w * d_state_68  # [n]
+    d_d_state_68 = d_d_state_67 * w + d_d_w * state_67  # [n]
+    d_state_68_2 = d_d_w * d_state_69  # [n]
+    d_d_state_69 = d_d_state_68 * w + d_d_w * state_68  # [n]
+    d_state_69_2 = d_d_w * d_state_70  # [n]
+    d_d_state_70 = d_d_state_69 * w + d_d_w * state_69  # [n]
+    d_state_70_2 = d_d_w * d_state_71  # [n]
+    d_d_state_71 = d_d_state_70 * w + d_d_w * state_70  # [n]
+    d_state_71_2 = d_d_w * d_state_72  # [n]
+    d_d_state_72 = d_d_state_71 * w + d_d_w * state_71  # [n]
+    d_state_72_2 = d_d_w * d_state_73  # [n]
+    d_d_state_73 = d_d_state_72 * w + d_d_w * state_72  # [n]
+    d_state_73_2 = d_d_w * d_state_74  # [n]
+    d_d_state_74 = d_d_state_73 * w + d_d_w * state_73  # [n]
+    d_state_74_2 = d_d_w * d_state_75  # [n]
+    d_d_state_75 = d_d_state_74 * w + d_d_w * state_74  # [n]
+    d_state_75_2 = d_d_w * d_state_76  # [n]
+    d_d_state_76 = d_d_state_75 * w + d_d_w * state_75  # [n]
+    d_state_76_2 = d_d_w * d_state_77  # [n]
+    d_d_state_77 = d_d_state_76 * w + d_d_w * state_76  # [n]
+    d_state_77_2 = d_d_w * d_state_78  # [n]
+    d_d_state_78 = d_d_state_77 * w + d_d_w * state_77  # [n]
+    d_state_78_2 = d_d_w * d_state_79  # [n]
+    d_d_state_79 = d_d_state_78 * w + d_d_w * state_78  # [n]
+    d_state_79_2 = d_d_w * d_state_80  # [n]
+    d_d_state_80 = d_d_state_79 * w + d_d_w * state_79  # [n]
+    d_state_80_2 = d_d_w * d_state_81  # [n]
+    d_d_state_81 = d_d_state_80 * w + d_d_w * state_80  # [n]
+    d_state_81_2 = d_d_w * d_state_82  # [n]
+    d_d_state_82 = d_d_state_81 * w + d_d_w * state_81  # [n]
+    d_state_82_2 = d_d_w * d_state_83  # [n]
+    d_d_state_83 = d_d_state_82 * w + d_d_w * state_82  # [n]
+    d_state_83_2 = d_d_w * d_state_84  # [n]
+    d_d_state_84 = d_d_state_83 * w + d_d_w * state_83  # [n]
+    d_state_84_2 = d_d_w * d_state_85  # [n]
+    d_d_state_85 = d_d_state_84 * w + d_d_w * state_84  # [n]
+    d_state_85_2 = d_d_w * d_state_86  # [n]
+    d_d_state_86 = d_d_state_85 * w + d_d_w * state_85  # [n]
+    d_state_86_2 = d_d_w * d_state_87  # [n]
+    d_d_state_87 = d_d_state_86 * w + d_d_w * state_86  # [n]
+    d_state_87_2 = d_d_w * d_state_88  # [n]
+    d_d_state_88 = d_d_state_87 * w + d_d_w * state_87  # [n]
+    d_state_88_2 = d_d_w * d_state_89  # [n]
+    d_d_state_89 = d_d_state_88 * w + d_d_w * state_88  # [n]
+    d_state_89_2 = d_d_w * d_state_90  # [n]
+    d_d_state_90 = d_d_state_89 * w + d_d_w * state_89  # [n]
+    d_state_90_2 = d_d_w * d_state_91  # [n]
+    d_d_state_91 = d_d_state_90 * w + d_d_w * state_90  # [n]
+    d_state_91_2 = d_d_w * d_state_92  # [n]
+    d_d_state_92 = d_d_state_91 * w + d_d_w * state_91  # [n]
+    d_state_92_2 = d_d_w * d_state_93  # [n]
+    d_d_state_93 = d_d_state_92 * w + d_d_w * state_92  # [n]
+    d_state_93_2 = d_d_w * d_state_94  # [n]
+    d_d_state_94 = d_d_state_93 * w + d_d_w * state_93  # [n]
+    d_state_94_2 = d_d_w * d_state_95  # [n]
+    d_d_state_95 = d_d_state_94 * w + d_d_w * state_94  # [n]
+    d_state_95_2 = d_d_w * d_state_96  # [n]
+    d_d_state_96 = d_d_state_95 * w + d_d_w * state_95  # [n]
+    d_state_96_2 = d_d_w * d_state_97  # [n]
+    d_d_state_97 = d_d_state_96 * w + d_d_w * state_96  # [n]
+    d_state_97_2 = d_d_w * d_state_98  # [n]
+    d_d_state_98 = d_d_state_97 * w + d_d_w * state_97  # [n]
+    d_state_98_2 = d_d_w * d_state_99  # [n]
+    d_d_state_99 = d_d_state_98 * w + d_d_w * state_98  # [n]
+    d_state_99_2 = d_d_w * d_state_100  # [n]
+    d_d_state_100 = d_d_state_99 * w + d_d_w * state_99  # [n]
+    d_state_100_2 = d_d_w * d_state_101  # [n]
+    d_w_103 = 2 * (d_d_w * d_state_3) + d_d_state_3 * d_state_4  # [n]
+    d_w_105 = d_w_103 + d_d_state_4 * d_state_5 + d_d_state_5 * d_state_6  # [n]
+    d_w_107 = d_w_105 + d_d_state_6 * d_state_7 + d_d_state_7 * d_state_8  # [n]
+    d_w_109 = d_w_107 + d_d_state_8 * d_state_9 + d_d_state_9 * d_state_10  # [n]
+    d_w_110 = d_w_109 + d_d_state_10 * d_state_11  # [n]
+    d_w_111 = d_w_110 + d_d_state_11 * d_state_12  # [n]
+    d_w_112 = d_w_111 + d_d_state_12 * d_state_13  # [n]
+    d_w_113 = d_w_112 + d_d_state_13 * d_state_14  # [n]
+    d_w_114 = d_w_113 + d_d_state_14 * d_state_15  # [n]
+    d_w_115 = d_w_114 + d_d_state_15 * d_state_16  # [n]
+    d_w_116 = d_w_115 + d_d_state_16 * d_state_17  # [n]
+    d_w_117 = d_w_116 + d_d_state_17 * d_state_18  # [n]
+    d_w_118 = d_w_117 + d_d_state_18 * d_state_19  # [n]
+    d_w_119 = d_w_118 + d_d_state_19 * d_state_20  # [n]
+    d_w_120 = d_w_119 + d_d_state_20 * d_state_21  # [n]
+    d_w_121 = d_w_120 + d_d_state_21 * d_state_22  # [n]
+    d_w_122 = d_w_121 + d_d_state_22 * d_state_23  # [n]
+    d_w_123 = d_w_122 + d_d_state_23 * d_state_24  # [n]
+    d_w_124 = d_w_123 + d_d_state_24 * d_state_25  # [n]
+    d_w_125 = d_w_124 + d_d_state_25 * d_state_26  # [n]
+    d_w_126 = d_w_125 + d_d_state_26 * d_state_27  # [n]
+    d_w_127 = d_w_126 + d_d_state_27 * d_state_28  # [n]
+    d_w_128 = d_w_127 + d_d_state_28 * d_state_29  # [n]
+    d_w_129 = d_w_128 + d_d_state_29 * d_state_30  # [n]
+    d_w_130 = d_w_129 + d_d_state_30 * d_state_31  # [n]
+    d_w_131 = d_w_130 + d_d_state_31 * d_state_32  # [n]
+    d_w_132 = d_w_131 + d_d_state_32 * d_state_33  # [n]
+    d_w_133 = d_w_132 + d_d_state_33 * d_state_34  # [n]
+    d_w_134 = d_w_133 + d_d_state_34 * d_state_35  # [n]
+    d_w_135 = d_w_134 + d_d_state_35 * d_state_36  # [n]
+    d_w_136 = d_w_135 + d_d_state_36 * d_state_37  # [n]
+    d_w_137 = d_w_136 + d_d_state_37 * d_state_38  # [n]
+    d_w_138 = d_w_137 + d_d_state_38 * d_state_39  # [n]
+    d_w_139 = d_w_138 + d_d_state_39 * d_state_40  # [n]
+    d_w_140 = d_w_139 + d_d_state_40 * d_state_41  # [n]
+    d_w_141 = d_w_140 + d_d_state_41 * d_state_42  # [n]
+    d_w_142 = d_w_141 + d_d_state_42 * d_state_43  # [n]
+    d_w_143 = d_w_142 + d_d_state_43 * d_state_44  # [n]
+    d_w_144 = d_w_143 + d_d_state_44 * d_state_45  # [n]
+    d_w_145 = d_w_144 + d_d_state_45 * d_state_46  # [n]
+    d_w_146 = d_w_145 + d_d_state_46 * d_state_47  # [n]
+    d_w_147 = d_w_146 + d_d_state_47 * d_state_48  # [n]
+    d_w_148 = d_w_147 + d_d_state_48 * d_state_49  # [n]
+    d_w_149 = d_w_148 + d_d_state_49 * d_state_50  # [n]
+    d_w_150 = d_w_149 + d_d_state_50 * d_state_51  # [n]
+    d_w_151 = d_w_150 + d_d_state_51 * d_state_52  # [n]
+    d_w_152 = d_w_151 + d_d_state_52 * d_state_53  # [n]
+    d_w_153 = d_w_152 + d_d_state_53 * d_state_54  # [n]
+    d_w_154 = d_w_153 + d_d_state_54 * d_state_55  # [n]
+    d_w_155 = d_w_154 + d_d_state_55 * d_state_56  # [n]
+    d_w_156 = d_w_155 + d_d_state_56 * d_state_57  # [n]
+    d_w_157 = d_w_156 + d_d_state_57 * d_state_58  # [n]
+    d_w_158 = d_w_157 + d_d_state_58 * d_state_59  # [n]
+    d_w_159 = d_w_158 + d_d_state_59 * d_state_60  # [n]
+    d_w_160 = d_w_159 + d_d_state_60 * d_state_61  # [n]
+    d_w_161 = d_w_160 + d_d_state_61 * d_state_62  # [n]
+    d_w_162 = d_w_161 + d_d_state_62 * d_state_63  # [n]
+    d_w_163 = d_w_162 + d_d_state_63 * d_state_64  # [n]
+    d_w_164 = d_w_163 + d_d_state_64 * d_state_65  # [n]
+    d_w_165 = d_w_164 + d_d_state_65 * d_state_66  # [n]
+    d_w_166 = d_w_165 + d_d_state_66 * d_state_67  # [n]
+    d_w_167 = d_w_166 + d_d_state_67 * d_state_68  # [n]
+    d_w_168 = d_w_167 + d_d_state_68 * d_state_69  # [n]
+    d_w_169 = d_w_168 + d_d_state_69 * d_state_70  # [n]
+    d_w_170 = d_w_169 + d_d_state_70 * d_state_71  # [n]
+    d_w_171 = d_w_170 + d_d_state_71 * d_state_72  # [n]
+    d_w_172 = d_w_171 + d_d_state_72 * d_state_73  # [n]
+    d_w_173 = d_w_172 + d_d_state_73 * d_state_74  # [n]
+    d_w_174 = d_w_173 + d_d_state_74 * d_state_75  # [n]
+    d_w_175 = d_w_174 + d_d_state_75 * d_state_76  # [n]
+    d_w_176 = d_w_175 + d_d_state_76 * d_state_77  # [n]
+    d_w_177 = d_w_176 + d_d_state_77 * d_state_78  # [n]
+    d_w_178 = d_w_177 + d_d_state_78 * d_state_79  # [n]
+    d_w_179 = d_w_178 + d_d_state_79 * d_state_80  # [n]
+    d_w_180 = d_w_179 + d_d_state_80 * d_state_81  # [n]
+    d_w_181 = d_w_180 + d_d_state_81 * d_state_82  # [n]
+    d_w_182 = d_w_181 + d_d_state_82 * d_state_83  # [n]
+    d_w_183 = d_w_182 + d_d_state_83 * d_state_84  # [n]
+    d_w_184 = d_w_183 + d_d_state_84 * d_state_85  # [n]
+    d_w_185 = d_w_184 + d_d_state_85 * d_state_86  # [n]
+    d_w_186 = d_w_185 + d_d_state_86 * d_state_87  # [n]
+    d_w_187 = d_w_186 + d_d_state_87 * d_state_88  # [n]
+    d_w_188 = d_w_187 + d_d_state_88 * d_state_89  # [n]
+    d_w_189 = d_w_188 + d_d_state_89 * d_state_90  # [n]
+    d_w_190 = d_w_189 + d_d_state_90 * d_state_91  # [n]
+    d_w_191 = d_w_190 + d_d_state_91 * d_state_92  # [n]
+    d_w_192 = d_w_191 + d_d_state_92 * d_state_93  # [n]
+    d_w_193 = d_w_192 + d_d_state_93 * d_state_94  # [n]
+    d_w_194 = d_w_193 + d_d_state_94 * d_state_95  # [n]
+    d_w_195 = d_w_194 + d_d_state_95 * d_state_96  # [n]
+    d_w_196 = d_w_195 + d_d_state_96 * d_state_97  # [n]
+    d_w_197 = d_w_196 + d_d_state_97 * d_state_98  # [n]
+    d_w_198 = d_w_197 + d_d_state_98 * d_state_99  # [n]
+    d_w = d_w_198 + d_d_state_99 * d_state_100 + d_d_state_100 * d_state_101  # [n]
+    return (
+        d_w,
+        d_state_3_2,
+        d_state_4_2,
+        d_state_5_2,
+        d_state_6_2,
+        d_state_7_2,
+        d_state_8_2,
+        d_state_9_2,
+        d_state_10_2,
+        d_state_11_2,
+        d_state_12_2,
+        d_state_13_2,
+        d_state_14_2,
+        d_state_15_2,
+        d_state_16_2,
+        d_state_17_2,
+        d_state_18_2,
+        d_state_19_2,
+        d_state_20_2,
+        d_state_21_2,
+        d_state_22_2,
+        d_state_23_2,
+        d_state_24_2,
+        d_state_25_2,
+        d_state_26_2,
+        d_state_27_2,
+        d_state_28_2,
+        d_state_29_2,
+        d_state_30_2,
+        d_state_31_2,
+        d_state_32_2,
+        d_state_33_2,
+        d_state_34_2,
+        d_state_35_2,
+        d_state_36_2,
+        d_state_37_2,
+        d_state_38_2,
+        d_state_39_2,
+        d_state_40_2,
+        d_state_41_2,
+        d_state_42_2,
+        d_state_43_2,
+        d_state_44_2,
+        d_state_45_2,
+        d_state_46_2,
+        d_state_47_2,
+        d_state_48_2,
+        d_state_49_2,
+        d_state_50_2,
+        d_state_51_2,
+        d_state_52_2,
+        d_state_53_2,
+        d_state_54_2,
+        d_state_55_2,
+        d_state_56_2,
+        d_state_57_2,
+        d_state_58_2,
+        d_state_59_2,
+        d_state_60_2,
+        d_state_61_2,
+        d_state_62_2,
+        d_state_63_2,
+        d_state_64_2,
+        d_state_65_2,
+        d_state_66_2,
+        d_state_67_2,
+        d_state_68_2,
+        d_state_69_2,
+        d_state_70_2,
+        d_state_71_2,
+        d_state_72_2,
+        d_state_73_2,
+        d_state_74_2,
+        d_state_75_2,
+        d_state_76_2,
+        d_state_77_2,
+        d_state_78_2,
+        d_state_79_2,
+        d_state_80_2,
+        d_state_81_2,
+        d_state_82_2,
+        d_state_83_2,
+        d_state_84_2,
+        d_state_85_2,
+        d_state_86_2,
+        d_state_87_2,
+        d_state_88_2,
+        d_state_89_2,
+        d_state_90_2,
+        d_state_91_2,
+        d_state_92_2,
+        d_state_93_2,
+        d_state_94_2,
+        d_state_95_2,
+        d_state_96_2,
+        d_state_97_2,
+        d_state_98_2,
+        d_state_99_2,
+        d_state_100_2,
+    )
+
+
+def cliff_saved_backward(
+    w,
+    saved,
+    d_state_3,
+    d_state_4,
+    d_state_5,
+    d_state_6,
+    d_state_7,
+    d_state_8,
+    d_state_9,
+    d_state_10,
+    d_state_11,
+    d_state_12,
+    d_state_13,
+    d_state_14,
+    d_state_15,
+    d_state_16,
+    d_state_17,
+    d_state_18,
+    d_state_19,
+    d_state_20,
+    d_state_21,
+    d_state_22,
+    d_state_23,
+    d_state_24,
+    d_state_25,
+    d_state_26,
+    d_state_27,
+    d_state_28,
+    d_state_29,
+    d_state_30,
+    d_state_31,
+    d_state_32,
+    d_state_33,
+    d_state_34,
+    d_state_35,
+    d_state_36,
+    d_state_37,
+    d_state_38,
+    d_state_39,
+    d_state_40,
+    d_state_41,
+    d_state_42,
+    d_state_43,
+    d_state_44,
+    d_state_45,
+    d_state_46,
+    d_state_47,
+    d_state_48,
+    d_state_49,
+    d_state_50,
+    d_state_51,
+    d_state_52,
+    d_state_53,
+    d_state_54,
+    d_state_55,
+    d_state_56,
+    d_state_57,
+    d_state_58,
+    d_state_59,
+    d_state_60,
+    d_state_61,
+    d_state_62,
+    d_state_63,
+    d_state_64,
+    d_state_65,
+    d_state_66,
+    d_state_67,
+    d_state_68,
+    d_state_69,
+    d_state_70,
+    d_state_71,
+    d_state_72,
+    d_state_73,
+    d_state_74,
+    d_state_75,
+    d_state_76,
+    d_state_77,
+    d_state_78,
+    d_state_79,
+    d_state_80,
+    d_state_81,
+    d_state_82,
+    d_state_83,
+    d_state_84,
+    d_state_85,
+    d_state_86,
+    d_state_87,
+    d_state_88,
+    d_state_89,
+    d_state_90,
+    d_state_91,
+    d_state_92,
+    d_state_93,
+    d_state_94,
+    d_state_95,
+    d_state_96,
+    d_state_97,
+    d_state_98,
+    d_state_99,
+    d_state_100,
+):
+    """From d_state_3, d_state_4, d_state_5, d_state_6, d_state_7, d_state_8, d_state_9, d_state_10, d_state_11, d_state_12, d_state_13, d_state_14, d_state_15, d_state_16, d_state_17, d_state_18, d_state_19, d_state_20, d_state_21, d_state_22, d_state_23, d_state_24, d_state_25, d_state_26, d_state_27, d_state_28, d_state_29, d_state_30, d_state_31, d_state_32, d_state_33, d_state_34, d_state_35, d_state_36, d_state_37, d_state_38, d_state_39, d_state_40, d_state_41, d_state_42, d_state_43, d_state_44, d_state_45, d_state_46, d_state_47, d_state_48, d_state_49, d_state_50, d_state_51, d_state_52, d_state_53, d_state_54, d_state_55, d_state_56, d_state_57, d_state_58, d_state_59, d_state_60, d_state_61, d_state_62, d_state_63, d_state_64, d_state_65, d_state_66, d_state_67, d_state_68, d_state_69, d_state_70, d_state_71, d_state_72, d_state_73, d_state_74, d_state_75, d_state_76, d_state_77, d_state_78, d_state_79, d_state_80, d_state_81, d_state_82, d_state_83, d_state_84, d_state_85, d_state_86, d_state_87, d_state_88, d_state_89, d_state_90, d_state_91, d_state_92, d_state_93, d_state_94, d_state_95, d_state_96, d_state_97, d_state_98, d_state_99 and d_state_100 to the gradient by w."""
+    state_3, state_4, state_5, state_6, state_7, state_8, state_9, state_10, state_11, state_12, state_13, state_14, state_15, state_16, state_17, state_18, state_19, state_20, state_21, state_22, state_23, state_24, state_25, state_26, state_27, state_28, state_29, state_30, state_31, state_32, state_33, state_34, state_35, state_36, state_37, state_38, state_39, state_40, state_41, state_42, state_43, state_44, state_45, state_46, state_47, state_48, state_49, state_50, state_51, state_52, state_53, state_54, state_55, state_56, state_57, state_58, state_59, state_60, state_61, state_62, state_63, state_64, state_65, state_66, state_67, state_68, state_69, state_70, state_71, state_72, state_73, state_74, state_75, state_76, state_77, state_78, state_79, state_80, state_81, state_82, state_83, state_84, state_85, state_86, state_87, state_88, state_89, state_90, state_91, state_92, state_93, state_94, state_95, state_96, state_97, state_98, state_99, _ = saved
+    # gradient of state = w * state   gradients.lee:59
+    d_state_99_2 = d_state_99 + d_state_100 * w  # [n]
+    d_state_98_2 = d_state_98 + d_state_99_2 * w  # [n]
+    d_state_97_2 = d_state_97 + d_state_98_2 * w  # [n]
+    d_state_96_2 = d_state_96 + d_state_97_2 * w  # [n]
+    d_state_95_2 = d_state_95 + d_state_96_2 * w  # [n]
+    d_state_94_2 = d_state_94 + d_state_95_2 * w  # [n]
+    d_state_93_2 = d_state_93 + d_state_94_2 * w  # [n]
+    d_state_92_2 = d_state_92 + d_state_93_2 * w  # [n]
+    d_state_91_2 = d_state_91 + d_state_92_2 * w  # [n]
+    d_state_90_2 = d_state_90 + d_state_91_2 * w  # [n]
+    d_state_89_2 = d_state_89 + d_state_90_2 * w  # [n]
+    d_state_88_2 = d_state_88 + d_state_89_2 * w  # [n]
+    d_state_87_2 = d_state_87 + d_state_88_2 * w  # [n]
+    d_state_86_2 = d_state_86 + d_state_87_2 * w  # [n]
+    d_state_85_2 = d_state_85 + d_state_86_2 * w  # [n]
+    d_state_84_2 = d_state_84 + d_state_85_2 * w  # [n]
+    d_state_83_2 = d_state_83 + d_state_84_2 * w  # [n]
+    d_state_82_2 = d_state_82 + d_state_83_2 * w  # [n]
+    d_state_81_2 = d_state_81 + d_state_82_2 * w  # [n]
+    d_state_80_2 = d_state_80 + d_state_81_2 * w  # [n]
+    d_state_79_2 = d_state_79 + d_state_80_2 * w  # [n]
+    d_state_78_2 = d_state_78 + d_state_79_2 * w  # [n]
+    d_state_77_2 = d_state_77 + d_state_78_2 * w  # [n]
+    d_state_76_2 = d_state_76 + d_state_77_2 * w  # [n]
+    d_state_75_2 = d_state_75 + d_state_76_2 * w  # [n]
+    d_state_74_2 = d_state_74 + d_state_75_2 * w  # [n]
+    d_state_73_2 = d_state_73 + d_state_74_2 * w  # [n]
+    d_state_72_2 = d_state_72 + d_state_73_2 * w  # [n]
+    d_state_71_2 = d_state_71 + d_state_72_2 * w  # [n]
+    d_state_70_2 = d_state_70 + d_state_71_2 * w  # [n]
+    d_state_69_2 = d_state_69 + d_state_70_2 * w  # [n]
+    d_state_68_2 = d_state_68 + d_state_69_2 * w  # [n]
+    d_state_67_2 = d_state_67 + d_state_68_2 * w  # [n]
+    d_state_66_2 = d_state_66 + d_state_67_2 * w  # [n]
+    d_state_65_2 = d_state_65 + d_state_66_2 * w  # [n]
+    d_state_64_2 = d_state_64 + d_state_65_2 * w  # [n]
+    d_state_63_2 = d_state_63 + d_state_64_2 * w  # [n]
+    d_state_62_2 = d_state_62 + d_state_63_2 * w  # [n]
+    d_state_61_2 = d_state_61 + d_state_62_2 * w  # [n]
+    d_state_60_2 = d_state_60 + d_state_61_2 * w  # [n]
+    d_state_59_2 = d_state_59 + d_state_60_2 * w  # [n]
+    d_state_58_2 = d_state_58 + d_state_59_2 * w  # [n]
+    d_state_57_2 = d_state_57 + d_state_58_2 * w  # [n]
+    d_state_56_2 = d_state_56 + d_state_57_2 * w  # [n]
+    d_state_55_2 = d_state_55 + d_state_56_2 * w  # [n]
+    d_state_54_2 = d_state_54 + d_state_55_2 * w  # [n]
+    d_state_53_2 = d_state_53 + d_state_54_2 * w  # [n]
+    d_state_52_2 = d_state_52 + d_state_53_2 * w  # [n]
+    d_state_51_2 = d_state_51 + d_state_52_2 * w  # [n]
+    d_state_50_2 = d_state_50 + d_state_51_2 * w  # [n]
+    d_state_49_2 = d_state_49 + d_state_50_2 * w  # [n]
+    d_state_48_2 = d_state_48 + d_state_49_2 * w  # [n]
+    d_state_47_2 = d_state_47 + d_state_48_2 * w  # [n]
+    d_state_46_2 = d_state_46 + d_state_47_2 * w  # [n]
+    d_state_45_2 = d_state_45 + d_state_46_2 * w  # [n]
+    d_state_44_2 = d_state_44 + d_state_45_2 * w  # [n]
+    d_state_43_2 = d_state_43 + d_state_44_2 * w  # [n]
+    d_state_42_2 = d_state_42 + d_state_43_2 * w  # [n]
+    d_state_41_2 = d_state_41 + d_state_42_2 * w  # [n]
+    d_state_40_2 = d_state_40 + d_state_41_2 * w  # [n]
+    d_state_39_2 = d_state_39 + d_state_40_2 * w  # [n]
+    d_state_38_2 = d_state_38 + d_state_39_2 * w  # [n]
+    d_state_37_2 = d_state_37 + d_state_38_2 * w  # [n]
+    d_state_36_2 = d_state_36 + d_state_37_2 * w  # [n]
+    d_state_35_2 = d_state_35 + d_state_36_2 * w  # [n]
+    d_state_34_2 = d_state_34 + d_state_35_2 * w  # [n]
+    d_state_33_2 = d_state_33 + d_state_34_2 * w  # [n]
+    d_state_32_2 = d_state_32 + d_state_33_2 * w  # [n]
+    d_state_31_2 = d_state_31 + d_state_32_2 * w  # [n]
+    d_state_30_2 = d_state_30 + d_state_31_2 * w  # [n]
+    d_state_29_2 = d_state_29 + d_state_30_2 * w  # [n]
+    d_state_28_2 = d_state_28 + d_state_29_2 * w  # [n]
+    d_state_27_2 = d_state_27 + d_state_28_2 * w  # [n]
+    d_state_26_2 = d_state_26 + d_state_27_2 * w  # [n]
+    d_state_25_2 = d_state_25 + d_state_26_2 * w  # [n]
+    d_state_24_2 = d_state_24 + d_state_25_2 * w  # [n]
+    d_state_23_2 = d_state_23 + d_state_24_2 * w  # [n]
+    d_state_22_2 = d_state_22 + d_state_23_2 * w  # [n]
+    d_state_21_2 = d_state_21 + d_state_22_2 * w  # [n]
+    d_state_20_2 = d_state_20 + d_state_21_2 * w  # [n]
+    d_state_19_2 = d_state_19 + d_state_20_2 * w  # [n]
+    d_state_18_2 = d_state_18 + d_state_19_2 * w  # [n]
+    d_state_17_2 = d_state_17 + d_state_18_2 * w  # [n]
+    d_state_16_2 = d_state_16 + d_state_17_2 * w  # [n]
+    d_state_15_2 = d_state_15 + d_state_16_2 * w  # [n]
+    d_state_14_2 = d_state_14 + d_state_15_2 * w  # [n]
+    d_state_13_2 = d_state_13 + d_state_14_2 * w  # [n]
+    d_state_12_2 = d_state_12 + d_state_13_2 * w  # [n]
+    d_state_11_2 = d_state_11 + d_state_12_2 * w  # [n]
+    d_state_10_2 = d_state_10 + d_state_11_2 * w  # [n]
+    d_state_9_2 = d_state_9 + d_state_10_2 * w  # [n]
+    d_state_8_2 = d_state_8 + d_state_9_2 * w  # [n]
+    d_state_7_2 = d_state_7 + d_state_8_2 * w  # [n]
+    d_state_6_2 = d_state_6 + d_state_7_2 * w  # [n]
+    d_state_5_2 = d_state_5 + d_state_6_2 * w  # [n]
+    d_state_4_2 = d_state_4 + d_state_5_2 * w  # [n]
+    d_state_3_2 = d_state_3 + d_state_4_2 * w  # [n]
+    d_w_99 = d_state_3_2 * w  # [n]
+    d_w_101 = d_state_100 * state_99 + d_state_99_2 * state_98  # [n]
+    d_w_103 = d_w_101 + d_state_98_2 * state_97 + d_state_97_2 * state_96  # [n]
+    d_w_105 = d_w_103 + d_state_96_2 * state_95 + d_state_95_2 * state_94  # [n]
+    d_w_107 = d_w_105 + d_state_94_2 * state_93 + d_state_93_2 * state_92  # [n]
+    d_w_109 = d_w_107 + d_state_92_2 * state_91 + d_state_91_2 * state_90  # [n]
+    d_w_111 = d_w_109 + d_state_90_2 * state_89 + d_state_89_2 * state_88  # [n]
+    d_w_113 = d_w_111 + d_state_88_2 * state_87 + d_state_87_2 * state_86  # [n]
+    d_w_115 = d_w_113 + d_state_86_2 * state_85 + d_state_85_2 * state_84  # [n]
+    d_w_117 = d_w_115 + d_state_84_2 * state_83 + d_state_83_2 * state_82  # [n]
+    d_w_119 = d_w_117 + d_state_82_2 * state_81 + d_state_81_2 * state_80  # [n]
+    d_w_121 = d_w_119 + d_state_80_2 * state_79 + d_state_79_2 * state_78  # [n]
+    d_w_123 = d_w_121 + d_state_78_2 * state_77 + d_state_77_2 * state_76  # [n]
+    d_w_125 = d_w_123 + d_state_76_2 * state_75 + d_state_75_2 * state_74  # [n]
+    d_w_127 = d_w_125 + d_state_74_2 * state_73 + d_state_73_2 * state_72  # [n]
+    d_w_129 = d_w_127 + d_state_72_2 * state_71 + d_state_71_2 * state_70  # [n]
+    d_w_131 = d_w_129 + d_state_70_2 * state_69 + d_state_69_2 * state_68  # [n]
+    d_w_133 = d_w_131 + d_state_68_2 * state_67 + d_state_67_2 * state_66  # [n]
+    d_w_135 = d_w_133 + d_state_66_2 * state_65 + d_state_65_2 * state_64  # [n]
+    d_w_137 = d_w_135 + d_state_64_2 * state_63 + d_state_63_2 * state_62  # [n]
+    d_w_139 = d_w_137 + d_state_62_2 * state_61 + d_state_61_2 * state_60  # [n]
+    d_w_141 = d_w_139 + d_state_60_2 * state_59 + d_state_59_2 * state_58  # [n]
+    d_w_143 = d_w_141 + d_state_58_2 * state_57 + d_state_57_2 * state_56  # [n]
+    d_w_145 = d_w_143 + d_state_56_2 * state_55 + d_state_55_2 * state_54  # [n]
+    d_w_147 = d_w_145 + d_state_54_2 * state_53 + d_state_53_2 * state_52  # [n]
+    d_w_149 = d_w_147 + d_state_52_2 * state_51 + d_state_51_2 * state_50  # [n]
+    d_w_151 = d_w_149 + d_state_50_2 * state_49 + d_state_49_2 * state_48  # [n]
+    d_w_153 = d_w_151 + d_state_48_2 * state_47 + d_state_47_2 * state_46  # [n]
+    d_w_155 = d_w_153 + d_state_46_2 * state_45 + d_state_45_2 * state_44  # [n]
+    d_w_157 = d_w_155 + d_state_44_2 * state_43 + d_state_43_2 * state_42  # [n]
+    d_w_159 = d_w_157 + d_state_42_2 * state_41 + d_state_41_2 * state_40  # [n]
+    d_w_161 = d_w_159 + d_state_40_2 * state_39 + d_state_39_2 * state_38  # [n]
+    d_w_163 = d_w_161 + d_state_38_2 * state_37 + d_state_37_2 * state_36  # [n]
+    d_w_165 = d_w_163 + d_state_36_2 * state_35 + d_state_35_2 * state_34  # [n]
+    d_w_167 = d_w_165 + d_state_34_2 * state_33 + d_state_33_2 * state_32  # [n]
+    d_w_169 = d_w_167 + d_state_32_2 * state_31 + d_state_31_2 * state_30  # [n]
+    d_w_171 = d_w_169 + d_state_30_2 * state_29 + d_state_29_2 * state_28  # [n]
+    d_w_173 = d_w_171 + d_state_28_2 * state_27 + d_state_27_2 * state_26  # [n]
+    d_w_175 = d_w_173 + d_state_26_2 * state_25 + d_state_25_2 * state_24  # [n]
+    d_w_177 = d_w_175 + d_state_24_2 * state_23 + d_state_23_2 * state_22  # [n]
+    d_w_179 = d_w_177 + d_state_22_2 * state_21 + d_state_21_2 * state_20  # [n]
+    d_w_181 = d_w_179 + d_state_20_2 * state_19 + d_state_19_2 * state_18  # [n]
+    d_w_183 = d_w_181 + d_state_18_2 * state_17 + d_state_17_2 * state_16  # [n]
+    d_w_185 = d_w_183 + d_state_16_2 * state_15 + d_state_15_2 * state_14  # [n]
+    d_w_187 = d_w_185 + d_state_14_2 * state_13 + d_state_13_2 * state_12  # [n]
+    d_w_189 = d_w_187 + d_state_12_2 * state_11 + d_state_11_2 * state_10  # [n]
+    d_w_191 = d_w_189 + d_state_10_2 * state_9 + d_state_9_2 * state_8  # [n]
+    d_w_193 = d_w_191 + d_state_8_2 * state_7 + d_state_7_2 * state_6  # [n]
+    d_w_195 = d_w_193 + d_state_6_2 * state_5 + d_state_5_2 * state_4  # [n]
+    d_w = d_w_195 + d_state_4_2 * state_3 + d_w_99 + d_w_99  # [n]
+    return d_w  # [n]
+
+
+def slope_of_cliff_saved(w):
+    """As slope_of_cliff, and what its gradient needs."""
+    n = w.shape[0]
+    _, saved_cliff = cliff_saved(w)  # gradients.lee:65
+    d_w, saved_cliff_backward = cliff_backward_saved(w, saved_cliff, np.ones(n, dtype=FLOAT))
+    return d_w, (saved_cliff, saved_cliff_backward)
+
+
+def slope_of_cliff_backward(w, saved, d_d_w):
+    """From d_state_100, d_state_99, d_state_98, d_state_97, d_state_96, d_state_95, d_state_94, d_state_93, d_state_92, d_state_91, d_state_90, d_state_89, d_state_88, d_state_87, d_state_86, d_state_85, d_state_84, d_state_83, d_state_82, d_state_81, d_state_80, d_state_79, d_state_78, d_state_77, d_state_76, d_state_75, d_state_74, d_state_73, d_state_72, d_state_71, d_state_70, d_state_69, d_state_68, d_state_67, d_state_66, d_state_65, d_state_64, d_state_63, d_state_62, d_state_61, d_state_60, d_state_59, d_state_58, d_state_57, d_state_56, d_state_55, d_state_54, d_state_53, d_state_52, d_state_51, d_state_50, d_state_49, d_state_48, d_state_47, d_state_46, d_state_45, d_state_44, d_state_43, d_state_42, d_state_41, d_state_40, d_state_39, d_state_38, d_state_37, d_state_36, d_state_35, d_state_34, d_state_33, d_state_32, d_state_31, d_state_30, d_state_29, d_state_28, d_state_27, d_state_26, d_state_25, d_state_24, d_state_23, d_state_22, d_state_21, d_state_20, d_state_19, d_state_18, d_state_17, d_state_16, d_state_15, d_state_14, d_state_13, d_state_12, d_state_11, d_state_10, d_state_9, d_state_8, d_state_7, d_state_6, d_state_5, d_state_4, d_state_3 and d_d_w to the gradient by w."""
+    saved_cliff, saved_cliff_backward = saved
+    n = w.shape[0]
+    # gradient of return grad(sum(cliff(w, length)), w)   gradients.lee:65
+    d_state_101 = np.ones(n, dtype=FLOAT)  # [n]
+    d_w_2, d_state_3_2, d_state_4_2, d_state_5_2, d_state_6_2, d_state_7_2, d_state_8_2, d_state_9_2, d_state_10_2, d_state_11_2, d_state_12_2, d_state_13_2, d_state_14_2, d_state_15_2, d_state_16_2, d_state_17_2, d_state_18_2, d_state_19_2, d_state_20_2, d_state_21_2, d_state_22_2, d_state_23_2, d_state_24_2, d_state_25_2, d_state_26_2, d_state_27_2, d_state_28_2, d_state_29_2, d_state_30_2, d_state_31_2, d_state_32_2, d_state_33_2, d_state_34_2, d_state_35_2, d_state_36_2, d_state_37_2, d_state_38_2, d_state_39_2, d_state_40_2, d_state_41_2, d_state_42_2, d_state_43_2, d_state_44_2, d_state_45_2, d_state_46_2, d_state_47_2, d_state_48_2, d_state_49_2, d_state_50_2, d_state_51_2, d_state_52_2, d_state_53_2, d_state_54_2, d_state_55_2, d_state_56_2, d_state_57_2, d_state_58_2, d_state_59_2, d_state_60_2, d_state_61_2, d_state_62_2, d_state_63_2, d_state_64_2, d_state_65_2, d_state_66_2, d_state_67_2, d_state_68_2, d_state_69_2, d_state_70_2, d_state_71_2, d_state_72_2, d_state_73_2, d_state_74_2, d_state_75_2, d_state_76_2, d_state_77_2, d_state_78_2, d_state_79_2, d_state_80_2, d_state_81_2, d_state_82_2, d_state_83_2, d_state_84_2, d_state_85_2, d_state_86_2, d_state_87_2, d_state_88_2, d_state_89_2, d_state_90_2, d_state_91_2, d_state_92_2, d_state_93_2, d_state_94_2, d_state_95_2, d_state_96_2, d_state_97_2, d_state_98_2, d_state_99_2, d_state_100_2 = cliff_backward_backward(
+        w,
+        saved_cliff[0],
+        saved_cliff[1],
+        saved_cliff[2],
+        saved_cliff[3],
+        saved_cliff[4],
+        saved_cliff[5],
+        saved_cliff[6],
+        saved_cliff[7],
+        saved_cliff[8],
+        saved_cliff[9],
+        saved_cliff[10],
+        saved_cliff[11],
+        saved_cliff[12],
+        saved_cliff[13],
+        saved_cliff[14],
+        saved_cliff[15],
+        saved_cliff[16],
+        saved_cliff[17],
+        saved_cliff[18],
+        saved_cliff[19],
+        saved_cliff[20],
+        saved_cliff[21],
+        saved_cliff[22],
+        saved_cliff[23],
+        saved_cliff[24],
+        saved_cliff[25],
+        saved_cliff[26],
+        saved_cliff[27],
+        saved_cliff[28],
+        saved_cliff[29],
+        saved_cliff[30],
+        saved_cliff[31],
+        saved_cliff[32],
+        saved_cliff[33],
+        saved_cliff[34],
+        saved_cliff[35],
+        saved_cliff[36],
+        saved_cliff[37],
+        saved_cliff[38],
+        saved_cliff[39],
+        saved_cliff[40],
+        saved_cliff[41],
+        saved_cliff[42],
+        saved_cliff[43],
+        saved_cliff[44],
+        saved_cliff[45],
+        saved_cliff[46],
+        saved_cliff[47],
+        saved_cliff[48],
+        saved_cliff[49],
+        saved_cliff[50],
+        saved_cliff[51],
+        saved_cliff[52],
+        saved_cliff[53],
+        saved_cliff[54],
+        saved_cliff[55],
+        saved_cliff[56],
+        saved_cliff[57],
+        saved_cliff[58],
+        saved_cliff[59],
+        saved_cliff[60],
+        saved_cliff[61],
+        saved_cliff[62],
+        saved_cliff[63],
+        saved_cliff[64],
+        saved_cliff[65],
+        saved_cliff[66],
+        saved_cliff[67],
+        saved_cliff[68],
+        saved_cliff[69],
+        saved_cliff[70],
+        saved_cliff[71],
+        saved_cliff[72],
+        saved_cliff[73],
+        saved_cliff[74],
+        saved_cliff[75],
+        saved_cliff[76],
+        saved_cliff[77],
+        saved_cliff[78],
+        saved_cliff[79],
+        saved_cliff[80],
+        saved_cliff[81],
+        saved_cliff[82],
+        saved_cliff[83],
+        saved_cliff[84],
+        saved_cliff[85],
+        saved_cliff[86],
+        saved_cliff[87],
+        saved_cliff[88],
+        saved_cliff[89],
+        saved_cliff[90],
+        saved_cliff[91],
+        saved_cliff[92],
+        saved_cliff[93],
+        saved_cliff[94],
+        saved_cliff[95],
+        saved_cliff[96],
+        d_state_101,
+        saved_cliff_backward,
+        d_d_w,
+    )
+    # [n]
+    d_w_3 = cliff_saved_backward(
+        w,
+        saved_cliff,
+        d_state_3_2,
+        d_state_4_2,
+        d_state_5_2,
+        d_state_6_2,
+        d_state_7_2,
+        d_state_8_2,
+        d_state_9_2,
+        d_state_10_2,
+        d_state_11_2,
+        d_state_12_2,
+        d_state_13_2,
+        d_state_14_2,
+        d_state_15_2,
+        d_state_16_2,
+        d_state_17_2,
+        d_state_18_2,
+        d_state_19_2,
+        d_state_20_2,
+        d_state_21_2,
+        d_state_22_2,
+        d_state_23_2,
+        d_state_24_2,
+        d_state_25_2,
+        d_state_26_2,
+        d_state_27_2,
+        d_state_28_2,
+        d_state_29_2,
+        d_state_30_2,
+        d_state_31_2,
+        d_state_32_2,
+        d_state_33_2,
+        d_state_34_2,
+        d_state_35_2,
+        d_state_36_2,
+        d_state_37_2,
+        d_state_38_2,
+        d_state_39_2,
+        d_state_40_2,
+        d_state_41_2,
+        d_state_42_2,
+        d_state_43_2,
+        d_state_44_2,
+        d_state_45_2,
+        d_state_46_2,
+        d_state_47_2,
+        d_state_48_2,
+        d_state_49_2,
+        d_state_50_2,
+        d_state_51_2,
+        d_state_52_2,
+        d_state_53_2,
+        d_state_54_2,
+        d_state_55_2,
+        d_state_56_2,
+        d_state_57_2,
+        d_state_58_2,
+        d_state_59_2,
+        d_state_60_2,
+        d_state_61_2,
+        d_state_62_2,
+        d_state_63_2,
+        d_state_64_2,
+        d_state_65_2,
+        d_state_66_2,
+        d_state_67_2,
+        d_state_68_2,
+        d_state_69_2,
+        d_state_70_2,
+        d_state_71_2,
+        d_state_72_2,
+        d_state_73_2,
+        d_state_74_2,
+        d_state_75_2,
+        d_state_76_2,
+        d_state_77_2,
+        d_state_78_2,
+        d_state_79_2,
+        d_state_80_2,
+        d_state_81_2,
+        d_state_82_2,
+        d_state_83_2,
+        d_state_84_2,
+        d_state_85_2,
+        d_state_86_2,
+        d_state_87_2,
+        d_state_88_2,
+        d_state_89_2,
+        d_state_90_2,
+        d_state_91_2,
+        d_state_92_2,
+        d_state_93_2,
+        d_state_94_2,
+        d_state_95_2,
+        d_state_96_2,
+        d_state_97_2,
+        d_state_98_2,
+        d_state_99_2,
+        d_state_100_2,
+    )
+    d_w = d_w_2 + d_w_3  # [n]
+    return d_w  # [n]
+
+
+def scores_along_saved(net, x, direction, steps):
+    """As scores_along, and what its gradient needs."""
+    sqrt, saved_norm_2 = norm_2_saved(direction)  # gradients.lee:73
+    div = steps[:, None] * direction / sqrt  # [k, net.sizes_0]
+    add = x + div  # [k, net.sizes_0]
+    add_2, saved_net = net.forward_2_saved(add)
+    return add_2, (sqrt, saved_norm_2, div, add, saved_net)
+
+
+def scores_along_backward(net, direction, steps, saved, d_add_2):
+    """From d_add_2 to the gradients by net, x, direction and steps."""
+    sqrt, saved_norm_2, div, add, saved_net = saved
+    # gradient of return net(x + steps[:, None] * direction / norm(direction))   gradients.lee:73
+    d_net, d_add = net.forward_2_backward(add, saved_net, d_add_2)
+    d_x = d_add.sum(axis=0)  # [net.sizes_0]
+    d_mul = d_add / sqrt  # [k, net.sizes_0]
+    d_direction_2 = norm_2_backward(direction, saved_norm_2, sqrt, -(d_add * div / sqrt).sum())  # [net.sizes_0]
+    d_steps = (d_mul * direction).sum(axis=1)  # [k]
+    d_direction = d_direction_2 + (d_mul * steps[:, None]).sum(axis=0)  # [net.sizes_0]
+    return d_net, d_x, d_direction, d_steps
+
+
+def attack_direction_saved(net, x, label):
+    """As attack_direction, and what its gradient needs."""
+    add_2, saved_net = net.forward_saved(x[None])  # gradients.lee:78
+    d_add_2, saved_cross_entropy_backward = cross_entropy_backward_saved(add_2, label[None], FLOAT(1.0))
+    d_reshape, saved_net_ = net.forward_backward_input_saved(saved_net, d_add_2)
+    return d_reshape.reshape(net.sizes[0]), (saved_net, d_add_2, saved_cross_entropy_backward, saved_net_)
+
+
+def attack_direction_backward(net, x, saved, d_d_x):
+    """From d_add_2, d_add and d_d_x to the gradients by net and x."""
+    saved_net, d_add_2, saved_cross_entropy_backward, saved_net_ = saved
+    # gradient of return grad(cross_entropy(net(x[None, :]), stack((label,))), x)   gradients.lee:78
+    d_net, d_d_add_2 = net.forward_backward_input_backward(d_add_2, saved_net_, d_d_x[None])
+    d_add_2_2 = cross_entropy_backward_backward(saved_cross_entropy_backward, d_d_add_2)  # [1, net.sizes_2]
+    d_net_, d_reshape = net.forward_backward(x[None], saved_net, d_add_2_2)
+    d_x = d_reshape.reshape(net.sizes[0])  # [net.sizes_0]
+    d_net_layers_0_w = d_net["layers.0"]["w"] + d_net_["layers.0"]["w"]  # [net.sizes_0, net.sizes_1]
+    d_net_layers_1_w = d_net["layers.1"]["w"] + d_net_["layers.1"]["w"]  # [net.sizes_1, net.sizes_2]
+    return {
+        "layers.0": {"w": d_net_layers_0_w, "b": d_net_["layers.0"]["b"]},
+        "layers.1": {"w": d_net_layers_1_w, "b": d_net_["layers.1"]["b"]},
+    }, d_x
+
+
+def watched(steps=20, rate=0.5, *, run=None):
+    """Loss and the size of its gradient: a loss that no longer falls need not have a small gradient."""
+    from leec.runtime.run import Run
+
+    run = run or Run("watched")
+    data = run.data(
+        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+    )
+    net = MLP(sizes=(64, 16, 10), key=run.key("net"))  # gradients.lee:87
+    opt = SGD(lr=rate)  # gradients.lee:88
+    for step in run.loop("step", 1, steps, net=net, opt=opt):
+        reported_loss, reported_slope = watched_loss_slope(net, data.train.x, data.train.y)  # gradients.lee:90
+        run.report(loss=reported_loss, slope=reported_slope)  # gradients.lee:90
+        run.step(watched_step(net, opt, data.train.x, data.train.y))  # gradients.lee:91
+    return net
+
+
+def watched_loss_slope(net, data_train_x, data_train_y):
+    """data_train_x [data_train_n, 64], data_train_y int[data_train_n] -> [], []"""
+    add_2, saved_net = net.forward_2_saved(data_train_x)  # gradients.lee:90
+    d_add_2 = cross_entropy_backward(add_2, data_train_y, FLOAT(1.0))  # [data_train_n, 10]
+    d_net = net.forward_2_backward_parameters(data_train_x, saved_net, d_add_2)
+    slope = norm_3(net.at({"layers.0": d_net["layers.0"], "layers.1": d_net["layers.1"]}))
+    return cross_entropy(add_2, data_train_y), slope
+
+
+def watched_step(net, opt, data_train_x, data_train_y):
+    """One step of watched."""
+    add_2, saved_net = net.forward_2_saved(data_train_x)  # gradients.lee:91
+    d_add_2 = cross_entropy_backward(add_2, data_train_y, FLOAT(1.0))  # [data_train_n, 10]
+    d_net = net.forward_2_backward_parameters(data_train_x, saved_net, d_add_2)
+    opt.update(net.parameters, net.flat(d_net))
+    return cross_entropy(add_2, data_train_y)
+
+
+def example_flat(key):
+    z = normal(fold(key, SITES["z"]), (20,), FLOAT) * 4  # [20]  gradients.lee:96
+    target = (uniform(fold(key, SITES["target"]), (20,), FLOAT) < 0.5).astype(FLOAT)  # [20]  gradients.lee:97
+    d_z, saved_slope_of_mse = slope_of_mse_saved(z, target)  # gradients.lee:98
+    d_z_2, saved_slope_of_cross_entropy = slope_of_cross_entropy_saved(z, target)
+    d_z_4, d_target_2 = slope_of_cross_entropy_backward(saved_slope_of_cross_entropy, 2 * d_z_2)
+    d_z_5, d_target_3 = slope_of_mse_backward(saved_slope_of_mse, 2 * d_z)
+    return (d_z * d_z).sum() + (d_z_2 * d_z_2).sum(), d_z_4 + d_z_5, d_target_2 + d_target_3
+
+
+def example_saturated(key):
+    net = Deep_2(5, key=fold(key, SITES["net"]))  # gradients.lee:102
+    x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  gradients.lee:103
+    concat, saved_norms_by_layer = norms_by_layer_saved(net, x)  # gradients.lee:104
+    d_net, d_x = norms_by_layer_backward(net, x, saved_norms_by_layer, 2 * concat)
+    return (concat * concat).sum(), net.at(d_net), d_x
+
+
+def example_rectified(key):
+    net = Deep_3(5, key=fold(key, SITES["net"]))  # gradients.lee:108
+    x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  gradients.lee:109
+    concat, saved_norms_by_layer_2 = norms_by_layer_2_saved(net, x)  # gradients.lee:110
+    d_net, d_x = norms_by_layer_2_backward(net, x, saved_norms_by_layer_2, 2 * concat)
+    return (concat * concat).sum(), net.at(d_net), d_x
+
+
+def example_wall(key):
+    w = 0.9 + uniform(fold(key, SITES["w"]), (5,), FLOAT) * 0.12  # [5]  gradients.lee:114
+    d_w, saved_slope_of_cliff = slope_of_cliff_saved(w)  # gradients.lee:115
+    d_w_2 = slope_of_cliff_backward(w, saved_slope_of_cliff, np.ones(5, dtype=FLOAT))  # [5]
+    return d_w.sum(), d_w_2
+
+
+def example_moved(key):
+    net = MLP((6, 5, 3), key=fold(key, SITES["net"]))  # gradients.lee:119
+    x = normal(fold(key, SITES["x"]), (6,), FLOAT)  # [6]  gradients.lee:120
+    label = randint(fold(key, SITES["label"]), (), 0, 3)  # gradients.lee:121
+    steps = uniform(fold(key, SITES["steps"]), (4,), FLOAT) * 2  # [4]  gradients.lee:122
+    direction, saved_attack_direction = attack_direction_saved(net, x, label)  # gradients.lee:123
+    add_2, saved_scores_along = scores_along_saved(net, x, direction, steps)  # gradients.lee:124
+    d_net, d_x_2, d_direction_4, d_steps = scores_along_backward(net, direction, steps, saved_scores_along, 2 * add_2)
+    d_direction = 2 * direction + d_direction_4  # [6]  gradients.lee:123
+    d_net_, d_x_3 = attack_direction_backward(net, x, saved_attack_direction, d_direction)
+    return (
+        (add_2 * add_2).sum() + (direction * direction).sum(),
+        net.at(
+            {
+                "layers.0": {
+                    "w": d_net["layers.0"]["w"] + d_net_["layers.0"]["w"],
+                    "b": d_net["layers.0"]["b"] + d_net_["layers.0"]["b"],
+                },
+                "layers.1": {
+                    "w": d_net["layers.1"]["w"] + d_net_["layers.1"]["w"],
+                    "b": d_net["layers.1"]["b"] + d_net_["layers.1"]["b"],
+                },
+            }
+        ),
+        d_x_2 + d_x_3,
+        d_steps,
+    )
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+def cross_entropy(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [rows, k], y int[rows] -> []
+    """
+    rows = z.shape[0]
+    surprise = -log_softmax(z, (1,))[np.arange(rows), inside(y)]  # [rows]  losses.lee:45
+    return reduced(surprise)  # losses.lee:46
+
+
+def cross_entropy_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    one_hot = (np.arange(k)[None, :] == y[:, None]).astype(FLOAT)  # [rows, k]
+    d_z = (softmax(z, (1,)) - one_hot) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def cross_entropy_backward_saved(z, y, d_out):
+    """From d_out to the gradients by z, ftmax and shape_2."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    softmax_ = softmax(z, (1,))  # [rows, k]
+    one_hot = (np.arange(k)[None, :] == y[:, None]).astype(FLOAT)  # [rows, k]
+    reshape_2 = d_surprise[:, None]  # [rows, 1]
+    d_z = (softmax_ - one_hot) * reshape_2  # [rows, k]
+    return d_z, (softmax_, reshape_2)
+
+
+def cross_entropy_backward_backward(saved, d_d_z):
+    """From d_d_z to the gradient by z."""
+    softmax_, reshape_2 = saved
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    d_sub = d_d_z * reshape_2  # [rows, k]
+    d_z = softmax_ * (d_sub - (d_sub * softmax_).sum(axis=1, keepdims=True))  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = np.broadcast_to(d_y / each_0, (each_0,))  # [each_0]
+    return d_each  # [each_0]
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
+        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.lay_out()
+
+    def forward(self, x):
+        """x [rows, inputs] -> [rows, outputs]"""
+        return x @ self.w + self.b  # [rows, outputs]  nn.lee:21
+
+    def forward_backward_input(self, d_y):
+        """From d_y to the gradient by x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        return d_x  # [rows, inputs]
+
+    def forward_backward_input_backward(self, d_add, d_d_x):
+        """From d_add and d_d_x to the gradients by the parameters and d_add."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_d_add = d_d_x @ self.w  # [rows, outputs]
+        d_w = d_d_x.T @ d_add  # [inputs, outputs]
+        return {"w": d_w}, d_d_add
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(axis=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+    @staticmethod
+    def forward_backward_parameters(x, d_y):
+        """From d_y to the gradient by the parameters."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(axis=0)  # [outputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}
+
+
+class MLP(Model):
+    """Linear layers with relu between them: MLP((64, 128, 10)) has one hidden layer of 128."""
+
+    members = ("layers",)
+
+    def __init__(self, sizes, *, key=(0, 0)):
+        self.sizes = sizes
+        # nn.lee:37
+        self.layers = [
+            Linear(sizes[0], sizes[1], key=fold(key, SITES["layers.0"])),
+            Linear(sizes[1], sizes[2], key=fold(key, SITES["layers.1"])),
+        ]
+        self.lay_out()
+
+    def forward(self, x):
+        """x [1, sizes_0] -> [1, sizes_2]"""
+        x_2 = relu_2(self.layers[0](x))  # [1, sizes_1]  nn.lee:41
+        return self.layers[1](x_2)  # [1, sizes_2]  nn.lee:42
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        x_2 = relu_2(self.layers[0](x))  # [1, sizes_1]  nn.lee:41
+        return self.layers[1](x_2), x_2  # nn.lee:42
+
+    def forward_backward_input_saved(self, x_2, d_y):
+        """From d_y to the gradients by x, add and ."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_x_2 = self.layers[1].forward_backward_input(d_y)  # [1, sizes_1]
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_add, saved_relu_2_backward = relu_2_backward_saved(x_2, d_x_2)
+        d_x = self.layers[0].forward_backward_input(d_add)  # [1, sizes_0]
+        return d_x, (d_add, saved_relu_2_backward)
+
+    def forward_backward_input_backward(self, d_add_2, saved, d_d_x):
+        """From d_add_2, d_add and d_d_x to the gradients by the parameters and d_add_2."""
+        d_add, saved_relu_2_backward = saved
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_layers_0_, d_d_add = self.layers[0].forward_backward_input_backward(d_add, d_d_x)
+        d_d_x_2 = relu_2_backward_backward(saved_relu_2_backward, d_d_add)  # [1, sizes_1]
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_d_add_2 = self.layers[1].forward_backward_input_backward(d_add_2, d_d_x_2)
+        return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_d_add_2
+
+    def forward_backward(self, x, x_2, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_layers_0_, d_x = self.layers[0].forward_backward(x, relu_2_backward(x_2, d_x_2))
+        return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
+
+    def forward_2(self, x):
+        """x [x_0, sizes_0] -> [x_0, sizes_2]"""
+        x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
+        return self.layers[1](x_2)  # [x_0, sizes_2]  nn.lee:42
+
+    def forward_2_saved(self, x):
+        """As forward_2, and what its gradient needs."""
+        x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
+        return self.layers[1](x_2), x_2  # nn.lee:42
+
+    def forward_2_backward(self, x, x_2, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_layers_0_, d_x = self.layers[0].forward_backward(x, relu_backward(x_2, d_x_2))
+        return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
+
+    def forward_2_backward_parameters(self, x, x_2, d_y):
+        """From d_y to the gradient by the parameters."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_layers_0 = Linear.forward_backward_parameters(x, relu_backward(x_2, d_x_2))
+        return {"layers.0": d_layers_0, "layers.1": d_layers_1_}
+
+
+class SGD(Optimizer):
+    """θ ← θ - η (g + λ θ)"""
+
+    def __init__(self, lr=0.01, weight_decay=0.0):
+        self.lr, self.weight_decay = lr, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        θ -= self.lr * (g + self.weight_decay * θ)  # [count]  optim.lee:11
+
+
+def relu(x):
+    """x where it is positive, else 0.
+
+    x [x_0, x_1] -> [x_0, x_1]
+    """
+    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:59
+
+
+def relu_backward(select, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    return d_x  # [x_0, x_1]
+
+
+def relu_backward_saved(select, d_y):
+    """From d_y to the gradients by x and ."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    gt = select > 0.0  # bool[x_0, x_1]
+    d_x = masked(d_y, gt)  # [x_0, x_1]
+    return d_x, gt
+
+
+def relu_backward_backward(gt, d_d_x):
+    """From d_d_x to the gradient by d_select."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    d_d_select = masked(d_d_x, gt)  # [x_0, x_1]
+    return d_d_select  # [x_0, x_1]
+
+
+def relu_2(x):
+    """x where it is positive, else 0.
+
+    x [1, x_1] -> [1, x_1]
+    """
+    return np.maximum(x, 0)  # [1, x_1]  prelude.lee:59
+
+
+def relu_2_backward(select, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    d_x = masked(d_y, select > 0.0)  # [1, x_1]
+    return d_x  # [1, x_1]
+
+
+def relu_2_backward_saved(select, d_y):
+    """From d_y to the gradients by x and ."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    gt = select > 0.0  # bool[1, x_1]
+    d_x = masked(d_y, gt)  # [1, x_1]
+    return d_x, gt
+
+
+def relu_2_backward_backward(gt, d_d_x):
+    """From d_d_x to the gradient by d_select."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    d_d_select = masked(d_d_x, gt)  # [1, x_1]
+    return d_d_select  # [1, x_1]
+
+
+def norm_saved(x):
+    """As norm, and what its gradient needs."""
+    sum_ = (x * x).sum()  # prelude.lee:161
+    return np.sqrt(sum_), sum_
+
+
+def norm_backward(x, sum_, sqrt, d_sqrt):
+    """From d_sqrt to the gradient by x."""
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0, x_1]
+    return d_x  # [x_0, x_1]
+
+
+def norm_2_saved(x):
+    """As norm_2, and what its gradient needs."""
+    sum_ = (x * x).sum()  # prelude.lee:161
+    return np.sqrt(sum_), sum_
+
+
+def norm_2_backward(x, sum_, sqrt, d_sqrt):
+    """From d_sqrt to the gradient by x."""
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0]
+    return d_x  # [x_0]
+
+
+def norm_3(x):
+    """√(Σ xᵢ²); at 0 the gradient is 0."""
+    sum_ = (x.layers[0].w * x.layers[0].w).sum()
+    add = sum_ + (x.layers[0].b * x.layers[0].b).sum()
+    add_2 = add + (x.layers[1].w * x.layers[1].w).sum()
+    return np.sqrt(add_2 + (x.layers[1].b * x.layers[1].b).sum())  # prelude.lee:161
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "b": 0x754F854DE3C27284,
+    "label": 0x97BB9DAEC28EDB5C,
+    "layers.0": 0x6E3BC4F53BE0CE84,
+    "layers.1": 0xE2AFCF8FB6B5EB86,
+    "net": 0xF087C76970C91612,
+    "steps": 0x8BBEE750046E0E58,
+    "target": 0x41DEDA04111F843F,
+    "w": 0x20925082A2286B9E,
+    "weights.0": 0x6683546EE3C5C3C4,
+    "weights.1": 0x391CCEC1F7A07B87,
+    "weights.2": 0xAC25F9AD2D699B04,
+    "weights.3": 0x1C399F14F1C6CEFB,
+    "x": 0x4F586EF96743DF4A,
+    "z": 0x3041FD28A7B04184,
+}
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    e = np.exp(x - np.where(np.isneginf(top), 0, top))
+    total = e.sum(axis=axes, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+
+
+def log_softmax(x, axes):
+    """log(softmax(x)), shifted by the maximum; where x is -inf all along, it stays so."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    shifted = x - np.where(np.isneginf(top), 0, top)
+    total = np.exp(shifted).sum(axis=axes, keepdims=True)
+    return shifted - np.log(np.where(total == 0, 1, total))
+
+
+def inside(i):
+    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
+    if np.min(i, initial=0) < 0:
+        raise IndexError(f"position {np.min(i)} lies before the first entry")
+    return i
+
+
+def masked(x, c):
+    """x where c holds, else 0: bits of x, or none. No branch is taken, and what is infinite is masked too."""
+    word = np.dtype(f"i{x.itemsize}")
+    return (x.view(word) & -c.astype(word)).view(x.dtype)
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int]
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words of the counter are Python integers or uint64 arrays below 2**32, those of the key integers.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1, x2, x3 = (p1 >> 32) ^ x1 ^ k0, p1 & MASK, (p0 >> 32) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key: Key, word: int) -> Key:
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    word = int(word)  # a NumPy integer would wrap
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int) -> np.ndarray:
+    """n random words, uint32[n], all four words of a block used; at most 2**34 from one key."""
+    words = np.empty((-(-n // 4), 4), np.uint32)
+    for start in range(0, len(words), 8192):  # a stretch that stays in the cache
+        part = words[start : start + 8192]
+        blocks = np.arange(start, start + len(part), dtype=np.uint64)
+        for column, word in enumerate(philox(key, (blocks, 0, 0, 0))):
+            part[:, column] = word
+    return words.ravel()[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape)) >> 8).reshape(shape).astype(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2) >> 8).reshape(-1, 2).astype(np.float64)
+    radius = np.sqrt(-2.0 * np.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
+    return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
+    return (words * np.uint64(high - low) >> 32).astype(np.int64) + low

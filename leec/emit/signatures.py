@@ -102,7 +102,7 @@ class Signature:
         held = {
             v: (lambda place=place: place.group.part(place.path))
             for v, place in self.groups.places.items()
-            if not v.type.host and place.group.kind != "tuple"
+            if not v.type.host
         }
         return Sizes(self.known, {**plain, **held}, self.names, [d for v in self.f.values() for d in v.type.dims])
 

@@ -471,25 +471,25 @@ class SpeechNet(Model):
     def forward_backward(self, saved, time, d_y):
         """From d_y to the gradients by the parameters and sound."""
         saved_spectrogram, add, reshape, select, mean = saved
-        n, _, out_rest = add.shape
+        n, _, out_window = add.shape
         # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   cnn.lee:61
         d_head, d_mean = self.head.forward_backward(mean, d_y)
-        reshape_3 = (d_mean / out_rest)[:, :, None]  # [n, filters, 1]
+        reshape_3 = (d_mean / out_window)[:, :, None]  # [n, filters, 1]
         # int[1, 1, 1, window // 2 + 2 - k]
         iota = torch.arange(self.window // 2 + 2 - self.k, device=add.device)[None, None, None, :]
-        reshape_5 = reshape_3.expand(n, self.filters, out_rest)[:, :, :, None]  # [n, filters, out_rest, 1]
-        eq = iota == select.mT.argmax(dim=3)[:, :, :, None]  # bool[n, filters, out_rest, window // 2 + 2 - k]
-        # [n, filters, window // 2 + 2 - k, out_rest]
+        reshape_5 = reshape_3.expand(n, self.filters, out_window)[:, :, :, None]  # [n, filters, out_window, 1]
+        eq = iota == select.mT.argmax(dim=3)[:, :, :, None]  # bool[n, filters, out_window, window // 2 + 2 - k]
+        # [n, filters, window // 2 + 2 - k, out_window]
         d_score = relu_backward(select, torch.where(eq, reshape_5, 0.0).mT)
         # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[..   cnn.lee:60
-        d_reshape_3 = d_score.permute(0, 3, 1, 2)  # [n, out_rest, filters, window // 2 + 2 - k]
-        # [n * out_rest, filters, window // 2 + 2 - k]
+        d_reshape_3 = d_score.permute(0, 3, 1, 2)  # [n, out_window, filters, window // 2 + 2 - k]
+        # [n * out_window, filters, window // 2 + 2 - k]
         d_conv = d_reshape_3.reshape(-1, self.filters, self.window // 2 + 2 - self.k)
         reshape_2 = self.kernel[:, None]  # [filters, 1, k]
         d_reshape_2 = torch.nn.grad.conv1d_weight(reshape, (self.filters, 1, self.k), d_conv)  # [filters, 1, k]
         d_kernel = d_reshape_2.reshape(self.filters, self.k)  # [filters, k]
-        d_reshape = torch.nn.functional.conv_transpose1d(d_conv, reshape_2)  # [n * out_rest, 1, window // 2 + 1]
-        d_power = d_reshape.reshape(n, out_rest, self.window // 2 + 1).mT  # [n, window // 2 + 1, out_rest]
+        d_reshape = torch.nn.functional.conv_transpose1d(d_conv, reshape_2)  # [n * out_window, 1, window // 2 + 1]
+        d_power = d_reshape.reshape(n, out_window, self.window // 2 + 1).mT  # [n, window // 2 + 1, out_window]
         # gradient of power = log(spectrogram(sound, window, hop) + 1e-3)   cnn.lee:59
         d_sound = spectrogram_backward(saved_spectrogram, self.hop, time, d_power / add)  # [n, time]
         return {"kernel": d_kernel, "head": d_head}, d_sound

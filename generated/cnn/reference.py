@@ -420,26 +420,26 @@ class SpeechNet(Model):
     def forward_backward(self, saved, time, d_y):
         """From d_y to the gradients by the parameters and sound."""
         saved_spectrogram, add, reshape, select, mean = saved
-        n, _, out_rest = add.shape
+        n, _, out_window = add.shape
         # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   cnn.lee:61
         d_head, d_mean = self.head.forward_backward(mean, d_y)
-        reshape_2 = (d_mean / out_rest)[:, :, None]  # [n, filters, 1]
+        reshape_2 = (d_mean / out_window)[:, :, None]  # [n, filters, 1]
         iota = np.arange(self.window // 2 + 2 - self.k)[None, None, None, :]  # int[1, 1, 1, window // 2 + 2 - k]
-        d_max = np.broadcast_to(reshape_2, (n, self.filters, out_rest))  # [n, filters, out_rest]
-        eq = iota == select.mT.argmax(axis=3)[:, :, :, None]  # bool[n, filters, out_rest, window // 2 + 2 - k]
-        # [n, filters, window // 2 + 2 - k, out_rest]
+        d_max = np.broadcast_to(reshape_2, (n, self.filters, out_window))  # [n, filters, out_window]
+        eq = iota == select.mT.argmax(axis=3)[:, :, :, None]  # bool[n, filters, out_window, window // 2 + 2 - k]
+        # [n, filters, window // 2 + 2 - k, out_window]
         d_score = relu_backward(select, masked(d_max[:, :, :, None], eq).mT)
         # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[..   cnn.lee:60
-        d_reshape_3 = d_score.transpose(0, 3, 1, 2)  # [n, out_rest, filters, window // 2 + 2 - k]
-        # [n * out_rest, filters, window // 2 + 2 - k]
+        d_reshape_3 = d_score.transpose(0, 3, 1, 2)  # [n, out_window, filters, window // 2 + 2 - k]
+        # [n * out_window, filters, window // 2 + 2 - k]
         d_conv = d_reshape_3.reshape(-1, self.filters, self.window // 2 + 2 - self.k)
-        transpose_2 = (self.kernel.T @ d_conv)[:, None].mT  # [n * out_rest, 1, window // 2 + 2 - k, k]
-        transpose_3 = window(reshape, 2, self.k, 1, 1).mT  # [n * out_rest, 1, k, window // 2 + 2 - k]
-        # [n * out_rest, k, window // 2 + 2 - k]
+        transpose_2 = (self.kernel.T @ d_conv)[:, None].mT  # [n * out_window, 1, window // 2 + 2 - k, k]
+        transpose_3 = window(reshape, 2, self.k, 1, 1).mT  # [n * out_window, 1, k, window // 2 + 2 - k]
+        # [n * out_window, k, window // 2 + 2 - k]
         columns = transpose_3.reshape(-1, self.k, self.window // 2 + 2 - self.k)
         d_kernel = (d_conv @ columns.mT)[:, :, None].sum(axis=0).reshape(self.filters, self.k)  # [filters, k]
-        d_reshape = unwindow(transpose_2, 2, self.window // 2 + 1, 1, 1)  # [n * out_rest, 1, window // 2 + 1]
-        d_power = d_reshape.reshape(n, out_rest, self.window // 2 + 1).mT  # [n, window // 2 + 1, out_rest]
+        d_reshape = unwindow(transpose_2, 2, self.window // 2 + 1, 1, 1)  # [n * out_window, 1, window // 2 + 1]
+        d_power = d_reshape.reshape(n, out_window, self.window // 2 + 1).mT  # [n, window // 2 + 1, out_window]
         # gradient of power = log(spectrogram(sound, window, hop) + 1e-3)   cnn.lee:59
         d_sound = spectrogram_backward(saved_spectrogram, self.hop, time, d_power / add)  # [n, time]
         return {"kernel": d_kernel, "head": d_head}, d_sound

@@ -20,6 +20,14 @@ def centre(x):
     return x.mean(axis=0)  # [d]  generative.lee:6
 
 
+def centre_backward(n, d_y):
+    """From d_y to the gradient by x."""
+    d = d_y.shape[0]
+    # gradient of return mean(x, axis = 0)   generative.lee:6
+    d_x = np.broadcast_to(d_y / n, (n, d))  # [n, d]
+    return d_x  # [n, d]
+
+
 def covariance(x):
     """The most likely covariance is the mean of the squares, over n and not n - 1.
 
@@ -28,6 +36,23 @@ def covariance(x):
     n = x.shape[0]
     sub = x - centre(x)  # [n, d]  generative.lee:11
     return sub.T @ sub / n  # [d, d]
+
+
+def covariance_saved(x):
+    """As covariance, and what its gradient needs."""
+    n = x.shape[0]
+    sub = x - centre(x)  # [n, d]  generative.lee:11
+    return sub.T @ sub / n, sub
+
+
+def covariance_backward(sub, d_y):
+    """From d_y to the gradient by x."""
+    n = sub.shape[0]
+    # gradient of return (x - centre(x)).T @ (x - centre(x)) / n   generative.lee:11
+    d_contract = d_y / n  # [d, d]
+    d_sub = sub @ d_contract.T + sub @ d_contract  # [n, d]
+    d_x = d_sub + centre_backward(n, -d_sub.sum(axis=0))  # [n, d]
+    return d_x  # [n, d]
 
 
 def log_density(x, mu, sigma):
@@ -42,6 +67,31 @@ def log_density(x, mu, sigma):
     return -0.5 * (add + d * 1.8378770664093453)  # [n]
 
 
+def log_density_saved(x, mu, sigma):
+    """As log_density, and what its gradient needs."""
+    d = x.shape[1]
+    z = x - mu  # [n, d]  generative.lee:16
+    solve = np.linalg.solve(sigma, z.T)  # [d, n]  generative.lee:17
+    spread = (z * solve.T).sum(axis=1)  # [n]
+    add = spread + np.linalg.slogdet(sigma)[1]  # [n]  generative.lee:18
+    return -0.5 * (add + d * 1.8378770664093453), (z, solve)
+
+
+def log_density_backward(sigma, saved, d_y):
+    """From d_y to the gradients by x, mu and sigma."""
+    z, solve = saved
+    # gradient of return -0.5 * (spread + logabsdet(sigma) + d * log(2 * pi))   generative.lee:18
+    d_spread = d_y * -0.5  # [n]
+    # gradient of spread = sum(z * solve(sigma, z.T).T, axis = 1)   generative.lee:17
+    reshape = d_spread[:, None]  # [n, 1]
+    d_transpose = np.linalg.solve(sigma.T, (reshape * z).T)  # [d, n]
+    # gradient of z = x - mu   generative.lee:16
+    d_z = reshape * solve.T + d_transpose.T  # [n, d]
+    d_mu = -d_z.sum(axis=0)  # [d]
+    d_sigma = d_spread.sum() * np.linalg.inv(sigma).T - d_transpose @ solve.T  # [d, d]
+    return d_z, d_mu, d_sigma
+
+
 def posterior(x, first, second):
     """P(c₁|x) = P(c₁) P(x|c₁) / Σ P(c) P(x|c), each class with a mean and covariance of its own.
 
@@ -53,6 +103,42 @@ def posterior(x, first, second):
     q = math.log(b / (a + b)) + log_density(x, centre(second), covariance(second))  # [n]  generative.lee:24
     sub = p - q  # [n]  generative.lee:25
     return np.exp(np.minimum(sub, 0)) / (1 + np.exp(-np.abs(sub)))  # [n]
+
+
+def posterior_saved(x, first, second):
+    """As posterior, and what its gradient needs."""
+    a = first.shape[0]
+    b = second.shape[0]
+    div_2, saved_covariance = covariance_saved(first)  # generative.lee:23
+    mul_3, saved_log_density = log_density_saved(x, centre(first), div_2)
+    p = math.log(a / (a + b)) + mul_3  # [n]
+    div_4, saved_covariance_ = covariance_saved(second)  # generative.lee:24
+    mul_3_2, saved_log_density_ = log_density_saved(x, centre(second), div_4)
+    q = math.log(b / (a + b)) + mul_3_2  # [n]
+    sub = p - q  # [n]  generative.lee:25
+    saved = div_2, saved_covariance, saved_log_density, div_4, saved_covariance_, saved_log_density_
+    return np.exp(np.minimum(sub, 0)) / (1 + np.exp(-np.abs(sub))), saved
+
+
+def posterior_backward(saved, div_5, d_y):
+    """From d_y to the gradients by x, first and second."""
+    div_2, saved_covariance, saved_log_density, div_4, saved_covariance_, saved_log_density_ = saved
+    a = saved_covariance.shape[0]
+    b = saved_covariance_.shape[0]
+    # gradient of return exp(p) / (exp(p) + exp(q))   generative.lee:25
+    d_p = d_y * (div_5 * (1.0 - div_5))  # [n]
+    d_q = -d_p  # [n]
+    # gradient of q = log(b / (a + b)) + log_density(x, centre(second), covariance(second))   generative.lee:24
+    d_x_2, d_mean_2, d_div_4 = log_density_backward(div_4, saved_log_density_, d_q)
+    # gradient of p = log(a / (a + b)) + log_density(x, centre(first), covariance(first))   generative.lee:23
+    d_x_3, d_mean, d_div_2 = log_density_backward(div_2, saved_log_density, d_p)
+    d_x = d_x_2 + d_x_3  # [n, d]
+    d_first = covariance_backward(saved_covariance, d_div_2) + centre_backward(a, d_mean)  # [a, d]
+    # gradient of q = log(b / (a + b)) + log_density(x, centre(second), covariance(second))   generative.lee:24
+    d_second_2 = covariance_backward(saved_covariance_, d_div_4)  # [b, d]
+    # gradient of p = log(a / (a + b)) + log_density(x, centre(first), covariance(first))   generative.lee:23
+    d_second = d_second_2 + centre_backward(b, d_mean_2)  # [b, d]
+    return d_x, d_first, d_second
 
 
 def is_first(p):
@@ -90,6 +176,55 @@ def naive_posterior(x, first, second):
     return np.exp(np.minimum(sub_3, 0)) / (1 + np.exp(-np.abs(sub_3)))  # [n]
 
 
+def naive_posterior_saved(x, first, second):
+    """As naive_posterior, and what its gradient needs."""
+    a = first.shape[0]
+    b = second.shape[0]
+    div_2, saved_var = var_saved(first)  # generative.lee:40
+    sub = x - centre(first)  # [n, d]  generative.lee:47
+    div_3 = sub * sub / div_2  # [n, d]
+    mul_2 = 6.283185307179586 * div_2  # [d]
+    p = math.log(a / (a + b)) + -0.5 * (div_3 + np.log(mul_2)).sum(axis=1)  # [n]  generative.lee:40
+    div_4, saved_var_ = var_saved(second)  # generative.lee:41
+    sub_2 = x - centre(second)  # [n, d]  generative.lee:47
+    div_7 = sub_2 * sub_2 / div_4  # [n, d]
+    mul_5 = 6.283185307179586 * div_4  # [d]
+    q = math.log(b / (a + b)) + -0.5 * (div_7 + np.log(mul_5)).sum(axis=1)  # [n]  generative.lee:41
+    sub_3 = p - q  # [n]  generative.lee:42
+    saved = div_2, saved_var, sub, div_3, mul_2, div_4, saved_var_, sub_2, div_7, mul_5
+    return np.exp(np.minimum(sub_3, 0)) / (1 + np.exp(-np.abs(sub_3))), saved
+
+
+def naive_posterior_backward(saved, div_5, d_y):
+    """From d_y to the gradients by x, first and second."""
+    div_2, saved_var, sub, div_3, mul_2, div_4, saved_var_, sub_2, div_7, mul_5 = saved
+    a = saved_var.shape[0]
+    b = saved_var_.shape[0]
+    # gradient of return exp(p) / (exp(p) + exp(q))   generative.lee:42
+    d_p = d_y * (div_5 * (1.0 - div_5))  # [n]
+    d_q = -d_p  # [n]
+    # gradient of return -0.5 * sum((x - mu) ** 2 / variance + log(2 * pi * variance), axis = 1)   generative.lee:47
+    reshape = (d_q * -0.5)[:, None]  # [n, 1]
+    d_sub_2_2 = reshape / div_4 * sub_2  # [n, d]
+    d_div_4_2 = reshape.sum(axis=0) / mul_5 * 6.283185307179586  # [d]
+    # gradient of q = log(b / (a + b)) + independent(x, centre(second), var(second, axis = 0))   generative.lee:41
+    d_div_4 = d_div_4_2 - (reshape * div_7 / div_4).sum(axis=0)  # [d]
+    # gradient of return -0.5 * sum((x - mu) ** 2 / variance + log(2 * pi * variance), axis = 1)   generative.lee:47
+    reshape_2 = (d_p * -0.5)[:, None]  # [n, 1]
+    d_sub_3 = reshape_2 / div_2 * sub  # [n, d]
+    d_div_2_2 = reshape_2.sum(axis=0) / mul_2 * 6.283185307179586  # [d]
+    # gradient of p = log(a / (a + b)) + independent(x, centre(first), var(first, axis = 0))   generative.lee:40
+    d_div_2 = d_div_2_2 - (reshape_2 * div_3 / div_2).sum(axis=0)  # [d]
+    d_x = 2 * d_sub_2_2 + 2 * d_sub_3  # [n, d]
+    d_first_3 = centre_backward(a, (-2 * d_sub_3).sum(axis=0))  # [a, d]
+    d_first = var_backward(saved_var, 0, d_div_2) + d_first_3  # [a, d]
+    # gradient of q = log(b / (a + b)) + independent(x, centre(second), var(second, axis = 0))   generative.lee:41
+    d_second_3 = centre_backward(b, (-2 * d_sub_2_2).sum(axis=0))  # [b, d]
+    # gradient of p = log(a / (a + b)) + independent(x, centre(first), var(first, axis = 0))   generative.lee:40
+    d_second = var_backward(saved_var_, 0, d_div_4) + d_second_3  # [b, d]
+    return d_x, d_first, d_second
+
+
 def independent(x, mu, variance):
     """The sum of the log densities of d numbers.
 
@@ -115,68 +250,351 @@ def shared_line(first, second):
     return w, bias
 
 
-def matrix_root(sigma):
-    """R with R R = Σ, by the iteration of Denman and Beavers.
+def shared_line_saved(first, second):
+    """As shared_line, and what its gradient needs."""
+    a = first.shape[0]
+    b = second.shape[0]
+    div, saved_covariance = covariance_saved(first)  # generative.lee:52
+    div_2, saved_covariance_ = covariance_saved(second)
+    sigma = (a * div + b * div_2) / (a + b)  # [d, d]
+    mu = centre(first)  # [d]  generative.lee:53
+    nu = centre(second)  # [d]  generative.lee:54
+    w = np.linalg.solve(sigma, mu - nu)  # [d]  generative.lee:55
+    mul_3 = 0.5 * (mu + nu)  # [d]  generative.lee:56
+    bias = math.log(a / b) - mul_3 @ w
+    return w, bias, (saved_covariance, saved_covariance_, sigma, mul_3)
 
-    sigma [d, d] -> [d, d]
-    """
+
+def shared_line_backward(saved, w, d_w, d_bias):
+    """From d_w and d_bias to the gradients by first and second."""
+    saved_covariance, saved_covariance_, sigma, mul_3 = saved
+    a = saved_covariance.shape[0]
+    b = saved_covariance_.shape[0]
+    # gradient of bias = log(a / b) - 0.5 * (mu + nu) @ w   generative.lee:56
+    d_add_2 = -d_bias * w * 0.5  # [d]
+    # gradient of w = solve(sigma, mu - nu)   generative.lee:55
+    d_w_2 = d_w + mul_3 * -d_bias  # [d]
+    d_sub = np.linalg.solve(sigma.T, d_w_2)  # [d]
+    d_sigma = -(d_sub[:, None] @ w[:, None].T)  # [d, d]
+    # gradient of nu = centre(second)   generative.lee:54
+    d_nu = d_add_2 - d_sub  # [d]
+    # gradient of mu = centre(first)   generative.lee:53
+    d_mu = d_add_2 + d_sub  # [d]
+    # gradient of sigma = (a * covariance(first) + b * covariance(second)) / (a + b)   generative.lee:52
+    d_add = d_sigma / (a + b)  # [d, d]
+    d_first = centre_backward(a, d_mu) + covariance_backward(saved_covariance, d_add * a)  # [a, d]
+    d_second = centre_backward(b, d_nu) + covariance_backward(saved_covariance_, d_add * b)  # [b, d]
+    return d_first, d_second
+
+
+def matrix_root_saved(sigma):
+    """As matrix_root, and what its gradient needs."""
     d = sigma.shape[0]
     inverse = eye(d)  # [d, d]  generative.lee:63
     next_ = 0.5 * (sigma + np.linalg.inv(inverse))  # [d, d]  generative.lee:65
-    inverse_2 = 0.5 * (inverse + np.linalg.inv(sigma))  # [d, d]  generative.lee:66
-    next_2 = 0.5 * (next_ + np.linalg.inv(inverse_2))  # [d, d]  generative.lee:65
-    inverse_3 = 0.5 * (inverse_2 + np.linalg.inv(next_))  # [d, d]  generative.lee:66
-    next_3 = 0.5 * (next_2 + np.linalg.inv(inverse_3))  # [d, d]  generative.lee:65
-    inverse_4 = 0.5 * (inverse_3 + np.linalg.inv(next_2))  # [d, d]  generative.lee:66
-    next_4 = 0.5 * (next_3 + np.linalg.inv(inverse_4))  # [d, d]  generative.lee:65
-    inverse_5 = 0.5 * (inverse_4 + np.linalg.inv(next_3))  # [d, d]  generative.lee:66
-    next_5 = 0.5 * (next_4 + np.linalg.inv(inverse_5))  # [d, d]  generative.lee:65
-    inverse_6 = 0.5 * (inverse_5 + np.linalg.inv(next_4))  # [d, d]  generative.lee:66
-    next_6 = 0.5 * (next_5 + np.linalg.inv(inverse_6))  # [d, d]  generative.lee:65
-    inverse_7 = 0.5 * (inverse_6 + np.linalg.inv(next_5))  # [d, d]  generative.lee:66
-    next_7 = 0.5 * (next_6 + np.linalg.inv(inverse_7))  # [d, d]  generative.lee:65
-    inverse_8 = 0.5 * (inverse_7 + np.linalg.inv(next_6))  # [d, d]  generative.lee:66
-    next_8 = 0.5 * (next_7 + np.linalg.inv(inverse_8))  # [d, d]  generative.lee:65
-    inverse_9 = 0.5 * (inverse_8 + np.linalg.inv(next_7))  # [d, d]  generative.lee:66
-    next_9 = 0.5 * (next_8 + np.linalg.inv(inverse_9))  # [d, d]  generative.lee:65
-    inverse_10 = 0.5 * (inverse_9 + np.linalg.inv(next_8))  # [d, d]  generative.lee:66
-    next_10 = 0.5 * (next_9 + np.linalg.inv(inverse_10))  # [d, d]  generative.lee:65
-    inverse_11 = 0.5 * (inverse_10 + np.linalg.inv(next_9))  # [d, d]  generative.lee:66
-    next_11 = 0.5 * (next_10 + np.linalg.inv(inverse_11))  # [d, d]  generative.lee:65
-    inverse_12 = 0.5 * (inverse_11 + np.linalg.inv(next_10))  # [d, d]  generative.lee:66
-    next_12 = 0.5 * (next_11 + np.linalg.inv(inverse_12))  # [d, d]  generative.lee:65
-    inverse_13 = 0.5 * (inverse_12 + np.linalg.inv(next_11))  # [d, d]  generative.lee:66
-    next_13 = 0.5 * (next_12 + np.linalg.inv(inverse_13))  # [d, d]  generative.lee:65
-    inverse_14 = 0.5 * (inverse_13 + np.linalg.inv(next_12))  # [d, d]  generative.lee:66
-    next_14 = 0.5 * (next_13 + np.linalg.inv(inverse_14))  # [d, d]  generative.lee:65
-    inverse_15 = 0.5 * (inverse_14 + np.linalg.inv(next_13))  # [d, d]  generative.lee:66
-    next_15 = 0.5 * (next_14 + np.linalg.inv(inverse_15))  # [d, d]  generative.lee:65
-    inverse_16 = 0.5 * (inverse_15 + np.linalg.inv(next_14))  # [d, d]  generative.lee:66
-    next_16 = 0.5 * (next_15 + np.linalg.inv(inverse_16))  # [d, d]  generative.lee:65
-    inverse_17 = 0.5 * (inverse_16 + np.linalg.inv(next_15))  # [d, d]  generative.lee:66
-    next_17 = 0.5 * (next_16 + np.linalg.inv(inverse_17))  # [d, d]  generative.lee:65
-    inverse_18 = 0.5 * (inverse_17 + np.linalg.inv(next_16))  # [d, d]  generative.lee:66
-    next_18 = 0.5 * (next_17 + np.linalg.inv(inverse_18))  # [d, d]  generative.lee:65
-    inverse_19 = 0.5 * (inverse_18 + np.linalg.inv(next_17))  # [d, d]  generative.lee:66
-    next_19 = 0.5 * (next_18 + np.linalg.inv(inverse_19))  # [d, d]  generative.lee:65
-    inverse_20 = 0.5 * (inverse_19 + np.linalg.inv(next_18))  # [d, d]  generative.lee:66
-    next_20 = 0.5 * (next_19 + np.linalg.inv(inverse_20))  # [d, d]  generative.lee:65
-    return next_20  # [d, d]
+    inv_2 = np.linalg.inv(sigma)  # [d, d]  generative.lee:66
+    inverse_2 = 0.5 * (inverse + inv_2)  # [d, d]
+    inv_3 = np.linalg.inv(inverse_2)  # [d, d]  generative.lee:65
+    next_2 = 0.5 * (next_ + inv_3)  # [d, d]
+    inv_4 = np.linalg.inv(next_)  # [d, d]  generative.lee:66
+    inverse_3 = 0.5 * (inverse_2 + inv_4)  # [d, d]
+    inv_5 = np.linalg.inv(inverse_3)  # [d, d]  generative.lee:65
+    next_3 = 0.5 * (next_2 + inv_5)  # [d, d]
+    inv_6 = np.linalg.inv(next_2)  # [d, d]  generative.lee:66
+    inverse_4 = 0.5 * (inverse_3 + inv_6)  # [d, d]
+    inv_7 = np.linalg.inv(inverse_4)  # [d, d]  generative.lee:65
+    next_4 = 0.5 * (next_3 + inv_7)  # [d, d]
+    inv_8 = np.linalg.inv(next_3)  # [d, d]  generative.lee:66
+    inverse_5 = 0.5 * (inverse_4 + inv_8)  # [d, d]
+    inv_9 = np.linalg.inv(inverse_5)  # [d, d]  generative.lee:65
+    next_5 = 0.5 * (next_4 + inv_9)  # [d, d]
+    inv_10 = np.linalg.inv(next_4)  # [d, d]  generative.lee:66
+    inverse_6 = 0.5 * (inverse_5 + inv_10)  # [d, d]
+    inv_11 = np.linalg.inv(inverse_6)  # [d, d]  generative.lee:65
+    next_6 = 0.5 * (next_5 + inv_11)  # [d, d]
+    inv_12 = np.linalg.inv(next_5)  # [d, d]  generative.lee:66
+    inverse_7 = 0.5 * (inverse_6 + inv_12)  # [d, d]
+    inv_13 = np.linalg.inv(inverse_7)  # [d, d]  generative.lee:65
+    next_7 = 0.5 * (next_6 + inv_13)  # [d, d]
+    inv_14 = np.linalg.inv(next_6)  # [d, d]  generative.lee:66
+    inverse_8 = 0.5 * (inverse_7 + inv_14)  # [d, d]
+    inv_15 = np.linalg.inv(inverse_8)  # [d, d]  generative.lee:65
+    next_8 = 0.5 * (next_7 + inv_15)  # [d, d]
+    inv_16 = np.linalg.inv(next_7)  # [d, d]  generative.lee:66
+    inverse_9 = 0.5 * (inverse_8 + inv_16)  # [d, d]
+    inv_17 = np.linalg.inv(inverse_9)  # [d, d]  generative.lee:65
+    next_9 = 0.5 * (next_8 + inv_17)  # [d, d]
+    inv_18 = np.linalg.inv(next_8)  # [d, d]  generative.lee:66
+    inverse_10 = 0.5 * (inverse_9 + inv_18)  # [d, d]
+    inv_19 = np.linalg.inv(inverse_10)  # [d, d]  generative.lee:65
+    next_10 = 0.5 * (next_9 + inv_19)  # [d, d]
+    inv_20 = np.linalg.inv(next_9)  # [d, d]  generative.lee:66
+    inverse_11 = 0.5 * (inverse_10 + inv_20)  # [d, d]
+    inv_21 = np.linalg.inv(inverse_11)  # [d, d]  generative.lee:65
+    next_11 = 0.5 * (next_10 + inv_21)  # [d, d]
+    inv_22 = np.linalg.inv(next_10)  # [d, d]  generative.lee:66
+    inverse_12 = 0.5 * (inverse_11 + inv_22)  # [d, d]
+    inv_23 = np.linalg.inv(inverse_12)  # [d, d]  generative.lee:65
+    next_12 = 0.5 * (next_11 + inv_23)  # [d, d]
+    inv_24 = np.linalg.inv(next_11)  # [d, d]  generative.lee:66
+    inverse_13 = 0.5 * (inverse_12 + inv_24)  # [d, d]
+    inv_25 = np.linalg.inv(inverse_13)  # [d, d]  generative.lee:65
+    next_13 = 0.5 * (next_12 + inv_25)  # [d, d]
+    inv_26 = np.linalg.inv(next_12)  # [d, d]  generative.lee:66
+    inverse_14 = 0.5 * (inverse_13 + inv_26)  # [d, d]
+    inv_27 = np.linalg.inv(inverse_14)  # [d, d]  generative.lee:65
+    next_14 = 0.5 * (next_13 + inv_27)  # [d, d]
+    inv_28 = np.linalg.inv(next_13)  # [d, d]  generative.lee:66
+    inverse_15 = 0.5 * (inverse_14 + inv_28)  # [d, d]
+    inv_29 = np.linalg.inv(inverse_15)  # [d, d]  generative.lee:65
+    next_15 = 0.5 * (next_14 + inv_29)  # [d, d]
+    inv_30 = np.linalg.inv(next_14)  # [d, d]  generative.lee:66
+    inverse_16 = 0.5 * (inverse_15 + inv_30)  # [d, d]
+    inv_31 = np.linalg.inv(inverse_16)  # [d, d]  generative.lee:65
+    next_16 = 0.5 * (next_15 + inv_31)  # [d, d]
+    inv_32 = np.linalg.inv(next_15)  # [d, d]  generative.lee:66
+    inverse_17 = 0.5 * (inverse_16 + inv_32)  # [d, d]
+    inv_33 = np.linalg.inv(inverse_17)  # [d, d]  generative.lee:65
+    next_17 = 0.5 * (next_16 + inv_33)  # [d, d]
+    inv_34 = np.linalg.inv(next_16)  # [d, d]  generative.lee:66
+    inverse_18 = 0.5 * (inverse_17 + inv_34)  # [d, d]
+    inv_35 = np.linalg.inv(inverse_18)  # [d, d]  generative.lee:65
+    next_18 = 0.5 * (next_17 + inv_35)  # [d, d]
+    inv_36 = np.linalg.inv(next_17)  # [d, d]  generative.lee:66
+    inverse_19 = 0.5 * (inverse_18 + inv_36)  # [d, d]
+    inv_37 = np.linalg.inv(inverse_19)  # [d, d]  generative.lee:65
+    next_19 = 0.5 * (next_18 + inv_37)  # [d, d]
+    inv_38 = np.linalg.inv(next_18)  # [d, d]  generative.lee:66
+    inverse_20 = 0.5 * (inverse_19 + inv_38)  # [d, d]
+    inv_39 = np.linalg.inv(inverse_20)  # [d, d]  generative.lee:65
+    next_20 = 0.5 * (next_19 + inv_39)  # [d, d]
+    saved = (
+        inv_2,
+        inv_3,
+        inv_4,
+        inv_5,
+        inv_6,
+        inv_7,
+        inv_8,
+        inv_9,
+        inv_10,
+        inv_11,
+        inv_12,
+        inv_13,
+        inv_14,
+        inv_15,
+        inv_16,
+        inv_17,
+        inv_18,
+        inv_19,
+        inv_20,
+        inv_21,
+        inv_22,
+        inv_23,
+        inv_24,
+        inv_25,
+        inv_26,
+        inv_27,
+        inv_28,
+        inv_29,
+        inv_30,
+        inv_31,
+        inv_32,
+        inv_33,
+        inv_34,
+        inv_35,
+        inv_36,
+        inv_37,
+        inv_38,
+        inv_39,
+    )
+    return next_20, saved
 
 
-def sampled(known, count, key):
-    """New examples from the Gaussian that fits what is known: μ + Σ^½ e.
+def matrix_root_backward(saved, d_next_20):
+    """From d_next_20 to the gradient by sigma."""
+    inv_2, inv_3, inv_4, inv_5, inv_6, inv_7, inv_8, inv_9, inv_10, inv_11, inv_12, inv_13, inv_14, inv_15, inv_16, inv_17, inv_18, inv_19, inv_20, inv_21, inv_22, inv_23, inv_24, inv_25, inv_26, inv_27, inv_28, inv_29, inv_30, inv_31, inv_32, inv_33, inv_34, inv_35, inv_36, inv_37, inv_38, inv_39 = saved
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_19 = d_next_20 * 0.5  # [d, d]
+    d_inverse_20 = -(inv_39.T @ d_next_19 @ inv_39.T)  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_add_38 = d_inverse_20 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_add_37 = d_next_19 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_19 = d_add_38 - inv_37.T @ d_add_37 @ inv_37.T  # [d, d]
+    d_add_36 = d_inverse_19 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_18 = d_add_37 - inv_38.T @ d_add_38 @ inv_38.T  # [d, d]
+    d_add_35 = d_next_18 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_18 = d_add_36 - inv_35.T @ d_add_35 @ inv_35.T  # [d, d]
+    d_add_34 = d_inverse_18 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_17 = d_add_35 - inv_36.T @ d_add_36 @ inv_36.T  # [d, d]
+    d_add_33 = d_next_17 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_17 = d_add_34 - inv_33.T @ d_add_33 @ inv_33.T  # [d, d]
+    d_add_32 = d_inverse_17 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_16 = d_add_33 - inv_34.T @ d_add_34 @ inv_34.T  # [d, d]
+    d_add_31 = d_next_16 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_16 = d_add_32 - inv_31.T @ d_add_31 @ inv_31.T  # [d, d]
+    d_add_30 = d_inverse_16 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_15 = d_add_31 - inv_32.T @ d_add_32 @ inv_32.T  # [d, d]
+    d_add_29 = d_next_15 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_15 = d_add_30 - inv_29.T @ d_add_29 @ inv_29.T  # [d, d]
+    d_add_28 = d_inverse_15 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_14 = d_add_29 - inv_30.T @ d_add_30 @ inv_30.T  # [d, d]
+    d_add_27 = d_next_14 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_14 = d_add_28 - inv_27.T @ d_add_27 @ inv_27.T  # [d, d]
+    d_add_26 = d_inverse_14 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_13 = d_add_27 - inv_28.T @ d_add_28 @ inv_28.T  # [d, d]
+    d_add_25 = d_next_13 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_13 = d_add_26 - inv_25.T @ d_add_25 @ inv_25.T  # [d, d]
+    d_add_24 = d_inverse_13 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_12 = d_add_25 - inv_26.T @ d_add_26 @ inv_26.T  # [d, d]
+    d_add_23 = d_next_12 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_12 = d_add_24 - inv_23.T @ d_add_23 @ inv_23.T  # [d, d]
+    d_add_22 = d_inverse_12 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_11 = d_add_23 - inv_24.T @ d_add_24 @ inv_24.T  # [d, d]
+    d_add_21 = d_next_11 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_11 = d_add_22 - inv_21.T @ d_add_21 @ inv_21.T  # [d, d]
+    d_add_20 = d_inverse_11 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_10 = d_add_21 - inv_22.T @ d_add_22 @ inv_22.T  # [d, d]
+    d_add_19 = d_next_10 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_10 = d_add_20 - inv_19.T @ d_add_19 @ inv_19.T  # [d, d]
+    d_add_18 = d_inverse_10 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_9 = d_add_19 - inv_20.T @ d_add_20 @ inv_20.T  # [d, d]
+    d_add_17 = d_next_9 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_9 = d_add_18 - inv_17.T @ d_add_17 @ inv_17.T  # [d, d]
+    d_add_16 = d_inverse_9 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_8 = d_add_17 - inv_18.T @ d_add_18 @ inv_18.T  # [d, d]
+    d_add_15 = d_next_8 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_8 = d_add_16 - inv_15.T @ d_add_15 @ inv_15.T  # [d, d]
+    d_add_14 = d_inverse_8 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_7 = d_add_15 - inv_16.T @ d_add_16 @ inv_16.T  # [d, d]
+    d_add_13 = d_next_7 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_7 = d_add_14 - inv_13.T @ d_add_13 @ inv_13.T  # [d, d]
+    d_add_12 = d_inverse_7 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_6 = d_add_13 - inv_14.T @ d_add_14 @ inv_14.T  # [d, d]
+    d_add_11 = d_next_6 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_6 = d_add_12 - inv_11.T @ d_add_11 @ inv_11.T  # [d, d]
+    d_add_10 = d_inverse_6 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_5 = d_add_11 - inv_12.T @ d_add_12 @ inv_12.T  # [d, d]
+    d_add_9 = d_next_5 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_5 = d_add_10 - inv_9.T @ d_add_9 @ inv_9.T  # [d, d]
+    d_add_8 = d_inverse_5 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_4 = d_add_9 - inv_10.T @ d_add_10 @ inv_10.T  # [d, d]
+    d_add_7 = d_next_4 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_4 = d_add_8 - inv_7.T @ d_add_7 @ inv_7.T  # [d, d]
+    d_add_6 = d_inverse_4 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_3 = d_add_7 - inv_8.T @ d_add_8 @ inv_8.T  # [d, d]
+    d_add_5 = d_next_3 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_3 = d_add_6 - inv_5.T @ d_add_5 @ inv_5.T  # [d, d]
+    d_add_4 = d_inverse_3 * 0.5  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next_2 = d_add_5 - inv_6.T @ d_add_6 @ inv_6.T  # [d, d]
+    d_add_3 = d_next_2 * 0.5  # [d, d]
+    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
+    d_inverse_2 = d_add_4 - inv_3.T @ d_add_3 @ inv_3.T  # [d, d]
+    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
+    d_next = d_add_3 - inv_4.T @ d_add_4 @ inv_4.T  # [d, d]
+    d_sigma = d_next * 0.5 - inv_2.T @ (d_inverse_2 * 0.5) @ inv_2.T  # [d, d]
+    return d_sigma  # [d, d]
 
-    known [n, d] -> [count, d]
-    """
+
+def sampled_saved(known, count, key):
+    """As sampled, and what its gradient needs."""
     d = known.shape[1]
     e = normal(fold(key, SITES["e"]), (count, d), FLOAT)  # [count, d]  generative.lee:73
-    return centre(known) + e @ matrix_root(covariance(known))  # [count, d]  generative.lee:74
+    div, saved_covariance = covariance_saved(known)  # generative.lee:74
+    next_20, saved_matrix_root = matrix_root_saved(div)
+    return centre(known) + e @ next_20, (e, saved_covariance, saved_matrix_root)
+
+
+def sampled_backward(saved, d_add):
+    """From d_add to the gradient by known."""
+    e, saved_covariance, saved_matrix_root = saved
+    n = saved_covariance.shape[0]
+    # gradient of return centre(known) + e @ matrix_root(covariance(known), 20)   generative.lee:74
+    d_div = matrix_root_backward(saved_matrix_root, e.T @ d_add)  # [d, d]
+    d_known_2 = covariance_backward(saved_covariance, d_div)  # [n, d]
+    d_known = d_known_2 + centre_backward(n, d_add.sum(axis=0))  # [n, d]
+    return d_known  # [n, d]
+
+
+def example_likely(key):
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  generative.lee:78
+    known = 0.3 + normal(fold(key, SITES["known"]), (20, 3), FLOAT) * 2  # [20, 3]  generative.lee:79
+    div, saved_covariance = covariance_saved(known)  # generative.lee:80
+    mul_3, saved_log_density = log_density_saved(x, centre(known), div)
+    d_x, d_mean, d_div = log_density_backward(div, saved_log_density, np.ones(5, dtype=FLOAT))
+    d_known_2 = covariance_backward(saved_covariance, d_div)  # [20, 3]
+    return mul_3.sum(), d_x, d_known_2 + centre_backward(20, d_mean)
+
+
+def example_by_bayes(key):
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  generative.lee:84
+    first = 0.3 + normal(fold(key, SITES["first"]), (20, 3), FLOAT) * 2  # [20, 3]  generative.lee:85
+    second = -0.5 + normal(fold(key, SITES["second"]), (15, 3), FLOAT)  # [15, 3]  generative.lee:86
+    div_5, saved_posterior = posterior_saved(x, first, second)  # generative.lee:87
+    div_5_2, saved_naive_posterior = naive_posterior_saved(x, first, second)
+    d_x_2, d_first_2, d_second_2 = naive_posterior_backward(saved_naive_posterior, div_5_2, 2 * div_5_2)
+    d_x_3, d_first_3, d_second_3 = posterior_backward(saved_posterior, div_5, 2 * div_5)
+    return (
+        (div_5 * div_5).sum() + (div_5_2 * div_5_2).sum(),
+        d_x_2 + d_x_3,
+        d_first_2 + d_first_3,
+        d_second_2 + d_second_3,
+    )
+
+
+def example_by_a_line(key):
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  generative.lee:91
+    first = 0.3 + normal(fold(key, SITES["first"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:92
+    second = -0.5 + normal(fold(key, SITES["second"]), (15, 3), FLOAT)  # [15, 3]  generative.lee:93
+    w_2, bias_2, saved_shared_line = shared_line_saved(first, second)  # generative.lee:94
+    add = x @ w_2 + bias_2  # [5]  generative.lee:95
+    sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [5]  prelude.lee:34
+    d_add = 2 * sigmoid * (sigmoid * (1.0 - sigmoid))  # [5]
+    d_bias_2 = d_add.sum()  # generative.lee:95
+    d_w_2 = d_add @ x  # [3]
+    d_first, d_second = shared_line_backward(saved_shared_line, w_2, d_w_2, d_bias_2)  # generative.lee:94
+    return (sigmoid * sigmoid).sum(), d_add[:, None] * w_2, d_first, d_second
 
 
 def example_drawn_anew(key):
-    known = 0.3 + normal(fold(key, SITES["known"]), (20, 3), FLOAT) * 2  # [20, 3]  generative.lee:78
-    return sampled(known, 50, fold(key, SITES["sampled"]))  # [50, 3]  generative.lee:79
+    known = 0.3 + normal(fold(key, SITES["known"]), (20, 3), FLOAT) * 2  # [20, 3]  generative.lee:99
+    add, saved_sampled = sampled_saved(known, 50, fold(key, SITES["sampled"]))  # generative.lee:100
+    return (add * add).mean(), sampled_backward(saved_sampled, 0.013333333333333334 * add)
 
 
 def var(x, ddof=0):
@@ -188,6 +606,25 @@ def var(x, ddof=0):
     sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:166
     total = (sub * sub).sum(axis=0)  # [x_1]
     return total / (x_0 - ddof)  # [x_1]  prelude.lee:167
+
+
+def var_saved(x, ddof=0):
+    """As var, and what its gradient needs."""
+    x_0 = x.shape[0]
+    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:166
+    total = (sub * sub).sum(axis=0)  # [x_1]
+    return total / (x_0 - ddof), sub  # prelude.lee:167
+
+
+def var_backward(sub, ddof, d_y):
+    """From d_y to the gradient by x."""
+    x_0 = sub.shape[0]
+    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:167
+    d_total = d_y / (x_0 - ddof)  # [x_1]
+    # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:166
+    d_sub_2 = d_total * sub  # [x_0, x_1]
+    d_x = 2 * d_sub_2 + (-2 * d_sub_2).sum(axis=0, keepdims=True) / x_0  # [x_0, x_1]
+    return d_x  # [x_0, x_1]
 
 
 def eye(n):
@@ -202,8 +639,11 @@ def eye(n):
 # A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
 SITES = {
     "e": 0x4F1D2FB024A5D810,
+    "first": 0xA31DFC4F51C2A8A2,
     "known": 0x64655861A3D40AB2,
     "sampled": 0xEBEE0A7850B326B4,
+    "second": 0xF4C52D43B87F6485,
+    "x": 0x4F586EF96743DF4A,
 }
 
 

@@ -19,12 +19,12 @@ unary("sigmoid", "logistic function 1 / (1 + exp(-x))", lambda b, g, out, x: b.m
              "delicate": (([-1e4, 0.0, 1e4],), [0.0, 0.5, 1.0], ([0.0, 0.25, 0.0],))},
       equation=r"\sigma(x)")  # fmt: skip
 unary("softplus", "log(1 + exp(x))", lambda b, g, out, x: b.mul(g, b.sigmoid(x)),
-      "np.logaddexp(x, 0)", "torch.nn.functional.softplus(x, threshold=40.0)", flops=4, surface=None,
+      "np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))", "torch.nn.functional.softplus(x, threshold=40.0)", flops=4, surface=None,
       facts={"body": lambda b, x: b.log(b.add(1.0, b.exp(x))),
              "delicate": (([-1e4, -inf, 1e4],), [0.0, 0.0, 1e4], ([0.0, 0.0, 1.0],))},
       equation=r"\log(1 + e^{x})")  # fmt: skip
 unary("log_sigmoid", "log of the logistic function", lambda b, g, out, x: b.mul(g, b.sigmoid(b.neg(x))),
-      "-np.logaddexp(-x, 0)", "torch.nn.functional.logsigmoid(x)", flops=4, surface=None,
+      "np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))", "torch.nn.functional.logsigmoid(x)", flops=4, surface=None,
       facts={"body": lambda b, x: b.neg(b.log(b.add(1.0, b.exp(b.neg(x))))),
              "delicate": (([-1e4, 1e4],), [-1e4, 0.0], ([1.0, 0.0],))},
       equation=r"\log \sigma(x)")  # fmt: skip

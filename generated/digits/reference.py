@@ -671,9 +671,9 @@ def max_pool_gradient(g, x, y, size, stride, dilation):
 
 
 def masked(x, c):
-    """x where c holds, else 0: bits of x, or none. No branch is taken, and what is infinite is masked too."""
+    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
     word = np.dtype(f"i{x.itemsize}")
-    return (x.view(word) & -c.astype(word)).view(x.dtype)
+    return (x.view(word) * c).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF

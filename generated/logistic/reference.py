@@ -191,16 +191,17 @@ def likelihood(net, x, y):
     x [n, net.features], y [n] -> []
     """
     f = net(x)  # [n]  logistic.lee:20
-    add = y * -np.logaddexp(-f, 0) + (1 - y) * -np.logaddexp(--f, 0)  # [n]  logistic.lee:21
-    return -add.sum()
+    log_sigmoid_2 = np.minimum(-f, 0) - np.log1p(np.exp(-np.abs(-f)))  # [n]  logistic.lee:21
+    mul = y * (np.minimum(f, 0) - np.log1p(np.exp(-np.abs(f))))  # [n]
+    return -(mul + (1 - y) * log_sigmoid_2).sum()
 
 
 def likelihood_saved(net, x, y):
     """As likelihood, and what its gradient needs."""
     f = net(x)  # [n]  logistic.lee:20
-    log_sigmoid = -np.logaddexp(-f, 0)  # [n]  logistic.lee:21
+    log_sigmoid = np.minimum(f, 0) - np.log1p(np.exp(-np.abs(f)))  # [n]  logistic.lee:21
     sub = 1 - y  # [n]
-    log_sigmoid_2 = -np.logaddexp(--f, 0)  # [n]
+    log_sigmoid_2 = np.minimum(-f, 0) - np.log1p(np.exp(-np.abs(-f)))  # [n]
     return -(y * log_sigmoid + sub * log_sigmoid_2).sum(), (f, -f, log_sigmoid, sub, log_sigmoid_2)
 
 
@@ -692,9 +693,9 @@ def inside(i):
 
 
 def masked(x, c):
-    """x where c holds, else 0: bits of x, or none. No branch is taken, and what is infinite is masked too."""
+    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
     word = np.dtype(f"i{x.itemsize}")
-    return (x.view(word) & -c.astype(word)).view(x.dtype)
+    return (x.view(word) * c).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF

@@ -222,15 +222,16 @@ def multi_label(z, target):
 
     z [n, k], target [n, k] -> []
     """
-    mul_2 = (1 - target) * -np.logaddexp(--z, 0)  # [n, k]  losses.lee:84
-    return -(target * -np.logaddexp(-z, 0) + mul_2).mean()
+    log_sigmoid_2 = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, k]  losses.lee:84
+    mul = target * (np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z))))  # [n, k]
+    return -(mul + (1 - target) * log_sigmoid_2).mean()
 
 
 def multi_label_saved(z, target):
     """As multi_label, and what its gradient needs."""
-    log_sigmoid = -np.logaddexp(-z, 0)  # [n, k]  losses.lee:84
+    log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [n, k]  losses.lee:84
     sub = 1 - target  # [n, k]
-    log_sigmoid_2 = -np.logaddexp(--z, 0)  # [n, k]
+    log_sigmoid_2 = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, k]
     return -(target * log_sigmoid + sub * log_sigmoid_2).mean(), (-z, log_sigmoid, sub, log_sigmoid_2)
 
 
@@ -324,8 +325,8 @@ def example_surprise_as_printed(key):
 def example_yes_or_no(key):
     z = normal(fold(key, SITES["z"]), (12,), FLOAT) * 2  # [12]  losses.lee:123
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).astype(FLOAT)  # [12]  losses.lee:124
-    log_sigmoid = -np.logaddexp(-z, 0)  # [12]  losses.lee:41
-    log_sigmoid_2 = -np.logaddexp(--z, 0)  # [12]
+    log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [12]  losses.lee:41
+    log_sigmoid_2 = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [12]
     sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [12]
     sigmoid_2 = np.exp(np.minimum(-z, 0)) / (1 + np.exp(-np.abs(-z)))  # [12]
     # prelude.lee:34
@@ -339,7 +340,7 @@ def example_yes_or_no(key):
 def example_yes_or_no_as_printed(key):
     z = normal(fold(key, SITES["z"]), (12,), FLOAT) * 2  # [12]  losses.lee:129
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).astype(FLOAT)  # [12]  losses.lee:130
-    log_sigmoid = -np.logaddexp(-z, 0)  # [12]  losses.lee:46
+    log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [12]  losses.lee:46
     sub = 1 - target  # [12]
     sub_2 = 1 - log_sigmoid  # [12]
     sigmoid = np.exp(np.minimum(-z, 0)) / (1 + np.exp(-np.abs(-z)))  # [12]
@@ -434,9 +435,9 @@ def inside(i):
 
 
 def masked(x, c):
-    """x where c holds, else 0: bits of x, or none. No branch is taken, and what is infinite is masked too."""
+    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
     word = np.dtype(f"i{x.itemsize}")
-    return (x.view(word) & -c.astype(word)).view(x.dtype)
+    return (x.view(word) * c).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF

@@ -3,6 +3,8 @@
     leec.compile("digits.lee").files["reference.py"]
     net = leec.load("digits.lee").fit(epochs=3)
 
+A spec with mistakes raises LeeError, which has the diagnostics; what a run meets is a RuntimeFault.
+
 Importing this package is free: what these functions need is imported when they are first used.
 """
 
@@ -13,14 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from leec.api import compile, load, verify
+    from leec.diagnostics import LeeError
+    from leec.runtime.faults import RuntimeFault
 
 __version__ = "0.1.0"
-__all__ = ["compile", "load", "verify"]
+PLACES = {
+    "compile": "leec.api",
+    "load": "leec.api",
+    "verify": "leec.api",
+    "LeeError": "leec.diagnostics",
+    "RuntimeFault": "leec.runtime.faults",
+}
+__all__ = ["LeeError", "RuntimeFault", "compile", "load", "verify"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("leec.api"), name)
+    if name in PLACES:
+        return getattr(import_module(PLACES[name]), name)
     raise AttributeError(f"module 'leec' has no attribute {name!r}")
 
 

@@ -42,11 +42,13 @@ def no_files(_: str) -> Source | None:
     return None
 
 
-def elaborate(source: Source, loader: Loader = no_files) -> tuple[Module, tuple[Diagnostic, ...]]:
-    """Parse and elaborate."""
+def elaborate(
+    source: Source, loader: Loader = no_files, given: Mapping[str, Mapping[str, object]] = {}
+) -> tuple[Module, tuple[Diagnostic, ...]]:
+    """Parse and elaborate; `given` are arguments of procedures that choose code, by procedure."""
     library = Library(loader)
     with deep_calls():
-        module, diagnostics = elaborate_spec(library, library.read(source))
+        module, diagnostics = elaborate_spec(library, library.read(source), given)
     return module, one_a_place(diagnostics)
 
 

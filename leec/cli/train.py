@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,18 +17,16 @@ import click
 import numpy as np
 
 from leec import driver
-from leec.api import Loaded
+from leec.api import Loaded, opened
+from leec.arguments import data_parameters, fitted, usual_values
 from leec.cli.console import Console
 from leec.cli.files import beside, read_source
 from leec.cli.options import chosen_options, json_option, precision_options
-from leec.diagnostics import Diagnostic, LeeError
+from leec.diagnostics import Diagnostic
 from leec.diagnostics.environment import met_running
 from leec.diagnostics.running import became_nan
-from leec.ir.host import Literal, Operation, Procedure
-from leec.runtime import sources
+from leec.ir.host import Procedure
 from leec.runtime.faults import RuntimeFault
-
-FILES = (".csv", ".npz")  # of data that an argument names
 
 
 @click.command("train")
@@ -36,7 +35,8 @@ FILES = (".csv", ".npz")  # of data that an argument names
 @click.option("--backend", type=click.Choice(["numpy", "torch"]), default="numpy", show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="auto, cpu, cuda or cuda:1, with --backend torch.")
 @click.option("--epochs", type=int, help="The same as --set epochs=N.")
-@click.option("--set", multiple=True, metavar="NAME=VALUE", help="An argument of the procedure.")
+@click.option("--set", multiple=True, metavar="NAME=VALUE", help="An argument of the procedure: rate=0.1, sizes=8,16.")
+@click.option("--data", multiple=True, metavar="[NAME=]FILE", help="A .csv or .npz file, or a bundled source: iris.")
 @click.option("--max-steps", type=click.IntRange(1), metavar="N", help="Stop after N steps in all.")
 @click.option("--seed", type=int, help="Of every draw; 0 unless given.")
 @click.option("--out", metavar="DIR", help="For metrics, checkpoints and weights; runs/SPEC, numbered, unless given.")
@@ -62,6 +62,7 @@ def command(
     device: str,
     epochs: int | None,
     set: tuple[str, ...],
+    data: tuple[str, ...],
     max_steps: int | None,
     seed: int | None,
     out: str | None,
@@ -77,22 +78,17 @@ def command(
         import_module("matplotlib")  # what is missing is said before the run and not after it
     options = replace(chosen_options(optimize, dtype, backend), backend="all")  # what is resumed knows no back end
     spec = load(console, path, options)
-    name = procedure or last_procedure(spec, path)
+    chosen = chosen_procedure(spec, procedure)
+    name = chosen.name
     folder = Path(out) if out else run_folder(Path("runs") / Path(path).stem, resume)
     settings = [*set, *([f"epochs={epochs}"] if epochs is not None else [])]
-    chosen = chosen_arguments(spec.module.procedures, name, settings)
-    plain = {**(earlier_arguments(folder) if resume else {}), **chosen}
-    arguments = with_data(spec.module.procedures[name], plain)
+    given = chosen_arguments(chosen, settings, data)
+    plain = fitting_arguments(chosen, {**(earlier_arguments(folder) if resume else {}), **given})
+    spec, arguments = spec.made_for(name, plain)  # a spec of its own where arguments choose code
     style = "none" if console.json or console.quiet else progress
-    run = {
-        "seed": seed,
-        "device": device,
-        "folder": folder,
-        "resume": resume,
-        "progress": style,
-        "max_steps": max_steps,
-        "arguments": plain,
-    }
+    fresh = not folder.exists()
+    run = {"seed": seed, "device": device, "folder": folder, "resume": resume, "max_steps": max_steps}
+    run |= {"progress": style, "arguments": plain}
     try:
         with np.errstate(all="ignore"):  # the run stops at a NaN and says more than a warning
             result, history = spec.run(name, backend=backend, run={**run, "every": save_every}, **arguments)
@@ -101,6 +97,8 @@ def command(
         raise
     except RuntimeFault as fault:
         if fault.code != "LEE703":
+            if fresh:
+                forget_untrained(folder)
             raise
         return console.finish([explained(spec, backend, name, arguments, run, fault)])
     weights = save_weights(spec, result, folder)
@@ -122,12 +120,12 @@ def afterwards(
     plots = f", curves in {folder / 'metrics.png'}" if plot else ""
     lines = [f"metrics in {folder / 'metrics.csv'}{plots}" + (f", weights in {', '.join(weights)}" if weights else "")]
     command = f"leec train {path}" + (f" {name}" if name != spec.procedures[-1] else "")
-    if "epochs" in dict(spec.module.procedures[name].parameters):
+    if "epochs" in usual_values(spec.procedure(name)):
         lines.append(f"to go on: {command} --resume --out {folder} --epochs N, with more epochs than before")
     if backend == "numpy" and find_spec("torch"):
         lines.append(f"to run the PyTorch program: {command} --backend torch")
     if weights:
-        lines.append(f"to use the weights: leec.load({path!r}).restore(model, {weights[0]!r})")
+        lines.append(f"to use the weights in Python: leec.load({path!r}).restore(net, {weights[0]!r})")
     return lines
 
 
@@ -166,80 +164,61 @@ def explained(
 def load(console: Console, path: str, options: driver.Options) -> Loaded:
     """The spec as both programs, its warnings shown. Raises LeeError."""
     source = read_source(console, path)
-    module, diagnostics = driver.elaborate(source, beside(console, path))
-    if driver.has_errors(diagnostics):
-        raise LeeError(*diagnostics)
+    spec = opened(source, beside(console, path), options)
     if not console.json:
-        console.show(diagnostics)
-    return Loaded(module, options)
+        console.show(spec.diagnostics)
+    return spec
 
 
-def last_procedure(spec: Loaded, path: str) -> str:
-    if not spec.procedures:
-        raise click.UsageError(f"{path} has no train procedure")
-    return spec.procedures[-1]
+def chosen_procedure(spec: Loaded, name: str | None) -> Procedure:
+    try:
+        return spec.procedure(name)
+    except LookupError as error:
+        raise click.UsageError(str(error)) from None
 
 
-def chosen_arguments(procedures: dict[str, Procedure], name: str, settings: list[str]) -> dict[str, Any]:
-    """The values of `name=value`, checked against the parameters of a procedure. Raises click.UsageError."""
-    if name not in procedures:
-        raise click.UsageError(f"there is no procedure {name!r}; there is {', '.join(procedures) or 'none'}")
-    known = dict(procedures[name].parameters)
+def chosen_arguments(procedure: Procedure, settings: list[str], data: tuple[str, ...]) -> dict[str, Any]:
+    """The values of `--set name=value` and `--data [name=]file`. Raises click.UsageError for what a procedure lacks."""
+    usual = usual_values(procedure)
     arguments = {}
     for setting in settings:
-        key, sign, text = setting.partition("=")
-        if not sign or key not in known:
-            raise click.UsageError(f"{setting!r} sets no argument of {name}; it has {', '.join(known) or 'none'}")
-        arguments[key] = fitting(setting, value(text), known[key])
+        name, sign, text = setting.partition("=")
+        if not sign:
+            raise click.UsageError(f"{setting!r} sets nothing: write NAME=VALUE")
+        arguments[name] = value(text, usual.get(name))
+    wanted = data_parameters(procedure)
+    for item in data:
+        name, sign, place = item.partition("=")
+        if not sign and len(wanted) == 1:
+            name, place = wanted[0], item
+        if name not in wanted:
+            ways = f"write {' or '.join(f'{n}=FILE' for n in wanted)}" if wanted else "it takes no data"
+            raise click.UsageError(f"--data {item} names no data parameter of {procedure.name}: {ways}")
+        arguments[name] = place
     return arguments
 
 
-def fitting(setting: str, given: Any, default: object) -> Any:
-    """A value of the kind that a parameter has by its default. Raises click.UsageError.
-
-    Only numbers can be set: what else a parameter stands for has chosen code already.
-    """
-    if default is None and isinstance(given, str) and Path(given).suffix in FILES:
-        return given
-    usual = usual_value(default)
-    is_number = isinstance(usual, int | float) and not isinstance(usual, bool)
-    if not is_number and not (isinstance(usual, bool | str) and given == usual):
-        what = (
-            "data comes from a .csv or .npz file" if default is None else "only numbers can be set; change its default"
-        )
-        raise click.UsageError(f"{setting!r}: {what}")
-    if is_number and (
-        isinstance(given, bool | str) or given is None or (isinstance(usual, int) and given != int(given))
-    ):
-        raise click.UsageError(f"{setting!r}: it takes {'a whole number' if isinstance(usual, int) else 'a number'}")
-    return type(usual)(given)
+def fitting_arguments(procedure: Procedure, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, each of the kind of its default. Raises click.UsageError."""
+    try:
+        return fitted(procedure, arguments)
+    except RuntimeFault as fault:
+        missing = fault.data["argument"] not in arguments and "needs" in fault.message
+        ways = f"--data {fault.data['argument']}=FILE, a .csv or .npz file" if missing else fault.help
+        raise click.UsageError(f"{fault.message}" + (f": {ways}" if ways else "")) from None
 
 
-def usual_value(default: object) -> Any:
-    match default:
-        case Literal(value=value):
-            return value
-        case Operation(op="-", args=(Literal(value=value),)):
-            return -value
-    return default
-
-
-def with_data(procedure: Procedure, plain: dict[str, Any]) -> dict[str, Any]:
-    """The arguments with files read. Raises click.UsageError where one is missing that has no default."""
-    if lost := [n for n, default in procedure.parameters if default is None and n not in plain]:
-        raise click.UsageError(f"{procedure.name} needs `{lost[0]}`: --set {lost[0]}=FILE, a .csv or .npz file")
-    given = dict(procedure.parameters)
-    return {n: sources.load(Path(x).suffix[1:], x) if given[n] is None else x for n, x in plain.items()}
-
-
-def value(text: str) -> Any:
-    """A number, true, false or none as lee writes them; any other text is itself."""
+def value(text: str, usual: Any = None) -> Any:
+    """A text as lee writes values, of the kind of a usual one: numbers, true, false, none, `8, 16` for a tuple."""
+    if isinstance(usual, str):
+        return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
+    if isinstance(usual, tuple):
+        items = text.strip().removeprefix("(").removesuffix(")").split(",")
+        return tuple(value(item.strip(), usual[0] if usual else None) for item in items if item.strip())
     words = {"true": True, "false": False, "none": None}
     for read in (int, float):
-        try:
+        with suppress(ValueError):
             return read(text)
-        except ValueError:
-            pass
     return words.get(text.lower(), text)
 
 
@@ -251,6 +230,13 @@ def run_folder(base: Path, resume: bool) -> Path:
             break
         taken = folder
     return taken if resume and base.exists() else folder
+
+
+def forget_untrained(folder: Path) -> None:
+    """Remove the folder of a run that failed before its first row, so that the next one begins anew."""
+    metrics = folder / "metrics.csv"
+    if not metrics.exists() or not metrics.stat().st_size:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def earlier_arguments(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from leec.elaborate.look import look
 from leec.elaborate.models import model_spec
 from leec.elaborate.optimizers import optimizer_spec
 from leec.elaborate.sources import load_source, with_rows
+from leec.elaborate.structural import is_compiled_in
 from leec.elaborate.values import ClassValue, Instance, ProcedureValue, SourceValue
 from leec.ir import host
 from leec.ir.graph import Value
@@ -53,7 +54,8 @@ def _construct_model(self, target: nodes.Name, node: nodes.Call) -> None:
     full = with_defaults(self.known, cls.home, cls.declaration.params, bound)
     values = {n: v for n, (v, _) in full.items()}
     spec = model_spec(self.known, cls, values, node.span)
-    arguments = tuple((p.name.id, exprs[p.name.id]) for p in named_params(cls.declaration.params, node, exprs))
+    named = [p.name.id for p in named_params(cls.declaration.params, node, exprs)]
+    arguments = tuple((n, exprs[n]) for n in named if not is_compiled_in(spec.hypers.get(n, exprs[n])))
     self.emit(host.Construct(target.id, "model", spec.name, arguments, target.id, span=node.span))
     hypers = {n: v for n, v in values.items() if not isinstance(v, (float, Value, Instance))}
     self.variables[target.id] = hv.HostModel(host.Ref(target.id), spec, hypers)

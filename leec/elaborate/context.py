@@ -54,6 +54,7 @@ class Session:
     examples: dict[str, str] = field(default_factory=dict)
     procedures: dict[str, object] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    given: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # arguments that choose code, by procedure
 
     def report(self, error: LeeError) -> None:
         """Keep the diagnostics of an error, each once."""

@@ -6,6 +6,7 @@ from leec.diagnostics import LeeError, Span, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.calls import Arguments
+from leec.elaborate.structural import expression, is_structural
 from leec.elaborate.values import BuiltinValue, Instance, ListValue, Record, describe
 from leec.ir import host
 from leec.ops.table import TABLE
@@ -13,6 +14,8 @@ from leec.syntax import nodes
 from leec.types import TensorType
 
 _LITERALS = (bool, str, float, type(None))
+_PLAIN = (nodes.Number, nodes.String, nodes.Bool)
+_COMPUTED = (*_PLAIN, nodes.Name, nodes.Binary, nodes.Unary, nodes.Compare, nodes.Logic, nodes.Ternary, nodes.Subscript)
 
 
 def is_host(self, node: nodes.Expr) -> bool:
@@ -72,6 +75,9 @@ def number(name: str, value: object) -> object:
 
 def host_value(self, node: nodes.Expr) -> object:
     """A HostNumber with its expression, or a bool that is known now; tensors go through the run and come back."""
+    known = static_value(self, node)
+    if isinstance(known, bool):
+        return known
     return _translate(self, node) if is_host(self, node) else computed(self, node)
 
 
@@ -213,19 +219,17 @@ def argument_value(self, node: nodes.Expr) -> tuple[object, host.HostExpr]:
                 return stand_in(self, found), found.expr
             if found is not None and hasattr(found, "expr"):
                 return found, found.expr
-            if isinstance(found, (Dim, *_LITERALS)) and not (found is None and not isinstance(node, nodes.Name)):
-                return found, host.Size(found) if isinstance(found, Dim) else host.Literal(found)
+            if isinstance(found, (Dim, tuple, *_LITERALS)) and not (found is None and not isinstance(node, nodes.Name)):
+                return found, expression(found)
         case nodes.Call() if not is_host(self, node):
             return function_argument(self, node)
     return constant_or_number(self, node)
 
 
 def constant_or_number(self, node: nodes.Expr) -> tuple[object, host.HostExpr]:
-    from leec.elaborate.expressions import evaluate
-
-    value = static_value(self, node, evaluate)
+    value = static_value(self, node)
     if value is not None:
-        return value, host.Size(value) if isinstance(value, Dim) else host.Literal(value)
+        return value, expression(value)
     if isinstance(node, nodes.Subscript) and is_host(self, node):
         size = dims_item(self, node.value, node.items, node.span)
         return size, host.Size(size)
@@ -233,23 +237,27 @@ def constant_or_number(self, node: nodes.Expr) -> tuple[object, host.HostExpr]:
     return (found, host.Literal(found)) if isinstance(found, bool) else (found, found.expr)
 
 
-def static_value(self, node: nodes.Expr, evaluate) -> object | None:
-    """Literals and polynomials of sizes."""
-    if not is_host(self, node) or any(isinstance(v, hv.HostNumber) for v in _parts(self, node)):
+def static_value(self, node: nodes.Expr) -> object | None:
+    """Literals, polynomials of sizes, and what is made of arguments that choose code."""
+    from leec.elaborate.expressions import evaluate
+
+    parts = _parts(self, node)
+    known = bool(parts) and all(is_structural(v) and v is not None for v in parts)
+    if not known and (not is_host(self, node) or any(isinstance(v, hv.HostNumber) for v in parts)):
         return None
-    if isinstance(node, (nodes.Number, nodes.String, nodes.Bool, nodes.Binary, nodes.Unary)):
-        try:
-            value = evaluate(self.known, node)
-        except LeeError:
-            return None
-        return value if isinstance(value, (Dim, float, bool, str)) else None
-    return None
+    if not isinstance(node, _COMPUTED if known else (*_PLAIN, nodes.Binary, nodes.Unary)):
+        return None
+    try:
+        value = evaluate(self.known, node)
+    except LeeError:
+        return None
+    return value if isinstance(value, (Dim, float, bool, str)) else None
 
 
 def _parts(self, node: nodes.Expr) -> list[object]:
     from leec.elaborate.look import look, read_names
 
-    return [look(self, nodes.Name(n, span=node.span)) for n in read_names(node)]
+    return [look(self, nodes.Name(n, span=node.span)) for n in sorted(read_names(node))]
 
 
 def function_argument(self, node: nodes.Call) -> tuple[object, host.HostExpr]:

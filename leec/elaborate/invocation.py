@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from leec.diagnostics import LeeError, names
+from collections.abc import Mapping
+
+from leec.diagnostics import LeeError, Span, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
-from leec.elaborate.context import Context, Session
+from leec.elaborate.context import Context, NeedStructural, Session
 from leec.elaborate.modules import SpecModule
+from leec.elaborate.structural import compiled_for, from_python, known_numbers
 from leec.elaborate.values import ListValue
 from leec.ir import host
 from leec.syntax import nodes
 
+UNKNOWN = object()  # of a parameter: neither a type nor a default says what it is
 
-def declared_arguments(session: Session, home: SpecModule, item: nodes.Function) -> dict[str, object] | None:
-    """A host value for every parameter; None where neither a type nor a default says what it is."""
+
+def declared_arguments(
+    session: Session, home: SpecModule, item: nodes.Function, chosen: Mapping[str, object]
+) -> dict[str, object] | None:
+    """A host value for every parameter; None where neither a type nor a default says what it is.
+
+    `chosen` are values for parameters that choose code, in place of their defaults.
+    """
     found: dict[str, object] = {}
     for param in item.params:
-        value = declared(session, home, item, param)
-        if value is None:
+        value = declared(session, home, item, param, chosen)
+        if value is UNKNOWN:
             return None
         found[param.name.id] = value
     return found
 
 
-def declared(session: Session, home: SpecModule, item: nodes.Function, param: nodes.Param) -> object | None:
+def declared(
+    session: Session, home: SpecModule, item: nodes.Function, param: nodes.Param, chosen: Mapping[str, object] = {}
+) -> object:
+    """What a parameter is by its type or its default; UNKNOWN where it has neither."""
     from leec.elaborate.expressions import evaluate
 
     name = param.name.id
     if isinstance(param.type, nodes.Record):
         return hv.HostData(host.Ref(name), {"": param.type})
     if isinstance(param.type, nodes.Name):
-        return model_parameter(session, home, param)
-    if param.default is not None:
-        default = evaluate(Context(session, home, "default"), param.default)
-        if isinstance(default, Dim):
-            return Dim.of(name)
-        return hv.HostNumber(host.Ref(name), "float") if isinstance(default, float) else default
-    return None
+        return model_parameter(session, home, param) or UNKNOWN
+    if param.default is None:
+        return UNKNOWN
+    usual = evaluate(Context(session, home, "default"), param.default)
+    value = from_python(chosen[name]) if name in chosen else usual
+    if isinstance(value, Dim):
+        return value if name in known_numbers(session, item) else Dim.of(name)
+    return inner(name, value)
 
 
 def model_parameter(session: Session, home: SpecModule, param: nodes.Param) -> hv.HostModel | None:
@@ -67,8 +81,10 @@ def elaborate_body(
     for parameter, value in given.items():
         elaborator.variables[parameter] = entered(elaborator, parameter, value)
     body = (*elaborator.block, *elaborator.statements(item.body))
+    structural = compiled_for(given)
+    parameters = tuple(p for p in parameters_of(session, home, item) if p[0] not in structural)
     procedure = host.Procedure(
-        elaborator.name, parameters_of(session, home, item), elaborator.symbols, body, item.doc or "", item.span
+        elaborator.name, parameters, elaborator.symbols, body, item.doc or "", item.span, structural
     )
     session.procedures[elaborator.name] = procedure
     return Signature(procedure, elaborator.returned)
@@ -140,9 +156,11 @@ def invoke(caller, target, node: nodes.Call):
         if key in exprs:
             full[name] = inner(name, given[key])
             arguments.append((name, exprs[key]))
+            if name in known_numbers(caller.session, item):
+                full[name] = known_number(given[key], node.span)
         else:
             full[name] = declared(caller.session, target.home, item, param)
-            if full[name] is None:
+            if full[name] is UNKNOWN:
                 raise LeeError(names.argument_count(node.span, item.name.id, f"also needs `{name}`", item.name.span))
     known = {p.name.id for p in item.params}
     for keyword, _ in node.keywords:
@@ -153,7 +171,17 @@ def invoke(caller, target, node: nodes.Call):
     if memo not in session.memo:
         name = session.unique(item.name.id, session.procedures)
         session.memo[memo] = elaborate_body(session, target.home, item, full, name)
-    return session.memo[memo], tuple(arguments)
+    signature = session.memo[memo]
+    return signature, tuple((n, e) for n, e in arguments if n not in signature.procedure.structural)
+
+
+def known_number(value: object, span: Span) -> Dim:
+    """An integer that chooses code in the procedure that is called; the caller has to know it too."""
+    if not isinstance(value, Dim):
+        raise LeeError(structure.needs_static(span, "this number, which chooses code,"))
+    if value.constant is None:
+        raise NeedStructural(sorted(value.symbols)[0], span)
+    return value
 
 
 def call_arguments(caller, node: nodes.Call, host_arguments) -> tuple[dict, dict]:
@@ -208,7 +236,7 @@ def kind_of(value: object) -> object:
         case hv.HostTensor(type=type_):
             return (type_.dtype, type_.rank)
         case Dim():
-            return "int"
+            return "int" if value.constant is None else ("int", value.constant)
         case hv.HostNumber(dtype=dtype):
             return dtype
     return value

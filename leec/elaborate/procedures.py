@@ -15,6 +15,7 @@ from leec.elaborate.hostexpr import host_value, is_host, number
 from leec.elaborate.look import changed_names, minimised_names, read_inside, read_names
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.runs import Run
+from leec.elaborate.structural import restart_for_procedure
 from leec.elaborate.values import POISON
 from leec.ir import host
 from leec.ir.graph import Value
@@ -56,6 +57,8 @@ class ProcedureElaborator:
             try:
                 self.statement(statement)
             except (LeeError, NeedStructural) as error:
+                if isinstance(error, NeedStructural):
+                    restart_for_procedure(self.session, self.declaration, self.variables, error)
                 self.open = None
                 self.session.report(reported(error))
                 self.variables |= dict.fromkeys(bound_names(statement), POISON)
@@ -257,6 +260,6 @@ def elaborate_procedure(session: Session, home: SpecModule, item: nodes.Function
     """A procedure of the spec for the arguments that its declaration stands for."""
     from leec.elaborate.invocation import declared_arguments, elaborate_body
 
-    declared = declared_arguments(session, home, item)
+    declared = declared_arguments(session, home, item, session.given.get(item.name.id, {}))
     if declared is not None:
         elaborate_body(session, home, item, declared)

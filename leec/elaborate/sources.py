@@ -9,6 +9,7 @@ from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.context import Context
 from leec.elaborate.signature import read_pattern
+from leec.elaborate.structural import expression
 from leec.elaborate.values import SourceValue, describe
 from leec.ir import host
 from leec.syntax import nodes
@@ -52,17 +53,8 @@ def default_options(self, home: Context, call: nodes.Call) -> dict[str, host.Hos
     options = {}
     for name, node in call.keywords:
         home.names[name.id] = evaluate(home, node)
-        options[name.id] = literal(home.names[name.id])
+        options[name.id] = expression(home.names[name.id])
     return options
-
-
-def literal(value: object) -> host.HostExpr:
-    match value:
-        case Dim():
-            return host.Size(value)
-        case tuple():
-            return host.Bundle(tuple(map(literal, value)))
-    return host.Literal(value)
 
 
 def field_type(home: Context, field: nodes.Field) -> TensorType:

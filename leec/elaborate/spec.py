@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from leec.diagnostics import LeeError, structure
 from leec.elaborate import builtins_shape, gradients, specialise  # noqa: F401  (the first two enter primitives)
 from leec.elaborate.assemble import assemble
@@ -19,12 +21,17 @@ from leec.syntax import nodes
 enter_rows()
 
 
-def elaborate_spec(library: Library, home: SpecModule) -> tuple[Module, list]:
-    """The Module of a parsed spec with all diagnostics. With errors among them the Module is incomplete."""
+def elaborate_spec(
+    library: Library, home: SpecModule, given: Mapping[str, Mapping[str, object]] = {}
+) -> tuple[Module, list]:
+    """The Module of a parsed spec with all diagnostics. With errors among them the Module is incomplete.
+
+    `given` are values for arguments of its procedures that choose code, in place of their defaults.
+    """
     home.verify_imports()
     structural: dict = {}
     while True:
-        session = Session(library, structural=structural)
+        session = Session(library, structural=structural, given=given)
         try:
             public = elaborate_items(session, home)
         except Restart:

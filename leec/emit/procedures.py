@@ -49,9 +49,15 @@ class ProcedureEmitter:
         parameters = [self.code.name(n) + ("" if d is None else f"={text(self.code.tree(d))}") for n, d in p.parameters]
         backend = ', backend="torch"' if self.unit.dialect.modules else ""
         opening = ["from leec.runtime.run import Run", "", f"run = run or Run({quoted(p.name)}{backend})"]
-        body = [*docstring(p.doc), *opening, *self.block(p.body)]
+        body = [*docstring(self.words()), *opening, *self.block(p.body)]
         above = ["@torch.no_grad()"] if self.unit.dialect.modules else []
         return definition(self.unit.function_name(p.name), [*parameters, "*", "run=None"], body, above=above)
+
+    def words(self) -> str:
+        """The spec's own, and for which arguments the code was made."""
+        chosen = ", ".join(f"{n} = {v!r}" for n, v in self.procedure.structural.items())
+        made = f"Made for {chosen}: with other values it is another program." if chosen else ""
+        return "\n\n".join(filter(None, [self.procedure.doc.strip(), made]))
 
     # ---- statements
 

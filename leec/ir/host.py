@@ -200,7 +200,10 @@ class Append(Statement):
 
 
 class Procedure(Immutable):
-    """A `train`: parameters with defaults, symbols with where their sizes come from, and the statements."""
+    """A `train`: parameters with defaults, symbols with where their sizes come from, and the statements.
+
+    `structural` are the parameters that its code is made for, with their values in Python.
+    """
 
     name: str
     parameters: tuple[tuple[str, object], ...]
@@ -208,3 +211,4 @@ class Procedure(Immutable):
     body: tuple[Statement, ...]
     doc: str = ""
     span: Span | None = None
+    structural: Mapping[str, object] = {}

@@ -41,7 +41,7 @@ def wrong_option(source: str, message: str, help: str = "") -> RuntimeFault:
 
 def missing_part(source: str, part: str, known: Iterable[str]) -> RuntimeFault:
     if part in ("test", "valid"):
-        help = f"ask for one: `{source}({part} = 0.2)`"
+        help = f"ask for one: `{source}({part} = 0.2)`; arrays come divided: {{'train': {{..}}, '{part}': {{..}}}}"
     else:
         help = nearest(part, known)
     return RuntimeFault("LEE704", "missing-part", f"`{source}` has no `{part}`", help)
@@ -63,6 +63,14 @@ def wrong_rows(message: str, help: str = "") -> RuntimeFault:
 def bad_file(path: object, message: str, help: str = "", line: int | None = None) -> RuntimeFault:
     where = f"{path}:{line}" if line else str(path)
     return RuntimeFault("LEE708", "bad-file", f"{where}: {message}", help, path=str(path), line=line)
+
+
+def no_data(name: str, found: object, fields: Iterable[str], known: Iterable[str]) -> RuntimeFault:
+    """What was given for a data parameter is neither arrays, nor a file, nor the name of a source."""
+    arrays = ", ".join(f"'{field}': .." for field in fields) or "'x': .., 'y': .."
+    help = f"give arrays by field, {{{arrays}}}, a .csv or .npz file, or one of {', '.join(known)}"
+    shown = f"`{found}`" if isinstance(found, str) else f"a value of type {type(found).__name__}"
+    return RuntimeFault("LEE713", "no-data", f"`{name}` is data, and {shown} is none", help)
 
 
 def absent_file(path: object) -> RuntimeFault:
@@ -88,6 +96,26 @@ def reported_twice(label: str, loop: str | None) -> RuntimeFault:
 def not_a_scalar(label: str, shape: tuple[int, ...]) -> RuntimeFault:
     message = f"`report {label}` needs a single number, it is [{', '.join(map(str, shape))}]"
     return RuntimeFault("LEE711", "not-a-scalar", message, "take its mean, or report entries under keys")
+
+
+# ---- arguments of a procedure
+
+
+def unknown_argument(procedure: str, name: str, known: Iterable[str]) -> RuntimeFault:
+    message = f"`{procedure}` takes no argument `{name}`"
+    return RuntimeFault("LEE712", "wrong-argument", message, nearest(name, known), argument=name)
+
+
+def missing_argument(procedure: str, name: str, is_data: bool) -> RuntimeFault:
+    message = f"`{procedure}` needs `{name}`, which has no default"
+    help = f"give arrays by field, {name} = {{'x': .., 'y': ..}}, or a .csv or .npz file" if is_data else ""
+    return RuntimeFault("LEE712", "wrong-argument", message, help, argument=name)
+
+
+def wrong_argument(procedure: str, name: str, wanted: str, found: object) -> RuntimeFault:
+    shown = repr(found) if isinstance(found, bool | int | float | str | tuple) else f"a value of type {type(found).__name__}"
+    message = f"`{name}` of `{procedure}` takes {wanted}, not {shown}"
+    return RuntimeFault("LEE712", "wrong-argument", message, argument=name)
 
 
 # ---- checkpoints

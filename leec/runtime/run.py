@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -62,11 +63,12 @@ class Procedure:
         return self.accept(name, sources.load(name, *place, **options), fields)
 
     def accept(self, name: str, given: Any, fields: Declared | None = None) -> Source:
-        """Data that a caller passed for a parameter: a Source, a Split, arrays by field, or such by split.
+        """Data that a caller passed for a parameter: a Source, a Split, arrays by field or in the order of the fields,
+        such by split, or the name of a file or of a source.
 
-        Floats get the width of the run. Raises LEE705 to LEE707 where it is not as declared.
+        Floats get the width of the run. Raises LEE705 to LEE707 where it is not as declared, LEE713 for no data.
         """
-        source = as_source(name, given).map(lambda field, array: to_numpy(array))
+        source = as_source(name, given, tuple(fields or ())).map(lambda field, array: to_numpy(array))
         if fields:
             source = data.check_fields(source, fields)
         return data.place(source, self.session.place, fields or {})
@@ -186,18 +188,31 @@ def number(label: str, value: Any) -> Number:
     return to_numpy(value).item()
 
 
-def as_source(name: str, given: Any) -> Source:
+def as_source(name: str, given: Any, fields: tuple[str, ...]) -> Source:
     if isinstance(given, Source):
         return given
+    if isinstance(given, str | Path):
+        return sources.named(name, str(given), fields)
+    if isinstance(given, tuple | list) and len(given) == len(fields):
+        given = dict(zip(fields, given, strict=True))
     if isinstance(given, Split):
         return Source({"train": given}, name=name)
     if isinstance(given, Mapping) and given and all(isinstance(part, Mapping | Split) for part in given.values()):
-        parts = {k: p if isinstance(p, Split) else Split(hosted(p), f"{name}.{k}") for k, p in given.items()}
+        parts = {k: p if isinstance(p, Split) else Split(hosted(name, p), f"{name}.{k}") for k, p in given.items()}
         return Source(parts, name=name)
     if isinstance(given, Mapping):
-        return Source({"train": Split(hosted(given), name)}, name=name)
-    raise faults.wrong_option(name, f"a {type(given).__name__} is no data", "pass arrays by field: {'x': .., 'y': ..}")
+        return Source({"train": Split(hosted(name, given), name)}, name=name)
+    raise faults.no_data(name, given, fields, sources.BUNDLED)
 
 
-def hosted(fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    return {field: to_numpy(array) for field, array in fields.items()}
+def hosted(name: str, fields: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Arrays on the host. Raises LEE705 for rows of different lengths, LEE707 for a number without rows."""
+    found = {}
+    for field, array in fields.items():
+        try:
+            found[field] = to_numpy(array)
+        except ValueError:
+            raise faults.field_mismatch(name, field, "an array", "rows of different shapes") from None
+        if not found[field].ndim:
+            raise faults.wrong_rows(f"field `{field}` of `{name}` is a single value and has no rows")
+    return found

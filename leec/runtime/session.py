@@ -260,7 +260,8 @@ def register(folder: Path, procedure: str, options: Options) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         facts = {**now, "seed": options.seed or 0, "backend": options.backend, "device": options.device}
         facts["arguments"] = {
-            k: v if isinstance(v, int | float | str) else str(v) for k, v in options.arguments.items()
+            k: v if isinstance(v, int | float | str | tuple | None) else f"a {type(v).__name__}"
+            for k, v in options.arguments.items()
         }
         facts["versions"] = {"python": platform.python_version(), "numpy": np.__version__}
         write_whole(path, json.dumps(facts, indent=1, ensure_ascii=False).encode())

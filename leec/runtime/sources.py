@@ -18,7 +18,7 @@ from leec.runtime import faults
 from leec.runtime.data import Source, Split, kind_of, portion
 from leec.runtime.draws_numpy import normal, permutation, uniform
 from leec.runtime.philox import site_key
-from leec.runtime.tables import read_table
+from leec.runtime.tables import read_fields, read_table
 
 Arrays = dict[str, np.ndarray]
 
@@ -184,6 +184,23 @@ def arrays(
     return prepare("arrays", {field: np.asarray(array) for field, array in given.items()}, options)
 
 
+def named(name: str, place: str, fields: tuple[str, ...]) -> Source:
+    """What a name stands for where data is asked for: a CSV or NPZ file, or a bundled source.
+
+    Columns of a CSV file go to the fields of their name, all other columns to the one field without a column.
+    Raises LEE713 for a name that is neither.
+    """
+    if place in BUNDLED:
+        return load(place)
+    match Path(place).suffix.lower():
+        case ".npz":
+            return npz(place)
+        case ".csv":
+            arrays, extras = read_fields(find(place), fields)
+            return prepare(Path(place).name, arrays, Preparation(), extras)
+    raise faults.no_data(name, place, fields, BUNDLED)
+
+
 def find(path: str) -> Path:
     if not Path(path).is_file():
         raise faults.absent_file(path)
@@ -251,6 +268,9 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "sine": sine,
     "blobs": blobs,
 }
+
+
+BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes", "linnerud")  # come without an option
 
 
 def load(name: str, *place: Any, **options: Any) -> Source:

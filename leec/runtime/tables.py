@@ -35,6 +35,30 @@ def read_table(
     return {"x": x, "y": np.stack([numbers(path, name, rows, names.index(name)) for name in targets], axis=1)}, {}
 
 
+def read_fields(path: Path, fields: tuple[str, ...]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Columns under the names of fields, and all others side by side as the field that no column is called after.
+
+    Raises LEE708 as read_table does, and where more than one field is without a column.
+    """
+    names, rows = read_rows(path, ",")
+    others = [field for field in fields if field not in names]
+    rest = [name for name in names if name not in fields]
+    if len(others) != bool(rest):
+        lost = " and ".join(f"`{field}`" for field in others[1:] or others)
+        message = f"no column is left for {lost}" if others else f"no field is left for the column `{rest[0]}`"
+        help = f"its columns are {', '.join(names)}; a field takes the column of its name, and one field all the others"
+        raise faults.bad_file(path, message, help, line=1)
+    found: dict[str, np.ndarray] = {}
+    extras: dict[str, Any] = {}
+    for field in fields:
+        if field in names:
+            found[field], more = labels(path, field, rows, names.index(field))
+            extras |= more
+        else:
+            found[field] = np.stack([numbers(path, name, rows, names.index(name)) for name in rest], axis=1)
+    return found, extras
+
+
 def read_rows(path: Path, delimiter: str) -> tuple[list[str], Rows]:
     """The names in the first line, and the other lines that are not empty."""
     try:

@@ -18,7 +18,7 @@ def schedule(self, node: nodes.Call) -> tuple[object, host.HostExpr]:
     """`warmup_cosine(3e-4, 100, steps)` as an argument: a function of t, closed over host numbers."""
     from leec.elaborate.hostexpr import host_arguments
     from leec.elaborate.look import look
-    from leec.elaborate.sources import literal
+    from leec.elaborate.structural import expression
 
     found = look(self, node.function)
     if not isinstance(found, FunctionValue):
@@ -30,7 +30,7 @@ def schedule(self, node: nodes.Call) -> tuple[object, host.HostExpr]:
     numbers = []
     for position, param in enumerate(declaration.params):
         key = position if position < len(node.args) else param.name.id
-        numbers.append(exprs[key] if key in exprs else literal(full[param.name.id][0]))
+        numbers.append(exprs[key] if key in exprs else expression(full[param.name.id][0]))
     name = rate_function(self.session, found, node)
     return found, host.Partial(name, tuple(numbers))
 

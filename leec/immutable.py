@@ -26,7 +26,7 @@ class Immutable:
         cls._known = frozenset(cls._fields)
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        given = dict(zip(self.__match_args__, values), **named)  # noqa: B905 (counted below)
+        given = dict(zip(self.__match_args__, values), **named)  # counted below
         if len(given) != len(values) + len(named) or given.keys() != self._known:
             given = self._completed(given, len(values) + len(named))
         self.__dict__.update(given)

@@ -118,7 +118,9 @@ def steps(sign: float):
     def check(spec: Spec) -> None:
         x, y = tumours()
         w = torch.full((4,), 0.1, dtype=torch.float64, requires_grad=True)
-        torch.nn.functional.binary_cross_entropy_with_logits(torch.tensor(x) @ w, torch.tensor(y), reduction="sum").backward()
+        torch.nn.functional.binary_cross_entropy_with_logits(
+            torch.tensor(x) @ w, torch.tensor(y), reduction="sum"
+        ).backward()
         wanted = (w - sign * 0.01 * w.grad).detach()
         gives("step" if sign > 0 else "stepAsPrinted", wanted, w=np.full(4, 0.1), x=x, y=y, rate=0.01)(spec)
 

@@ -51,7 +51,14 @@ def kernel_depth(spec) -> None:
     """20 channels, then 30: the kernels of the second layer are 20 deep, as torch's."""
     net = spec.draws("deep")
     assert net["net.upper.kernel"].shape == tuple(torch.nn.Conv2d(20, 30, 3).weight.shape) == (30, 20, 3, 3)
-    given = spec.value("TwoLayers.forward", self={k.removeprefix("net."): v for k, v in net.items() if k.startswith("net.")}, x=net["x"], inputs=1, first=20, second=30)
+    given = spec.value(
+        "TwoLayers.forward",
+        self={k.removeprefix("net."): v for k, v in net.items() if k.startswith("net.")},
+        x=net["x"],
+        inputs=1,
+        first=20,
+        second=30,
+    )
     assert given.shape == (2, 30, 4, 4)
 
 
@@ -78,7 +85,9 @@ def support(spec) -> None:
         place = torch.tensor(x, requires_grad=True)
         F.conv2d(F.conv2d(place, torch.tensor(first)), torch.tensor(second))[:, :, 1, 2].sum().backward()
         agree("gradient", given, place.grad)
-        assert np.argwhere(given[0].any(0)).min(0).tolist() == [1, 2] and np.argwhere(given[0].any(0)).max(0).tolist() == [5, 6]
+        assert np.argwhere(given[0].any(0)).min(0).tolist() == [1, 2] and np.argwhere(given[0].any(0)).max(
+            0
+        ).tolist() == [5, 6]
 
 
 def classified(d, strided: bool = False):
@@ -91,7 +100,9 @@ def classified(d, strided: bool = False):
 
 def residual(d):
     p = d.net
-    f = F.conv2d(F.relu(F.conv2d(d.x, p["conv1.kernel"], p["conv1.bias"], 1, 1)), p["conv2.kernel"], p["conv2.bias"], 1, 1)
+    f = F.conv2d(
+        F.relu(F.conv2d(d.x, p["conv1.kernel"], p["conv1.bias"], 1, 1)), p["conv2.kernel"], p["conv2.bias"], 1, 1
+    )
     return (F.relu(d.x + f) ** 2).sum()
 
 

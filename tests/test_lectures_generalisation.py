@@ -46,7 +46,9 @@ def flat_at_lasso(spec: Spec) -> None:
     zero = found.coef_ == 0
     assert 2 < zero.sum() < 8
     for column in BOTH:
-        slope, of_bias = spec.call("slope", column, w=found.coef_, b=np.array(found.intercept_), x=x, target=y, strength=strength).values()
+        slope, of_bias = spec.call(
+            "slope", column, w=found.coef_, b=np.array(found.intercept_), x=x, target=y, strength=strength
+        ).values()
         agree("bias", of_bias, 0, 1e-6)
         agree("weights that are not 0", slope[~zero], np.zeros(10 - zero.sum()), 1e-6)
         assert np.abs(np.asarray(slope)[zero]).max() < strength

@@ -26,7 +26,7 @@ def running(d):
 
 def running_as_printed(d):
     """The averages by the notes' formula, the rest by torch."""
-    apply, net = torch_batch_norm(d.net)
+    apply, _ = torch_batch_norm(d.net)
     training = (apply(d.a) ** 3).sum() + (apply(d.b) ** 3).sum()
     μ, v = torch.zeros(5).double(), torch.ones(5).double()
     for z in (d.a, d.b):

@@ -111,6 +111,18 @@ def is_not_adagrad(spec: Spec) -> None:
     assert np.abs(given - wanted).max() > 0.3
 
 
+def clipped_by_torch(spec: Spec) -> None:
+    """torch's clip_grad_norm_ of gradients longer and shorter than the bound, one so short that its 1e-6 counts."""
+    for length, bound in ((5, 2), (5, 7), (1e-5, 8e-6)):
+        g = SLOPES[0] / np.linalg.norm(SLOPES[0]) * length
+        θ = torch.zeros(7, dtype=torch.float64, requires_grad=True)
+        θ.grad = torch.tensor(g)
+        torch.nn.utils.clip_grad_norm_([θ], bound)
+        for column in ("numpy", "torch"):
+            given = np.asarray(spec.value("rescaled", column, g=g, bound=bound))
+            agree(f"clipped from {length} to {bound} in {column}", given / length, θ.grad / length)
+
+
 # ---- whole runs
 
 
@@ -123,7 +135,9 @@ def diabetes() -> tuple[np.ndarray, np.ndarray]:
 def torch_run(epochs: int, batch: int, rate: float, schedule=None, by_epoch: bool = False) -> dict[str, np.ndarray]:
     """Linear regression by torch.optim.SGD over the rows in order."""
     x, y = map(torch.tensor, diabetes())
-    w, b = torch.zeros(10, dtype=torch.float64, requires_grad=True), torch.zeros((), dtype=torch.float64, requires_grad=True)
+    w, b = torch.zeros(10, dtype=torch.float64, requires_grad=True), torch.zeros(
+        (), dtype=torch.float64, requires_grad=True
+    )
     optimizer = torch.optim.SGD([w, b], rate)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule or (lambda k: 1.0))
     for _ in range(epochs):
@@ -157,7 +171,9 @@ def at_least_squares(spec: Spec) -> None:
     x, y = diabetes()
     found = sklearn.linear_model.LinearRegression().fit(x, y)
     for column in ("numpy", "torch"):
-        e, d_w, d_b, predicted = spec.call("slope", column, net={"w": found.coef_, "b": found.intercept_}, x=x, y=y).values()
+        e, d_w, d_b, predicted = spec.call(
+            "slope", column, net={"w": found.coef_, "b": found.intercept_}, x=x, y=y
+        ).values()
         agree("prediction", predicted, found.predict(x))
         agree("loss", e, np.mean((found.predict(x) - y) ** 2))
         agree("gradient", np.append(d_w, d_b), np.zeros(11))
@@ -186,7 +202,9 @@ def by_autograd(spec: Spec) -> None:
     error = 0.5 * ((torch.sigmoid(z) - torch.tensor(y)) ** 2).sum()
     wanted = [error, *torch.autograd.grad(error, list(leaves.values()))]
     for column in ("numpy", "torch"):
-        for name, a, b in zip(("C", *net), spec.call("back_propagation", column, net=net, x=x, y=y).values(), wanted, strict=True):
+        for name, a, b in zip(
+            ("C", *net), spec.call("back_propagation", column, net=net, x=x, y=y).values(), wanted, strict=True
+        ):
             agree(f"∂C/∂{name}", a, b.detach())
 
 
@@ -223,7 +241,9 @@ def as_scikit_learn(spec: Spec) -> None:
     net = sklearn.neural_network.MLPClassifier((6, 5), "logistic", max_iter=1, random_state=0)
     with pytest.warns(sklearn.exceptions.ConvergenceWarning):
         net.fit(x, label)
-    weights = {f"layers.{i}.w": w for i, w in enumerate(net.coefs_)} | {f"layers.{i}.b": b for i, b in enumerate(net.intercepts_)}
+    weights = {f"layers.{i}.w": w for i, w in enumerate(net.coefs_)} | {
+        f"layers.{i}.b": b for i, b in enumerate(net.intercepts_)
+    }
     text = "\n\ndef shares(net, x: [n, d]):\n    return softmax(net(x), axis = 1)\n"
     text += "\n\nexample probed:\n    net = FullyConnected((13, 6, 5, 3))\n    x: [4, 13] ~ normal(0, 1)\n    return sum(shares(net, x) ** 2)\n"
     found = Spec(spec.text + text)
@@ -256,7 +276,7 @@ ROWS = (
     Row("A11", DESCENT, "warmed", runs("warming", lambda: torch_run(40, 442, 0.1, lambda k: min((k + 1) / 10, (10 / (k + 1)) ** 0.5)))),
     Row("A12", OPTIMIZERS, "clipped", example("within_bounds", lambda d: (d.c * d.g.clamp(-1.5, 1.5)).sum())),
     Row("A12", OPTIMIZERS, "clippedAsPrinted", example("within_bounds_as_printed", lambda d: (d.c * d.g.clamp(max=1.5)).sum())),
-    Row("A12", OPTIMIZERS, "rescaled", example("shortened", lambda d: sum((d.c * d.g * (b / (d.g.norm() + 1e-6)).clamp(max=1)).sum() for b in (1.5, 100)))),
+    Row("A12", OPTIMIZERS, "rescaled", every(clipped_by_torch, example("shortened", lambda d: sum((d.c * d.g * (b / (d.g.norm() + 1e-6)).clamp(max=1)).sum() for b in (1.5, 100))))),
     Row("A13", MODELS, "back_propagation", every(by_autograd, by_finite_differences)),
     Row("A14", MODELS, "SigmoidSum", example("steps", lambda d: sums_of_steps(d, torch.nn.Sigmoid))),
     Row("A14", MODELS, "ReluSum", every(example("lines", lambda d: sums_of_steps(d, torch.nn.ReLU)), two_lines_a_piece)),

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from mutations import mutation
 
 from leec import driver

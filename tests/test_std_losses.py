@@ -72,7 +72,9 @@ METRICS = {
     "rmse(x, t)": lambda d: sk.root_mean_squared_error(d.t.ravel(), d.x.ravel()),
     "mean_absolute_error(x, t)": lambda d: sk.mean_absolute_error(d.t.ravel(), d.x.ravel()),
     "r2(x, t)": lambda d: sk.r2_score(d.t.ravel(), d.x.ravel()),
-    "perplexity(x, k)": lambda d: np.exp(sk.log_loss(d.k, np.exp(d.x) / np.exp(d.x).sum(1, keepdims=True), labels=range(5))),
+    "perplexity(x, k)": lambda d: np.exp(
+        sk.log_loss(d.k, np.exp(d.x) / np.exp(d.x).sum(1, keepdims=True), labels=range(5))
+    ),
 }
 
 
@@ -112,7 +114,9 @@ EXTREME = {  # rows far out, in float32: the value and its slope stay finite
 def test_far_out(text: str) -> None:
     from leec.proof.interpret import run
 
-    spec = Spec(f"from std.losses import cross_entropy, nll\ndef f(x: [n, d], k: int[n]):\n    e = {text}\n    return e, grad(e, x)\n")
+    spec = Spec(
+        f"from std.losses import cross_entropy, nll\ndef f(x: [n, d], k: int[n]):\n    e = {text}\n    return e, grad(e, x)\n"
+    )
     x, k = np.array([[0.0, 1e4]]), np.array([0])
     value, slope = EXTREME[text]
     for column in ("numpy", "torch"):

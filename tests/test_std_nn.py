@@ -16,12 +16,21 @@ LAYERS = {  # what is built and applied; the dims of x; the same with torch
     "MLP((5, 2))": ("3, 5", lambda x, p: mlp(x, p, 1)),
     "PReLU(5)": ("3, 5, 4", lambda x, p: F.prelu(x, p.slope)),
     "Conv1d(2, 4)": ("3, 2, 9", lambda x, p: F.conv1d(x, p.kernel, p.bias)),
-    "Conv1d(2, 4, k = 2, stride = 2, padding = 3, dilation = 2)": ("3, 2, 9", lambda x, p: F.conv1d(x, p.kernel, p.bias, 2, 3, 2)),
+    "Conv1d(2, 4, k = 2, stride = 2, padding = 3, dilation = 2)": (
+        "3, 2, 9",
+        lambda x, p: F.conv1d(x, p.kernel, p.bias, 2, 3, 2),
+    ),
     "Conv(2, 4)": ("3, 2, 7, 6", lambda x, p: F.conv2d(x, p.kernel, p.bias)),
     "Conv(2, 4, k = 2, stride = 2, padding = 1)": ("3, 2, 7, 6", lambda x, p: F.conv2d(x, p.kernel, p.bias, 2, 1)),
-    "Conv(2, 4, k = 3, stride = 3, padding = 2, dilation = 2)": ("3, 2, 9, 8", lambda x, p: F.conv2d(x, p.kernel, p.bias, 3, 2, 2)),
+    "Conv(2, 4, k = 3, stride = 3, padding = 2, dilation = 2)": (
+        "3, 2, 9, 8",
+        lambda x, p: F.conv2d(x, p.kernel, p.bias, 3, 2, 2),
+    ),
     "ConvTranspose(2, 4)": ("3, 2, 4, 5", lambda x, p: F.conv_transpose2d(x, p.kernel, p.bias)),
-    "ConvTranspose(2, 4, k = 4, stride = 2, padding = 1)": ("3, 2, 4, 5", lambda x, p: F.conv_transpose2d(x, p.kernel, p.bias, 2, 1)),
+    "ConvTranspose(2, 4, k = 4, stride = 2, padding = 1)": (
+        "3, 2, 4, 5",
+        lambda x, p: F.conv_transpose2d(x, p.kernel, p.bias, 2, 1),
+    ),
     "MaxPool(2)": ("3, 2, 7, 6", lambda x, p: F.max_pool2d(x, 2)),
     "MaxPool(3)": ("3, 2, 7, 6", lambda x, p: F.max_pool2d(x, 3)),
     "AvgPool(2)": ("3, 2, 7, 6", lambda x, p: F.avg_pool2d(x, 2)),
@@ -65,9 +74,7 @@ def test_layer(number: int) -> None:
     SPEC.hold(f"e{number}", reference)
 
 
-OTHERS = Spec(
-    IMPORT
-    + """
+OTHERS = Spec(IMPORT + """
 example embedding:
     index: int[3, 2] ~ randint(0, 5)
     net = Embedding(5, 4)
@@ -117,8 +124,7 @@ example dropped:
     x: [200, 50] ~ normal(3, 1)
     drop = Dropout(0.3)
     return drop(x), drop(x), drop(x, training = false)
-"""
-)
+""")
 
 
 def test_embedding() -> None:

@@ -18,13 +18,19 @@ RULES = {  # an optimizer with its hyperparameters: the same in torch
     "SGD(lr = 0.1, weight_decay = 0.3)": lambda p: torch.optim.SGD(p, 0.1, weight_decay=0.3),
     "Momentum(lr = 0.1, decay = 0.8)": lambda p: torch.optim.SGD(p, 0.1, momentum=0.8),
     "Momentum(lr = 0.1, weight_decay = 0.3)": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.3),
-    "Nesterov(lr = 0.1, weight_decay = 0.3)": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, weight_decay=0.3, nesterov=True),
+    "Nesterov(lr = 0.1, weight_decay = 0.3)": lambda p: torch.optim.SGD(
+        p, 0.1, momentum=0.9, weight_decay=0.3, nesterov=True
+    ),
     "Adagrad(lr = 0.1, weight_decay = 0.2)": lambda p: torch.optim.Adagrad(p, 0.1, weight_decay=0.2),
     "Adadelta()": lambda p: torch.optim.Adadelta(p),
     "RMSProp()": lambda p: torch.optim.RMSprop(p),
-    "RMSProp(lr = 0.1, alpha = 0.8, weight_decay = 0.2)": lambda p: torch.optim.RMSprop(p, 0.1, alpha=0.8, weight_decay=0.2),
+    "RMSProp(lr = 0.1, alpha = 0.8, weight_decay = 0.2)": lambda p: torch.optim.RMSprop(
+        p, 0.1, alpha=0.8, weight_decay=0.2
+    ),
     "Adam()": lambda p: torch.optim.Adam(p),
-    "Adam(lr = 0.1, beta1 = 0.7, beta2 = 0.9, eps = 0.01, weight_decay = 0.2)": lambda p: torch.optim.Adam(p, 0.1, (0.7, 0.9), 0.01, weight_decay=0.2),
+    "Adam(lr = 0.1, beta1 = 0.7, beta2 = 0.9, eps = 0.01, weight_decay = 0.2)": lambda p: torch.optim.Adam(
+        p, 0.1, (0.7, 0.9), 0.01, weight_decay=0.2
+    ),
     "AdamW()": lambda p: torch.optim.AdamW(p),
     "AdamW(lr = 0.1, weight_decay = 0.2)": lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.2),
     "AdamW(clip = 1.0, lr = 0.1)": lambda p: Clipped(p, 1.0, torch.optim.AdamW(p, 0.1)),
@@ -59,7 +65,9 @@ def read(text: str) -> tuple[str, dict[str, float]]:
 def test_against_torch(text: str, column: str) -> None:
     name, hypers = read(text)
     start, slopes = np.linspace(-2, 2, 7), gradients((7,))
-    for t, (a, b) in enumerate(zip(OPTIM.path(name, start, slopes, column, **hypers), torch_path(RULES[text], start, slopes), strict=True), 1):
+    for t, (a, b) in enumerate(
+        zip(OPTIM.path(name, start, slopes, column, **hypers), torch_path(RULES[text], start, slopes), strict=True), 1
+    ):
         agree(f"{text} at step {t}", a, b, 1e-12)
 
 
@@ -128,11 +136,15 @@ SCHEDULES = {  # a schedule at t: the same with torch
     "polynomial_decay(0.3, 25, 2.0)": lambda: with_torch(lambda o: LR.PolynomialLR(o, 25, 2.0), 0.3),
     "inverse_sqrt(0.3)": lambda: with_torch(lambda o: LR.LambdaLR(o, lambda e: (e + 1) ** -0.5), 0.3),
     "cosine(0.3, 39, 0.1)": lambda: with_torch(lambda o: LR.CosineAnnealingLR(o, 39, 0.1), 0.3),
-    "warmup_linear(0.3, 10, 50)": lambda: with_torch(lambda o: LR.LambdaLR(o, lambda e: (e + 1) / 10 if e < 9 else (49 - e) / 40), 0.3),
+    "warmup_linear(0.3, 10, 50)": lambda: with_torch(
+        lambda o: LR.LambdaLR(o, lambda e: (e + 1) / 10 if e < 9 else (49 - e) / 40), 0.3
+    ),
     "warmup_cosine(0.3, 10, 50)": lambda: with_torch(
         lambda o: LR.SequentialLR(o, [LR.LinearLR(o, 0.1, 1.0, 9), LR.CosineAnnealingLR(o, 40)], [9]), 0.3
     ),
-    "noam(16, 12, 2.0)": lambda: with_torch(lambda o: LR.LambdaLR(o, lambda e: 16**-0.5 * min((e + 1) ** -0.5, (e + 1) * 12**-1.5)), 2.0),
+    "noam(16, 12, 2.0)": lambda: with_torch(
+        lambda o: LR.LambdaLR(o, lambda e: 16**-0.5 * min((e + 1) ** -0.5, (e + 1) * 12**-1.5)), 2.0
+    ),
     "cyclic(0.1, 0.3, 8)": lambda: with_torch(lambda o: LR.CyclicLR(o, 0.1, 0.3, 8, cycle_momentum=False), 0.3),
 }
 NAMES = ", ".join(sorted({text.split("(")[0] for text in SCHEDULES}))

@@ -33,7 +33,9 @@ def quiet(procedure: str, backend: str = "numpy", **options: object) -> Run:
     return Run(procedure, backend=backend, dtype="f64", progress="none", **options)
 
 
-def trains(procedure: str, loop: Loop, steps: int = 3, variable: str = "net", tolerance: float = 1e-9, **arguments: object) -> Callable[[Spec], None]:
+def trains(
+    procedure: str, loop: Loop, steps: int = 3, variable: str = "net", tolerance: float = 1e-9, **arguments: object
+) -> Callable[[Spec], None]:
     """The check that a model has the weights of a loop by hand after some steps of a procedure."""
 
     def check(spec: Spec) -> None:
@@ -43,7 +45,12 @@ def trains(procedure: str, loop: Loop, steps: int = 3, variable: str = "net", to
             with quiet(procedure, backend, max_steps=steps) as run:
                 getattr(program.backend(backend), procedure)(**arguments, run=run)
             assert run.session.cut, f"{procedure} ended before step {steps}"
-            same(f"{procedure} in {backend} after {steps} steps", program.weights(run.session.cut[variable]), expected, tolerance)
+            same(
+                f"{procedure} in {backend} after {steps} steps",
+                program.weights(run.session.cut[variable]),
+                expected,
+                tolerance,
+            )
 
     return check
 

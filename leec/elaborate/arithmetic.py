@@ -105,7 +105,7 @@ def on_points(ctx: Context, change: Callable, operands: tuple, span: Span) -> In
             structure.wrong_kind(span, " and ".join(describe(p) for p in points), "two points of one structure")
         )
     leaves = {}
-    for path, leaf in first.parameters():
+    for path, _ in first.parameters():
         leaves[path] = change(*(v.leaves[path] if isinstance(v, Instance) else v for v in operands))
     point = next((p for p in points if not p.is_vector), None)
     if point is None:

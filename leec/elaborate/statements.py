@@ -179,9 +179,10 @@ def select_block(ctx: Context, condition: object, node: nodes.Expr, then: tuple,
     ctx.names = dict(start)
     returned_else, names_else = run_block(ctx, otherwise), ctx.names
     ctx.names = start
-    choose = lambda a, b: arithmetic.elementwise(
-        ctx, "select", "if", (condition, a, b), node.span, (node.span,) * 3
-    )  # noqa: E731
+
+    def choose(a: Value, b: Value) -> Value:
+        return arithmetic.elementwise(ctx, "select", "if", (condition, a, b), node.span, (node.span,) * 3)
+
     if (returned_then is None) != (returned_else is None):
         raise LeeError(structure.not_built(node.span, "a `return` in one branch of a run-time `if` only"))
     if returned_then is not None:

@@ -20,7 +20,7 @@ from leec.elaborate.values import (
 )  # fmt: skip
 from leec.ir.graph import Value
 from leec.ops.order import top_k
-from leec.ops.table import TABLE
+from leec.ops.table import TABLE, Op
 from leec.types import ShapeMismatch
 
 # ---- elementwise rows
@@ -39,34 +39,55 @@ def _elementwise(row: str, count: int, shown: str) -> Callable:
     return apply
 
 
-def _of_arrays(row: str, count: int, shown: str) -> Callable:
-    """A function of whole arrays, such as `solve(a, y)`; its type rule says which shapes fit."""
+def whole_arrays(row: Op) -> Callable:
+    """A function of whole arrays with what it may be told, such as `tril(a, k = 1)`; its type rule says what fits."""
 
-    def apply(ctx: Context, given) -> Value:
-        if len(given.positional) != count or given.keywords:
-            raise LeeError(names.argument_count(given.span, shown, f"takes {count} argument{'s' * (count > 1)}"))
-        spans = [a.span for a in given.node.args]
-        arrays = [arithmetic.as_value(ctx, v, s) for v, s in zip(given.positional, spans)]
+    def apply(ctx: Context, given) -> object:
+        reader = Reader(ctx, given, row.surface, (*row.args, *row.params))
+        arrays = [reader.tensor(name) for name in row.args]
+        params = {name: option(reader, name, default) for name, default in row.params.items()}
         try:
-            with ctx.at(given.span):
-                return ctx.builder.emit(row, tuple(arrays))
+            return fitted(ctx, row.name, arrays, params, given.span)
         except ShapeMismatch as error:
-            if error.dims and ctx.equal(*error.dims) is None:
-                ctx.agree(*error.dims, given.span)  # a restart, if one of the two is a size of this function's own
-            sides = [(s, a.type.shown) for s, a in zip(spans, arrays)]
+            sides = [(reader.span_of(n), a.type.shown) for n, a in zip(row.args, arrays)]
+            origins = [(a.span, f"where `{a.name}` comes from") for a in arrays if a.named and a.span]
             raise LeeError(
-                shapes.shapes_differ(given.span, f"the arguments of `{shown}`", sides, str(error))
+                shapes.shapes_differ(given.span, f"the arguments of `{row.surface}`", sides + origins, str(error))
             ) from error
 
     return apply
 
 
+def fitted(ctx: Context, row: str, arrays: list[Value], params: dict, span: Span) -> Value | tuple[Value, ...]:
+    """The operation on arrays of which sizes must agree: those that only a run can tell get one name (decision 5)."""
+    try:
+        with ctx.at(span):
+            return ctx.builder.emit(row, tuple(arrays), params)
+    except ShapeMismatch as error:
+        left, right = error.dims or (None, None)
+        if left == right or not ctx.agree(left, right, span):
+            raise
+        changed = [tuple(right if d == left else d for d in a.type.dims) for a in arrays]
+        if changed == [a.type.dims for a in arrays]:
+            raise
+        return fitted(ctx, row, [arithmetic.coerce(ctx, a, d) for a, d in zip(arrays, changed)], params, span)
+
+
+def option(reader: Reader, name: str, default: bool | int) -> bool | int:
+    """A choice or a number that is known when compiling."""
+    if isinstance(default, bool):
+        return reader.flag(name, default)
+    from leec.elaborate.expressions import structural_int
+
+    return structural_int(reader.ctx, reader.get(name, Dim.of(default)), reader.span_of(name))
+
+
 def enter_rows() -> None:
     """Every row with a surface name that only takes arrays, unless a function here gives it a signature of its own."""
     for row in TABLE.values():
-        if row.surface and row.surface not in BUILTINS and not row.params:
-            rule = _elementwise if row.elementwise else _of_arrays
-            builtin(row.surface)(rule(row.name, len(row.args), row.surface))
+        if row.surface and row.surface not in BUILTINS:
+            plain = row.elementwise and not row.params
+            builtin(row.surface)(_elementwise(row.name, len(row.args), row.surface) if plain else whole_arrays(row))
 
 
 @builtin("float", "int")

@@ -119,7 +119,7 @@ class Fill(Replace):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         call = self.generic_visit(node)
-        call.keywords = [k for k in call.keywords if not self.is_default(k)]
+        call.keywords = [k for k, asked in zip(call.keywords, node.keywords) if not self.is_default(k, asked)]
         if (
             call.args
             and isinstance(node.args[-1], ast.Name)
@@ -134,9 +134,11 @@ class Fill(Replace):
             call.keywords = [k for k in call.keywords if not self.is_everything(k)]
         return call
 
-    def is_default(self, keyword: ast.keyword) -> bool:
+    def is_default(self, keyword: ast.keyword, asked: ast.keyword) -> bool:
+        """No device, and a param that is False; a False that the column itself writes has its reason."""
         nowhere = keyword.arg == "device" and is_none(keyword.value)
-        return nowhere or (isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
+        is_param = isinstance(asked.value, ast.Name)
+        return nowhere or (is_param and isinstance(keyword.value, ast.Constant) and keyword.value.value is False)
 
     def is_everything(self, keyword: ast.keyword) -> bool:
         """A reduction over all axes says no axis."""

@@ -13,9 +13,15 @@ from functools import cache
 from importlib import resources
 
 FILES = {
-    "numpy": ("ops/support_numpy.py", "runtime/draws_numpy.py", "emit/parts/numpy_models.py"),
+    "numpy": (
+        "ops/support_numpy.py",
+        "ops/support_linalg_numpy.py",
+        "runtime/draws_numpy.py",
+        "emit/parts/numpy_models.py",
+    ),
     "torch": (
         "ops/support_torch.py",
+        "ops/support_linalg_torch.py",
         "runtime/draws_torch.py",
         "emit/parts/torch_models.py",
         "emit/parts/torch_steps.py",

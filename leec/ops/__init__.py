@@ -12,6 +12,7 @@ from leec.ops import (  # noqa: F401
     contract,
     control,
     cumulate,
+    factorisations,
     functions,
     index,
     linalg,

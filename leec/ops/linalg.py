@@ -1,43 +1,45 @@
-"""Linear algebra on the last axes, all others being batch axes: inverse, solutions of systems, log of |det|."""
+"""Linear algebra on the last axes, all others being batch axes: inverse, systems, determinants, triangles."""
 
 from __future__ import annotations
 
 from leec.dims import Dim
-from leec.ops.contract import Contraction
-from leec.ops.table import Op, declare, example
-from leec.types import ShapeMismatch, TensorType
+from leec.ops.matrices import (
+    ONE_MATRIX,
+    THREE,
+    TWO,
+    TWO_MATRICES,
+    matrices,
+    product,
+    right_side,
+    spread,
+    square,
+    square_type,
+    transposed,
+)  # fmt: skip
+from leec.ops.table import Op, border, declare, example
+from leec.types import TensorType
+
+# ---- triangles
 
 
-def _square(a: TensorType) -> None:
-    if a.rank < 2 or a.dims[-1] != a.dims[-2]:
-        raise ShapeMismatch(f"{a} has no square matrices in its last two axes", a.dims[-2:] if a.rank > 1 else None)
-
-
-def transposed(b, a):
-    """Every matrix of a stack transposed."""
-    r = a.type.rank
-    return b.transpose(a, perm=(*range(r - 2), r - 1, r - 2))
-
-
-def product(b, x, y):
-    """x @ y for two stacks of matrices with the same batch axes."""
-    batch = tuple(f"batch{i}" for i in range(x.type.rank - 2))
-    names = (*batch, "row", "inner", "column")
-    pick = lambda *last: tuple(map(Dim.of, (*batch, *last)))  # noqa: E731
-    sizes = (*x.type.dims, y.type.dims[-1])
-    dims = (*x.type.dims[:-1], y.type.dims[-1])
-    spec = Contraction(
-        (pick("row", "inner"), pick("inner", "column")),
-        pick("row", "column"),
-        tuple(zip(names, sizes, strict=True)),
-        dims,
-    )
-    return b.contract(x, y, spec=spec)
-
-
-def _inv_type(a: TensorType) -> TensorType:
-    _square(a)
+def _triangle_type(a: TensorType, k: int) -> TensorType:
+    matrices(a)
     return a
+
+
+def _triangle(name: str, doc: str, word: str) -> None:
+    declare(Op(name, ("a",), f"matrices with 0 {doc} their diagonal number k", _triangle_type,
+               lambda b, g, out, a, k: (b.emit(name, (g,), {"k": k}),),
+               lambda types, params: f"np.{name}(a, k)" if params["k"] else f"np.{name}(a)",
+               lambda types, params: f"torch.{name}(a, k)" if params["k"] else f"torch.{name}(a)",
+               params={"k": 0}, operands="number", surface=name, flops=0, equation=rf"\operatorname{{{word}}} a",
+               examples=(example("float[a, b]", k=0), example("float[2, a, a]", k=-1), example("int[b, b]", k=1))))  # fmt: skip
+
+
+_triangle("tril", "above", "lower")
+_triangle("triu", "below", "upper")
+
+# ---- inverse and systems
 
 
 def _inv_gradient(b, g, out, a):
@@ -46,60 +48,140 @@ def _inv_gradient(b, g, out, a):
     return (b.neg(product(b, product(b, turned, g), turned)),)
 
 
-def _solve_type(a: TensorType, y: TensorType) -> TensorType:
-    """Vectors where y has one axis less than a, matrices where it has as many (decision 36)."""
-    _square(a)
-    if y.rank not in (a.rank, a.rank - 1) or y.dims[: a.rank - 1] != a.dims[:-1]:
-        raise ShapeMismatch(
-            f"{y} is no right side for {a}", (y.dims[min(y.rank, a.rank - 1) - 1], a.dims[-1]) if y.rank else None
-        )
-    return y
+def _outer_gradient(b, d_y, out, a, y):
+    """-d_y x^T, the cotangent of the matrix in a x = y."""
+    column = (lambda v: spread(b, v, columns=True)) if y.type.rank < a.type.rank else (lambda v: v)
+    return b.neg(product(b, column(d_y), transposed(b, column(out))))
 
 
 def _solve_gradient(b, g, out, a, y):
     d_y = b.solve(transposed(b, a), g)
-    column = (lambda v: b.reshape(v, dims=(*v.type.dims, Dim.of(1)))) if y.type.rank < a.type.rank else (lambda v: v)
-    return b.neg(product(b, column(d_y), transposed(b, column(out)))), d_y
+    return _outer_gradient(b, d_y, out, a, y), d_y
+
+
+def _of_vectors(types) -> bool:
+    return types[1].rank < types[0].rank
 
 
 def _solve_numpy(types, params):
     """NumPy takes what is not one vector for matrices."""
-    stacked = types[1].rank < types[0].rank and types[0].rank > 2
+    stacked = _of_vectors(types) and types[0].rank > 2
     return "np.linalg.solve(a, y[..., None])[..., 0]" if stacked else "np.linalg.solve(a, y)"
 
 
-def _solve_torch(types, params):
-    return (
-        "torch.linalg.solve(a, y[..., None])[..., 0]" if types[1].rank < types[0].rank else "torch.linalg.solve(a, y)"
-    )
+def _solve_torch(function: str):
+    """torch takes a stack of vectors for matrices, too. `_ex` does not wait for the device to say that all went well."""
+
+    def column(types, params):
+        return function.format("y[..., None]") + "[..., 0]" if _of_vectors(types) else function.format("y")
+
+    return column
 
 
-def _logabsdet_type(a: TensorType) -> TensorType:
-    _square(a)
+def _triangular_gradient(b, g, out, a, y, lower):
+    d_y = b.solve_triangular(transposed(b, a), g, lower=not lower)
+    return b.emit("tril" if lower else "triu", (_outer_gradient(b, d_y, out, a, y),)), d_y
+
+
+def _triangular_numpy(types, params):
+    """NumPy has no substitution of its own; without the other triangle its elimination has nothing to do."""
+    triangle = "np.tril(a)" if params["lower"] else "np.triu(a)"
+    stacked = _of_vectors(types) and types[0].rank > 2
+    return f"np.linalg.solve({triangle}, {'y[..., None])[..., 0]' if stacked else 'y)'}"
+
+
+def _triangular_torch(types, params):
+    return _solve_torch(f"torch.linalg.solve_triangular(a, {{}}, upper={not params['lower']})")(types, params)
+
+
+def _systems(**params) -> tuple:
+    return (example("float[3, 3]", "float[3]", within=THREE, **params),
+            example("float[3, 3]", "float[3, b]", within=THREE, **params),
+            example("float[2, 2, 2]", "float[2, 2]", within=TWO, **params),
+            example("float[2, 2, 2]", "float[2, 2, b]", within=TWO, **params))  # fmt: skip
+
+
+# ---- determinants
+
+
+def _number_type(a: TensorType) -> TensorType:
+    square(a)
     return a.with_dims(*a.dims[:-2])
 
 
+def _signed_type(a: TensorType) -> tuple[TensorType, TensorType]:
+    return (_number_type(a),) * 2
+
+
 def _logabsdet_gradient(b, g, out, a):
-    turned = transposed(b, b.inv(a))
-    spread = b.reshape(g, dims=(*g.type.dims, Dim.of(1), Dim.of(1)))
-    return (b.mul(spread, turned),)
+    return (b.mul(spread(b, g, rows=True, columns=True), transposed(b, b.inv(a))),)
 
 
-THREE = {"a": [[2.0, -0.5, 0.3], [0.4, -1.5, 0.2], [-0.3, 0.6, 1.8]]}  # far from singular
-TWO = {"a": [[[1.5, 0.4], [-0.2, 2.0]], [[-1.2, 0.3], [0.5, 1.7]]]}
-ONE_MATRIX, TWO_MATRICES = example("float[3, 3]", within=THREE), example("float[2, 2, 2]", within=TWO)
+def _slogdet_gradient(b, g, out, a):
+    """The sign has no derivative."""
+    return (None,) if g[1] is None else _logabsdet_gradient(b, g[1], out[1], a)
+
+
+def _det_gradient(b, g, out, a):
+    return (b.mul(spread(b, g, rows=True, columns=True), b.cofactor(a)),)
+
+
+def _places(b, n: Dim, rank: int) -> list:
+    """0, 1, .. along each of some axes, the others being 1."""
+    return [b.iota(dims=tuple(n if i == k else Dim.of(1) for i in range(rank)), axis=k) for k in range(rank)]
+
+
+def _pairs(b, s):
+    """Of numbers the products of all but two, at [i, j] without those two; 0 where i is j."""
+    n, last = s.type.dims[-1], s.type.rank - 1
+    i, j, k = _places(b, n, 3)
+    left_out = b.logical_or(b.eq(k, i), b.eq(k, j))
+    rows = b.reshape(s, dims=(*s.type.dims[:-1], Dim.of(1), Dim.of(1), n))
+    return b.select(b.eq(*_places(b, n, 2)), 0.0, b.prod(b.select(left_out, 1.0, rows), axes=(last + 2,)))
+
+
+def _cofactor_gradient(b, g, out, a):
+    """In the basis of the singular vectors, from the products of all singular values but two."""
+    n, axes = a.type.dims[-1], (a.type.rank - 1,)
+    u, s, v = b.svd(a)
+    pairs, same = _pairs(b, s), b.eq(*_places(b, n, 2))
+    turned = product(b, product(b, transposed(b, u), g), v)
+    own = b.sum(b.select(same, turned, 0.0), axes=axes)
+    kept = b.sum(b.mul(pairs, spread(b, own, rows=True)), axes=axes)
+    inner = b.sub(b.select(same, spread(b, kept, rows=True), 0.0), b.mul(transposed(b, turned), pairs))
+    sign = b.sign(b.det(product(b, u, transposed(b, v))))
+    found = product(b, product(b, u, inner), transposed(b, v))
+    return (b.mul(spread(b, sign, rows=True, columns=True), found),)
+
+
+SINGULAR = [[1.0, 2.0, 0.0], [2.0, 4.0, 0.0], [0.0, 1.0, 3.0]]
 
 # fmt: off
-declare(Op("inv", ("a",), "inverse of matrices", _inv_type, _inv_gradient, "np.linalg.inv(a)", "torch.linalg.inv(a)",
-           operands="float", surface="inv", flops=10, examples=(ONE_MATRIX, TWO_MATRICES), equation="a^{-1}"))
-declare(Op("solve", ("a", "y"), "x with a x = y, for vectors or matrices y", _solve_type, _solve_gradient,
-           _solve_numpy, _solve_torch, operands="float", surface="solve", flops=5, equation="a^{-1} y",
-           examples=(example("float[3, 3]", "float[3]", within=THREE),
-                     example("float[3, 3]", "float[3, b]", within=THREE),
-                     example("float[2, 2, 2]", "float[2, 2]", within=TWO),
-                     example("float[2, 2, 2]", "float[2, 2, b]", within=TWO))))
-declare(Op("logabsdet", ("a",), "logarithm of the absolute value of the determinant", _logabsdet_type,
+declare(Op("inv", ("a",), "inverse of matrices", square_type, _inv_gradient, "np.linalg.inv(a)", "torch.linalg.inv(a)",
+           torch_step="torch.linalg.inv_ex(a).inverse", operands="float", surface="inv", flops=10,
+           examples=(ONE_MATRIX, TWO_MATRICES), equation="a^{-1}"))
+declare(Op("solve", ("a", "y"), "x with a x = y, for vectors or matrices y", right_side, _solve_gradient,
+           _solve_numpy, _solve_torch("torch.linalg.solve(a, {})"),
+           torch_step=_solve_torch("torch.linalg.solve_ex(a, {}).result"), operands="float", surface="solve", flops=5,
+           equation="a^{-1} y", examples=_systems()))
+declare(Op("solve_triangular", ("a", "y"), "x with a x = y, of a the lower triangle alone, or the upper one",
+           right_side, _triangular_gradient, _triangular_numpy, _triangular_torch, params={"lower": True},
+           operands="float", surface="solve_triangular", flops=3, equation=r"a^{-1} y", examples=(*_systems(), *_systems(lower=False))))
+declare(Op("logabsdet", ("a",), "logarithm of the absolute value of the determinant", _number_type,
            _logabsdet_gradient,
            "np.linalg.slogdet(a)[1]", "torch.linalg.slogdet(a)[1]", operands="float", surface="logabsdet", flops=5,
            examples=(ONE_MATRIX, TWO_MATRICES), equation=r"\log \lvert \det a \rvert"))
+declare(Op("slogdet", ("a",), "sign of the determinant and logarithm of its absolute value", _signed_type,
+           _slogdet_gradient, "np.linalg.slogdet(a)", "torch.linalg.slogdet(a)", operands="float", surface="slogdet",
+           facts={"partial": True}, flops=5, examples=(ONE_MATRIX, TWO_MATRICES),
+           equation=r"\operatorname{sign} \det a, \log \lvert \det a \rvert"))
+declare(Op("det", ("a",), "determinant; of singular matrices too the gradient is the matrix of cofactors", _number_type,
+           _det_gradient, "np.linalg.det(a)", "det(a)", torch_step="torch.linalg.det(a)", operands="float", surface="det",
+           flops=5, examples=(ONE_MATRIX, TWO_MATRICES), equation=r"\det a",
+           borders=(border(SINGULAR, value=0.0, gradients=([[12.0, -6.0, 2.0], [-6.0, 3.0, -1.0], [0.0, 0.0, 0.0]],)),
+                    border([[0.0, 0.0], [0.0, 0.0]], value=0.0, gradients=([[0.0, 0.0], [0.0, 0.0]],)))))
+declare(Op("cofactor", ("a",), "matrix of cofactors: det(a) times the transposed inverse, where there is one",
+           square_type, _cofactor_gradient, "cofactor(a)", "cofactor(a)", operands="float", flops=30,
+           examples=(ONE_MATRIX, TWO_MATRICES), equation=r"\det(a) a^{-\top}",
+           borders=(border(SINGULAR, value=[[12.0, -6.0, 2.0], [-6.0, 3.0, -1.0], [0.0, 0.0, 0.0]]),)))
 # fmt: on

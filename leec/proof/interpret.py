@@ -101,7 +101,8 @@ def library_of(column: str) -> str:
 @cache
 def names_of(library: str) -> Mapping[str, object]:
     """What columns may mention besides arguments and params: the library, `math`, support functions, draws."""
-    modules = map(importlib.import_module, (f"leec.runtime.draws_{library}", f"leec.ops.support_{library}"))
+    places = (f"runtime.draws_{library}", f"ops.support_linalg_{library}", f"ops.support_{library}")
+    modules = [importlib.import_module(f"leec.{place}") for place in places]
     return {k: v for m in modules for k, v in vars(m).items() if not k.startswith("__")}
 
 

@@ -156,8 +156,10 @@ class Sweep:
         return [raw for raw, _ in found], next((conditions for _, conditions in found if conditions), ())
 
     def by_rule(self, equation: Equation, cotangents: Cotangents, conditions: Conditions) -> Cotangents:
-        pairs = zip(cotangents, equation.results, strict=True)
-        given = [self.builder.zeros(r.type) if g is None and carries(r) else g for g, r in pairs]
+        given = list(cotangents)
+        if not TABLE[equation.op].facts.get("partial"):  # whose rules know what to do without some
+            pairs = zip(cotangents, equation.results, strict=True)
+            given = [self.builder.zeros(r.type) if g is None and carries(r) else g for g, r in pairs]
         self.builder.conditions = conditions
         parts = apply_rule(self.builder, equation, given)
         self.builder.conditions = ()

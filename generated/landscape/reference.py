@@ -833,6 +833,11 @@ def unslice(x, dims, slices):
     return whole
 
 
+def symmetric(a):
+    """The symmetric part of matrices."""
+    return (a + a.mT) / 2
+
+
 MASK = 0xFFFFFFFF
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from leec.diagnostics import Diagnostic, LeeError, Source
 from leec.elaborate.modules import Library, Loader
 from leec.elaborate.spec import elaborate_spec
+from leec.ir.graph import Program
 from leec.ir.module import Module
 
 EMITTERS = {"numpy": ("reference.py", "emit_reference"), "torch": ("cuda.py", "emit_cuda")}
@@ -79,9 +80,19 @@ def check(source: Source, loader: Loader = no_files) -> tuple[Diagnostic, ...]:
 def optimise(module: Module, options: Options = Options(), observer: Observer | None = None) -> Module:
     """The module with its gradients written out and its functions optimised."""
     from leec import passes
+    from leec.passes.followed import followed
 
-    program = passes.run(module.functions, options.level, observer, recognise=options.recognise)
-    return replace(module, functions=program)
+    stages: dict[str, Program] = {}
+
+    def observe(name: str, program: Program) -> None:
+        stages[name] = program
+        if observer is not None:
+            observer(name, program)
+
+    program = passes.run(module.functions, options.level, observe, recognise=options.recognise)
+    updates = (name for o in module.optimizers.values() for name in (o.update, *o.update_each.values()))
+    plain = module.functions.functions.keys() - {*module.examples.values(), *updates}
+    return replace(module, functions=program, followed=followed(stages["differentiate"], program, plain))
 
 
 def compile_spec(source: Source, loader: Loader = no_files, options: Options = Options()) -> Outputs:

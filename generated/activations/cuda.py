@@ -166,14 +166,12 @@ def relu_backward(x, d_y):
 def leaky_relu_saved(x):
     """As leaky_relu, and what its gradient needs."""
     gt = x > 0  # bool[x_0]  activations.lee:35
-    return torch.where(gt, x, x / 100), (gt, ~gt)
+    return torch.where(gt, x, x / 100), gt
 
 
-def leaky_relu_backward(saved, d_select):
+def leaky_relu_backward(gt, d_select):
     """From d_select to the gradient by x."""
-    gt, logical_not = saved
-    select = torch.where(logical_not, d_select / 100, 0.0)  # [x_0]
-    d_x = torch.where(gt, d_select, 0.0) + torch.where(gt, 0.0, select)  # [x_0]
+    d_x = torch.where(gt, d_select, 0.0) + torch.where(gt, 0.0, d_select / 100)  # [x_0]
     return d_x  # [x_0]
 
 
@@ -189,20 +187,19 @@ class ParametricReLU(Model):
 
     def forward(self, x):
         """x [n, channels] -> [n, channels]"""
-        return torch.where(x > 0, x, self.alpha * x)  # [n, channels]  activations.lee:43
+        gt = x > 0  # bool[n, channels]  activations.lee:43
+        guard = torch.where(~gt, self.alpha, self.alpha.detach())  # [n, channels]
+        return torch.where(gt, x, guard * torch.where(~gt, x, x.detach()))  # [n, channels]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         gt = x > 0  # bool[n, channels]  activations.lee:43
-        return torch.where(gt, x, self.alpha * x), (gt, ~gt, x)
+        return torch.where(gt, x, self.alpha * x), gt
 
-    def forward_backward(self, saved, d_y):
+    def forward_backward(self, x, gt, d_y):
         """From d_y to the gradients by the parameters and x."""
-        gt, logical_not, x = saved
-        # gradient of return where(x > 0, x, alpha * x)   activations.lee:43
         d_alpha = torch.where(gt, 0.0, d_y * x).sum(dim=0)  # [channels]
-        select_2 = torch.where(logical_not, d_y * self.alpha, 0.0)  # [n, channels]
-        d_x = torch.where(gt, d_y, 0.0) + torch.where(gt, 0.0, select_2)  # [n, channels]
+        d_x = torch.where(gt, d_y, 0.0) + torch.where(gt, 0.0, d_y * self.alpha)  # [n, channels]
         return {"alpha": d_alpha}, d_x
 
 
@@ -348,7 +345,7 @@ def example_learned_slope(key):
     net = ParametricReLU(4)  # activations.lee:98
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  activations.lee:99
     select, saved_net = net.forward_saved(x)  # activations.lee:100
-    d_net, d_x = net.forward_backward(saved_net, 2 * select)
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * select)
     return (select * select).sum(), net.at(d_net), d_x
 
 

@@ -607,7 +607,9 @@ def escaped(θ, reach, x, y):
     θ [2], x [x_0], y [x_0] -> [2]
     """
     _, _, low, down_2 = extremes(hessian(θ, x, y))  # landscape.lee:79
-    return torch.where(low < 0, θ + reach * down_2, θ)  # [2]  landscape.lee:80
+    lt = low < 0  # landscape.lee:80
+    add = θ + reach * torch.where(lt, down_2, down_2.detach())  # [2]
+    return torch.where(lt, add, θ)  # [2]
 
 
 def surface(first, second, x, y):

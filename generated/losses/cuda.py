@@ -112,7 +112,8 @@ def cross_entropyAsPrinted(y, target):
     k = y.shape[1]
     called = y.argmax(dim=1)  # int[n]  losses.lee:35
     eq = called[:, None] == torch.arange(k, device=y.device)  # bool[n, k]  losses.lee:36
-    return torch.where(eq, torch.log(y), 0).sum(dim=1).mean()
+    log = torch.log(torch.where(eq, y, y.detach()))  # [n, k]
+    return torch.where(eq, log, 0).sum(dim=1).mean()
 
 
 def cross_entropyAsPrinted_saved(y, target):
@@ -120,13 +121,12 @@ def cross_entropyAsPrinted_saved(y, target):
     k = y.shape[1]
     called = y.argmax(dim=1)  # int[n]  losses.lee:35
     eq = called[:, None] == torch.arange(k, device=y.device)  # bool[n, k]  losses.lee:36
-    return torch.where(eq, torch.log(y), 0).sum(dim=1).mean(), (eq, y)
+    return torch.where(eq, torch.log(y), 0).sum(dim=1).mean(), eq
 
 
-def cross_entropyAsPrinted_backward(saved, d_out):
+def cross_entropyAsPrinted_backward(y, eq, d_out):
     """From d_out to the gradient by y."""
-    eq, y = saved
-    n = eq.shape[0]
+    n = y.shape[0]
     # gradient of return mean[i](sum[c](where(called[i] == c, log(y[i, c]), 0)))   losses.lee:36
     d_y = torch.where(eq, d_out / n / y, 0.0)  # [n, k]
     return d_y  # [n, k]
@@ -191,27 +191,29 @@ def kl_divergence(p, q):
 
     p [n, k], q [n, k] -> []
     """
-    sum_ = torch.where(p > 0, p * torch.log(p / q), 0).sum(dim=1)  # [n]  losses.lee:70
-    return sum_.mean()
+    gt = p > 0  # bool[n, k]  losses.lee:70
+    guard = torch.where(gt, p, p.detach())  # [n, k]
+    mul = guard * torch.log(guard / torch.where(gt, q, q.detach()))  # [n, k]
+    return torch.where(gt, mul, 0).sum(dim=1).mean()
 
 
 def kl_divergence_saved(p, q):
     """As kl_divergence, and what its gradient needs."""
     gt = p > 0  # bool[n, k]  losses.lee:70
-    guard_3 = p / q  # [n, k]
-    guard_4 = torch.log(guard_3)  # [n, k]
-    return torch.where(gt, p * guard_4, 0).sum(dim=1).mean(), (gt, p, q, guard_3, guard_4)
+    div = p / q  # [n, k]
+    log = torch.log(div)  # [n, k]
+    return torch.where(gt, p * log, 0).sum(dim=1).mean(), (gt, div, log)
 
 
-def kl_divergence_backward(saved, d_y):
+def kl_divergence_backward(p, q, saved, d_y):
     """From d_y to the gradients by p and q."""
-    gt, p, q, div, guard_4 = saved
-    n = gt.shape[0]
+    gt, div, log = saved
+    n = p.shape[0]
     # gradient of return mean[i](sum[c](where(p[i, c] > 0, p[i, c] * log(p[i, c] / q[i, c]), 0)))   losses.lee:70
     div_2 = d_y / n
     div_3 = div_2 * p / div  # [n, k]
     d_q = torch.where(gt, -(div_3 * div / q), 0.0)  # [n, k]
-    d_guard_2 = torch.where(gt, div_2 * guard_4, 0.0)  # [n, k]
+    d_guard_2 = torch.where(gt, div_2 * log, 0.0)  # [n, k]
     d_p = torch.where(gt, d_guard_2 + torch.where(gt, div_3 / q, 0.0), 0.0)  # [n, k]
     return d_p, d_q
 
@@ -221,7 +223,9 @@ def entropy(y):
 
     y [n, k] -> [n]
     """
-    spread = -torch.where(y > 0, y * torch.log(y), 0).sum(dim=1)  # [n]  losses.lee:75
+    gt = y > 0  # bool[n, k]  losses.lee:75
+    guard = torch.where(gt, y, y.detach())  # [n, k]
+    spread = -torch.where(gt, guard * torch.log(guard), 0).sum(dim=1)  # [n]
     return spread  # [n]
 
 
@@ -322,7 +326,7 @@ def example_surprise_as_printed(key):
     softmax_ = torch.softmax(z, dim=1)  # [12, 5]  prelude.lee:120
     value, saved_cross_entropyAsPrinted = cross_entropyAsPrinted_saved(softmax_, one_hot(label, 5))  # losses.lee:119
     d_value = torch.ones((), dtype=FLOAT)
-    d_softmax = cross_entropyAsPrinted_backward(saved_cross_entropyAsPrinted, d_value)  # [12, 5]
+    d_softmax = cross_entropyAsPrinted_backward(softmax_, saved_cross_entropyAsPrinted, d_value)  # [12, 5]
     sub = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:120
     return value, softmax_ * sub
 
@@ -358,7 +362,8 @@ def example_divergence(key):
     softmax_ = torch.softmax(a, dim=1)  # [12, 5]  prelude.lee:120
     softmax_2 = torch.softmax(b, dim=1)  # [12, 5]
     value, saved_kl_divergence = kl_divergence_saved(softmax_, softmax_2)  # losses.lee:143
-    d_softmax, d_softmax_2 = kl_divergence_backward(saved_kl_divergence, torch.ones((), dtype=FLOAT))
+    d_value = torch.ones((), dtype=FLOAT)
+    d_softmax, d_softmax_2 = kl_divergence_backward(softmax_, softmax_2, saved_kl_divergence, d_value)
     sum_ = (d_softmax_2 * softmax_2).sum(dim=1, keepdim=True)  # [12, 1]  prelude.lee:120
     sub_2 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [12, 5]
     return value, softmax_ * sub_2, softmax_2 * (d_softmax_2 - sum_)
@@ -373,10 +378,10 @@ def example_concentration(key):
     sum_2 = torch.where(gt, softmax_ * log_softmax_, 0).sum(dim=1)  # [12]
     reshape = (-c)[:, None]  # [12, 1]
     d_guard = torch.where(gt, reshape * log_softmax_, 0.0)  # [12, 5]
-    d_guard_3 = torch.where(gt, reshape * softmax_, 0.0)  # [12, 5]
-    mul_5 = torch.exp(log_softmax_) * d_guard_3.sum(dim=1, keepdim=True)  # [12, 5]
+    d_guard_2 = torch.where(gt, reshape * softmax_, 0.0)  # [12, 5]
+    mul_5 = torch.exp(log_softmax_) * d_guard_2.sum(dim=1, keepdim=True)  # [12, 5]
     sub = d_guard - (d_guard * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:120
-    return -(c * sum_2).sum(), d_guard_3 - mul_5 + softmax_ * sub, -sum_2
+    return -(c * sum_2).sum(), d_guard_2 - mul_5 + softmax_ * sub, -sum_2
 
 
 def example_labels(key):

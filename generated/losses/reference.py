@@ -116,13 +116,12 @@ def cross_entropyAsPrinted_saved(y, target):
     k = y.shape[1]
     called = y.argmax(axis=1)  # int[n]  losses.lee:35
     eq = called[:, None] == np.arange(k)  # bool[n, k]  losses.lee:36
-    return masked(np.log(y), eq).sum(axis=1).mean(), (eq, y)
+    return masked(np.log(y), eq).sum(axis=1).mean(), eq
 
 
-def cross_entropyAsPrinted_backward(saved, d_out):
+def cross_entropyAsPrinted_backward(y, eq, d_out):
     """From d_out to the gradient by y."""
-    eq, y = saved
-    n = eq.shape[0]
+    n = y.shape[0]
     # gradient of return mean[i](sum[c](where(called[i] == c, log(y[i, c]), 0)))   losses.lee:36
     d_y = masked(d_out / n / y, eq)  # [n, k]
     return d_y  # [n, k]
@@ -191,20 +190,20 @@ def kl_divergence(p, q):
 def kl_divergence_saved(p, q):
     """As kl_divergence, and what its gradient needs."""
     gt = p > 0  # bool[n, k]  losses.lee:70
-    guard_3 = p / q  # [n, k]
-    guard_4 = np.log(guard_3)  # [n, k]
-    return masked(p * guard_4, gt).sum(axis=1).mean(), (gt, p, q, guard_3, guard_4)
+    div = p / q  # [n, k]
+    log = np.log(div)  # [n, k]
+    return masked(p * log, gt).sum(axis=1).mean(), (gt, div, log)
 
 
-def kl_divergence_backward(saved, d_y):
+def kl_divergence_backward(p, q, saved, d_y):
     """From d_y to the gradients by p and q."""
-    gt, p, q, div, guard_4 = saved
-    n = gt.shape[0]
+    gt, div, log = saved
+    n = p.shape[0]
     # gradient of return mean[i](sum[c](where(p[i, c] > 0, p[i, c] * log(p[i, c] / q[i, c]), 0)))   losses.lee:70
     div_2 = d_y / n
     div_3 = div_2 * p / div  # [n, k]
     d_q = masked(-(div_3 * div / q), gt)  # [n, k]
-    d_p = masked(masked(div_2 * guard_4, gt) + masked(div_3 / q, gt), gt)  # [n, k]
+    d_p = masked(masked(div_2 * log, gt) + masked(div_3 / q, gt), gt)  # [n, k]
     return d_p, d_q
 
 
@@ -317,7 +316,8 @@ def example_surprise_as_printed(key):
     label = randint(fold(key, SITES["label"]), (12,), 0, 5)  # int[12]  losses.lee:118
     softmax_ = softmax(z, (1,))  # [12, 5]  prelude.lee:120
     value, saved_cross_entropyAsPrinted = cross_entropyAsPrinted_saved(softmax_, one_hot(label, 5))  # losses.lee:119
-    d_softmax = cross_entropyAsPrinted_backward(saved_cross_entropyAsPrinted, FLOAT(1.0))  # [12, 5]
+    d_value = FLOAT(1.0)
+    d_softmax = cross_entropyAsPrinted_backward(softmax_, saved_cross_entropyAsPrinted, d_value)  # [12, 5]
     sum_ = (d_softmax * softmax_).sum(axis=1, keepdims=True)  # [12, 1]  prelude.lee:120
     return value, softmax_ * (d_softmax - sum_)
 
@@ -359,7 +359,7 @@ def example_divergence(key):
     softmax_ = softmax(a, (1,))  # [12, 5]  prelude.lee:120
     softmax_2 = softmax(b, (1,))  # [12, 5]
     value, saved_kl_divergence = kl_divergence_saved(softmax_, softmax_2)  # losses.lee:143
-    d_softmax, d_softmax_2 = kl_divergence_backward(saved_kl_divergence, FLOAT(1.0))
+    d_softmax, d_softmax_2 = kl_divergence_backward(softmax_, softmax_2, saved_kl_divergence, FLOAT(1.0))
     sum_ = (d_softmax_2 * softmax_2).sum(axis=1, keepdims=True)  # [12, 1]  prelude.lee:120
     sum_2 = (d_softmax * softmax_).sum(axis=1, keepdims=True)  # [12, 1]
     return value, softmax_ * (d_softmax - sum_2), softmax_2 * (d_softmax_2 - sum_)
@@ -374,10 +374,10 @@ def example_concentration(key):
     sum_2 = masked(softmax_ * log_softmax_, gt).sum(axis=1)  # [12]
     reshape = (-c)[:, None]  # [12, 1]
     d_guard = masked(reshape * log_softmax_, gt)  # [12, 5]
-    d_guard_3 = masked(reshape * softmax_, gt)  # [12, 5]
-    mul_5 = np.exp(log_softmax_) * d_guard_3.sum(axis=1, keepdims=True)  # [12, 5]
+    d_guard_2 = masked(reshape * softmax_, gt)  # [12, 5]
+    mul_5 = np.exp(log_softmax_) * d_guard_2.sum(axis=1, keepdims=True)  # [12, 5]
     sub = d_guard - (d_guard * softmax_).sum(axis=1, keepdims=True)  # [12, 5]  prelude.lee:120
-    return -(c * sum_2).sum(), d_guard_3 - mul_5 + softmax_ * sub, -sum_2
+    return -(c * sum_2).sum(), d_guard_2 - mul_5 + softmax_ * sub, -sum_2
 
 
 def example_labels(key):

@@ -1169,7 +1169,7 @@ def stop(x):
 
     x [x_0] -> [x_0]
     """
-    return x  # [x_0]
+    return x.detach()  # [x_0]  prelude.lee:16
 
 
 def clip(x, low, high):

@@ -12,7 +12,7 @@ from leec.elaborate.values import Instance, Record, describe
 from leec.ir.graph import Value
 from leec.ops.contract import Contraction
 from leec.ops.table import TABLE
-from leec.types import ShapeMismatch
+from leec.types import ShapeMismatch, broadcast
 
 OPERATIONS = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod", "**": "power"}
 COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
@@ -130,7 +130,10 @@ def elementwise(ctx: Context, row: str, shown: str, operands: tuple, span: Span,
 
 
 def guard(ctx: Context, value: object, span: Span) -> object:
-    """An operand inside a branch of `where`: its cotangent is 0 where the branch is not taken (R3)."""
+    """An operand inside a branch of `where`: its cotangent is 0 where the branch is not taken (R3).
+
+    Of an array that has no entry for every choice (what `sum` goes over, say) none is known not to be taken.
+    """
     from leec.elaborate.entries import Entry, apply_entries, is_indexed
 
     condition = ctx.guard
@@ -138,7 +141,11 @@ def guard(ctx: Context, value: object, span: Span) -> object:
         return value
     if is_indexed(value) or is_indexed(condition):
         return apply_entries(ctx, "guard", "where", (value, condition), span, (span, span))
-    return ctx.builder.guard(value, condition) if condition.type.rank <= value.type.rank else value
+    try:
+        broadcast(value.type, condition.type)
+    except ShapeMismatch:
+        return value
+    return ctx.builder.guard(value, condition)
 
 
 def align(ctx: Context, values: list[Value], span: Span, spans: tuple[Span, ...], what: str) -> list[Value]:

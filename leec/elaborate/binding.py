@@ -105,8 +105,7 @@ def stopped(ctx: Context, value: object, span: Span) -> object:
     """State holds values without gradient (R9)."""
     if isinstance(value, Value) and not value.type.host and value.type.is_float:
         with ctx.at(span):
-            zero = ctx.builder.fill(0.0, dims=value.type.dims, dtype=value.type.dtype)
-            return ctx.builder.graft(value, zero)
+            return ctx.builder.stop(value)
     return value
 
 

@@ -76,11 +76,11 @@ def _where(ctx: Context, node: nodes.Call) -> object:
     dtype = getattr(getattr(condition, "type", None), "dtype", None)
     if dtype != "bool" and not isinstance(condition, Instance):
         raise LeeError(kinds.needs_bool(node.args[0].span, "the condition of `where`", describe(condition)))
-    with guarded(ctx, condition):
+    pointwise = isinstance(condition, Instance)
+    with guarded(ctx, None if pointwise else condition, node.span):
         then = evaluate(ctx, node.args[1])
-    with guarded(
-        ctx, arithmetic.invert(ctx, condition, node.args[0].span) if not isinstance(condition, Instance) else None
-    ):
+    other = None if pointwise else arithmetic.invert(ctx, condition, node.args[0].span)
+    with guarded(ctx, other, node.span):
         otherwise = evaluate(ctx, node.args[2])
     spans = tuple(a.span for a in node.args)
     if any(isinstance(v, Instance) for v in (condition, then, otherwise)):
@@ -92,16 +92,27 @@ def _where(ctx: Context, node: nodes.Call) -> object:
 class guarded:
     """Inside, operands of delicate operations take no gradient where the branch is not taken; subscripts are clamped."""
 
-    def __init__(self, ctx: Context, condition: object):
-        self.ctx, self.condition = ctx, condition
+    def __init__(self, ctx: Context, condition: object, span: Span):
+        self.ctx, self.condition, self.span = ctx, condition, span
 
     def __enter__(self):
         from dataclasses import replace
 
         self.before = self.ctx.guard, self.ctx.indices
-        self.ctx.guard = self.condition
+        self.ctx.guard = self.both(self.ctx.guard)
         if self.ctx.indices:
             self.ctx.indices = replace(self.ctx.indices, guarded=True)
+
+    def both(self, outer: object) -> object:
+        """A branch inside a branch is taken where both are; of sizes that differ the inner condition alone counts."""
+        if outer is None or self.condition is None:
+            return self.condition if outer is None else outer
+        try:
+            return arithmetic.elementwise(
+                self.ctx, "logical_and", "where", (outer, self.condition), self.span, (self.span,) * 2
+            )
+        except LeeError:
+            return self.condition
 
     def __exit__(self, *error):
         self.ctx.guard, self.ctx.indices = self.before

@@ -281,20 +281,20 @@ def finish(
     if ctx.key is not None:
         parameters.append(Parameter("key", (ctx.key,)))
     parameters = [p for p in parameters if p.values or p.static or p.model]
-    values = tuple(dict.fromkeys(leaves_of(value)))
     state = tuple(
         (before, ctx.names[name].leaves[path])
         for name, instance in start.items()
         for path, before in instance.leaves.items()
         if instance.spec.kinds[path] == "state" and ctx.names[name].leaves[path] is not before
     )
+    ctx.reads_training |= bool(state)  # out of training no state is committed (R9)
     base = f"{ctx.owner}.{declaration.name.id}" if ctx.owner else declaration.name.id
     base += "_eval" if ctx.reads_training and not ctx.training else ""
     function = Function(
         session.unique(base, session.functions), tuple(parameters), tuple(ctx.builder.equations),
-        tuple(grouped(value)), state, ctx.facts, tuple(ctx.checks), declaration.doc or "",
+        tuple(grouped(value)), state if ctx.training else (), ctx.facts, tuple(ctx.checks), declaration.doc or "",
         declaration.span, ctx.owner, public=True,
     )  # fmt: skip
     session.functions[function.name] = function
-    packs = {v: i for v in values for i, d in enumerate(v.type.dims) if PACK in ctx.dims and d == ctx.dims[PACK]}
+    packs = {v: i for v in leaves_of(value) for i, d in enumerate(v.type.dims) if PACK in ctx.dims and d == ctx.dims[PACK]}
     return Specialised(function, value, ctx.reads_training, packs)

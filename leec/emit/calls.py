@@ -53,7 +53,9 @@ class Caller:
         """What reads the old state must be computed before the callee changes it."""
         if callee.state:
             old = {before for before, _ in callee.state}
-            changed = {a for i, a in zip(callee.inputs, equation.args, strict=True) if i in old}
+            changed = [a for i, a in zip(callee.inputs, equation.args, strict=True) if i in old]
+            if not self.discards(callee, equation):
+                self.body.preserve(changed, equation)
             self.body.settle(frozenset(changed))
 
     def commit(self, callee: Function, equation: Equation, after: list[Value]) -> None:

@@ -49,7 +49,8 @@ class File:
 
     def __post_init__(self) -> None:
         self.everything = self.module
-        self.module = with_reachable(self.module, self.without)
+        functions = self.module.followed if self.dialect.autograd else self.module.functions
+        self.module = with_reachable(replace(self.module, functions=functions), self.without)
         self.module = replace(self.module, functions=dce(expand(self.module.functions, self.dialect.column)))
         names = Names({*BUILTINS, *library(self.dialect.column)})
         self.unit = Unit(self.module, self.dialect, names, self.everything.functions.functions)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from leec.ir.graph import Value
+from leec.ops.table import TABLE
 from leec.types import broadcast
 
 
@@ -128,6 +129,25 @@ def _quotient(b, h, k):
 
 # ---- logic and selection
 
+
+def _is_guarded(b, x, c, depth: int = 8) -> bool:
+    """No gradient leaves the branch of c through x: entry by entry it is made of what is guarded there."""
+    if not x.type.is_float or x.type.host or b.constant(x) is not None:
+        return True
+    e = b.producer(x)
+    if e is None or not depth:
+        return False
+    if e.op == "guard":
+        return _implies(b, e.args[1], c)
+    return TABLE[e.op].elementwise and bool(e.args) and all(_is_guarded(b, a, c, depth - 1) for a in e.args)
+
+
+def _implies(b, inner, c) -> bool:
+    """Whether c holds wherever the inner condition does."""
+    e = b.producer(inner)
+    return inner is c or (e is not None and e.op == "logical_and" and any(_implies(b, a, c) for a in e.args))
+
+
 LOGIC = (
     Law("logical_not(logical_not(x))", "x"),
     Law("logical_and(x, x)", "x"),
@@ -141,6 +161,10 @@ LOGIC = (
     Law("select(c, x, select(c, y, z))", "select(c, x, z)"),
     Law("select(c, guard(x, c), y)", "select(c, x, y)"),
     Law("select(c, x, guard(y, logical_not(c)))", "select(c, x, y)"),
+    Law("graft(x, y)", lambda b, x, y: None if b.constant(y) is None else b.stop(x)),
+    Law(
+        "guard(x, c)", lambda b, x, c: x if _is_guarded(b, x, c) and x.type.dims == broadcast(x.type, c.type) else None
+    ),
     Law("cast(x, dtype=t)", lambda b, x, t: x if x.type.dtype == t else None),
     Law("cast(cast(x, dtype=s), dtype=t)", lambda b, x, s, t: b.cast(x, dtype=t) if x.type.dtype == "bool" else None),
 )
@@ -155,4 +179,4 @@ def _unguarded(b, x, c):
     return x if dims == x.type.dims else b.broadcast(x, dims=dims)
 
 
-RELEASE = (Law("graft(x, y)", "x"), Law("guard(x, c)", _unguarded))
+RELEASE = (Law("graft(x, y)", "x"), Law("stop(x)", "x"), Law("guard(x, c)", _unguarded))

@@ -1,4 +1,7 @@
-"""Comparison, choice, conversion, constants; and `graft` and `guard`, which change only what the gradient is."""
+"""Comparison, choice, conversion, constants; and `graft`, `stop` and `guard`, which change only what the gradient is.
+
+These three have the fact `alters`.
+"""
 
 from __future__ import annotations
 
@@ -92,8 +95,12 @@ def _graft_type(x: TensorType, y: TensorType) -> TensorType:
 declare(Op("graft", ("x", "y"), "the value of x with the derivative of y (R7)", _graft_type,
            lambda b, g, out, x, y: (None, g), "x", "graft(x, y)", "x", torch_step="x", elementwise=True,
            surface="graft",
-           facts={"linear": True, "cotangents": lambda g, x, y: (0 * g, g)},
+           facts={"linear": True, "alters": True, "cotangents": lambda g, x, y: (0 * g, g)},
            examples=(example("float[a]", "float[a]"), example("host float", "host float")), equation="x"))  # fmt: skip
+declare(Op("stop", ("x",), "x, through which no gradient flows", lambda x: x, lambda b, g, out, x: (None,),
+           "x", "x.detach()", "x", torch_step="x", elementwise=True,
+           facts={"linear": True, "alters": True, "cotangents": lambda g, x: (0 * g,)},
+           examples=(example("float[a]"), example("float[]")), equation="x"))  # fmt: skip
 
 
 def _guard_column(broadcast_arrays: str):
@@ -105,7 +112,7 @@ declare(Op("guard", ("x", "c"), "x, whose cotangent is 0 where c is false: for o
            lambda b, g, out, x, c: (b.sum_to(b.select(c, g, 0.0), x.type.dims), None),
            _guard_column("np.broadcast_arrays"), "torch.where(c, x, x.detach())",
            torch_step=_guard_column("torch.broadcast_tensors"), operands=("any", "bool"), elementwise=True,
-           facts={"linear": True, "cotangents": lambda g, x, c: (g * c, None)},
+           facts={"linear": True, "alters": True, "cotangents": lambda g, x, c: (g * c, None)},
            examples=(example("float[a, b]", "bool[a, b]"), example("float[b]", "bool[a, b]"),
                      example("float[1, b]", "bool[a, 1]")), equation="x"))  # fmt: skip
 
@@ -126,6 +133,10 @@ declare(Op("cast", ("x",), "x in another dtype; float to int truncates", lambda 
            _cast_gradient, "x.astype(dtype)", "x.to(dtype)",
            lambda types, params: _HOST_CASTS.get(params["dtype"], "float(x)"), params={"dtype": REQUIRED},
            elementwise=True, facts={"uniform": True, "linear": True}, examples=_CASTS, equation="x"))  # fmt: skip
+
+declare(Op("keep", ("x",), "x in memory of its own: for who reads it when the state that it was is written over",
+           lambda x: x, lambda b, g, out, x: (g,), "x.copy()", "x.clone()",
+           facts={"linear": True}, examples=(example("float[a]"), example("int[a, b]")), equation="x"))  # fmt: skip
 
 # ---- constants
 

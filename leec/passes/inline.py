@@ -37,10 +37,13 @@ def inline_small(program: Program) -> Program:
 
 
 def inline_all(program: Program) -> Program:
-    """Every call in the functions that nobody calls and that are no methods: steps, examples, what users call."""
+    """Every call in the functions that nobody calls and that are no methods: steps, examples, what users call.
+
+    Constructors stay: from the object that they make come the sizes of others like it.
+    """
     called = {name for f in program.functions.values() for name in callees(f)}
     roots = {name for name, f in program.functions.items() if f.owner is None and name not in called}
-    everything = inlined(program, lambda f: not is_rule(f))
+    everything = inlined(program, lambda f: not is_rule(f) and not is_constructor(f))
     return Program({name: (everything if name in roots else program).functions[name] for name in program.functions})
 
 
@@ -55,6 +58,10 @@ def is_rule(f: Function) -> bool:
     """Moves tensors that are given by themselves, as the rule of an optimizer does: steps apply it to whole vectors."""
     alone = {v for p in f.parameters if p.model is None for v in p.values}
     return any(before in alone for before, _ in f.state)
+
+
+def is_constructor(f: Function) -> bool:
+    return any(f.name == f"{r.model}.init" for r in f.results)
 
 
 def inlined(program: Program, chosen: Callable[[Function], bool]) -> Program:

@@ -43,9 +43,10 @@ def make_backward(derivation: Derivation, active: Sequence[int], slots: Sequence
     region = needed(sweep.builder.equations, cotangents)
     made = {r for e in region for r in e.results}
     foreign = {v for e in region for v in e.args}.union(cotangents) - made - set(seeds.values())
-    reads, again = fetch(derivation, foreign)
+    kept = {v: derivation.kept(v) for v in sorted(foreign & derivation.changed, key=f.inputs.index)}
+    reads, again = fetch(derivation, {kept.get(v, v) for v in foreign})
     read_names = {v.name for v in (*reads, *seeds.values(), *(r for e in again for r in e.results))}
-    new = final_names(region, sweep, Builder(read_names), {})
+    new = {**final_names(region, sweep, Builder(read_names), {}), **kept}
     gradients = {v: new.get(c, c) for v, c in zip(sweep.wrt, cotangents, strict=True)}
     results = tuple(results_of(f, gradients))
     body = (*again, *renamed(region, new))
@@ -104,15 +105,17 @@ def seeds_of(derivation: Derivation, slots: Sequence[int]) -> dict[int, Value]:
 def fetch(derivation: Derivation, foreign: set[Value]) -> tuple[set[Value], list[Equation]]:
     """How the backward comes by primal values: which it reads, and which equations it repeats because they cost nothing.
 
-    Whatever is neither an argument, a result, saved already nor free to repeat is saved from now on.
+    Whatever is neither an argument that stays as it is, a result, saved already nor free to repeat is saved from now on.
     """
     again: dict[Equation, None] = {}
     reads: set[Value] = set()
-    at_hand = {*derivation.function.inputs, *derivation.slots}
+    at_hand = {*derivation.function.inputs, *derivation.slots} - derivation.changed
     source = {r: e for e in derivation.scope.body for r in e.results}
 
     def is_free(value: Value) -> bool:
-        return value in at_hand or (costs_nothing(source[value]) and all(map(is_free, source[value].args)))
+        return value in at_hand or (
+            value in source and costs_nothing(source[value]) and all(map(is_free, source[value].args))
+        )
 
     def take(value: Value) -> None:
         if value in at_hand or not is_free(value):
@@ -131,12 +134,17 @@ def fetch(derivation: Derivation, foreign: set[Value]) -> tuple[set[Value], list
 
 
 def costs_nothing(equation: Equation) -> bool:
-    """Views of arrays, host arithmetic, and tensors written from host numbers alone."""
+    """Views of arrays, what only alters gradients, opposites, host arithmetic, and tensors of host numbers alone."""
     row = TABLE[equation.op]
     if row.effect or equation.op == "call":
         return False
     hosted = all(a.type.host for a in equation.args)
-    return "moves" in row.facts or (hosted and (row.flops == 0 or all(r.type.host for r in equation.results)))
+    opposite = len(equation.args) == 1 and all(v.type.dtype == "bool" for v in (*equation.args, *equation.results))
+    return (
+        opposite
+        or not row.facts.keys().isdisjoint(("moves", "alters"))
+        or (hosted and (row.flops == 0 or all(r.type.host for r in equation.results)))
+    )
 
 
 # ---- the signature

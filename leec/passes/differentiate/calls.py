@@ -31,6 +31,7 @@ class Derivation:
         self.saved_name = ""  # once something is saved
         self.backwards: dict[tuple, Backward] = {}
         self.sources: dict[Value, int] = {}
+        self.copies: dict[Value, Value] = {}  # of states that it writes over
         self.seed_names: set[str] = set()  # of the cotangents that its backwards get
 
     @property
@@ -41,6 +42,18 @@ class Derivation:
         self.saved_name = self.saved_name or self.derivatives.names.unique(f"{self.function.name}_saved")
         self.derivatives.derivations[self.saved_name] = self
         self.saved.append(value)
+
+    @property
+    def changed(self) -> frozenset[Value]:
+        """The inputs that the function writes over."""
+        return frozenset(before for before, after in self.function.state if after is not before)
+
+    def kept(self, state: Value) -> Value:
+        """A copy of a state that the function writes over, as it was at its start."""
+        if state not in self.copies:
+            self.copies[state] = self.scope.names.keep(state, hint=state.name)
+            self.scope.body.insert(0, self.scope.names.equations.pop())
+        return self.copies[state]
 
     def ways(self, equation: Equation) -> Ways:
         """For every result of a call of this function the arguments that its cotangent flows to."""

@@ -296,5 +296,5 @@ def finish(
         declaration.span, ctx.owner, public=True,
     )  # fmt: skip
     session.functions[function.name] = function
-    packs = {v: i for v in leaves_of(value) for i, d in enumerate(v.type.dims) if PACK in ctx.dims and d == ctx.dims[PACK]}
+    packs = {v: i for v in leaves_of(value) for i, d in enumerate(v.type.dims) if d == ctx.dims.get(PACK)}
     return Specialised(function, value, ctx.reads_training, packs)

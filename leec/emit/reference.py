@@ -49,7 +49,7 @@ class File:
 
     def __post_init__(self) -> None:
         self.everything = self.module
-        functions = self.module.followed if self.dialect.autograd else self.module.functions
+        functions = (self.dialect.autograd and self.module.followed) or self.module.functions
         self.module = with_reachable(replace(self.module, functions=functions), self.without)
         self.module = replace(self.module, functions=dce(expand(self.module.functions, self.dialect.column)))
         names = Names({*BUILTINS, *library(self.dialect.column)})

@@ -88,4 +88,4 @@ class Module:
     procedures: Mapping[str, Procedure]
     examples: Mapping[str, str]  # example -> function
     public: tuple[str, ...] = ()
-    followed: Program = Program()  # the functions as a library's autograd has to see them
+    followed: Program | None = None  # the functions as a library's autograd has to see them, where that differs

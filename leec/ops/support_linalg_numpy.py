@@ -17,7 +17,7 @@ def symmetric(a):
     return (a + a.mT) / 2
 
 
-def signs(vectors):
+def signs_of_columns(vectors):
     """1 or -1 for every column, that its largest entry becomes positive; of nearly equal sizes the first counts."""
     size = np.abs(vectors)
     first = np.argmax(size >= 0.999 * size.max(axis=-2, keepdims=True), axis=-2)
@@ -28,13 +28,13 @@ def signs(vectors):
 def eigh(a):
     """Eigenvalues of the symmetric part, ascending, and the unit vectors as columns."""
     values, vectors = np.linalg.eigh(symmetric(a))
-    return values, vectors * signs(vectors)
+    return values, vectors * signs_of_columns(vectors)
 
 
 def svd(a):
     """u, s, v with orthonormal columns and a = u @ diag(s) @ v.mT, the largest of s first."""
     u, s, vt = np.linalg.svd(a, full_matrices=False)
-    sign = signs(u)
+    sign = signs_of_columns(u)
     return u * sign, s, vt.mT * sign
 
 

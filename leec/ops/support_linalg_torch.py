@@ -18,7 +18,7 @@ def symmetric(a):
     return (a + a.mT) / 2
 
 
-def signs(vectors):
+def signs_of_columns(vectors):
     """1 or -1 for every column, that its largest entry becomes positive; of nearly equal sizes the first counts."""
     size = vectors.abs()
     near = size >= 0.999 * size.amax(dim=-2, keepdim=True)
@@ -38,7 +38,7 @@ class Eigh(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a):
         values, vectors = torch.linalg.eigh(symmetric(a))
-        vectors = vectors * signs(vectors)
+        vectors = vectors * signs_of_columns(vectors)
         ctx.save_for_backward(values, vectors)
         return values, vectors
 
@@ -60,7 +60,7 @@ class Svd(torch.autograd.Function):
     @staticmethod
     def forward(ctx, a):
         u, s, vt = torch.linalg.svd(a, full_matrices=False)
-        sign = signs(u)
+        sign = signs_of_columns(u)
         u, v = u * sign, vt.mT * sign
         ctx.save_for_backward(u, s, v)
         return u, s, v

@@ -96,7 +96,7 @@ class Cuts:
         probe = live(self.probe(v))
         alone = replace(
             self.spec.optimised, functions=Program({"probe": probe}), models={}, optimizers={}, procedures={}, examples={},
-            public=("probe",), doc="",
+            public=("probe",), doc="", followed=None,
         )  # fmt: skip
         module = self.load(self.write(alone), "probe")
         emitted = [converted(self.backend, x) for x in self.values]

@@ -76,7 +76,7 @@ def operation_files(pair: Pair, finding: Finding) -> tuple[dict[str, str], Mappi
     f = replace(alone(e), name="operation")
     module: Module = replace(
         pair.spec.optimised, functions=Program({"operation": f}), models={}, optimizers={}, procedures={}, examples={},
-        public=("operation",), doc="",
+        public=("operation",), doc="", followed=None,
     )  # fmt: skip
     writers = {"reference.py": (emit.emit_reference, "numpy"), "cuda.py": (emit.emit_cuda, "torch")}
     files = {name: write(module, replace(pair.spec.options, backend=b)) for name, (write, b) in writers.items()}

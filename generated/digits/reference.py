@@ -7,6 +7,7 @@ Made from specs/digits.lee by leec 0.1.0. Change that file, not this one, and ru
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -155,6 +156,41 @@ class Optimizer:
         return twin
 
 
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
 class Digits(Model):
     """Digits(side, classes)"""
 
@@ -296,10 +332,11 @@ def fan_in_uniform(fan_in):
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
 
 
+@packed(None, z=(0, 2), y=(0, 1))
 def cross_entropy(z, y):
     """-log softmax(z)_y, the mean over rows.
 
-    z [rows, k], y int[rows] -> []
+    z [.., k], y int[..] -> []
     """
     rows = z.shape[0]
     surprise = -log_softmax(z, (1,))[np.arange(rows), inside(y)]  # [rows]  losses.lee:45
@@ -332,10 +369,11 @@ def reduced_backward(each_0, d_y):
     return d_each  # [each_0]
 
 
+@packed(None, z=(0, 2), y=(0, 1))
 def accuracy(z, y):
     """The share of rows whose largest score is at the right class.
 
-    z [rows, k], y int[rows] -> []
+    z [.., k], y int[..] -> []
     """
     return (z.argmax(axis=1) == y).astype(FLOAT).mean()  # metrics.lee:9
 
@@ -354,8 +392,9 @@ class Linear(Model):
         self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
         self.lay_out()
 
+    @packed(0, x=(0, 2))
     def forward(self, x):
-        """x [rows, inputs] -> [rows, outputs]"""
+        """x [.., inputs] -> [.., outputs]"""
         return x @ self.w + self.b  # [rows, outputs]  nn.lee:21
 
     def forward_backward(self, x, d_y):
@@ -491,8 +530,9 @@ class BatchNorm(Model):
         self.var_ = np.ones(channels, dtype=FLOAT)  # [channels]  nn.lee:171
         self.lay_out()
 
+    @packed(2, x=(2, 3))
     def forward(self, x, training=False):
-        """x [n, channels, rows] -> [n, channels, rows]"""
+        """x [n, channels, ..] -> [n, channels, ..]"""
         if training:
             return self.forward_training(x)
         mul = self.gamma[:, None] * (x - self.mean_[:, None])  # [n, channels, rows]  nn.lee:186

@@ -5,6 +5,7 @@ Made from specs/analysis/gradients.lee by leec 0.1.0. Change that file, not this
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import weakref
@@ -150,6 +151,41 @@ class Optimizer:
             if hasattr(self, name):
                 setattr(twin, name, getattr(self, name).clone())
         return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
 
 
 class TrainStep:
@@ -2399,10 +2435,11 @@ def fan_in_uniform(fan_in):
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
 
 
+@packed(None, z=(0, 2), y=(0, 1))
 def cross_entropy(z, y):
     """-log softmax(z)_y, the mean over rows.
 
-    z [rows, k], y int[rows] -> []
+    z [.., k], y int[..] -> []
     """
     surprise = torch.nn.functional.cross_entropy(z, y, reduction="none")  # [rows]  losses.lee:45
     return reduced(surprise)  # losses.lee:46
@@ -2470,8 +2507,9 @@ class Linear(Model):
         self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
         self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
 
+    @packed(0, x=(0, 2))
     def forward(self, x):
-        """x [rows, inputs] -> [rows, outputs]"""
+        """x [.., inputs] -> [.., outputs]"""
         return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
 
     def forward_backward_input(self, d_y):

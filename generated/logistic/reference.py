@@ -5,6 +5,7 @@ Made from specs/classification/logistic.lee by leec 0.1.0. Change that file, not
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -151,6 +152,41 @@ class Optimizer:
         twin.__dict__.update(self.__dict__)
         twin.load_tensors(self.tensors())
         return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
 
 
 class Logistic(Model):
@@ -553,10 +589,11 @@ def example_explained(key):
     return (solve * solve).sum(), d_x, d_near, d_score
 
 
+@packed(0, z=(0, 2), y=(0, 1))
 def cross_entropy(z, y):
     """-log softmax(z)_y, the mean over rows.
 
-    z [rows, k], y int[rows] -> [rows]
+    z [.., k], y int[..] -> [..]
     """
     rows = z.shape[0]
     surprise = -log_softmax(z, (1,))[np.arange(rows), inside(y)]  # [rows]  losses.lee:45
@@ -587,10 +624,11 @@ def reduced_backward(d_each):
     return d_each  # [each_0]
 
 
+@packed(None, z=(0, 2), y=(0, 1))
 def accuracy(z, y):
     """The share of rows whose largest score is at the right class.
 
-    z [rows, k], y int[rows] -> []
+    z [.., k], y int[..] -> []
     """
     return (z.argmax(axis=1) == y).astype(FLOAT).mean()  # metrics.lee:9
 

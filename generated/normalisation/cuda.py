@@ -5,6 +5,7 @@ Made from specs/normalisation/normalisation.lee by leec 0.1.0. Change that file,
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 
@@ -97,6 +98,41 @@ class Model(torch.nn.Module):
                 twin._buffers.pop(attribute, None)
                 twin.__dict__[attribute] = tensors[name]
         return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
 
 
 def batch_norm(z, gamma, beta, eps=1e-5):
@@ -465,8 +501,9 @@ class LayerNorm(Model):
         self.gamma = torch.nn.Parameter(torch.ones(d, dtype=FLOAT))  # [d]  normalisation.lee:94
         self.beta = torch.nn.Parameter(torch.zeros(d, dtype=FLOAT))  # [d]  normalisation.lee:95
 
+    @packed(0, x=(0, 2))
     def forward(self, x):
-        """x [rows, d] -> [rows, d]"""
+        """x [.., d] -> [.., d]"""
         return self.gamma * standard(x, self.eps) + self.beta  # [rows, d]  normalisation.lee:98
 
     def forward_saved(self, x):
@@ -492,8 +529,9 @@ class LayerNormAsPrinted(Model):
         super().__init__()
         self.d, self.eps = d, eps
 
+    @packed(0, x=(0, 2))
     def forward(self, x):
-        """x [rows, d] -> [rows, d]"""
+        """x [.., d] -> [.., d]"""
         return standard(x, self.eps)  # [rows, d]  normalisation.lee:104
 
     def forward_backward(self, x, d_y):

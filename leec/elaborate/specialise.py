@@ -293,7 +293,7 @@ def finish(
     function = Function(
         session.unique(base, session.functions), tuple(parameters), tuple(ctx.builder.equations),
         tuple(grouped(value)), state if ctx.training else (), ctx.facts, tuple(ctx.checks), declaration.doc or "",
-        declaration.span, ctx.owner, public=True,
+        declaration.span, ctx.owner, public=True, pack=ctx.dims[PACK].symbol if PACK in ctx.dims else None,
     )  # fmt: skip
     session.functions[function.name] = function
     packs = {v: i for v in leaves_of(value) for i, d in enumerate(v.type.dims) if d == ctx.dims.get(PACK)}

@@ -41,7 +41,7 @@ def emit_cuda(module: Module, options: Options) -> str:
         header=header(module),
         imports=[
             name
-            for name in ("math", "sys", "weakref")
+            for name in ("functools", "math", "sys", "weakref")
             if name == "sys" or any(name in d.uses for d in support) or f"{name}." in body
         ],
         float=TORCH.widths[options.dtype],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from textwrap import wrap
 
@@ -30,8 +31,8 @@ def clean(line: str) -> str:
     return "".join(c if c.isprintable() else " " for c in line).replace("\\", "\\\\").replace('"""', "'''")
 
 
-def function_doc(unit: Unit, f: Function, short: Callable[[Dim], Dim]) -> str:
-    """The spec's words and the shapes; of a derivative what it is the derivative of."""
+def function_doc(unit: Unit, f: Function, short: Callable[[Dim], Dim], packs: bool = False) -> str:
+    """The spec's words and the shapes, with `..` where a caller may have any axes; of a derivative what it is of."""
     forward = f.name.rpartition(".")[2].rpartition("_backward" if is_derivative(f) else "_saved")[0]
     if is_derivative(f):
         given = listing([unit.parameter_name(f, p) for p in f.parameters if p.name.startswith("d_")])
@@ -40,7 +41,9 @@ def function_doc(unit: Unit, f: Function, short: Callable[[Dim], Dim]) -> str:
         return f"One step of {f.name.rpartition('_step')[0]}."
     if not f.public and f.name.endswith("_saved"):
         return f"As {forward}, and what its gradient needs."
-    return f"{f.doc.strip()}\n\n{shapes(unit, f, short)}".strip()
+    sizes = shapes(unit, f, short)
+    sizes = re.sub(rf"\b{f.pack}\b", "..", sizes) if packs else sizes
+    return f"{f.doc.strip()}\n\n{sizes}".strip()
 
 
 def listing(names: Sequence[str]) -> str:

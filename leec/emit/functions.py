@@ -34,6 +34,7 @@ class Emitter:
     name: str
     training: str = ""  # the function that this one hands on to in training
     evaluation: str = ""  # or, of a module, out of training
+    outermost: bool = False  # what a user calls: it takes the axes of `..` one by one
     indent: int = field(default=2 * len(INDENT), kw_only=True)  # of the body
 
     def __post_init__(self) -> None:
@@ -170,9 +171,26 @@ class Emitter:
     def text(self, indent: int = 0) -> str:
         """The definition, without the indent of the class that it stands in."""
         self.indent = indent + len(INDENT)
-        lines = [*docstring(function_doc(self.unit, self.f, self.body.sizes.short)), *(self.statements() or ["pass"])]
-        decorator = ["@staticmethod"] if self.unit.owner(self.f) and "self" not in self.parameters() else []
-        return definition(self.name, self.parameters(), lines, indent, decorator)
+        doc = function_doc(self.unit, self.f, self.body.sizes.short, self.packs)
+        lines = [*docstring(doc), *(self.statements() or ["pass"])]
+        above = ["@staticmethod"] if self.unit.owner(self.f) and "self" not in self.parameters() else []
+        return definition(self.name, self.parameters(), lines, indent, [*above, *self.packed()])
+
+    @property
+    def packs(self) -> bool:
+        return self.outermost and self.f.public and self.f.pack is not None
+
+    def packed(self) -> list[str]:
+        """`@packed(0, x=(0, 2))`: where in results and arguments the axes of `..` stand."""
+        if not self.packs:
+            return []
+        pack = Dim.of(self.f.pack)
+        plain = [p for p in self.f.parameters if self.unit.role(self.f, p) == "value" and pack in p.values[0].type.dims]
+        types = [(self.unit.parameter_name(self.f, p), p.values[0].type) for p in plain]
+        inputs = [f"{name}=({t.dims.index(pack)}, {t.rank})" for name, t in types]
+        outputs = [r.values[0].type.dims for r in self.f.results if r.model is None]
+        places = [str(dims.index(pack) if pack in dims else None) for dims in outputs]
+        return [f"@packed({', '.join([*places, *inputs])})"]
 
 
 def definition(

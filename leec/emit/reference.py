@@ -76,14 +76,14 @@ def emit_reference(module: Module, options: Options) -> str:
     return render(
         "reference.py.j2",
         header=header(module),
-        imports=[name for name in ("math",) if any(name in d.uses for d in support) or f"{name}." in body],
+        imports=[name for name in ("functools", "math") if any(name in d.uses for d in support) or f"{name}." in body],
         float=NUMPY.widths[file.options.dtype],
         blocks=[*(d.text for d in support if d.name in FIRST), *(b.text for b in blocks)],
         support=[*sites(body), *(d.text for d in support if d.name not in FIRST)],
     )
 
 
-FIRST = ("Model", "Optimizer", "TrainStep")  # classes that others inherit from
+FIRST = ("packed", "Model", "Optimizer", "TrainStep")  # decorators, and classes that others inherit from
 
 
 def sites(body: str) -> list[str]:
@@ -231,17 +231,20 @@ def function_texts(unit: Unit, f: Function, prefix: str, indent: int) -> list[st
     if f.name in (base, base + EVAL) and base in unit.functions and base + EVAL in unit.functions:
         return both_modes(unit, base, prefix, indent) if f.name == base else []
     name = unit.public_name(f)[0]
-    return [Emitter(unit, f, name.removeprefix(prefix) if prefix else unit.function_name(name)).text(indent)]
+    shown = name.removeprefix(prefix) if prefix else unit.function_name(name)
+    return [Emitter(unit, f, shown, outermost=True).text(indent)]
 
 
 def both_modes(unit: Unit, base: str, prefix: str, indent: int) -> list[str]:
     name = base.removeprefix(prefix)
     training, evaluation = unit.functions[base], unit.functions[base + EVAL]
     if prefix and unit.dialect.modules:
-        emitters = [Emitter(unit, training, name, evaluation=name + EVAL), Emitter(unit, evaluation, name + EVAL)]
+        first = Emitter(unit, training, name, evaluation=name + EVAL, outermost=True)
+        emitters = [first, Emitter(unit, evaluation, name + EVAL)]
     else:
         name, other = (name, f"{name}_training") if prefix else map(unit.function_name, (base, f"{base}_training"))
-        emitters = [Emitter(unit, evaluation, name, training=other), Emitter(unit, training, other)]
+        first = Emitter(unit, evaluation, name, training=other, outermost=True)
+        emitters = [first, Emitter(unit, training, other)]
     return [e.text(indent) for e in emitters]
 
 

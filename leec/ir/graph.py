@@ -70,7 +70,10 @@ class Result:
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """`state` pairs a leaf of a parameter with the value that it has afterwards (R9)."""
+    """`state` pairs a leaf of a parameter with the value that it has afterwards (R9).
+
+    `pack` is the size that stands for the axes of `..`, which a caller outside sees one by one (decision 46).
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -83,6 +86,7 @@ class Function:
     span: Span | None = None
     owner: str | None = None  # the model whose method this is
     public: bool = True
+    pack: str | None = None
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:

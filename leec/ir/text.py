@@ -40,7 +40,8 @@ def print_function(f: Function) -> str:
     """The text of a function, without a last line break. Raises InternalError for a param that has no text."""
     head = f"{'' if f.public else 'private '}fn {f.name}("
     body = "".join(f"  {line}\n".replace("\n  \n", "\n\n") for line in _lines(f))
-    tail = f"){f' of {f.owner}' if f.owner else ''}{' ' + _text(f.doc) if f.doc else ''} {{\n{body}}}"
+    traits = (f" of {f.owner}" if f.owner else "") + (f" pack {f.pack}" if f.pack else "")
+    tail = f"){traits}{' ' + _text(f.doc) if f.doc else ''} {{\n{body}}}"
     shown = [_parameter(p) for p in f.parameters]
     line = ", ".join(shown)
     if len(head) + len(line) > 110:
@@ -217,8 +218,8 @@ class _Reader(lark.Transformer):
         values = tuple(Value(value, type, named=True) for value, _, type in leaves)
         return Parameter(name, values, model, tuple(path or value for value, path, _ in leaves), default=default)
 
-    def function(self, private, name, parameters, owner, doc, *statements) -> Function:
-        f = Function(name, parameters, (), (), owner=owner, doc=doc or "", public=private is None)
+    def function(self, private, name, parameters, owner, pack, doc, *statements) -> Function:
+        f = Function(name, parameters, (), (), owner=owner, doc=doc or "", public=private is None, pack=pack)
         scope = {v.name: v for v in f.inputs}
         for statement in statements:
             f = _with_statement(f, statement, scope)

@@ -1,5 +1,8 @@
 """What every generated NumPy module has beside the spec's own code: models and optimizers as holders of arrays."""
 
+import functools
+import math
+
 import numpy as np
 
 FLOAT = np.float32  # of a generated module: its own width
@@ -154,3 +157,38 @@ def update_together(optimizer, *pairs):
     for model, _ in pairs:
         start, stop = stop, stop + model.parameters.size
         model.parameters[...] = θ[start:stop]
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate

@@ -1,5 +1,8 @@
 """What every generated PyTorch module has beside the spec's own code: models as modules, and optimizers."""
 
+import functools
+import math
+
 import torch
 
 
@@ -142,3 +145,38 @@ class Optimizer:
             if hasattr(self, name):
                 setattr(twin, name, getattr(self, name).clone())
         return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate

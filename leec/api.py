@@ -225,8 +225,10 @@ class Loaded:
         return result if session.session.cut is None else session.session.cut, session.history
 
     def entry(self, backend: str, procedure: str) -> Callable[..., Any]:
-        """The function of a generated module that a train procedure became."""
-        return getattr(self.backend(backend), procedure)
+        """The function of a generated module that a train procedure became, whose name Python may have taken."""
+        from leec.proof.emitted import unit_of
+
+        return getattr(self.backend(backend), unit_of(self, backend).function_name(procedure))
 
     def predict(self, model: Any, *inputs: Any, **options: Any) -> np.ndarray:
         """The model's forward out of training, arrays in, arrays out; floats get the width of the model.

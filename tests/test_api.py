@@ -144,3 +144,9 @@ def test_compile_gives_files_and_warnings(spec: leec.api.Loaded) -> None:
     found = leec.compile(LAYERS)
     assert set(found.files) == {"reference.py", "cuda.py"} and found.diagnostics == ()
     assert found.files["reference.py"] == spec.text("numpy")
+
+
+def test_a_procedure_whose_name_python_has_taken() -> None:
+    text = Path(leec.__file__).parent.joinpath("cli/lessons/linreg.lee").read_text(encoding="utf-8")
+    spec = leec.load(text.replace("train fit(", "train lambda("))
+    assert spec.fit("lambda", epochs=1).w.shape == (10,)

@@ -227,7 +227,7 @@ def test_twenty_steps_agree(generated, name: str) -> None:
     run_steps(generated, name, STEPS[name], 20)
 
 
-@pytest.mark.parametrize("procedure", ["fit", "together", "signs", "scheduled"])
+@pytest.mark.parametrize("procedure", ["fit", "together", "by_signs", "scheduled"])
 def test_procedures_run_on_both_back_ends(files, tmp_path, procedure: str) -> None:
     from leec.runtime.run import Run
 

@@ -217,7 +217,7 @@ def run_steps(generated, name: str, objects: tuple, count: int) -> None:
 STEPS = {
     "fit_step": (("Net", 10, 6, 1), ("Line", 10), ("Momentum", 0.01), ("Adam", 0.1)),
     "together_step": (("Line", 10), ("Line", 10), ("SGD", 0.01)),
-    "signs_step": (("Net", 10, 4, 1), ("Signs",)),
+    "by_signs_step": (("Net", 10, 4, 1), ("Signs",)),
     "scheduled_step": (("Line", 10), ("Adam", lambda t: 0.1 * 0.5 ** (t // 2))),
 }
 
@@ -338,7 +338,7 @@ def test_severed_views_are_bound_again(generated) -> None:
 
 def test_no_autograd_and_no_synchronisation_in_a_step(files) -> None:
     steps = [n for n in ast.parse(files[1]).body if isinstance(n, ast.ClassDef) and n.name.endswith("Step")]
-    assert {s.name for s in steps} == {"TrainStep", "FitStep", "TogetherStep", "SignsStep", "ScheduledStep"}
+    assert {s.name for s in steps} == {"TrainStep", "FitStep", "TogetherStep", "BySignsStep", "ScheduledStep"}
     for cls in steps:
         names = {n.attr for n in ast.walk(cls) if isinstance(n, ast.Attribute)}
         assert not names & {"backward", "item", "cpu", "numpy", "tolist", "requires_grad_", "synchronize"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
+from leec.diagnostics import LeeError, Span, kinds, names, shapes
 from leec.dims import Dim
 from leec.elaborate import arithmetic
 from leec.elaborate.context import Context
@@ -45,7 +45,7 @@ def whole_arrays(row: Op) -> Callable:
     def apply(ctx: Context, given) -> object:
         reader = Reader(ctx, given, row.surface, (*row.args, *row.params))
         arrays = [reader.tensor(name) for name in row.args]
-        params = {name: option(reader, name, default) for name, default in row.params.items()}
+        params = {name: option(reader, arrays[0], name, default) for name, default in row.params.items()}
         try:
             return fitted(ctx, row.name, arrays, params, given.span)
         except ShapeMismatch as error:
@@ -73,8 +73,10 @@ def fitted(ctx: Context, row: str, arrays: list[Value], params: dict, span: Span
         return fitted(ctx, row, [arithmetic.coerce(ctx, a, d) for a, d in zip(arrays, changed)], params, span)
 
 
-def option(reader: Reader, name: str, default: bool | int) -> bool | int:
-    """A choice or a number that is known when compiling."""
+def option(reader: Reader, x: Value, name: str, default: object) -> bool | int:
+    """An axis of the first array, a choice, or a number: known when compiling."""
+    if name == "axis":
+        return reader.axis(x)
     if isinstance(default, bool):
         return reader.flag(name, default)
     from leec.elaborate.expressions import structural_int
@@ -156,36 +158,20 @@ def pairwise(ctx: Context, row: str, shown: str, given) -> object:
 
 
 def over_leaves(ctx: Context, name: str, reader: Reader) -> Value:
-    """`sum` over all the leaves of a point (R28)."""
+    """Over all the parameters of a point (R28); a sum leaf by leaf, without making one vector of them."""
+    leaves = [leaf for _, leaf in reader.get("x").parameters()]
     if name != "sum":
-        raise LeeError(structure.not_built(reader.span, f"`{name}` over a point"))
+        flat = counted(ctx, name, ctx.builder.flatten(*leaves))
+        return ctx.builder.emit(name, (flat,), {"axes": (0,), "keepdims": False})
     total = None
-    for _, leaf in reader.get("x").parameters():
-        part = ctx.builder.sum(leaf, axes=tuple(range(leaf.type.rank)))
+    for leaf in leaves:
+        part = ctx.builder.sum(counted(ctx, name, leaf), axes=tuple(range(leaf.type.rank)))
         total = part if total is None else ctx.builder.add(total, part)
     return total
 
 
 for _name in ("sum", "mean", "max", "min", "prod", "any", "all", "logsumexp"):
     builtin(_name)(_reduction(_name))
-
-
-def _along(name: str) -> Callable:
-    """A row with one `axis`; its other params that are true or false are options."""
-    options = tuple(p for p, default in TABLE[name].params.items() if isinstance(default, bool))
-
-    def apply(ctx: Context, given) -> Value:
-        reader = Reader(ctx, given, name, ("x", "axis", *options))
-        x = reader.tensor("x")
-        extra = {o: reader.flag(o) for o in options if reader.has(o)}
-        with ctx.at(given.span):
-            return ctx.builder.emit(name, (x,), {"axis": reader.axis(x), **extra})
-
-    return apply
-
-
-for _name in ("argmax", "argmin", "cumsum", "cumprod", "cummax", "cummin", "sort", "argsort"):
-    builtin(_name)(_along(_name))
 
 
 @builtin("top_k")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from leec.diagnostics import LeeError, shapes, structure
+from leec.diagnostics import LeeError, Span, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
 from leec.elaborate.context import Context
@@ -45,8 +45,10 @@ def _reshape(ctx: Context, given) -> Value:
 
 @builtin("flatten")
 def _flatten(ctx: Context, given) -> Value:
-    """All axes from `from` on made one."""
+    """All axes from `from` on made one; of a point all its parameters, one after the other (R32)."""
     reader = Reader(ctx, given, "flatten", ("x", "from"))
+    if isinstance(reader.get("x"), Instance):
+        return flattened(ctx, reader.get("x"), given.span)
     x = reader.tensor("x")
     first = whole_axis(reader, x, reader.get("from", Dim.of(0)), given.span) if x.type.rank else 0
     rest = Dim.of(1)
@@ -54,6 +56,30 @@ def _flatten(ctx: Context, given) -> Value:
         rest = rest * dim
     with ctx.at(given.span):
         return ctx.builder.reshape(x, dims=(*x.type.dims[:first], ctx.facts.normal(rest)))
+
+
+def flattened(ctx: Context, point: Instance, span: Span) -> Value:
+    """The parameters of a point as one vector, in the order of declaration."""
+    with ctx.at(span):
+        return ctx.builder.flatten(*(v for _, v in point.parameters()))
+
+
+@builtin("unflatten")
+def _unflatten(ctx: Context, given) -> Instance:
+    """A vector as a point of the structure of another one (R32)."""
+    reader = Reader(ctx, given, "unflatten", ("x", "like"))
+    x, like = reader.tensor("x"), reader.get("like")
+    if not isinstance(like, Instance):
+        raise LeeError(structure.wrong_kind(reader.span_of("like"), describe(like), "a point, as in `like = net`"))
+    leaves = dict(like.parameters())
+    total = sum((v.type.size for v in leaves.values()), start=Dim.of(0))
+    if x.type.rank != 1 or not ctx.agree(x.type.dims[0], total, given.span):
+        sides = [(reader.span_of("x"), x.type.shown), (reader.span_of("like"), f"{total} parameters")]
+        raise LeeError(shapes.shapes_differ(given.span, "the vector and the point", sides))
+    with ctx.at(given.span):
+        x = arithmetic.coerce(ctx, x, (total,))
+        found = ctx.builder.unflatten(x, shapes=tuple(v.type.dims for v in leaves.values()))
+    return like.with_leaves(dict(zip(leaves, found)), place=None, is_vector=True)
 
 
 @builtin("concat")
@@ -101,27 +127,6 @@ def beside(ctx: Context, given, xs: list[Value], name: str, axis: int | None) ->
         dims = tuple(b if i == axis else a for i, (a, b) in enumerate(zip(first.dims, x.type.dims)))
         found.append(arithmetic.coerce(ctx, x, dims))
     return found
-
-
-@builtin("pad")
-def _pad(ctx: Context, given) -> Value:
-    """One number an axis means both sides; pairs give (before, after) (decision 49)."""
-    reader = Reader(ctx, given, "pad", ("x", "widths", "mode", "value"))
-    x, widths = reader.tensor("x"), reader.get("widths")
-    if reader.get("mode", "constant") != "constant":
-        raise LeeError(structure.not_built(reader.span_of("mode"), "a padding mode other than constant"))
-    if not isinstance(widths, tuple) or len(widths) != x.type.rank:
-        raise LeeError(
-            shapes.wrong_rank(reader.span_of("widths"), "`pad`", describe(widths), f"{x.type.rank} widths, one an axis")
-        )
-    pairs = tuple(w if isinstance(w, tuple) else (w, w) for w in widths)
-    for width in (w for pair in pairs for w in pair):
-        if not isinstance(width, Dim):
-            raise LeeError(structure.wrong_kind(reader.span_of("widths"), describe(width), "a whole number of entries"))
-    value = reader.get("value", 0.0)
-    number = float(value.constant) if isinstance(value, Dim) and value.constant is not None else value
-    with ctx.at(given.span):
-        return ctx.builder.pad(x, widths=pairs, value=number)
 
 
 @builtin("zeros", "ones")
@@ -226,35 +231,3 @@ def _reversed(ctx: Context, given) -> object:
         case RangeValue():
             return RangeValue(value.first, value.last, not value.reverse)
     raise LeeError(structure.wrong_kind(given.span, describe(value), "a range, a tuple or a list"))
-
-
-# ---- entries at other places
-
-
-@builtin("flip")
-def _flip(ctx: Context, given) -> Value:
-    """The entries along one axis, or several, in the opposite order."""
-    reader = Reader(ctx, given, "flip", ("x", "axis", "over"))
-    x = reader.tensor("x")
-    with ctx.at(given.span):
-        return ctx.builder.flip(x, axes=reader.axes(x))
-
-
-@builtin("scatter")
-def _scatter(ctx: Context, given) -> Value:
-    """x with values combined into positions of its first axes: one array of positions, or a tuple (decision 48)."""
-    reader = Reader(ctx, given, "scatter", ("x", "index", "values", "mode"))
-    x, values, mode = reader.tensor("x"), reader.tensor("values"), reader.get("mode", "set")
-    index = reader.get("index") if isinstance(reader.get("index"), tuple) else (reader.tensor("index"),)
-    places = [arithmetic.as_value(ctx, i, reader.span_of("index")) for i in index]
-    if mode not in ("set", "add", "max", "min", "mul"):
-        raise LeeError(
-            structure.wrong_kind(reader.span_of("mode"), repr(mode), 'one of "set", "add", "max", "min", "mul"')
-        )
-    axes = tuple(range(len(places)))
-    with ctx.at(given.span):
-        form = ctx.builder.gather(x, *places, axes=axes).type.dims
-        values = values if values.type.dims == form else ctx.builder.broadcast(values, dims=form)
-        if mode == "add":
-            return ctx.builder.add(x, ctx.builder.scatter_add(values, *places, dims=x.type.dims, axes=axes))
-        return ctx.builder.emit(f"scatter_{mode}", (x, values, *places), {"axes": axes})

@@ -21,6 +21,7 @@ from leec.elaborate.entries import (
 from leec.elaborate.ranges import REDUCERS, infer
 from leec.ir.graph import Value
 from leec.syntax import nodes
+from leec.types import TensorType
 
 NEUTRAL = {
     "sum": 0,
@@ -178,9 +179,7 @@ def _reduce(
         axes = tuple(range(len(free), len(every)))
         op = "sum" if kind == "mean" and lengths else kind
         if kind in ("argmax", "argmin"):
-            if len(axes) > 1:
-                raise LeeError(structure.not_built(span, f"`{kind}` over several indices"))
-            result = ctx.builder.emit(kind, (array,), {"axis": axes[0]})
+            return places_of(ctx, kind, array, free, len(axes))
         else:
             result = ctx.builder.emit(op, (counted(ctx, op, array),), {"axes": axes})
     answer = Entry(result, tuple(Dim.of(symbol(n)) for n in free)) if free else result
@@ -188,3 +187,18 @@ def _reduce(
         for name in over_names:
             answer = binary(ctx, "/", answer, lengths.get(name, ctx.indices.ranges[name]), span, (span, span))
     return answer
+
+
+def places_of(ctx: Context, kind: str, array: Value, free: list[str], count: int) -> object:
+    """The index of an extreme over the last axes; of several the tuple of indices, which follow from one (decision 47)."""
+    b, dims = ctx.builder, array.type.dims
+    lead, over = dims[: len(free)], dims[len(free) :]
+    size = TensorType("int", over).size
+    flat = array if count == 1 else b.reshape(array, dims=(*lead, size))
+    place, found = b.emit(kind, (flat,), {"axis": len(free)}), []
+    for dim in reversed(over[1:]):
+        found.append(b.mod(place, dim))
+        place = b.floordiv(place, dim)
+    found.append(place)
+    answers = [Entry(p, tuple(Dim.of(symbol(n)) for n in free)) if free else p for p in reversed(found)]
+    return answers[0] if count == 1 else tuple(answers)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from leec.diagnostics import LeeError, structure
-from leec.elaborate import (
+from leec.elaborate import (  # noqa: F401  (all but the last enter primitives)
     builtins_linalg,
+    builtins_places,
     builtins_shape,
     gradients,
     specialise,
-)  # noqa: F401  (all but the last enter primitives)
+)
 from leec.elaborate.assemble import assemble
 from leec.elaborate.builtins import enter_rows
 from leec.elaborate.context import Context, NeedStructural, Restart, Session

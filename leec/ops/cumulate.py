@@ -55,7 +55,7 @@ def _running_total(name: str, doc: str, rule, ufunc: str, first: int, borders=()
     declare(Op(name, ("x",), doc, lambda x, axis, reverse, exclusive: x, rule,
                _column(f"np.{name}(x, axis=axis)", f"cumulate(np.{ufunc}"),
                _column(f"x.{name}(dim=axis)", f"cumulate(torch.{name}, {first}"),
-               params=RUNNING, operands="number", examples=EXAMPLES, borders=borders,
+               params=RUNNING, operands="number", surface=name, examples=EXAMPLES, borders=borders,
                equation=rf"\operatorname{{{name}}} x"))  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def _running(name: str, word: str, ufunc: str, compare: str, outside: float) -> 
     declare(Op(name, ("x",), f"the {word} entry so far along an axis, from its end if `reverse`",
                lambda x, axis, reverse: x, _extreme_gradient(compare, outside), numpy, torch,
                borders=(border(case, axis=0, value=so_far, gradients=([1.0, 2.0, 0.0, 1.0],)),),
-               params={"axis": REQUIRED, "reverse": False}, operands="number", equation=rf"\operatorname{{{name}}} x",
+               params={"axis": REQUIRED, "reverse": False}, operands="number", surface=name, equation=rf"\operatorname{{{name}}} x",
                examples=(example("float[a, b]", axis=1), example("float[a, b]", axis=0, reverse=True),
                          example("int[a, b]", axis=0))))  # fmt: skip
 

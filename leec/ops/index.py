@@ -75,8 +75,11 @@ declare(Op("gather", ("x", "*indices"),
 
 
 def _along_type(x: TensorType, i: TensorType, axis: int) -> TensorType:
-    if any(d != e for k, (d, e) in enumerate(zip(x.dims, i.dims, strict=True)) if k != axis):
-        raise ShapeMismatch(f"positions {i} along axis {axis} of {x}")
+    if x.rank != i.rank:
+        raise ShapeMismatch(f"{i.shown} are no positions along an axis of {x.shown}: the ranks differ")
+    for k, (d, e) in enumerate(zip(x.dims, i.dims, strict=True)):
+        if k != axis and d != e:
+            raise ShapeMismatch(f"{i.shown} are no positions along axis {axis} of {x.shown}: {d} is not {e}", (d, e))
     return x.with_dims(*i.dims)
 
 
@@ -87,7 +90,7 @@ def _along_gradient(b, g, out, x, i, axis):
 
 declare(Op("take_along", ("x", "i"), "of every line along an axis the entries at its own positions", _along_type,
            _along_gradient,
-           "np.take_along_axis(x, i, axis)", "torch.take_along_dim(x, i, axis)", params={"axis": REQUIRED},
+           "np.take_along_axis(x, i, axis)", "torch.take_along_dim(x, i, axis)", params={"axis": REQUIRED}, surface="take_along",
            operands=("any", "int"), flops=0, facts={"picks": True},
            examples=(example("float[a, 3]", "int[a, b]", axis=1, within=IN_THREE),
                      example("float[3, b]", "int[3, b]", axis=0, within=IN_THREE))))  # fmt: skip

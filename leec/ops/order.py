@@ -25,12 +25,12 @@ declare(Op("sort", ("x",), "the entries along an axis in ascending order, or `de
            lambda x, axis, descending: x, _sort_gradient,
            lambda types, params: "-np.sort(-x, axis=axis)" if params["descending"] else "np.sort(x, axis=axis)",
            "torch.sort(x, dim=axis, descending=descending, stable=True).values",
-           params=ORDER, operands="number", flops=10, examples=EXAMPLES, equation=r"\operatorname{sort} x"))
+           params=ORDER, operands="number", surface="sort", flops=10, examples=EXAMPLES, equation=r"\operatorname{sort} x"))
 declare(Op("argsort", ("x",), "the positions along an axis in the order of their entries; equals stay in order",
            lambda x, axis, descending: TensorType("int", x.dims), None,
            lambda types, params: f"np.argsort({'-x' if params['descending'] else 'x'}, axis=axis, kind='stable')",
            "torch.argsort(x, dim=axis, descending=descending, stable=True)",
-           params=ORDER, operands="number", flops=10, examples=EXAMPLES, equation=r"\operatorname{argsort} x",
+           params=ORDER, operands="number", surface="argsort", flops=10, examples=EXAMPLES, equation=r"\operatorname{argsort} x",
            borders=(border([2, 1, 2, 1], axis=0, value=[1, 3, 0, 2]),
                     border([2, 1, 2, 1], axis=0, descending=True, value=[0, 2, 1, 3]),
                     border([2.0, 1.0, 2.0, 1.0], axis=0, descending=True, value=[0, 2, 1, 3]))))

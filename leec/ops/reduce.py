@@ -253,7 +253,7 @@ def _arg_column(name: str, library: str):
 for _name, _doc, _case in (("argmax", "largest", [[1, 3, 3]]), ("argmin", "smallest", [[3, 1, 1]])):
     declare(Op(_name, ("x",), f"place of the {_doc} entry; of equals the lowest (R25), or with `last` the highest",
                _arg_type, None, _arg_column(_name, "np"), _arg_column(_name, "torch"),
-               params={"axis": REQUIRED, "last": False}, operands="number", equation=rf"\operatorname{{{_name}}} x",
+               params={"axis": REQUIRED, "last": False}, operands="number", surface=_name, equation=rf"\operatorname{{{_name}}} x",
                borders=(border(_case, axis=1, value=[1]), border(_case, axis=1, last=True, value=[2])),
                examples=(example("float[a, b]", axis=0), example("float[a, b]", axis=1), example("int[a, b]", axis=1),
                          example("int[a, b]", axis=1, last=True), example("float[a]", axis=0))))  # fmt: skip

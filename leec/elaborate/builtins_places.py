@@ -56,6 +56,7 @@ def _scatter(ctx: Context, given) -> Value:
             return ctx.builder.add(x, ctx.builder.scatter_add(values, *places, dims=x.type.dims, axes=axes))
         return ctx.builder.emit(f"scatter_{mode}", (x, values, *places), {"axes": axes})
 
+
 # ---- the border
 
 MODES = ("constant", "reflect", "edge", "wrap")
@@ -67,7 +68,9 @@ def _pad(ctx: Context, given) -> Value:
     reader = Reader(ctx, given, "pad", ("x", "widths", "mode", "value"))
     x, pairs, mode = reader.tensor("x"), _widths(reader), reader.get("mode", "constant")
     if mode not in MODES:
-        raise LeeError(structure.wrong_kind(reader.span_of("mode"), repr(mode), "one of " + ", ".join(map(repr, MODES))))
+        raise LeeError(
+            structure.wrong_kind(reader.span_of("mode"), repr(mode), "one of " + ", ".join(map(repr, MODES)))
+        )
     value = reader.get("value", 0.0)
     number = float(value.constant) if isinstance(value, Dim) and value.constant is not None else value
     with ctx.at(given.span):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from leec.diagnostics import LeeError, Span, kinds, names
+from collections.abc import Iterable
+from functools import partial
+
+from leec.diagnostics import LeeError, Span, kinds, names, shapes
 from leec.elaborate import arithmetic
 from leec.elaborate.context import Context
 from leec.elaborate.primitives import builtin
@@ -29,6 +32,75 @@ def _grad(ctx: Context, node: nodes.Call) -> object:
         raise LeeError(kinds.no_gradient(objective.span, variable.span.text, variable.span))
     (result,) = differentiate(ctx, value, [wrt], variable.span, node.span)
     return result
+
+
+def tensors_of(ctx: Context, wrt: object, variable: Span, span: Span) -> list[Value]:
+    """The tensors that a variable stands for. Raises LeeError for what has no derivative."""
+    found = [v for _, v in wrt.parameters()] if isinstance(wrt, Instance) else [wrt]
+    if not all(isinstance(v, Value) and v.type.is_float and not v.type.host for v in found):
+        raise LeeError(kinds.no_gradient(span, variable.text, variable))
+    return found
+
+
+@builtin("jvp", "hvp", reads_nodes=True)
+def _along(ctx: Context, node: nodes.Call) -> object:
+    """`jvp(E, v, u)`: how E changes as v moves along u. `hvp(E, v, u)`: so does the gradient of E by v."""
+    from leec.elaborate.expressions import evaluate
+
+    name = node.function.id
+    if len(node.args) != 3 or node.keywords:
+        raise LeeError(names.argument_count(node.span, name, "takes an expression, a variable and a direction"))
+    objective, variable, direction = node.args
+    if not isinstance(variable, (nodes.Name, nodes.Attribute)):
+        raise LeeError(kinds.not_a_variable(variable.span))
+    wrt, along = evaluate(ctx, variable), evaluate(ctx, direction)
+    value = arithmetic.as_value(ctx, evaluate(ctx, objective), objective.span)
+    tensors = tensors_of(ctx, wrt, variable.span, objective.span)
+    way = directions(ctx, wrt, along, variable.span, direction.span)
+    if name == "jvp":
+        return forward(ctx, value, tensors, way, variable.span, node.span)
+    slopes = differentiate(ctx, scalar(ctx, value, objective.span), tensors, variable.span, node.span)
+    found = differentiate(ctx, inner(ctx, slopes, way, node.span), tensors, variable.span, node.span)
+    if not isinstance(wrt, Instance):
+        return found[0]
+    return wrt.with_leaves({p: d for (p, _), d in zip(wrt.parameters(), found)}, place=None, is_vector=True)
+
+
+def directions(ctx: Context, wrt: object, along: object, variable: Span, span: Span) -> list[Value]:
+    """The tensors of a direction, of the very dims of the variable. Raises LeeError where they differ."""
+    wanted = dict(wrt.parameters()) if isinstance(wrt, Instance) else {"": wrt}
+    given = dict(along.parameters()) if isinstance(along, Instance) else {"": arithmetic.as_value(ctx, along, span)}
+    fits = wanted.keys() == given.keys() and all(
+        given[p].type.rank == v.type.rank and all(map(partial(ctx.agree, span=span), given[p].type.dims, v.type.dims))
+        for p, v in wanted.items()
+    )
+    if not fits:
+        sides = [(variable, shown_type(wrt)), (span, shown_type(along))]
+        raise LeeError(shapes.shapes_differ(span, "the variable and the direction", sides))
+    return [arithmetic.coerce(ctx, given[p], v.type.dims) for p, v in wanted.items()]
+
+
+def shown_type(value: object) -> str:
+    return value.type.shown if isinstance(value, Value) else describe(value)
+
+
+def inner(ctx: Context, slopes: Iterable[Value], way: Iterable[Value], span: Span) -> Value:
+    """The sum of products of all entries."""
+    total = None
+    with ctx.at(span):
+        for g, u in zip(slopes, way, strict=True):
+            part = ctx.builder.sum(ctx.builder.mul(g, u), axes=tuple(range(g.type.rank)))
+            total = part if total is None else ctx.builder.add(total, part)
+    return total
+
+
+def forward(ctx: Context, value: Value, wrt: list[Value], way: list[Value], variable: Span, span: Span) -> Value:
+    """The derivative along a way: what J^T w is to w, as that is linear in w, whatever w is."""
+    with ctx.at(span):
+        w = ctx.builder.fill(1.0, dims=value.type.dims, dtype=value.type.dtype, hint="w")
+    slopes = differentiate(ctx, inner(ctx, [value], [w], span), wrt, variable, span)
+    (found,) = differentiate(ctx, inner(ctx, slopes, way, span), [w], variable, span)
+    return found
 
 
 def scalar(ctx: Context, value: object, span: Span) -> Value:

@@ -185,13 +185,22 @@ class Caller:
         return bool(callee.state) and not any(self.body.readers[v] for v in after)
 
     def saved(self, callee: Function, values: Sequence[tuple[Value, str]]) -> ast.expr:
-        """What the forward saved, as it returned it. Raises InternalError if these are values of another call."""
+        """What the forward saved, as it returned it, or put together where the caller was handed parts of it."""
         forward = self.unit.forward_of(callee)
         places = self.unit.places(forward)
         found = self.body.groups.whole([v for v, _ in values], [places[n] for _, n in values], "tuple")
-        if found is None:
+        return found[0].part(found[1]) if found else self.together(callee, {places[n]: v for v, n in values})
+
+    def together(self, callee: Function, values: Mapping[str, Value]) -> ast.expr:
+        """Saved values by place, None for those that nobody reads. Raises InternalError if some are a nested call's."""
+        entries = self.unit.entries(self.unit.forward_of(callee))
+        if any(entry.callee for entry in entries):
             raise InternalError(f"{callee.name} is called with saved values that no call returned together")
-        return found[0].part(found[1])
+        if len(entries) == 1:
+            (value,) = values.values()
+            return self.body.read(value)
+        places = map(str, range(len(entries)))
+        return ast.Tuple([self.body.read(values[p]) if p in values else ast.Constant(None) for p in places])
 
     def model_value(self, r: Result) -> ast.expr:
         """A model that is returned: never one that the caller holds already (R8)."""

@@ -36,7 +36,7 @@ def _reciprocal_gradient(b, g, out, x, scale):
 
 declare(Op("reciprocal", ("x", "scale"), "1 / x, and 0 where x is no more than rounding errors of numbers like `scale`",
            lambda x, scale: elementwise_type(x, scale), _reciprocal_gradient,
-           "reciprocal(x, scale)", "reciprocal(x, scale)", operands="float", elementwise=True, domain=(0.5, 2.0),
+           "reciprocal_or_zero(x, scale)", "reciprocal_or_zero(x, scale)", operands="float", elementwise=True, domain=(0.5, 2.0),
            facts={"cotangents": lambda g, x, scale: (-g / x**2, None)},
            examples=(example("float[a, b]", "float[a, b]"), example("float[a, b, b]", "float[a, 1, 1]")),
            borders=(border([0.0, 1e-17, 0.5], [1.0, 1.0, 1.0], value=[0.0, 0.0, 2.0],
@@ -195,8 +195,8 @@ def _lyapunov_gradient(b, g, out, a, y):
 
 # fmt: off
 declare(Op("cholesky", ("a",), "lower triangular factor of positive definite matrices, its diagonal positive",
-           square_type, _cholesky_gradient, "np.linalg.cholesky(symmetric(a))", "torch.linalg.cholesky(symmetric(a))",
-           torch_step="torch.linalg.cholesky_ex(symmetric(a)).L", operands="float", surface="cholesky", flops=3,
+           square_type, _cholesky_gradient, "np.linalg.cholesky(symmetric_part(a))", "torch.linalg.cholesky(symmetric_part(a))",
+           torch_step="torch.linalg.cholesky_ex(symmetric_part(a)).L", operands="float", surface="cholesky", flops=3,
            examples=POSITIVE_ONES, equation=r"\operatorname{chol} a"))
 declare(Op("qr", ("a",), "q with orthonormal columns and upper triangular r, q r = a; no entry on the diagonal of r is negative",
            _qr_type, _qr_gradient, _tall("qr"), _tall("qr"), operands="float", surface="qr", facts=PARTIAL, flops=10,

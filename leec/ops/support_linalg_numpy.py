@@ -6,13 +6,13 @@ The emitter pastes their source into generated modules: each stands on NumPy and
 import numpy as np
 
 
-def reciprocal(x, scale):
+def reciprocal_or_zero(x, scale):
     """1 / x, and 0 where x is no more than the rounding errors of numbers as large as `scale`."""
     far = np.abs(x) > 100 * np.finfo(x.dtype).eps * scale
     return np.where(far, 1 / np.where(far, x, 1), 0)
 
 
-def symmetric(a):
+def symmetric_part(a):
     """The symmetric part of matrices."""
     return (a + a.mT) / 2
 
@@ -27,7 +27,7 @@ def signs_of_columns(vectors):
 
 def eigh(a):
     """Eigenvalues of the symmetric part, ascending, and the unit vectors as columns."""
-    values, vectors = np.linalg.eigh(symmetric(a))
+    values, vectors = np.linalg.eigh(symmetric_part(a))
     return values, vectors * signs_of_columns(vectors)
 
 
@@ -80,13 +80,13 @@ def cofactor(a):
 
 def matrix_sqrt(a):
     """The root of the symmetric part, which has no negative eigenvalues but for rounding."""
-    values, vectors = np.linalg.eigh(symmetric(a))
+    values, vectors = np.linalg.eigh(symmetric_part(a))
     return vectors * np.sqrt(np.maximum(values, 0))[..., None, :] @ vectors.mT
 
 
 def lyapunov(a, y):
     """x with a @ x + x @ a = y, where a is the symmetric part; where eigenvalues of a cancel, x has no share."""
-    values, vectors = np.linalg.eigh(symmetric(a))
+    values, vectors = np.linalg.eigh(symmetric_part(a))
     sums = values[..., :, None] + values[..., None, :]
     scale = np.abs(values).max(axis=-1)[..., None, None]
-    return vectors @ (vectors.mT @ y @ vectors * reciprocal(sums, scale)) @ vectors.mT
+    return vectors @ (vectors.mT @ y @ vectors * reciprocal_or_zero(sums, scale)) @ vectors.mT

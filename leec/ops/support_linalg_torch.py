@@ -7,13 +7,13 @@ Autograd through them gives the gradients of the rows, where eigenvalues are equ
 import torch
 
 
-def reciprocal(x, scale):
+def reciprocal_or_zero(x, scale):
     """1 / x, and 0 where x is no more than the rounding errors of numbers as large as `scale`."""
     far = x.abs() > 100 * torch.finfo(x.dtype).eps * scale
     return torch.where(far, 1 / torch.where(far, x, 1.0), 0.0)
 
 
-def symmetric(a):
+def symmetric_part(a):
     """The symmetric part of matrices."""
     return (a + a.mT) / 2
 
@@ -29,7 +29,7 @@ def signs_of_columns(vectors):
 def inverse_gaps(values):
     """1 / (values[j] - values[i]), and 0 where both are equal up to rounding."""
     scale = values.abs().amax(dim=-1)[..., None, None]
-    return reciprocal(values[..., None, :] - values[..., :, None], scale)
+    return reciprocal_or_zero(values[..., None, :] - values[..., :, None], scale)
 
 
 class Eigh(torch.autograd.Function):
@@ -37,7 +37,7 @@ class Eigh(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, a):
-        values, vectors = torch.linalg.eigh(symmetric(a))
+        values, vectors = torch.linalg.eigh(symmetric_part(a))
         vectors = vectors * signs_of_columns(vectors)
         ctx.save_for_backward(values, vectors)
         return values, vectors
@@ -46,7 +46,7 @@ class Eigh(torch.autograd.Function):
     def backward(ctx, d_values, d_vectors):
         values, vectors = ctx.saved_tensors
         inner = inverse_gaps(values) * (vectors.mT @ d_vectors)
-        return symmetric((vectors * d_values[..., None, :] + vectors @ inner) @ vectors.mT)
+        return symmetric_part((vectors * d_values[..., None, :] + vectors @ inner) @ vectors.mT)
 
 
 def eigh(a):
@@ -69,10 +69,10 @@ class Svd(torch.autograd.Function):
     def backward(ctx, d_u, d_s, d_v):
         u, s, v = ctx.saved_tensors
         scale = s.amax(dim=-1)[..., None, None]
-        gaps = inverse_gaps(s) * reciprocal(s[..., None, :] + s[..., :, None], scale)
+        gaps = inverse_gaps(s) * reciprocal_or_zero(s[..., None, :] + s[..., :, None], scale)
         turn_u, turn_v = u.mT @ d_u, v.mT @ d_v
         inner = gaps * (turn_u - turn_u.mT) * s[..., None, :] + s[..., :, None] * gaps * (turn_v - turn_v.mT)
-        inverse = reciprocal(s[..., None, :], scale)
+        inverse = reciprocal_or_zero(s[..., None, :], scale)
         left = u @ inner + u * d_s[..., None, :] + (d_u - u @ turn_u) * inverse
         return left @ v.mT + u * inverse @ (d_v - v @ turn_v).mT
 
@@ -135,7 +135,7 @@ class MatrixSqrt(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, a):
-        values, vectors = torch.linalg.eigh(symmetric(a))
+        values, vectors = torch.linalg.eigh(symmetric_part(a))
         root = vectors * torch.sqrt(values.clamp(min=0))[..., None, :] @ vectors.mT
         ctx.save_for_backward(root)
         return root
@@ -143,7 +143,7 @@ class MatrixSqrt(torch.autograd.Function):
     @staticmethod
     def backward(ctx, d_root):
         (root,) = ctx.saved_tensors
-        return lyapunov(root, symmetric(d_root))
+        return lyapunov(root, symmetric_part(d_root))
 
 
 def matrix_sqrt(a):
@@ -156,10 +156,10 @@ class Lyapunov(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, a, y):
-        values, vectors = torch.linalg.eigh(symmetric(a))
+        values, vectors = torch.linalg.eigh(symmetric_part(a))
         sums = values[..., :, None] + values[..., None, :]
         scale = values.abs().amax(dim=-1)[..., None, None]
-        x = vectors @ (vectors.mT @ y @ vectors * reciprocal(sums, scale)) @ vectors.mT
+        x = vectors @ (vectors.mT @ y @ vectors * reciprocal_or_zero(sums, scale)) @ vectors.mT
         ctx.save_for_backward(a, x)
         return x
 
@@ -167,7 +167,7 @@ class Lyapunov(torch.autograd.Function):
     def backward(ctx, d_x):
         a, x = ctx.saved_tensors
         d_y = lyapunov(a, d_x)
-        return -symmetric(d_y @ x.mT + x.mT @ d_y), d_y
+        return -symmetric_part(d_y @ x.mT + x.mT @ d_y), d_y
 
 
 def lyapunov(a, y):

@@ -628,7 +628,7 @@ def var_backward(sub, ddof, d_y):
 
 def eye(n):
     """The unit matrix."""
-    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:203
+    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:227
     matrix = torch.where(eq, torch.full((), 1.0, dtype=FLOAT), 0.0)  # [n, n]
     return matrix  # [n, n]
 

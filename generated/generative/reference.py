@@ -629,7 +629,7 @@ def var_backward(sub, ddof, d_y):
 
 def eye(n):
     """The unit matrix."""
-    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:203
+    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:227
     return matrix  # [n, n]
 
 

@@ -821,7 +821,7 @@ def norm(x):
 
 def eye(n):
     """The unit matrix."""
-    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:203
+    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:227
     matrix = torch.where(eq, torch.full((), 1.0, dtype=FLOAT), 0.0)  # [n, n]
     return matrix  # [n, n]
 
@@ -864,11 +864,6 @@ def unslice(x, dims, slices):
     whole = x.new_zeros(dims)
     whole[slices] = x
     return whole
-
-
-def symmetric(a):
-    """The symmetric part of matrices."""
-    return (a + a.mT) / 2
 
 
 MASK = 0xFFFFFFFF

@@ -808,7 +808,7 @@ def norm(x):
 
 def eye(n):
     """The unit matrix."""
-    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:203
+    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:227
     return matrix  # [n, n]
 
 
@@ -831,11 +831,6 @@ def unslice(x, dims, slices):
     whole = np.zeros(dims, x.dtype)
     whole[slices] = x
     return whole
-
-
-def symmetric(a):
-    """The symmetric part of matrices."""
-    return (a + a.mT) / 2
 
 
 MASK = 0xFFFFFFFF

@@ -688,7 +688,7 @@ def norm(x):
 
 def eye(n):
     """The unit matrix."""
-    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:203
+    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:227
     return matrix  # [n, n]
 
 

@@ -43,7 +43,7 @@ def filled_tree(
 ) -> ast.expr:
     row, types = TABLE[equation.op], tuple(a.type for a in equation.args)
     bound = bind_arguments(row, args)
-    filled = Fill(bound, params, types, dialect, symbols, device).visit(template)
+    filled = Fill(bound, params, types, dialect, symbols, device, "reduces" in row.facts).visit(template)
     return idiomatic(filled, dialect.library)
 
 
@@ -96,11 +96,13 @@ class Replace(ast.NodeTransformer):
 class Fill(Replace):
     """A column with its arguments and params; keywords that are False or empty go."""
 
-    def __init__(self, bound: Mapping, params: Mapping, types: tuple, dialect: Dialect, symbols: Symbols, device=None):
+    def __init__(
+        self, bound: Mapping, params: Mapping, types: tuple, dialect: Dialect, symbols: Symbols, device, reduces: bool
+    ):
         trees = {k: v for k, v in bound.items() if isinstance(v, ast.expr)}
         super().__init__({"DEVICE": device or ast.Constant(None), **trees})
         self.lists = {k: v for k, v in bound.items() if isinstance(v, tuple)}
-        self.params, self.types, self.dialect, self.symbols = params, types, dialect, symbols
+        self.params, self.types, self.dialect, self.symbols, self.reduces = params, types, dialect, symbols, reduces
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self.trees:
@@ -145,7 +147,7 @@ class Fill(Replace):
         axes = keyword.value.elts if isinstance(keyword.value, ast.Tuple) else [keyword.value]
         rank = self.types[0].rank if self.types else 0
         numbers = [a.value for a in axes if isinstance(a, ast.Constant)]
-        return keyword.arg in ("axis", "dim") and "axes" in self.params and numbers == list(range(rank))
+        return keyword.arg in ("axis", "dim") and self.reduces and numbers == list(range(rank))
 
     def param(self, name: str, value: object) -> ast.expr:
         if name == "dtype" and isinstance(value, str):

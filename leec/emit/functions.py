@@ -41,7 +41,9 @@ class Emitter:
         self.names = Names(self.unit.names.taken)
         self.signature = self.signed()
         self.groups = self.signature.groups
-        self.body = Body(self.f, self.dialect(), self.names, self.signature.sizes(), self.groups, is_derivative(self.f))
+        self.body = self.new_body(
+            self.f, self.dialect(), self.names, self.signature.sizes(), self.groups, is_derivative(self.f)
+        )
         self.body.values |= self.signature.values
         self.caller = Caller(self.unit, self.body)
         self.returned: ast.expr | None = None
@@ -51,6 +53,9 @@ class Emitter:
 
     def signed(self) -> Signature:
         return Signature(self.unit, self.f, self.names)
+
+    def new_body(self, *arguments) -> Body:
+        return Body(*arguments)
 
     # ---- the parts
 

@@ -17,13 +17,16 @@ from leec.emit.docs import clean, docstring
 from leec.emit.files import render
 from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.groups import attribute
-from leec.emit.hostblocks import Simple, Step, called
+from leec.emit.hostblocks import Simple, Step, called, steps_in
 from leec.emit.layout import quoted, text
 from leec.emit.names import BUILTINS, Names
 from leec.emit.optimizers import optimizer_text
+from leec.emit.plannedsteps import PlannedStep
 from leec.emit.procedures import ProcedureEmitter
+from leec.emit.steps import StepEmitter
 from leec.emit.support import library, needed
 from leec.emit.unit import EVAL, Unit
+from leec.emit.wholesteps import whole_steps
 from leec.ir.graph import Function
 from leec.ir.module import ModelClass, Module
 from leec.ops.random import site_word
@@ -37,6 +40,9 @@ class Options(Protocol):
     @property
     def dtype(self) -> str: ...
 
+    @property
+    def level(self) -> int: ...
+
 
 @dataclass
 class File:
@@ -45,12 +51,13 @@ class File:
     module: Module
     options: Options
     dialect: Dialect = NUMPY
-    without: tuple[str, ...] = ()  # functions that are emitted in another form
 
     def __post_init__(self) -> None:
         self.everything = self.module
+        planned = self.dialect.modules or self.options.level >= 2
+        self.steps = step_functions(self.module) if planned else ()  # functions that are emitted as classes
         functions = (self.dialect.autograd and self.module.followed) or self.module.functions
-        self.module = with_reachable(replace(self.module, functions=functions), self.without)
+        self.module = with_reachable(replace(self.module, functions=functions), self.steps)
         self.module = replace(self.module, functions=dce(expand(self.module.functions, self.dialect.column)))
         names = Names({*BUILTINS, *library(self.dialect.column)})
         self.unit = Unit(self.module, self.dialect, names, self.everything.functions.functions)
@@ -67,10 +74,10 @@ class File:
 def emit_reference(module: Module, options: Options) -> str:
     """The text of reference.py."""
     file = File(module, options)
-    classes = [*model_blocks(file), *optimizer_blocks(file)]
     simple = simple_functions(file)
-    blocks = [*classes, *function_blocks(file, simple), *procedure_blocks(file, simple)]
-    blocks = sorted(blocks, key=lambda b: b.order(module))
+    planned, made = step_blocks(file, PlannedStep)
+    blocks = [*model_blocks(file), *optimizer_blocks(file), *function_blocks(file, simple), *planned]
+    blocks = sorted([*blocks, *procedure_blocks(file, simple, made)], key=lambda b: b.order(module))
     body = "\n\n\n".join(b.text for b in blocks)
     support = needed("numpy", used_names(body, file))
     return render(
@@ -177,6 +184,25 @@ def model_text(file: File, model: ModelClass) -> str:
     return f"class {unit.class_name(model.name)}(Model):\n" + "\n".join(
         INDENT + x if x else "" for x in inside.splitlines()
     )
+
+
+def step_functions(module: Module) -> tuple[str, ...]:
+    """The functions that are training steps."""
+    return tuple(dict.fromkeys(s.function for p in module.procedures.values() for s in steps_in(p.body)))
+
+
+def step_blocks(file: File, emitter: type[StepEmitter]) -> tuple[list[Block], dict[str, Step]]:
+    """The step classes, and how procedures make them."""
+    complete = replace(file.unit, module=file.everything)
+    program = whole_steps(complete, file.steps, emitter.column, emitter.groups)
+    unit = replace(file.unit, module=replace(file.module, functions=program))
+    blocks, steps = [], {}
+    for name in file.steps:
+        title = file.unit.class_name("".join(part.capitalize() for part in name.split("_")))
+        made = emitter(unit, program.functions[name], name)
+        blocks.append(Block(made.class_text(title), program.functions[name].span))
+        steps[name] = Step(title, tuple(made.signature.objects), program.functions[name])
+    return blocks, steps
 
 
 def procedure_blocks(

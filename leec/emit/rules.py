@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from typing import ClassVar
 
-from leec.emit.dialect import STEP
+from leec.emit.dialect import STEP, Dialect
 from leec.emit.expressions import Replace, in_place_tree
 from leec.emit.groups import Groups, attribute
 from leec.emit.inplace import InPlace
@@ -51,6 +52,8 @@ class Rule:
     spare: list[str] = field(default_factory=list)
     hypers: dict[str, str] = field(default_factory=dict)  # local names of hyperparameters
     reduced: list[str] = field(default_factory=list)  # and of what is computed before the loop
+
+    dialect: ClassVar[Dialect] = STEP
 
     def __post_init__(self) -> None:
         self.whole = self.f.inputs[0].type.dims
@@ -124,7 +127,7 @@ class Rule:
 
     def body(self, values: dict[Value, ast.expr]) -> Body:
         names = Names()
-        body = Everything(self.f, STEP, names, Sizes({}, {}, names), Groups())
+        body = Everything(self.f, self.dialect, names, Sizes({}, {}, names), Groups())
         body.values |= values
         for p in self.f.parameters:
             if p.values[0].type.host:
@@ -171,7 +174,7 @@ class Rule:
                 self.inplace(here).into(tree, spare)
                 tree = here.values[a] = spare
             args.append(tree)
-        self.inside.append(text(in_place_tree(e, STEP, tuple(args), here.sizes)))
+        self.inside.append(text(in_place_tree(e, self.dialect, tuple(args), here.sizes)))
         for i, result in zip(TABLE[e.op].facts["in_place"][1], e.results, strict=True):
             here.values[result] = args[i]
 

@@ -93,6 +93,10 @@ class Sizes:
     def places(self, dim: Dim) -> list[tuple[Value, int]]:
         return [(v, axis) for v in self.arrays for axis, d in enumerate(v.type.dims) if d == dim]
 
+    def locals(self) -> list[str]:
+        """The variables that hold sizes."""
+        return [*(name for axes in self.read.values() for name in axes.values()), *self.written]
+
     def lines(self) -> list[str]:
         """`n, d = x.shape`, in the order of the inputs, then long sizes."""
         long = [f"{name} = {line}" for name, line in self.written.items()]

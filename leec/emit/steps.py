@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from leec.diagnostics import InternalError
 from leec.emit.dialect import STEP, Dialect
@@ -19,49 +20,11 @@ from leec.emit.hostblocks import scheduled
 from leec.emit.inplace import InPlace
 from leec.emit.layout import text
 from leec.emit.rules import Rule
-from leec.emit.signatures import Signature
 from leec.emit.splitting import fit
 from leec.emit.statements import Line
-from leec.emit.unit import Unit
 from leec.emit.updates import Move, Updates
-from leec.ir.graph import Equation, Parameter, Program, Value
-from leec.passes.dce import dce, reachable
-from leec.passes.inline import inlined
-from leec.passes.recognise import expand
-
-AFTERWARDS = ("simplify_gradients", "recognise_gradients", "cse_gradients", "dce")  # passes that see more once inlined
-
-
-def whole_steps(unit: Unit, names: Sequence[str]) -> Program:
-    """The step functions with everything but the optimizers' rules written out."""
-    from leec import passes
-
-    def is_rule(name: str) -> bool:
-        return unit.owner(program.functions[name]) in unit.module.optimizers
-
-    program = reachable(unit.module.functions, names)
-    rules = [name for name in program.functions if is_rule(name)]
-    program = inlined(program, lambda f: f.name not in rules)
-    program = passes.run(reachable(program, [*names, *rules]), 2, only=AFTERWARDS)
-    return dce(expand(program, STEP.column))
-
-
-class StepSignature(Signature):
-    """`step(self, x, y, ..)`: models and optimizers are attributes, their tensors are read at the start."""
-
-    def __post_init__(self) -> None:
-        self.parameters.append("self")
-        self.objects: list[str] = []
-        for p in self.unit.ordered(self.f):
-            if p.model is None:
-                getattr(self, f"enter_{self.unit.role(self.f, p)}")(p)
-            else:
-                self.enter_attribute(p)
-
-    def enter_attribute(self, p: Parameter) -> None:
-        name = self.unit.parameter_name(self.f, p)
-        self.objects.append(name)
-        self.enter_object(p, Group(ast.Name(f"self.{name}"), "model", len(p.values), p.model), f"{p.name}.")
+from leec.emit.wholesteps import StepSignature
+from leec.ir.graph import Equation, Value
 
 
 @dataclass
@@ -73,6 +36,9 @@ class StepEmitter(Emitter):
     rules: list[Rule | None] = field(default_factory=list)  # of each update; None: left to the optimizer's method
     numbers: list[tuple[str, ast.expr]] = field(default_factory=list)
     loops: frozenset[str] = frozenset()  # names that the loops of updates give values to
+    rule_class: ClassVar[type[Rule]] = Rule
+    column: ClassVar[str] = STEP.column
+    groups: ClassVar[bool] = False  # are written as such
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,8 +83,12 @@ class StepEmitter(Emitter):
             else:
                 self.body.equation(equation)
         self.leave()
-        checks = self.checks()
-        return [*self.opening(), *self.body.sizes.lines(), *checks, *self.written()]
+        checks, arrays = self.checks(), self.arrays()
+        return [*self.opening(), *self.body.sizes.lines(), *checks, *arrays, *self.written()]
+
+    def arrays(self) -> list[str]:
+        """What is to be had once sizes are known."""
+        return []
 
     def opening(self) -> list[str]:
         """Names for the tensors that the step reads, and for the gradients that it writes."""
@@ -152,7 +122,7 @@ class StepEmitter(Emitter):
         for g, leaf in zip(move.gradients, move.leaves, strict=True):
             name = self.gradient_name(leaf)
             if name not in self.written_gradients:
-                self.body.line(f"{name}.copy_({text(self.body.read(g))})", (g,), call.span)
+                self.body.line(self.body.dialect.stored(ast.Name(name), self.body.read(g)), (g,), call.span)
                 self.written_gradients.add(name)
         self.body.preserve(move.leaves, call)
         self.body.settle(frozenset(move.leaves))
@@ -169,7 +139,7 @@ class StepEmitter(Emitter):
             return None
         procedures = self.unit.module.procedures.values()
         functions = {name for p in procedures for cls, name in scheduled(p.body) if cls == optimizer.name}
-        rule = Rule(
+        rule = self.rule_class(
             f,
             optimizer,
             self.updates.optimizer_object(move),
@@ -194,14 +164,16 @@ class StepEmitter(Emitter):
         if before:
             whole = [f"{name}_all" for name in rule.vectors]
             used = [w for w in whole if any(w in line for line in before)]
-            sources = dict(
-                zip(whole[:2], (f"self.vectors[{index}].values", f"self.vectors[{index}].gradient"), strict=True)
-            )
+            sources = dict(zip(whole[:2], self.whole(index), strict=True))
             sources |= {w: f"self.states[{index}][{i}]" for i, w in enumerate(whole[2:])}
             before = [*(f"{w} = {sources[w]}" for w in used), *before]
         arrays = ", ".join([*rule.vectors, *rule.spare])
         inside = [f"{INDENT}{line}" for line in rule.inside]
         return [*hypers, *before, f"for {arrays} in self.blocks[{index}]:", *inside]
+
+    def whole(self, index: int) -> tuple[str, str]:
+        """The parameters of an update as one vector, and their gradient."""
+        return f"self.vectors[{index}].values", f"self.vectors[{index}].gradient"
 
     def method(self, move: Move, index: int) -> list[str]:
         """The optimizer's own update of the whole vector."""
@@ -227,13 +199,18 @@ class StepEmitter(Emitter):
             f"spare = {items(spare(r) for r in self.rules)}",
         ]
         start = [f"{', '.join(f'self.{o}' for o in objects)} = {', '.join(objects)}", "self.bind()"]
-        numbers = [name for name, _ in self.numbers]
-        methods = [definition("__init__", ["self", *objects], start, len(INDENT))]
-        methods += [self.constants()] if any(self.rules) else []
-        methods += [self.scalars()] if numbers else []
-        methods.append(definition("step", [*self.parameters(), *numbers], body, len(INDENT)))
+        methods = [definition("__init__", ["self", *objects], start, len(INDENT)), *self.methods()]
+        methods.append(definition("step", [*self.parameters(), *self.given()], body, len(INDENT)))
         inside = "\n\n".join(["\n".join(lines), *methods])
         return f"class {name}(TrainStep):\n" + "\n".join(INDENT + x if x else "" for x in inside.splitlines())
+
+    def methods(self) -> list[str]:
+        """Beside the step itself."""
+        return [*([self.constants()] if any(self.rules) else []), *([self.scalars()] if self.numbers else [])]
+
+    def given(self) -> list[str]:
+        """What the step takes beside a batch."""
+        return [name for name, _ in self.numbers]
 
     def moved(self, move: Move) -> tuple[str, list[str]]:
         """The optimizer and the models of an update, by their attributes."""
@@ -242,11 +219,15 @@ class StepEmitter(Emitter):
         models, position = [], 0
         while position < len(places):
             group, prefix, paths = self.updates.model_at(places, position)
-            models.append(text(group.part(prefix)).removeprefix("self."))
+            models.append(self.model_path(group, prefix))
             position += len(paths)
-        if any("." in m or "[" in m for m in models):
-            raise InternalError("a step that moves a part of a model")
         return optimizer, models
+
+    def model_path(self, group: Group, prefix: str) -> str:
+        path = text(group.part(prefix)).removeprefix("self.")
+        if "." in path or "[" in path:
+            raise InternalError("a step that moves a part of a model")
+        return path
 
     def constants(self) -> str:
         names = [f"{text(r.optimizer)}.{hyper}" for r in self.rules if r for hyper in r.hypers]

@@ -18,6 +18,7 @@ FILES = {
         "ops/support_linalg_numpy.py",
         "runtime/draws_numpy.py",
         "emit/parts/numpy_models.py",
+        "emit/parts/numpy_steps.py",
     ),
     "torch": (
         "ops/support_torch.py",

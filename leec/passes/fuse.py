@@ -29,6 +29,12 @@ def fuse_through(program: Program) -> Program:
     return program.map(lambda f: grouped(f, through_names=True))
 
 
+def fuse_again(program: Program, names: Iterable[str]) -> Program:
+    """Groups in some functions that a back end has written in its own terms, where lowering has made more chains."""
+    chosen = set(names)
+    return program.map(lambda f: grouped(f, through_names=True) if f.name in chosen else f)
+
+
 @dataclass
 class Group:
     """Equations by their positions, the last one first; the space they run over, and the axes of it that they reduce."""

@@ -13,7 +13,6 @@ import numpy as np
 
 from leec.emit.dialect import NUMPY, TORCH
 from leec.emit.groups import attribute, by_key
-from leec.emit.procedures import steps_in
 from leec.emit.reference import File
 from leec.emit.unit import EVAL, Unit
 from leec.ir.graph import Function, Parameter, Result, Value
@@ -113,11 +112,8 @@ class Emitted:
 
 def unit_of(spec: Spec, backend: str) -> Unit:
     """The names and roles that the emitter gave in a file."""
-    module = spec.optimised
-    steps = tuple(dict.fromkeys(s.function for p in module.procedures.values() for s in steps_in(p.body)))
-    if backend == "numpy":
-        return File(module, spec.options, NUMPY).unit
-    return File(module, spec.options, TORCH, steps).unit
+    dialect = {"numpy": NUMPY, "torch": TORCH}[backend]
+    return File(spec.optimised, spec.options, dialect).unit
 
 
 def at(gradient: Mapping[str, Any], path: str) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from leec.ir.graph import Equation, Function
 from leec.ir.text import print_equation
 from leec.proof.emitted import Emitted, Spec, to_array
-from leec.proof.record import Call, call_of, changing, patched, stepping
+from leec.proof.record import Call, call_of, changing, patched, step_objects, stepping
 from leec.proof.report import Finding
 from leec.proof.walk import Walk, statistics
 from leec.runtime.faults import RuntimeFault
@@ -72,11 +72,10 @@ def function_watcher(emitted: Emitted, f: Function) -> Callable:
 
 def step_watcher(emitted: Emitted, f: Function) -> Callable:
     """The models and optimizers of a step are its attributes."""
-    names = [emitted.unit.parameter_name(f, p) for p in emitted.unit.ordered(f) if p.model is not None]
 
     def listener(original: Callable) -> Callable:
         def watch(step: Any, *batch: Any, **options: Any) -> Any:
-            call = call_of(emitted, f, (*(getattr(step, name) for name in names), *batch), options)
+            call = call_of(emitted, f, (*step_objects(emitted, f, step), *batch), options)
             returned = original(step, *batch, **options)
             check(emitted, call, returned)
             return returned

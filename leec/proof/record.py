@@ -63,6 +63,16 @@ class Recording:
         self.objects[name] = found
         self.initial[name] = state_of(found)
 
+    def run(self, call: Call, run: Callable[[], Any]) -> Any:
+        """Keep a call, with what its updates are given."""
+        self.calls.append(call)
+        for name, found in call.objects.items():
+            self.meet(name, found)
+        count = len(self.gradients)
+        returned = run()
+        call.gradients = self.gradients[count:]
+        return returned
+
     def final(self) -> dict[str, Any]:
         """Every tensor of every object as it is now, by `net.w`."""
         return {f"{n}.{path}": x for n, found in self.objects.items() for path, x in state_of(found).items()}
@@ -130,6 +140,7 @@ def listening(emitted: Emitted, recording: Recording) -> Iterator[None]:
     else:
         places = [(emitted.module, name, heard_call(emitted, f, recording)) for name, f in changing(emitted).items()]
         places += [(kind, "update", partial(before_update, recording)) for kind in optimizers(emitted)]
+        places += [(emitted.step(f), "__call__", heard_step(emitted, f, recording)) for f in stepping(emitted)]
     with patched(places):
         yield
 
@@ -162,8 +173,7 @@ def step_names(emitted: Emitted) -> list[str]:
 def stepping(emitted: Emitted) -> list[Function]:
     """The functions that are classes over flat vectors in a file."""
     functions = emitted.spec.optimised.functions.functions
-    names = step_names(emitted) if emitted.backend == "torch" else []
-    return [functions[name] for name in names if emitted.function(name) is None]
+    return [functions[name] for name in step_names(emitted) if emitted.function(name) is None]
 
 
 def changing(emitted: Emitted) -> dict[str, Function]:
@@ -193,18 +203,33 @@ def heard_call(emitted: Emitted, f: Function, recording: Recording) -> Callable[
         def heard(*args: Any, **options: Any) -> Any:
             if is_step:
                 recording.begin_step()
-            call = call_of(emitted, f, args, options)
-            recording.calls.append(call)
-            for name, found in call.objects.items():
-                recording.meet(name, found)
-            count = len(recording.gradients)
-            returned = original(*args, **options)
-            call.gradients = recording.gradients[count:]
+            return recording.run(call_of(emitted, f, args, options), lambda: original(*args, **options))
+
+        return heard
+
+    return listener
+
+
+def heard_step(emitted: Emitted, f: Function, recording: Recording) -> Callable[[Callable], Callable]:
+    """A step of NumPy that is a class; its models and optimizers are its attributes."""
+
+    def listener(original: Callable) -> Callable:
+        def heard(step: Any, *batch: Any) -> Any:
+            recording.begin_step()
+            call = call_of(emitted, f, (*step_objects(emitted, f, step), *batch), {})
+            returned = recording.run(call, lambda: original(step, *batch))
+            before = len(recording.gradients) - len(call.gradients)
+            call.gradients = recording.gradients[before:] = [np.array(g) for g in step.gradient]
             return returned
 
         return heard
 
     return listener
+
+
+def step_objects(emitted: Emitted, f: Function, step: Any) -> list[Any]:
+    """The models and optimizers of a step, in the order of the function's parameters."""
+    return [getattr(step, emitted.unit.parameter_name(f, p)) for p in emitted.unit.ordered(f) if p.model is not None]
 
 
 def before_update(recording: Recording, original: Callable) -> Callable:

@@ -124,8 +124,12 @@ class Optimizer:
         self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
 
     def begin(self, θ):
-        """Count an update; the first one makes the states. Raises ValueError for parameters of another size."""
+        """Count an update; the first one makes the states."""
         self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
         for name, start in self.starts.items():
             if not hasattr(self, name):
                 setattr(self, name, np.full_like(θ, start))

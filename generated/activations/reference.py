@@ -411,10 +411,10 @@ def softmax(x, axes):
     return e / np.where(total == 0, 1, total)
 
 
-def masked(x, c):
+def masked(x, c, out=None):
     """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
     word = np.dtype(f"i{x.itemsize}")
-    return (x.view(word) * c).view(x.dtype)
+    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF
@@ -466,3 +466,12 @@ def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarr
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def member(holder, path):
+    """The model or tensor at a path such as `net.layers.0.w`."""
+    for step in path.split("."):
+        holder = (
+            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
+        )
+    return holder

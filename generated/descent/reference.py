@@ -128,8 +128,12 @@ class Optimizer:
         self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
 
     def begin(self, θ):
-        """Count an update; the first one makes the states. Raises ValueError for parameters of another size."""
+        """Count an update; the first one makes the states."""
         self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
         for name, start in self.starts.items():
             if not hasattr(self, name):
                 setattr(self, name, np.full_like(θ, start))
@@ -396,3 +400,15 @@ class Adam(Optimizer):
         m_hat = self.m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
         v_hat = self.v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
         θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
+
+
+# ---- what the code above uses
+
+
+def member(holder, path):
+    """The model or tensor at a path such as `net.layers.0.w`."""
+    for step in path.split("."):
+        holder = (
+            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
+        )
+    return holder

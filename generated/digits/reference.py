@@ -131,8 +131,12 @@ class Optimizer:
         self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
 
     def begin(self, θ):
-        """Count an update; the first one makes the states. Raises ValueError for parameters of another size."""
+        """Count an update; the first one makes the states."""
         self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
         for name, start in self.starts.items():
             if not hasattr(self, name):
                 setattr(self, name, np.full_like(θ, start))
@@ -710,10 +714,10 @@ def max_pool_gradient(g, x, y, size, stride, dilation):
     return d_x
 
 
-def masked(x, c):
+def masked(x, c, out=None):
     """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
     word = np.dtype(f"i{x.itemsize}")
-    return (x.view(word) * c).view(x.dtype)
+    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF
@@ -776,3 +780,12 @@ def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
     return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
+
+
+def member(holder, path):
+    """The model or tensor at a path such as `net.layers.0.w`."""
+    for step in path.split("."):
+        holder = (
+            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
+        )
+    return holder

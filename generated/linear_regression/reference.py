@@ -131,8 +131,12 @@ class Optimizer:
         self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
 
     def begin(self, θ):
-        """Count an update; the first one makes the states. Raises ValueError for parameters of another size."""
+        """Count an update; the first one makes the states."""
         self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
         for name, start in self.starts.items():
             if not hasattr(self, name):
                 setattr(self, name, np.full_like(θ, start))
@@ -359,3 +363,12 @@ def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarr
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def member(holder, path):
+    """The model or tensor at a path such as `net.layers.0.w`."""
+    for step in path.split("."):
+        holder = (
+            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
+        )
+    return holder

@@ -434,10 +434,10 @@ def inside(i):
     return i
 
 
-def masked(x, c):
+def masked(x, c, out=None):
     """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
     word = np.dtype(f"i{x.itemsize}")
-    return (x.view(word) * c).view(x.dtype)
+    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF

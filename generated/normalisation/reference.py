@@ -1346,3 +1346,12 @@ def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarr
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def member(holder, path):
+    """The model or tensor at a path such as `net.layers.0.w`."""
+    for step in path.split("."):
+        holder = (
+            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
+        )
+    return holder

@@ -32,8 +32,12 @@ class Optimizer:
         self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
 
     def begin(self, θ):
-        """Count an update; the first one makes the states. Raises ValueError for parameters of another size."""
+        """Count an update; the first one makes the states."""
         self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
         for name, start in self.starts.items():
             if not hasattr(self, name):
                 setattr(self, name, np.full_like(θ, start))
@@ -342,10 +346,10 @@ SITES = {
 }
 
 
-def masked(x, c):
+def masked(x, c, out=None):
     """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
     word = np.dtype(f"i{x.itemsize}")
-    return (x.view(word) * c).view(x.dtype)
+    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF

@@ -106,3 +106,13 @@ def not_a_type(span: Span) -> Diagnostic:
 
 def outside(span: Span, what: str, size: str) -> Diagnostic:
     return Diagnostic("LEE214", "outside", f"{what} leaves the array: the axis has {size} entries", Label(span))
+
+
+def carried_changes(span: Span, name: str, found: str) -> Diagnostic:
+    return Diagnostic(
+        "LEE215",
+        "carried-changes",
+        f"a loop carries `{name}` from round to round, so its shape must stay: {found}",
+        Label(span),
+        helps=("give it its shape before the loop",),
+    )

@@ -41,3 +41,13 @@ def recursion(span: Span, chain: list[str]) -> Diagnostic:
 def cannot_store(span: Span, name: str) -> Diagnostic:
     return Diagnostic("LEE608", "cannot-store", f"`{name}` cannot be stored into here", Label(span),
                       helps=("`<-` stores into own `state` in methods, optimizer state and θ in `update`, and variables of a `train`; `=` names a value",))  # fmt: skip
+
+
+def conditional_rows(span: Span, name: str) -> Diagnostic:
+    return Diagnostic("LEE609", "conditional-rows", f"every round must store its row of `{name}`, once", Label(span),
+                      helps=(f"declare the array before the loop, as in `{name}: [n, time] = 0`, to store only in some rounds",))  # fmt: skip
+
+
+def rows_from_zero(span: Span, name: str, variable: str) -> Diagnostic:
+    return Diagnostic("LEE610", "rows-from-zero", f"the rows of `{name}` are collected from position 0, but `{variable}` starts elsewhere", Label(span),
+                      helps=(f"declare the array before the loop, as in `{name}: [n, time] = 0`",))  # fmt: skip

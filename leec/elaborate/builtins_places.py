@@ -28,10 +28,10 @@ def taken(ctx: Context, x: Value, index: Value, axis: int, proven: tuple[int, ..
     return found if order == tuple(range(found.type.rank)) else ctx.builder.transpose(found, perm=order)
 
 
-@builtin("flip")
-def _flip(ctx: Context, given) -> Value:
+@builtin("reverse")
+def _reverse(ctx: Context, given) -> Value:
     """The entries along one axis, or several, in the opposite order."""
-    reader = Reader(ctx, given, "flip", ("x", "axis", "over"))
+    reader = Reader(ctx, given, "reverse", ("x", "axis", "over"))
     x = reader.tensor("x")
     with ctx.at(given.span):
         return ctx.builder.flip(x, axes=reader.axes(x))

@@ -6,7 +6,7 @@ the way: facts, checks for entry, whether `training` was read. Two signals resta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -25,6 +25,14 @@ class NeedStructural(Exception):
     def __init__(self, symbol: str, span: Span):
         super().__init__(symbol)
         self.symbol, self.span = symbol, span
+
+
+class WrittenOut(Exception):
+    """What a round does depends on its number in ways that must be known when compiling: no recurrence (R14)."""
+
+    def __init__(self, symbol: str):
+        super().__init__(symbol)
+        self.symbol = symbol
 
 
 class Restart(Exception):
@@ -109,6 +117,10 @@ class Context:
         self.guard: object = None  # the condition under which the branch being read is taken
         self.drawn: set[Value] = set()  # what `~` statements of this function drew
         self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test
+        self.title = role  # what functions that are made of a part of this one are named after
+        self.loops: list = []  # the recurrences (elaborate/rounds.py) that stand around, outermost first
+        self.conditional = False  # whether a run-time condition decides that this is reached
+        self.made_functions: list[str] = []  # of rounds of recurrences
 
     @property
     def key(self) -> Value | None:
@@ -147,6 +159,54 @@ class Context:
             self.training = before
 
     @contextmanager
+    def on_condition(self):
+        before, self.conditional = self.conditional, True
+        try:
+            yield
+        finally:
+            self.conditional = before
+
+    # ---- rounds of recurrences, which are elaborated until it is known what they carry
+
+    def fresh_symbol(self, name: str) -> str:
+        """A size that nothing is called: the position of a loop."""
+        taken = (
+            {loop.symbol for loop in self.loops}
+            | self.rigid
+            | self.reserved
+            | {s for d in self.dims.values() for s in d.symbols}
+        )
+        symbol, number = name, 2
+        while symbol in taken:
+            symbol, number = f"{name}_{number}", number + 1
+        return symbol
+
+    def snapshot(self) -> tuple:
+        builder = self.builder
+        written = list(builder.equations), set(builder.names), dict(builder.numbers)
+        return (
+            written,
+            dict(self.sites),
+            list(self.checks),
+            self.facts,
+            set(self.drawn),
+            list(self.requirements),
+            list(self.made_functions),
+        )
+
+    def restore(self, state: tuple) -> None:
+        """Take back what was elaborated since the snapshot."""
+        (equations, names, numbers), sites, checks, self.facts, drawn, requirements, functions = state
+        self.builder.equations[:], self.builder.names, self.builder.numbers = equations, names, numbers
+        self.sites, self.checks[:], self.drawn, self.requirements[:] = sites, checks, drawn, requirements
+        self.forget_functions(functions)
+
+    def forget_functions(self, kept: Collection[str] = ()) -> None:
+        for name in [n for n in self.made_functions if n not in kept]:
+            self.session.functions.pop(name, None)
+        self.made_functions[:] = kept
+
+    @contextmanager
     def drawing_at(self, site: str):
         """Draws and constructors inside fold this site into the key (R24)."""
         before, self.site = self.site, site
@@ -169,9 +229,10 @@ class Context:
         self.sites[site] = self.sites.get(site, 0) + 1
         ordinal = self.sites[site]
         with self.at(span):
-            return self.builder.fold_key(
-                self.need_key(), site=site if ordinal == 1 else f"{site}#{ordinal}", hint="key"
-            )
+            key = self.builder.fold_key(self.need_key(), site=site if ordinal == 1 else f"{site}#{ordinal}", hint="key")
+            for loop in self.loops:
+                key = self.builder.fold_count(key, Dim.of(loop.symbol), hint="key")
+            return key
 
     def rename_results(self, values: tuple[Value, ...], hints: list[str], whole: bool = False) -> tuple[Value, ...]:
         """The results of the last equation under better names; only the last part of a path unless `whole`."""
@@ -196,6 +257,8 @@ class Context:
         decided = self.equal(left, right)
         if decided is not None:
             return decided
+        if any(loop.symbol in left.symbols | right.symbols for loop in self.loops):
+            return False  # no size of one round is that of all
         if {left.symbol, right.symbol} <= self.declared:
             return False  # two sizes with names of their own: for all sizes means also for different ones
         for symbol, other in ((right.symbol, left), (left.symbol, right)):

@@ -8,6 +8,7 @@ from leec.elaborate.context import Context
 from leec.elaborate.entries import Entry, Position, plain, position_value, symbol, used_indices, write_contraction
 from leec.elaborate.ranges import affine, infer, mentions
 from leec.elaborate.reductions import over, product
+from leec.elaborate.rounds import collect, is_collecting
 from leec.elaborate.values import describe
 from leec.ir.graph import Value
 from leec.syntax import nodes
@@ -43,6 +44,8 @@ def index_items(ctx: Context, target: nodes.Subscript) -> dict[str, tuple[Dim | 
 
 def define_entries(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> None:
     """`name[..] = value`"""
+    if ctx.loops and is_collecting(ctx, target):
+        return collect(ctx, target, value)
     if not isinstance(target.value, nodes.Name):
         raise LeeError(structure.not_built(target.span, "storing into an entry of a field"))
     found = index_items(ctx, target)

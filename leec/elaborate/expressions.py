@@ -7,7 +7,7 @@ from collections.abc import Callable
 from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
-from leec.elaborate.context import Context, NeedStructural
+from leec.elaborate.context import Context, NeedStructural, WrittenOut
 from leec.elaborate.entries import Position
 from leec.elaborate.reductions import is_index_reduction, reduce_by_index
 from leec.elaborate.scope import lookup, visible
@@ -43,6 +43,8 @@ def structural_int(ctx: Context, value: object, span: Span) -> int:
         if value.constant is not None:
             return value.constant
         for name in sorted(value.symbols):
+            if any(loop.symbol == name for loop in ctx.loops):
+                raise WrittenOut(name)
             raise NeedStructural(name, span)
     if isinstance(value, Value) and value.type.host and value.named:
         raise NeedStructural(value.name, span)
@@ -78,7 +80,7 @@ def _record(ctx: Context, node: nodes.Record) -> Record:
 
 def _comprehension(ctx: Context, node: nodes.Comprehension) -> ListValue:
     from leec.elaborate.binding import bind_round
-    from leec.elaborate.statements import static_items
+    from leec.elaborate.forloops import static_items
 
     items = []
     for number, item in enumerate(static_items(ctx, evaluate(ctx, node.iterable), node.iterable.span)):

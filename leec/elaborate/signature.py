@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leec.diagnostics import LeeError, shapes
 from leec.dims import Dim
 from leec.elaborate.context import Context
 from leec.elaborate.values import Origin
+from leec.ir.graph import Parameter
 from leec.syntax import nodes
 from leec.types import DTYPES, TensorType
 
@@ -127,3 +128,11 @@ def _solve(wanted: Dim, found: Dim, name: str, binding: dict[str, Dim]) -> bool:
     rest = found - known.substitute({name: Dim.of(0)})
     binding[name] = rest // factor
     return True
+
+
+def with_default(parameter: Parameter, param: nodes.Param) -> Parameter:
+    """A number that the declaration gives where a call does not."""
+    is_number = parameter.static or (parameter.values and parameter.values[0].type.host)
+    if is_number and isinstance(param.default, nodes.Number):
+        return replace(parameter, default=param.default.value)
+    return parameter

@@ -14,7 +14,7 @@ from leec.dims import Dim
 from leec.elaborate.context import Context, NeedStructural, Session, Unify
 from leec.elaborate.demands import demand, parameter_of, restart_for_class
 from leec.elaborate.keys import annotated_key, key_of
-from leec.elaborate.signature import PACK, declare_dims, read_pattern, rigid
+from leec.elaborate.signature import PACK, declare_dims, read_pattern, rigid, with_default
 from leec.elaborate.values import (
     Distribution,
     FunctionValue,
@@ -106,7 +106,11 @@ def elaborate(
         ctx.equated = equated
         try:
             return body_of(ctx, target, full, demanded)
+        except NeedStructural:
+            ctx.forget_functions()
+            raise
         except Unify as unify:
+            ctx.forget_functions()
             equated = {
                 **{k: v.substitute({unify.symbol: unify.dim}) for k, v in equated.items()},
                 unify.symbol: unify.dim,
@@ -118,6 +122,7 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
 
     declaration = target.declaration
     parameters = []
+    ctx.title = declaration.name.id
     if isinstance(target, MethodValue):
         parameters.append(enter_self(ctx, target.instance))
     else:
@@ -131,14 +136,6 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
         raise LeeError(structure.no_return(declaration.name.span, declaration.name.id))
     value = promise(ctx, declaration, returned)
     return finish(ctx, target, parameters, start, value)
-
-
-def with_default(parameter: Parameter, param: nodes.Param) -> Parameter:
-    """A number that the declaration gives where a call does not."""
-    is_number = parameter.static or parameter.values and parameter.values[0].type.host
-    if is_number and isinstance(param.default, nodes.Number):
-        return replace(parameter, default=param.default.value)
-    return parameter
 
 
 def enter_self(ctx: Context, instance: Instance) -> Parameter:
@@ -254,7 +251,7 @@ def promised(ctx: Context, declaration: nodes.Function, node: nodes.Expr, value:
     fits = (
         isinstance(value, Value)
         and value.type.rank == wanted.rank
-        and (value.type.dtype == wanted.dtype or value.type.is_float and wanted.is_float)
+        and (value.type.dtype == wanted.dtype or (value.type.is_float and wanted.is_float))
     )
     if not fits or not all(ctx.agree(w, d, span) for w, d in zip(wanted.dims, value.type.dims)):
         raise LeeError(shapes.returned_shape(span, declaration.name.id, describe(value), node.span.text, node.span))

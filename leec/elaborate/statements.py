@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
-from leec.elaborate.binding import assign_field, bind_round, bind_target, bound_names, filled, stopped
+from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped
 from leec.elaborate.context import Context
 from leec.elaborate.define import add_entries, define_entries, name_value
 from leec.elaborate.distributions import sample
-from leec.elaborate.expressions import evaluate, structural_int
+from leec.elaborate.expressions import evaluate
+from leec.elaborate.forloops import for_loop
 from leec.elaborate.requirements import require
 from leec.elaborate.signature import declare_dims, match_type, read_pattern
 from leec.elaborate.values import (
@@ -23,17 +24,11 @@ from leec.elaborate.values import (
     Distribution,
     FunctionValue,
     Instance,
-    ListValue,
     Place,
-    RangeValue,
-    Record,
     describe,
 )  # fmt: skip
 from leec.ir.graph import Value
 from leec.syntax import nodes
-from leec.types import TensorType
-
-MAX_UNROLLED = 256
 
 
 @dataclass(frozen=True)
@@ -175,9 +170,10 @@ def select_block(ctx: Context, condition: object, node: nodes.Expr, then: tuple,
     if not isinstance(condition, Value) or condition.type.dtype != "bool" or condition.type.rank:
         raise LeeError(kinds.needs_bool(node.span, "the condition of `if`", describe(condition)))
     start = dict(ctx.names)
-    returned_then, names_then = run_block(ctx, then), ctx.names
-    ctx.names = dict(start)
-    returned_else, names_else = run_block(ctx, otherwise), ctx.names
+    with ctx.on_condition():
+        returned_then, names_then = run_block(ctx, then), ctx.names
+        ctx.names = dict(start)
+        returned_else, names_else = run_block(ctx, otherwise), ctx.names
     ctx.names = start
 
     def choose(a: Value, b: Value) -> Value:
@@ -203,44 +199,6 @@ def merge(choose: Callable, a: object, b: object) -> object:
     if isinstance(a, Instance) and isinstance(b, Instance):
         return a.with_leaves({p: v if v is b.leaves[p] else choose(v, b.leaves[p]) for p, v in a.leaves.items()})
     return choose(a, b)
-
-
-def static_items(ctx: Context, iterable: object, span: Span) -> list[object]:
-    """What an unrolled loop goes through. Raises LeeError for what is not of static length."""
-    match iterable:
-        case tuple():
-            return list(iterable)
-        case ListValue(items=items) | Record(items=items):
-            return list(items)
-        case Value(type=TensorType(host=True)):
-            structural_int(ctx, iterable, span)
-        case Dim():
-            return [Dim.of(i) for i in range(short(ctx, iterable, span))]
-        case RangeValue(first=first, last=last, reverse=reverse):
-            start = structural_int(ctx, first, span)
-            numbers = [Dim.of(i) for i in range(start, start + short(ctx, last - start + 1, span))]
-            return numbers[::-1] if reverse else numbers
-    raise LeeError(structure.wrong_kind(span, describe(iterable), "something to loop over"))
-
-
-def short(ctx: Context, count: Dim, span: Span) -> int:
-    """A number of rounds that is known and small enough to be written out."""
-    number = structural_int(ctx, count, span)
-    if number > MAX_UNROLLED:
-        raise LeeError(structure.not_built(span, f"a loop of {number} rounds in a `def`"))
-    return number
-
-
-def _for(ctx: Context, node: nodes.For) -> Returned | None:
-    """Written out round by round; names first bound inside do not survive (R14)."""
-    outside = set(ctx.names)
-    for item in static_items(ctx, evaluate(ctx, node.iterable), node.iterable.span):
-        bind_round(ctx, node.target, item)
-        if run_block(ctx, node.body) is not None:
-            raise LeeError(structure.not_built(node.span, "a `return` inside a loop"))
-    for name in set(ctx.names) - outside:
-        del ctx.names[name]
-    return None
 
 
 def _function(ctx: Context, node: nodes.Function) -> None:
@@ -275,7 +233,7 @@ _STATEMENT: dict[type, Callable] = {
     nodes.Return: _return,
     nodes.Require: require,
     nodes.If: _if,
-    nodes.For: _for,
+    nodes.For: for_loop,
     nodes.Function: _function,
     nodes.Evaluate: _evaluate,
     nodes.While: _not_built("`while` in a `def`"),

@@ -6,6 +6,7 @@ from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
 from leec.elaborate.context import Context
 from leec.elaborate.entries import Entry, is_indexed, read
+from leec.elaborate.rounds import read_rows
 from leec.elaborate.values import ListValue, Record, describe
 from leec.ir.graph import Value
 from leec.ops.shape import Slices
@@ -79,12 +80,14 @@ def of_array(ctx: Context, value: Value, node: nodes.Subscript) -> object:
 
     items = expand_items(node, value)
     found = [None if isinstance(i, (nodes.Slice, nodes.Nothing)) else evaluate(ctx, i) for i in items]
+    if ctx.loops:
+        value, items, found = read_rows(ctx, value, items, found)
     if any(map(is_indexed, found)):
         if any(isinstance(i, (nodes.Slice, nodes.Nothing)) for i in items):
             raise LeeError(structure.not_built(node.span, "a slice beside an index variable"))
         return read(ctx, value, found, [i.span for i in items], node.span)
     if any(
-        isinstance(f, Value) and not (f.type.host and f.type.rank == 0) or isinstance(f, Value) and f.type.rank
+        (isinstance(f, Value) and not (f.type.host and f.type.rank == 0)) or (isinstance(f, Value) and f.type.rank)
         for f in found
     ):
         return gather_axes(ctx, value, items, found, node)
@@ -154,7 +157,7 @@ def inside(ctx: Context, position: object, size: Dim, span: Span) -> Dim:
         raise LeeError(kinds.needs_int(span, "a subscript", describe(position)))
     place = size + position if position.constant is not None and position.constant < 0 else position
     beyond = ctx.facts.normal(place - size).constant
-    if beyond is not None and beyond >= 0 or place.constant is not None and place.constant < 0:
+    if (beyond is not None and beyond >= 0) or (place.constant is not None and place.constant < 0):
         raise LeeError(shapes.outside(span, f"`{span.text}`", str(size)))
     return place
 
@@ -163,7 +166,9 @@ def gather_axes(ctx: Context, value: Value, items: list, found: list, node: node
     """Integer arrays among full slices: the gathered axes come first, as one block, where the first array stood."""
     arrays: dict[int, Value] = {}
     for axis, (item, array) in enumerate(zip(items, found)):
-        if isinstance(item, nodes.Nothing) or isinstance(item, nodes.Slice) and (item.start or item.stop or item.step):
+        if isinstance(item, nodes.Nothing) or (
+            isinstance(item, nodes.Slice) and (item.start or item.stop or item.step)
+        ):
             raise LeeError(structure.not_built(item.span, "a partial slice beside an array of positions"))
         if isinstance(item, nodes.Slice):
             continue

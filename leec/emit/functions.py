@@ -13,6 +13,7 @@ from leec.emit.dialect import Dialect
 from leec.emit.docs import docstring, function_doc
 from leec.emit.expressions import dim_tree
 from leec.emit.layout import text
+from leec.emit.loops import LoopWriter
 from leec.emit.names import Names
 from leec.emit.signatures import Signature
 from leec.emit.splitting import fit
@@ -67,6 +68,8 @@ class Emitter:
         for equation in self.f.body:
             if equation in updates.covered:
                 updates.emit(equation)
+            elif equation.op == "scan":
+                LoopWriter(self.caller, equation).write()
             elif is_call(equation.op):
                 self.caller.call(equation)
             else:
@@ -118,16 +121,20 @@ class Emitter:
         """What the backward needs; what a call saved goes in whole."""
         entries: dict[object, Entry] = {}
         inside: dict[str, tuple[object, str]] = {}
+        listed = set()
         for name, value in extras.items():
             where = self.groups.places.get(value)
-            if where and where.group.kind == "tuple":
-                entries.setdefault(where.group, Entry(text(where.group.root), where.group.callee))
+            if where and where.group.kind in ("tuple", "rows"):
+                entries.setdefault(where.group, Entry(text(where.group.root), where.group.callee, where.group.kind))
                 inside[name] = where.group, where.path
+                if where.group.kind == "rows" or where.path in self.unit.listed.get(where.group.callee, ()):
+                    listed.add(name)
             else:
                 entries[value] = Entry(value.name)
                 inside[name] = value, ""
         self.unit.bundles[self.f.name] = tuple(entries.values())
         self.unit.saved[self.f.name] = {name: join(entries, *at) for name, at in inside.items()}
+        self.unit.listed[self.f.name] = {self.unit.saved[self.f.name][name] for name in listed}
         trees = [key.root if entry.callee else self.body.read(key) for key, entry in entries.items()]
         return trees[0] if len(trees) == 1 else ast.Tuple(trees)
 

@@ -15,7 +15,8 @@ from leec.ir.graph import Value
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """One variable. `kind` is model (attributes), dict (keys) or tuple (positions); `size` counts its values.
+    """One variable. `kind` is model (attributes), dict (keys), tuple (positions) or rows (a list of such tuples, one a
+    round of a loop); `size` counts its values.
 
     `model` is the class whose tensors, or whose gradient, these are.
     """
@@ -56,7 +57,7 @@ def _positions(tree: ast.expr, steps: Sequence[str]) -> ast.expr:
     return tree
 
 
-ACCESS = {"model": _attributes, "dict": _keys, "tuple": _positions}
+ACCESS = {"model": _attributes, "dict": _keys, "tuple": _positions, "rows": _positions}
 
 # What every generated model class has: a member of the spec with such a name gets an underscore.
 MODEL_ATTRIBUTES = frozenset(

@@ -27,6 +27,7 @@ class Signature:
     known: dict[str, ast.expr] = field(default_factory=dict)  # sizes
     unpacked: list[str] = field(default_factory=list)  # statements that take a tuple apart
     saved_items: list[ast.expr | Group] = field(default_factory=list)
+    listed: set[Value] = field(default_factory=set)  # what rounds of a loop saved, which shows no sizes
 
     def __post_init__(self) -> None:
         if self.unit.has_self(self.f):
@@ -77,6 +78,8 @@ class Signature:
         item = self.saved_items[int(index)]
         if isinstance(item, Group):
             self.groups.enter(item, p.values, [inner])
+            if place in self.unit.listed[forward.name]:
+                self.listed.update(p.values)
         else:
             self.values[p.values[0]] = item
 
@@ -88,7 +91,7 @@ class Signature:
             here = [n for n, at in places.items() if len(entries) == 1 or at.partition(".")[0] == str(index)]
             name = ast.Name(self.names.fresh(entry.name) if used & set(here) else "_")
             size = len(self.unit.places(self.unit.functions[entry.callee])) if entry.callee else 0
-            self.saved_items.append(Group(name, "tuple", size, callee=entry.callee) if entry.callee else name)
+            self.saved_items.append(Group(name, entry.kind, size, callee=entry.callee) if entry.callee else name)
         names = [i.root.id if isinstance(i, Group) else i.id for i in self.saved_items]
         self.parameters.append(names[0] if len(names) == 1 else self.names.fresh("saved"))
         if len(names) > 1:
@@ -102,7 +105,7 @@ class Signature:
         held = {
             v: (lambda place=place: place.group.part(place.path))
             for v, place in self.groups.places.items()
-            if not v.type.host
+            if not v.type.host and v not in self.listed
         }
         return Sizes(self.known, {**plain, **held}, self.names, [d for v in self.f.values() for d in v.type.dims])
 

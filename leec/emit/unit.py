@@ -17,10 +17,11 @@ RESERVED = {*LIBRARIES, *keyword.kwlist}
 
 @dataclass(frozen=True)
 class Entry:
-    """One item of what a forward saved: a value, or the whole of what one of its calls saved."""
+    """One item of what a forward saved: a value, or the whole of what one of its calls saved, or rounds of a loop did."""
 
     name: str
     callee: str = ""
+    kind: str = "tuple"
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Unit:
     try_out: Callable[[Function], object] = lambda f: None  # writes a function to nowhere
     bundles: dict[str, tuple[Entry, ...]] = field(default_factory=dict)  # by the saving forward
     saved: dict[str, dict[str, str]] = field(default_factory=dict)  # and the place of each saved value in them
+    listed: dict[str, set[str]] = field(default_factory=dict)  # places of what rounds of a loop saved, in lists
 
     @property
     def functions(self) -> Mapping[str, Function]:

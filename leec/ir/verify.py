@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from leec.diagnostics import InternalError
 from leec.dims import Facts
 from leec.ir.graph import Equation, Function, Program, Value, callees
+from leec.ir.loops import Recurrence
 from leec.ir.text import print_equation
 from leec.ops import TABLE, Op
 from leec.ops.table import check_operands
@@ -126,10 +127,12 @@ def _call_faults(equation: Equation, facts: Facts, program: Program) -> Iterator
         yield f"there is no function {equation.params['callee']} before this one"
         return
     binding = dict(equation.params["dims"])
-    sides = ("argument", equation.args, callee.inputs), ("result", equation.results, callee.outputs)
-    here = {t: t.substitute(binding) for t in {v.type for _, _, theirs in sides for v in theirs}}
-    for kind, values, theirs in sides:
-        yield from _differences(kind, tuple(v.type for v in values), tuple(here[v.type] for v in theirs), facts)
+    here = {t: t.substitute(binding) for t in {v.type for v in (*callee.inputs, *callee.outputs)}}
+    args, results = (tuple(v.type for v in values) for values in (equation.args, equation.results))
+    if equation.op == "scan":
+        args, results = tuple(Recurrence(equation).inside()), tuple(Recurrence(equation).given())
+    yield from _differences("argument", args, tuple(here[v.type] for v in callee.inputs), facts)
+    yield from _differences("result", results, tuple(here[v.type] for v in callee.outputs), facts)
 
 
 def _differences(

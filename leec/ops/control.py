@@ -1,4 +1,4 @@
-"""Structured operations: calls, the gradient request that differentiation replaces, and groups of operations."""
+"""Structured operations: calls, loops, the gradient request that differentiation replaces, and groups of operations."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ def _call_type(*types, callee, dims, results):
 
 declare(Op("call", ("*args",), "the results of another function; `dims` binds its rigid symbols", _call_type, None, "", "",
            params={"callee": REQUIRED, "dims": REQUIRED, "results": REQUIRED}))  # fmt: skip
+
+
+declare(Op("scan", ("*args",), "a loop over positions (leec/ir/loops.py): carries and rows go through `callee`, `length` times",
+           lambda *types, results, **params: tuple(results), None, "", "",
+           params={"callee": REQUIRED, "dims": REQUIRED, "results": REQUIRED, "roles": REQUIRED, "length": REQUIRED,
+                   "first": REQUIRED, "counter": REQUIRED, "reverse": False, "axes": (), "starts": (), "out_axes": ()}))  # fmt: skip
 
 
 def _grad_type(e, *wrt):

@@ -27,6 +27,9 @@ declare(Op("fold_key", ("key",), "the key of a place in the program",
            lambda key, site: host("key"), None, "", "", _fold_site,
            params={"site": REQUIRED}, operands="key", flops=0,
            examples=(example(*KEY, site="mlp.w"), example(*KEY, site="mlp.b"))))
+declare(Op("fold_count", ("key", "n"), "the key of one round of a loop",
+           lambda key, n: host("key"), None, "", "", "fold(key, n)", operands=("key", "int"), flops=0,
+           examples=(example("host key", "host int", within={"n": (0, 9)}),)))
 
 
 def _draw(name: str, doc: str, dtype: str, numpy: str, torch: str,

@@ -79,7 +79,7 @@ class Rewriter(Builder):
         return None if equation is None or value in self.opaque or len(equation.results) > 1 else equation
 
     def is_call(self, value: Value) -> bool:
-        return value not in self.opaque and value in self.producers and "callee" in self.producers[value].params
+        return value not in self.opaque and value in self.producers and self.producers[value].op == "call"
 
     def constant(self, value: Value) -> bool | int | float | None:
         """The number that every entry of a value is, where the program says so."""

@@ -80,7 +80,7 @@ class Through(Written):
     known: list[Any] = field(default_factory=list)
 
     def equation(self, e: Equation, args: list[Any], sizes: Mapping[str, int]) -> tuple:
-        if "callee" not in TABLE[e.op].params:
+        if "callee" not in TABLE[e.op].params or e.op == "scan":
             return super().equation(e, args, sizes)
         f = self.program.functions[e.params["callee"]]
         inner = {symbol: dim.evaluate(sizes) for symbol, dim in e.params["dims"]}

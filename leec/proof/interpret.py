@@ -18,6 +18,7 @@ import numpy as np
 from leec.diagnostics import InternalError
 from leec.dims import Dim
 from leec.ir.graph import Equation, Function, Program, Value
+from leec.ir.loops import Recurrence
 from leec.ir.text import print_equation
 from leec.ops import TABLE
 from leec.ops.columns import bind_arguments, chosen_column, expression
@@ -170,6 +171,8 @@ class Interpreter:
 
     def equation(self, e: Equation, args: list[object], sizes: Mapping[str, int]) -> tuple:
         row = TABLE[e.op]
+        if e.op == "scan":
+            return self.loop(Recurrence(e), args, sizes)
         if "callee" in row.params:
             inner = {symbol: dim.evaluate(sizes) for symbol, dim in e.params["dims"]}
             return tuple(self.call(self.program.functions[e.params["callee"]], args, inner))
@@ -182,6 +185,35 @@ class Interpreter:
         with np.errstate(all="ignore"):
             found = eval(compiled(tree), {**self.constants, **names, **bind_arguments(row, tuple(args))})
         return found if len(e.results) > 1 else (found,)
+
+    def loop(self, loop: Recurrence, args: list[object], sizes: Mapping[str, int]) -> tuple:
+        """The final carries, then the arrays of rows."""
+        f, params = self.program.functions[loop.callee], loop.equation.params
+        inner = {symbol: dim.evaluate(sizes) for symbol, dim in params["dims"]}
+        length, first = loop.length.evaluate(sizes), params["first"].evaluate(sizes)
+        starts = {i: (axis, start.evaluate(sizes)) for i, (axis, start) in loop.rows.items()}
+        args, rounds = list(args), {}
+        for k in reversed(range(length)) if params["reverse"] else range(length):
+            given = [self.row(x, starts[i][0], starts[i][1] + k) if i in starts else x for i, x in enumerate(args)]
+            found = self.call(f, given, inner | {params["counter"]: first + k})
+            for i, x in zip(loop.carries, found):
+                args[i] = x
+            rounds[k] = found[len(loop.carries) :]
+        arrays = [
+            self.stacked([rounds[k][j] for k in range(length)], axis, v.type, sizes)
+            for j, (v, axis) in enumerate(loop.collected)
+        ]
+        return (*(args[i] for i in loop.carries), *arrays)
+
+    def row(self, x: object, axis: int, position: int) -> object:
+        """One position of an axis, as an array."""
+        return x[(*(slice(None),) * axis, position, ...)]
+
+    def stacked(self, rows: list[object], axis: int, type: TensorType, sizes: Mapping[str, int]) -> object:
+        """The rows along an axis; an array without any where there are none."""
+        if not rows:
+            return self.array(np.zeros(tuple(d.evaluate(sizes) for d in type.dims)), type)
+        return np.stack(rows, axis) if self.library == "numpy" else self.torch.stack(rows, axis)
 
     def param(self, name: str, value: object, sizes: Mapping[str, int]) -> object:
         """A param as the expression sees it: sizes as numbers, slices as slices, `dtype` as the library's."""

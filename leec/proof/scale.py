@@ -16,6 +16,7 @@ import numpy as np
 from leec.ir.graph import Equation, Function
 from leec.ops import TABLE
 from leec.proof.interpret import Interpreter
+from leec.types import TensorType
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,13 @@ class Scales(Interpreter):
         if terms is None:
             return own
         return [Measured(m.value, larger(m.scale, t)) for m, t in zip(own, terms, strict=True)]
+
+    def row(self, x: Measured, axis: int, position: int) -> Measured:
+        return Measured(*(super(Scales, self).row(part, axis, position) for part in (x.value, x.scale)))
+
+    def stacked(self, rows: list[Measured], axis: int, type: TensorType, sizes: Mapping[str, int]) -> Measured:
+        parts = [r.value for r in rows], [r.scale for r in rows]
+        return Measured(*(super(Scales, self).stacked(part, axis, type, sizes) for part in parts))
 
     def terms(self, e: Equation, args: list[Measured], sizes: Mapping[str, int]) -> Sequence[object] | None:
         """The sizes of the terms, by the operation itself on sizes of its arguments; None for one that starts anew."""

@@ -113,7 +113,11 @@ def missing_argument(procedure: str, name: str, is_data: bool) -> RuntimeFault:
 
 
 def wrong_argument(procedure: str, name: str, wanted: str, found: object) -> RuntimeFault:
-    shown = repr(found) if isinstance(found, bool | int | float | str | tuple) else f"a value of type {type(found).__name__}"
+    shown = (
+        repr(found)
+        if isinstance(found, bool | int | float | str | tuple)
+        else f"a value of type {type(found).__name__}"
+    )
     message = f"`{name}` of `{procedure}` takes {wanted}, not {shown}"
     return RuntimeFault("LEE712", "wrong-argument", message, argument=name)
 

@@ -79,8 +79,8 @@ class AdjointBuilder(Builder):
     def sum_to(self, g: Value, dims: tuple[Dim, ...]) -> Value:
         return super().sum_to(self.mask(g, self.conditions), dims)
 
-    def zeros(self, type: TensorType) -> Value:
-        return self.lift(0.0) if type.host else self.fill(0.0, dims=type.dims, dtype=type.dtype)
+    def zeros(self, type: TensorType, hint: str | None = None) -> Value:
+        return self.lift(0.0) if type.host else self.fill(0.0, dims=type.dims, dtype=type.dtype, hint=hint)
 
 
 @dataclass
@@ -135,12 +135,16 @@ class Sweep:
 
     def through(self, equation: Equation) -> None:
         """Hand the cotangents of the results on to the arguments."""
+        from leec.passes.differentiate.recurrences import through_scan  # which works with sweeps
+
         cotangents = [self.total(r) if r in self.active else None for r in equation.results]
         raw, conditions = self.unmasked(equation, cotangents)
         if hook := TABLE[equation.op].facts.get("differentiate"):
             parts = hook(self, equation, cotangents)
         elif equation.op == "call":
             parts = self.derivatives.through_call(self, equation, cotangents)
+        elif equation.op == "scan":
+            parts = through_scan(self, equation, cotangents)
         else:
             parts = self.by_rule(equation, raw, conditions)
         for arg, part in zip(equation.args, parts, strict=True):

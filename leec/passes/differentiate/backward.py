@@ -52,7 +52,8 @@ def make_backward(derivation: Derivation, active: Sequence[int], slots: Sequence
     body = (*again, *renamed(region, new))
     given = tuple(cotangent_parameters(derivation, seeds))
     taken = tuple(read_parameters(derivation, reads))
-    unknown = symbols_of((body, tuple(gradients.values()))) - readable((*taken, *given))
+    shown = [p for p in taken if derivation.derivatives.listed.isdisjoint(p.values)]
+    unknown = symbols_of((body, tuple(gradients.values()))) - readable((*shown, *given))
     sizes = tuple(Parameter(name, static=name) for name in sorted(unknown))
     made_function = Function(
         backward_name(derivation, active, slots),

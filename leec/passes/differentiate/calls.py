@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Result, Value
+from leec.ir.loops import Recurrence
 from leec.ops import TABLE
 from leec.passes.differentiate.activity import Ways, carries, ways_of_rule
 from leec.passes.differentiate.adjoint import Cotangents, Scope, Sweep
 from leec.passes.differentiate.backward import Backward, make_backward
+from leec.passes.differentiate.recurrences import collecting, ways_of_scan
 
 
 class Derivation:
@@ -90,6 +93,8 @@ class Derivation:
             for v in self.saved[states - first :]
         ]
         results = (*call.results[:states], *new, *call.results[states:])
+        for value, inner in zip(new, self.saved[states - first :], strict=True):
+            self.derivatives.keep_listed(value, inner)
         params = {"callee": self.saved_name, "results": tuple(r.type for r in results)}
         return replace(call, params={**call.params, **params}, results=results) if new else call
 
@@ -109,15 +114,23 @@ class Derivatives:
         self.derivations: dict[str, Derivation] = {}  # by the function's name, and by that of its saving form
         self.known_ways: dict[Equation, Ways] = {}
         self.known_elementwise: dict[str, bool] = {}
+        self.listed: set[Value] = set()  # what rounds of loops save: no array shows its sizes
 
     def of(self, callee: str) -> Derivation:
         if callee not in self.derivations:
             self.derivations[callee] = Derivation(self.functions[callee], self)
         return self.derivations[callee]
 
+    def keep_listed(self, value: Value, saved: Value) -> None:
+        """What a callee saved of the rounds of a loop is so in its caller too."""
+        if saved in self.listed:
+            self.listed.add(value)
+
     def ways(self, equation: Equation) -> Ways:
         if equation.op == "call":
             return self.of(equation.params["callee"]).ways(equation)
+        if equation.op == "scan":
+            return ways_of_scan(Recurrence(equation), self.of(equation.params["callee"]))
         if equation not in self.known_ways:
             find = TABLE[equation.op].facts.get("ways", ways_of_rule)
             self.known_ways[equation] = find(equation)
@@ -125,7 +138,7 @@ class Derivatives:
 
     def is_elementwise(self, equation: Equation) -> bool:
         """Does every entry of the result come from the same entry of the arguments?"""
-        if equation.op != "call":
+        if equation.op != "call":  # a loop is not elementwise, whatever its rounds are
             return TABLE[equation.op].elementwise
         f = self.of(equation.params["callee"]).function
         if f.name not in self.known_elementwise:
@@ -160,7 +173,8 @@ class Derivatives:
         for position, equation in enumerate(body):
             derivation = self.derivations.get(equation.params.get("callee"))
             if derivation and derivation.saved_name == equation.params["callee"]:
-                body[position] = derivation.saving(equation, names)
+                saving = derivation.saving if equation.op == "call" else partial(collecting, derivation)
+                body[position] = saving(equation, names)
         return function.with_body(tuple(body))
 
     def family(self, name: str) -> Iterator[Function]:

@@ -1,0 +1,279 @@
+"""`for t in time:` in a def is a recurrence (R14): what a round changes is carried, what it stores at t is collected.
+
+A round is elaborated with its carries as inputs, again whenever it turned out that more is carried, or that a carry is
+of another type; then its equations become a function of their own and the loop one equation, `scan`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from leec.diagnostics import LeeError, kinds, shapes, structure
+from leec.dims import Dim
+from leec.elaborate.arithmetic import as_value, coerce, elementwise
+from leec.elaborate.binding import bound_names, filled
+from leec.elaborate.context import Context, WrittenOut
+from leec.elaborate.rounds import Loop, note
+from leec.elaborate.scans import Carried, write_scan
+from leec.elaborate.values import Instance, ListValue, Record, describe
+from leec.ir.graph import Value
+from leec.syntax import nodes
+from leec.types import TensorType
+
+
+@dataclass(frozen=True)
+class Carry:
+    """A variable, or one tensor of a model variable, that a round may change. `literal`: it starts as a number."""
+
+    name: str
+    path: str | None
+    start: object
+    type: TensorType
+    literal: bool
+
+
+def recurrence(ctx: Context, node: nodes.For, first: Dim, length: Dim, reverse: bool) -> None:
+    """Elaborate the loop and bind what it leaves: the last carries, and the collected rows."""
+    if not isinstance(node.target, nodes.Name):
+        raise LeeError(structure.cannot_unpack(node.target.span, 2, "one number"))
+    before, types = dict(ctx.names), {}
+    changed = {(n, None) for n in bound_names_of(node.body) & before.keys() if is_carried(before[n])}
+    while True:
+        carries = [c for n, path in sorted(changed, key=str) for c in carries_of(ctx, before, n, path, types, node)]
+        state = ctx.snapshot()
+        now = one_round(ctx, node, before, carries, first, length)
+        more = changed_models(before, ctx.names, changed)
+        wider = widened(carries, now.ends)
+        if not more and not wider:
+            break
+        ctx.restore(state)
+        changed |= more
+        types |= wider
+    ends = [fitted(ctx, c, end, node.span) for c, end in zip(carries, now.ends)]
+    if now.stop is not None:
+        ends = stopping(ctx, now, ends, node)
+    ctx.names = before
+    names = [head_name(c) for c in carries] + ["stopped"] * (now.stop is not None)
+    finals, arrays = write_scan(ctx, now.loop, Carried(names, now.starts, now.heads, ends), reverse, node.span)
+    ctx.names |= entered(before, carries, finals)
+    for name, (value, rest) in arrays.items():
+        if rest.axes:
+            note(ctx, ctx.loops[-1], name, rest)
+        else:
+            ctx.names[name] = value
+
+
+@dataclass
+class Round:
+    """An elaborated round: the carries before the loop, as the round gets them, and as it leaves them."""
+
+    loop: Loop
+    starts: list[Value]
+    heads: list[Value]
+    ends: list[Value]
+    stop: Value | None  # whether the round broke off
+
+
+def bound_names_of(body: tuple[nodes.Stmt, ...]) -> set[str]:
+    return set().union(*map(bound_names, body))
+
+
+def is_carried(value: object) -> bool:
+    """Numbers and tensors, and what is made of them; functions and words stay."""
+    match value:
+        case tuple() | ListValue() | Record():
+            return all(map(is_carried, value if isinstance(value, tuple) else value.items))
+    return isinstance(value, (Value, Dim, float, bool, Instance))
+
+
+def carries_of(ctx: Context, before: dict, name: str, path: str | None, types: dict, node: nodes.For) -> list[Carry]:
+    """The carries of one variable; a model's are its tensors, a tuple's its items."""
+    return [
+        Carry(
+            name,
+            at,
+            leaf,
+            types.get((name, at), tensor_type(ctx, leaf, node)),
+            not isinstance(leaf, Value) or leaf.type.host,
+        )
+        for at, leaf in parts_of(before[name])
+        if path is None or at == path
+    ]
+
+
+def parts_of(value: object, prefix: str = ""):
+    """Tensors and numbers by path."""
+    match value:
+        case Instance():
+            yield from value.leaves.items()
+        case tuple() | ListValue() | Record():
+            for i, item in enumerate(value if isinstance(value, tuple) else value.items):
+                yield from ((f"{i}.{p}" if p else str(i), v) for p, v in parts_of(item))
+        case _:
+            yield "", value
+
+
+def paths_of(value: object) -> list[str]:
+    return [path for path, _ in parts_of(value)]
+
+
+def with_parts(value: object, parts: dict[str, Value]) -> object:
+    """The same structure with its tensors exchanged; those not among the parts stay."""
+    match value:
+        case Instance():
+            return value.with_leaves({**value.leaves, **parts})
+        case tuple() | ListValue() | Record():
+            items = value if isinstance(value, tuple) else value.items
+            new = tuple(with_parts(v, inside(parts, str(i))) for i, v in enumerate(items))
+            return new if isinstance(value, tuple) else replace(value, items=new)
+    return parts.get("", value)
+
+
+def inside(parts: dict[str, Value], step: str) -> dict[str, Value]:
+    found = {p.partition(".")[2]: v for p, v in parts.items() if p.partition(".")[0] == step}
+    return found
+
+
+def tensor_type(ctx: Context, leaf: object, node: nodes.For) -> TensorType:
+    return (
+        replace(as_value(ctx, leaf, node.span).type, host=False)
+        if not isinstance(leaf, Value)
+        else replace(leaf.type, host=False)
+    )
+
+
+def one_round(ctx: Context, node: nodes.For, before: dict, carries: list[Carry], first: Dim, length: Dim) -> Round:
+    """Elaborate the body once."""
+    starts = [as_tensor(ctx, c, node) for c in carries]
+    never = start_of_stops(ctx, node)
+    loop = Loop(node.target.id, ctx.fresh_symbol(node.target.id), first, length, len(ctx.builder.equations))
+    heads = [Value(ctx.builder.unique(head_name(c)), s.type, node.span, True) for c, s in zip(carries, starts)]
+    loop.heads = set(heads)
+    ctx.names = {**before, **entered(before, carries, heads), loop.variable: Dim.of(loop.symbol)}
+    ctx.loops.append(loop)
+    try:
+        stop = run_round(ctx, node.body)
+        if any(paths_of(ctx.names.get(n)) != paths_of(before[n]) for n in bound_names_of(node.body) & before.keys()):
+            raise WrittenOut(loop.symbol)  # of another structure, as a tuple that grows
+        ends = [end_of(ctx, c, node) for c in carries]
+        return Round(loop, starts + [never] * (never is not None), heads, ends, stop)
+    finally:
+        ctx.loops.pop()
+
+
+def start_of_stops(ctx: Context, node: nodes.For) -> Value | None:
+    """No round has broken off before the first; None for a loop without `break`."""
+    with ctx.at(node.span):
+        return ctx.builder.fill(False, dims=(), dtype="bool") if any(map(is_stop, node.body)) else None
+
+
+def run_round(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Value | None:
+    """The statements of a round; the condition under which it broke off, if it may."""
+    from leec.elaborate.expressions import evaluate
+    from leec.elaborate.statements import merge, run_block
+
+    position = next((k for k, s in enumerate(body) if is_stop(s)), None)
+    if run_block(ctx, body[:position]) is not None:
+        raise LeeError(structure.not_built(body[-1].span, "a `return` inside a loop"))
+    if position is None:
+        return None
+    ((condition, leaving),) = body[position].branches
+    found = evaluate(ctx, condition)
+    if not isinstance(found, Value) or found.type.dtype != "bool" or found.type.rank:
+        raise LeeError(kinds.needs_bool(condition.span, "the condition of `if`", describe(found)))
+    here = dict(ctx.names)
+    run_block(ctx, leaving[:-1])
+    left, ctx.names = ctx.names, dict(here)
+    with ctx.on_condition():
+        later = run_round(ctx, body[position + 1 :])
+    spans = (condition.span,) * 3
+    choose = lambda a, b: elementwise(ctx, "select", "if", (found, a, b), condition.span, spans)  # noqa: E731
+    ctx.names = {n: merge(choose, left[n], v) if n in left else v for n, v in ctx.names.items()}
+    with ctx.at(condition.span):
+        return found if later is None else ctx.builder.logical_or(found, later)
+
+
+def is_stop(node: nodes.Stmt) -> bool:
+    """`if e: ..; break`"""
+    return (
+        isinstance(node, nodes.If)
+        and not node.otherwise
+        and len(node.branches) == 1
+        and isinstance(node.branches[0][1][-1], nodes.Break)
+    )
+
+
+def stopping(ctx: Context, now: Round, ends: list[Value], node: nodes.For) -> list[Value]:
+    """After a round that broke off nothing changes any more: a carry of its own says so (R15)."""
+    with ctx.at(node.span):
+        b = ctx.builder
+        done = Value(b.unique("stopped"), TensorType("bool"), node.span, True)
+        stop = now.stop if not now.stop.type.host else b.fill(now.stop, dims=(), dtype="bool")
+        ends = [b.select(done, head, end) for head, end in zip(now.heads, ends)] + [b.logical_or(done, stop)]
+    now.heads.append(done)
+    return ends
+
+
+def head_name(c: Carry) -> str:
+    return c.name if not c.path else f"{c.name}.{c.path}"
+
+
+def as_tensor(ctx: Context, c: Carry, node: nodes.For) -> Value:
+    """What a carry is before the first round."""
+    with ctx.at(node.span):
+        start = as_value(ctx, c.start, node.span)
+        if start.type == c.type:
+            return start
+        return filled(ctx, start, c.type, node.span)
+
+
+def entered(before: dict, carries: list[Carry], heads: list[Value]) -> dict[str, object]:
+    """The variables of the round."""
+    parts: dict[str, dict[str, Value]] = {}
+    for c, head in zip(carries, heads):
+        parts.setdefault(c.name, {})[c.path or ""] = head
+    return {name: with_parts(before[name], found) for name, found in parts.items()}
+
+
+def end_of(ctx: Context, c: Carry, node: nodes.For) -> Value:
+    """What a round leaves of a carry."""
+    now = dict(parts_of(ctx.names.get(c.name)))
+    found = as_value(ctx, now.get(c.path, now.get(c.path or "")), node.span)
+    with ctx.at(node.span):
+        return ctx.builder.fill(found, dims=(), dtype=found.type.dtype) if found.type.host else found
+
+
+def changed_models(before: dict, after: dict, known: set) -> set[tuple[str, str | None]]:
+    """Tensors of models that the round changed, as state is, beside those known to be carried."""
+    return {
+        (name, path)
+        for name, value in before.items()
+        if isinstance(value, Instance) and isinstance(after.get(name), Instance) and (name, None) not in known
+        for path, leaf in value.leaves.items()
+        if (name, path) not in known and after[name].leaves.get(path) is not leaf
+    }
+
+
+def widened(carries: list[Carry], ends: list[Value]) -> dict[tuple[str, str | None], TensorType]:
+    """Carries that must start as another type: an int that becomes a float, a number that becomes an array (R17)."""
+    found = {}
+    for c, end in zip(carries, ends):
+        dtype = end.type.dtype if c.type.dtype == "int" and end.type.is_float else c.type.dtype
+        dims = end.type.dims if c.literal and not c.type.rank else c.type.dims
+        if (dtype, dims) != (c.type.dtype, c.type.dims):
+            found[c.name, c.path] = TensorType(dtype, dims)
+    return found
+
+
+def fitted(ctx: Context, c: Carry, end: Value, node_span) -> Value:
+    """The end of a round as the next one gets it. Raises LeeError where the shape changed."""
+    if end.type == c.type:
+        return end
+    same = end.type.rank == c.type.rank and all(ctx.agree(a, b, node_span) for a, b in zip(c.type.dims, end.type.dims))
+    if not same or (c.type.dtype == "bool") != (end.type.dtype == "bool"):
+        raise LeeError(
+            shapes.carried_changes(end.span or node_span, c.name, f"{c.type.shown} becomes {end.type.shown}")
+        )
+    with ctx.at(node_span):
+        end = end if end.type.dtype == c.type.dtype else ctx.builder.cast(end, dtype=c.type.dtype)
+    return coerce(ctx, end, c.type.dims)

@@ -1,0 +1,142 @@
+"""From the equations of an elaborated round to a function of its own and one `scan` over it.
+
+What the round reads from outside becomes an argument: a tensor of a model stays with its model, so that generated code
+passes the object; a row is read by position; everything else is the same in every round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from leec.dims import Dim
+from leec.elaborate.context import Context
+from leec.elaborate.rounds import Collected, Loop
+from leec.elaborate.values import Instance
+from leec.ir.graph import Equation, Function, Parameter, Result, Value, rename
+from leec.ir.loops import CARRY, CONST, ROW, with_axis
+from leec.ir.symbols import readable, symbols_of
+
+
+@dataclass
+class Carried:
+    """The carries by name, before the loop, as a round gets them, and as it leaves them."""
+
+    names: list[str]
+    starts: list[Value]
+    heads: list[Value]
+    ends: list[Value]
+
+
+@dataclass
+class Inputs:
+    """The parameters of a round; what stands outside for every value of them, with its role; and by what is read inside."""
+
+    parameters: list[Parameter]
+    outside: dict[Value, tuple[Value, str]]
+    inner: dict[Value, Value]
+
+
+def write_scan(ctx: Context, loop: Loop, carried: Carried, reverse: bool, span) -> tuple[list[Value], dict]:
+    """Replace the equations since the loop's mark by a `scan`. Gives the last carries, and by name the arrays of rows
+    with the axes that outer loops have yet to collect."""
+    body = ctx.builder.equations[loop.mark :]
+    del ctx.builder.equations[loop.mark :]
+    rows = loop.collected
+    outputs = [*carried.ends, *(r.value for r in rows.values())]
+    made = {r for e in body for r in e.results}
+    free = dict.fromkeys(v for v in (*(a for e in body for a in e.args), *outputs) if v not in made)
+    inputs = inputs_of(ctx, loop, carried, list(free))
+    inner = inputs.inner
+    body = [rename(e, inner) for e in body]
+    f = round_function(ctx, loop, inputs.parameters, body, [inner.get(v, v) for v in outputs], list(rows), span)
+    args, roles = zip(*(inputs.outside[v] for v in f.inputs)) if f.inputs else ((), ())
+    places = {new: (axis, start) for (_, axis, start), new in loop.rows.items()}
+    read = [places[v] for v in f.inputs if v in places]
+    out_axes = tuple(axis_of(r, loop) for r in rows.values())
+    types = [h.type for h in carried.heads] + [
+        with_axis(r.value.type, a, loop.length) for r, a in zip(rows.values(), out_axes)
+    ]
+    names = [*carried.names, *rows]
+    params = {
+        "callee": f.name, "dims": tuple((s, Dim.of(s)) for s in sorted(symbols_of(f) - {loop.symbol})), "roles": roles,
+        "length": loop.length, "first": loop.first, "counter": loop.symbol,
+        "reverse": reverse, "axes": tuple(a for a, _ in read), "starts": tuple(s for _, s in read), "out_axes": out_axes,
+        "results": tuple(types),
+    }  # fmt: skip
+    results = tuple(Value(ctx.builder.unique(n), t, span, True) for n, t in zip(names, types))
+    ctx.builder.equations.append(Equation("scan", args, params, results, span))
+    finals, arrays = list(results[: len(carried.heads)]), results[len(carried.heads) :]
+    return finals, {n: (v, without_loop(r, v, loop)) for (n, r), v in zip(rows.items(), arrays)}
+
+
+def axis_of(rows: Collected, loop: Loop) -> int:
+    """The axis of the collected array that counts the rounds of this loop, outer loops' axes not there yet."""
+    outer = [axis for axis, symbol in rows.axes if symbol != loop.symbol]
+    (own,) = (axis for axis, symbol in rows.axes if symbol == loop.symbol)
+    return own - sum(axis < own for axis in outer)
+
+
+def without_loop(rows: Collected, array: Value, loop: Loop) -> Collected:
+    return Collected(array, tuple((a, s) for a, s in rows.axes if s != loop.symbol), rows.span)
+
+
+def inputs_of(ctx: Context, loop: Loop, carried: Carried, free: list[Value]) -> Inputs:
+    """The parameters: models first, then carries, rows, and what else is read."""
+    inputs = Inputs([], {}, {})
+    inner = {h: Value(n, h.type, h.span, True) for h, n in zip(carried.heads, carried.names)}
+    for value, start in zip(carried.heads, carried.starts):
+        inputs.outside[inner[value]] = (start, CARRY)
+    rows = {inner: outer for (outer, _, _), inner in loop.rows.items() if inner in free}
+    inputs.outside |= {row: (array, ROW) for row, array in rows.items()}
+    taken = set(carried.names)
+    for v in free:
+        inner.setdefault(
+            v,
+            v if v in rows else Value(v.name if v.name not in taken else f"{v.name}_outside", v.type, v.span, v.named),
+        )
+        inputs.outside.setdefault(inner[v], (v, CONST))
+    grouped: set[Value] = set()
+    for name, model in models_of(ctx, carried):
+        pairs = [(p, v) for p, v in model.leaves.items() if v in inner and v not in grouped]
+        grouped |= {v for _, v in pairs}
+        if pairs:
+            values = tuple(inner[v] for _, v in pairs)
+            inputs.parameters.append(Parameter(name, values, model.spec.name, tuple(p for p, _ in pairs)))
+    rest = [v for v in (*carried.heads, *rows, *inner) if v not in grouped]
+    inputs.parameters += [Parameter(inner[v].name, (inner[v],)) for v in dict.fromkeys(rest)]
+    inputs.inner = inner
+    return inputs
+
+
+def models_of(ctx: Context, carried: Carried) -> list[tuple[str, Instance]]:
+    """The model variables of a round, `self` first; carried tensors are those that it gets."""
+    heads = dict(zip(carried.starts, carried.heads))
+    found = [(n, v) for n, v in ctx.names.items() if isinstance(v, Instance) and not v.is_vector]
+    entered = [(n, replace(m, leaves={p: heads.get(v, v) for p, v in m.leaves.items()})) for n, m in found]
+    return sorted(entered, key=lambda pair: pair[0] != "self")
+
+
+def round_function(
+    ctx: Context, loop: Loop, parameters: list, body: list, outputs: list[Value], rows: list[str], span
+) -> Function:
+    """`forward_step`: from the carries and rows of a round to the next carries and the rows to collect."""
+    unknown = symbols_of((body, outputs)) - readable(parameters)
+    parameters = [*parameters, *(Parameter(s, static=s) for s in sorted(unknown))]
+    names = [v.name for v in outputs[: len(outputs) - len(rows)]] + rows
+    results = tuple(Result(name, (v,)) for name, v in zip(distinct(names), outputs))
+    base = f"{ctx.owner}.{ctx.title}_step" if ctx.owner else f"{ctx.title}_step"
+    name = ctx.session.unique(base, ctx.session.functions)
+    f = Function(name, tuple(parameters), tuple(body), results, (), ctx.facts, (), "", span, ctx.owner, public=False)
+    ctx.session.functions[name] = f
+    ctx.made_functions.append(name)
+    return f
+
+
+def distinct(names: list[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        number, free = 2, name
+        while free in found:
+            free, number = f"{name}_{number}", number + 1
+        found.append(free)
+    return found

@@ -1,0 +1,203 @@
+"""A `scan` as a Python loop: every round calls the function of the round.
+
+    h = np.zeros((n, hidden))
+    out = np.empty((n, time, hidden))
+    for t in range(time):
+        h, out[:, t] = self.forward_step(h, x[:, t])
+
+What rounds save for their backward stays as it was returned, in a list by position.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from leec.dims import Dim
+from leec.emit.calls import Caller
+from leec.emit.expressions import dim_tree
+from leec.emit.groups import Group
+from leec.emit.layout import text
+from leec.emit.statements import unparenthesised
+from leec.ir.graph import Equation, Function, Parameter, Value
+from leec.ir.loops import CARRY, CONST, ROW, Recurrence
+
+INDENT = "    "
+
+
+class LoopWriter:
+    """Writes one loop into the body of a function."""
+
+    def __init__(self, caller: Caller, equation: Equation):
+        self.caller, self.body, self.unit = caller, caller.body, caller.unit
+        self.equation, self.loop = equation, Recurrence(equation)
+        self.callee: Function = self.unit.functions[self.loop.callee]
+        self.role = dict(zip(self.callee.inputs, self.loop.roles, strict=True))
+        self.outer = dict(zip(self.callee.inputs, equation.args, strict=True))
+        self.inside: dict[Value, Value] = {}  # what a round is called with, by the callee's inputs
+        self.extras = self.unit.extras(self.callee if self.callee.name.endswith("_saved") else None)
+        self.before: list[tuple[str, tuple[Value, ...]]] = []
+        self.after: list[str] = []
+
+    def write(self) -> None:
+        self.position = self.body.names.fresh(self.equation.params["counter"])
+        self.body.sizes.known[self.equation.params["counter"]] = ast.Name(self.position)
+        self.write_arguments()
+        for p in self.callee.parameters:
+            self.enter(p)
+        targets = self.targets()
+        tree = self.call()
+        self.body.consume(self.equation.args)
+        for line, values in self.before:
+            self.body.line(line, values, self.equation.span)
+        target = ast.Tuple(targets) if len(targets) > 1 else targets[0]
+        round_ = f"{INDENT}{unparenthesised(target)} = {unparenthesised(tree)}"
+        self.body.line(f"for {self.position} in {self.range()}:\n{round_}", (), self.equation.span)
+        for line in self.after:
+            self.body.line(line, (), None)
+
+    def write_arguments(self) -> None:
+        """What rounds read must be there before the loop; what a gradient or model starts with goes into it at once."""
+        for p in self.callee.parameters:
+            whole = self.unit.role(self.callee, p) in ("model", "dict")
+            for value in p.values:
+                if not value.type.host and not (whole and self.role[value] == CARRY):
+                    self.body.write_out(self.outer[value])
+
+    def range(self) -> str:
+        first, length = self.equation.params["first"], self.loop.length
+        bounds = [self.size(length)] if first == 0 else [self.size(first), self.size(first + length)]
+        whole = f"range({', '.join(map(text, bounds))})"
+        return f"reversed({whole})" if self.equation.params["reverse"] else whole
+
+    def size(self, dim: Dim) -> ast.expr:
+        return dim_tree(dim, self.body.sizes)
+
+    def place(self, axis: int, start: Dim) -> ast.expr:
+        """`:, t`"""
+        position = self.size(start - self.equation.params["first"] + Dim.of(self.equation.params["counter"]))
+        return ast.Tuple([*[ast.Slice()] * axis, position]) if axis else position
+
+    # ---- what a round is given
+
+    def enter(self, p: Parameter) -> None:
+        """The arguments that one parameter of the round stands for."""
+        for value in p.values:
+            same = self.role[value] == CONST
+            self.inside.setdefault(value, self.outer[value] if same else Value(value.name, value.type, value.span))
+            self.body.readers[self.inside[value]] += 1
+        kind = self.unit.role(self.callee, p)
+        carried = [v for v in p.values if self.role[v] == CARRY]
+        if carried and kind in ("model", "dict"):
+            self.carry_object(p, kind)
+        elif carried:
+            self.carry(carried[0])
+        for value in p.values:
+            if self.role[value] == ROW and kind != "saved":
+                axis, start = self.loop.rows[self.callee.inputs.index(value)]
+                array = self.body.read(self.outer[value])
+                self.body.values[self.inside[value]] = ast.Subscript(array, self.place(axis, start))
+        if kind == "saved" and p.name == self.first_saved():
+            self.saved_of_round()
+
+    def carry(self, value: Value) -> None:
+        """A variable that rounds change; it goes on under the name of what it starts as, if nothing else reads that."""
+        start, tree = self.outer[value], self.body.read(self.outer[value])
+        if isinstance(tree, ast.Name) and self.body.readers[start] == 1:
+            name = tree
+        else:
+            name = ast.Name(self.body.names.fresh(self.final(value).name))
+            self.before.append((f"{name.id} = {unparenthesised(tree)}", ()))
+        self.body.values[self.inside[value]] = self.body.values[self.final(value)] = name
+
+    def carry_object(self, p: Parameter, kind: str) -> None:
+        """A model, or a gradient, that rounds change."""
+        starts = [self.outer[v] for v in p.values]
+        tree = self.caller.model(p, starts) if kind == "model" else self.caller.gradient(starts, p.paths)
+        name = ast.Name(self.body.names.fresh(p.name))
+        self.before.append((f"{name.id} = {text(tree)}", ()))
+        group = Group(name, kind, len(p.values), p.model)
+        self.body.groups.enter(group, [self.inside[v] for v in p.values], p.paths)
+        self.body.groups.enter(group, [self.final(v) for v in p.values], p.paths)
+
+    def final(self, value: Value) -> Value:
+        """What a carry is after the loop."""
+        return self.loop.finals[self.loop.carries.index(self.callee.inputs.index(value))]
+
+    def first_saved(self) -> str:
+        return next(p.name for p in self.callee.parameters if self.unit.role(self.callee, p) == "saved")
+
+    def saved_of_round(self) -> None:
+        """What the forward of the round returned, from the list by position."""
+        forward = self.unit.forward_of(self.callee)
+        places = self.unit.places(forward)
+        members = [
+            (v, p.name) for p in self.callee.parameters if self.unit.role(self.callee, p) == "saved" for v in p.values
+        ]
+        found = self.body.groups.whole([self.outer[v] for v, _ in members], [places[n] for _, n in members], "rows")
+        index = self.place(0, Dim.of(0))
+        group = Group(ast.Subscript(found[0].part(found[1]), index), "tuple", len(places), callee=forward.name)
+        for value, name in members:
+            self.inside.setdefault(value, Value(value.name, value.type))
+            self.body.groups.enter(group, [self.inside[value]], [places[name]])
+
+    def call(self) -> ast.expr:
+        args = tuple(self.inside[v] for v in self.callee.inputs)
+        counter = self.equation.params["counter"]
+        dims = (*self.equation.params["dims"], (counter, Dim.of(counter)))
+        results = tuple(Value(v.name, v.type) for v in self.callee.outputs)
+        params = {"callee": self.callee.name, "dims": dims, "results": tuple(v.type for v in results)}
+        return self.caller.call_tree(Equation("call", args, params, results, self.equation.span), self.callee)[0]
+
+    # ---- where the results of a round go
+
+    def targets(self) -> list[ast.expr]:
+        """Carries, then rows into their arrays, then what was saved into its list."""
+        found: list[ast.expr] = []
+        carries = [self.callee.inputs[i] for i in self.loop.carries]
+        own = self.callee.results[: len(self.callee.results) - len(self.extras)]
+        rows = list(self.loop.collected)
+        for result in own:
+            if carries:
+                taken, carries = carries[: len(result.values)], carries[len(result.values) :]
+                found.append(self.carried_target(taken))
+            else:
+                found.append(self.row_target(*rows.pop(0)))
+        return [*found, self.saved_target(rows)] if self.extras else found
+
+    def carried_target(self, values: Sequence[Value]) -> ast.expr:
+        inner = self.inside[values[0]]
+        return self.body.values[inner] if inner in self.body.values else self.body.groups.places[inner].group.root
+
+    def row_target(self, array: Value, axis: int) -> ast.expr:
+        """`out[:, t]`; arrays whose rows autograd follows are put together after the loop."""
+        if not self.body.readers[array]:
+            return ast.Name("_")
+        target = self.body.target(array)
+        shape = text(ast.Tuple([self.size(d) for d in array.type.dims]))
+        dtype, library = text(self.body.dialect.dtype(array.type.dtype)), self.body.dialect.library
+        device = self.body.device()
+        place = f", device={text(device)}" if device is not None else ""
+        if self.body.dialect.autograd:
+            self.before.append((f"{target.id} = {self.nothing_yet()}", ()))
+            empty = f"torch.zeros({shape}, dtype={dtype}{place})"
+            self.after.append(f"{target.id} = torch.stack({target.id}, {axis}) if {target.id} else {empty}")
+            axis = 0
+        else:
+            self.before.append((f"{target.id} = {library}.empty({shape}, dtype={dtype}{place})", (array,)))
+        return ast.Subscript(target, self.place(axis, Dim.of(0)))
+
+    def nothing_yet(self) -> str:
+        """A list with a place for every round."""
+        return text(ast.BinOp(ast.List([ast.Constant(None)]), ast.Mult(), self.size(self.loop.length)))
+
+    def saved_target(self, rows: list[tuple[Value, int]]) -> ast.expr:
+        values = [v for v, _ in rows]
+        if not any(self.body.readers[v] for v in values):
+            return ast.Name("_")
+        name = ast.Name(self.body.names.fresh("saved_" + self.callee.name.removesuffix("_saved").rpartition(".")[2]))
+        places = self.unit.places(self.callee)
+        group = Group(name, "rows", len(values), callee=self.callee.name)
+        self.body.groups.enter(group, values, [places[n] for n in self.extras])
+        self.before.append((f"{name.id} = {self.nothing_yet()}", ()))
+        return ast.Subscript(name, self.place(0, Dim.of(0)))

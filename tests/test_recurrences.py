@@ -1,0 +1,201 @@
+"""Recurrences (R14, R15): every kind of loop against the loop written in torch, value and gradients, in both programs."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import torch
+from against import Draws, Spec
+
+import leec
+
+TEXT = """
+model LSTM(inputs, hidden):
+    param wx: [4, inputs, hidden] ~ uniform(-0.5, 0.5)
+    param wh: [4, hidden, hidden] ~ uniform(-0.5, 0.5)
+    param b: [4, hidden] ~ normal(0, 1)
+
+    def forward(x: [n, time, inputs]) -> [n, time, hidden]:
+        h = zeros([n, hidden])
+        c = zeros([n, hidden])
+        for t in time:
+            z[g, n, j] = sum[i](x[n, t, i] * wx[g, i, j]) + sum[k](h[n, k] * wh[g, k, j]) + b[g, j]
+            c = sigmoid(z[1]) * c + sigmoid(z[0]) * tanh(z[2])
+            h = sigmoid(z[3]) * tanh(c)
+            out[:, t] = h
+        return out
+
+example lstm:
+    net = LSTM(3, 4)
+    x: [2, 5, 3] ~ normal(0, 1)
+    return mean(net(x) ** 2)
+
+example reads_backwards:
+    net = LSTM(3, 4)
+    x: [2, 5, 3] ~ normal(0, 1)
+    return mean(reverse(net(reverse(x, axis = 1)), axis = 1)[:, 0] ** 2)
+
+def discounted(reward: [time], rate) -> [time]:
+    g = 0
+    for t in reversed(time):
+        g = reward[t] + rate * g
+        out[t] = g
+    return out
+
+example returns:
+    r: [6] ~ normal(0, 1)
+    return sum(discounted(r, 0.9) ** 2)
+
+example one_round:
+    r: [1] ~ normal(0, 1)
+    return sum(discounted(r, 0.9) ** 2)
+
+def nested(x: [n, m]) -> [n, m]:
+    s = 0
+    for i in n:
+        for j in m:
+            s = 0.5 * s + sin(x[i, j])
+            out[i, j] = s
+    return out
+
+example two_loops:
+    x: [3, 4] ~ normal(0, 1)
+    return mean(nested(x) ** 2)
+
+def neighbours(x: [n]) -> []:
+    total = 0
+    for i in 1..n - 1:
+        total = total + x[i] * x[i - 1] * i
+    return total
+
+example from_one:
+    x: [6] ~ normal(0, 1)
+    return neighbours(x)
+
+def until(x: [n], limit) -> []:
+    total = 0
+    for i in n:
+        if total > limit:
+            break
+        total = total + x[i] ** 2
+    return total
+
+example breaks_off:
+    x: [9] ~ normal(0, 1)
+    return until(x, 2.0)
+
+def powers(a: [d, d], x: [d], steps) -> [d]:
+    for s in steps:
+        x = a @ x
+    return x
+
+example slope_of_slope:
+    a: [3, 3] ~ normal(0, 1)
+    x: [3] ~ normal(0, 1)
+    y = sum(powers(a, x, 9) ** 2)
+    return sum(grad(y, x) ** 2)
+
+model Twice(d):
+    state count: [] = 0
+    param w: [d] ~ normal(0, 1)
+
+    def forward(x: [n, d]) -> [n]:
+        return x @ w
+
+example model_in_a_loop:
+    net = Twice(3)
+    x: [4, 2, 3] ~ normal(0, 1)
+    total = 0
+    for t in 4:
+        total = total + net(x[t])
+        out[t] = total
+    return mean(out ** 2)
+
+example never:
+    x: [0, 3] ~ normal(0, 1)
+    h = ones([3])
+    for t in 0:
+        h = h * x[t]
+        out[t] = h
+    return sum(h) + sum(out)
+"""
+
+
+@cache
+def spec() -> Spec:
+    return Spec(TEXT)
+
+
+def lstm(net: Draws, x: torch.Tensor) -> torch.Tensor:
+    h = c = torch.zeros(len(x), net.b.shape[1], dtype=x.dtype)
+    rows = []
+    for t in range(x.shape[1]):
+        i, f, g, o = (
+            torch.einsum("ni,gij->gnj", x[:, t], net.wx) + torch.einsum("nk,gkj->gnj", h, net.wh) + net.b[:, None]
+        )
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()
+        rows.append(h)
+    return torch.stack(rows, 1)
+
+
+def discounted(r: torch.Tensor) -> torch.Tensor:
+    g, rows = torch.zeros((), dtype=r.dtype), []
+    for x in r.flip(0):
+        g = x + 0.9 * g
+        rows.append(g)
+    return torch.stack(rows)
+
+
+def two_loops(d: Draws) -> torch.Tensor:
+    s, rows = 0, []
+    for x in d.x.reshape(-1):
+        s = 0.5 * s + x.sin()
+        rows.append(s)
+    return torch.stack(rows).square().mean()
+
+
+def breaks_off(d: Draws) -> torch.Tensor:
+    total = torch.zeros((), dtype=d.x.dtype)
+    for x in d.x:
+        if total > 2.0:
+            break
+        total = total + x**2
+    return total
+
+
+def slope_of_slope(d: Draws) -> torch.Tensor:
+    y = (torch.linalg.matrix_power(d.a, 9) @ d.x).square().sum()
+    return torch.autograd.grad(y, d.x, create_graph=True)[0].square().sum()
+
+
+REFERENCES = {
+    "lstm": lambda d: lstm(d.net, d.x).square().mean(),
+    "reads_backwards": lambda d: lstm(d.net, d.x.flip(1))[:, -1].square().mean(),
+    "returns": lambda d: discounted(d.r).square().sum(),
+    "one_round": lambda d: d.r.square().sum(),
+    "two_loops": two_loops,
+    "from_one": lambda d: (d.x[1:] * d.x[:-1] * torch.arange(1, 6)).sum(),
+    "breaks_off": breaks_off,
+    "slope_of_slope": slope_of_slope,
+    "model_in_a_loop": lambda d: (d.x @ d.net.w).cumsum(0).square().mean(),
+    "never": lambda d: torch.tensor(3.0, dtype=torch.float64) + 0 * d.x.sum(),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_as_the_loop_in_torch(name: str) -> None:
+    spec().hold(name, REFERENCES[name])
+
+
+def test_the_emitted_programs_agree() -> None:
+    report = leec.verify(TEXT, dtypes=("f64",))
+    assert report.ok, report
+
+
+def test_the_loop_is_written_once() -> None:
+    """A loop over a size is a loop in generated code, however long."""
+    files = leec.compile(TEXT).files
+    for text in files.values():
+        assert "for t in range(time):" in text and "for t in reversed(range(time)):" in text

@@ -287,248 +287,45 @@ def shared_line_backward(saved, w, d_w, d_bias):
     return d_first, d_second
 
 
-def matrix_root_saved(sigma):
+def matrix_root_saved(sigma, rounds):
     """As matrix_root, and what its gradient needs."""
     d = sigma.shape[0]
     inverse = eye(d)  # [d, d]  generative.lee:63
-    next_ = 0.5 * (sigma + torch.linalg.inv(inverse))  # [d, d]  generative.lee:65
-    inv_2 = torch.linalg.inv(sigma)  # [d, d]  generative.lee:66
-    inverse_2 = 0.5 * (inverse + inv_2)  # [d, d]
-    inv_3 = torch.linalg.inv(inverse_2)  # [d, d]  generative.lee:65
-    next_2 = 0.5 * (next_ + inv_3)  # [d, d]
-    inv_4 = torch.linalg.inv(next_)  # [d, d]  generative.lee:66
-    inverse_3 = 0.5 * (inverse_2 + inv_4)  # [d, d]
-    inv_5 = torch.linalg.inv(inverse_3)  # [d, d]  generative.lee:65
-    next_3 = 0.5 * (next_2 + inv_5)  # [d, d]
-    inv_6 = torch.linalg.inv(next_2)  # [d, d]  generative.lee:66
-    inverse_4 = 0.5 * (inverse_3 + inv_6)  # [d, d]
-    inv_7 = torch.linalg.inv(inverse_4)  # [d, d]  generative.lee:65
-    next_4 = 0.5 * (next_3 + inv_7)  # [d, d]
-    inv_8 = torch.linalg.inv(next_3)  # [d, d]  generative.lee:66
-    inverse_5 = 0.5 * (inverse_4 + inv_8)  # [d, d]
-    inv_9 = torch.linalg.inv(inverse_5)  # [d, d]  generative.lee:65
-    next_5 = 0.5 * (next_4 + inv_9)  # [d, d]
-    inv_10 = torch.linalg.inv(next_4)  # [d, d]  generative.lee:66
-    inverse_6 = 0.5 * (inverse_5 + inv_10)  # [d, d]
-    inv_11 = torch.linalg.inv(inverse_6)  # [d, d]  generative.lee:65
-    next_6 = 0.5 * (next_5 + inv_11)  # [d, d]
-    inv_12 = torch.linalg.inv(next_5)  # [d, d]  generative.lee:66
-    inverse_7 = 0.5 * (inverse_6 + inv_12)  # [d, d]
-    inv_13 = torch.linalg.inv(inverse_7)  # [d, d]  generative.lee:65
-    next_7 = 0.5 * (next_6 + inv_13)  # [d, d]
-    inv_14 = torch.linalg.inv(next_6)  # [d, d]  generative.lee:66
-    inverse_8 = 0.5 * (inverse_7 + inv_14)  # [d, d]
-    inv_15 = torch.linalg.inv(inverse_8)  # [d, d]  generative.lee:65
-    next_8 = 0.5 * (next_7 + inv_15)  # [d, d]
-    inv_16 = torch.linalg.inv(next_7)  # [d, d]  generative.lee:66
-    inverse_9 = 0.5 * (inverse_8 + inv_16)  # [d, d]
-    inv_17 = torch.linalg.inv(inverse_9)  # [d, d]  generative.lee:65
-    next_9 = 0.5 * (next_8 + inv_17)  # [d, d]
-    inv_18 = torch.linalg.inv(next_8)  # [d, d]  generative.lee:66
-    inverse_10 = 0.5 * (inverse_9 + inv_18)  # [d, d]
-    inv_19 = torch.linalg.inv(inverse_10)  # [d, d]  generative.lee:65
-    next_10 = 0.5 * (next_9 + inv_19)  # [d, d]
-    inv_20 = torch.linalg.inv(next_9)  # [d, d]  generative.lee:66
-    inverse_11 = 0.5 * (inverse_10 + inv_20)  # [d, d]
-    inv_21 = torch.linalg.inv(inverse_11)  # [d, d]  generative.lee:65
-    next_11 = 0.5 * (next_10 + inv_21)  # [d, d]
-    inv_22 = torch.linalg.inv(next_10)  # [d, d]  generative.lee:66
-    inverse_12 = 0.5 * (inverse_11 + inv_22)  # [d, d]
-    inv_23 = torch.linalg.inv(inverse_12)  # [d, d]  generative.lee:65
-    next_12 = 0.5 * (next_11 + inv_23)  # [d, d]
-    inv_24 = torch.linalg.inv(next_11)  # [d, d]  generative.lee:66
-    inverse_13 = 0.5 * (inverse_12 + inv_24)  # [d, d]
-    inv_25 = torch.linalg.inv(inverse_13)  # [d, d]  generative.lee:65
-    next_13 = 0.5 * (next_12 + inv_25)  # [d, d]
-    inv_26 = torch.linalg.inv(next_12)  # [d, d]  generative.lee:66
-    inverse_14 = 0.5 * (inverse_13 + inv_26)  # [d, d]
-    inv_27 = torch.linalg.inv(inverse_14)  # [d, d]  generative.lee:65
-    next_14 = 0.5 * (next_13 + inv_27)  # [d, d]
-    inv_28 = torch.linalg.inv(next_13)  # [d, d]  generative.lee:66
-    inverse_15 = 0.5 * (inverse_14 + inv_28)  # [d, d]
-    inv_29 = torch.linalg.inv(inverse_15)  # [d, d]  generative.lee:65
-    next_15 = 0.5 * (next_14 + inv_29)  # [d, d]
-    inv_30 = torch.linalg.inv(next_14)  # [d, d]  generative.lee:66
-    inverse_16 = 0.5 * (inverse_15 + inv_30)  # [d, d]
-    inv_31 = torch.linalg.inv(inverse_16)  # [d, d]  generative.lee:65
-    next_16 = 0.5 * (next_15 + inv_31)  # [d, d]
-    inv_32 = torch.linalg.inv(next_15)  # [d, d]  generative.lee:66
-    inverse_17 = 0.5 * (inverse_16 + inv_32)  # [d, d]
-    inv_33 = torch.linalg.inv(inverse_17)  # [d, d]  generative.lee:65
-    next_17 = 0.5 * (next_16 + inv_33)  # [d, d]
-    inv_34 = torch.linalg.inv(next_16)  # [d, d]  generative.lee:66
-    inverse_18 = 0.5 * (inverse_17 + inv_34)  # [d, d]
-    inv_35 = torch.linalg.inv(inverse_18)  # [d, d]  generative.lee:65
-    next_18 = 0.5 * (next_17 + inv_35)  # [d, d]
-    inv_36 = torch.linalg.inv(next_17)  # [d, d]  generative.lee:66
-    inverse_19 = 0.5 * (inverse_18 + inv_36)  # [d, d]
-    inv_37 = torch.linalg.inv(inverse_19)  # [d, d]  generative.lee:65
-    next_19 = 0.5 * (next_18 + inv_37)  # [d, d]
-    inv_38 = torch.linalg.inv(next_18)  # [d, d]  generative.lee:66
-    inverse_20 = 0.5 * (inverse_19 + inv_38)  # [d, d]
-    inv_39 = torch.linalg.inv(inverse_20)  # [d, d]  generative.lee:65
-    next_20 = 0.5 * (next_19 + inv_39)  # [d, d]
-    saved = (
-        inv_2,
-        inv_3,
-        inv_4,
-        inv_5,
-        inv_6,
-        inv_7,
-        inv_8,
-        inv_9,
-        inv_10,
-        inv_11,
-        inv_12,
-        inv_13,
-        inv_14,
-        inv_15,
-        inv_16,
-        inv_17,
-        inv_18,
-        inv_19,
-        inv_20,
-        inv_21,
-        inv_22,
-        inv_23,
-        inv_24,
-        inv_25,
-        inv_26,
-        inv_27,
-        inv_28,
-        inv_29,
-        inv_30,
-        inv_31,
-        inv_32,
-        inv_33,
-        inv_34,
-        inv_35,
-        inv_36,
-        inv_37,
-        inv_38,
-        inv_39,
-    )
-    return next_20, saved
+    saved_matrix_root_step = [None] * rounds  # generative.lee:64
+    for k in range(rounds):
+        inverse, sigma, saved_matrix_root_step[k] = matrix_root_step_saved(inverse, sigma)
+    return sigma, saved_matrix_root_step
 
 
-def matrix_root_backward(saved, d_next_20):
-    """From d_next_20 to the gradient by sigma."""
-    inv_2, inv_3, inv_4, inv_5, inv_6, inv_7, inv_8, inv_9, inv_10, inv_11, inv_12, inv_13, inv_14, inv_15, inv_16, inv_17, inv_18, inv_19, inv_20, inv_21, inv_22, inv_23, inv_24, inv_25, inv_26, inv_27, inv_28, inv_29, inv_30, inv_31, inv_32, inv_33, inv_34, inv_35, inv_36, inv_37, inv_38, inv_39 = saved
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_19 = d_next_20 * 0.5  # [d, d]
-    d_inverse_20 = -(inv_39.T @ d_next_19 @ inv_39.T)  # [d, d]
+def matrix_root_backward(saved_matrix_root_step, rounds, d_root_2):
+    """From d_root_2 to the gradient by sigma."""
+    d = d_root_2.shape[0]
+    # gradient of for k in rounds:   generative.lee:64
+    d_inverse = torch.zeros((d, d), dtype=FLOAT, device=d_root_2.device)  # [d, d]
+    for k in reversed(range(rounds)):
+        d_inverse, d_root_2 = matrix_root_step_backward(saved_matrix_root_step[k], d_inverse, d_root_2)
+    return d_root_2  # [d, d]
+
+
+def matrix_root_step_saved(inverse, root):
+    """As matrix_root_step, and what its gradient needs."""
+    inv = torch.linalg.inv(inverse)  # [d, d]  generative.lee:65
+    next_ = 0.5 * (root + inv)  # [d, d]
+    inv_2 = torch.linalg.inv(root)  # [d, d]  generative.lee:66
+    inverse_3 = 0.5 * (inverse + inv_2)  # [d, d]
+    return inverse_3, next_, (inv, inv_2)
+
+
+def matrix_root_step_backward(saved, d_inverse_3, d_next):
+    """From d_inverse_3 and d_next to the gradients by inverse and root."""
+    inv, inv_2 = saved
     # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_add_38 = d_inverse_20 * 0.5  # [d, d]
+    d_add_2 = d_inverse_3 * 0.5  # [d, d]
     # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_add_37 = d_next_19 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_19 = d_add_38 - inv_37.T @ d_add_37 @ inv_37.T  # [d, d]
-    d_add_36 = d_inverse_19 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_18 = d_add_37 - inv_38.T @ d_add_38 @ inv_38.T  # [d, d]
-    d_add_35 = d_next_18 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_18 = d_add_36 - inv_35.T @ d_add_35 @ inv_35.T  # [d, d]
-    d_add_34 = d_inverse_18 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_17 = d_add_35 - inv_36.T @ d_add_36 @ inv_36.T  # [d, d]
-    d_add_33 = d_next_17 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_17 = d_add_34 - inv_33.T @ d_add_33 @ inv_33.T  # [d, d]
-    d_add_32 = d_inverse_17 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_16 = d_add_33 - inv_34.T @ d_add_34 @ inv_34.T  # [d, d]
-    d_add_31 = d_next_16 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_16 = d_add_32 - inv_31.T @ d_add_31 @ inv_31.T  # [d, d]
-    d_add_30 = d_inverse_16 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_15 = d_add_31 - inv_32.T @ d_add_32 @ inv_32.T  # [d, d]
-    d_add_29 = d_next_15 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_15 = d_add_30 - inv_29.T @ d_add_29 @ inv_29.T  # [d, d]
-    d_add_28 = d_inverse_15 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_14 = d_add_29 - inv_30.T @ d_add_30 @ inv_30.T  # [d, d]
-    d_add_27 = d_next_14 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_14 = d_add_28 - inv_27.T @ d_add_27 @ inv_27.T  # [d, d]
-    d_add_26 = d_inverse_14 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_13 = d_add_27 - inv_28.T @ d_add_28 @ inv_28.T  # [d, d]
-    d_add_25 = d_next_13 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_13 = d_add_26 - inv_25.T @ d_add_25 @ inv_25.T  # [d, d]
-    d_add_24 = d_inverse_13 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_12 = d_add_25 - inv_26.T @ d_add_26 @ inv_26.T  # [d, d]
-    d_add_23 = d_next_12 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_12 = d_add_24 - inv_23.T @ d_add_23 @ inv_23.T  # [d, d]
-    d_add_22 = d_inverse_12 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_11 = d_add_23 - inv_24.T @ d_add_24 @ inv_24.T  # [d, d]
-    d_add_21 = d_next_11 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_11 = d_add_22 - inv_21.T @ d_add_21 @ inv_21.T  # [d, d]
-    d_add_20 = d_inverse_11 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_10 = d_add_21 - inv_22.T @ d_add_22 @ inv_22.T  # [d, d]
-    d_add_19 = d_next_10 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_10 = d_add_20 - inv_19.T @ d_add_19 @ inv_19.T  # [d, d]
-    d_add_18 = d_inverse_10 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_9 = d_add_19 - inv_20.T @ d_add_20 @ inv_20.T  # [d, d]
-    d_add_17 = d_next_9 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_9 = d_add_18 - inv_17.T @ d_add_17 @ inv_17.T  # [d, d]
-    d_add_16 = d_inverse_9 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_8 = d_add_17 - inv_18.T @ d_add_18 @ inv_18.T  # [d, d]
-    d_add_15 = d_next_8 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_8 = d_add_16 - inv_15.T @ d_add_15 @ inv_15.T  # [d, d]
-    d_add_14 = d_inverse_8 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_7 = d_add_15 - inv_16.T @ d_add_16 @ inv_16.T  # [d, d]
-    d_add_13 = d_next_7 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_7 = d_add_14 - inv_13.T @ d_add_13 @ inv_13.T  # [d, d]
-    d_add_12 = d_inverse_7 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_6 = d_add_13 - inv_14.T @ d_add_14 @ inv_14.T  # [d, d]
-    d_add_11 = d_next_6 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_6 = d_add_12 - inv_11.T @ d_add_11 @ inv_11.T  # [d, d]
-    d_add_10 = d_inverse_6 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_5 = d_add_11 - inv_12.T @ d_add_12 @ inv_12.T  # [d, d]
-    d_add_9 = d_next_5 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_5 = d_add_10 - inv_9.T @ d_add_9 @ inv_9.T  # [d, d]
-    d_add_8 = d_inverse_5 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_4 = d_add_9 - inv_10.T @ d_add_10 @ inv_10.T  # [d, d]
-    d_add_7 = d_next_4 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_4 = d_add_8 - inv_7.T @ d_add_7 @ inv_7.T  # [d, d]
-    d_add_6 = d_inverse_4 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_3 = d_add_7 - inv_8.T @ d_add_8 @ inv_8.T  # [d, d]
-    d_add_5 = d_next_3 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_3 = d_add_6 - inv_5.T @ d_add_5 @ inv_5.T  # [d, d]
-    d_add_4 = d_inverse_3 * 0.5  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next_2 = d_add_5 - inv_6.T @ d_add_6 @ inv_6.T  # [d, d]
-    d_add_3 = d_next_2 * 0.5  # [d, d]
-    # gradient of inverse = 0.5 * (inverse + inv(root))   generative.lee:66
-    d_inverse_2 = d_add_4 - inv_3.T @ d_add_3 @ inv_3.T  # [d, d]
-    # gradient of next = 0.5 * (root + inv(inverse))   generative.lee:65
-    d_next = d_add_3 - inv_4.T @ d_add_4 @ inv_4.T  # [d, d]
-    d_sigma = d_next * 0.5 - inv_2.T @ (d_inverse_2 * 0.5) @ inv_2.T  # [d, d]
-    return d_sigma  # [d, d]
+    d_add = d_next * 0.5  # [d, d]
+    d_inverse = d_add_2 - inv.T @ d_add @ inv.T  # [d, d]
+    d_root = d_add - inv_2.T @ d_add_2 @ inv_2.T  # [d, d]
+    return d_inverse, d_root
 
 
 def sampled_saved(known, count, key):
@@ -536,8 +333,8 @@ def sampled_saved(known, count, key):
     d = known.shape[1]
     e = normal(fold(key, SITES["e"]), (count, d), FLOAT, known.device)  # [count, d]  generative.lee:73
     div, saved_covariance = covariance_saved(known)  # generative.lee:74
-    next_20, saved_matrix_root = matrix_root_saved(div)
-    return torch.addmm(centre(known), e, next_20), (e, saved_covariance, saved_matrix_root)
+    root_2, saved_matrix_root = matrix_root_saved(div, 20)
+    return torch.addmm(centre(known), e, root_2), (e, saved_covariance, saved_matrix_root)
 
 
 def sampled_backward(saved, d_add):
@@ -545,7 +342,7 @@ def sampled_backward(saved, d_add):
     e, saved_covariance, saved_matrix_root = saved
     n = saved_covariance.shape[0]
     # gradient of return centre(known) + e @ matrix_root(covariance(known), 20)   generative.lee:74
-    d_div = matrix_root_backward(saved_matrix_root, e.T @ d_add)  # [d, d]
+    d_div = matrix_root_backward(saved_matrix_root, 20, e.T @ d_add)  # [d, d]
     d_known_2 = covariance_backward(saved_covariance, d_div)  # [n, d]
     d_known = d_known_2 + centre_backward(n, d_add.sum(dim=0))  # [n, d]
     return d_known  # [n, d]

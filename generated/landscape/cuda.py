@@ -485,7 +485,7 @@ def hessian_2(θ, x, y):
     return out  # [13, 13]
 
 
-def extremes(h):
+def extremes(h, rounds):
     """The largest and the smallest eigenvalue of a symmetric matrix, each with its vector, by power iteration.
 
     h [p, p] -> [], [p], [], [p]
@@ -493,80 +493,30 @@ def extremes(h):
     p = h.shape[0]
     bound = sqrt((h * h).sum())  # landscape.lee:38
     mul_2 = bound * eye(p)  # [p, p]  landscape.lee:39
-    high, up = leading(h + mul_2)
-    low, down = leading(mul_2 - h)  # landscape.lee:40
+    high, up = leading(h + mul_2, rounds)
+    low, down = leading(mul_2 - h, rounds)  # landscape.lee:40
     return high - bound, up, bound - low, down  # landscape.lee:41
 
 
-def leading(h):
+def leading(h, rounds):
     """The eigenvalue of largest size, and its vector: the matrix squared again and again.
 
     h [p, p] -> [], [p]
     """
     p = h.shape[0]
-    contract = h @ h  # [p, p]  landscape.lee:48
-    power_2 = contract / sqrt((contract * contract).sum())  # [p, p]
-    contract_2 = power_2 @ power_2  # [p, p]
-    power_4 = contract_2 / sqrt((contract_2 * contract_2).sum())  # [p, p]
-    contract_3 = power_4 @ power_4  # [p, p]
-    power_6 = contract_3 / sqrt((contract_3 * contract_3).sum())  # [p, p]
-    contract_4 = power_6 @ power_6  # [p, p]
-    power_8 = contract_4 / sqrt((contract_4 * contract_4).sum())  # [p, p]
-    contract_5 = power_8 @ power_8  # [p, p]
-    power_10 = contract_5 / sqrt((contract_5 * contract_5).sum())  # [p, p]
-    contract_6 = power_10 @ power_10  # [p, p]
-    power_12 = contract_6 / sqrt((contract_6 * contract_6).sum())  # [p, p]
-    contract_7 = power_12 @ power_12  # [p, p]
-    power_14 = contract_7 / sqrt((contract_7 * contract_7).sum())  # [p, p]
-    contract_8 = power_14 @ power_14  # [p, p]
-    power_16 = contract_8 / sqrt((contract_8 * contract_8).sum())  # [p, p]
-    contract_9 = power_16 @ power_16  # [p, p]
-    power_18 = contract_9 / sqrt((contract_9 * contract_9).sum())  # [p, p]
-    contract_10 = power_18 @ power_18  # [p, p]
-    power_20 = contract_10 / sqrt((contract_10 * contract_10).sum())  # [p, p]
-    contract_11 = power_20 @ power_20  # [p, p]
-    power_22 = contract_11 / sqrt((contract_11 * contract_11).sum())  # [p, p]
-    contract_12 = power_22 @ power_22  # [p, p]
-    power_24 = contract_12 / sqrt((contract_12 * contract_12).sum())  # [p, p]
-    contract_13 = power_24 @ power_24  # [p, p]
-    power_26 = contract_13 / sqrt((contract_13 * contract_13).sum())  # [p, p]
-    contract_14 = power_26 @ power_26  # [p, p]
-    power_28 = contract_14 / sqrt((contract_14 * contract_14).sum())  # [p, p]
-    contract_15 = power_28 @ power_28  # [p, p]
-    power_30 = contract_15 / sqrt((contract_15 * contract_15).sum())  # [p, p]
-    contract_16 = power_30 @ power_30  # [p, p]
-    power_32 = contract_16 / sqrt((contract_16 * contract_16).sum())  # [p, p]
-    contract_17 = power_32 @ power_32  # [p, p]
-    power_34 = contract_17 / sqrt((contract_17 * contract_17).sum())  # [p, p]
-    contract_18 = power_34 @ power_34  # [p, p]
-    power_36 = contract_18 / sqrt((contract_18 * contract_18).sum())  # [p, p]
-    contract_19 = power_36 @ power_36  # [p, p]
-    power_38 = contract_19 / sqrt((contract_19 * contract_19).sum())  # [p, p]
-    contract_20 = power_38 @ power_38  # [p, p]
-    power_40 = contract_20 / sqrt((contract_20 * contract_20).sum())  # [p, p]
-    contract_21 = power_40 @ power_40  # [p, p]
-    power_42 = contract_21 / sqrt((contract_21 * contract_21).sum())  # [p, p]
-    contract_22 = power_42 @ power_42  # [p, p]
-    power_44 = contract_22 / sqrt((contract_22 * contract_22).sum())  # [p, p]
-    contract_23 = power_44 @ power_44  # [p, p]
-    power_46 = contract_23 / sqrt((contract_23 * contract_23).sum())  # [p, p]
-    contract_24 = power_46 @ power_46  # [p, p]
-    power_48 = contract_24 / sqrt((contract_24 * contract_24).sum())  # [p, p]
-    contract_25 = power_48 @ power_48  # [p, p]
-    power_50 = contract_25 / sqrt((contract_25 * contract_25).sum())  # [p, p]
-    contract_26 = power_50 @ power_50  # [p, p]
-    power_52 = contract_26 / sqrt((contract_26 * contract_26).sum())  # [p, p]
-    contract_27 = power_52 @ power_52  # [p, p]
-    power_54 = contract_27 / sqrt((contract_27 * contract_27).sum())  # [p, p]
-    contract_28 = power_54 @ power_54  # [p, p]
-    power_56 = contract_28 / sqrt((contract_28 * contract_28).sum())  # [p, p]
-    contract_29 = power_56 @ power_56  # [p, p]
-    power_58 = contract_29 / sqrt((contract_29 * contract_29).sum())  # [p, p]
-    contract_30 = power_58 @ power_58  # [p, p]
-    power_60 = contract_30 / sqrt((contract_30 * contract_30).sum())  # [p, p]
-    v = power_60 @ (torch.arange(p, device=h.device).to(FLOAT) + 1.0)  # [p]  landscape.lee:49
+    power_4 = h  # landscape.lee:47
+    for k in range(rounds):
+        power_4 = leading_step(power_4)
+    v = power_4 @ (torch.arange(p, device=h.device).to(FLOAT) + 1.0)  # [p]  landscape.lee:49
     u = v / norm(v)  # [p]  landscape.lee:50
     return u @ h @ u, u  # landscape.lee:51
+
+
+def leading_step(power):
+    """power [p, p] -> [p, p]"""
+    contract = power @ power  # [p, p]  landscape.lee:48
+    power_3 = contract / sqrt((contract * contract).sum())  # [p, p]
+    return power_3  # [p, p]
 
 
 def kind_of_point(h):
@@ -574,7 +524,7 @@ def kind_of_point(h):
 
     h [p, p] -> []
     """
-    high, _, low, _ = extremes(h)  # landscape.lee:56
+    high, _, low, _ = extremes(h, 30)  # landscape.lee:56
     return torch.where(low > 0, 1, torch.where(high < 0, -1, 0))  # landscape.lee:57
 
 
@@ -606,7 +556,7 @@ def escaped(θ, reach, x, y):
 
     θ [2], x [x_0], y [x_0] -> [2]
     """
-    _, _, low, down_2 = extremes(hessian(θ, x, y))  # landscape.lee:79
+    _, _, low, down_2 = extremes(hessian(θ, x, y), 30)  # landscape.lee:79
     lt = low < 0  # landscape.lee:80
     add = θ + reach * torch.where(lt, down_2, down_2.detach())  # [2]
     return torch.where(lt, add, θ)  # [2]
@@ -679,7 +629,7 @@ def net_hessian(θ, x, y):
 
 def net_extremes(θ, x, y):
     """θ [13], x [n, 4], y [n] -> [], [13], [], [13]"""
-    sub_2, up, sub_3, down = extremes(hessian_2(θ, x, y))  # landscape.lee:101
+    sub_2, up, sub_3, down = extremes(hessian_2(θ, x, y), 30)  # landscape.lee:101
     return sub_2, up, sub_3, down
 
 

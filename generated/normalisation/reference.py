@@ -692,7 +692,7 @@ class WeightNorm(Model):
         return {"v": d_v, "g": d_g, "b": d_b}, d_x
 
 
-def largest_singular(w):
+def largest_singular(w, steps):
     """σ_max(w), by power iteration; its gradient is that of uᵀ w v.
 
     w [r, c] -> []
@@ -700,256 +700,22 @@ def largest_singular(w):
     r = w.shape[0]
     u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:148
     v = unit(u @ w)  # [c]  normalisation.lee:149
-    u_2 = unit(w @ v)  # [r]  normalisation.lee:151
-    v_2 = unit(u_2 @ w)  # [c]  normalisation.lee:152
-    u_3 = unit(w @ v_2)  # [r]  normalisation.lee:151
-    v_3 = unit(u_3 @ w)  # [c]  normalisation.lee:152
-    u_4 = unit(w @ v_3)  # [r]  normalisation.lee:151
-    v_4 = unit(u_4 @ w)  # [c]  normalisation.lee:152
-    u_5 = unit(w @ v_4)  # [r]  normalisation.lee:151
-    v_5 = unit(u_5 @ w)  # [c]  normalisation.lee:152
-    u_6 = unit(w @ v_5)  # [r]  normalisation.lee:151
-    v_6 = unit(u_6 @ w)  # [c]  normalisation.lee:152
-    u_7 = unit(w @ v_6)  # [r]  normalisation.lee:151
-    v_7 = unit(u_7 @ w)  # [c]  normalisation.lee:152
-    u_8 = unit(w @ v_7)  # [r]  normalisation.lee:151
-    v_8 = unit(u_8 @ w)  # [c]  normalisation.lee:152
-    u_9 = unit(w @ v_8)  # [r]  normalisation.lee:151
-    v_9 = unit(u_9 @ w)  # [c]  normalisation.lee:152
-    u_10 = unit(w @ v_9)  # [r]  normalisation.lee:151
-    v_10 = unit(u_10 @ w)  # [c]  normalisation.lee:152
-    u_11 = unit(w @ v_10)  # [r]  normalisation.lee:151
-    v_11 = unit(u_11 @ w)  # [c]  normalisation.lee:152
-    u_12 = unit(w @ v_11)  # [r]  normalisation.lee:151
-    v_12 = unit(u_12 @ w)  # [c]  normalisation.lee:152
-    u_13 = unit(w @ v_12)  # [r]  normalisation.lee:151
-    v_13 = unit(u_13 @ w)  # [c]  normalisation.lee:152
-    u_14 = unit(w @ v_13)  # [r]  normalisation.lee:151
-    v_14 = unit(u_14 @ w)  # [c]  normalisation.lee:152
-    u_15 = unit(w @ v_14)  # [r]  normalisation.lee:151
-    v_15 = unit(u_15 @ w)  # [c]  normalisation.lee:152
-    u_16 = unit(w @ v_15)  # [r]  normalisation.lee:151
-    v_16 = unit(u_16 @ w)  # [c]  normalisation.lee:152
-    u_17 = unit(w @ v_16)  # [r]  normalisation.lee:151
-    v_17 = unit(u_17 @ w)  # [c]  normalisation.lee:152
-    u_18 = unit(w @ v_17)  # [r]  normalisation.lee:151
-    v_18 = unit(u_18 @ w)  # [c]  normalisation.lee:152
-    u_19 = unit(w @ v_18)  # [r]  normalisation.lee:151
-    v_19 = unit(u_19 @ w)  # [c]  normalisation.lee:152
-    u_20 = unit(w @ v_19)  # [r]  normalisation.lee:151
-    v_20 = unit(u_20 @ w)  # [c]  normalisation.lee:152
-    u_21 = unit(w @ v_20)  # [r]  normalisation.lee:151
-    v_21 = unit(u_21 @ w)  # [c]  normalisation.lee:152
-    u_22 = unit(w @ v_21)  # [r]  normalisation.lee:151
-    v_22 = unit(u_22 @ w)  # [c]  normalisation.lee:152
-    u_23 = unit(w @ v_22)  # [r]  normalisation.lee:151
-    v_23 = unit(u_23 @ w)  # [c]  normalisation.lee:152
-    u_24 = unit(w @ v_23)  # [r]  normalisation.lee:151
-    v_24 = unit(u_24 @ w)  # [c]  normalisation.lee:152
-    u_25 = unit(w @ v_24)  # [r]  normalisation.lee:151
-    v_25 = unit(u_25 @ w)  # [c]  normalisation.lee:152
-    u_26 = unit(w @ v_25)  # [r]  normalisation.lee:151
-    v_26 = unit(u_26 @ w)  # [c]  normalisation.lee:152
-    u_27 = unit(w @ v_26)  # [r]  normalisation.lee:151
-    v_27 = unit(u_27 @ w)  # [c]  normalisation.lee:152
-    u_28 = unit(w @ v_27)  # [r]  normalisation.lee:151
-    v_28 = unit(u_28 @ w)  # [c]  normalisation.lee:152
-    u_29 = unit(w @ v_28)  # [r]  normalisation.lee:151
-    v_29 = unit(u_29 @ w)  # [c]  normalisation.lee:152
-    u_30 = unit(w @ v_29)  # [r]  normalisation.lee:151
-    v_30 = unit(u_30 @ w)  # [c]  normalisation.lee:152
-    u_31 = unit(w @ v_30)  # [r]  normalisation.lee:151
-    v_31 = unit(u_31 @ w)  # [c]  normalisation.lee:152
-    u_32 = unit(w @ v_31)  # [r]  normalisation.lee:151
-    v_32 = unit(u_32 @ w)  # [c]  normalisation.lee:152
-    u_33 = unit(w @ v_32)  # [r]  normalisation.lee:151
-    v_33 = unit(u_33 @ w)  # [c]  normalisation.lee:152
-    u_34 = unit(w @ v_33)  # [r]  normalisation.lee:151
-    v_34 = unit(u_34 @ w)  # [c]  normalisation.lee:152
-    u_35 = unit(w @ v_34)  # [r]  normalisation.lee:151
-    v_35 = unit(u_35 @ w)  # [c]  normalisation.lee:152
-    u_36 = unit(w @ v_35)  # [r]  normalisation.lee:151
-    v_36 = unit(u_36 @ w)  # [c]  normalisation.lee:152
-    u_37 = unit(w @ v_36)  # [r]  normalisation.lee:151
-    v_37 = unit(u_37 @ w)  # [c]  normalisation.lee:152
-    u_38 = unit(w @ v_37)  # [r]  normalisation.lee:151
-    v_38 = unit(u_38 @ w)  # [c]  normalisation.lee:152
-    u_39 = unit(w @ v_38)  # [r]  normalisation.lee:151
-    v_39 = unit(u_39 @ w)  # [c]  normalisation.lee:152
-    u_40 = unit(w @ v_39)  # [r]  normalisation.lee:151
-    v_40 = unit(u_40 @ w)  # [c]  normalisation.lee:152
-    u_41 = unit(w @ v_40)  # [r]  normalisation.lee:151
-    v_41 = unit(u_41 @ w)  # [c]  normalisation.lee:152
-    u_42 = unit(w @ v_41)  # [r]  normalisation.lee:151
-    v_42 = unit(u_42 @ w)  # [c]  normalisation.lee:152
-    u_43 = unit(w @ v_42)  # [r]  normalisation.lee:151
-    v_43 = unit(u_43 @ w)  # [c]  normalisation.lee:152
-    u_44 = unit(w @ v_43)  # [r]  normalisation.lee:151
-    v_44 = unit(u_44 @ w)  # [c]  normalisation.lee:152
-    u_45 = unit(w @ v_44)  # [r]  normalisation.lee:151
-    v_45 = unit(u_45 @ w)  # [c]  normalisation.lee:152
-    u_46 = unit(w @ v_45)  # [r]  normalisation.lee:151
-    v_46 = unit(u_46 @ w)  # [c]  normalisation.lee:152
-    u_47 = unit(w @ v_46)  # [r]  normalisation.lee:151
-    v_47 = unit(u_47 @ w)  # [c]  normalisation.lee:152
-    u_48 = unit(w @ v_47)  # [r]  normalisation.lee:151
-    v_48 = unit(u_48 @ w)  # [c]  normalisation.lee:152
-    u_49 = unit(w @ v_48)  # [r]  normalisation.lee:151
-    v_49 = unit(u_49 @ w)  # [c]  normalisation.lee:152
-    u_50 = unit(w @ v_49)  # [r]  normalisation.lee:151
-    v_50 = unit(u_50 @ w)  # [c]  normalisation.lee:152
-    u_51 = unit(w @ v_50)  # [r]  normalisation.lee:151
-    v_51 = unit(u_51 @ w)  # [c]  normalisation.lee:152
-    u_52 = unit(w @ v_51)  # [r]  normalisation.lee:151
-    v_52 = unit(u_52 @ w)  # [c]  normalisation.lee:152
-    u_53 = unit(w @ v_52)  # [r]  normalisation.lee:151
-    v_53 = unit(u_53 @ w)  # [c]  normalisation.lee:152
-    u_54 = unit(w @ v_53)  # [r]  normalisation.lee:151
-    v_54 = unit(u_54 @ w)  # [c]  normalisation.lee:152
-    u_55 = unit(w @ v_54)  # [r]  normalisation.lee:151
-    v_55 = unit(u_55 @ w)  # [c]  normalisation.lee:152
-    u_56 = unit(w @ v_55)  # [r]  normalisation.lee:151
-    v_56 = unit(u_56 @ w)  # [c]  normalisation.lee:152
-    u_57 = unit(w @ v_56)  # [r]  normalisation.lee:151
-    v_57 = unit(u_57 @ w)  # [c]  normalisation.lee:152
-    u_58 = unit(w @ v_57)  # [r]  normalisation.lee:151
-    v_58 = unit(u_58 @ w)  # [c]  normalisation.lee:152
-    u_59 = unit(w @ v_58)  # [r]  normalisation.lee:151
-    v_59 = unit(u_59 @ w)  # [c]  normalisation.lee:152
-    u_60 = unit(w @ v_59)  # [r]  normalisation.lee:151
-    v_60 = unit(u_60 @ w)  # [c]  normalisation.lee:152
-    u_61 = unit(w @ v_60)  # [r]  normalisation.lee:151
-    v_61 = unit(u_61 @ w)  # [c]  normalisation.lee:152
-    return stop(u_61) @ w @ stop(v_61)  # normalisation.lee:153
+    u_4 = u  # normalisation.lee:150
+    for s in range(steps):
+        u_4, v = largest_singular_step(u_4, v, w)
+    return stop(u_4) @ w @ stop(v)  # normalisation.lee:153
 
 
-def largest_singular_saved(w):
+def largest_singular_saved(w, steps):
     """As largest_singular, and what its gradient needs."""
     r = w.shape[0]
     u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:148
     v = unit(u @ w)  # [c]  normalisation.lee:149
-    u_2 = unit(w @ v)  # [r]  normalisation.lee:151
-    v_2 = unit(u_2 @ w)  # [c]  normalisation.lee:152
-    u_3 = unit(w @ v_2)  # [r]  normalisation.lee:151
-    v_3 = unit(u_3 @ w)  # [c]  normalisation.lee:152
-    u_4 = unit(w @ v_3)  # [r]  normalisation.lee:151
-    v_4 = unit(u_4 @ w)  # [c]  normalisation.lee:152
-    u_5 = unit(w @ v_4)  # [r]  normalisation.lee:151
-    v_5 = unit(u_5 @ w)  # [c]  normalisation.lee:152
-    u_6 = unit(w @ v_5)  # [r]  normalisation.lee:151
-    v_6 = unit(u_6 @ w)  # [c]  normalisation.lee:152
-    u_7 = unit(w @ v_6)  # [r]  normalisation.lee:151
-    v_7 = unit(u_7 @ w)  # [c]  normalisation.lee:152
-    u_8 = unit(w @ v_7)  # [r]  normalisation.lee:151
-    v_8 = unit(u_8 @ w)  # [c]  normalisation.lee:152
-    u_9 = unit(w @ v_8)  # [r]  normalisation.lee:151
-    v_9 = unit(u_9 @ w)  # [c]  normalisation.lee:152
-    u_10 = unit(w @ v_9)  # [r]  normalisation.lee:151
-    v_10 = unit(u_10 @ w)  # [c]  normalisation.lee:152
-    u_11 = unit(w @ v_10)  # [r]  normalisation.lee:151
-    v_11 = unit(u_11 @ w)  # [c]  normalisation.lee:152
-    u_12 = unit(w @ v_11)  # [r]  normalisation.lee:151
-    v_12 = unit(u_12 @ w)  # [c]  normalisation.lee:152
-    u_13 = unit(w @ v_12)  # [r]  normalisation.lee:151
-    v_13 = unit(u_13 @ w)  # [c]  normalisation.lee:152
-    u_14 = unit(w @ v_13)  # [r]  normalisation.lee:151
-    v_14 = unit(u_14 @ w)  # [c]  normalisation.lee:152
-    u_15 = unit(w @ v_14)  # [r]  normalisation.lee:151
-    v_15 = unit(u_15 @ w)  # [c]  normalisation.lee:152
-    u_16 = unit(w @ v_15)  # [r]  normalisation.lee:151
-    v_16 = unit(u_16 @ w)  # [c]  normalisation.lee:152
-    u_17 = unit(w @ v_16)  # [r]  normalisation.lee:151
-    v_17 = unit(u_17 @ w)  # [c]  normalisation.lee:152
-    u_18 = unit(w @ v_17)  # [r]  normalisation.lee:151
-    v_18 = unit(u_18 @ w)  # [c]  normalisation.lee:152
-    u_19 = unit(w @ v_18)  # [r]  normalisation.lee:151
-    v_19 = unit(u_19 @ w)  # [c]  normalisation.lee:152
-    u_20 = unit(w @ v_19)  # [r]  normalisation.lee:151
-    v_20 = unit(u_20 @ w)  # [c]  normalisation.lee:152
-    u_21 = unit(w @ v_20)  # [r]  normalisation.lee:151
-    v_21 = unit(u_21 @ w)  # [c]  normalisation.lee:152
-    u_22 = unit(w @ v_21)  # [r]  normalisation.lee:151
-    v_22 = unit(u_22 @ w)  # [c]  normalisation.lee:152
-    u_23 = unit(w @ v_22)  # [r]  normalisation.lee:151
-    v_23 = unit(u_23 @ w)  # [c]  normalisation.lee:152
-    u_24 = unit(w @ v_23)  # [r]  normalisation.lee:151
-    v_24 = unit(u_24 @ w)  # [c]  normalisation.lee:152
-    u_25 = unit(w @ v_24)  # [r]  normalisation.lee:151
-    v_25 = unit(u_25 @ w)  # [c]  normalisation.lee:152
-    u_26 = unit(w @ v_25)  # [r]  normalisation.lee:151
-    v_26 = unit(u_26 @ w)  # [c]  normalisation.lee:152
-    u_27 = unit(w @ v_26)  # [r]  normalisation.lee:151
-    v_27 = unit(u_27 @ w)  # [c]  normalisation.lee:152
-    u_28 = unit(w @ v_27)  # [r]  normalisation.lee:151
-    v_28 = unit(u_28 @ w)  # [c]  normalisation.lee:152
-    u_29 = unit(w @ v_28)  # [r]  normalisation.lee:151
-    v_29 = unit(u_29 @ w)  # [c]  normalisation.lee:152
-    u_30 = unit(w @ v_29)  # [r]  normalisation.lee:151
-    v_30 = unit(u_30 @ w)  # [c]  normalisation.lee:152
-    u_31 = unit(w @ v_30)  # [r]  normalisation.lee:151
-    v_31 = unit(u_31 @ w)  # [c]  normalisation.lee:152
-    u_32 = unit(w @ v_31)  # [r]  normalisation.lee:151
-    v_32 = unit(u_32 @ w)  # [c]  normalisation.lee:152
-    u_33 = unit(w @ v_32)  # [r]  normalisation.lee:151
-    v_33 = unit(u_33 @ w)  # [c]  normalisation.lee:152
-    u_34 = unit(w @ v_33)  # [r]  normalisation.lee:151
-    v_34 = unit(u_34 @ w)  # [c]  normalisation.lee:152
-    u_35 = unit(w @ v_34)  # [r]  normalisation.lee:151
-    v_35 = unit(u_35 @ w)  # [c]  normalisation.lee:152
-    u_36 = unit(w @ v_35)  # [r]  normalisation.lee:151
-    v_36 = unit(u_36 @ w)  # [c]  normalisation.lee:152
-    u_37 = unit(w @ v_36)  # [r]  normalisation.lee:151
-    v_37 = unit(u_37 @ w)  # [c]  normalisation.lee:152
-    u_38 = unit(w @ v_37)  # [r]  normalisation.lee:151
-    v_38 = unit(u_38 @ w)  # [c]  normalisation.lee:152
-    u_39 = unit(w @ v_38)  # [r]  normalisation.lee:151
-    v_39 = unit(u_39 @ w)  # [c]  normalisation.lee:152
-    u_40 = unit(w @ v_39)  # [r]  normalisation.lee:151
-    v_40 = unit(u_40 @ w)  # [c]  normalisation.lee:152
-    u_41 = unit(w @ v_40)  # [r]  normalisation.lee:151
-    v_41 = unit(u_41 @ w)  # [c]  normalisation.lee:152
-    u_42 = unit(w @ v_41)  # [r]  normalisation.lee:151
-    v_42 = unit(u_42 @ w)  # [c]  normalisation.lee:152
-    u_43 = unit(w @ v_42)  # [r]  normalisation.lee:151
-    v_43 = unit(u_43 @ w)  # [c]  normalisation.lee:152
-    u_44 = unit(w @ v_43)  # [r]  normalisation.lee:151
-    v_44 = unit(u_44 @ w)  # [c]  normalisation.lee:152
-    u_45 = unit(w @ v_44)  # [r]  normalisation.lee:151
-    v_45 = unit(u_45 @ w)  # [c]  normalisation.lee:152
-    u_46 = unit(w @ v_45)  # [r]  normalisation.lee:151
-    v_46 = unit(u_46 @ w)  # [c]  normalisation.lee:152
-    u_47 = unit(w @ v_46)  # [r]  normalisation.lee:151
-    v_47 = unit(u_47 @ w)  # [c]  normalisation.lee:152
-    u_48 = unit(w @ v_47)  # [r]  normalisation.lee:151
-    v_48 = unit(u_48 @ w)  # [c]  normalisation.lee:152
-    u_49 = unit(w @ v_48)  # [r]  normalisation.lee:151
-    v_49 = unit(u_49 @ w)  # [c]  normalisation.lee:152
-    u_50 = unit(w @ v_49)  # [r]  normalisation.lee:151
-    v_50 = unit(u_50 @ w)  # [c]  normalisation.lee:152
-    u_51 = unit(w @ v_50)  # [r]  normalisation.lee:151
-    v_51 = unit(u_51 @ w)  # [c]  normalisation.lee:152
-    u_52 = unit(w @ v_51)  # [r]  normalisation.lee:151
-    v_52 = unit(u_52 @ w)  # [c]  normalisation.lee:152
-    u_53 = unit(w @ v_52)  # [r]  normalisation.lee:151
-    v_53 = unit(u_53 @ w)  # [c]  normalisation.lee:152
-    u_54 = unit(w @ v_53)  # [r]  normalisation.lee:151
-    v_54 = unit(u_54 @ w)  # [c]  normalisation.lee:152
-    u_55 = unit(w @ v_54)  # [r]  normalisation.lee:151
-    v_55 = unit(u_55 @ w)  # [c]  normalisation.lee:152
-    u_56 = unit(w @ v_55)  # [r]  normalisation.lee:151
-    v_56 = unit(u_56 @ w)  # [c]  normalisation.lee:152
-    u_57 = unit(w @ v_56)  # [r]  normalisation.lee:151
-    v_57 = unit(u_57 @ w)  # [c]  normalisation.lee:152
-    u_58 = unit(w @ v_57)  # [r]  normalisation.lee:151
-    v_58 = unit(u_58 @ w)  # [c]  normalisation.lee:152
-    u_59 = unit(w @ v_58)  # [r]  normalisation.lee:151
-    v_59 = unit(u_59 @ w)  # [c]  normalisation.lee:152
-    u_60 = unit(w @ v_59)  # [r]  normalisation.lee:151
-    v_60 = unit(u_60 @ w)  # [c]  normalisation.lee:152
-    u_61 = unit(w @ v_60)  # [r]  normalisation.lee:151
-    v_61 = unit(u_61 @ w)  # [c]  normalisation.lee:152
-    graft = stop(u_61)  # [r]  normalisation.lee:153
-    graft_2 = stop(v_61)  # [c]
+    u_4 = u  # normalisation.lee:150
+    for s in range(steps):
+        u_4, v = largest_singular_step(u_4, v, w)
+    graft = stop(u_4)  # [r]  normalisation.lee:153
+    graft_2 = stop(v)  # [c]
     return graft @ w @ graft_2, (graft, graft_2)
 
 
@@ -959,6 +725,13 @@ def largest_singular_backward(saved, d_y):
     # gradient of return stop(u) @ w @ stop(v)   normalisation.lee:153
     d_w = graft[:, None] * (d_y * graft_2)  # [r, c]
     return d_w  # [r, c]
+
+
+def largest_singular_step(u, v, w):
+    """u [r], v [c], w [r, c] -> [r], [c]"""
+    u_3 = unit(w @ v)  # [r]  normalisation.lee:151
+    v_3 = unit(u_3 @ w)  # [c]  normalisation.lee:152
+    return u_3, v_3
 
 
 def unit(x):
@@ -975,27 +748,27 @@ def spectral(w, x, y, strength=0.1):
     w [d, k], x [n, d], y [n, k] -> []
     """
     sub = x @ w - y  # [n, k]  normalisation.lee:163
-    contract_123 = largest_singular(w)
-    mul_3 = strength / 2 * (contract_123 * contract_123)
+    contract_5 = largest_singular(w, 60)
+    mul_3 = strength / 2 * (contract_5 * contract_5)
     return (sub * sub).mean() + mul_3
 
 
 def spectral_saved(w, x, y, strength=0.1):
     """As spectral, and what its gradient needs."""
     sub = x @ w - y  # [n, k]  normalisation.lee:163
-    contract_123, saved_largest_singular = largest_singular_saved(w)
-    mul_3 = strength / 2 * (contract_123 * contract_123)
-    return (sub * sub).mean() + mul_3, (sub, contract_123, saved_largest_singular)
+    contract_5, saved_largest_singular = largest_singular_saved(w, 60)
+    mul_3 = strength / 2 * (contract_5 * contract_5)
+    return (sub * sub).mean() + mul_3, (sub, contract_5, saved_largest_singular)
 
 
 def spectral_backward(w, x, strength, saved, d_out):
     """From d_out to the gradients by w, x and y."""
-    sub, contract_123, saved_largest_singular = saved
+    sub, contract_5, saved_largest_singular = saved
     k = w.shape[1]
     n = x.shape[0]
     # gradient of return mean((x @ w - y) ** 2) + strength / 2 * largest_singular(w, 60) ** 2   normalisation.lee:163
-    d_contract_123 = 2 * (d_out * (strength / 2) * contract_123)
-    d_w_2 = largest_singular_backward(saved_largest_singular, d_contract_123)  # [d, k]
+    d_contract_5 = 2 * (d_out * (strength / 2) * contract_5)
+    d_w_2 = largest_singular_backward(saved_largest_singular, d_contract_5)  # [d, k]
     d_sub = 2 * (d_out / (k * n)) * sub  # [n, k]
     d_y = -d_sub  # [n, k]
     d_x = d_sub @ w.T  # [n, d]
@@ -1008,29 +781,29 @@ def spectralAsPrinted(w, x, y, strength=0.1):
 
     w [d, k], x [n, d], y [n, k] -> []
     """
-    sub = x @ w / largest_singular(w) - y  # [n, k]  normalisation.lee:168
+    sub = x @ w / largest_singular(w, 60) - y  # [n, k]  normalisation.lee:168
     return (sub * sub).mean()
 
 
 def spectralAsPrinted_saved(w, x, y, strength=0.1):
     """As spectralAsPrinted, and what its gradient needs."""
-    contract_123, saved_largest_singular = largest_singular_saved(w)  # normalisation.lee:168
-    div = x @ w / contract_123  # [n, k]
+    contract_5, saved_largest_singular = largest_singular_saved(w, 60)  # normalisation.lee:168
+    div = x @ w / contract_5  # [n, k]
     sub = div - y  # [n, k]
-    return (sub * sub).mean(), (contract_123, saved_largest_singular, div, sub)
+    return (sub * sub).mean(), (contract_5, saved_largest_singular, div, sub)
 
 
 def spectralAsPrinted_backward(w, x, saved, d_out):
     """From d_out to the gradients by w, x and y."""
-    contract_123, saved_largest_singular, div, sub = saved
+    contract_5, saved_largest_singular, div, sub = saved
     k = w.shape[1]
     n = x.shape[0]
     # gradient of return mean((x @ w / largest_singular(w, 60) - y) ** 2)   normalisation.lee:168
     d_sub = 2 * (d_out / (k * n)) * sub  # [n, k]
     d_y = -d_sub  # [n, k]
-    d_contract = d_sub / contract_123  # [n, k]
-    d_contract_123 = -(d_sub * div / contract_123).sum()
-    d_w_2 = largest_singular_backward(saved_largest_singular, d_contract_123)  # [d, k]
+    d_contract = d_sub / contract_5  # [n, k]
+    d_contract_5 = -(d_sub * div / contract_5).sum()
+    d_w_2 = largest_singular_backward(saved_largest_singular, d_contract_5)  # [d, k]
     d_x = d_contract @ w.T  # [n, d]
     d_w = d_w_2 + x.T @ d_contract  # [d, k]
     return d_w, d_x, d_y

@@ -34,7 +34,7 @@ def emit_cuda(module: Module, options: Options) -> str:
     support = needed("torch", used_names(body, file))
     return render(
         "cuda.py.j2",
-        header=header(module),
+        header=header(module, options),
         imports=[
             name
             for name in ("functools", "math", "sys", "weakref")

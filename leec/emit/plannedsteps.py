@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from leec.emit.arrays import Arrays, Slot, seen_through
 from leec.emit.dialect import NUMPY, Dialect
+from leec.emit.docs import docstring
 from leec.emit.expressions import dim_tree
 from leec.emit.functions import INDENT, definition
 from leec.emit.groups import Group
@@ -134,4 +135,5 @@ class PlannedStep(StepEmitter):
         parts = [name if name in used else text(tree) for name, tree in self.planned]
         lines = [*before, f"return {', '.join(parts) if len(parts) > 1 else items(parts)}"]
         body = fit("\n".join(lines), 2 * len(INDENT)).splitlines()
-        return definition("plan", ["self", *self.sizes], body, len(INDENT))
+        words = docstring("The arrays that a step computes in, for the sizes of its batch.")
+        return definition("plan", ["self", *self.sizes], [*words, *body], len(INDENT))

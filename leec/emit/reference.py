@@ -82,7 +82,7 @@ def emit_reference(module: Module, options: Options) -> str:
     support = needed("numpy", used_names(body, file))
     return render(
         "reference.py.j2",
-        header=header(module),
+        header=header(module, options),
         imports=[name for name in ("functools", "math") if any(name in d.uses for d in support) or f"{name}." in body],
         float=NUMPY.widths[file.options.dtype],
         blocks=[*(d.text for d in support if d.name in FIRST), *(b.text for b in blocks)],
@@ -274,9 +274,12 @@ def both_modes(unit: Unit, base: str, prefix: str, indent: int) -> list[str]:
     return [e.text(indent) for e in emitters]
 
 
-def header(module: Module) -> str:
+def header(module: Module, options: Options) -> str:
     path = PurePath(module.source.path)
     path = clean(path.name if path.is_absolute() else path.as_posix())  # the same bytes on every machine
     title = [clean(line) for line in module.doc.strip().splitlines()] or [path]
-    again = f"Made from {path} by leec {__version__}. Change that file, not this one, and run: leec compile {path}"
+    level = "" if options.level == 1 else f"-O{options.level} "
+    again = (
+        f"Made from {path} by leec {__version__}. Change that file, not this one, and run: leec compile {level}{path}"
+    )
     return "\n".join([*title, "", again])

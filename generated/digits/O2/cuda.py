@@ -1,0 +1,937 @@
+"""Handwritten digits: a small convolutional network (lecture: CNN).
+
+Two convolutions with pooling look at ever larger parts of the image, a linear layer decides.
+
+Made from specs/digits.lee by leec 0.1.0. Change that file, not this one, and run: leec compile -O2 specs/digits.lee
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import weakref
+
+if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
+    raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
+
+import torch  # noqa: E402
+
+FLOAT = torch.float32
+
+
+class Model(torch.nn.Module):
+    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
+
+    members: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def parts(self):
+        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, torch.nn.ModuleList):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every tensor by its path in the spec, such as "conv1.kernel"."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def state_dict(self, *args, prefix="", **options):
+        """Keys are the spec's names, also where an attribute has another one."""
+        found = super().state_dict(*args, prefix=prefix, **options)
+        for name, attribute in self.renamed.items():
+            move_keys(found, prefix + attribute, prefix + name)
+        return found
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name, attribute in self.renamed.items():
+            move_keys(state_dict, prefix + name, prefix + attribute)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @torch.no_grad()
+    def load_tensors(self, tensors):
+        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for path, tensor in own.items():
+            given = torch.as_tensor(tensors[path])
+            if tensor.shape != given.shape:
+                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
+            tensor.copy_(given)
+
+    def copy(self):
+        """The same model with tensors of its own."""
+        twin = self.at({})
+        for module in twin.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        return twin
+
+    def at(self, tensors):
+        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
+
+        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = dict(self.__dict__[table])
+        for name, buffer in twin._buffers.items():
+            twin._buffers[name] = buffer.clone()
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            if isinstance(member, torch.nn.ModuleList):
+                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
+                twin._modules[attribute] = torch.nn.ModuleList(parts)
+            elif isinstance(member, Model):
+                twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors:
+                twin._parameters.pop(attribute, None)
+                twin._buffers.pop(attribute, None)
+                twin.__dict__[attribute] = tensors[name]
+        return twin
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if "rates" not in self.__dict__:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            state = getattr(self, name, None)
+            if state is None or state.device != θ.device or state.dtype != θ.dtype:
+                setattr(self, name, torch.full_like(θ, start) if state is None else state.to(θ))
+            elif state.shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {state.numel()} parameters, not {θ.numel()}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, tensors):
+        """Go on from another's count and states; states that are there are filled, so that steps find them."""
+        self.t = int(tensors["t"])
+        for name in self.starts.keys() & tensors.keys():
+            if hasattr(self, name):
+                getattr(self, name).copy_(torch.as_tensor(tensors[name]))
+            else:
+                setattr(self, name, torch.as_tensor(tensors[name]).clone())
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.starts:
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name).clone())
+        return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
+class TrainStep:
+    """A training step as one function over flat vectors, without autograd; generated subclasses say which.
+
+    `moved` pairs the attribute of an optimizer with those of the models that it moves, for every update; `counted` are
+    the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything it touches
+    keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
+    """
+
+    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counted: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
+    GRAPHS = 8  # shapes of batches that have a graph; others run without
+    BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
+
+    def scalars(self):
+        """Numbers that differ from step to step."""
+        return ()
+
+    def constants(self):
+        """Numbers that are written into a graph."""
+        return ()
+
+    def bind(self):
+        """Lay the parameters out and take views of all that the step reads and writes."""
+        self.vectors = [Vector.of([getattr(self, name) for name in models]) for _, models in self.moved]
+        self.slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in self.slots)
+        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
+        self.optimizers = [getattr(self, name) for name, _ in self.moved]
+        for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
+            optimizer.make_states(vector.values)
+        self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
+        self.graphs = {}
+
+    def blocks_of(self, i):
+        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        vector = self.vectors[i]
+        size = vector.values.numel()
+        whole = vector.values.is_cuda or self.spare[i] is None
+        step = size if whole else min(size, self.BLOCK)
+        spare = [vector.values.new_empty(step) for _ in range(self.spare[i] or 0)]
+        starts = range(0, size, step) if size else ()
+        return [
+            (
+                *(t[a : a + step] for t in (vector.values, vector.gradient, *self.states[i])),
+                *(s[: size - a] for s in spare),
+            )
+            for a in starts
+        ]
+
+    def holds(self):
+        """Whether the views are still those of the models and optimizers."""
+        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
+        states = (
+            getattr(o, name) is s
+            for o, kept in zip(self.optimizers, self.states, strict=True)
+            for name, s in zip(o.starts, kept, strict=True)
+        )
+        return views and all(vector.holds() for vector in self.vectors) and all(states)
+
+    def __call__(self, *batch):
+        if not self.holds():
+            self.bind()
+        for name in self.counted:
+            getattr(self, name).count()
+        with torch.inference_mode():
+            if self.vectors[0].values.is_cuda and len(self.counted) == len(self.moved):
+                return self.replayed(batch)
+            return self.step(*batch, *self.scalars())
+
+    # ---- on a GPU
+
+    def replayed(self, batch):
+        key = (*map(kind, batch), self.constants())
+        if key not in self.graphs and len(self.graphs) >= self.GRAPHS:
+            return self.step(*batch, *self.scalars())
+        if key not in self.graphs:
+            self.graphs[key] = Graph(self, batch)
+        return self.graphs[key](batch, self.scalars())
+
+    def written(self):
+        """All tensors that a step writes into and that outlive it."""
+        vectors = [vector.values for vector in self.vectors]
+        return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
+
+
+class Digits(Model):
+    """Digits(side, classes)"""
+
+    members = ("conv1", "norm1", "conv2", "norm2", "head")
+
+    def __init__(self, side=8, classes=10, *, key=(0, 0)):
+        super().__init__()
+        self.side, self.classes = side, classes
+        self.conv1 = Conv(1, 16, padding=1, key=fold(key, SITES["conv1"]))  # digits.lee:14
+        self.norm1 = BatchNorm(16)  # digits.lee:15
+        self.conv2 = Conv(16, 32, padding=1, key=fold(key, SITES["conv2"]))  # digits.lee:16
+        self.norm2 = BatchNorm(32)  # digits.lee:17
+        self.head = Linear(32 * (side // 4) ** 2, classes, key=fold(key, SITES["head"]))  # digits.lee:18
+
+    def forward(self, image):
+        """image [n, 1, side, side] -> [n, classes]"""
+        if not self.training:
+            return self.forward_eval(image)
+        n = image.shape[0]
+        add_4 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
+        h = max_pool_(relu(add_4.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        # [n, 32, (side // 2)**2]  digits.lee:22
+        add_4_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        h_2 = max_pool_(relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
+
+    def forward_eval(self, image):
+        """image [n, 1, side, side] -> [n, classes]"""
+        n = image.shape[0]
+        # [n, 16, side**2]  digits.lee:21
+        add_2 = self.norm1.forward_eval(self.conv1(image).reshape(n, 16, self.side**2))
+        h = max_pool_(relu(add_2.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        # [n, 32, (side // 2)**2]  digits.lee:22
+        add_2_2 = self.norm2.forward_eval(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        h_2 = max_pool_(relu(add_2_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
+
+
+def example_small(key):
+    """One gradient of the whole network, on noise."""
+    net = Digits(key=fold(key, SITES["net"]))  # digits.lee:28
+    image = normal(fold(key, SITES["image"]), (3, 1, 8, 8), FLOAT)  # [3, 1, 8, 8]  digits.lee:29
+    label = randint(fold(key, SITES["label"]), (3,), 0, 10)  # int[3]  digits.lee:30
+    y_2 = torch.nn.functional.conv2d(image, net.conv1.kernel, padding=1)  # [3, 16, 8, 8]  nn.lee:83
+    reshape = y_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    reshape_2_2 = net.norm1.gamma[:, None]  # [16, 1]  nn.lee:186
+    centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
+    variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
+    deviation = sqrt(variance + net.norm1.eps)  # [1, 16, 1]
+    div = centred / deviation  # [3, 16, 64]
+    add_2 = div * reshape_2_2 + net.norm1.beta[:, None]  # [3, 16, 64]
+    select = torch.relu(add_2.reshape(3, 16, 8, 8))  # [3, 16, 8, 8]  prelude.lee:59
+    h = torch.nn.functional.max_pool2d(select, 2)  # [3, 16, 4, 4]  nn.lee:130
+    y_2_2 = torch.nn.functional.conv2d(h, net.conv2.kernel, padding=1)  # [3, 32, 4, 4]  nn.lee:83
+    reshape_3 = y_2_2.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    reshape_2_3 = net.norm2.gamma[:, None]  # [32, 1]  nn.lee:186
+    centred_2 = reshape_3 - reshape_3.mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
+    variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
+    deviation_2 = sqrt(variance_2 + net.norm2.eps)  # [1, 32, 1]
+    div_2 = centred_2 / deviation_2  # [3, 32, 16]
+    add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]  # [3, 32, 16]
+    select_2 = torch.relu(add_4_2.reshape(3, 32, 4, 4))  # [3, 32, 4, 4]  prelude.lee:59
+    h_2 = torch.nn.functional.max_pool2d(select_2, 2)  # [3, 32, 2, 2]  nn.lee:130
+    reshape_5 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
+    affine = torch.addmm(net.head.b, reshape_5, net.head.w)  # [3, 10]  nn.lee:21
+    cross_entropy = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [3]  losses.lee:45
+    one_hot = (torch.arange(10)[None, :] == label[:, None]).to(FLOAT)  # [3, 10]
+    d_add = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / 3)  # [3, 10]
+    d_h_2 = (d_add @ net.head.w.T).reshape(3, 32, 2, 2)  # [3, 32, 2, 2]  digits.lee:23
+    d_select_2 = max_pool_gradient(d_h_2, select_2, h_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [3, 32, 4, 4]  nn.lee:130
+    d_add_4_2 = torch.where(select_2 > 0.0, d_select_2, 0.0).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    d_normalise = d_add_4_2 * reshape_2_3  # [3, 32, 16]  nn.lee:186
+    mul_6 = div_2 * (d_normalise * div_2).mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
+    sub_2 = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
+    d_y_2_2 = ((sub_2 - mul_6) / deviation_2).reshape(3, 32, 4, 4)  # [3, 32, 4, 4]  digits.lee:22
+    d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, net.conv2.kernel, padding=1)  # [3, 16, 4, 4]  nn.lee:83
+    kernel_2 = torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1)  # [32, 16, 3, 3]
+    d_select = max_pool_gradient(d_h, select, h, (2, 2), (2, 2), (1, 1), (0, 0))  # [3, 16, 8, 8]  nn.lee:130
+    d_add_4 = torch.where(select > 0.0, d_select, 0.0).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    d_normalise_2 = d_add_4 * reshape_2_2  # [3, 16, 64]  nn.lee:186
+    sub_4 = d_normalise_2 - d_normalise_2.mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
+    mul_8 = div * (d_normalise_2 * div).mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
+    d_y_2 = ((sub_4 - mul_8) / deviation).reshape(3, 16, 8, 8)  # [3, 16, 8, 8]  digits.lee:21
+    d_image = torch.nn.functional.conv_transpose2d(d_y_2, net.conv1.kernel, padding=1)  # [3, 1, 8, 8]  nn.lee:83
+    kernel = torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1)  # [16, 1, 3, 3]
+    return (
+        cross_entropy.mean(),
+        net.at(
+            {
+                "conv1": {"kernel": kernel},
+                "norm1": {"gamma": (d_add_4 * div).sum(dim=0).sum(dim=1), "beta": d_add_4.sum(dim=0).sum(dim=1)},
+                "conv2": {"kernel": kernel_2},
+                "norm2": {"gamma": (d_add_4_2 * div_2).sum(dim=0).sum(dim=1), "beta": d_add_4_2.sum(dim=0).sum(dim=1)},
+                "head": {"w": reshape_5.T @ d_add, "b": d_add.sum(dim=0)},
+            }
+        ),
+        d_image,
+    )
+
+
+@torch.no_grad()
+def fit(epochs=12, batch=64, rate=2e-3, *, run=None):
+    from leec.runtime.run import Run
+
+    run = run or Run("fit", backend="torch")
+    data = run.data(
+        "digits",
+        shape=(1, 8, 8),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
+    )
+    net = Digits(key=run.key("net")).to(run.session.place.device)  # digits.lee:36
+    opt = Adam(lr=rate)  # digits.lee:37
+    step = FitStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for image, label in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(image, label))  # digits.lee:40
+        run.report(accuracy=fit_accuracy(net, data.test.x, data.test.y))  # digits.lee:41
+    return net
+
+
+class FitStep(TrainStep):
+    """One step of fit for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = (
+        "net.conv1.kernel",
+        "net.norm1.gamma",
+        "net.norm1.beta",
+        "net.norm1.mean_",
+        "net.norm1.var_",
+        "net.conv2.kernel",
+        "net.norm2.gamma",
+        "net.norm2.beta",
+        "net.norm2.mean_",
+        "net.norm2.var_",
+        "net.head.w",
+        "net.head.b",
+    )
+    spare = (1,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
+
+    def scalars(self):
+        return (self.opt.t,)
+
+    def step(self, image, label, t):
+        conv1_kernel, norm1_gamma, norm1_beta, norm1_mean_, norm1_var_, conv2_kernel = self.tensors[:6]
+        norm2_gamma, norm2_beta, norm2_mean_, norm2_var_, head_w, head_b = self.tensors[6:]
+        d_conv1_kernel, d_norm1_gamma, d_norm1_beta, d_conv2_kernel, d_norm2_gamma = self.gradients[:5]
+        d_norm2_beta, d_head_w, d_head_b = self.gradients[5:]
+        batches_n = image.shape[0]
+        y_2 = torch.nn.functional.conv2d(image, conv1_kernel, padding=1)  # [batches_n, 16, 8, 8]  nn.lee:83
+        reshape = y_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
+        mu = reshape.mean(dim=(0, 2))  # [16]  nn.lee:178
+        sub = reshape - mu[:, None]  # [batches_n, 16, 64]  nn.lee:179
+        sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
+        norm1_mean_.copy_(sub_2 * norm1_mean_ + self.net.norm1.momentum * mu)  # [16]
+        mul_2_3 = self.net.norm1.momentum * (sub * sub).mean(dim=(0, 2))  # [16]  nn.lee:182
+        norm1_var_.copy_(sub_2 * norm1_var_ + mul_2_3 * (64 * batches_n) / (64 * batches_n - 1))  # [16]
+        reshape_2_2 = norm1_gamma[:, None]  # [16, 1]  nn.lee:186
+        centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
+        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
+        deviation = torch.sqrt(variance + self.net.norm1.eps)  # [1, 16, 1]
+        div_2 = centred / deviation  # [batches_n, 16, 64]
+        add_2 = div_2 * reshape_2_2 + norm1_beta[:, None]  # [batches_n, 16, 64]
+        select = torch.relu(add_2.reshape(batches_n, 16, 8, 8))  # [batches_n, 16, 8, 8]  prelude.lee:59
+        h = max_pool(select, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 4, 4]  nn.lee:130
+        y_2_2 = torch.nn.functional.conv2d(h, conv2_kernel, padding=1)  # [batches_n, 32, 4, 4]  nn.lee:83
+        reshape_3 = y_2_2.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
+        mu_2 = reshape_3.mean(dim=(0, 2))  # [32]  nn.lee:178
+        sub_3 = reshape_3 - mu_2[:, None]  # [batches_n, 32, 16]  nn.lee:179
+        sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
+        norm2_mean_.copy_(sub_2_2 * norm2_mean_ + self.net.norm2.momentum * mu_2)  # [32]
+        mul_5_2 = self.net.norm2.momentum * (sub_3 * sub_3).mean(dim=(0, 2))  # [32]  nn.lee:182
+        norm2_var_.copy_(sub_2_2 * norm2_var_ + mul_5_2 * (16 * batches_n) / (16 * batches_n - 1))  # [32]
+        reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
+        centred_2 = reshape_3 - reshape_3.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
+        variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
+        deviation_2 = torch.sqrt(variance_2 + self.net.norm2.eps)  # [1, 32, 1]
+        div_4 = centred_2 / deviation_2  # [batches_n, 32, 16]
+        add_4_2 = div_4 * reshape_2_3 + norm2_beta[:, None]  # [batches_n, 32, 16]
+        select_2 = torch.relu(add_4_2.reshape(batches_n, 32, 4, 4))  # [batches_n, 32, 4, 4]  prelude.lee:59
+        h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 32, 2, 2]  nn.lee:130
+        reshape_6 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
+        affine = torch.addmm(head_b, reshape_6, head_w)  # [batches_n, 10]  nn.lee:21
+        cross_entropy = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
+        iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
+        one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
+        d_add = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / batches_n)  # [batches_n, 10]
+        torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
+        torch.mm(reshape_6.T, d_add, out=d_head_w)  # [128, 10]
+        d_h_2 = (d_add @ head_w.T).reshape(batches_n, 32, 2, 2)  # [batches_n, 32, 2, 2]  digits.lee:23
+        # [batches_n, 32, 4, 4]  nn.lee:130
+        d_select_2 = max_pool_gradient(d_h_2, select_2, h_2, (2, 2), (2, 2), (1, 1), (0, 0))
+        # [batches_n, 32, 4, 4]  prelude.lee:59
+        d_reshape_4 = torch.ops.aten.threshold_backward(d_select_2, select_2, 0)
+        d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
+        torch.sum(d_add_4_2, dim=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
+        d_normalise = d_add_4_2 * reshape_2_3  # [batches_n, 32, 16]
+        mul_10 = div_4 * (d_normalise * div_4).mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
+        sub_5 = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
+        torch.sum((d_add_4_2 * div_4).sum(dim=0), dim=1, out=d_norm2_gamma)  # [32]
+        d_y_2_2 = ((sub_5 - mul_10) / deviation_2).reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
+        d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, conv2_kernel, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:83
+        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1))  # [32, 16, 3, 3]
+        # [batches_n, 16, 8, 8]  nn.lee:130
+        d_select = max_pool_gradient(d_h, select, h, (2, 2), (2, 2), (1, 1), (0, 0))
+        d_reshape_2 = torch.ops.aten.threshold_backward(d_select, select, 0)  # [batches_n, 16, 8, 8]  prelude.lee:59
+        d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
+        torch.sum(d_add_4, dim=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
+        d_normalise_2 = d_add_4 * reshape_2_2  # [batches_n, 16, 64]
+        mean_6 = (d_normalise_2 * div_2).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
+        sub_7 = d_normalise_2 - d_normalise_2.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
+        torch.sum((d_add_4 * div_2).sum(dim=0), dim=1, out=d_norm1_gamma)  # [16]
+        d_reshape = (sub_7 - div_2 * mean_6) / deviation  # [batches_n, 16, 64]
+        d_y_2 = d_reshape.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
+        # [16, 1, 3, 3]  nn.lee:83
+        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1))
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g, m, v, s0 in self.blocks[0]:
+            torch.add(g, θ, alpha=weight_decay, out=s0)
+            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
+        return cross_entropy.mean()  # losses.lee:148
+
+
+def fit_accuracy(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 1, 8, 8], data_test_y int[data_test_n] -> []"""
+    data_test_n = data_test_x.shape[0]
+    y_2 = torch.nn.functional.conv2d(data_test_x, net.conv1.kernel, padding=1)  # [data_test_n, 16, 8, 8]  nn.lee:83
+    sub = y_2.reshape(data_test_n, 16, 64) - net.norm1.mean_[:, None]  # [data_test_n, 16, 64]  nn.lee:186
+    sqrt_ = sqrt(net.norm1.var_[:, None] + net.norm1.eps)  # [16, 1]
+    div = net.norm1.gamma[:, None] * sub / sqrt_  # [data_test_n, 16, 64]
+    add_2 = div + net.norm1.beta[:, None]  # [data_test_n, 16, 64]
+    select = torch.relu(add_2.reshape(data_test_n, 16, 8, 8))  # [data_test_n, 16, 8, 8]  prelude.lee:59
+    h = torch.nn.functional.max_pool2d(select, 2)  # [data_test_n, 16, 4, 4]  nn.lee:130
+    y_2_2 = torch.nn.functional.conv2d(h, net.conv2.kernel, padding=1)  # [data_test_n, 32, 4, 4]  nn.lee:83
+    reshape_4 = y_2_2.reshape(data_test_n, 32, 16)  # [data_test_n, 32, 16]  digits.lee:22
+    sub_2 = reshape_4 - net.norm2.mean_[:, None]  # [data_test_n, 32, 16]  nn.lee:186
+    sqrt_2 = sqrt(net.norm2.var_[:, None] + net.norm2.eps)  # [32, 1]
+    div_2 = net.norm2.gamma[:, None] * sub_2 / sqrt_2  # [data_test_n, 32, 16]
+    add_2_2 = div_2 + net.norm2.beta[:, None]  # [data_test_n, 32, 16]
+    select_2 = torch.relu(add_2_2.reshape(data_test_n, 32, 4, 4))  # [data_test_n, 32, 4, 4]  prelude.lee:59
+    h_2 = torch.nn.functional.max_pool2d(select_2, 2)  # [data_test_n, 32, 2, 2]  nn.lee:130
+    reshape_7 = h_2.reshape(data_test_n, 128)  # [data_test_n, 128]  digits.lee:23
+    argmax = torch.addmm(net.head.b, reshape_7, net.head.w).argmax(dim=1)  # int[data_test_n]  metrics.lee:9
+    return (argmax == data_test_y).to(FLOAT).mean()
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
+
+
+def conv2d(x, kernel, stride=1, padding=0, dilation=1):
+    """yₙₒᵢⱼ = Σ xₙ,c,sᵢ₊ᵤ,sⱼ₊ᵥ Kₒcᵤᵥ
+
+    x [n, c, h, w], kernel [o, c, kh, kw] -> [n, o, out_h, out_w]
+    """
+    # [n, o, out_h, out_w]  nn.lee:83
+    y = torch.nn.functional.conv2d(x, kernel, stride=stride, padding=padding, dilation=dilation)
+    return y  # [n, o, out_h, out_w]
+
+
+class Conv(Model):
+    """Convolution of images with k × k windows; before a normalisation it needs no bias."""
+
+    members = ("kernel",)
+
+    def __init__(self, inputs, outputs, k=3, stride=1, padding=0, dilation=1, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs, self.k = inputs, outputs, k
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        div, div_2 = fan_in_uniform(inputs * k**2)  # nn.lee:105
+        key_2 = fold(key, SITES["kernel"])
+        uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
+        self.kernel = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [outputs, inputs, k, k]
+
+    def forward(self, x):
+        """x [n, inputs, h, w] -> [n, outputs, out_h, out_w]"""
+        # [n, outputs, out_h, out_w]  nn.lee:110
+        y_2 = conv2d(x, self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return y_2  # [n, outputs, out_h, out_w]
+
+
+def max_pool_(x, size=2):
+    """The largest entry of each size × size square.
+
+    x [n, c, h, w] -> [n, c, h // size, w // size]
+    """
+    y = torch.nn.functional.max_pool2d(x, size)  # [n, c, h // size, w // size]  nn.lee:130
+    return y  # [n, c, h // size, w // size]
+
+
+class BatchNorm(Model):
+    """(x - μ) / √(σ² + ε) · γ + β, over the batch and all positions (Ioffe & Szegedy 2015).
+
+    Running averages serve when not training; the one of σ² takes the unbiased estimate.
+    """
+
+    members = ("gamma", "beta", "mean_", "var_")
+
+    def __init__(self, channels, momentum=0.1, eps=1e-5):
+        super().__init__()
+        self.channels, self.momentum, self.eps = channels, momentum, eps
+        self.gamma = torch.nn.Parameter(torch.ones(channels, dtype=FLOAT))  # [channels]  nn.lee:171
+        self.beta = torch.nn.Parameter(torch.zeros(channels, dtype=FLOAT))  # [channels]  nn.lee:172
+        self.register_buffer("mean_", torch.zeros(channels, dtype=FLOAT))  # [channels]
+        self.register_buffer("var_", torch.ones(channels, dtype=FLOAT))  # [channels]  nn.lee:171
+
+    @packed(2, x=(2, 3))
+    def forward(self, x):
+        """x [n, channels, ..] -> [n, channels, ..]"""
+        if not self.training:
+            return self.forward_eval(x)
+        n, _, rows = x.shape
+        mu = x.mean(dim=(0, 2))  # [channels]  nn.lee:178
+        sub = x - mu[:, None]  # [n, channels, rows]  nn.lee:179
+        var = (sub * sub).mean(dim=(0, 2))  # [channels]
+        div = self.momentum * var * (n * rows) / (n * rows - 1)  # [channels]  nn.lee:182
+        centred = x - x.mean(dim=(0, 2), keepdim=True)  # [n, channels, rows]  nn.lee:186
+        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, channels, 1]
+        mul_8 = centred / sqrt(variance + self.eps) * self.gamma[:, None]  # [n, channels, rows]
+        with torch.no_grad():
+            self.mean_.copy_((1 - self.momentum) * self.mean_ + self.momentum * mu)  # [channels]  nn.lee:181
+            self.var_.copy_((1 - self.momentum) * self.var_ + div)  # [channels]  nn.lee:182
+        return mul_8 + self.beta[:, None]  # [n, channels, rows]  nn.lee:186
+
+    def forward_eval(self, x):
+        """x [n, channels, rows] -> [n, channels, rows]"""
+        mul = self.gamma[:, None] * (x - self.mean_[:, None])  # [n, channels, rows]  nn.lee:186
+        div = mul / sqrt(self.var_[:, None] + self.eps)  # [n, channels, rows]
+        return div + self.beta[:, None]  # [n, channels, rows]
+
+
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+        adam_(θ, g_2, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optim.lee:79
+
+
+def relu(x):
+    """x where it is positive, else 0.
+
+    x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
+    """
+    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "b": 0x754F854DE3C27284,
+    "conv1": 0x8854C97F58980E7B,
+    "conv2": 0x12CDF365F51A69AF,
+    "head": 0xBD7890018BD219D5,
+    "image": 0x86C9701471CF0710,
+    "kernel": 0x273FEA903E119357,
+    "label": 0x97BB9DAEC28EDB5C,
+    "net": 0xF087C76970C91612,
+    "w": 0x20925082A2286B9E,
+}
+
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+def largest(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
+    for axis in reversed(axes):
+        some = x.shape[axis] > 0
+        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
+    return x
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0 and so is its gradient."""
+    top = x.detach().amax(dim=axes, keepdim=True)
+    empty = torch.isneginf(top)
+    e = torch.exp(x - torch.where(empty, 0.0, top))
+    return e / torch.where(empty, 1.0, e.sum(dim=axes, keepdim=True))
+
+
+def window_entries(x, size, stride, dilation):
+    """For every offset within a window along the last axes, the entries of x there, one a window: a strided view."""
+    parts = [[]]
+    for d, k, s, e in zip(x.shape[x.ndim - len(size) :], size, stride, dilation, strict=True):
+        last = (d - e * (k - 1) - 1) // s * s  # where the last window begins
+        parts = [[*part, slice(e * u, e * u + last + 1, s)] for part in parts for u in range(k)]
+    for part in parts:
+        yield x[(..., *part)]
+
+
+def max_pool(x, size, stride, dilation, padding):
+    """The largest entry of every window along the last axes; on a CPU strided views are faster than the library."""
+    if x.is_cuda:
+        pool = getattr(torch.nn.functional, f"max_pool{len(size)}d")
+        return pool(x, size, stride, padding, dilation)
+    around = [p for q in reversed(padding) for p in (q, q)]
+    x = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    first, *others = window_entries(x, size, stride, dilation)
+    y = first.clone()
+    for entries in others:
+        torch.maximum(y, entries, out=y)
+    return y
+
+
+def max_pool_gradient(g, x, y, size, stride, dilation, padding):
+    """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
+    around = [p for q in reversed(padding) for p in (q, q)]
+    wide = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    d_x, waiting = torch.zeros_like(wide), torch.ones_like(y, dtype=torch.bool)
+    how = size, stride, dilation
+    for entries, d_entries in zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True):
+        first = waiting & (entries == y)
+        d_entries += torch.where(first, g, 0.0)
+        waiting &= ~first
+    return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
+
+
+def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    fused = getattr(torch, "_fused_adamw_", None)
+    if fused is not None:
+        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
+        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+        return
+    m.lerp_(g, 1 - beta1)
+    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    x.mul_(1 - lr * decay)
+    x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int] | torch.Tensor
+
+
+Device = torch.device | str | None
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words are Python integers or int64 tensors below 2**32.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1 = (p1 >> 32 & MASK) ^ x1 ^ k0, p1 & MASK
+        x2, x3 = (p0 >> 32 & MASK) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key, word):
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int, device: Device = None) -> torch.Tensor:
+    """n random words, int64[n], all four words of a block used; at most 2**34 from one key."""
+    blocks = torch.arange(-(-n // 4), dtype=torch.int64, device=device)
+    return torch.stack(philox(key, (blocks, 0, 0, 0)), dim=1).reshape(-1)[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape), device) >> 8).reshape(shape).to(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2, device) >> 8).reshape(-1, 2).to(torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int, device: Device = None) -> torch.Tensor:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape), device).reshape(shape)
+    return (words * (high - low) >> 32 & MASK) + low
+
+
+def move_keys(found, old, new):
+    """Rename a key, or all below a path."""
+    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
+        found[new + key[len(old) :]] = found.pop(key)
+
+
+class Vector:
+    """The parameters of one or several models, side by side in one tensor, and their gradient in another.
+
+    The parameters become views of `values`. Moving or casting a model severs them silently, so `holds` is asked
+    before every step.
+    """
+
+    def __init__(self, models):
+        self.slots = [slot for model in models for slot in parameter_slots(model)]
+        with torch.no_grad():
+            parameters = [table[name] for table, name in self.slots]
+            self.values = torch.cat([p.reshape(-1) for p in parameters])
+            self.gradient = torch.zeros_like(self.values)
+            sizes = [p.numel() for p in parameters]
+            shapes = [p.shape for p in parameters]
+            for p, part, shape in zip(parameters, self.values.split(sizes), shapes, strict=True):
+                p.data = part.view(shape)
+            self.gradients = [part.view(shape) for part, shape in zip(self.gradient.split(sizes), shapes, strict=True)]
+            self.addresses = [p.data_ptr() for p in parameters]
+        self.shapes = [tuple(shape) for shape in shapes]
+
+    @staticmethod
+    def of(models):
+        """The vector of these models, the same one for all steps that move them."""
+        known = VECTORS.setdefault(models[0], {})
+        rest = tuple(map(weakref.ref, models[1:]))
+        if rest not in known or not known[rest].holds():
+            known[rest] = Vector(models)
+        return known[rest]
+
+    def holds(self):
+        slots = zip(self.slots, self.addresses, strict=True)
+        return all(table[name].data_ptr() == address for (table, name), address in slots)
+
+
+VECTORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def parameter_slots(model):
+    """Where the parameters of a model are kept: (table of the module, name), in declaration order."""
+    for name in model.members:
+        attribute = model.renamed.get(name, name)
+        if attribute in model._parameters:
+            yield model._parameters, attribute
+        elif attribute in model._modules:
+            member = model._modules[attribute]
+            for part in member if isinstance(member, torch.nn.ModuleList) else [member]:
+                yield from parameter_slots(part)
+
+
+def find_slot(step, path):
+    """(table, name) of the tensor at a path such as `net.layers.0.w`."""
+    root, *steps, last = path.split(".")
+    module = getattr(step, root)
+    for name in steps:
+        module = (
+            module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
+        )
+    name = module.renamed.get(last, last)
+    return (module._parameters if name in module._parameters else module._buffers), name
+
+
+def kind(x):
+    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
+    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x
+
+
+class Graph:
+    """One captured step: batches, keys and numbers are put into tensors of fixed address, then everything is replayed.
+
+    Numbers are filled in by kernels, since a copy from the host would wait for the device.
+    """
+
+    def __init__(self, step, batch):
+        self.device = step.vectors[0].values.device
+        self.batch = [self.hold(x) for x in batch]
+        numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
+        self.numbers = numbers
+        before = [(tensor, tensor.clone()) for tensor in step.written()]
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
+            for _ in range(3):
+                step.step(*self.batch, *numbers)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.result = step.step(*self.batch, *numbers)
+        for tensor, value in before:
+            tensor.copy_(value)
+
+    def hold(self, x):
+        if isinstance(x, tuple):
+            return torch.tensor(x, dtype=torch.int64, device=self.device)
+        return x.clone() if isinstance(x, torch.Tensor) else x
+
+    def __call__(self, batch, numbers):
+        for held, x in zip(self.batch, batch, strict=True):
+            if isinstance(x, torch.Tensor):
+                held.copy_(x, non_blocking=True)
+            elif isinstance(x, tuple):
+                for word, value in zip(held.unbind(), x, strict=True):
+                    word.fill_(value)
+        for held, x in zip(self.numbers, numbers, strict=True):
+            held.fill_(x)
+        self.graph.replay()
+        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)

@@ -1,0 +1,1001 @@
+"""Handwritten digits: a small convolutional network (lecture: CNN).
+
+Two convolutions with pooling look at ever larger parts of the image, a linear layer decides.
+
+Made from specs/digits.lee by leec 0.1.0. Change that file, not this one, and run: leec compile -O2 specs/digits.lee
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+FLOAT = np.float32
+
+
+class Model:
+    """What every model has: named arrays in declaration order, the trainable ones side by side in one vector.
+
+    `members` names arrays and submodels (a list of submodels goes by one name), `states` what no gradient changes.
+    """
+
+    members: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def __call__(self, *inputs, **options):
+        return self.forward(*inputs, **options)
+
+    def parts(self):
+        """(name, member) of arrays and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, list):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every array by its path in the spec, such as "conv1.kernel"; they are the model's own."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": array for path, array in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def load_tensors(self, arrays):
+        """Copy arrays in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != arrays.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ arrays.keys())}")
+        for path, array in own.items():
+            if array.shape != np.shape(arrays[path]):
+                raise ValueError(f"{path} is {array.shape} here and {np.shape(arrays[path])} there")
+            array[...] = arrays[path]
+
+    def lay_out(self, vector=None):
+        """Move all parameters into one vector; the arrays become views of it, those of submodels too."""
+        sizes = [part.parameters.size if isinstance(part, Model) else part.size for _, part in self.trained()]
+        self.parameters = np.empty(sum(sizes), FLOAT) if vector is None else vector
+        stop = 0
+        for (name, part), size in zip(self.trained(), sizes, strict=True):
+            start, stop = stop, stop + size
+            if isinstance(part, Model):
+                part.lay_out(self.parameters[start:stop])
+            else:
+                view = self.parameters[start:stop].reshape(part.shape)
+                view[...] = part
+                setattr(self, self.renamed.get(name, name), view)
+
+    def trained(self):
+        return [(name, part) for name, part in self.parts() if name not in self.states]
+
+    def shapes(self):
+        """Of the parameters, in their order."""
+        found = (part.shapes() if isinstance(part, Model) else [part.shape] for _, part in self.trained())
+        return [shape for shapes in found for shape in shapes]
+
+    def flat(self, gradient):
+        """A gradient, nested dicts of arrays by member, as one vector beside `parameters`; what is missing is 0."""
+        vector, stop = np.zeros_like(self.parameters), 0
+        for name, part in self.trained():
+            is_model = isinstance(part, Model)
+            start, stop = stop, stop + (part.parameters.size if is_model else part.size)
+            if name in gradient:
+                vector[start:stop] = part.flat(gradient[name]) if is_model else gradient[name].ravel()
+        return vector
+
+    def copy(self):
+        """The same model with arrays of its own."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            setattr(twin, attribute, [part.copy() for part in member] if isinstance(member, list) else member.copy())
+        twin.lay_out()
+        return twin
+
+    def at(self, tensors):
+        """A copy at another point of parameter space: nested dicts of arrays by member, as gradients are."""
+        twin = self.copy()
+        twin.move_to(tensors)
+        return twin
+
+    def move_to(self, tensors):
+        for name, part in self.parts():
+            if name in tensors and isinstance(part, Model):
+                part.move_to(tensors[name])
+            elif name in tensors:
+                part[...] = tensors[name]
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if "rates" not in self.__dict__:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            if not hasattr(self, name):
+                setattr(self, name, np.full_like(θ, start))
+            if getattr(self, name).shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {getattr(self, name).size} parameters, not {θ.size}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, arrays):
+        """Go on from another's count and states."""
+        self.t = int(arrays["t"])
+        for name in self.starts.keys() & arrays.keys():
+            setattr(self, name, np.array(arrays[name], FLOAT))
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.load_tensors(self.tensors())
+        return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
+class TrainStep:
+    """A training step as one function that makes no arrays once it has run; generated subclasses say which.
+
+    `moved` pairs the attribute of an optimizer with those of the models that it moves, for every update; `counted` are
+    the optimizers whose rule stands in the step, `spare` says how many arrays each rule computes in, and `read` names
+    the tensors that the step reads. What a step returns is the caller's own.
+    """
+
+    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counted: tuple[str, ...] = ()
+    spare: tuple[int, ...] = ()
+    read: tuple[str, ...] = ()
+    PLANS = 8  # sizes of batches whose arrays are kept
+    BLOCK = 1 << 14  # entries of a vector that an update takes at a time, so that they stay in the cache
+
+    def bind(self):
+        """Take hold of all that the step reads and writes."""
+        self.optimizers = [getattr(self, name) for name, _ in self.moved]
+        models = [[member(self, path) for path in paths] for _, paths in self.moved]
+        self.vectors = [[model.parameters for model in some] for some in models]
+        self.shapes = [[shape for model in some for shape in model.shapes()] for some in models]
+        self.gradient = [np.zeros(sum(v.size for v in some), some[0].dtype) for some in self.vectors]
+        self.gradients = tuple(
+            view for g, shapes in zip(self.gradient, self.shapes, strict=True) for view in cut(g, shapes)
+        )
+        for optimizer, gradient in zip(self.optimizers, self.gradient, strict=True):
+            optimizer.make_states(gradient)
+        self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        self.blocks = [list(self.blocks_of(i)) for i in range(len(self.moved))]
+        self.tensors = tuple(member(self, path) for path in self.read)
+        paths = [*self.read, *(path for _, some in self.moved for path in some)]
+        self.holders = {name: getattr(self, name).parameters for name in {path.partition(".")[0] for path in paths}}
+        self.plans = {}
+
+    def blocks_of(self, i):
+        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        others, stop = (self.gradient[i], *self.states[i]), 0
+        spare = [np.empty(self.BLOCK, others[0].dtype) for _ in range(self.spare[i])]
+        for θ in self.vectors[i]:
+            start, stop = stop, stop + θ.size
+            for a in range(0, θ.size, self.BLOCK):
+                b = min(a + self.BLOCK, θ.size)
+                yield θ[a:b], *(v[start + a : start + b] for v in others), *(s[: b - a] for s in spare)
+
+    def holds(self):
+        """Whether these are still the arrays of the models and optimizers."""
+        models = all(getattr(self, name).parameters is vector for name, vector in self.holders.items())
+        pairs = zip(self.optimizers, self.states, strict=True)
+        return models and all(
+            getattr(o, name) is s for o, kept in pairs for name, s in zip(o.starts, kept, strict=True)
+        )
+
+    def __call__(self, *batch):
+        if not self.holds():
+            self.bind()
+        for name in self.counted:
+            getattr(self, name).count()
+        return self.step(*batch)
+
+    def planned(self, *sizes):
+        """The arrays for these sizes, made when they are first asked for."""
+        if sizes not in self.plans:
+            if len(self.plans) >= self.PLANS:
+                del self.plans[next(iter(self.plans))]
+            self.plans[sizes] = self.plan(*sizes)
+        return self.plans[sizes]
+
+    def update(self, i, *shapes):
+        """One update by the optimizer's own method, which takes the vectors whole."""
+        θ = self.vectors[i][0] if len(self.vectors[i]) == 1 else np.concatenate(self.vectors[i])
+        self.optimizers[i].update(θ, self.gradient[i], *shapes)
+        if len(self.vectors[i]) > 1:
+            for v, part in zip(self.vectors[i], cut(θ, [(v.size,) for v in self.vectors[i]]), strict=True):
+                v[...] = part
+
+
+class Digits(Model):
+    """Digits(side, classes)"""
+
+    members = ("conv1", "norm1", "conv2", "norm2", "head")
+
+    def __init__(self, side=8, classes=10, *, key=(0, 0)):
+        self.side, self.classes = side, classes
+        self.conv1 = Conv(1, 16, padding=1, key=fold(key, SITES["conv1"]))  # digits.lee:14
+        self.norm1 = BatchNorm(16)  # digits.lee:15
+        self.conv2 = Conv(16, 32, padding=1, key=fold(key, SITES["conv2"]))  # digits.lee:16
+        self.norm2 = BatchNorm(32)  # digits.lee:17
+        self.head = Linear(32 * (side // 4) ** 2, classes, key=fold(key, SITES["head"]))  # digits.lee:18
+        self.lay_out()
+
+    def forward(self, image, training=False):
+        """image [n, 1, side, side] -> [n, classes]"""
+        if training:
+            return self.forward_training(image)
+        n = image.shape[0]
+        add_2 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
+        h = max_pool_(relu(add_2.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        # [n, 32, (side // 2)**2]  digits.lee:22
+        add_2_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        h_2 = max_pool_(relu(add_2_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
+
+    def forward_training(self, image):
+        """image [n, 1, side, side] -> [n, classes]"""
+        n = image.shape[0]
+        # [n, 16, side**2]  digits.lee:21
+        add_4 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2), training=True)
+        h = max_pool_(relu(add_4.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        reshape_3 = self.conv2(h).reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]  digits.lee:22
+        add_4_2 = self.norm2(reshape_3, training=True)  # [n, 32, (side // 2)**2]
+        h_2 = max_pool_(relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
+
+
+def example_small(key):
+    """One gradient of the whole network, on noise."""
+    net = Digits(key=fold(key, SITES["net"]))  # digits.lee:28
+    image = normal(fold(key, SITES["image"]), (3, 1, 8, 8), FLOAT)  # [3, 1, 8, 8]  digits.lee:29
+    label = randint(fold(key, SITES["label"]), (3,), 0, 10)  # int[3]  digits.lee:30
+    pad = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [3, 1, 10, 10]  nn.lee:83
+    reshape = net.conv1.kernel.reshape(16, 9)  # [16, 9]
+    windows_2 = window(window(pad, 3, 3, 1, 1), 2, 3, 1, 1)  # [3, 1, 8, 3, 8, 3]
+    columns = windows_2.transpose(0, 1, 3, 5, 2, 4).reshape(3, 9, 64)  # [3, 9, 64]
+    reshape_2 = (reshape @ columns).reshape(3, 16, 8, 8).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    reshape_2_2 = net.norm1.gamma[:, None]  # [16, 1]  nn.lee:186
+    centred = reshape_2 - reshape_2.mean(axis=(0, 2), keepdims=True)  # [3, 16, 64]
+    variance = (centred * centred).mean(axis=(0, 2), keepdims=True)  # [1, 16, 1]
+    deviation = np.sqrt(variance + net.norm1.eps)  # [1, 16, 1]
+    div = centred / deviation  # [3, 16, 64]
+    add_2 = div * reshape_2_2 + net.norm1.beta[:, None]  # [3, 16, 64]
+    select = np.maximum(add_2.reshape(3, 16, 8, 8), 0)  # [3, 16, 8, 8]  prelude.lee:59
+    h = max_pool(select, (2, 2), (2, 2), (1, 1))  # [3, 16, 4, 4]  nn.lee:130
+    pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [3, 16, 6, 6]  nn.lee:83
+    reshape_4 = net.conv2.kernel.reshape(32, 144)  # [32, 144]
+    windows_4 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1)  # [3, 16, 4, 3, 4, 3]
+    columns_2 = windows_4.transpose(0, 1, 3, 5, 2, 4).reshape(3, 144, 16)  # [3, 144, 16]
+    reshape_5 = (reshape_4 @ columns_2).reshape(3, 32, 4, 4).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    reshape_2_3 = net.norm2.gamma[:, None]  # [32, 1]  nn.lee:186
+    centred_2 = reshape_5 - reshape_5.mean(axis=(0, 2), keepdims=True)  # [3, 32, 16]
+    variance_2 = (centred_2 * centred_2).mean(axis=(0, 2), keepdims=True)  # [1, 32, 1]
+    deviation_2 = np.sqrt(variance_2 + net.norm2.eps)  # [1, 32, 1]
+    div_2 = centred_2 / deviation_2  # [3, 32, 16]
+    add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]  # [3, 32, 16]
+    select_2 = np.maximum(add_4_2.reshape(3, 32, 4, 4), 0)  # [3, 32, 4, 4]  prelude.lee:59
+    h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1))  # [3, 32, 2, 2]  nn.lee:130
+    reshape_7 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
+    add_4 = reshape_7 @ net.head.w + net.head.b  # [3, 10]  nn.lee:21
+    neg = -log_softmax(add_4, (1,))[np.arange(3), inside(label)]  # [3]  losses.lee:45
+    one_hot = (np.arange(10)[None, :] == label[:, None]).astype(FLOAT)  # [3, 10]
+    d_add = (softmax(add_4, (1,)) - one_hot) * (1.0 / 3)  # [3, 10]
+    d_h_2 = (d_add @ net.head.w.T).reshape(3, 32, 2, 2)  # [3, 32, 2, 2]  digits.lee:23
+    d_select_2 = max_pool_gradient(d_h_2, select_2, h_2, (2, 2), (2, 2), (1, 1))  # [3, 32, 4, 4]  nn.lee:130
+    d_add_4_2 = masked(d_select_2, select_2 > 0.0).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    d_normalise = d_add_4_2 * reshape_2_3  # [3, 32, 16]  nn.lee:186
+    mean_4 = (d_normalise * div_2).mean(axis=(0, 2), keepdims=True)  # [1, 32, 1]
+    sub_2 = d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True)  # [3, 32, 16]
+    d_reshape_3 = (sub_2 - div_2 * mean_4) / deviation_2  # [3, 32, 16]
+    reshape_9 = (reshape_4.T @ d_reshape_3).reshape(3, 16, 3, 3, 4, 4)  # [3, 16, 3, 3, 4, 4]  nn.lee:83
+    unwindow_ = unwindow(reshape_9.transpose(0, 1, 4, 2, 5, 3), 4, 6, 1, 1)  # [3, 16, 4, 3, 6]
+    reshape_10 = (d_reshape_3 @ columns_2.mT).reshape(3, 32, 16, 3, 3)  # [3, 32, 16, 3, 3]
+    d_h = unwindow(unwindow_, 2, 6, 1, 1)[:, :, 1:5, 1:5]  # [3, 16, 4, 4]
+    d_select = max_pool_gradient(d_h, select, h, (2, 2), (2, 2), (1, 1))  # [3, 16, 8, 8]  nn.lee:130
+    d_add_4 = masked(d_select, select > 0.0).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    d_normalise_2 = d_add_4 * reshape_2_2  # [3, 16, 64]  nn.lee:186
+    mean_7 = d_normalise_2.mean(axis=(0, 2), keepdims=True)  # [1, 16, 1]
+    mul_8 = div * (d_normalise_2 * div).mean(axis=(0, 2), keepdims=True)  # [3, 16, 64]
+    d_reshape = (d_normalise_2 - mean_7 - mul_8) / deviation  # [3, 16, 64]
+    reshape_11 = (reshape.T @ d_reshape).reshape(3, 1, 3, 3, 8, 8)  # [3, 1, 3, 3, 8, 8]  nn.lee:83
+    transpose_4 = reshape_11.transpose(0, 1, 4, 2, 5, 3)  # [3, 1, 8, 3, 8, 3]
+    unwindow_4 = unwindow(unwindow(transpose_4, 4, 10, 1, 1), 2, 10, 1, 1)  # [3, 1, 10, 10]
+    return (
+        neg.mean(),
+        net.at(
+            {
+                "conv1": {"kernel": (d_reshape @ columns.mT).reshape(3, 16, 1, 3, 3).sum(axis=0)},
+                "norm1": {"gamma": (d_add_4 * div).sum(axis=0).sum(axis=1), "beta": d_add_4.sum(axis=0).sum(axis=1)},
+                "conv2": {"kernel": reshape_10.sum(axis=0)},
+                "norm2": {
+                    "gamma": (d_add_4_2 * div_2).sum(axis=0).sum(axis=1),
+                    "beta": d_add_4_2.sum(axis=0).sum(axis=1),
+                },
+                "head": {"w": reshape_7.T @ d_add, "b": d_add.sum(axis=0)},
+            }
+        ),
+        unwindow_4[:, :, 1:9, 1:9],
+    )
+
+
+def fit(epochs=12, batch=64, rate=2e-3, *, run=None):
+    from leec.runtime.run import Run
+
+    run = run or Run("fit")
+    data = run.data(
+        "digits",
+        shape=(1, 8, 8),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
+    )
+    net = Digits(key=run.key("net"))  # digits.lee:36
+    opt = Adam(lr=rate)  # digits.lee:37
+    step = FitStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for image, label in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(image, label))  # digits.lee:40
+        run.report(accuracy=fit_accuracy(net, data.test.x, data.test.y))  # digits.lee:41
+    return net
+
+
+class FitStep(TrainStep):
+    """One step of fit for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = (
+        "net.conv1.kernel",
+        "net.norm1.gamma",
+        "net.norm1.beta",
+        "net.norm1.mean_",
+        "net.norm1.var_",
+        "net.conv2.kernel",
+        "net.norm2.gamma",
+        "net.norm2.beta",
+        "net.norm2.mean_",
+        "net.norm2.var_",
+        "net.head.w",
+        "net.head.b",
+    )
+    spare = (3,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def plan(self, batches_n):
+        """The arrays that a step computes in, for the sizes of its batch."""
+        return (
+            np.empty((batches_n, 9, 64), FLOAT),
+            np.empty((batches_n, 16, 64), FLOAT),
+            np.empty((16,), FLOAT),
+            np.empty((batches_n, 16, 64), FLOAT),
+            np.empty((16,), FLOAT),
+            np.empty((16,), FLOAT),
+            np.empty((1, 16, 1), FLOAT),
+            np.empty((batches_n, 16, 8, 8), FLOAT),
+            np.empty((batches_n, 144, 16), FLOAT),
+            np.empty((batches_n, 32, 16), FLOAT),
+            np.empty((32,), FLOAT),
+            np.empty((batches_n, 32, 16), FLOAT),
+            np.empty((32,), FLOAT),
+            np.empty((32,), FLOAT),
+            np.empty((1, 32, 1), FLOAT),
+            np.empty((batches_n, 32, 4, 4), FLOAT),
+            np.empty((batches_n, 10), FLOAT),
+            np.empty((batches_n,), FLOAT),
+            np.empty((batches_n, 10), np.bool_),
+            np.empty((batches_n, 128), FLOAT),
+            np.empty((batches_n, 32, 4, 4), np.bool_),
+            np.empty((32, 16), FLOAT),
+            np.empty((1, 32, 1), FLOAT),
+            np.empty((batches_n, 32, 16), FLOAT),
+            np.empty((batches_n, 144, 16), FLOAT),
+            np.empty((batches_n, 32, 144), FLOAT),
+            np.empty((batches_n, 16, 8, 8), np.bool_),
+            np.empty((16, 64), FLOAT),
+            np.empty((1, 16, 1), FLOAT),
+            np.empty((batches_n, 16, 64), FLOAT),
+            np.empty((batches_n, 16, 9), FLOAT),
+            np.arange(batches_n),
+            np.arange(10)[None, :],
+        )
+
+    def step(self, image, label):
+        conv1_kernel, norm1_gamma, norm1_beta, norm1_mean_, norm1_var_, conv2_kernel = self.tensors[:6]
+        norm2_gamma, norm2_beta, norm2_mean_, norm2_var_, head_w, head_b = self.tensors[6:]
+        d_conv1_kernel, d_norm1_gamma, d_norm1_beta, d_conv2_kernel, d_norm2_gamma = self.gradients[:5]
+        d_norm2_beta, d_head_w, d_head_b = self.gradients[5:]
+        batches_n = image.shape[0]
+        arrays = self.planned(batches_n)
+        s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16, s17, s18 = arrays[:19]
+        s19, s20, s21, s22, s23, s24, s25, s26, s27, s28, s29, s30, iota, iota_2 = arrays[19:]
+        pad = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [batches_n, 1, 10, 10]  nn.lee:83
+        # [batches_n, 1, 3, 3, 8, 8]
+        transpose = window(window(pad, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)
+        np.copyto(s0.reshape(batches_n, 1, 3, 3, 8, 8), transpose)  # [batches_n, 9, 64]
+        contract = np.matmul(conv1_kernel.reshape(16, 9), s0, out=s1)  # [batches_n, 16, 64]
+        # [batches_n, 16, 64]  digits.lee:21
+        reshape_2 = contract.reshape(batches_n, 16, 8, 8).reshape(batches_n, 16, 64)
+        mu = reshape_2.mean(axis=(0, 2), out=s2)  # [16]  nn.lee:178
+        # var = (sub * sub).mean(axis=(0, 2))
+        sub = np.subtract(reshape_2, mu[:, None], out=s3)
+        np.multiply(sub, sub, out=s3)
+        var = s3.mean(axis=(0, 2), out=s4)  # [16]  nn.lee:179
+        sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
+        # mean__2 = sub_2 * norm1_mean_ + self.net.norm1.momentum * mu
+        np.multiply(sub_2, norm1_mean_, out=s5)
+        np.multiply(self.net.norm1.momentum, mu, out=s2)
+        mean__2 = np.add(s5, s2, out=s2)  # [16]
+        # var__2 = sub_2 * norm1_var_ + self.net.norm1.momentum * var * (64 * batches_n) / (64 * batches_n - 1)
+        np.multiply(sub_2, norm1_var_, out=s5)
+        np.multiply(self.net.norm1.momentum, var, out=s4)
+        s4 *= 64 * batches_n
+        s4 /= 64 * batches_n - 1
+        var__2 = np.add(s5, s4, out=s4)  # [16]  nn.lee:182
+        reshape_2_2 = norm1_gamma[:, None]  # [16, 1]  nn.lee:186
+        # centred = reshape_2 - reshape_2.mean(axis=(0, 2), keepdims=True)
+        reshape_2.mean(axis=(0, 2), keepdims=True, out=s6)
+        centred = np.subtract(reshape_2, s6, out=s1)  # [batches_n, 16, 64]
+        # deviation = np.sqrt((centred * centred).mean(axis=(0, 2), keepdims=True) + self.net.norm1.eps)
+        np.multiply(centred, centred, out=s3)
+        s3.mean(axis=(0, 2), keepdims=True, out=s6)
+        s6 += self.net.norm1.eps
+        deviation = np.sqrt(s6, out=s6)  # [1, 16, 1]
+        div_2 = np.divide(centred, deviation, out=s1)  # [batches_n, 16, 64]
+        # add_2 = div_2 * reshape_2_2 + norm1_beta[:, None]
+        np.multiply(div_2, reshape_2_2, out=s3)
+        add_2 = np.add(s3, norm1_beta[:, None], out=s3)  # [batches_n, 16, 64]
+        select = np.maximum(add_2.reshape(batches_n, 16, 8, 8), 0, out=s7)  # [batches_n, 16, 8, 8]  prelude.lee:59
+        h = max_pool(select, (2, 2), (2, 2), (1, 1))  # [batches_n, 16, 4, 4]  nn.lee:130
+        pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [batches_n, 16, 6, 6]  nn.lee:83
+        reshape_4 = conv2_kernel.reshape(32, 144)  # [32, 144]
+        # [batches_n, 16, 3, 3, 4, 4]
+        transpose_2 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)
+        np.copyto(s8.reshape(batches_n, 16, 3, 3, 4, 4), transpose_2)  # [batches_n, 144, 16]
+        contract_2 = np.matmul(reshape_4, s8, out=s9)  # [batches_n, 32, 16]
+        # [batches_n, 32, 16]  digits.lee:22
+        reshape_5 = contract_2.reshape(batches_n, 32, 4, 4).reshape(batches_n, 32, 16)
+        mu_2 = reshape_5.mean(axis=(0, 2), out=s10)  # [32]  nn.lee:178
+        # var_2 = (sub_3 * sub_3).mean(axis=(0, 2))
+        sub_3 = np.subtract(reshape_5, mu_2[:, None], out=s11)
+        np.multiply(sub_3, sub_3, out=s11)
+        var_2 = s11.mean(axis=(0, 2), out=s12)  # [32]  nn.lee:179
+        sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
+        # mean__2_2 = sub_2_2 * norm2_mean_ + self.net.norm2.momentum * mu_2
+        np.multiply(sub_2_2, norm2_mean_, out=s13)
+        np.multiply(self.net.norm2.momentum, mu_2, out=s10)
+        mean__2_2 = np.add(s13, s10, out=s10)  # [32]
+        # var__2_2 = sub_2_2 * norm2_var_ + self.net.norm2.momentum * var_2 * (16 * batches_n) / (16 * batches_n -..
+        np.multiply(sub_2_2, norm2_var_, out=s13)
+        np.multiply(self.net.norm2.momentum, var_2, out=s12)
+        s12 *= 16 * batches_n
+        s12 /= 16 * batches_n - 1
+        var__2_2 = np.add(s13, s12, out=s12)  # [32]  nn.lee:182
+        reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
+        # centred_2 = reshape_5 - reshape_5.mean(axis=(0, 2), keepdims=True)
+        reshape_5.mean(axis=(0, 2), keepdims=True, out=s14)
+        centred_2 = np.subtract(reshape_5, s14, out=s9)  # [batches_n, 32, 16]
+        # deviation_2 = np.sqrt((centred_2 * centred_2).mean(axis=(0, 2), keepdims=True) + self.net.norm2.eps)
+        np.multiply(centred_2, centred_2, out=s11)
+        s11.mean(axis=(0, 2), keepdims=True, out=s14)
+        s14 += self.net.norm2.eps
+        deviation_2 = np.sqrt(s14, out=s14)  # [1, 32, 1]
+        div_4 = np.divide(centred_2, deviation_2, out=s9)  # [batches_n, 32, 16]
+        # add_4_2 = div_4 * reshape_2_3 + norm2_beta[:, None]
+        np.multiply(div_4, reshape_2_3, out=s11)
+        add_4_2 = np.add(s11, norm2_beta[:, None], out=s11)  # [batches_n, 32, 16]
+        select_2 = np.maximum(add_4_2.reshape(batches_n, 32, 4, 4), 0, out=s15)  # [batches_n, 32, 4, 4]  prelude.lee:59
+        h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1))  # [batches_n, 32, 2, 2]  nn.lee:130
+        reshape_8 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
+        contract_3 = np.dot(reshape_8, head_w, out=s16)  # [batches_n, 10]  nn.lee:21
+        add_4 = np.add(contract_3, head_b, out=s16)  # [batches_n, 10]
+        log_softmax_ = log_softmax(add_4, (1,))  # [batches_n, 10]  losses.lee:45
+        gather = log_softmax_[iota, inside(label)]  # [batches_n]
+        # loss = (-gather).mean()
+        np.negative(gather, out=s17)
+        loss = s17.mean()  # losses.lee:148
+        softmax_ = softmax(add_4, (1,))  # [batches_n, 10]  losses.lee:45
+        # d_add = (softmax_ - (iota_2 == label[:, None]).astype(FLOAT)) * (1.0 / batches_n)
+        np.equal(iota_2, label[:, None], out=s18)
+        np.subtract(softmax_, s18.astype(FLOAT), out=s16)
+        d_add = np.multiply(s16, 1.0 / batches_n, out=s16)  # [batches_n, 10]
+        d_add.sum(axis=0, out=d_head_b)  # [10]  nn.lee:21
+        d_reshape_5 = np.dot(d_add, head_w.T, out=s19)  # [batches_n, 128]
+        np.dot(reshape_8.T, d_add, out=d_head_w)  # [128, 10]
+        # [batches_n, 32, 4, 4]  nn.lee:130
+        d_select_2 = max_pool_gradient(d_reshape_5.reshape(batches_n, 32, 2, 2), select_2, h_2, (2, 2), (2, 2), (1, 1))
+        # d_reshape_4 = masked(d_select_2, select_2 > 0.0)
+        np.greater(select_2, 0.0, out=s20)
+        d_reshape_4 = masked(d_select_2, s20, out=s15)  # [batches_n, 32, 4, 4]  prelude.lee:59
+        d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
+        d_add_4_2.sum(axis=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
+        # sum_ = (d_add_4_2 * div_4).sum(axis=0)
+        np.multiply(d_add_4_2, div_4, out=s11)
+        sum_ = s11.sum(axis=0, out=s21)  # [32, 16]
+        # d_reshape_3 = (d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True) - div_4 * (d_normalise * div_4..
+        d_normalise = np.multiply(d_add_4_2, reshape_2_3, out=s11)
+        d_normalise.mean(axis=(0, 2), keepdims=True, out=s22)
+        np.subtract(d_normalise, s22, out=s23)
+        np.multiply(d_normalise, div_4, out=s11)
+        s11.mean(axis=(0, 2), keepdims=True, out=s22)
+        np.multiply(div_4, s22, out=s9)
+        np.subtract(s23, s9, out=s9)
+        d_reshape_3 = np.divide(s9, deviation_2, out=s9)  # [batches_n, 32, 16]
+        sum_.sum(axis=1, out=d_norm2_gamma)  # [32]
+        contract_4 = np.matmul(reshape_4.T, d_reshape_3, out=s24)  # [batches_n, 144, 16]  nn.lee:83
+        # [batches_n, 16, 4, 3, 4, 3]
+        transpose_3 = contract_4.reshape(batches_n, 16, 3, 3, 4, 4).transpose(0, 1, 4, 2, 5, 3)
+        unwindow_ = unwindow(transpose_3, 4, 6, 1, 1)  # [batches_n, 16, 4, 3, 6]
+        unwindow_2 = unwindow(unwindow_, 2, 6, 1, 1)  # [batches_n, 16, 6, 6]
+        contract_5 = np.matmul(d_reshape_3, s8.mT, out=s25)  # [batches_n, 32, 144]
+        contract_5.reshape(batches_n, 32, 16, 3, 3).sum(axis=0, out=d_conv2_kernel)  # [32, 16, 3, 3]
+        # [batches_n, 16, 8, 8]  nn.lee:130
+        d_select = max_pool_gradient(unwindow_2[:, :, 1:5, 1:5], select, h, (2, 2), (2, 2), (1, 1))
+        # d_reshape_2 = masked(d_select, select > 0.0)
+        np.greater(select, 0.0, out=s26)
+        d_reshape_2 = masked(d_select, s26, out=s7)  # [batches_n, 16, 8, 8]  prelude.lee:59
+        d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
+        d_add_4.sum(axis=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
+        # sum_2_2 = (d_add_4 * div_2).sum(axis=0)
+        np.multiply(d_add_4, div_2, out=s3)
+        sum_2_2 = s3.sum(axis=0, out=s27)  # [16, 64]
+        # d_reshape = (d_normalise_2 - d_normalise_2.mean(axis=(0, 2), keepdims=True) - div_2 * (d_normalise_2 * d..
+        d_normalise_2 = np.multiply(d_add_4, reshape_2_2, out=s3)
+        d_normalise_2.mean(axis=(0, 2), keepdims=True, out=s28)
+        np.subtract(d_normalise_2, s28, out=s29)
+        np.multiply(d_normalise_2, div_2, out=s3)
+        s3.mean(axis=(0, 2), keepdims=True, out=s28)
+        np.multiply(div_2, s28, out=s1)
+        np.subtract(s29, s1, out=s1)
+        d_reshape = np.divide(s1, deviation, out=s1)  # [batches_n, 16, 64]
+        sum_2_2.sum(axis=1, out=d_norm1_gamma)  # [16]
+        contract_6 = np.matmul(d_reshape, s0.mT, out=s30)  # [batches_n, 16, 9]  nn.lee:83
+        contract_6.reshape(batches_n, 16, 1, 3, 3).sum(axis=0, out=d_conv1_kernel)  # [16, 1, 3, 3]
+        scale = 1 - math.pow(self.opt.beta1, self.opt.t)
+        scale_ = 1 - math.pow(self.opt.beta2, self.opt.t)
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g, m, v, u0, u1, u2 in self.blocks[0]:
+            np.multiply(weight_decay, θ, out=u0)
+            u0 += g
+            np.multiply(beta1, m, out=m)
+            np.multiply(1 - beta1, u0, out=u1)
+            m += u1
+            np.multiply(beta2, v, out=v)
+            np.multiply(u0, u0, out=u1)
+            np.multiply(1 - beta2, u1, out=u1)
+            v += u1
+            np.divide(m, scale, out=u1)
+            np.multiply(lr, u1, out=u1)
+            np.divide(v, scale_, out=u2)
+            np.sqrt(u2, out=u2)
+            u2 += eps
+            np.divide(u1, u2, out=u2)
+            θ -= u2
+        norm1_mean_[...] = mean__2  # [16]  digits.lee:40
+        norm1_var_[...] = var__2  # [16]
+        norm2_mean_[...] = mean__2_2  # [32]
+        norm2_var_[...] = var__2_2  # [32]
+        return loss  # losses.lee:148
+
+
+def fit_accuracy(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 1, 8, 8], data_test_y int[data_test_n] -> []"""
+    data_test_n = data_test_x.shape[0]
+    # [data_test_n, 1, 10, 10]  nn.lee:83
+    pad = np.pad(data_test_x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)
+    windows_2 = window(window(pad, 3, 3, 1, 1), 2, 3, 1, 1)  # [data_test_n, 1, 8, 3, 8, 3]
+    transpose = windows_2.transpose(0, 1, 3, 5, 2, 4)  # [data_test_n, 1, 3, 3, 8, 8]
+    columns = transpose.reshape(data_test_n, 9, 64)  # [data_test_n, 9, 64]
+    contract = net.conv1.kernel.reshape(16, 9) @ columns  # [data_test_n, 16, 64]
+    y_2 = contract.reshape(data_test_n, 16, 8, 8)  # [data_test_n, 16, 8, 8]
+    sub = y_2.reshape(data_test_n, 16, 64) - net.norm1.mean_[:, None]  # [data_test_n, 16, 64]  nn.lee:186
+    sqrt = np.sqrt(net.norm1.var_[:, None] + net.norm1.eps)  # [16, 1]
+    div = net.norm1.gamma[:, None] * sub / sqrt  # [data_test_n, 16, 64]
+    add_2 = div + net.norm1.beta[:, None]  # [data_test_n, 16, 64]
+    select = np.maximum(add_2.reshape(data_test_n, 16, 8, 8), 0)  # [data_test_n, 16, 8, 8]  prelude.lee:59
+    h = max_pool(select, (2, 2), (2, 2), (1, 1))  # [data_test_n, 16, 4, 4]  nn.lee:130
+    pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [data_test_n, 16, 6, 6]  nn.lee:83
+    windows_4 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1)  # [data_test_n, 16, 4, 3, 4, 3]
+    transpose_2 = windows_4.transpose(0, 1, 3, 5, 2, 4)  # [data_test_n, 16, 3, 3, 4, 4]
+    columns_2 = transpose_2.reshape(data_test_n, 144, 16)  # [data_test_n, 144, 16]
+    contract_2 = net.conv2.kernel.reshape(32, 144) @ columns_2  # [data_test_n, 32, 16]
+    y_2_2 = contract_2.reshape(data_test_n, 32, 4, 4)  # [data_test_n, 32, 4, 4]
+    reshape_6 = y_2_2.reshape(data_test_n, 32, 16)  # [data_test_n, 32, 16]  digits.lee:22
+    sub_2 = reshape_6 - net.norm2.mean_[:, None]  # [data_test_n, 32, 16]  nn.lee:186
+    sqrt_2 = np.sqrt(net.norm2.var_[:, None] + net.norm2.eps)  # [32, 1]
+    div_2 = net.norm2.gamma[:, None] * sub_2 / sqrt_2  # [data_test_n, 32, 16]
+    add_2_2 = div_2 + net.norm2.beta[:, None]  # [data_test_n, 32, 16]
+    select_2 = np.maximum(add_2_2.reshape(data_test_n, 32, 4, 4), 0)  # [data_test_n, 32, 4, 4]  prelude.lee:59
+    h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1))  # [data_test_n, 32, 2, 2]  nn.lee:130
+    add_4 = h_2.reshape(data_test_n, 128) @ net.head.w + net.head.b  # [data_test_n, 10]  nn.lee:21
+    return (add_4.argmax(axis=1) == data_test_y).astype(FLOAT).mean()  # metrics.lee:9
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
+        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.lay_out()
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return x @ self.w + self.b  # [rows, outputs]  nn.lee:21
+
+
+def conv2d(x, kernel, stride=1, padding=0, dilation=1):
+    """yₙₒᵢⱼ = Σ xₙ,c,sᵢ₊ᵤ,sⱼ₊ᵥ Kₒcᵤᵥ
+
+    x [n, c, h, w], kernel [o, c, kh, kw] -> [n, o, out_h, out_w]
+    """
+    n, _, _, w = x.shape
+    o, c, kh, kw = kernel.shape
+    out_w = (dilation + 2 * padding + w - dilation * kw - 1) // stride + 1
+    # [n, c, h + 2 * padding, 2 * padding + w]  nn.lee:83
+    pad = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=0.0)
+    windows = window(pad, 3, kw, stride, dilation)  # [n, c, h + 2 * padding, out_w, kw]
+    windows_2 = window(windows, 2, kh, stride, dilation)  # [n, c, out_h, kh, out_w, kw]
+    transpose = windows_2.transpose(0, 1, 3, 5, 2, 4)  # [n, c, kh, kw, out_h, out_w]
+    columns = transpose.reshape(n, c * kh * kw, -1)  # [n, c * kh * kw, out_h * out_w]
+    y = (kernel.reshape(o, c * kh * kw) @ columns).reshape(n, o, -1, out_w)  # [n, o, out_h, out_w]
+    return y  # [n, o, out_h, out_w]
+
+
+class Conv(Model):
+    """Convolution of images with k × k windows; before a normalisation it needs no bias."""
+
+    members = ("kernel",)
+
+    def __init__(self, inputs, outputs, k=3, stride=1, padding=0, dilation=1, *, key=(0, 0)):
+        self.inputs, self.outputs, self.k = inputs, outputs, k
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        div, div_2 = fan_in_uniform(inputs * k**2)  # nn.lee:105
+        key_2 = fold(key, SITES["kernel"])
+        uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
+        self.kernel = div + uniform_ * (div_2 - div)  # [outputs, inputs, k, k]
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, inputs, h, w] -> [n, outputs, out_h, out_w]"""
+        # [n, outputs, out_h, out_w]  nn.lee:110
+        y_2 = conv2d(x, self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return y_2  # [n, outputs, out_h, out_w]
+
+
+def max_pool_(x, size=2):
+    """The largest entry of each size × size square.
+
+    x [n, c, h, w] -> [n, c, h // size, w // size]
+    """
+    y = max_pool(x, (size, size), (size, size), (1, 1))  # [n, c, h // size, w // size]  nn.lee:130
+    return y  # [n, c, h // size, w // size]
+
+
+class BatchNorm(Model):
+    """(x - μ) / √(σ² + ε) · γ + β, over the batch and all positions (Ioffe & Szegedy 2015).
+
+    Running averages serve when not training; the one of σ² takes the unbiased estimate.
+    """
+
+    members = ("gamma", "beta", "mean_", "var_")
+    states = ("mean_", "var_")
+
+    def __init__(self, channels, momentum=0.1, eps=1e-5):
+        self.channels, self.momentum, self.eps = channels, momentum, eps
+        self.gamma = np.ones(channels, dtype=FLOAT)  # [channels]  nn.lee:171
+        self.beta = np.zeros(channels, dtype=FLOAT)  # [channels]  nn.lee:172
+        self.mean_ = np.zeros(channels, dtype=FLOAT)  # [channels]
+        self.var_ = np.ones(channels, dtype=FLOAT)  # [channels]  nn.lee:171
+        self.lay_out()
+
+    @packed(2, x=(2, 3))
+    def forward(self, x, training=False):
+        """x [n, channels, ..] -> [n, channels, ..]"""
+        if training:
+            return self.forward_training(x)
+        mul = self.gamma[:, None] * (x - self.mean_[:, None])  # [n, channels, rows]  nn.lee:186
+        div = mul / np.sqrt(self.var_[:, None] + self.eps)  # [n, channels, rows]
+        return div + self.beta[:, None]  # [n, channels, rows]
+
+    def forward_training(self, x):
+        """x [n, channels, rows] -> [n, channels, rows]"""
+        n, _, rows = x.shape
+        mu = x.mean(axis=(0, 2))  # [channels]  nn.lee:178
+        sub = x - mu[:, None]  # [n, channels, rows]  nn.lee:179
+        var = (sub * sub).mean(axis=(0, 2))  # [channels]
+        self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [channels]  nn.lee:181
+        div = self.momentum * var * (n * rows) / (n * rows - 1)  # [channels]  nn.lee:182
+        self.var_[...] = (1 - self.momentum) * self.var_ + div  # [channels]
+        centred = x - x.mean(axis=(0, 2), keepdims=True)  # [n, channels, rows]  nn.lee:186
+        variance = (centred * centred).mean(axis=(0, 2), keepdims=True)  # [1, channels, 1]
+        mul_8 = centred / np.sqrt(variance + self.eps) * self.gamma[:, None]  # [n, channels, rows]
+        return mul_8 + self.beta[:, None]  # [n, channels, rows]
+
+
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+        self.m[...] = self.beta1 * self.m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
+        self.v[...] = self.beta2 * self.v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+        m_hat = self.m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
+        v_hat = self.v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
+        θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
+
+
+def relu(x):
+    """x where it is positive, else 0.
+
+    x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
+    """
+    return np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "b": 0x754F854DE3C27284,
+    "conv1": 0x8854C97F58980E7B,
+    "conv2": 0x12CDF365F51A69AF,
+    "head": 0xBD7890018BD219D5,
+    "image": 0x86C9701471CF0710,
+    "kernel": 0x273FEA903E119357,
+    "label": 0x97BB9DAEC28EDB5C,
+    "net": 0xF087C76970C91612,
+    "w": 0x20925082A2286B9E,
+}
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    e = np.exp(x - np.where(np.isneginf(top), 0, top))
+    total = e.sum(axis=axes, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+
+
+def log_softmax(x, axes):
+    """log(softmax(x)), shifted by the maximum; where x is -inf all along, it stays so."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    shifted = x - np.where(np.isneginf(top), 0, top)
+    total = np.exp(shifted).sum(axis=axes, keepdims=True)
+    return shifted - np.log(np.where(total == 0, 1, total))
+
+
+def window(x, axis, size, stride=1, dilation=1):
+    """A view of windows along an axis: entry (i, u) is i * stride + u * dilation, as many i as fit."""
+    count = (x.shape[axis] - (size - 1) * dilation - 1) // stride + 1
+    shape = (*x.shape[:axis], count, size, *x.shape[axis + 1 :])
+    step = x.strides[axis]
+    strides = (*x.strides[:axis], step * stride, step * dilation, *x.strides[axis + 1 :])
+    return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
+
+
+def unwindow(x, axis, size, stride=1, dilation=1):
+    """The sum of overlapping windows: x[.., i, u, ..] is added to entry i * stride + u * dilation of `size`."""
+    count, width = x.shape[axis : axis + 2]
+    whole = np.zeros((*x.shape[:axis], size, *x.shape[axis + 2 :]), x.dtype)
+    before = (slice(None),) * axis
+    for u in range(width):
+        start = u * dilation
+        whole[(*before, slice(start, start + count * stride, stride))] += x[(*before, slice(None), u)]
+    return whole
+
+
+def inside(i):
+    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
+    if np.min(i, initial=0) < 0:
+        raise IndexError(f"position {np.min(i)} lies before the first entry")
+    return i
+
+
+def window_entries(x, size, stride, dilation):
+    """For every offset within a window along the last axes, the entries of x there, one a window: a strided view."""
+    parts = [[]]
+    for d, k, s, e in zip(x.shape[x.ndim - len(size) :], size, stride, dilation, strict=True):
+        last = (d - e * (k - 1) - 1) // s * s  # where the last window begins
+        parts = [[*part, slice(e * u, e * u + last + 1, s)] for part in parts for u in range(k)]
+    for part in parts:
+        yield x[(..., *part)]
+
+
+def max_pool(x, size, stride, dilation):
+    """The largest entry of every window along the last axes."""
+    first, *others = window_entries(x, size, stride, dilation)
+    y = first.copy()
+    for entries in others:
+        np.maximum(y, entries, out=y)
+    return y
+
+
+def max_pool_gradient(g, x, y, size, stride, dilation):
+    """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
+    d_x, waiting = np.zeros_like(x), np.ones(y.shape, bool)
+    how = size, stride, dilation
+    for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
+        first = waiting & (entries == y)
+        d_entries += masked(g, first)
+        waiting &= ~first
+    return d_x
+
+
+def masked(x, c, out=None):
+    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
+    word = np.dtype(f"i{x.itemsize}")
+    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int]
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words of the counter are Python integers or uint64 arrays below 2**32, those of the key integers.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1, x2, x3 = (p1 >> 32) ^ x1 ^ k0, p1 & MASK, (p0 >> 32) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key: Key, word: int) -> Key:
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    word = int(word)  # a NumPy integer would wrap
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int) -> np.ndarray:
+    """n random words, uint32[n], all four words of a block used; at most 2**34 from one key."""
+    words = np.empty((-(-n // 4), 4), np.uint32)
+    for start in range(0, len(words), 8192):  # a stretch that stays in the cache
+        part = words[start : start + 8192]
+        blocks = np.arange(start, start + len(part), dtype=np.uint64)
+        for column, word in enumerate(philox(key, (blocks, 0, 0, 0))):
+            part[:, column] = word
+    return words.ravel()[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape)) >> 8).reshape(shape).astype(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2) >> 8).reshape(-1, 2).astype(np.float64)
+    radius = np.sqrt(-2.0 * np.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
+    return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
+    return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
+
+
+def member(holder, path):
+    """The model or tensor at a path such as `net.layers.0.w`."""
+    for step in path.split("."):
+        holder = (
+            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
+        )
+    return holder
+
+
+def cut(vector, shapes):
+    """Views of a vector, one after the other."""
+    stop = 0
+    for shape in shapes:
+        start, stop = stop, stop + int(np.prod(shape))
+        yield vector[start:stop].reshape(shape)

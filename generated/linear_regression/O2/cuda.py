@@ -1,0 +1,535 @@
+"""Regression (lecture 1). Find y = b + w·x that predicts a number.
+
+Step 1 is a set of functions, step 2 the loss that says how bad one of them
+is, step 3 gradient descent, which finds the best.
+
+Made from specs/linear_regression.lee by leec 0.1.0. Change that file, not this one, and run: leec compile -O2 specs/linear_regression.lee
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import weakref
+
+if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
+    raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
+
+import torch  # noqa: E402
+
+FLOAT = torch.float32
+
+
+class Model(torch.nn.Module):
+    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
+
+    members: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def parts(self):
+        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, torch.nn.ModuleList):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every tensor by its path in the spec, such as "conv1.kernel"."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def state_dict(self, *args, prefix="", **options):
+        """Keys are the spec's names, also where an attribute has another one."""
+        found = super().state_dict(*args, prefix=prefix, **options)
+        for name, attribute in self.renamed.items():
+            move_keys(found, prefix + attribute, prefix + name)
+        return found
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name, attribute in self.renamed.items():
+            move_keys(state_dict, prefix + name, prefix + attribute)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @torch.no_grad()
+    def load_tensors(self, tensors):
+        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for path, tensor in own.items():
+            given = torch.as_tensor(tensors[path])
+            if tensor.shape != given.shape:
+                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
+            tensor.copy_(given)
+
+    def copy(self):
+        """The same model with tensors of its own."""
+        twin = self.at({})
+        for module in twin.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        return twin
+
+    def at(self, tensors):
+        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
+
+        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = dict(self.__dict__[table])
+        for name, buffer in twin._buffers.items():
+            twin._buffers[name] = buffer.clone()
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            if isinstance(member, torch.nn.ModuleList):
+                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
+                twin._modules[attribute] = torch.nn.ModuleList(parts)
+            elif isinstance(member, Model):
+                twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors:
+                twin._parameters.pop(attribute, None)
+                twin._buffers.pop(attribute, None)
+                twin.__dict__[attribute] = tensors[name]
+        return twin
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if "rates" not in self.__dict__:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            state = getattr(self, name, None)
+            if state is None or state.device != θ.device or state.dtype != θ.dtype:
+                setattr(self, name, torch.full_like(θ, start) if state is None else state.to(θ))
+            elif state.shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {state.numel()} parameters, not {θ.numel()}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, tensors):
+        """Go on from another's count and states; states that are there are filled, so that steps find them."""
+        self.t = int(tensors["t"])
+        for name in self.starts.keys() & tensors.keys():
+            if hasattr(self, name):
+                getattr(self, name).copy_(torch.as_tensor(tensors[name]))
+            else:
+                setattr(self, name, torch.as_tensor(tensors[name]).clone())
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.starts:
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name).clone())
+        return twin
+
+
+class TrainStep:
+    """A training step as one function over flat vectors, without autograd; generated subclasses say which.
+
+    `moved` pairs the attribute of an optimizer with those of the models that it moves, for every update; `counted` are
+    the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything it touches
+    keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
+    """
+
+    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counted: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
+    GRAPHS = 8  # shapes of batches that have a graph; others run without
+    BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
+
+    def scalars(self):
+        """Numbers that differ from step to step."""
+        return ()
+
+    def constants(self):
+        """Numbers that are written into a graph."""
+        return ()
+
+    def bind(self):
+        """Lay the parameters out and take views of all that the step reads and writes."""
+        self.vectors = [Vector.of([getattr(self, name) for name in models]) for _, models in self.moved]
+        self.slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in self.slots)
+        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
+        self.optimizers = [getattr(self, name) for name, _ in self.moved]
+        for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
+            optimizer.make_states(vector.values)
+        self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
+        self.graphs = {}
+
+    def blocks_of(self, i):
+        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        vector = self.vectors[i]
+        size = vector.values.numel()
+        whole = vector.values.is_cuda or self.spare[i] is None
+        step = size if whole else min(size, self.BLOCK)
+        spare = [vector.values.new_empty(step) for _ in range(self.spare[i] or 0)]
+        starts = range(0, size, step) if size else ()
+        return [
+            (
+                *(t[a : a + step] for t in (vector.values, vector.gradient, *self.states[i])),
+                *(s[: size - a] for s in spare),
+            )
+            for a in starts
+        ]
+
+    def holds(self):
+        """Whether the views are still those of the models and optimizers."""
+        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
+        states = (
+            getattr(o, name) is s
+            for o, kept in zip(self.optimizers, self.states, strict=True)
+            for name, s in zip(o.starts, kept, strict=True)
+        )
+        return views and all(vector.holds() for vector in self.vectors) and all(states)
+
+    def __call__(self, *batch):
+        if not self.holds():
+            self.bind()
+        for name in self.counted:
+            getattr(self, name).count()
+        with torch.inference_mode():
+            if self.vectors[0].values.is_cuda and len(self.counted) == len(self.moved):
+                return self.replayed(batch)
+            return self.step(*batch, *self.scalars())
+
+    # ---- on a GPU
+
+    def replayed(self, batch):
+        key = (*map(kind, batch), self.constants())
+        if key not in self.graphs and len(self.graphs) >= self.GRAPHS:
+            return self.step(*batch, *self.scalars())
+        if key not in self.graphs:
+            self.graphs[key] = Graph(self, batch)
+        return self.graphs[key](batch, self.scalars())
+
+    def written(self):
+        """All tensors that a step writes into and that outlive it."""
+        vectors = [vector.values for vector in self.vectors]
+        return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
+
+
+class Linear(Model):
+    """Linear(features)"""
+
+    members = ("w", "b")
+
+    def __init__(self, features):
+        super().__init__()
+        self.features = features
+        self.w = torch.nn.Parameter(torch.zeros(features, dtype=FLOAT))  # [features]  linear_regression.lee:12
+        self.b = torch.nn.Parameter(torch.zeros((), dtype=FLOAT))  # linear_regression.lee:13
+
+    def forward(self, x):
+        """x [n, features] -> [n]"""
+        return self.b + x @ self.w  # [n]  linear_regression.lee:16
+
+
+def mse(y, target):
+    """y [n], target [n] -> []"""
+    sub = target - y  # [n]  linear_regression.lee:20
+    return (sub * sub).mean()
+
+
+def ridge(net, x, target, strength=0.01):
+    """The weights are penalised; the bias only shifts the line, so it is not.
+
+    x [n, net.features], target [n] -> []
+    """
+    sub = target - (net.b + x @ net.w)  # [n]  linear_regression.lee:20
+    return (sub * sub).mean() + strength * (net.w * net.w).sum()  # linear_regression.lee:25
+
+
+class GradientDescent(Optimizer):
+    """GradientDescent(lr)"""
+
+    def __init__(self, lr=0.1):
+        self.lr = lr
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        θ.sub_(self.lr * g)  # [count]  linear_regression.lee:30
+
+
+def example_noise(key):
+    net = Linear(3)  # linear_regression.lee:34
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  linear_regression.lee:35
+    target = normal(fold(key, SITES["target"]), (5,), FLOAT)  # [5]  linear_regression.lee:36
+    sub = target - (net.b + x @ net.w)  # [5]  linear_regression.lee:20
+    d_target = 2 / 5 * sub  # [5]
+    # linear_regression.lee:25
+    return (
+        (sub * sub).mean() + 0.01 * (net.w * net.w).sum(),
+        net.at({"w": 0.02 * net.w + -d_target @ x, "b": (-d_target).sum()}),
+        (-d_target)[:, None] * net.w,
+        d_target,
+    )
+
+
+@torch.no_grad()
+def fit(epochs=200, batch=64, rate=0.1, *, run=None):
+    from leec.runtime.run import Run
+
+    run = run or Run("fit", backend="torch")
+    data = run.data("diabetes", standardize=True, test=0.2, fields={"x": ("float", ("n", 10)), "y": ("float", ("n",))})
+    net = Linear(features=10).to(run.session.place.device)  # linear_regression.lee:42
+    opt = GradientDescent(lr=rate)  # linear_regression.lee:43
+    step = FitStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(x, y))  # linear_regression.lee:46
+        run.report(rmse=fit_rmse(net, data.test.x, data.test.y))  # linear_regression.lee:47
+    return net
+
+
+class FitStep(TrainStep):
+    """One step of fit for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.w", "net.b")
+    spare = (0,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def constants(self):
+        return (self.opt.lr,)
+
+    def step(self, x, y):
+        w, b = self.tensors
+        d_w, d_b = self.gradients
+        batches_n = x.shape[0]
+        sub = y - (b + x @ w)  # [batches_n]  linear_regression.lee:20
+        d_add = -(2 / batches_n * sub)  # [batches_n]
+        d_b.copy_(d_add.sum())  # linear_regression.lee:16
+        torch.mul(w, 0.02, out=d_w)  # [10]  linear_regression.lee:25
+        d_w.add_(d_add @ x)  # [10]
+        loss = (sub * sub).mean() + 0.01 * (w * w).sum()
+        lr = self.opt.lr
+        for θ, g in self.blocks[0]:
+            θ.sub_(g, alpha=lr)
+        return loss
+
+
+def fit_rmse(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 10], data_test_y [data_test_n] -> []"""
+    sub = net.b + data_test_x @ net.w - data_test_y  # [data_test_n]  metrics.lee:56
+    return sqrt((sub * sub).mean())
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "target": 0x41DEDA04111F843F,
+    "x": 0x4F586EF96743DF4A,
+}
+
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int] | torch.Tensor
+
+
+Device = torch.device | str | None
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words are Python integers or int64 tensors below 2**32.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1 = (p1 >> 32 & MASK) ^ x1 ^ k0, p1 & MASK
+        x2, x3 = (p0 >> 32 & MASK) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key, word):
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int, device: Device = None) -> torch.Tensor:
+    """n random words, int64[n], all four words of a block used; at most 2**34 from one key."""
+    blocks = torch.arange(-(-n // 4), dtype=torch.int64, device=device)
+    return torch.stack(philox(key, (blocks, 0, 0, 0)), dim=1).reshape(-1)[:n]
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2, device) >> 8).reshape(-1, 2).to(torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
+
+
+def move_keys(found, old, new):
+    """Rename a key, or all below a path."""
+    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
+        found[new + key[len(old) :]] = found.pop(key)
+
+
+class Vector:
+    """The parameters of one or several models, side by side in one tensor, and their gradient in another.
+
+    The parameters become views of `values`. Moving or casting a model severs them silently, so `holds` is asked
+    before every step.
+    """
+
+    def __init__(self, models):
+        self.slots = [slot for model in models for slot in parameter_slots(model)]
+        with torch.no_grad():
+            parameters = [table[name] for table, name in self.slots]
+            self.values = torch.cat([p.reshape(-1) for p in parameters])
+            self.gradient = torch.zeros_like(self.values)
+            sizes = [p.numel() for p in parameters]
+            shapes = [p.shape for p in parameters]
+            for p, part, shape in zip(parameters, self.values.split(sizes), shapes, strict=True):
+                p.data = part.view(shape)
+            self.gradients = [part.view(shape) for part, shape in zip(self.gradient.split(sizes), shapes, strict=True)]
+            self.addresses = [p.data_ptr() for p in parameters]
+        self.shapes = [tuple(shape) for shape in shapes]
+
+    @staticmethod
+    def of(models):
+        """The vector of these models, the same one for all steps that move them."""
+        known = VECTORS.setdefault(models[0], {})
+        rest = tuple(map(weakref.ref, models[1:]))
+        if rest not in known or not known[rest].holds():
+            known[rest] = Vector(models)
+        return known[rest]
+
+    def holds(self):
+        slots = zip(self.slots, self.addresses, strict=True)
+        return all(table[name].data_ptr() == address for (table, name), address in slots)
+
+
+VECTORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def parameter_slots(model):
+    """Where the parameters of a model are kept: (table of the module, name), in declaration order."""
+    for name in model.members:
+        attribute = model.renamed.get(name, name)
+        if attribute in model._parameters:
+            yield model._parameters, attribute
+        elif attribute in model._modules:
+            member = model._modules[attribute]
+            for part in member if isinstance(member, torch.nn.ModuleList) else [member]:
+                yield from parameter_slots(part)
+
+
+def find_slot(step, path):
+    """(table, name) of the tensor at a path such as `net.layers.0.w`."""
+    root, *steps, last = path.split(".")
+    module = getattr(step, root)
+    for name in steps:
+        module = (
+            module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
+        )
+    name = module.renamed.get(last, last)
+    return (module._parameters if name in module._parameters else module._buffers), name
+
+
+def kind(x):
+    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
+    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x
+
+
+class Graph:
+    """One captured step: batches, keys and numbers are put into tensors of fixed address, then everything is replayed.
+
+    Numbers are filled in by kernels, since a copy from the host would wait for the device.
+    """
+
+    def __init__(self, step, batch):
+        self.device = step.vectors[0].values.device
+        self.batch = [self.hold(x) for x in batch]
+        numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
+        self.numbers = numbers
+        before = [(tensor, tensor.clone()) for tensor in step.written()]
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
+            for _ in range(3):
+                step.step(*self.batch, *numbers)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.result = step.step(*self.batch, *numbers)
+        for tensor, value in before:
+            tensor.copy_(value)
+
+    def hold(self, x):
+        if isinstance(x, tuple):
+            return torch.tensor(x, dtype=torch.int64, device=self.device)
+        return x.clone() if isinstance(x, torch.Tensor) else x
+
+    def __call__(self, batch, numbers):
+        for held, x in zip(self.batch, batch, strict=True):
+            if isinstance(x, torch.Tensor):
+                held.copy_(x, non_blocking=True)
+            elif isinstance(x, tuple):
+                for word, value in zip(held.unbind(), x, strict=True):
+                    word.fill_(value)
+        for held, x in zip(self.numbers, numbers, strict=True):
+            held.fill_(x)
+        self.graph.replay()
+        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)

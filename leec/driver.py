@@ -5,6 +5,7 @@ An observer is called with the name of every stage and what it gave; `show` stop
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -48,20 +49,24 @@ def elaborate(
 ) -> tuple[Module, tuple[Diagnostic, ...]]:
     """Parse and elaborate; `given` are arguments of procedures that choose code, by procedure."""
     library = Library(loader)
-    with deep_calls():
+    with room():
         module, diagnostics = elaborate_spec(library, library.read(source), given)
     return module, one_a_place(diagnostics)
 
 
 @contextmanager
-def deep_calls() -> Iterator[None]:
-    """Room for a thousand calls within each other: elaborating one takes some twenty of Python's."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, 40_000))
+def room() -> Iterator[None]:
+    """What compiling needs of Python: a stack for a thousand calls within each other, of which elaborating or
+    differentiating one takes some twenty of Python's, and no search for garbage among trees that all stay in use."""
+    depth, collecting = sys.getrecursionlimit(), gc.isenabled()
+    sys.setrecursionlimit(max(depth, 40_000))
+    gc.disable()
     try:
         yield
     finally:
-        sys.setrecursionlimit(before)
+        sys.setrecursionlimit(depth)
+        if collecting:
+            gc.enable()
 
 
 def one_a_place(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
@@ -89,10 +94,11 @@ def optimise(module: Module, options: Options = Options(), observer: Observer | 
         if observer is not None:
             observer(name, program)
 
-    program = passes.run(module.functions, options.level, observe, recognise=options.recognise)
-    updates = (name for o in module.optimizers.values() for name in (o.update, *o.update_each.values()))
-    plain = module.functions.functions.keys() - {*module.examples.values(), *updates}
-    return replace(module, functions=program, followed=followed(stages["differentiate"], program, plain))
+    with room():
+        program = passes.run(module.functions, options.level, observe, recognise=options.recognise)
+        updates = (name for o in module.optimizers.values() for name in (o.update, *o.update_each.values()))
+        plain = module.functions.functions.keys() - {*module.examples.values(), *updates}
+        return replace(module, functions=program, followed=followed(stages["differentiate"], program, plain))
 
 
 def compile_spec(source: Source, loader: Loader = no_files, options: Options = Options()) -> Outputs:
@@ -108,7 +114,8 @@ def emit(module: Module, options: Options) -> dict[str, str]:
     from leec import emit as emitters
 
     wanted = EMITTERS if options.backend == "all" else {options.backend: EMITTERS[options.backend]}
-    return {file: getattr(emitters, writer)(module, options) for file, writer in wanted.values()}
+    with room():
+        return {file: getattr(emitters, writer)(module, options) for file, writer in wanted.values()}
 
 
 def has_errors(diagnostics: tuple[Diagnostic, ...]) -> bool:

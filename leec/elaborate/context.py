@@ -57,7 +57,7 @@ class Session:
     structural: dict[tuple, set[str]] = field(default_factory=dict)
     models: dict[str, object] = field(default_factory=dict)
     optimizers: dict[str, object] = field(default_factory=dict)
-    active: list[tuple[tuple, str]] = field(default_factory=list)
+    active: dict[tuple, str] = field(default_factory=dict)
     reserved_names: set[str] = field(default_factory=set)  # of classes that are being made
     examples: dict[str, str] = field(default_factory=dict)
     procedures: dict[str, object] = field(default_factory=dict)

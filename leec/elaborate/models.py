@@ -99,14 +99,14 @@ def model_spec(ctx: Context, cls: ClassValue, values: dict[str, object], span) -
         if key in session.memo:
             return session.memo[key]
         verify_depth(session, key, cls.declaration, span)
-        session.active.append((key, cls.name))
+        session.active[key] = cls.name
         try:
             spec = build_spec(ctx, cls, values, demanded)
         except NeedStructural as need:
             demand(demanded, need, {n: (v, span) for n, v in values.items()})
             continue
         finally:
-            session.active.pop()
+            del session.active[key]
         session.memo[key] = spec
         session.models[spec.name] = spec
         return spec

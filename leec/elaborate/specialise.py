@@ -62,7 +62,7 @@ def specialise(
         if key in session.memo:
             return session.memo[key]
         verify_depth(session, key, declaration, span)
-        session.active.append((key, declaration.name.id))
+        session.active[key] = declaration.name.id
         try:
             found = elaborate(session, target, home, full, training, demanded)
         except NeedStructural as need:
@@ -73,7 +73,7 @@ def specialise(
             demand(demanded, need, full)
             continue
         finally:
-            session.active.pop()
+            del session.active[key]
         session.memo[key] = found
         if not found.reads_training:
             session.memo[(key[0], not training, *key[2:])] = found
@@ -91,8 +91,8 @@ def verify_static(full: dict, demanded: set[str]) -> None:
 
 
 def verify_depth(session: Session, key: tuple, declaration: nodes.Function, span: Span) -> None:
-    if any(k == key for k, _ in session.active) or len(session.active) > MAX_DEPTH:
-        chain = [n for _, n in session.active[-4:]] + [declaration.name.id]
+    if key in session.active or len(session.active) > MAX_DEPTH:
+        chain = [*[*session.active.values()][-4:], declaration.name.id]
         raise LeeError(structure.recursion(span, chain))
 
 

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from leec.diagnostics import InternalError
 from leec.emit.expressions import dim_tree
@@ -37,9 +38,9 @@ class Caller:
             return
         self.keep_order(callee, equation)
         tree, receiver = self.call_tree(equation, callee)
-        outputs = list(equation.results)
-        groups = [(r, [outputs.pop(0) for _ in r.values]) for r in callee.results]
-        self.commit(callee, equation, outputs)
+        outputs = iter(equation.results)
+        groups = [(r, list(islice(outputs, len(r.values)))) for r in callee.results]
+        self.commit(callee, equation, list(outputs))
         if len(groups) == 1 and not callee.state and groups[0][0].model is None:
             self.body.define(equation.results[0], tree, equation)
             return
@@ -77,10 +78,10 @@ class Caller:
 
     def construction(self, equation: Equation, callee: Function) -> ast.expr:
         """`Conv(1, 16, padding=1, key=..)`"""
-        args, dims = list(equation.args), dict(equation.params["dims"])
+        args, dims = iter(equation.args), dict(equation.params["dims"])
         given: dict[str, ast.expr] = {}
         for p in callee.parameters:
-            values = [args.pop(0) for _ in p.values]
+            values = list(islice(args, len(p.values)))
             given[p.name] = (
                 dim_tree(dims[p.static], self.body.sizes)
                 if p.static
@@ -101,10 +102,10 @@ class Caller:
             return self.construction(equation, callee), None
         receiver, positional, keywords = None, [], []
         self.objects = {}
-        args, dims = list(equation.args), dict(equation.params["dims"])
+        args, dims = iter(equation.args), dict(equation.params["dims"])
         saved: list[tuple[Value, str]] = []
         for p in callee.parameters:
-            values = [args.pop(0) for _ in p.values]
+            values = list(islice(args, len(p.values)))
             role = self.unit.role(callee, p)
             if role == "self":
                 receiver = self.model(p, values, self.discards(callee, equation))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from leec.diagnostics import InternalError
 from leec.dims import Dim
@@ -54,14 +55,19 @@ def argument_uses(equation: Equation, dialect: Dialect) -> dict[int, int]:
     template, _ = expression(
         row, chosen_column(dialect.column, types, equation.results[0].type), types, equation.params
     )
-    found = [n.id for n in ast.walk(template) if isinstance(n, ast.Name)]
     bound = bind_arguments(row, tuple(range(len(types))))
     uses: dict[int, int] = {}
-    for name in found:
+    for name in names_in(template):
         places = bound.get(name, ())
         for position in places if isinstance(places, tuple) else (places,):
             uses[position] = uses.get(position, 0) + 1
     return uses
+
+
+@cache
+def names_in(template: ast.expr) -> tuple[str, ...]:
+    """Every name of a template as often as it stands there; templates are shared and never changed."""
+    return tuple(n.id for n in ast.walk(template) if isinstance(n, ast.Name))
 
 
 def dim_tree(dim: Dim, symbols: Symbols) -> ast.expr:

@@ -12,6 +12,7 @@ from leec.emit.comments import place
 from leec.emit.dialect import Dialect
 from leec.emit.docs import docstring, function_doc
 from leec.emit.expressions import dim_tree
+from leec.emit.groups import joined
 from leec.emit.layout import text
 from leec.emit.loops import LoopWriter
 from leec.emit.names import Names
@@ -133,8 +134,10 @@ class Emitter:
                 entries[value] = Entry(value.name)
                 inside[name] = value, ""
         self.unit.bundles[self.f.name] = tuple(entries.values())
-        self.unit.saved[self.f.name] = {name: join(entries, *at) for name, at in inside.items()}
-        self.unit.listed[self.f.name] = {self.unit.saved[self.f.name][name] for name in listed}
+        order = {key: str(i) if len(entries) > 1 else "" for i, key in enumerate(entries)}  # one entry needs no step
+        places = {name: joined(order[key], path) for name, (key, path) in inside.items()}
+        self.unit.saved[self.f.name] = places
+        self.unit.listed[self.f.name] = {places[name] for name in listed}
         trees = [key.root if entry.callee else self.body.read(key) for key, entry in entries.items()]
         return trees[0] if len(trees) == 1 else ast.Tuple(trees)
 
@@ -211,12 +214,6 @@ def definition(
     head = fit(f"def {name}({', '.join(parameters)}): ...", indent)
     head = head[: head.rindex("...")].rstrip()
     return "\n".join([*(above or []), head, *(INDENT + line if line else "" for line in body)])
-
-
-def join(entries: Mapping[object, Entry], key: object, path: str) -> str:
-    """Where a saved value stands: no step where there is but one entry."""
-    here = [str(list(entries).index(key))] if len(entries) > 1 else []
-    return ".".join([*here, *([path] if path else [])])
 
 
 def escaped(message: str) -> str:

@@ -122,9 +122,8 @@ def with_reachable(module: Module, without: Collection[str]) -> Module:
     each = {name for o in module.optimizers.values() for name in o.update_each.values()}
     functions = module.functions.functions.values()
     methods = {f.name for f in functions if f.public and f.owner and f.name not in each}
-    wanted = {*module.public, *module.examples.values(), *methods}
-    roots = [f.name for f in functions if f.name in wanted or computed(module, f)]
-    roots = [name for name in roots if name not in without]
+    wanted = {*module.public, *module.examples.values(), *methods, *computed(module)} - set(without)
+    roots = [f.name for f in functions if f.name in wanted]
     used = reachable(module.functions, roots).functions
     roots += [
         n
@@ -135,9 +134,9 @@ def with_reachable(module: Module, without: Collection[str]) -> Module:
     return replace(module, functions=reachable(module.functions, roots))
 
 
-def computed(module: Module, f: Function) -> bool:
-    """Whether a procedure calls the function."""
-    return any(f.name in called(p.body) for p in module.procedures.values())
+def computed(module: Module) -> set[str]:
+    """The functions that procedures call."""
+    return {name for p in module.procedures.values() for name in called(p.body)}
 
 
 # ---- blocks
@@ -214,9 +213,9 @@ def procedure_blocks(
 
 def simple_functions(file: File) -> Mapping[str, Simple]:
     """Private functions that are one expression: a report reads better with it written out."""
-    found = {}
+    found, wanted = {}, computed(file.module)
     for f in file.unit.functions.values():
-        if f.public or f.state or not computed(file.module, f) or f.checks:
+        if f.public or f.state or f.name not in wanted or f.checks:
             continue
         emitter = Emitter(file.unit, f, f.name)
         lines = emitter.statements()

@@ -10,7 +10,7 @@ from leec.emit.groups import Group, Groups
 from leec.emit.layout import text
 from leec.emit.names import Names
 from leec.emit.sizes import Sizes
-from leec.emit.unit import Unit
+from leec.emit.unit import Entry, Unit
 from leec.ir.graph import Function, Parameter, Value
 
 
@@ -26,8 +26,8 @@ class Signature:
     values: dict[Value, ast.expr] = field(default_factory=dict)
     known: dict[str, ast.expr] = field(default_factory=dict)  # sizes
     unpacked: list[str] = field(default_factory=list)  # statements that take a tuple apart
-    saved_items: list[ast.expr | Group] = field(default_factory=list)
     listed: set[Value] = field(default_factory=set)  # what rounds of a loop saved, which shows no sizes
+    items: list[str] = field(default_factory=list)  # the variables of what the forward saved
 
     def __post_init__(self) -> None:
         if self.unit.has_self(self.f):
@@ -68,34 +68,34 @@ class Signature:
 
     # ---- what the forward saved
 
-    def enter_saved(self, p: Parameter) -> None:
-        """All of it is one parameter, taken apart by a first statement; a single item needs no tuple."""
+    def enter_saved(self, _: Parameter) -> None:
+        """All of it is one parameter, entered with its first value and taken apart by a first statement."""
+        if self.items:
+            return
         forward = self.unit.forward_of(self.f)
-        place = self.unit.places(forward)[p.name]
-        if not self.saved_items:
-            self.take_apart(forward)
-        index, _, inner = place.partition(".") if len(self.saved_items) > 1 else ("0", "", place)
-        item = self.saved_items[int(index)]
-        if isinstance(item, Group):
-            self.groups.enter(item, p.values, [inner])
-            if place in self.unit.listed[forward.name]:
-                self.listed.update(p.values)
-        else:
-            self.values[p.values[0]] = item
+        entries, listed = self.unit.entries(forward), self.unit.listed[forward.name]
+        read = {p.name: p.values[0] for p in self.f.parameters if p.model is None and p.values}
+        inside: list[dict[Value, str]] = [{} for _ in entries]  # what is read of every item, with its place there
+        for name, place in self.unit.places(forward).items():
+            if name in read:
+                index, _, within = place.partition(".") if len(entries) > 1 else ("0", "", place)
+                inside[int(index)][read[name]] = within
+                self.listed |= {read[name]} if place in listed else set()
+        self.items = [self.item(*pair) for pair in zip(entries, inside, strict=True)]
+        self.parameters.append(self.items[0] if len(self.items) == 1 else self.names.fresh("saved"))
+        if len(self.items) > 1:
+            self.unpacked.append(f"{', '.join(self.items)} = {self.parameters[-1]}")
 
-    def take_apart(self, forward: Function) -> None:
-        used = {p.name for p in self.f.parameters}
-        entries = self.unit.entries(forward)
-        places = self.unit.places(forward)
-        for index, entry in enumerate(entries):
-            here = [n for n, at in places.items() if len(entries) == 1 or at.partition(".")[0] == str(index)]
-            name = ast.Name(self.names.fresh(entry.name) if used & set(here) else "_")
-            size = len(self.unit.places(self.unit.functions[entry.callee])) if entry.callee else 0
-            self.saved_items.append(Group(name, entry.kind, size, callee=entry.callee) if entry.callee else name)
-        names = [i.root.id if isinstance(i, Group) else i.id for i in self.saved_items]
-        self.parameters.append(names[0] if len(names) == 1 else self.names.fresh("saved"))
-        if len(names) > 1:
-            self.unpacked.append(f"{', '.join(names)} = {self.parameters[-1]}")
+    def item(self, entry: Entry, inside: dict[Value, str]) -> str:
+        """The variable of one item, `_` where nothing of it is read."""
+        name = self.names.fresh(entry.name) if inside else "_"
+        if entry.callee:
+            size = len(self.unit.places(self.unit.functions[entry.callee]))
+            group = Group(ast.Name(name), entry.kind, size, callee=entry.callee)
+            self.groups.enter(group, list(inside), list(inside.values()))
+        else:
+            self.values |= dict.fromkeys(inside, ast.Name(name))
+        return name
 
     # ---- sizes
 
@@ -107,7 +107,9 @@ class Signature:
             for v, place in self.groups.places.items()
             if not v.type.host and v not in self.listed
         }
-        return Sizes(self.known, {**plain, **held}, self.names, [d for v in self.f.values() for d in v.type.dims])
+        return Sizes(
+            self.known, {**plain, **held}, self.names, dict.fromkeys(d for v in self.f.values() for d in v.type.dims)
+        )
 
 
 @dataclass

@@ -43,6 +43,8 @@ class Sizes:
 
     def enter(self, dim: Dim) -> None:
         """A long quotient, alone or with a number added."""
+        if dim.symbol or dim.constant is not None:
+            return
         quotients = [a for monomial, _ in dim.terms for a, _ in monomial if isinstance(a, Quotient)]
         if len(quotients) != 1 or quotients[0] in self.long or len(str(quotients[0])) <= LONG:
             return

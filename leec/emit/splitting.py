@@ -12,7 +12,10 @@ from functools import lru_cache
 from leec.emit.layout import WIDTH
 
 INDENT = "    "
-HEAD = re.compile(r"(?:[\w.]+(?:, [\w.]+)* = |return |raise |def |for [\w, ]+ in )?(?P<callee>[\w.]*)")
+HEAD = re.compile(
+    r"(?:[\w.]+(?:, [\w.]+)* = |return |raise |def |for [\w, ]+ in )?(?P<callee>[\w.]*(?:\[\w+\](?:\.\w+)+)*)"
+)
+BARE = re.compile(r"(?P<head>\w+ = |return )(?P<items>[\w.]+(?:, [\w.]+)+)")  # a tuple of names without parentheses
 CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -24,7 +27,9 @@ def fit(block: str, indent: int = 0) -> str:
 
 
 def split(line: str, width: int) -> str | None:
-    """One statement that ends with its only outermost bracket; None for others."""
+    """One statement that ends with its only outermost bracket, or with a tuple of names; None for others."""
+    if bare := BARE.fullmatch(line):
+        line = f"{bare['head']}({bare['items']})"
     head = HEAD.match(line)
     opening = line[head.end() : head.end() + 1] if head else ""
     if "\n" in line or opening not in CLOSING:

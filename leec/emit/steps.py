@@ -16,7 +16,6 @@ from leec.emit.dialect import STEP, Dialect
 from leec.emit.docs import docstring
 from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.groups import Group, Place
-from leec.emit.hostblocks import scheduled
 from leec.emit.inplace import InPlace
 from leec.emit.layout import text
 from leec.emit.rules import Rule
@@ -137,15 +136,13 @@ class StepEmitter(Emitter):
         optimizer = self.unit.module.optimizers[self.unit.owner(f)]
         if optimizer.update is None:
             return None
-        procedures = self.unit.module.procedures.values()
-        functions = {name for p in procedures for cls, name in scheduled(p.body) if cls == optimizer.name}
         rule = self.rule_class(
             f,
             optimizer,
             self.updates.optimizer_object(move),
             self.names,
             self.loops,
-            frozenset(functions),
+            self.unit.scheduled.get(optimizer.name, frozenset()),
             list(self.numbers),
         )
         if not rule.is_blockwise():

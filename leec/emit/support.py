@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -53,16 +53,23 @@ def library(column: str) -> Mapping[str, Definition]:
 
 def definitions(source: str) -> Iterable[Definition]:
     """Functions, classes and constants of a file."""
+    lines = source.splitlines()
     for node in ast.parse(source).body:
         names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-        text = re.sub(r"  # noqa: \w+$", "", ast.get_source_segment(source, node) or "", flags=re.MULTILINE)
+        text = re.sub(r"  # noqa: \w+$", "", segment(lines, node), flags=re.MULTILINE)
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            text = "\n".join([*(f"@{ast.get_source_segment(source, d)}" for d in node.decorator_list), text])
             yield Definition(node.name, text, frozenset(names))
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
             if isinstance(target, ast.Name) and target.id not in CONSTANTS:
                 yield Definition(target.id, text, frozenset(names))
+
+
+def segment(lines: Sequence[str], node: ast.stmt) -> str:
+    """The text of a top-level statement, decorators too, without a comment behind it."""
+    first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+    *whole, last = lines[first - 1 : node.end_lineno]
+    return "\n".join([*whole, last.encode()[: node.end_col_offset].decode()])
 
 
 def needed(column: str, names: Iterable[str]) -> list[Definition]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from leec.emit.dialect import Dialect
+from leec.emit.hostblocks import scheduled
 from leec.emit.names import LIBRARIES, Names, identifier
 from leec.ir.graph import Function, Parameter, Value
 from leec.ir.module import Module, Submodel
@@ -34,6 +36,14 @@ class Unit:
     bundles: dict[str, tuple[Entry, ...]] = field(default_factory=dict)  # by the saving forward
     saved: dict[str, dict[str, str]] = field(default_factory=dict)  # and the place of each saved value in them
     listed: dict[str, set[str]] = field(default_factory=dict)  # places of what rounds of a loop saved, in lists
+    beside: dict[Function, Mapping[str, Value]] = field(default_factory=dict)  # their results, found once
+    forwards: dict[str, Function | None] = field(default_factory=dict)  # of every backward, found once
+
+    @cached_property
+    def scheduled(self) -> Mapping[str, frozenset[str]]:
+        """By optimizer class the hyperparameters that procedures give as functions of t."""
+        pairs = {pair for p in self.module.procedures.values() for pair in scheduled(p.body)}
+        return {cls: frozenset(name for c, name in pairs if c == cls) for cls, _ in pairs}
 
     @property
     def functions(self) -> Mapping[str, Function]:
@@ -93,15 +103,21 @@ class Unit:
 
     def forward_of(self, f: Function) -> Function | None:
         """The saving forward that a backward belongs to."""
-        base = f.name.rpartition("_backward")[0]
-        return self.functions.get(base if base.endswith("_saved") else f"{base}_saved") if base else None
+        if f.name not in self.forwards:
+            base = f.name.rpartition("_backward")[0]
+            saving = base if base.endswith("_saved") else f"{base}_saved"
+            self.forwards[f.name] = self.functions.get(saving) if base else None
+        return self.forwards[f.name]
 
-    def extras(self, forward: Function | None) -> dict[str, Value]:
+    def extras(self, forward: Function | None) -> Mapping[str, Value]:
         """What a saving forward returns beside its results, by name."""
-        base = self.complete.get(forward.name.removesuffix("_saved")) if forward else None
-        if base is None or base is forward:
+        if forward is None:
             return {}
-        return {r.name: r.values[0] for r in forward.results[len(base.results) :]}
+        if forward not in self.beside:
+            base = self.complete.get(forward.name.removesuffix("_saved"), forward)
+            more = forward.results[len(base.results) :]
+            self.beside[forward] = {r.name: r.values[0] for r in more}
+        return self.beside[forward]
 
     def ordered(self, f: Function) -> list[Parameter]:
         """The parameters as Python has them: in a step the models and optimizers come first."""

@@ -87,11 +87,9 @@ class Derivation:
     def saving(self, call: Equation, names: Builder) -> Equation:
         """The call with all saved values among its results; the results that it had stay what they were."""
         first, states = len(self.results), len(call.results) - len(self.function.state)
-        binding = dict(call.params["dims"])
-        new = [
-            Value(names.unique(v.name), v.type.substitute(binding), call.span, v.named)
-            for v in self.saved[states - first :]
-        ]
+        missing, binding = self.saved[states - first :], dict(call.params["dims"])
+        here = {t: t.substitute(binding) for t in {v.type for v in missing}}
+        new = [Value(names.unique(v.name), here[v.type], call.span, v.named) for v in missing]
         results = (*call.results[:states], *new, *call.results[states:])
         for value, inner in zip(new, self.saved[states - first :], strict=True):
             self.derivatives.keep_listed(value, inner)

@@ -58,9 +58,9 @@ def _along(ctx: Context, node: nodes.Call) -> object:
     tensors = tensors_of(ctx, wrt, variable.span, objective.span)
     way = directions(ctx, wrt, along, variable.span, direction.span)
     if name == "jvp":
-        return forward(ctx, value, tensors, way, variable.span, node.span)
+        return forward(ctx, [value], tensors, way, variable.span, node.span)[0]
     slopes = differentiate(ctx, scalar(ctx, value, objective.span), tensors, variable.span, node.span)
-    found = differentiate(ctx, inner(ctx, slopes, way, node.span), tensors, variable.span, node.span)
+    found = forward(ctx, slopes, tensors, way, variable.span, node.span)
     if not isinstance(wrt, Instance):
         return found[0]
     return wrt.with_leaves({p: d for (p, _), d in zip(wrt.parameters(), found)}, place=None, is_vector=True)
@@ -94,13 +94,15 @@ def inner(ctx: Context, slopes: Iterable[Value], way: Iterable[Value], span: Spa
     return total
 
 
-def forward(ctx: Context, value: Value, wrt: list[Value], way: list[Value], variable: Span, span: Span) -> Value:
-    """The derivative along a way: what J^T w is to w, as that is linear in w, whatever w is."""
+def forward(
+    ctx: Context, values: Iterable[Value], wrt: list[Value], way: list[Value], variable: Span, span: Span
+) -> tuple[Value, ...]:
+    """The derivatives along a way: what J^T w is to w, as that is linear in w. The way may depend on the variable."""
+    values = list(values)
     with ctx.at(span):
-        w = ctx.builder.fill(1.0, dims=value.type.dims, dtype=value.type.dtype, hint="w")
-    slopes = differentiate(ctx, inner(ctx, [value], [w], span), wrt, variable, span)
-    (found,) = differentiate(ctx, inner(ctx, slopes, way, span), [w], variable, span)
-    return found
+        ws = [ctx.builder.fill(1.0, dims=v.type.dims, dtype=v.type.dtype, hint="w") for v in values]
+    slopes = differentiate(ctx, inner(ctx, values, ws, span), wrt, variable, span)
+    return differentiate(ctx, inner(ctx, slopes, way, span), ws, variable, span)
 
 
 def scalar(ctx: Context, value: object, span: Span) -> Value:

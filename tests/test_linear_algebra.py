@@ -94,12 +94,15 @@ def test_values_and_gradients(example: str) -> None:
 
 
 def test_elimination_and_embedding() -> None:
-    a, y = RNG.normal(size=(5, 5)), RNG.normal(size=5)
-    weights = np.exp(-((RNG.normal(size=(5, 1)) - RNG.normal(size=(1, 5))) ** 2))
-    weights = weights + weights.T
+    a, y, x = RNG.normal(size=(5, 5)), RNG.normal(size=5), RNG.normal(size=(6, 2))
+    weights = np.exp(-((x[:, None] - x) ** 2).sum(-1))
     laplacian = np.diag(weights.sum(1)) - weights
+    values = scipy.linalg.eigvalsh(laplacian)[1:3]
     for column in BOTH:
         agree("elimination", spec("matrices.lee").value("eliminated", column, a=a, y=y), np.linalg.solve(a, y))
+        found = np.asarray(spec("matrices.lee").value("embedding", column, weights=weights, k=2))
+        agree("eigenvectors", laplacian @ found, found * values)
+        agree("unit vectors", found.T @ found, np.eye(2))
 
 
 def test_signs_are_those_of_the_largest_entries() -> None:

@@ -216,6 +216,7 @@ def test_curvature_of_a_net_and_its_gradient() -> None:
 
 
 def test_conjugate_gradients_solve_newtons_equation() -> None:
+    """Each round of the loop differentiates what was computed before it."""
     x, a = RNG.normal(size=4), RNG.normal(size=(4, 4)) * 0.5
     h = a @ a.T + np.diag(np.cosh(x))
     wanted = x - np.linalg.solve(h, a @ a.T @ x + np.sinh(x))

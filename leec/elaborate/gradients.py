@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from leec.diagnostics import LeeError, Span, kinds, names, shapes
@@ -10,7 +11,7 @@ from leec.elaborate import arithmetic
 from leec.elaborate.context import Context
 from leec.elaborate.primitives import builtin
 from leec.elaborate.values import Instance, describe
-from leec.ir.graph import Value
+from leec.ir.graph import Equation, Value, rename
 from leec.syntax import nodes
 
 
@@ -121,20 +122,45 @@ def gradient_of_model(ctx: Context, value: Value, model: Instance, variable: nod
 
 def differentiate(ctx: Context, value: Value, wrt: list[Value], variable: Span, span: Span) -> tuple[Value, ...]:
     """The request that the differentiate pass fulfils. Raises LeeError where nothing depends on any of wrt."""
-    if not reaches(ctx, value, set(wrt)):
+    way = on_the_way(ctx, value, set(wrt))
+    if value not in wrt and not way:
         raise LeeError(kinds.no_gradient(span, variable.text, variable))
+    value = computed_in_round(ctx, value, way)
     with ctx.at(span):
         results = ctx.builder.grad(value, *wrt)
     return ctx.rename_results(results, [f"d_{w.name}" for w in wrt])
 
 
-def reaches(ctx: Context, value: Value, sources: set[Value]) -> bool:
-    """Does any float path lead from the sources to the value?"""
-    reached = set(sources)
+def on_the_way(ctx: Context, value: Value, sources: set[Value]) -> list[Equation]:
+    """The equations of float paths from the sources to the value; none where nothing leads there."""
+    reached, passed = set(sources), []
     for equation in ctx.builder.equations:
         if any(a in reached for a in equation.args):
+            passed.append(equation)
             reached |= {r for r in equation.results if r.type.is_float}
-    return value in reached
+    needed, way = {value}, []
+    for equation in reversed(passed if value in reached else []):
+        if not needed.isdisjoint(equation.results):
+            way.append(equation)
+            needed |= reached.intersection(equation.args)
+    return way[::-1]
+
+
+def reaches(ctx: Context, value: Value, sources: set[Value]) -> bool:
+    """Does any float path lead from the sources to the value?"""
+    return value in sources or bool(on_the_way(ctx, value, sources))
+
+
+def computed_in_round(ctx: Context, value: Value, way: list[Equation]) -> Value:
+    """In a loop the way may begin before it: then a round goes it again, as outside it nothing can be differentiated."""
+    if not ctx.loops or not way or ctx.builder.equations.index(way[0]) >= ctx.loops[-1].mark:
+        return value
+    here: dict[Value, Value] = {}
+    for equation in way:
+        results = tuple(replace(r, name=ctx.builder.unique(r.name), named=False) for r in equation.results)
+        ctx.builder.equations.append(replace(rename(equation, here), results=results))
+        here |= zip(equation.results, results, strict=True)
+    return here[value]
 
 
 @builtin("where", reads_nodes=True)
@@ -170,8 +196,6 @@ class guarded:
         self.ctx, self.condition, self.span = ctx, condition, span
 
     def __enter__(self):
-        from dataclasses import replace
-
         self.before = self.ctx.guard, self.ctx.indices
         self.ctx.guard = self.both(self.ctx.guard)
         if self.ctx.indices:

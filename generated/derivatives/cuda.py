@@ -342,26 +342,27 @@ def newton(x, a, rounds):
     x [n], a [n, n] -> [n]
     """
     n = x.shape[0]
-    contract_2 = a @ (0.5 * x @ a)  # [n]  derivatives.lee:24
-    cost = contract_2 @ x + torch.cosh(x).sum()
     d_cost = torch.ones((), dtype=FLOAT, device=x.device)  # derivatives.lee:25
-    g = torch.sinh(x) + contract_2 * d_cost + a @ (d_cost * x @ a) * 0.5  # [n]  derivatives.lee:24
+    g = torch.sinh(x) + a @ (0.5 * x @ a) * d_cost + a @ (d_cost * x @ a) * 0.5  # [n]  derivatives.lee:24
     step = torch.zeros(n, dtype=FLOAT, device=x.device)  # [n]
     rest = -g  # [n]  derivatives.lee:27
     rest_3 = rest  # derivatives.lee:29
     way_3 = rest
     for k in range(rounds):
-        rest_3, step, way_3 = newton_step(rest_3, step, way_3, cost, x)
+        rest_3, step, way_3 = newton_step(rest_3, step, way_3, 0.5, x, a, a.T)
     return x + step  # [n]  derivatives.lee:36
 
 
-def newton_step(rest, step, way, cost, x):
-    """rest [n], step [n], way [n], x [n] -> [n], [n], [n]"""
-    sum_2 = (rest * rest).sum()  # derivatives.lee:31
-    length = sum_2 / (0.0 * way).sum()
+def newton_step(rest, step, way, const, x, a, transpose):
+    """rest [n], step [n], way [n], x [n], a [n, n], transpose [n, n] -> [n], [n], [n]"""
+    d_cost_2 = torch.ones((), dtype=FLOAT, device=rest.device)  # derivatives.lee:30
+    d_d_d_x_5 = way * torch.cosh(x) + way * const @ a @ transpose * d_cost_2  # [n]
+    bent = d_d_d_x_5 + a @ (transpose @ (d_cost_2 * way)) * const  # [n]
+    sum_ = (rest * rest).sum()  # derivatives.lee:31
+    length = sum_ / (way * bent).sum()
     step_3 = step + length * way  # [n]  derivatives.lee:32
-    less = rest - length * 0.0  # [n]  derivatives.lee:33
-    way_2 = less + (less * less).sum() / sum_2 * way  # [n]  derivatives.lee:34
+    less = rest - length * bent  # [n]  derivatives.lee:33
+    way_2 = less + (less * less).sum() / sum_ * way  # [n]  derivatives.lee:34
     return less, step_3, way_2
 
 
@@ -608,9 +609,7 @@ class MLP(Model):
         )
         d_d_d_d_x_2 = relu_backward_backward_backward_backward(gt, d_d_d_d_add)  # [x_0, sizes_1]
         # gradient of return layers[-1](x)   nn.lee:42
-        d_layers_1_, d_x_2, d_d_add_2, d_d_d_self, d_d_d_x_2_2, d_d_d_d_add_2 = self.layers[
-            1
-        ].forward_backward_backward_backward_backward(
+        d_layers_1_, d_x_2, d_d_add_2, d_d_d_self, d_d_d_x_2_2, d_d_d_d_add_2 = self.layers[1].forward_backward_backward_backward_backward(
             d_d_self["layers.1"], x_2, d_add_2, d_d_x_2_2, d_d_d_add_2, d_d_d_d_self["layers.1"], d_d_d_d_x_2
         )
         return {"layers.1": d_layers_1_}, d_x, d_x_2, d_d_add_2, {"layers.1": d_d_d_self}, d_d_d_x_2_2, d_d_d_d_add_2

@@ -82,7 +82,9 @@ class ProcedureElaborator:
         self.block.append(statement)
 
     def in_run(self, node: nodes.Stmt) -> None:
-        """Tensor statements join the run that is open."""
+        """Tensor statements join the run that is open; in one run every optimizer counts one update."""
+        if self.open and not updating(node).isdisjoint(self.open.optimizers):
+            self.flush()
         self.open = self.open or Run(self)
         self.open.statement(node)
 
@@ -136,6 +138,12 @@ class ProcedureElaborator:
         models = {n for n, v in self.variables.items() if isinstance(v, hv.HostModel)}
         changed = set().union(*map(changed_names, body)) | models & set().union(*map(minimised_names, body))
         return tuple(sorted(n for n in changed - bound if n in self.variables))
+
+
+def updating(node: nodes.Stmt) -> set[str]:
+    """The optimizers that a statement asks."""
+    asked = getattr(node, "optimizers", ()) or (getattr(node, "optimizer", None),)
+    return {o.id for o in asked if isinstance(o, nodes.Name)}
 
 
 def reported(error: LeeError | NeedStructural) -> LeeError:

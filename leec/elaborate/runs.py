@@ -179,6 +179,11 @@ class Run:
                     node.span, f"{len(optimizers)} optimizers for {len(targets)} targets", "one for all, or one each"
                 )
             )
+        named = [o.id for o in optimizers if isinstance(o, nodes.Name)]
+        if len(set(named)) < len(named):
+            raise LeeError(
+                structure.wrong_kind(node.span, "one optimizer twice", "one for all, or an own one for each")
+            )
         self.is_step = True
         groups = [[pair for leaves in before for pair in leaves]] if len(optimizers) == 1 else before
         for leaves, optimizer in zip(groups, optimizers):

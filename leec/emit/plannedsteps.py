@@ -15,7 +15,7 @@ from leec.emit.dialect import NUMPY, Dialect
 from leec.emit.docs import docstring
 from leec.emit.expressions import dim_tree
 from leec.emit.functions import INDENT, definition
-from leec.emit.groups import Group
+
 from leec.emit.layout import text
 from leec.emit.planned import PlannedBody
 from leec.emit.rules import Rule
@@ -97,9 +97,6 @@ class PlannedStep(StepEmitter):
 
     def method(self, move: Move, index: int) -> list[str]:
         return [f"self.update({index}{f', self.shapes[{index}]' if self.updates.is_each(move.calls[0]) else ''})"]
-
-    def model_path(self, group: Group, prefix: str) -> str:
-        return ".".join([text(group.root).removeprefix("self."), *([prefix] if prefix else [])])
 
     # ---- its arrays
 

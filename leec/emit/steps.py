@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from leec.diagnostics import InternalError
 from leec.emit.dialect import STEP, Dialect
 from leec.emit.docs import docstring
 from leec.emit.functions import INDENT, Emitter, definition
-from leec.emit.groups import Group, Place
+from leec.emit.groups import Group, Place, joined
 from leec.emit.inplace import InPlace
 from leec.emit.layout import text
 from leec.emit.rules import Rule
@@ -45,6 +44,8 @@ class StepEmitter(Emitter):
         self.body.skipped = self.updates.covered
         self.moves = list(self.updates.moves.values())
         self.homes = dict(self.groups.places)
+        for move in self.moves:
+            self.homes |= {v: self.homes[leaf] for v, leaf in self.updates.moved(move)}
         for value, place in self.homes.items():
             if not value.type.host and place.group.model in self.unit.module.models:
                 self.body.values[value] = ast.Name(self.tensor(place))
@@ -130,6 +131,7 @@ class StepEmitter(Emitter):
         self.rules.append(rule)
         self.body.lines += [Line(line) for line in (self.loop(rule, index) if rule else self.method(move, index))]
         self.updates.settle(move)
+        self.body.values |= {v: ast.Name(self.tensor(self.homes[v])) for v, _ in self.updates.moved(move)}
 
     def rule(self, move: Move) -> Rule | None:
         f = self.unit.functions[move.calls[0].params["callee"]]
@@ -176,7 +178,7 @@ class StepEmitter(Emitter):
         """The optimizer's own update of the whole vector."""
         vector = f"self.vectors[{index}]"
         shapes = f", {vector}.shapes" if self.updates.is_each(move.calls[0]) else ""
-        return [f"{text(self.updates.optimizer_object(move))}.update({vector}.values, {vector}.gradient{shapes})"]
+        return [f"{vector}.moved_by({text(self.updates.optimizer_object(move))}.update{shapes})"]
 
     # ---- the class
 
@@ -221,10 +223,7 @@ class StepEmitter(Emitter):
         return optimizer, models
 
     def model_path(self, group: Group, prefix: str) -> str:
-        path = text(group.part(prefix)).removeprefix("self.")
-        if "." in path or "[" in path:
-            raise InternalError("a step that moves a part of a model")
-        return path
+        return joined(text(group.root).removeprefix("self."), prefix)
 
     def constants(self) -> str:
         names = [f"{text(r.optimizer)}.{hyper}" for r in self.rules if r for hyper in r.hypers]

@@ -134,7 +134,8 @@ class Updates:
             more = [ast.Call(ast.Attribute(model, "shapes"), [], [])] if self.is_each(move.calls[0]) else []
             arguments = [ast.Attribute(model, "parameters"), vector, *more]
             return ast.Call(ast.Attribute(optimizer, "update"), arguments, [])
-        return ast.Call(ast.Name("update_together"), [optimizer, *(ast.Tuple(list(p)) for p in pairs)], [])
+        each = [ast.keyword("each", ast.Constant(True))] if self.is_each(move.calls[0]) else []
+        return ast.Call(ast.Name("update_together"), [optimizer, *(ast.Tuple(list(p)) for p in pairs)], each)
 
     def optimizer_object(self, move: Move) -> ast.expr:
         """The parameter whose count of updates the rule is given."""
@@ -168,10 +169,14 @@ class Updates:
 
     def settle(self, move: Move) -> None:
         """The new tensors stand where the old ones stood, and the new states too."""
-        places = [self.body.groups.places[v] for v in move.leaves]
+        for value, leaf in self.moved(move):
+            self.body.groups.places[value] = self.body.groups.places[leaf]
+            self.body.in_place.add(value)
+        self.body.in_place |= {r for e in self.covered for r in e.results}
+
+    def moved(self, move: Move) -> list[tuple[Value, Value]]:
+        """The tensors after an update, each with the one before."""
         after = [self.after(c) for c in move.calls]
         if not self.is_each(move.calls[0]):
-            after = [r for e in self.readers.get(after[0], ()) if e in self.covered for r in e.results]
-        for value, place in zip(after, places, strict=True):
-            self.body.groups.places[value] = place
-        self.body.in_place |= set(after) | {r for e in self.covered for r in e.results}
+            after = [r for e in self.readers.get(after[0], ()) if self.moves_only(e) for r in e.results]
+        return list(zip(after, move.leaves, strict=True)) if after else []

@@ -153,10 +153,11 @@ class Optimizer:
         return twin
 
 
-def update_together(optimizer, *pairs):
-    """One update of several models, given with their gradients, as one vector."""
+def update_together(optimizer, *pairs, each=False):
+    """One update of several models, given with their gradients, as one vector; `each` for a rule of single tensors."""
     θ = np.concatenate([model.parameters for model, _ in pairs])
-    optimizer.update(θ, np.concatenate([model.flat(gradient) for model, gradient in pairs]))
+    shapes = [[shape for model, _ in pairs for shape in model.shapes()]] if each else []
+    optimizer.update(θ, np.concatenate([model.flat(gradient) for model, gradient in pairs]), *shapes)
     stop = 0
     for model, _ in pairs:
         start, stop = stop, stop + model.parameters.size

@@ -15,7 +15,6 @@ from leec.emit.dialect import NUMPY, Dialect
 from leec.emit.docs import docstring
 from leec.emit.expressions import dim_tree
 from leec.emit.functions import INDENT, definition
-
 from leec.emit.layout import text
 from leec.emit.planned import PlannedBody
 from leec.emit.rules import Rule

@@ -193,8 +193,8 @@ def packed(*outputs, **inputs):
 class TrainStep:
     """A training step as one function over flat vectors, without autograd; generated subclasses say which.
 
-    `moved` pairs the attribute of an optimizer with those of the models that it moves, for every update; `counted` are
-    the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything it touches
+    `moved` pairs the attribute of an optimizer with the paths of the models that it moves, for every update; `counted`
+    are the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything it touches
     keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
     """
 
@@ -215,7 +215,9 @@ class TrainStep:
 
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
-        self.vectors = [Vector.of([getattr(self, name) for name in models]) for _, models in self.moved]
+        wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
+        for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
+            self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
         self.slots = [find_slot(self, path) for path in self.read]
         self.tensors = tuple(table[name].detach() for table, name in self.slots)
         self.addresses = [tensor.data_ptr() for tensor in self.tensors]
@@ -229,19 +231,19 @@ class TrainStep:
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
-        vector = self.vectors[i]
-        size = vector.values.numel()
-        whole = vector.values.is_cuda or self.spare[i] is None
-        step = size if whole else min(size, self.BLOCK)
-        spare = [vector.values.new_empty(step) for _ in range(self.spare[i] or 0)]
-        starts = range(0, size, step) if size else ()
-        return [
-            (
-                *(t[a : a + step] for t in (vector.values, vector.gradient, *self.states[i])),
-                *(s[: size - a] for s in spare),
-            )
-            for a in starts
-        ]
+        vector, start, blocks = self.vectors[i], 0, []
+        largest = max(map(len, vector.pieces), default=0)
+        whole = vector.gradient.is_cuda or self.spare[i] is None
+        step = max(1, largest if whole else min(largest, self.BLOCK))
+        spare = [vector.gradient.new_empty(step) for _ in range(self.spare[i] or 0)]
+        for piece in vector.pieces:
+            beside = [t[start : start + len(piece)] for t in (vector.gradient, *self.states[i])]
+            start += len(piece)
+            blocks += [
+                (*(t[a : a + step] for t in (piece, *beside)), *(s[: len(piece) - a] for s in spare))
+                for a in range(0, len(piece), step)
+            ]
+        return blocks
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
@@ -259,7 +261,7 @@ class TrainStep:
         for name in self.counted:
             getattr(self, name).count()
         with torch.inference_mode():
-            if self.vectors[0].values.is_cuda and len(self.counted) == len(self.moved):
+            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -275,7 +277,7 @@ class TrainStep:
 
     def written(self):
         """All tensors that a step writes into and that outlive it."""
-        vectors = [vector.values for vector in self.vectors]
+        vectors = [piece for vector in self.vectors for piece in vector.pieces]
         return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
 
 
@@ -917,49 +919,98 @@ def move_keys(found, old, new):
 
 
 class Vector:
-    """The parameters of one or several models, side by side in one tensor, and their gradient in another.
+    """Parameters side by side in one tensor; they become views of `values`.
 
-    The parameters become views of `values`. Moving or casting a model severs them silently, so `holds` is asked
-    before every step.
+    Moving or casting a model severs them silently, so parts are asked whether they hold before every step.
     """
 
-    def __init__(self, models):
-        self.slots = [slot for model in models for slot in parameter_slots(model)]
+    def __init__(self, slots):
+        self.owners = [(weakref.ref(module), name) for module, name in slots]
+        self.positions = {slot: i for i, slot in enumerate(self.owners)}
+        self.parts = {}
         with torch.no_grad():
-            parameters = [table[name] for table, name in self.slots]
+            parameters = [module._parameters[name] for module, name in slots]
             self.values = torch.cat([p.reshape(-1) for p in parameters])
-            self.gradient = torch.zeros_like(self.values)
-            sizes = [p.numel() for p in parameters]
-            shapes = [p.shape for p in parameters]
-            for p, part, shape in zip(parameters, self.values.split(sizes), shapes, strict=True):
-                p.data = part.view(shape)
-            self.gradients = [part.view(shape) for part, shape in zip(self.gradient.split(sizes), shapes, strict=True)]
-            self.addresses = [p.data_ptr() for p in parameters]
-        self.shapes = [tuple(shape) for shape in shapes]
+            self.sizes = [p.numel() for p in parameters]
+            for (module, name), p, part in zip(slots, parameters, self.values.split(self.sizes), strict=True):
+                p.data = part.view(p.shape)
+                HOMES.setdefault(module, {})[name] = self
 
     @staticmethod
-    def of(models):
-        """The vector of these models, the same one for all steps that move them."""
-        known = VECTORS.setdefault(models[0], {})
-        rest = tuple(map(weakref.ref, models[1:]))
-        if rest not in known or not known[rest].holds():
-            known[rest] = Vector(models)
-        return known[rest]
+    def part_of(models, use=0):
+        """The parameters of these models where they stand side by side for all steps; `use` counts those in a step.
+
+        What shares parameters shares a vector: it is laid out anew when a step moves more than what stood there.
+        """
+        slots = [slot for model in models for slot in parameter_slots(model)]
+        homes = list(dict.fromkeys(HOMES.get(module, {}).get(name) for module, name in slots))
+        if len(homes) != 1 or homes[0] is None or not homes[0].part(slots, use).holds():
+            homes = [Vector(side_by_side(slots, [home for home in homes if home is not None]))]
+        return homes[0].part(slots, use)
+
+    def part(self, slots, use):
+        positions = tuple(self.positions[weakref.ref(module), name] for module, name in slots)
+        if (positions, use) not in self.parts:
+            self.parts[positions, use] = Part(self, slots, positions)
+        return self.parts[positions, use]
+
+
+HOMES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def side_by_side(slots, homes):
+    """The slots in their order, among those that share a vector with them: what was together stays so if it can."""
+    known = [(ref(), name) for home in homes for ref, name in home.owners if ref() is not None]
+    if set(known) <= set(slots):
+        return slots
+    before = slots[: next(i for i, slot in enumerate(slots) if slot in known)]
+    return [*before, *known, *(slot for slot in slots if slot not in known and slot not in before)]
+
+
+class Part:
+    """The parameters that one update moves, as pieces of a vector, with a gradient of their own."""
+
+    def __init__(self, vector, slots, positions):
+        starts = [sum(vector.sizes[:i]) for i in positions]
+        sizes = [vector.sizes[i] for i in positions]
+        bounds = []
+        for start, size in zip(starts, sizes, strict=True):
+            if bounds and bounds[-1][1] == start:
+                bounds[-1][1] += size
+            else:
+                bounds.append([start, start + size])
+        self.pieces = [vector.values[start:stop] for start, stop in bounds]
+        self.slots = [(module._parameters, name) for module, name in slots]
+        parameters = [table[name] for table, name in self.slots]
+        self.shapes = [tuple(p.shape) for p in parameters]
+        self.addresses = [p.data_ptr() for p in parameters]
+        self.gradient = vector.values.new_zeros(sum(sizes))
+        self.gradients = [part.view(p.shape) for part, p in zip(self.gradient.split(sizes), parameters, strict=True)]
+
+    @property
+    def values(self):
+        """All parameters in one tensor: themselves if they stand together, else copies."""
+        return self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
+
+    def moved_by(self, update, *more):
+        """Let a rule move the whole vector at once."""
+        values = self.values
+        update(values, self.gradient, *more)
+        if len(self.pieces) > 1:
+            for piece, moved in zip(self.pieces, values.split([len(p) for p in self.pieces]), strict=True):
+                piece.copy_(moved)
 
     def holds(self):
         slots = zip(self.slots, self.addresses, strict=True)
         return all(table[name].data_ptr() == address for (table, name), address in slots)
 
 
-VECTORS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
-
-
 def parameter_slots(model):
-    """Where the parameters of a model are kept: (table of the module, name), in declaration order."""
+    """Where the parameters of a model are kept: (module, name), in declaration order."""
     for name in model.members:
         attribute = model.renamed.get(name, name)
         if attribute in model._parameters:
-            yield model._parameters, attribute
+            yield model, attribute
         elif attribute in model._modules:
             member = model._modules[attribute]
             for part in member if isinstance(member, torch.nn.ModuleList) else [member]:
@@ -968,14 +1019,20 @@ def parameter_slots(model):
 
 def find_slot(step, path):
     """(table, name) of the tensor at a path such as `net.layers.0.w`."""
-    root, *steps, last = path.split(".")
-    module = getattr(step, root)
-    for name in steps:
+    owner, _, last = path.rpartition(".")
+    module = find_member(step, owner)
+    name = module.renamed.get(last, last)
+    return (module._parameters if name in module._parameters else module._buffers), name
+
+
+def find_member(step, path):
+    """The model at a path such as `net.layers.0`."""
+    module = step
+    for name in path.split("."):
         module = (
             module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
         )
-    name = module.renamed.get(last, last)
-    return (module._parameters if name in module._parameters else module._buffers), name
+    return module
 
 
 def kind(x):
@@ -990,20 +1047,19 @@ class Graph:
     """
 
     def __init__(self, step, batch):
-        self.device = step.vectors[0].values.device
+        self.device = step.vectors[0].gradient.device
         self.batch = [self.hold(x) for x in batch]
-        numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
-        self.numbers = numbers
+        self.numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
         before = [(tensor, tensor.clone()) for tensor in step.written()]
         stream = torch.cuda.Stream(self.device)
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
             for _ in range(3):
-                step.step(*self.batch, *numbers)
+                step.step(*self.batch, *self.numbers)
         torch.cuda.current_stream(self.device).wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.result = step.step(*self.batch, *numbers)
+            self.result = step.step(*self.batch, *self.numbers)
         for tensor, value in before:
             tensor.copy_(value)
 

@@ -194,8 +194,8 @@ class TrainStep:
     """A training step as one function over flat vectors, without autograd; generated subclasses say which.
 
     `moved` pairs the attribute of an optimizer with the paths of the models that it moves, for every update; `counted`
-    are the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything it touches
-    keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
+    are the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything that it
+    touches keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
     """
 
     moved: tuple[tuple[str, tuple[str, ...]], ...] = ()

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from benchmarks import compiler, run, timing
+from benchmarks import compiler, run, start, timing
 from benchmarks.workloads import MLP64, VARIANTS, WORKLOADS, Workload
 from leec import driver
 from leec.diagnostics import Source
@@ -52,3 +52,11 @@ def test_steps_take_turns() -> None:
 
 def test_importing_leec_brings_nothing_heavy() -> None:
     assert compiler.imported() == []
+
+
+def test_a_generated_reference_is_at_its_first_step_at_once() -> None:
+    found = start.first_step(runs=1)
+    assert found["modules"] == ["__future__", "reference", "unicodedata"]  # and NumPy alone
+    assert found["loss"] == pytest.approx(1.00233614)
+    assert found["seconds"] < start.GOALS["seconds"]
+    assert found["megabytes"] < start.GOALS["megabytes"]

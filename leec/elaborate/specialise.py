@@ -7,7 +7,7 @@ body demanded: a size as a number (NeedStructural), or two sizes that must agree
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim

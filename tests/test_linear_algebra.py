@@ -222,3 +222,38 @@ def test_conjugate_gradients_solve_newtons_equation() -> None:
     wanted = x - np.linalg.solve(h, a @ a.T @ x + np.sinh(x))
     for column in BOTH:
         agree("Newton", spec("derivatives.lee").value("newton_of_four", column, x=x, a=a), wanted, 1e-7)
+
+
+# ---- whole matrices
+
+
+def layers(like: np.random.Generator) -> dict[str, np.ndarray]:
+    shapes = {"layers.0.w": (3, 4), "layers.0.b": (4,), "layers.1.w": (4, 2), "layers.1.b": (2,)}
+    return {k: like.normal(size=s) for k, s in shapes.items()}
+
+
+def test_hessians_and_jacobians() -> None:
+    rng = np.random.default_rng(1)
+    x, a, inputs, leaves = rng.normal(size=4), rng.normal(size=(4, 4)), rng.normal(size=(5, 3)), layers(rng)
+    point = {k: torch.tensor(v) for k, v in leaves.items()}
+    parts = torch.func.jacrev(lambda p: net(p, torch.tensor(inputs)))(point)
+    jacobian = torch.cat([p.flatten(2) for p in parts.values()], 2)
+    loss = lambda p: (net(p, torch.tensor(inputs)) ** 2).mean()  # noqa: E731
+    rows = torch.func.hessian(loss)(point)
+    sizes = {k: v.size for k, v in leaves.items()}
+    h = torch.cat([torch.cat([rows[i][j].reshape(sizes[i], sizes[j]) for j in sizes], 1) for i in sizes])
+    for column in BOTH:
+        found = spec("derivatives.lee").value("bowl", column, x=x, a=a)
+        agree("Hessian of a vector", found, a @ a.T + np.diag(np.cosh(x)))
+        agree("Jacobian", spec("derivatives.lee").value("sensitivities", column, net=leaves, x=inputs), jacobian)
+        values, lowest = spec("derivatives.lee").call("spectrum", column, net=leaves, x=inputs).values()
+        agree("spectrum", values, torch.linalg.eigvalsh(h))
+        agree("lowest", h.numpy() @ np.asarray(lowest), np.asarray(lowest) * np.asarray(values)[0])
+
+
+def test_gradients_of_jacobians_and_hessians() -> None:
+    volume = lambda r: r[0] ** 2 * r[1].sin()  # noqa: E731
+    point = lambda r: r[0] * (r[1].sin() * (r[2].cos() + r[2].sin()) + r[1].cos())  # noqa: E731
+    spec("derivatives.lee").hold("sphere", lambda d: volume(d.r) + point(d.r))
+    bent = lambda d: torch.func.hessian(lambda x: torch.sin(x * d.a).sum() * x[0])(d.x)  # noqa: E731
+    spec("derivatives.lee").hold("sharp", lambda d: (bent(d) ** 2).sum(), 1e-8)

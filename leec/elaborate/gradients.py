@@ -153,12 +153,15 @@ def reaches(ctx: Context, value: Value, sources: set[Value]) -> bool:
 
 def computed_in_round(ctx: Context, value: Value, way: list[Equation]) -> Value:
     """In a loop the way may begin before it: then a round goes it again, as outside it nothing can be differentiated."""
-    if not ctx.loops or not way or ctx.builder.equations.index(way[0]) >= ctx.loops[-1].mark:
+    equations = ctx.builder.equations
+    if not ctx.loops or not way or equations.index(way[0]) >= ctx.loops[-1].mark:
         return value
+    read = {a for e in way for a in e.args}
+    numbers = [e for e in equations[: ctx.loops[-1].mark] if not e.args and not read.isdisjoint(e.results)]
     here: dict[Value, Value] = {}
-    for equation in way:
+    for equation in (*numbers, *way):
         results = tuple(replace(r, name=ctx.builder.unique(r.name), named=False) for r in equation.results)
-        ctx.builder.equations.append(replace(rename(equation, here), results=results))
+        equations.append(replace(rename(equation, here), results=results))
         here |= zip(equation.results, results, strict=True)
     return here[value]
 

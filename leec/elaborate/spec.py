@@ -10,6 +10,7 @@ from leec.elaborate import (  # noqa: F401  (all but the last enter primitives)
     builtins_places,
     builtins_shape,
     gradients,
+    jacobians,
     specialise,
 )
 from leec.elaborate.assemble import assemble

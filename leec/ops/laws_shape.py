@@ -184,7 +184,12 @@ def _before_broadcast(y: Value, params, s: Contraction, position: int):
     return tuple(i - missing for i in kept), tuple(subscripts[i] for i in kept)
 
 
-ABSORBED = {"transpose": _before_transpose, "broadcast": _before_broadcast}
+def _before_fill(y: Value, params, s: Contraction, position: int):
+    """A number that became a tensor without axes only multiplies."""
+    return None if params["dims"] or len(s.operands) == 1 else ((), ())
+
+
+ABSORBED = {"transpose": _before_transpose, "broadcast": _before_broadcast, "fill": _before_fill}
 
 
 def _with_axes(b, y: Value, axes: tuple[int, ...]) -> Value:

@@ -194,37 +194,40 @@ def curvature_saved(net, u, x):
     div = 1.0 / (n * net.sizes[2])
     d_mul = torch.full((n, net.sizes[2]), div, dtype=FLOAT, device=x.device)  # [n, net.sizes_2]
     d_add_2 = 2 / (n * net.sizes[2]) * add_2  # [n, net.sizes_2]
-    _, gt = net.forward_backward_parameters_saved(reshape, saved_net, d_add_2)
+    _, saved_net_ = net.forward_backward_parameters_saved(reshape, saved_net, d_add_2)
     w_3 = torch.ones((net.sizes[0], net.sizes[1]), dtype=FLOAT, device=x.device)  # [net.sizes_0, net.sizes_1]
     w_5 = torch.ones((net.sizes[1], net.sizes[2]), dtype=FLOAT, device=x.device)  # [net.sizes_1, net.sizes_2]
     w_4 = torch.ones(net.sizes[1], dtype=FLOAT, device=x.device)  # [net.sizes_1]
     w_6 = torch.ones(net.sizes[2], dtype=FLOAT, device=x.device)  # [net.sizes_2]
     _, d_x_2, d_d_add_2 = net.forward_backward_parameters_backward(
-        reshape, saved_net, d_add_2, gt, {"layers.0": {"w": w_3, "b": w_4}, "layers.1": {"w": w_5, "b": w_6}}
+        reshape, saved_net, d_add_2, saved_net_, {"layers.0": {"w": w_3, "b": w_4}, "layers.1": {"w": w_5, "b": w_6}}
     )
     d_add_2_4 = 2 / (n * net.sizes[2]) * d_d_add_2  # [n, net.sizes_2]
-    _, gt_2 = net.forward_saved_backward_parameters_saved(reshape, saved_net, d_add_2_4, d_x_2)
+    _, saved_net_2 = net.forward_saved_backward_parameters_saved(reshape, saved_net, d_add_2_4, d_x_2)
     reshape_2 = u.layers[0].b.reshape(net.sizes[1])  # [net.sizes_1]
     reshape_3 = u.layers[1].b.reshape(net.sizes[2])  # [net.sizes_2]
     d_d_add_2_4, d_d_x_2 = net.forward_saved_backward_parameters_backward_input(
-        reshape, saved_net, gt_2, {"layers.0": {"w": d_w_7, "b": reshape_2}, "layers.1": {"w": d_w_8, "b": reshape_3}}
+        reshape,
+        saved_net,
+        saved_net_2,
+        {"layers.0": {"w": d_w_7, "b": reshape_2}, "layers.1": {"w": d_w_8, "b": reshape_3}},
     )
     d_d_d_add_2 = 2 / (n * net.sizes[2]) * d_d_add_2_4  # [n, net.sizes_2]
-    d_d_d_self, saved_net_ = net.forward_backward_parameters_backward_backward_parameters_saved(
-        reshape, saved_net, d_add_2, gt, {"layers.1": {"w": d_w_8}}, d_d_x_2, d_d_d_add_2
+    d_d_d_self, saved_net_3 = net.forward_backward_parameters_backward_backward_parameters_saved(
+        reshape, saved_net, d_add_2, saved_net_, {"layers.1": {"w": d_w_8}}, d_d_x_2, d_d_d_add_2
     )
     add_3_2 = dot(u, net.at({"layers.0": d_d_d_self["layers.0"], "layers.1": d_d_d_self["layers.1"]}))
     saved = (
         saved_net,
         d_mul,
         d_add_2,
-        gt,
-        gt_2,
+        saved_net_,
+        saved_net_2,
         d_w_8,
         d_w_7,
         d_d_x_2,
         d_d_d_add_2,
-        saved_net_,
+        saved_net_3,
         d_d_d_self["layers.0"]["w"],
         d_d_d_self["layers.0"]["b"],
         d_d_d_self["layers.1"]["w"],
@@ -235,7 +238,7 @@ def curvature_saved(net, u, x):
 
 def curvature_backward(net, u, x, saved, d_add_3_2):
     """From d_mul, d_add_2, d_w_8, d_w_7, d_d_x_2, d_d_d_add_2, d_d_d_add, d_w_3, d_w_4, d_w_5, d_w_6 and d_add_3_2 to the gradients by net, u and x."""
-    saved_net, d_mul, d_add_2, gt, gt_2, d_w_8, d_w_7, d_d_x_2, d_d_d_add_2, saved_net_, d_w_3, d_w_4, d_w_5, d_w_6 = saved
+    saved_net, d_mul, d_add_2, saved_net_, saved_net_2, d_w_8, d_w_7, d_d_x_2, d_d_d_add_2, saved_net_3, d_w_3, d_w_4, d_w_5, d_w_6 = saved
     n = x.shape[0]
     # gradient of return dot(u, hvp(mean(net(x) ** 2), net, u))   derivatives.lee:14
     reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]
@@ -247,10 +250,10 @@ def curvature_backward(net, u, x, saved, d_add_3_2):
         reshape,
         saved_net,
         d_add_2,
-        gt,
+        saved_net_,
         d_d_x_2,
         d_d_d_add_2,
-        saved_net_,
+        saved_net_3,
         d_net_at___layers_0_____w___d_w_3___b___d_w_4____layers_1_____w___d_w_5___b___d_w_6___,
     )
     d_d_d_add_2_4 = 2 * (d_d_d_d_add_2 * d_mul)  # [n, net.sizes_2]
@@ -258,7 +261,7 @@ def curvature_backward(net, u, x, saved, d_add_3_2):
         {"layers.0": {"w": d_w_7}, "layers.1": {"w": d_w_8}},
         reshape,
         saved_net,
-        gt_2,
+        saved_net_2,
         d_d_x_2,
         d_d_d_add_2_4,
         d_d_d_x_2,
@@ -301,24 +304,27 @@ def gauss_newton_saved(net, u, x):
     d_w_2 = u.layers[0].w.reshape(net.sizes[0], net.sizes[1])  # [net.sizes_0, net.sizes_1]
     d_w_3 = u.layers[1].w.reshape(net.sizes[1], net.sizes[2])  # [net.sizes_1, net.sizes_2]
     w = torch.ones((n, net.sizes[2]), dtype=FLOAT, device=x.device)  # [n, net.sizes_2]
-    _, gt = net.forward_backward_parameters_saved(reshape, saved_net, w)
+    _, saved_net_ = net.forward_backward_parameters_saved(reshape, saved_net, w)
     reshape_2 = u.layers[0].b.reshape(net.sizes[1])  # [net.sizes_1]
     reshape_3 = u.layers[1].b.reshape(net.sizes[2])  # [net.sizes_2]
-    d_w, saved_net_ = net.forward_backward_parameters_backward_input_saved(
-        reshape, saved_net, gt, {"layers.0": {"w": d_w_2, "b": reshape_2}, "layers.1": {"w": d_w_3, "b": reshape_3}}
+    d_w, saved_net_2 = net.forward_backward_parameters_backward_input_saved(
+        reshape,
+        saved_net,
+        saved_net_,
+        {"layers.0": {"w": d_w_2, "b": reshape_2}, "layers.1": {"w": d_w_3, "b": reshape_3}},
     )
-    return (d_w * d_w).sum(), (saved_net, gt, d_w_3, d_w_2, saved_net_, d_w)
+    return (d_w * d_w).sum(), (saved_net, saved_net_, d_w_3, d_w_2, saved_net_2, d_w)
 
 
 def gauss_newton_backward(net, x, saved, u_sizes_0, u_sizes_1, u_sizes_2, d_sum_6):
     """From d_w_3, d_w_2, d_d_x_2, d_w and d_sum_6 to the gradients by net, u and x."""
-    saved_net, gt, d_w_3, d_w_2, saved_net_, d_w = saved
+    saved_net, saved_net_, d_w_3, d_w_2, saved_net_2, d_w = saved
     n = x.shape[0]
     # gradient of return sum(jvp(net(x), net, u) ** 2)   derivatives.lee:19
     reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]
     d_d_w = 2 * d_sum_6 * d_w  # [n, net.sizes_2]
     d_net, d_reshape_6, d_x_2, d_d_d_self = net.forward_backward_parameters_backward_input_backward(
-        {"layers.0": {"w": d_w_2}, "layers.1": {"w": d_w_3}}, reshape, saved_net, gt, saved_net_, d_d_w
+        {"layers.0": {"w": d_w_2}, "layers.1": {"w": d_w_3}}, reshape, saved_net, saved_net_, saved_net_2, d_d_w
     )
     d_u_layers_1_b = d_d_d_self["layers.1"]["b"].reshape(u_sizes_2)  # [u.sizes_2]
     d_u_layers_1_w = d_d_d_self["layers.1"]["w"].reshape(u_sizes_1, u_sizes_2)  # [u.sizes_1, u.sizes_2]
@@ -342,22 +348,20 @@ def newton(x, a, rounds):
     x [n], a [n, n] -> [n]
     """
     n = x.shape[0]
-    d_cost = torch.ones((), dtype=FLOAT, device=x.device)  # derivatives.lee:25
-    g = torch.sinh(x) + a @ (0.5 * x @ a) * d_cost + a @ (d_cost * x @ a) * 0.5  # [n]  derivatives.lee:24
+    g = torch.sinh(x) + a @ (0.5 * x @ a) + a @ (x @ a) * 0.5  # [n]  derivatives.lee:24
     step = torch.zeros(n, dtype=FLOAT, device=x.device)  # [n]
     rest = -g  # [n]  derivatives.lee:27
     rest_3 = rest  # derivatives.lee:29
     way_3 = rest
     for k in range(rounds):
-        rest_3, step, way_3 = newton_step(rest_3, step, way_3, 0.5, x, a, a.T)
+        rest_3, step, way_3 = newton_step(rest_3, step, way_3, x, a, a.T)
     return x + step  # [n]  derivatives.lee:36
 
 
-def newton_step(rest, step, way, const, x, a, transpose):
+def newton_step(rest, step, way, x, a, transpose):
     """rest [n], step [n], way [n], x [n], a [n, n], transpose [n, n] -> [n], [n], [n]"""
-    d_cost_2 = torch.ones((), dtype=FLOAT, device=rest.device)  # derivatives.lee:30
-    d_d_d_x_5 = way * torch.cosh(x) + way * const @ a @ transpose * d_cost_2  # [n]
-    bent = d_d_d_x_5 + a @ (transpose @ (d_cost_2 * way)) * const  # [n]
+    d_d_d_x_5 = way * torch.cosh(x) + way * 0.5 @ a @ transpose  # [n]  derivatives.lee:30
+    bent = d_d_d_x_5 + a @ (transpose @ way) * 0.5  # [n]
     sum_ = (rest * rest).sum()  # derivatives.lee:31
     length = sum_ / (way * bent).sum()
     step_3 = step + length * way  # [n]  derivatives.lee:32
@@ -420,6 +424,437 @@ def example_step(key):
     x = normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  derivatives.lee:58
     a = normal(fold(key, SITES["a"]), (4, 4), FLOAT)  # [4, 4]  derivatives.lee:59
     return newton_of_four(x, a)  # [4]  derivatives.lee:60
+
+
+def bowl(x, a):
+    """The Hessian of ½ xᵀ a aᵀ x + Σ cosh xᵢ, which is a aᵀ + diag(cosh x).
+
+    x [n], a [n, n] -> [n, n]
+    """
+    n = x.shape[0]
+    rows = [None] * n  # derivatives.lee:68
+    for row in range(n):
+        rows[row] = bowl_step(x, a, a.T, row)
+    rows = torch.stack(rows, 0) if rows else torch.zeros((n, n), dtype=FLOAT, device=x.device)
+    return rows  # [n, n]
+
+
+def bowl_step(x, a, transpose, row):
+    """x [n], a [n, n], transpose [n, n] -> [n]"""
+    n = x.shape[0]
+    eq = torch.arange(n, device=x.device) == row  # bool[n]  derivatives.lee:68
+    d_cosh = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
+    fill = torch.full((n,), 0.5, dtype=FLOAT, device=x.device)  # [n]
+    d_d_contract_2_2 = torch.where(eq, fill, 0.0) @ a @ transpose  # [n]
+    d_x_10 = d_d_contract_2_2 + torch.where(eq, torch.cosh(x), 0.0)  # [n]
+    d_x_9 = a @ (transpose @ torch.where(eq, d_cosh, 0.0)) * 0.5  # [n]
+    return d_x_10 + d_x_9  # [n]
+
+
+def spherical(r):
+    """From radius and two angles to a point, and how volumes change: |det J| = r² sin θ.
+
+    r [3] -> [3], []
+    """
+    reshape = r[:1].reshape(())  # derivatives.lee:73
+    reshape_2 = r[1:2].reshape(())
+    mul = reshape * torch.sin(reshape_2)
+    reshape_3 = r[2:].reshape(())
+    x = mul * torch.cos(reshape_3)
+    y = mul * torch.sin(reshape_3)  # derivatives.lee:74
+    z = reshape * torch.cos(reshape_2)  # derivatives.lee:75
+    point = torch.cat((x[None], y[None], z[None]), dim=0)  # [3]  derivatives.lee:76
+    rows = [None] * 3  # derivatives.lee:77
+    for row in range(3):
+        rows[row] = spherical_step(r, row)
+    rows = torch.stack(rows, 0) if rows else torch.zeros((3, 3), dtype=FLOAT, device=r.device)
+    return point, det(rows)
+
+
+def spherical_saved(r):
+    """As spherical, and what its gradient needs."""
+    reshape = r[:1].reshape(())  # derivatives.lee:73
+    reshape_2 = r[1:2].reshape(())
+    sin = torch.sin(reshape_2)
+    mul = reshape * sin
+    reshape_3 = r[2:].reshape(())
+    cos = torch.cos(reshape_3)
+    x = mul * cos
+    sin_2 = torch.sin(reshape_3)  # derivatives.lee:74
+    y = mul * sin_2
+    cos_2 = torch.cos(reshape_2)  # derivatives.lee:75
+    z = reshape * cos_2
+    point = torch.cat((x[None], y[None], z[None]), dim=0)  # [3]  derivatives.lee:76
+    rows = [None] * 3  # derivatives.lee:77
+    saved_spherical_step = [None] * 3
+    for row in range(3):
+        rows[row], saved_spherical_step[row] = spherical_step_saved(r, row)
+    rows = torch.stack(rows, 0) if rows else torch.zeros((3, 3), dtype=FLOAT, device=r.device)
+    return point, det(rows), (sin, mul, cos, sin_2, cos_2, rows, saved_spherical_step)
+
+
+def spherical_backward(r, saved, d_point, d_y):
+    """From d_z_2_rows, d_y_2_rows, d_x_2_rows, d_cos_2_2_rows, d_sin_3_2_rows, d_cos_rows, d_mul_rows, d_sin_rows, d_point and d_y to the gradient by r."""
+    sin, mul, cos, sin_2, cos_2, rows, saved_spherical_step = saved
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    reshape = r[:1].reshape(())
+    reshape_2 = r[1:2].reshape(())
+    reshape_3 = r[2:].reshape(())
+    # gradient of return point, det(jacobian(point, r))   derivatives.lee:77
+    d_rows = d_y * cofactor(rows)  # [3, 3]
+    d_r_8 = torch.zeros(3, dtype=FLOAT, device=r.device)  # [3]
+    for row in reversed(range(3)):
+        d_r_8 = spherical_step_backward(r, saved_spherical_step[row], d_rows[row], d_r_8)
+    # gradient of point = stack(x, y, z, axis = 0)   derivatives.lee:76
+    d_z = d_point[2:].reshape(())
+    d_y_ = d_point[1:2].reshape(())
+    d_x = d_point[:1].reshape(())
+    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:74
+    d_reshape_3_2 = d_y_ * mul * torch.cos(reshape_3)
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    d_slice_3 = (d_reshape_3_2 - d_x * mul * torch.sin(reshape_3))[None]  # [1]
+    d_mul = d_y_ * sin_2 + d_x * cos
+    d_reshape_2_3 = d_mul * reshape * torch.cos(reshape_2)
+    d_slice_2 = (d_reshape_2_3 - d_z * reshape * torch.sin(reshape_2))[None]  # [1]
+    d_slice = (d_z * cos_2 + d_mul * sin)[None]  # [1]
+    d_r_6 = d_r_8 + unslice(d_slice_3, (3,), (slice(2, 3),))  # [3]
+    d_r_7 = d_r_6 + unslice(d_slice_2, (3,), (slice(1, 2),))  # [3]
+    d_r = d_r_7 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
+    return d_r  # [3]
+
+
+def spherical_step(r, row):
+    """r [3] -> [3]"""
+    reshape = r[:1].reshape(())  # derivatives.lee:73
+    reshape_2_2 = r[1:2].reshape(())
+    sin = torch.sin(reshape_2_2)
+    mul = reshape * sin
+    reshape_3_2 = r[2:].reshape(())
+    cos = torch.cos(reshape_3_2)
+    sin_3_2 = torch.sin(reshape_3_2)  # derivatives.lee:74
+    cos_2_2 = torch.cos(reshape_2_2)  # derivatives.lee:75
+    d_select = torch.ones(3, dtype=FLOAT, device=r.device)  # [3]  derivatives.lee:77
+    d_point_2 = torch.where(torch.arange(3, device=r.device) == row, d_select, 0.0)  # [3]
+    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:76
+    d_y_2 = d_point_2[1:2].reshape(())
+    d_x_2 = d_point_2[:1].reshape(())
+    d_slice_3_2 = (d_y_2 * mul * cos - d_x_2 * mul * sin_3_2)[None]  # [1]  derivatives.lee:73
+    d_mul = d_y_2 * sin_3_2 + d_x_2 * cos
+    d_slice_2_2 = (d_mul * reshape * cos_2_2 - d_z_2 * reshape * sin)[None]  # [1]
+    d_slice = (d_z_2 * cos_2_2 + d_mul * sin)[None]  # [1]
+    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
+    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
+    return d_r_5 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
+
+
+def spherical_step_saved(r, row):
+    """As spherical_step, and what its gradient needs."""
+    reshape = r[:1].reshape(())  # derivatives.lee:73
+    reshape_2_2 = r[1:2].reshape(())
+    sin_2 = torch.sin(reshape_2_2)
+    mul = reshape * sin_2
+    reshape_3_2 = r[2:].reshape(())
+    cos_2 = torch.cos(reshape_3_2)
+    sin_3 = torch.sin(reshape_3_2)  # derivatives.lee:74
+    cos_3 = torch.cos(reshape_2_2)  # derivatives.lee:75
+    d_select = torch.ones(3, dtype=FLOAT, device=r.device)  # [3]  derivatives.lee:77
+    d_point_2 = torch.where(torch.arange(3, device=r.device) == row, d_select, 0.0)  # [3]
+    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:76
+    d_y_2 = d_point_2[1:2].reshape(())
+    d_x_2 = d_point_2[:1].reshape(())
+    d_cos_2_2 = d_z_2 * reshape  # derivatives.lee:75
+    d_sin_3_2 = d_y_2 * mul  # derivatives.lee:74
+    d_cos = d_x_2 * mul  # derivatives.lee:73
+    d_slice_3_2 = (d_sin_3_2 * cos_2 - d_cos * sin_3)[None]  # [1]
+    d_mul = d_y_2 * sin_3 + d_x_2 * cos_2
+    d_sin_2 = d_mul * reshape
+    d_slice_2_2 = (d_sin_2 * cos_3 - d_cos_2_2 * sin_2)[None]  # [1]
+    d_slice = (d_z_2 * cos_3 + d_mul * sin_2)[None]  # [1]
+    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
+    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
+    saved = sin_2, d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, cos_2, d_cos, sin_3, d_mul, d_sin_2, cos_3
+    return d_r_5 + unslice(d_slice, (3,), (slice(0, 1),)), saved
+
+
+def spherical_step_backward(r, saved, d_rows, d_r):
+    """From d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, d_cos, d_mul, d_sin, d_rows and d_r to the gradient by r."""
+    sin, d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, cos_2, d_cos, sin_3, d_mul, d_sin, cos_3 = saved
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    reshape = r[:1].reshape(())
+    reshape_2_2 = r[1:2].reshape(())
+    reshape_3_2 = r[2:].reshape(())
+    d_d_reshape = d_rows[:1].reshape(())
+    d_d_reshape_2_2 = d_rows[1:2].reshape(())
+    d_d_sin = d_d_reshape_2_2 * cos_3
+    sin_4 = torch.sin(reshape_2_2)
+    d_d_mul = d_d_sin * reshape + d_d_reshape * sin
+    d_d_reshape_3_2 = d_rows[2:].reshape(())
+    cos = torch.cos(reshape_3_2)
+    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:74
+    sin_5 = torch.sin(reshape_3_2)
+    # gradient of z = r[0] * cos(r[1])   derivatives.lee:75
+    cos_4 = torch.cos(reshape_2_2)
+    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:74
+    mul_2 = d_d_reshape_3_2 * d_sin_3_2 * sin_5
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    d_reshape_3_2_6 = -d_d_reshape_3_2 * d_cos * cos - mul_2
+    d_reshape_3_2_7 = d_reshape_3_2_6 + d_d_mul * d_y_2 * cos
+    d_slice_3_2 = (d_reshape_3_2_7 - d_d_mul * d_x_2 * sin_5)[None]  # [1]
+    d_mul_4 = -d_d_reshape_3_2 * sin_3 * d_x_2 + d_d_reshape_3_2 * cos_2 * d_y_2
+    # gradient of z = r[0] * cos(r[1])   derivatives.lee:75
+    d_reshape_2_2_3 = -d_d_reshape_2_2 * d_cos_2_2 * cos_4
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    d_reshape_2_2_6 = d_reshape_2_2_3 - d_d_reshape_2_2 * d_sin * sin_4
+    d_reshape_2_2_5 = (d_d_reshape * d_mul + d_mul_4 * reshape) * cos_4
+    d_reshape_2_2_7 = d_reshape_2_2_6 - d_d_reshape * d_z_2 * sin_4
+    d_slice_2_2 = (d_reshape_2_2_7 + d_reshape_2_2_5)[None]  # [1]
+    d_reshape_5 = d_d_sin * d_mul + -d_d_reshape_2_2 * sin * d_z_2
+    d_slice = (d_reshape_5 + d_mul_4 * sin)[None]  # [1]
+    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
+    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
+    d_r_ = d_r_5 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
+    return d_r + d_r_  # [3]
+
+
+def spectrum(net, x):
+    """The eigenvalues of a net's Hessian, in ascending order, and that of the lowest one as a point.
+
+    x [n, 3] -> [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2],
+    [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+    """
+    n = x.shape[0]
+    if net.sizes[0] != 3:
+        raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal 3")
+    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:82
+    rows = [None] * (net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2])
+    for row in range(net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2]):
+        rows[row] = spectrum_step(net, reshape, row)
+    rows = (
+        torch.stack(rows, 0)
+        if rows
+        else torch.zeros(
+            (
+                net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2],
+                net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2],
+            ),
+            dtype=FLOAT,
+            device=x.device,
+        )
+    )
+    values, vectors = eigh(rows)
+    # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]  derivatives.lee:83
+    reshape_2 = vectors[:, :1].reshape(-1)
+    unflatten_, unflatten_2, unflatten_3, unflatten_4 = unflatten(
+        reshape_2, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
+    )
+    # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+    flatten_4 = torch.cat((unflatten_.reshape(-1), unflatten_2, unflatten_3.reshape(-1), unflatten_4))
+    return values, flatten_4
+
+
+def spectrum_step(net, reshape, row):
+    """reshape [n, net.sizes_0] -> [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 +
+    net.sizes_2]
+    """
+    n = reshape.shape[0]
+    add_2_2, saved_net = net.forward_saved(reshape)  # derivatives.lee:82
+    d_add_2_2 = 2 / (n * net.sizes[2]) * add_2_2  # [n, net.sizes_2]
+    _, saved_net_ = net.forward_backward_parameters_saved(reshape, saved_net, d_add_2_2)
+    # int[net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+    iota = torch.arange(
+        net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2], device=reshape.device
+    )
+    # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+    d_select = torch.ones(
+        net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2],
+        dtype=FLOAT,
+        device=reshape.device,
+    )
+    # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+    d_flatten = torch.where(iota == row, d_select, 0.0)
+    d_w_3, d_b_3, d_w_2_2, d_b_2_2 = unflatten(
+        d_flatten, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
+    )
+    d_net, d_x_2, d_d_add_2_2 = net.forward_backward_parameters_backward(
+        reshape,
+        saved_net,
+        d_add_2_2,
+        saved_net_,
+        {"layers.0": {"w": d_w_3, "b": d_b_3}, "layers.1": {"w": d_w_2_2, "b": d_b_2_2}},
+    )
+    d_add_2_2_4 = 2 / (n * net.sizes[2]) * d_d_add_2_2  # [n, net.sizes_2]
+    d_net_ = net.forward_saved_backward_parameters(reshape, saved_net, d_add_2_2_4, d_x_2)
+    w_5 = d_net["layers.1"]["w"] + d_net_["layers.1"]["w"]  # [net.sizes_1, net.sizes_2]
+    # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+    rows = torch.cat(
+        (d_net_["layers.0"]["w"].reshape(-1), d_net_["layers.0"]["b"], w_5.reshape(-1), d_net_["layers.1"]["b"])
+    )
+    return rows  # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+
+
+def sharpness(x, a):
+    """tr H², whose gradient is a third derivative.
+
+    x [n], a [n] -> []
+    """
+    n = x.shape[0]
+    rows = [None] * n  # derivatives.lee:88
+    for row in range(n):
+        rows[row] = sharpness_step(x, a, row)
+    rows = torch.stack(rows, 0) if rows else torch.zeros((n, n), dtype=FLOAT, device=x.device)
+    return (rows * rows).sum()
+
+
+def sharpness_saved(x, a):
+    """As sharpness, and what its gradient needs."""
+    n = x.shape[0]
+    rows = [None] * n  # derivatives.lee:88
+    saved_sharpness_step = [None] * n
+    for row in range(n):
+        rows[row], saved_sharpness_step[row] = sharpness_step_saved(x, a, row)
+    rows = torch.stack(rows, 0) if rows else torch.zeros((n, n), dtype=FLOAT, device=x.device)
+    return (rows * rows).sum(), (rows, saved_sharpness_step)
+
+
+def sharpness_backward(x, a, saved, d_y):
+    """From d_sin_rows, d_sin_2_rows, d_mul_2_rows and d_y to the gradients by x and a."""
+    rows, saved_sharpness_step = saved
+    n = x.shape[0]
+    # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:88
+    d_rows = 2 * d_y * rows  # [n, n]
+    d_x_2 = torch.zeros(n, dtype=FLOAT, device=x.device)  # [n]
+    d_x = d_x_2
+    d_a = d_x_2
+    for row in reversed(range(n)):
+        d_x, d_a = sharpness_step_backward(x, a, saved_sharpness_step[row], d_rows[row], d_x, d_a)
+    return d_x, d_a
+
+
+def sharpness_step(x, a, row):
+    """x [n], a [n] -> [n]"""
+    n = x.shape[0]
+    mul = x * a  # [n]  derivatives.lee:88
+    cos = torch.cos(mul)  # [n]
+    eq = torch.arange(n, device=x.device) == row  # bool[n]
+    d_select = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
+    d_reshape_2 = torch.where(eq, a * cos, 0.0).sum(dim=0, keepdim=True)  # [1]
+    d_mul_3 = torch.where(eq, -(a * x[:1] * torch.sin(mul)), 0.0)  # [n]
+    d_x_6 = (d_mul_3 + torch.where(eq, d_select, 0.0)[:1] * cos) * a  # [n]
+    return unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_x_6  # [n]
+
+
+def sharpness_step_saved(x, a, row):
+    """As sharpness_step, and what its gradient needs."""
+    n = x.shape[0]
+    mul = x * a  # [n]  derivatives.lee:88
+    sin_2 = torch.sin(mul)  # [n]
+    slice_ = x[:1]  # [1]
+    cos = torch.cos(mul)  # [n]
+    eq = torch.arange(n, device=x.device) == row  # bool[n]
+    d_select = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
+    mul_4 = a * slice_  # [n]
+    d_d_slice = torch.where(eq, d_select, 0.0)[:1]  # [1]
+    d_reshape_2 = torch.where(eq, a * cos, 0.0).sum(dim=0, keepdim=True)  # [1]
+    d_mul_2 = torch.where(eq, -(mul_4 * sin_2), 0.0) + d_d_slice * cos  # [n]
+    saved = mul, slice_.expand(n), cos, eq, a, mul_4, sin_2, d_d_slice.expand(n), d_mul_2
+    return unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_mul_2 * a, saved
+
+
+def sharpness_step_backward(x, a, saved, d_rows, d_x, d_a):
+    """From d_sin, d_sin_2, d_mul_2, d_rows, d_x and d_a to the gradients by x and a."""
+    mul, d_sin, cos, eq, a_, mul_4, sin_2, d_sin_2, d_mul_2 = saved
+    n = x.shape[0]
+    # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:88
+    d_d_mul_2 = d_rows * a  # [n]
+    sin = torch.sin(mul)  # [n]
+    d_d_slice_2 = d_rows[:1]  # [1]
+    mul_5 = -d_d_mul_2 * sin_2  # [n]
+    d_mul_2_5 = torch.where(eq, d_d_slice_2 * cos, 0.0)  # [n]
+    d_reshape_2 = torch.where(eq, mul_5 * a_, 0.0).sum(dim=0, keepdim=True)  # [1]
+    d_mul_4 = torch.where(eq, -d_d_mul_2 * mul_4 * torch.cos(mul), 0.0)  # [n]
+    d_mul_5 = torch.where(eq, -(d_d_slice_2 * a_ * sin), 0.0)  # [n]
+    d_mul = d_mul_4 - d_d_mul_2 * d_sin_2 * sin + d_mul_5  # [n]
+    d_x_ = unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_mul * a  # [n]
+    d_mul_2_3 = torch.where(eq, mul_5 * d_sin, 0.0) + d_mul_2_5  # [n]
+    d_a_ = d_rows * d_mul_2 + d_mul_2_3 + d_mul * x  # [n]
+    return d_x + d_x_, d_a + d_a_
+
+
+def sensitivities(net, x):
+    """How every output of every example depends on every parameter.
+
+    x [n, 3] -> [n, net.sizes_2, net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 +
+    net.sizes_2]
+    """
+    n = x.shape[0]
+    if net.sizes[0] != 3:
+        raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal 3")
+    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:93
+    rows = [None] * (n * net.sizes[2])
+    for row in range(n * net.sizes[2]):
+        rows[row] = sensitivities_step(net, reshape, row)
+    rows = (
+        torch.stack(rows, 0)
+        if rows
+        else torch.zeros(
+            (n * net.sizes[2], net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2]),
+            dtype=FLOAT,
+            device=x.device,
+        )
+    )
+    # [n, net.sizes_2, net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+    return rows.reshape(n, net.sizes[2], -1)
+
+
+def sensitivities_step(net, reshape, row):
+    """reshape [n, net.sizes_0] -> [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 +
+    net.sizes_2]
+    """
+    n = reshape.shape[0]
+    _, saved_net = net.forward_saved(reshape)  # derivatives.lee:93
+    d_select = torch.ones(n * net.sizes[2], dtype=FLOAT, device=reshape.device)  # [n * net.sizes_2]
+    eq = torch.arange(n * net.sizes[2], device=reshape.device) == row  # bool[n * net.sizes_2]
+    d_add_2_2 = torch.where(eq, d_select, 0.0).reshape(n, net.sizes[2])  # [n, net.sizes_2]
+    d_net = net.forward_backward_parameters(reshape, saved_net, d_add_2_2)
+    # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+    rows = torch.cat(
+        (
+            d_net["layers.0"]["w"].reshape(-1),
+            d_net["layers.0"]["b"],
+            d_net["layers.1"]["w"].reshape(-1),
+            d_net["layers.1"]["b"],
+        )
+    )
+    return rows  # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
+
+
+def example_bowls(key):
+    x = normal(fold(key, SITES["x"]), (3,), FLOAT)  # [3]  derivatives.lee:97
+    a = normal(fold(key, SITES["a"]), (3, 3), FLOAT)  # [3, 3]  derivatives.lee:98
+    return bowl(x, a)  # [3, 3]  derivatives.lee:99
+
+
+def example_sphere(key):
+    r = 0.5 + uniform(fold(key, SITES["r"]), (3,), FLOAT)  # [3]  derivatives.lee:103
+    point_2, volume, saved_spherical = spherical_saved(r)  # derivatives.lee:104
+    d_point_2 = torch.ones(3, dtype=FLOAT)  # [3]  derivatives.lee:105
+    d_volume = torch.ones((), dtype=FLOAT)
+    return volume + point_2.sum(), spherical_backward(r, saved_spherical, d_point_2, d_volume)  # derivatives.lee:104
+
+
+def example_net_spectrum(key):
+    net = MLP((3, 4, 2), key=fold(key, SITES["net"]))  # derivatives.lee:109
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  derivatives.lee:110
+    values_2, _ = spectrum(net, x)  # derivatives.lee:111
+    return values_2, sensitivities(net, x)  # derivatives.lee:112
+
+
+def example_sharp(key):
+    x = normal(fold(key, SITES["x"]), (3,), FLOAT)  # [3]  derivatives.lee:116
+    a = normal(fold(key, SITES["a"]), (3,), FLOAT)  # [3]  derivatives.lee:117
+    value, saved_sharpness = sharpness_saved(x, a)  # derivatives.lee:118
+    d_x, d_a = sharpness_backward(x, a, saved_sharpness, torch.ones((), dtype=FLOAT))
+    return value, d_x, d_a
 
 
 def fan_in_uniform(fan_in):
@@ -566,6 +1001,14 @@ class MLP(Model):
         x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
         return self.layers[1](x_2), x_2  # nn.lee:42
 
+    def forward_backward_parameters(self, x, x_2, d_y):
+        """From d_y to the gradient by the parameters."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_layers_0 = Linear.forward_backward_parameters(x, relu_backward(x_2, d_x_2))
+        return {"layers.0": d_layers_0, "layers.1": d_layers_1_}
+
     def forward_backward_parameters_saved(self, x, x_2, d_y):
         """From d_y to the gradients by the parameters and ."""
         # gradient of return layers[-1](x)   nn.lee:42
@@ -575,11 +1018,11 @@ class MLP(Model):
         d_layers_0 = Linear.forward_backward_parameters(x, d_add)
         return {"layers.0": d_layers_0, "layers.1": d_layers_1_}, saved_relu_backward
 
-    def forward_backward_parameters_backward(self, x, x_2, d_add_2, gt, d_d_self):
+    def forward_backward_parameters_backward(self, x, x_2, d_add_2, saved_relu_backward, d_d_self):
         """From d_add_2 and d_d_self to the gradients by the parameters, x_2 and d_add_2."""
         # gradient of x = relu(layer(x))   nn.lee:41
         d_d_add = Linear.forward_backward_parameters_backward(x, d_d_self["layers.0"])  # [x_0, sizes_1]
-        d_d_x_2 = relu_backward_backward(gt, d_d_add)  # [x_0, sizes_1]
+        d_d_x_2 = relu_backward_backward(saved_relu_backward, d_d_add)  # [x_0, sizes_1]
         # gradient of return layers[-1](x)   nn.lee:42
         d_layers_1_, d_x_2, d_d_add_2 = self.layers[1].forward_backward_backward(
             x_2, d_add_2, d_d_self["layers.1"], d_d_x_2
@@ -614,11 +1057,11 @@ class MLP(Model):
         )
         return {"layers.1": d_layers_1_}, d_x, d_x_2, d_d_add_2, {"layers.1": d_d_d_self}, d_d_d_x_2_2, d_d_d_d_add_2
 
-    def forward_backward_parameters_backward_input_saved(self, x, x_2, gt, d_d_self):
+    def forward_backward_parameters_backward_input_saved(self, x, x_2, saved_relu_backward, d_d_self):
         """From d_d_self to the gradients by d_add_2 and d_x_2."""
         # gradient of x = relu(layer(x))   nn.lee:41
         d_d_add = Linear.forward_backward_parameters_backward(x, d_d_self["layers.0"])  # [x_0, sizes_1]
-        d_d_x_2 = relu_backward_backward(gt, d_d_add)  # [x_0, sizes_1]
+        d_d_x_2 = relu_backward_backward(saved_relu_backward, d_d_add)  # [x_0, sizes_1]
         # gradient of return layers[-1](x)   nn.lee:42
         d_d_add_2 = self.layers[1].forward_backward_backward_input(x_2, d_d_self["layers.1"], d_d_x_2)  # [x_0, sizes_2]
         return d_d_add_2, d_d_x_2
@@ -634,6 +1077,15 @@ class MLP(Model):
         d_x, d_d_d_layers_0 = Linear.forward_backward_parameters_backward_backward(d_d_self["layers.0"], x, d_d_d_add)
         return {"layers.1": d_layers_1_}, d_x, d_x_2, {"layers.0": d_d_d_layers_0, "layers.1": d_d_d_layers_1}
 
+    def forward_saved_backward_parameters(self, x, x_2, d_y, d_x_2):
+        """From d_y and d_x_2 to the gradient by the parameters."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_x_2_3 = self.layers[1].forward_backward(x_2, d_y)
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_x_2_2 = d_x_2 + d_x_2_3  # [x_0, sizes_1]
+        d_layers_0 = Linear.forward_backward_parameters(x, relu_backward(x_2, d_x_2_2))
+        return {"layers.0": d_layers_0, "layers.1": d_layers_1_}
+
     def forward_saved_backward_parameters_saved(self, x, x_2, d_y, d_x_2):
         """From d_y and d_x_2 to the gradients by the parameters and ."""
         # gradient of return layers[-1](x)   nn.lee:42
@@ -644,11 +1096,11 @@ class MLP(Model):
         d_layers_0 = Linear.forward_backward_parameters(x, d_add)
         return {"layers.0": d_layers_0, "layers.1": d_layers_1_}, saved_relu_backward
 
-    def forward_saved_backward_parameters_backward_input(self, x, x_2, gt, d_d_self):
+    def forward_saved_backward_parameters_backward_input(self, x, x_2, saved_relu_backward, d_d_self):
         """From d_d_self to the gradients by d_add_2 and d_x_2."""
         # gradient of x = relu(layer(x))   nn.lee:41
         d_d_add = Linear.forward_backward_parameters_backward(x, d_d_self["layers.0"])  # [x_0, sizes_1]
-        d_d_x_2_2 = relu_backward_backward(gt, d_d_add)  # [x_0, sizes_1]
+        d_d_x_2_2 = relu_backward_backward(saved_relu_backward, d_d_add)  # [x_0, sizes_1]
         # gradient of return layers[-1](x)   nn.lee:42
         # [x_0, sizes_2]
         d_d_add_2 = self.layers[1].forward_backward_backward_input(x_2, d_d_self["layers.1"], d_d_x_2_2)
@@ -771,6 +1223,7 @@ SITES = {
     "layers.0": 0x6E3BC4F53BE0CE84,
     "layers.1": 0xE2AFCF8FB6B5EB86,
     "net": 0xF087C76970C91612,
+    "r": 0xF1DC5A7F078E3ACB,
     "u": 0x08D267E10C593806,
     "w": 0x20925082A2286B9E,
     "x": 0x4F586EF96743DF4A,
@@ -783,11 +1236,128 @@ def sqrt(x):
     return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
 
 
+def largest(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
+    for axis in reversed(axes):
+        some = x.shape[axis] > 0
+        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
+    return x
+
+
 def unslice(x, dims, slices):
     """Zeros of the given dims with x in the place of a slice."""
     whole = x.new_zeros(dims)
     whole[slices] = x
     return whole
+
+
+def unflatten(x, shapes):
+    """The tensors of given shapes that lie one after the other in a vector."""
+    parts = x.split([math.prod(shape) for shape in shapes])
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
+
+
+def reciprocal_or_zero(x, scale):
+    """1 / x, and 0 where x is no more than the rounding errors of numbers as large as `scale`."""
+    far = x.abs() > 100 * torch.finfo(x.dtype).eps * scale
+    return torch.where(far, 1 / torch.where(far, x, 1.0), 0.0)
+
+
+def symmetric_part(a):
+    """The symmetric part of matrices."""
+    return (a + a.mT) / 2
+
+
+def signs_of_columns(vectors):
+    """1 or -1 for every column, that its largest entry becomes positive; of nearly equal sizes the first counts."""
+    size = vectors.abs()
+    near = size >= 0.999 * size.amax(dim=-2, keepdim=True)
+    largest = torch.take_along_dim(vectors, near.int().argmax(dim=-2, keepdim=True), -2)
+    return torch.where(largest < 0, -1.0, 1.0).to(vectors.dtype)
+
+
+def inverse_gaps(values):
+    """1 / (values[j] - values[i]), and 0 where both are equal up to rounding."""
+    scale = values.abs().amax(dim=-1)[..., None, None]
+    return reciprocal_or_zero(values[..., None, :] - values[..., :, None], scale)
+
+
+class Eigh(torch.autograd.Function):
+    """Eigenvalues of the symmetric part, ascending, and the unit vectors as columns."""
+
+    @staticmethod
+    def forward(ctx, a):
+        values, vectors = torch.linalg.eigh(symmetric_part(a))
+        vectors = vectors * signs_of_columns(vectors)
+        ctx.save_for_backward(values, vectors)
+        return values, vectors
+
+    @staticmethod
+    def backward(ctx, d_values, d_vectors):
+        values, vectors = ctx.saved_tensors
+        inner = inverse_gaps(values) * (vectors.mT @ d_vectors)
+        return symmetric_part((vectors * d_values[..., None, :] + vectors @ inner) @ vectors.mT)
+
+
+def eigh(a):
+    """Eigenvalues of the symmetric part, ascending, and the unit vectors as columns."""
+    return Eigh.apply(a)
+
+
+class Svd(torch.autograd.Function):
+    """u, s, v with orthonormal columns and a = u @ diag(s) @ v.mT, the largest of s first."""
+
+    @staticmethod
+    def forward(ctx, a):
+        u, s, vt = torch.linalg.svd(a, full_matrices=False)
+        sign = signs_of_columns(u)
+        u, v = u * sign, vt.mT * sign
+        ctx.save_for_backward(u, s, v)
+        return u, s, v
+
+    @staticmethod
+    def backward(ctx, d_u, d_s, d_v):
+        u, s, v = ctx.saved_tensors
+        scale = s.amax(dim=-1)[..., None, None]
+        gaps = inverse_gaps(s) * reciprocal_or_zero(s[..., None, :] + s[..., :, None], scale)
+        turn_u, turn_v = u.mT @ d_u, v.mT @ d_v
+        inner = gaps * (turn_u - turn_u.mT) * s[..., None, :] + s[..., :, None] * gaps * (turn_v - turn_v.mT)
+        inverse = reciprocal_or_zero(s[..., None, :], scale)
+        left = u @ inner + u * d_s[..., None, :] + (d_u - u @ turn_u) * inverse
+        return left @ v.mT + u * inverse @ (d_v - v @ turn_v).mT
+
+
+def svd(a):
+    """u, s, v with orthonormal columns and a = u @ diag(s) @ v.mT, the largest of s first."""
+    return Svd.apply(a)
+
+
+def cofactor(a):
+    """The derivative of det(a) by a, also where a is singular: from its singular values, all but one multiplied."""
+    u, s, v = svd(a)
+    one = torch.eye(s.shape[-1], dtype=torch.bool, device=a.device)
+    others = torch.where(one, 1.0, s[..., None, :]).prod(dim=-1)
+    sign = torch.sign(torch.linalg.det((u @ v.mT).detach()))[..., None, None]
+    return sign * (u * others[..., None, :]) @ v.mT
+
+
+class Det(torch.autograd.Function):
+    """The determinant, which has a derivative where a is singular, too."""
+
+    @staticmethod
+    def forward(ctx, a):
+        ctx.save_for_backward(a)
+        return torch.linalg.det(a)
+
+    @staticmethod
+    def backward(ctx, g):
+        (a,) = ctx.saved_tensors
+        return g[..., None, None] * cofactor(a)
+
+
+def det(a):
+    """The determinant, which has a derivative where a is singular, too."""
+    return Det.apply(a)
 
 
 MASK = 0xFFFFFFFF

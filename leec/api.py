@@ -11,10 +11,7 @@ Nothing here is needed by generated code.
 
 from __future__ import annotations
 
-import builtins
 import hashlib
-import linecache
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +25,7 @@ import numpy as np
 from leec import driver
 from leec.arguments import divided, fitted, signature
 from leec.diagnostics import Diagnostic, LeeError, Source
+from leec.execution import checked, execute
 from leec.ir.host import Procedure
 from leec.ir.module import Module
 from leec.runtime import faults
@@ -220,7 +218,7 @@ class Loaded:
             **(run or {}),
         }
         result = None
-        with Run(name, **options) as session:
+        with Run(name, **options) as session, checked(spec.backend(backend)):
             result = spec.entry(backend, name)(**passed, run=session)
         return result if session.session.cut is None else session.session.cut, session.history
 
@@ -285,14 +283,3 @@ def in_width_of(model: Any, array: Any) -> Any:
     found = to_numpy(array)
     width = next((t.dtype for t in floats), found.dtype)
     return found.astype(width) if found.dtype.kind == "f" else found
-
-
-def execute(text: str, name: str) -> ModuleType:
-    """Run a generated file as a module; tracebacks show its lines."""
-    file = f"<{name}>"
-    module = ModuleType(name)
-    module.__file__ = file
-    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-    sys.modules[name] = module
-    exec(builtins.compile(text, file, "exec"), module.__dict__)
-    return module

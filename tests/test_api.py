@@ -150,3 +150,27 @@ def test_a_procedure_whose_name_python_has_taken() -> None:
     text = Path(leec.__file__).parent.joinpath("cli/lessons/linreg.lee").read_text(encoding="utf-8")
     spec = leec.load(text.replace("train fit(", "train lambda("))
     assert spec.fit("lambda", epochs=1).w.shape == (10,)
+
+
+def test_a_requirement_that_only_a_run_can_test_names_the_line_and_the_sizes() -> None:
+    spec = leec.load(
+        "model Heads(d, heads):\n    require d % heads == 0 and d > 2\n    param w: [heads, d // heads] = 0\n\n\n"
+        "train fit(d = 8):\n    net = Heads(d, 4)\n    return net\n"
+    )
+    assert spec.fit().w.shape == (4, 2)
+    with pytest.raises(RuntimeFault, match=r"LEE714 .*<text>:2: d % heads == 0 must hold: d = 6, heads = 4"):
+        spec.fit(d=6)
+    for module in (spec.numpy, spec.torch):
+        with pytest.raises(ValueError, match="d > 2 must hold: d = 0"):
+            module.Heads(0, 4)
+
+
+def test_a_position_outside_its_array_names_the_line() -> None:
+    spec = leec.load(
+        "from std.data import iris\n\n\ndef pick(x: [n, d], k: int[n]) -> [n]:\n    y[i] = x[i, k[i]]\n    return y\n\n\n"
+        "train fit(shift = 3):\n    data = iris()\n    for round in 1..2:\n"
+        "        report first = mean(pick(data.train.x, data.train.y + shift))\n"
+    )
+    for backend in ("numpy", "torch"):
+        with pytest.raises(RuntimeFault, match=r"LEE714 failed-check: .*:5: index 5 is out of bounds"):
+            spec.fit(backend=backend)

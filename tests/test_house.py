@@ -29,7 +29,7 @@ LAYERS = (
     {"elaborate", "passes"},
     {"emit", "render", "proof", "runtime"},
     {"driver"},
-    {"api", "arguments"},
+    {"api", "arguments", "execution"},
     {"cli"},
 )
 RANK = {part: rank for rank, parts in enumerate(LAYERS) for part in parts}

@@ -473,6 +473,8 @@ class SpeechNet(Model):
     def __init__(self, window, hop, filters, k, classes, *, key=(0, 0)):
         super().__init__()
         self.window, self.hop, self.filters, self.k, self.classes = window, hop, filters, k, classes
+        if window % 2 != 0:
+            raise ValueError(f"cnn.lee:54: window % 2 == 0 must hold: window = {window}")
         # [filters, k]  cnn.lee:55
         self.kernel = torch.nn.Parameter(normal(fold(key, SITES["kernel"]), (filters, k), FLOAT) * (1 / math.sqrt(k)))
         self.head = Linear(filters, classes, key=fold(key, SITES["head"]))  # cnn.lee:56

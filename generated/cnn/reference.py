@@ -417,6 +417,8 @@ class SpeechNet(Model):
 
     def __init__(self, window_, hop, filters, k, classes, *, key=(0, 0)):
         self.window, self.hop, self.filters, self.k, self.classes = window_, hop, filters, k, classes
+        if window_ % 2 != 0:
+            raise ValueError(f"cnn.lee:54: window % 2 == 0 must hold: window = {window_}")
         # [filters, k]  cnn.lee:55
         self.kernel = normal(fold(key, SITES["kernel"]), (filters, k), FLOAT) * (1 / math.sqrt(k))
         self.head = Linear(filters, classes, key=fold(key, SITES["head"]))  # cnn.lee:56

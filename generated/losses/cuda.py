@@ -281,7 +281,7 @@ def multi_labelAsPrinted_backward(saved, d_y):
     softmax_, target_2 = saved
     # gradient of return cross_entropy(softmax(z, axis = 1), one_hot(argmax(target, axis = 1), k))   losses.lee:89
     d_softmax = cross_entropy_backward(softmax_, target_2, d_y)  # [n, k]
-    # gradient of return e / sum(e, axis = axis, keepdims = true)   prelude.lee:120
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
     d_z = softmax_ * (d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True))  # [n, k]
     return d_z  # [n, k]
 

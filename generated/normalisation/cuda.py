@@ -593,6 +593,10 @@ class GroupNorm(Model):
     def __init__(self, groups, channels, eps=1e-5):
         super().__init__()
         self.groups, self.channels, self.eps = groups, channels, eps
+        if channels % groups != 0:
+            raise ValueError(
+                f"normalisation.lee:123: channels % groups == 0 must hold: channels = {channels}, groups = {groups}"
+            )
         self.gamma = torch.nn.Parameter(torch.ones(channels, dtype=FLOAT))  # [channels]  normalisation.lee:124
         self.beta = torch.nn.Parameter(torch.zeros(channels, dtype=FLOAT))  # [channels]  normalisation.lee:125
 

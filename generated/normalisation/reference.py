@@ -616,6 +616,10 @@ class GroupNorm(Model):
 
     def __init__(self, groups, channels, eps=1e-5):
         self.groups, self.channels, self.eps = groups, channels, eps
+        if channels % groups != 0:
+            raise ValueError(
+                f"normalisation.lee:123: channels % groups == 0 must hold: channels = {channels}, groups = {groups}"
+            )
         self.gamma = np.ones(channels, dtype=FLOAT)  # [channels]  normalisation.lee:124
         self.beta = np.zeros(channels, dtype=FLOAT)  # [channels]  normalisation.lee:125
         self.lay_out()

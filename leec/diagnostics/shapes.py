@@ -53,7 +53,7 @@ def axis_needed(span: Span, function: str) -> Diagnostic:
     return Diagnostic(
         "LEE207",
         "axis-needed",
-        f"`{function}` of more than one axis needs `axis = ..`",
+        f"`{function}` of an array with several axes needs `axis = ..`",
         Label(span),
         helps=("`axis = -1` is the last one",),
     )
@@ -102,6 +102,15 @@ def not_a_type(span: Span) -> Diagnostic:
         Label(span),
         helps=("types are `[n, d]`, `int[n]`, `bool[n]`, or `[]` for a number",),
     )
+
+
+def ragged_rows(span: Span, count: int | None, first: Span, wanted: int | None) -> Diagnostic:
+    """Counts are of entries; None where an entry stands among rows, or a row among entries."""
+    if count is None:
+        message, labels = "an entry and a row stand side by side in a tensor", ("this one", "the first")
+    else:
+        message, labels = "the rows of a tensor have equally many entries", (f"{count} here", f"{wanted} here")
+    return Diagnostic("LEE216", "ragged-rows", message, Label(span, labels[0]), (Label(first, labels[1]),))
 
 
 def outside(span: Span, what: str, size: str) -> Diagnostic:

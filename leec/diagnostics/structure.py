@@ -33,6 +33,13 @@ def require_fails(span: Span, text: str) -> Diagnostic:
     return Diagnostic("LEE606", "require-fails", f"the requirement `{text}` never holds here", Label(span))
 
 
+def requirement_not_met(span: Span, name: str, text: str, known: list[str], declared: Span | None) -> Diagnostic:
+    """`known` says what the sizes in the requirement are at this call."""
+    sizes = f": {' and '.join(known)}" if known else ""
+    related = (Label(declared, "required here"),) if declared else ()
+    return Diagnostic("LEE611", "requirement-not-met", f"`{name}` requires `{text}`{sizes}", Label(span), related)
+
+
 def recursion(span: Span, chain: list[str]) -> Diagnostic:
     return Diagnostic("LEE607", "endless-recursion", "this never ends: " + " -> ".join(chain), Label(span),
                       helps=("recursion must reach its end by values that are known when compiling",))  # fmt: skip

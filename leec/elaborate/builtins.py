@@ -158,7 +158,11 @@ def pairwise(ctx: Context, row: str, shown: str, given) -> object:
 
 
 def over_leaves(ctx: Context, name: str, reader: Reader) -> Value:
-    """Over all the parameters of a point (R28); a sum leaf by leaf, without making one vector of them."""
+    """Over all the parameters of a point (R28), which has no axes; a sum leaf by leaf, without one vector of them."""
+    told = (p for p in ("axis", "over", "keepdims") if not (reader.get(p) is None or reader.get(p) is False))
+    for option in told:
+        span = reader.span_of("x")
+        raise LeeError(structure.wrong_kind(span, f"a model with `{option} = ..`", "a tensor, which has axes,"))
     leaves = [leaf for _, leaf in reader.get("x").parameters()]
     if name != "sum":
         flat = counted(ctx, name, ctx.builder.flatten(*leaves))

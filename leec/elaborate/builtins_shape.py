@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from leec.diagnostics import LeeError, Span, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
@@ -20,7 +18,6 @@ from leec.elaborate.values import (
     describe,
 )  # fmt: skip
 from leec.ir.graph import Value
-from leec.types import TensorType
 
 
 @builtin("reshape")
@@ -154,23 +151,13 @@ def _constant_like(ctx: Context, given) -> object:
     return make(reader.tensor("x"))
 
 
-@builtin("tensor")
-def _tensor(ctx: Context, given) -> Value:
-    """A tensor literal: `tensor([[1, 2], [3, 4]])` (decision 50)."""
-    reader = Reader(ctx, given, "tensor", ("entries",))
-    number = lambda v: v.constant if isinstance(v, Dim) else v  # noqa: E731
-    nested = lambda v: tuple(map(nested, v.items)) if isinstance(v, ListValue) else number(v)  # noqa: E731
-    entries = nested(reader.get("entries"))
-    dims, flat = [], [entries]
-    while flat and all(isinstance(v, tuple) for v in flat):
-        dims.append(len(flat[0]))
-        flat = [v for row in flat for v in row]
-    kinds = {type(v) for v in flat}
-    if math.prod(dims) != len(flat) or not kinds or not (kinds <= {int, float} or kinds == {bool}):
-        raise LeeError(structure.wrong_kind(given.span, "this", "numbers, or bools, in lists of equal lengths"))
-    dtype = "float" if float in kinds else kinds.pop().__name__
-    with ctx.at(given.span):
-        return ctx.builder.const(value=entries, type=TensorType(dtype, tuple(map(Dim.of, dims))))
+@builtin("single_axis")
+def _single_axis(ctx: Context, given) -> Dim:
+    """The axis that was asked for, which may be left out where there is only one (R20)."""
+    reader = Reader(ctx, given, ctx.session.calls[-1][0], ("x", "axis"))
+    if reader.get("axis") is None:
+        reader.found.pop("axis", None)
+    return Dim.of(reader.axis(reader.tensor("x")))
 
 
 @builtin("arange")

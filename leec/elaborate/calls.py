@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
+from leec.diagnostics import Diagnostic, LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic, specialise
+from leec.elaborate.callers import calling
 from leec.elaborate.context import Context
 from leec.elaborate.entries import is_indexed
 from leec.elaborate.packs import flatten_packs, restore_pack
+from leec.elaborate.requirements import meet
 from leec.elaborate.signature import match_type
 from leec.elaborate.values import (
     BuiltinValue,
@@ -152,6 +154,12 @@ def call_function(ctx: Context, target: FunctionValue | MethodValue, given: Argu
         given = Arguments(given.positional, {k: v for k, v in given.keywords.items() if k != "training"}, node)
     bound = bind(declaration.name.id, declaration.params, given, declaration.name.span)
     captured = dict(target.captured) if isinstance(target, FunctionValue) else None
+    with calling(ctx.session, declaration.name.id, given.span):
+        return call_bound(ctx, target, home, training, override, bound, captured, given)
+
+
+def call_bound(ctx: Context, target, home, training: bool, override, bound: dict, captured, given: Arguments) -> object:
+    declaration = target.declaration
     full = with_defaults(ctx, home, declaration.params, bound, captured)
     if any(is_indexed(v) for v, _ in full.values()):
         from leec.elaborate.entrywise import in_place
@@ -179,7 +187,8 @@ def emit_call(ctx: Context, specialised, target: object, full: dict, packs, span
             args.append(ctx.draw_key(function.name, span))
             continue
         value, where = full[parameter.name] if parameter.name in full else (part(full, parameter.name), span)
-        args += bind_argument(ctx, function, parameter, value, where, binding)
+        args += bind_argument(ctx, function, parameter, value, where, binding, shown_name(target))
+    meet(ctx, function, binding, span)
     results = tuple(v.type.substitute(binding) for v in function.outputs)
     known = tuple(sorted((k, v) for k, v in binding.items()))
     with ctx.at(span):
@@ -205,9 +214,9 @@ def part(full: dict, name: str) -> object:
 
 
 def bind_argument(
-    ctx: Context, function: Function, parameter, value: object, span: Span, binding: dict[str, Dim]
+    ctx: Context, function: Function, parameter, value: object, span: Span, binding: dict[str, Dim], name: str = ""
 ) -> list[Value]:
-    """The values of one argument, in order; its shapes bind the callee's symbols."""
+    """The values of one argument, in order; its shapes bind the callee's symbols. Errors call the function `name`."""
     if parameter.static is not None:
         binding[parameter.static] = Dim.of(value) if not isinstance(value, Dim) else value
         return []
@@ -220,23 +229,34 @@ def bind_argument(
             found = ctx.builder.lift(found)
         problem = None if wanted.type.host else match_type(wanted.type, found.type, binding, ctx)
         if problem:
-            declared = wanted.span
-            raise LeeError(
-                shapes.argument_shape(
-                    span, function.name, parameter.name, found.type.shown, wanted.type.shown, declared, problem
-                )
-            )
+            raise LeeError(misfit(name or function.name, parameter.name, wanted, found, span, binding, problem))
         if wanted.type.dtype != found.type.dtype and not wanted.type.host:
             if wanted.type.is_float and found.type.dtype == "int" or found.type.host:
                 found = ctx.builder.cast(found, dtype=wanted.type.dtype)
             else:
                 raise LeeError(
                     kinds.argument_dtype(
-                        span, function.name, parameter.name, found.type.shown, wanted.type.dtype, wanted.span
+                        span, name or function.name, parameter.name, found.type.shown, wanted.type.dtype, wanted.span
                     )
                 )
         args.append(found if wanted.type.host else under_names(ctx, found, wanted.type, binding, span))
     return args
+
+
+def misfit(
+    name: str, parameter: str, wanted: Value, found: Value, span: Span, binding: dict[str, Dim], problem: str
+) -> Diagnostic:
+    """A shape that contradicts a declared type; where none is declared, the one that other arguments ask for."""
+    if wanted.span is not None and wanted.span.text == parameter:
+        asked = wanted.type.substitute(binding).shown
+        return shapes.argument_shape(span, name, parameter, found.type.shown, asked, wanted.span)
+    return shapes.argument_shape(span, name, parameter, found.type.shown, wanted.type.shown, wanted.span, problem)
+
+
+def shown_name(target: object) -> str:
+    """A function or a method as the spec calls it."""
+    owner = f"{target.instance.spec.declaration.name.id}." if isinstance(target, MethodValue) else ""
+    return f"{owner}{target.declaration.name.id}"
 
 
 def under_names(ctx: Context, found: Value, wanted: TensorType, binding: dict[str, Dim], span: Span) -> Value:

@@ -8,12 +8,13 @@ from dataclasses import replace
 from leec.diagnostics import LeeError, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
-from leec.elaborate.calls import bind, with_defaults
+from leec.elaborate.calls import bind, part, with_defaults
 from leec.elaborate.hostexpr import host_arguments, number
 from leec.elaborate.invocation import invoke
 from leec.elaborate.look import look
 from leec.elaborate.models import model_spec
 from leec.elaborate.optimizers import optimizer_spec
+from leec.elaborate.requirements import meet
 from leec.elaborate.sources import load_source, with_rows
 from leec.elaborate.structural import is_compiled_in
 from leec.elaborate.values import ClassValue, Instance, ProcedureValue, SourceValue
@@ -54,6 +55,9 @@ def _construct_model(self, target: nodes.Name, node: nodes.Call) -> None:
     full = with_defaults(self.known, cls.home, cls.declaration.params, bound)
     values = {n: v for n, (v, _) in full.items()}
     spec = model_spec(self.known, cls, values, node.span)
+    init = self.session.functions[spec.init]
+    sizes = {p.static: part(full, p.name) for p in init.parameters if p.static}
+    meet(self.known, init, sizes, node.span)
     named = [p.name.id for p in named_params(cls.declaration.params, node, exprs)]
     arguments = tuple((n, exprs[n]) for n in named if not is_compiled_in(spec.hypers.get(n, exprs[n])))
     self.emit(host.Construct(target.id, "model", spec.name, arguments, target.id, span=node.span))

@@ -61,13 +61,18 @@ class Session:
     reserved_names: set[str] = field(default_factory=set)  # of classes that are being made
     examples: dict[str, str] = field(default_factory=dict)
     procedures: dict[str, object] = field(default_factory=dict)
+    calls: list[tuple[str, Span]] = field(default_factory=list)  # under way: what is called, and where
+    duties: dict[str, tuple[Check, ...]] = field(default_factory=dict)  # of functions and of all that they call
     diagnostics: list[Diagnostic] = field(default_factory=list)
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # arguments that choose code, by procedure
 
     def report(self, error: LeeError) -> None:
         """Keep the diagnostics of an error, each once."""
+        from leec.elaborate.callers import anchored
+
+        found = [anchored(self, d) for d in error.diagnostics]
         seen = {(d.code, d.span.start, d.span.source.path) for d in self.diagnostics}
-        self.diagnostics += [d for d in error.diagnostics if (d.code, d.span.start, d.span.source.path) not in seen]
+        self.diagnostics += [d for d in found if (d.code, d.span.start, d.span.source.path) not in seen]
 
     def unique(self, name: str, taken: Mapping[str, object]) -> str:
         number, found = 2, name
@@ -116,6 +121,7 @@ class Context:
         self.storable: set[str] = set()  # names that `<-` may change here
         self.guard: object = None  # the condition under which the branch being read is taken
         self.drawn: set[Value] = set()  # what `~` statements of this function drew
+        self.inherited: list[Check] = []  # of callees, over the sizes of this function: what its callers must meet
         self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test
         self.title = role  # what functions that are made of a part of this one are named after
         self.loops: list = []  # the recurrences (elaborate/rounds.py) that stand around, outermost first

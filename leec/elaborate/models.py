@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from leec.diagnostics import LeeError, structure
 from leec.dims import Dim, Facts
+from leec.elaborate.callers import calling
 from leec.elaborate.context import Context, NeedStructural, Unify
 from leec.elaborate.demands import demand
 from leec.elaborate.keys import key_of
@@ -65,6 +66,7 @@ class ModelSpec:
 def construct(ctx: Context, cls: ClassValue, given) -> Instance:
     """`Conv(1, 16, padding = 1)`: the class for this structure, and the call of its constructor."""
     from leec.elaborate.calls import bind, bind_argument, part, with_defaults
+    from leec.elaborate.requirements import meet
 
     declaration: nodes.Model = cls.declaration
     bound = bind(declaration.name.id, declaration.params, given, declaration.name.span)
@@ -79,6 +81,7 @@ def construct(ctx: Context, cls: ClassValue, given) -> Instance:
             continue
         value = part(full, parameter.name)
         args += bind_argument(ctx, function, parameter, value, given.span, binding)
+    meet(ctx, function, binding, given.span)
     types = tuple(v.type.substitute(binding) for v in function.outputs)
     with ctx.at(given.span):
         known = tuple(sorted((k, v) for k, v in binding.items()))
@@ -101,7 +104,8 @@ def model_spec(ctx: Context, cls: ClassValue, values: dict[str, object], span) -
         verify_depth(session, key, cls.declaration, span)
         session.active[key] = cls.name
         try:
-            spec = build_spec(ctx, cls, values, demanded)
+            with calling(session, cls.name, span):
+                spec = build_spec(ctx, cls, values, demanded)
         except NeedStructural as need:
             demand(demanded, need, {n: (v, span) for n, v in values.items()})
             continue
@@ -124,6 +128,8 @@ def verify_known(values: dict[str, object], demanded: set[str], span) -> None:
 
 def build_spec(ctx: Context, cls: ClassValue, values: dict[str, object], demanded: set[str]) -> ModelSpec:
     """Run the members once, as the body of the constructor (R30)."""
+    from leec.elaborate.requirements import remember
+
     session, declaration = ctx.session, cls.declaration
     name = session.unique(declaration.name.id, {**session.models, **{n: None for n in session.reserved_names}})
     inner = Context(session, cls.home, "init")
@@ -150,6 +156,7 @@ def build_spec(ctx: Context, cls: ClassValue, values: dict[str, object], demande
         spec.init, spec.parameters, tuple(inner.builder.equations), (result,), (), inner.facts, tuple(inner.checks),
         declaration.doc or "", declaration.span, name,
     )  # fmt: skip
+    remember(inner, session.functions[spec.init])
     return spec
 
 

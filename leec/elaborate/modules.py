@@ -55,6 +55,11 @@ class Library:
                 self.modules[name] = self.read(source, name)
         return self.modules[name]
 
+    def is_std(self, source: Source) -> bool:
+        """Whether a text is one of the library's."""
+        modules = (m for m in self.modules.values() if m is not None and m.is_std)
+        return any(isinstance(m.items, Outline) and m.items.source is source for m in modules)
+
     def read(self, source: Source, name: str = "") -> SpecModule:
         spec, diagnostics = parse(source)
         self.diagnostics += diagnostics

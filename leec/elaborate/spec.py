@@ -12,6 +12,7 @@ from leec.elaborate import (  # noqa: F401  (all but the last enter primitives)
     gradients,
     jacobians,
     specialise,
+    tensor_literals,
 )
 from leec.elaborate.assemble import assemble
 from leec.elaborate.builtins import enter_rows

@@ -14,6 +14,7 @@ from leec.dims import Dim
 from leec.elaborate.context import Context, NeedStructural, Session, Unify
 from leec.elaborate.demands import demand, parameter_of, restart_for_class
 from leec.elaborate.keys import annotated_key, key_of
+from leec.elaborate.requirements import remember
 from leec.elaborate.signature import PACK, declare_dims, read_pattern, rigid, with_default
 from leec.elaborate.values import (
     Distribution,
@@ -24,7 +25,7 @@ from leec.elaborate.values import (
     Record,
     describe,
     leaves_of,
-)  # fmt: skip
+)
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.syntax import nodes
 from leec.types import TensorType, host
@@ -293,5 +294,6 @@ def finish(
         declaration.span, ctx.owner, public=True, pack=ctx.dims[PACK].symbol if PACK in ctx.dims else None,
     )  # fmt: skip
     session.functions[function.name] = function
+    remember(ctx, function)
     packs = {v: i for v in leaves_of(value) for i, d in enumerate(v.type.dims) if d == ctx.dims.get(PACK)}
     return Specialised(function, value, ctx.reads_training, packs)

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from leec.dims import Dim
+from leec.dims import Dim, Quotient
 from leec.emit.calls import Caller
 from leec.emit.comments import place
 from leec.emit.dialect import Dialect
@@ -25,6 +25,7 @@ from leec.ir.graph import Check, Function, Result, Value
 from leec.ops import TABLE
 
 INDENT = "    "
+OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}  # what raises
 
 
 @dataclass
@@ -147,16 +148,26 @@ class Emitter:
         return [line for c in self.f.checks for line in self.check(c)]
 
     def check(self, c: Check) -> list[str]:
-        left, right = (text(dim_tree(d, self.body.sizes)) for d in (c.left, c.right))
+        left, right = (text(self.size_tree(d)) for d in (c.left, c.right))
         raised = f"raise ValueError({' '.join(self.message(c))})"
-        return fit(f"if {left} != {right}:\n{INDENT}{raised}", self.indent).splitlines()
+        condition = f"{left} {OPPOSITE[c.relation]} {right}"
+        return fit(f"if {condition}:\n{INDENT}{raised}", self.indent).splitlines()
+
+    def size_tree(self, dim: Dim) -> ast.expr:
+        """A size as arithmetic; `d % m` where the algebra has d - m * (d // m)."""
+        whole = (a for m, _ in dim.terms for a, _ in m if isinstance(a, Quotient) and a.num % a.den == dim)
+        if (quotient := next(whole, None)) is None:
+            return dim_tree(dim, self.body.sizes)
+        return ast.BinOp(self.size_tree(quotient.num), ast.Mod(), dim_tree(quotient.den, self.body.sizes))
 
     def message(self, c: Check) -> list[str]:
         """The line of the spec, what must hold, and both sizes; in pieces where it is long."""
         where = f"{place(c.span)}: " if c.span else ""
         left, right = (self.side(d) for d in (c.left, c.right))
         if c.message != f"{c.left} must equal {c.right}":
-            where += f"{c.message}: "
+            known = ", ".join(self.side(Dim.of(s)) for s in sorted(c.left.symbols | c.right.symbols))
+            where = escaped(f"{where}{c.message} must hold: ")
+            return [f'f"{where}"', f'f"{known}"'] if len(where) > 60 else [f'f"{where}{known}"']
         pieces = [escaped(where) + left, f"must equal {right}"]
         whole = " ".join(pieces)
         if len(whole) <= 90:

@@ -6,6 +6,7 @@ wherever the user gave one. Models are flattened to their tensors; a Function's 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -105,14 +106,33 @@ class Function:
             yield from equation.results
 
 
+RELATIONS = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}  # of sizes
+
+
 @dataclass(frozen=True)
 class Check:
-    """An equality of sizes that only a run can decide, tested at entry."""
+    """What must hold of sizes and only a run can decide, tested at entry: `left relation right`."""
 
     left: Dim
     right: Dim
     message: str
     span: Span | None = None
+    relation: str = "=="
+
+    def holds(self, facts: Facts = Facts()) -> bool | None:
+        """Whether it does; None where only the sizes can tell."""
+        difference = facts.normal(self.left - self.right).constant
+        return None if difference is None else RELATIONS[self.relation](difference, 0)
+
+    def substitute(self, binding: Mapping[str, Dim]) -> Check:
+        return replace(self, left=self.left.substitute(binding), right=self.right.substitute(binding))
 
 
 @dataclass(frozen=True)

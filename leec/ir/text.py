@@ -55,7 +55,7 @@ def _lines(f: Function) -> Iterable[str]:
     for left, right in f.facts.equal_pairs:
         yield f"require {left} == {right}"
     for check in f.checks:
-        yield f"check {check.left} == {check.right} {_text(check.message)}{_place(check.span)}"
+        yield f"check {check.left} {check.relation} {check.right} {_text(check.message)}{_place(check.span)}"
     for equation in f.body:
         yield print_equation(equation)
     for before, after in f.state:
@@ -233,8 +233,8 @@ def _with_statement(f: Function, statement: lark.Tree, scope: dict[str, Value]) 
             return replace(f, facts=f.facts.with_remainder(num, den, rest.constant))
         case "equality", (left, right):
             return replace(f, facts=f.facts.with_equal(left, right))
-        case "check", (left, right, message):
-            return replace(f, checks=(*f.checks, Check(left, right, message)))
+        case "check", (left, relation, right, message):
+            return replace(f, checks=(*f.checks, Check(left, right, message, None, str(relation.children[0]))))
         case "state", (before, after):
             return replace(f, state=(*f.state, (_bound(scope, before), _bound(scope, after))))
         case "equation", (binders, op, *arguments):

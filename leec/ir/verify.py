@@ -52,7 +52,7 @@ def verify_function(f: Function, program: Program | None = None, after: str = ""
 def _faults(f: Function, program: Program | None) -> Iterator[tuple[Equation | None, str]]:
     facts = f.facts
     for check in f.checks:
-        facts = facts.with_equal(check.left, check.right)
+        facts = facts.with_equal(check.left, check.right) if check.relation == "==" else facts
     for fault in _signature_faults(f):
         yield None, fault
     bound, names = set(f.inputs), {v.name for v in f.inputs}

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from leec.dims import Dim, Facts
 from leec.ir.build import Builder
-from leec.ir.graph import Check, Equation, Function, Parameter, Program, Result, Value, callees, rename
+from leec.ir.graph import Equation, Function, Parameter, Program, Result, Value, callees, rename
 from leec.ops import TABLE
 from leec.ops.contract import Contraction
 from leec.ops.table import complete
@@ -86,8 +86,8 @@ def _with_bodies(f: Function, done: Mapping[str, Function], fitting: Mapping[str
         now |= expand(b, equation, callee)
         binding = dict(equation.params["dims"])
         facts = _joined(facts, callee.facts.substitute(binding))
-        taken = (_substituted_check(c, binding) for c in callee.checks)
-        checks |= dict.fromkeys(c for c in taken if c.left != c.right)
+        taken = (c.substitute(binding) for c in callee.checks)
+        checks |= dict.fromkeys(c for c in taken if not c.holds())
     return replace(settled(f, b.equations, now), facts=facts, checks=tuple(checks))
 
 
@@ -96,10 +96,6 @@ def _joined(a: Facts, b: Facts) -> Facts:
     return Facts(
         tuple(dict.fromkeys((*a.remainders, *b.remainders))), tuple(dict.fromkeys((*a.equal_pairs, *b.equal_pairs)))
     )
-
-
-def _substituted_check(check: Check, binding: Binding) -> Check:
-    return replace(check, left=check.left.substitute(binding), right=check.right.substitute(binding))
 
 
 def _is_replaceable(call: Equation, callee: Function, opaque: frozenset[Value]) -> bool:

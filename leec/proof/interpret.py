@@ -81,7 +81,8 @@ def match_sizes(f: Function, values: Sequence[object], sizes: dict[str, int]) ->
         if dim.symbols <= sizes.keys() and dim.evaluate(sizes) != n:
             raise ValueError(f"{f.name}: {v.name} has {n} where {v.type} has {dim} = {dim.evaluate(sizes)}")
     for check in f.checks:
-        if check.left.evaluate(sizes) != check.right.evaluate(sizes):
+        known = {name: Dim.of(n) for name, n in sizes.items()}
+        if check.substitute(known).holds() is False:
             raise ValueError(f"{f.name}: {check.message}")
 
 

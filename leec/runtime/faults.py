@@ -122,6 +122,12 @@ def wrong_argument(procedure: str, name: str, wanted: str, found: object) -> Run
     return RuntimeFault("LEE712", "wrong-argument", message, argument=name)
 
 
+def failed_check(place: str, message: str) -> RuntimeFault:
+    """A size or a position does not fit, which only the run could tell; `place` is the line of the spec."""
+    where = f"{place}: " if place and place not in message else ""
+    return RuntimeFault("LEE714", "failed-check", where + message, place=place)
+
+
 # ---- checkpoints
 
 

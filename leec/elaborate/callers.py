@@ -1,0 +1,36 @@
+"""Where a mistake is shown: what a call provokes inside the library is a mistake of the call, not of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from leec.diagnostics import Diagnostic, Label, LeeError, Span
+from leec.elaborate.context import Session
+
+
+@contextmanager
+def calling(session: Session, name: str, span: Span) -> Iterator[None]:
+    """While the callee is elaborated; mistakes that leave it are shown at the call."""
+    session.calls.append((name, span))
+    try:
+        yield
+    except LeeError as error:
+        raise LeeError(*(anchored(session, d) for d in error.diagnostics)) from error
+    finally:
+        session.calls.pop()
+
+
+def anchored(session: Session, d: Diagnostic) -> Diagnostic:
+    """A diagnostic about a line of the library at the nearest call outside of it, with that line beside it."""
+    library = session.library
+    if not library.is_std(d.span.source):
+        return d
+    outside = next(((name, span) for name, span in reversed(session.calls) if not library.is_std(span.source)), None)
+    if outside is None:
+        return d
+    name, span = outside
+    inside = Label(d.span, d.primary.text or "this is where it shows")
+    message = d.message if d.message.startswith(f"`{name}`") else f"in `{name}`: {d.message}"
+    return replace(d, message=message, primary=Label(span), related=(inside, *d.related), fixes=())

@@ -23,7 +23,7 @@ def checked(module: ModuleType) -> Iterator[None]:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         if frame.filename != module.__file__:
             raise
-        place = re.search(r"#.*?(\S+\.lee:\d+)", linecache.getline(frame.filename, frame.lineno or 0))
+        place = re.search(r"#.*?(\S+:\d+)$", linecache.getline(frame.filename, frame.lineno or 0).rstrip())
         raise faults.failed_check(place.group(1) if place else "", str(error)) from error
 
 

@@ -114,7 +114,7 @@ def test_weights_that_are_none_say_so(spec: leec.api.Loaded, tmp_path: Path) -> 
     with pytest.raises(RuntimeFault, match="LEE709 absent-file"):
         spec.restore(net, path)
     path.write_text("weights")
-    with pytest.raises(RuntimeFault, match="LEE708 bad-file: .* holds no weights of this model"):
+    with pytest.raises(RuntimeFault, match=r"LEE708 bad-file: .* holds no weights of this model"):
         spec.restore(net, path)
     spec.save(spec.numpy.Net(4, 6), path)
     with pytest.raises(RuntimeFault, match=r"first\.w is \(4, 5\) here and \(4, 6\) there"):
@@ -136,7 +136,7 @@ def test_mistakes_of_a_spec_are_raised_as_diagnostics(entry) -> None:
 
 
 def test_a_file_that_is_not_there() -> None:
-    with pytest.raises(FileNotFoundError, match="nothing.lee"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.lee"):
         leec.load("nothing.lee")
 
 

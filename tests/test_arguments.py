@@ -188,7 +188,10 @@ X, Y = np.zeros((6, 4)), np.zeros(6, int)
         ({"x": [[1, 2], [3]], "y": Y}, "`x` of `data` is declared an array, but the data has rows of different shapes"),
         ({"x": X, "y": ["a"] * 6}, "declared int[n], but the data has text[6]"),
         ({"x": 3, "y": Y}, "field `x` of `data` is a single value and has no rows"),
-        (3, "LEE713 no-data: `data` is data, and a value of type int is none (help: give arrays by field, {'x': .., 'y': ..}"),
+        (
+            3,
+            "LEE713 no-data: `data` is data, and a value of type int is none (help: give arrays by field, {'x': .., 'y': ..}",
+        ),
         ("flower", "`data` is data, and `flower` is none"),
         ("flower.csv", "LEE709 absent-file: there is no file flower.csv"),
     ],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leec.diagnostics import LeeError, Span, kinds, names, shapes
+from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
 from leec.elaborate.context import Context

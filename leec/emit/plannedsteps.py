@@ -16,11 +16,12 @@ from leec.emit.docs import docstring
 from leec.emit.expressions import dim_tree
 from leec.emit.functions import INDENT, definition
 from leec.emit.layout import text
+from leec.emit.listings import items, taken
 from leec.emit.planned import PlannedBody
 from leec.emit.rules import Rule
 from leec.emit.splitting import fit
 from leec.emit.statements import Body
-from leec.emit.steps import StepEmitter, items, taken
+from leec.emit.steps import StepEmitter
 from leec.emit.ufuncs import Ufuncs
 from leec.emit.updates import Move
 from leec.ir.graph import Equation, Result

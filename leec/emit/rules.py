@@ -7,7 +7,7 @@ step. A rule that needs a norm of what it has just computed is left to the optim
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from leec.emit.dialect import STEP, Dialect
@@ -51,6 +51,7 @@ class Rule:
     vectors: list[str] = field(default_factory=list)  # names of θ, g and the states in a block
     spare: list[str] = field(default_factory=list)
     hypers: dict[str, str] = field(default_factory=dict)  # local names of hyperparameters
+    chosen: dict[str, str] = field(default_factory=dict)  # names for a vector or the spare array of what is added to it
     reduced: list[str] = field(default_factory=list)  # and of what is computed before the loop
 
     dialect: ClassVar[Dialect] = STEP
@@ -67,7 +68,7 @@ class Rule:
     def local_names(self) -> frozenset[str]:
         """Those that the loop and what prepares it give values to."""
         whole = [f"{name}_all" for name in self.vectors]
-        return frozenset([*self.vectors, *whole, *self.spare, *self.hypers.values(), *self.reduced])
+        return frozenset([*self.vectors, *whole, *self.spare, *self.chosen, *self.hypers.values(), *self.reduced])
 
     # ---- what kind of value
 
@@ -120,7 +121,8 @@ class Rule:
                 here.equation(e)
             elif self.is_vector(value):
                 outside.equation(e)
-                self.vector_equation(here, e, home)
+                if not self.term_of_choice(here, e):
+                    self.vector_equation(here, e, home)
             else:
                 self.reduction(outside, here, e)
         self.finish(here, home)
@@ -162,6 +164,29 @@ class Rule:
         target = home[before] if before is not None and self.is_free(before, e) else self.register()
         self.inplace(here).into(tree, ast.Name(target))
         here.values[value] = ast.Name(target)
+
+    def term_of_choice(self, here: Body, e: Equation) -> bool:
+        """g + λ θ where λ is a hyperparameter that is 0 unless someone asks for more: then it costs no pass."""
+        is_term = TABLE[e.op].identity == 0 and self.dialect.library == "torch"
+        factors = self.factors_by_default_zero(e.args[1]) if is_term else []
+        left = here.values.get(e.args[0])
+        if not factors or not isinstance(left, ast.Name) or e.result in {a for _, a in self.f.state}:
+            return False
+        spare, lines = self.register(), []
+        replace(self.inplace(here), lines=lines).into(here.built(e), ast.Name(spare))
+        name = self.local.fresh(left.id)
+        self.chosen[name] = spare
+        self.inside.append(f"{name} = {lines[-1]} if {self.hypers[factors[0]]} else {left.id}")
+        self.inside[-1:-1] = lines[:-1]
+        here.values[e.result] = ast.Name(name)
+        return True
+
+    def factors_by_default_zero(self, value: Value) -> list[str]:
+        """Hyperparameters that multiply a vector and are 0 by default."""
+        product = next((e for e in self.f.body if TABLE[e.op].absorbing == 0 and value in e.results), None)
+        zero = {h.name for h in self.optimizer_class.hypers if h.has_default and h.default == 0}
+        names = {p.values[0]: p.name for p in self.f.parameters if p.name not in self.scheduled}
+        return [names[a] for a in (product.args if product else ()) if names.get(a) in zero]
 
     def overwrite(self, here: Body, e: Equation, home: dict[Value, str]) -> None:
         """An operation that the library does in place, on the vectors themselves."""
@@ -241,11 +266,12 @@ class Rule:
 
     def fits(self, tree: ast.expr) -> bool:
         """Everything that mentions a vector is one."""
-        arrays = {*self.vectors, *self.spare}
+        arrays = {*self.vectors, *self.spare, *self.chosen}
         return any(isinstance(n, ast.Name) and n.id in arrays for n in ast.walk(tree))
 
     def spare_in_use(self, here: Body) -> set[str]:
-        return {tree.id for tree in here.values.values() if isinstance(tree, ast.Name) and tree.id in self.spare}
+        names = {tree.id for tree in here.values.values() if isinstance(tree, ast.Name)}
+        return {*self.chosen.values(), *(n for n in names if n in self.spare)}
 
     def register(self) -> str:
         self.spare.append(self.local.fresh(f"s{len(self.spare)}"))

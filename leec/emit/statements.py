@@ -110,11 +110,16 @@ class Body:
         return STATEMENT if alone else FOLDED
 
     def built(self, equation: Equation) -> ast.expr:
-        args = tuple(self.read(a) for a in equation.args)
         if equation.results[0] in self.plain:
+            args = tuple(self.read(a) for a in equation.args)
             return args[0] if fills(equation) else folded(equation_tree(equation, HOST, args, self.sizes))
+        args = tuple(self.operand(equation, a) for a in equation.args)
         tree = equation_tree(equation, self.dialect, args, self.sizes, self.device())
         return with_bias(tree, self.rank) if self.dialect.column == "torch_step" else tree
+
+    def operand(self, equation: Equation, value: Value) -> ast.expr:
+        """How an equation reads a value."""
+        return self.read(value)
 
     def device(self) -> ast.expr | None:
         """Where new tensors go: to the first tensor among the inputs."""

@@ -7,19 +7,20 @@ gradient, and the update walks over blocks of the flat vectors, in place.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from leec.emit.dialect import STEP, Dialect
+from leec.emit.dialect import STEP, Dialect, parse
 from leec.emit.docs import docstring
 from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.groups import Group, Place, joined
+from leec.emit.held import StepBody
 from leec.emit.inplace import InPlace
 from leec.emit.layout import text
+from leec.emit.listings import items, quote, returning, spare, taken
 from leec.emit.rules import Rule
 from leec.emit.splitting import fit
-from leec.emit.statements import Line
+from leec.emit.statements import Body, Line
 from leec.emit.updates import Move, Updates
 from leec.emit.wholesteps import StepSignature
 from leec.ir.graph import Equation, Value
@@ -33,6 +34,8 @@ class StepEmitter(Emitter):
     gradients: dict[Value, str] = field(default_factory=dict)  # where the gradient of a parameter goes
     rules: list[Rule | None] = field(default_factory=list)  # of each update; None: left to the optimizer's method
     numbers: list[tuple[str, ast.expr]] = field(default_factory=list)
+    held_numbers: dict[str, str] = field(default_factory=dict)  # of sizes alone, by name
+    held_sizes: list[str] = field(default_factory=list)
     loops: frozenset[str] = frozenset()  # names that the loops of updates give values to
     rule_class: ClassVar[type[Rule]] = Rule
     column: ClassVar[str] = STEP.column
@@ -55,6 +58,9 @@ class StepEmitter(Emitter):
 
     def dialect(self) -> Dialect:
         return STEP
+
+    def new_body(self, *arguments) -> Body:
+        return StepBody(*arguments)
 
     def signed(self) -> StepSignature:
         return StepSignature(self.unit, self.f, self.names)
@@ -87,8 +93,11 @@ class StepEmitter(Emitter):
         return [*self.opening(), *self.body.sizes.lines(), *checks, *arrays, *self.written()]
 
     def arrays(self) -> list[str]:
-        """What is to be had once sizes are known."""
-        return []
+        """`scale, half = self.held(n)`: what is to be had once sizes are known, here numbers as tensors."""
+        self.held_numbers = self.body.held_numbers()
+        names = {n.id for line in self.held_numbers.values() for n in ast.walk(parse(line)) if isinstance(n, ast.Name)}
+        self.held_sizes = [name for name in self.body.sizes.locals() if name in names]
+        return taken(list(self.held_numbers), f"self.held({', '.join(self.held_sizes)})") if names else []
 
     def opening(self) -> list[str]:
         """Names for the tensors that the step reads, and for the gradients that it writes."""
@@ -205,7 +214,9 @@ class StepEmitter(Emitter):
 
     def methods(self) -> list[str]:
         """Beside the step itself."""
-        return [*([self.constants()] if any(self.rules) else []), *([self.scalars()] if self.numbers else [])]
+        held = [returning("numbers", list(self.held_numbers.values()), self.held_sizes)] if self.held_numbers else []
+        constants = [self.constants()] if any(self.rules) else []
+        return [*held, *constants, *([self.scalars()] if self.numbers else [])]
 
     def given(self) -> list[str]:
         """What the step takes beside a batch."""
@@ -231,38 +242,3 @@ class StepEmitter(Emitter):
 
     def scalars(self) -> str:
         return returning("scalars", [text(tree) for _, tree in self.numbers])
-
-
-def spare(rule: Rule | None) -> str:
-    """How many arrays a rule computes in; None where it takes the vectors whole."""
-    return "0" if rule is None else "None" if rule.is_one_call else str(len(rule.spare))
-
-
-def returning(name: str, parts: Sequence[str]) -> str:
-    return definition(name, ["self"], fit(f"return {items(parts)}", 2 * len(INDENT)).splitlines(), len(INDENT))
-
-
-def taken(names: list[str], source: str) -> list[str]:
-    """`w, b = self.tensors`, some at a time where they are many."""
-    if len(", ".join(names)) <= 84:
-        left = ", ".join(names) if len(names) > 1 else f"({', '.join(names)},)"
-        return [f"{left} = {source}"] if names else []
-    lines, start = [], 0
-    while start < len(names):
-        stop = start + 1
-        while stop < len(names) and len(", ".join(names[start : stop + 1])) <= 84:
-            stop += 1
-        left = ", ".join(names[start:stop]) if stop - start > 1 else f"({names[start]},)"
-        bounds = f"{start or ''}:{stop if stop < len(names) else ''}"
-        lines.append(f"{left} = {source}[{bounds}]")
-        start = stop
-    return lines
-
-
-def quote(name: str) -> str:
-    return f'"{name}"'
-
-
-def items(parts) -> str:
-    found = list(parts)
-    return f"({found[0]},)" if len(found) == 1 else f"({', '.join(found)})"

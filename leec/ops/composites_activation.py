@@ -1,4 +1,4 @@
-"""Activations that libraries have as one function, with gradients that are one function too: relu and gelu.
+"""Activations that libraries have as one function, with gradients that are one function too.
 
 Choosing entry by entry between x and 0 costs NumPy ten times a product with the mask, since no branch can be foretold;
 `masked` works on bits instead, which is as fast as a product and takes what is infinite beside the mask to 0 (R39).
@@ -6,6 +6,7 @@ Choosing entry by entry between x and 0 costs NumPy ten times a product with the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import pi, sqrt
 
 from leec.ops.bodies import body_gradient
@@ -41,12 +42,36 @@ declare(Op("relu_gradient", ("g", "x"), "g where x is positive, else 0", element
            equation=r"g \cdot [x > 0]"))  # fmt: skip
 declare(Op("masked", ("x", "c"), "x where c holds, else 0", lambda x, c: elementwise_type(x, c).with_dtype(x.dtype),
            lambda b, g, out, x, c: (b.sum_to(b.select(c, g, 0.0), x.type.dims), None),
-           "masked(x, c)", "torch.where(c, x, 0.0)", elementwise=True, operands=("float", "bool"),
+           "masked(x, c)", "torch.where(c, x, 0.0)", torch_step="masked(x, c)", elementwise=True, operands=("float", "bool"),
            examples=(example("float[a, b]", "bool[a, b]"), example("float[b]", "bool[a, 1]"),
                      example("float[]", "bool[a]")),
            facts={"body": lambda b, x, c: b.select(c, x, 0.0), "support": ("masked",),
-                  "idioms": {"numpy": (Law("select(c, x, 0)", _masks),)}},
+                  "idioms": dict.fromkeys(("numpy", "torch_step"), (Law("select(c, x, 0)", _masks),))},
            equation=r"x \cdot [c]"))  # fmt: skip
+
+# ---- activations whose slope is known by their value: one call in steps of torch
+
+
+def _slopes(row: Callable) -> Callable:
+    """The call, where nothing is stretched."""
+    return lambda b, g, y: row(b, g, y) if g.type == y.type and not g.type.host and g.type.rank else None
+
+
+def _by_value(name: str, doc: str, body: Callable, law: Law, numpy: str, equation: str) -> Op:
+    return declare(Op(f"{name}_gradient", ("g", "y"), doc, elementwise_type, body_gradient(body), numpy, numpy,
+                      torch_step=f"torch.ops.aten.{name}_backward(g, y)", elementwise=True, operands="float", flops=3,
+                      examples=(example("float[a, b]", "float[a, b]"),),
+                      facts={"body": body, "idioms": {"torch_step": (law,)}}, equation=equation))  # fmt: skip
+
+
+_by_value("tanh", "g times the slope of tanh where its value is y",
+          lambda b, g, y: b.mul(g, b.sub(1.0, b.mul(y, y))),
+          Law("mul(g, sub(1, mul(y, y)))", _slopes(lambda b, g, y: b.tanh_gradient(g, y))),
+          "g * (1 - y * y)", r"g (1 - y^2)")  # fmt: skip
+_by_value("sigmoid", "g times the slope of the logistic function where its value is y",
+          lambda b, g, y: b.mul(g, b.mul(y, b.sub(1.0, y))),
+          Law("mul(g, mul(y, sub(1, y)))", _slopes(lambda b, g, y: b.sigmoid_gradient(g, y))),
+          "g * y * (1 - y)", r"g y (1 - y)")  # fmt: skip
 
 # ---- gelu
 

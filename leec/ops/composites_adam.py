@@ -1,7 +1,7 @@
-"""Adam's update of a vector (Kingma & Ba 2015), with decay of weights apart (Loshchilov & Hutter 2019), as one call.
+"""Adam's update of a vector (Kingma & Ba 2015) as one call; AdamW keeps the decay apart (Loshchilov & Hutter 2019).
 
 An idiom of torch: the equations that a spec gives for the parameters and both moments are compared in normal form, so
-that it does not matter how they are grouped. The kernel works in place, on the arguments that `in_place` names.
+that it does not matter how they are grouped. The kernels work in place, on the arguments that `in_place` names.
 """
 
 from __future__ import annotations
@@ -63,10 +63,30 @@ class Numbers:
 # ---- finding it
 
 
-def find_update(f) -> tuple[tuple, tuple] | None:
+def find_adam(f) -> tuple[tuple, tuple] | None:
+    """Arguments (values, or numbers to make) and results of an update in a function, as find_adamw gives them.
+
+    The decay is part of the gradient: g + decay x takes the place of g.
+    """
+    found = find_adamw(f, apart=False)
+    if found is None:
+        return None
+    (x, g, m, v, lr, beta1, beta2, eps, decay, t), results = found
+    numbers = Numbers(f)
+    form = Algebra(numbers.producer, (x,), numbers.of).of(g)
+    rest = [part for part in form if part != monomial(x)]
+    if len(form) == 2 and len(rest) == 1 and form[rest[0]] == 1.0 and len(rest[0]) == 1:
+        (((inner, power),),) = rest
+        if power == 1 and not isinstance(inner, Inverse):
+            g, decay = inner, numbers.named(form[monomial(x)])
+    return (x, g, m, v, lr, beta1, beta2, eps, decay, t), results
+
+
+def find_adamw(f, apart: bool = True) -> tuple[tuple, tuple] | None:
     """Arguments (values, or numbers to make) and results of an update in a function.
 
-    It is x - lr (m̂ / (√v̂ + eps) + decay x), m̂ and v̂ being running means divided by 1 - beta**t.
+    It is x - lr (m̂ / (√v̂ + eps) + decay x), m̂ and v̂ being running means divided by 1 - beta**t. There is a decay where
+    `apart` is true, else none.
     """
     numbers = Numbers(f)
     producer = numbers.producer
@@ -77,7 +97,8 @@ def find_update(f) -> tuple[tuple, tuple] | None:
         for deviation in (p for p in parts if (d := producer(p)) is not None and d.op == "sqrt" and not p.type.host):
             found = _update(numbers, e.result, deviation, parts)
             if found is not None:
-                return found
+                decays = found[0][8] != Samples.constant(0.0, SETTINGS)
+                return found if decays == apart else None
     return None
 
 
@@ -161,11 +182,17 @@ WITHIN = {
     "t": (2, 5),
 }
 NUMBERS = ("lr", "beta1", "beta2", "eps", "decay")
-TEXT = f"adam(x, g, m, v, {', '.join(NUMBERS)}, t)"
 
-declare(Op("adam", ("x", "g", "m", "v", *NUMBERS, "t"), "x, m and v after a step of Adam", _adam_type, None,
-           TEXT, TEXT, torch_step=TEXT, operands=(*("float",) * 9, "int"), flops=14,
-           examples=(example(*STATES, *("host float",) * 5, "host int", within=WITHIN),),
-           facts={"support": ("adam",), "whole": dict.fromkeys(("torch", "torch_step"), find_update),
-                  "in_place": (f"adam_(x, g, m, v, {', '.join(NUMBERS)}, t)", (0, 2, 3))},
-           equation=r"\operatorname{Adam}(x, g)"))  # fmt: skip
+
+def _row(name: str, doc: str, find: Callable, equation: str) -> Op:
+    arguments = f"(x, g, m, v, {', '.join(NUMBERS)}, t)"
+    return Op(name, ("x", "g", "m", "v", *NUMBERS, "t"), doc, _adam_type, None,
+              name + arguments, name + arguments, operands=(*("float",) * 9, "int"), flops=14,
+              examples=(example(*STATES, *("host float",) * 5, "host int", within=WITHIN),),
+              facts={"support": (name,), "whole": dict.fromkeys(("torch", "torch_step"), find),
+                     "in_place": (f"{name}_{arguments}", (0, 2, 3))},
+              equation=equation)  # fmt: skip
+
+
+declare(_row("adam", "x, m and v after a step of Adam", find_adam, r"\operatorname{Adam}(x, g + \lambda x)"))
+declare(_row("adamw", "x, m and v after a step of AdamW", find_adamw, r"\operatorname{Adam}(x, g) - \eta \lambda x"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from leec.dims import Dim
+from leec.ops.laws import Law
 from leec.ops.table import REQUIRED, Op, border, declare, example
 from leec.types import TensorType
 
@@ -84,6 +85,15 @@ def _mean_gradient(b, g, out, x, axes, keepdims):
     return (expand(b, b.div(g, count(x.type, axes)), x, axes, keepdims),)
 
 
+def _mean_of_all(b, x, a, k):
+    """In a step the number of entries is a tensor that is there already."""
+    whole = len(a) == x.type.rank > 0 and not k
+    return b.div(b.sum(x, axes=a), count(x.type, a)) if whole else None
+
+
+IN_STEPS = {"torch_step": (Law("mean(x, axes=a, keepdims=k)", _mean_of_all),)}
+
+
 # fmt: off
 _reduction("sum", "sum; of bools how many are true", _sum_gradient,
            column("x.sum(axis=axis, keepdims=keepdims)", "x + 0"), column("x.sum(dim=axis, keepdim=keepdims)", "x + 0"),
@@ -93,6 +103,7 @@ _reduction("sum", "sum; of bools how many are true", _sum_gradient,
 _reduction("mean", "arithmetic mean, a float; of nothing NaN (R35)", _mean_gradient,
            column("x.mean(axis=axis, keepdims=keepdims)"), column("x.mean(dim=axis, keepdim=keepdims)"),
            operands="float", borders=(border(NOTHING, axes=(1,), value=[math.nan, math.nan]),),
+           facts={"idioms": IN_STEPS},
            equation=r"\operatorname{mean} x")
 # fmt: on
 

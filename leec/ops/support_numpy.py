@@ -277,7 +277,12 @@ def masked(x, c, out=None):
 
 
 def adam(x, g, m, v, lr, beta1, beta2, eps, decay, t):
-    """x, m and v after a step of Adam (Kingma & Ba 2015), with decay as Loshchilov & Hutter 2019."""
+    """x, m and v after a step of Adam (Kingma & Ba 2015); decay * x is added to g."""
+    return adamw(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+
+
+def adamw(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """x, m and v after a step of Adam with decay of x apart from g (Loshchilov & Hutter 2019)."""
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g * g
     step = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)

@@ -109,13 +109,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -211,21 +213,37 @@ class TrainStep:
         """Numbers that are written into a graph."""
         return ()
 
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
         wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
         for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
             self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
         for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
@@ -245,21 +263,16 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
 
     def __call__(self, *batch):
         if not self.holds():
             self.bind()
         for name in self.counted:
             getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -747,11 +760,14 @@ class FitStep(TrainStep):
     moved = (("opt", ("net",)),)
     counted = ("opt",)
     read = ("net.conv1.kernel", "net.conv1.bias", "net.conv2.kernel", "net.conv2.bias", "net.head.w", "net.head.b")
-    spare = (1,)
+    spare = (None,)
 
     def __init__(self, net, opt):
         self.net, self.opt = net, opt
         self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -763,6 +779,7 @@ class FitStep(TrainStep):
         conv1_kernel, conv1_bias, conv2_kernel, conv2_bias, head_w, head_b = self.tensors
         d_conv1_kernel, d_conv1_bias, d_conv2_kernel, d_conv2_bias, d_head_w, d_head_b = self.gradients
         batches_n = image.shape[0]
+        scale, scale_ = self.held(batches_n)
         # [batches_n, 8, 8, 8]  nn.lee:112
         conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, padding=1)
         y = max_pool(conv, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 4, 4]  nn.lee:130
@@ -775,7 +792,7 @@ class FitStep(TrainStep):
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
         iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
         one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * scale_  # [batches_n, 10]
         torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
         d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  cnn.lee:19
@@ -795,10 +812,9 @@ class FitStep(TrainStep):
         beta2 = self.opt.beta2
         eps = self.opt.eps
         weight_decay = self.opt.weight_decay
-        for θ, g, m, v, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
-        return surprise.mean()  # losses.lee:148
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return surprise.sum() / scale  # losses.lee:148
 
 
 @torch.no_grad()
@@ -829,11 +845,14 @@ class FitWithoutPoolingStep(TrainStep):
     moved = (("opt", ("net",)),)
     counted = ("opt",)
     read = ("net.conv1.kernel", "net.conv1.bias", "net.conv2.kernel", "net.conv2.bias", "net.head.w", "net.head.b")
-    spare = (1,)
+    spare = (None,)
 
     def __init__(self, net, opt):
         self.net, self.opt = net, opt
         self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -845,6 +864,7 @@ class FitWithoutPoolingStep(TrainStep):
         conv1_kernel, conv1_bias, conv2_kernel, conv2_bias, head_w, head_b = self.tensors
         d_conv1_kernel, d_conv1_bias, d_conv2_kernel, d_conv2_bias, d_head_w, d_head_b = self.gradients
         batches_n = image.shape[0]
+        scale, scale_ = self.held(batches_n)
         # [batches_n, 8, 4, 4]  nn.lee:112
         conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, stride=2, padding=1)
         h = torch.relu(conv)  # [batches_n, 8, 4, 4]  prelude.lee:59
@@ -856,7 +876,7 @@ class FitWithoutPoolingStep(TrainStep):
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
         iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
         one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * scale_  # [batches_n, 10]
         torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
         d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  cnn.lee:31
@@ -875,10 +895,9 @@ class FitWithoutPoolingStep(TrainStep):
         beta2 = self.opt.beta2
         eps = self.opt.eps
         weight_decay = self.opt.weight_decay
-        for θ, g, m, v, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
-        return surprise.mean()  # losses.lee:148
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return surprise.sum() / scale  # losses.lee:148
 
 
 def example_classified(key):
@@ -1109,8 +1128,8 @@ class Adam(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
-        adam_(θ, g_2, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optim.lee:79
+        # optim.lee:79
+        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.t)
 
 
 def relu(x):
@@ -1217,8 +1236,8 @@ def max_pool(x, size, stride, dilation, padding):
     around = [p for q in reversed(padding) for p in (q, q)]
     x = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
     first, *others = window_entries(x, size, stride, dilation)
-    y = first.clone()
-    for entries in others:
+    y = torch.maximum(first, others[0]) if others else first.clone()
+    for entries in others[1:]:
         torch.maximum(y, entries, out=y)
     return y
 
@@ -1227,28 +1246,50 @@ def max_pool_gradient(g, x, y, size, stride, dilation, padding):
     """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
     around = [p for q in reversed(padding) for p in (q, q)]
     wide = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    how, overlap = (size, stride, dilation), any(e * (k - 1) >= s for k, s, e in zip(size, stride, dilation))
     d_x, waiting = torch.zeros_like(wide), torch.ones_like(y, dtype=torch.bool)
-    how = size, stride, dilation
     for entries, d_entries in zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True):
-        first = waiting & (entries == y)
-        d_entries += torch.where(first, g, 0.0)
-        waiting &= ~first
+        first = (entries == y).logical_and_(waiting)
+        waiting.logical_xor_(first)
+        d_entries.add_(masked(g, first)) if overlap else d_entries.copy_(masked(g, first))
     return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
+
+
+def masked(x, c):
+    """x where c holds, else 0. On a CPU by its bits, which takes a tenth of a choice entry by entry."""
+    if x.is_cuda or torch.is_grad_enabled():
+        return torch.where(c, x, 0.0)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    return x.view(bits).bitwise_and(c.to(bits).neg_()).view(x.dtype)
 
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    fused = getattr(torch, "_fused_adamw_", None)
-    if fused is not None:
-        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
-        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
-        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
-        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+    kernel = getattr(torch, "_fused_adam_", None)
+    if kernel is None:
+        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+    else:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+
+
+def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is not None:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
         return
     m.lerp_(g, 1 - beta1)
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     x.mul_(1 - lr * decay)
     x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
+    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+    how = {"amsgrad": False, "maximize": False}
+    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)
 
 
 MASK = 0xFFFFFFFF
@@ -1400,8 +1441,7 @@ class Part:
                 piece.copy_(moved)
 
     def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
 
 
 def parameter_slots(model):

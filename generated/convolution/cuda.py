@@ -696,13 +696,21 @@ def max_pool_gradient(g, x, y, size, stride, dilation, padding):
     """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
     around = [p for q in reversed(padding) for p in (q, q)]
     wide = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    how, overlap = (size, stride, dilation), any(e * (k - 1) >= s for k, s, e in zip(size, stride, dilation))
     d_x, waiting = torch.zeros_like(wide), torch.ones_like(y, dtype=torch.bool)
-    how = size, stride, dilation
     for entries, d_entries in zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True):
-        first = waiting & (entries == y)
-        d_entries += torch.where(first, g, 0.0)
-        waiting &= ~first
+        first = (entries == y).logical_and_(waiting)
+        waiting.logical_xor_(first)
+        d_entries.add_(masked(g, first)) if overlap else d_entries.copy_(masked(g, first))
     return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
+
+
+def masked(x, c):
+    """x where c holds, else 0. On a CPU by its bits, which takes a tenth of a choice entry by entry."""
+    if x.is_cuda or torch.is_grad_enabled():
+        return torch.where(c, x, 0.0)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    return x.view(bits).bitwise_and(c.to(bits).neg_()).view(x.dtype)
 
 
 def avg_pool_gradient(g, size, stride, padding, dims):

@@ -108,13 +108,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -175,21 +177,37 @@ class TrainStep:
         """Numbers that are written into a graph."""
         return ()
 
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
         wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
         for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
             self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
         for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
@@ -209,21 +227,16 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
 
     def __call__(self, *batch):
         if not self.holds():
             self.bind()
         for name in self.counted:
             getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -309,6 +322,9 @@ class DescendStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, data_train_n):
+        return (data_train_n, 2 / data_train_n)
+
     def constants(self):
         return ()
 
@@ -319,14 +335,15 @@ class DescendStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         data_train_n = data_train_x.shape[0]
+        scale, scale_ = self.held(data_train_n)
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = 2 / data_train_n * sub  # [data_train_n]
+        d_add = scale_ * sub  # [data_train_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
+        return (sub * sub).sum() / scale  # losses.lee:148
 
 
 @torch.no_grad()
@@ -357,6 +374,9 @@ class StochasticStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 2 / batches_n)
+
     def constants(self):
         return ()
 
@@ -367,14 +387,15 @@ class StochasticStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
+        scale, scale_ = self.held(batches_n)
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = 2 / batches_n * sub  # [batches_n]
+        d_add = scale_ * sub  # [batches_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
+        return (sub * sub).sum() / scale  # losses.lee:148
 
 
 @torch.no_grad()
@@ -403,6 +424,9 @@ class SlowingStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, data_train_n):
+        return (data_train_n, 2 / data_train_n)
+
     def constants(self):
         return ()
 
@@ -413,14 +437,15 @@ class SlowingStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         data_train_n = data_train_x.shape[0]
+        scale, scale_ = self.held(data_train_n)
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = 2 / data_train_n * sub  # [data_train_n]
+        d_add = scale_ * sub  # [data_train_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
+        return (sub * sub).sum() / scale  # losses.lee:148
 
 
 @torch.no_grad()
@@ -450,6 +475,9 @@ class SlowingByEpochStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 2 / batches_n)
+
     def constants(self):
         return ()
 
@@ -460,14 +488,15 @@ class SlowingByEpochStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
+        scale, scale_ = self.held(batches_n)
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = 2 / batches_n * sub  # [batches_n]
+        d_add = scale_ * sub  # [batches_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
+        return (sub * sub).sum() / scale  # losses.lee:148
 
 
 @torch.no_grad()
@@ -496,6 +525,9 @@ class WarmingStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, data_train_n):
+        return (data_train_n, 2 / data_train_n)
+
     def constants(self):
         return ()
 
@@ -506,14 +538,15 @@ class WarmingStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         data_train_n = data_train_x.shape[0]
+        scale, scale_ = self.held(data_train_n)
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = 2 / data_train_n * sub  # [data_train_n]
+        d_add = scale_ * sub  # [data_train_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).mean()  # losses.lee:148
+        return (sub * sub).sum() / scale  # losses.lee:148
 
 
 @torch.no_grad()
@@ -540,11 +573,14 @@ class FitStep(TrainStep):
     moved = (("opt", ("net",)),)
     counted = ("opt",)
     read = ("net.w", "net.b")
-    spare = (1,)
+    spare = (None,)
 
     def __init__(self, net, opt):
         self.net, self.opt = net, opt
         self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n, 2 / batches_n)
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -556,8 +592,9 @@ class FitStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
+        scale, scale_ = self.held(batches_n)
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = 2 / batches_n * sub  # [batches_n]
+        d_add = scale_ * sub  # [batches_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(x.T, d_add, out=d_w)  # [10]
         lr = self.opt.lr
@@ -565,10 +602,9 @@ class FitStep(TrainStep):
         beta2 = self.opt.beta2
         eps = self.opt.eps
         weight_decay = self.opt.weight_decay
-        for θ, g, m, v, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
-        return (sub * sub).mean()  # losses.lee:148
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return (sub * sub).sum() / scale  # losses.lee:148
 
 
 def fit_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):
@@ -609,8 +645,8 @@ class Adam(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
-        adam_(θ, g_2, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optim.lee:79
+        # optim.lee:79
+        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.t)
 
 
 # ---- what the code above uses
@@ -632,17 +668,31 @@ def largest(x, axes, keepdims=False):
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    fused = getattr(torch, "_fused_adamw_", None)
-    if fused is not None:
-        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
-        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
-        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
-        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+    kernel = getattr(torch, "_fused_adam_", None)
+    if kernel is None:
+        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+    else:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+
+
+def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is not None:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
         return
     m.lerp_(g, 1 - beta1)
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     x.mul_(1 - lr * decay)
     x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
+    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+    how = {"amsgrad": False, "maximize": False}
+    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)
 
 
 def move_keys(found, old, new):
@@ -734,8 +784,7 @@ class Part:
                 piece.copy_(moved)
 
     def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
 
 
 def parameter_slots(model):

@@ -111,13 +111,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -213,21 +215,37 @@ class TrainStep:
         """Numbers that are written into a graph."""
         return ()
 
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
         wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
         for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
             self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
         for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
@@ -247,21 +265,16 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
 
     def __call__(self, *batch):
         if not self.holds():
             self.bind()
         for name in self.counted:
             getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -407,11 +420,14 @@ class FitStep(TrainStep):
         "net.head.w",
         "net.head.b",
     )
-    spare = (1,)
+    spare = (None,)
 
     def __init__(self, net, opt):
         self.net, self.opt = net, opt
         self.bind()
+
+    def numbers(self, batches_n):
+        return (64 * batches_n, 64 * batches_n - 1, 16 * batches_n, 16 * batches_n - 1, batches_n, 1.0 / batches_n)
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -425,6 +441,7 @@ class FitStep(TrainStep):
         d_conv1_kernel, d_norm1_gamma, d_norm1_beta, d_conv2_kernel, d_norm2_gamma = self.gradients[:5]
         d_norm2_beta, d_head_w, d_head_b = self.gradients[5:]
         batches_n = image.shape[0]
+        scale, scale_, scale_2, scale_3, scale_4, scale_5 = self.held(batches_n)
         y_2 = torch.nn.functional.conv2d(image, conv1_kernel, padding=1)  # [batches_n, 16, 8, 8]  nn.lee:83
         reshape = y_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
         mu = reshape.mean(dim=(0, 2))  # [16]  nn.lee:178
@@ -432,15 +449,16 @@ class FitStep(TrainStep):
         sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
         norm1_mean_.copy_(sub_2 * norm1_mean_ + self.net.norm1.momentum * mu)  # [16]
         mul_5 = self.net.norm1.momentum * (sub * sub).mean(dim=(0, 2))  # [16]  nn.lee:182
-        norm1_var_.copy_(sub_2 * norm1_var_ + mul_5 * (64 * batches_n) / (64 * batches_n - 1))  # [16]
+        norm1_var_.copy_(sub_2 * norm1_var_ + mul_5 * scale / scale_)  # [16]
         reshape_2_2 = norm1_gamma[:, None]  # [16, 1]  nn.lee:186
         centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
         variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
         deviation = torch.sqrt(variance + self.net.norm1.eps)  # [1, 16, 1]
         div_2 = centred / deviation  # [batches_n, 16, 64]
-        add_2 = div_2 * reshape_2_2 + norm1_beta[:, None]  # [batches_n, 16, 64]
-        select = torch.relu(add_2.reshape(batches_n, 16, 8, 8))  # [batches_n, 16, 8, 8]  prelude.lee:59
-        h = max_pool(select, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 4, 4]  nn.lee:130
+        # [batches_n, 16, 8, 8]  digits.lee:21
+        reshape_3 = (div_2 * reshape_2_2 + norm1_beta[:, None]).reshape(batches_n, 16, 8, 8)
+        max_pool_2 = max_pool(reshape_3, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 4, 4]  nn.lee:130
+        h = torch.relu(max_pool_2)  # [batches_n, 16, 4, 4]
         y_2_2 = torch.nn.functional.conv2d(h, conv2_kernel, padding=1)  # [batches_n, 32, 4, 4]  nn.lee:83
         reshape_4 = y_2_2.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
         mu_2 = reshape_4.mean(dim=(0, 2))  # [32]  nn.lee:178
@@ -448,28 +466,28 @@ class FitStep(TrainStep):
         sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
         norm2_mean_.copy_(sub_2_2 * norm2_mean_ + self.net.norm2.momentum * mu_2)  # [32]
         mul_5_2 = self.net.norm2.momentum * (sub_3 * sub_3).mean(dim=(0, 2))  # [32]  nn.lee:182
-        norm2_var_.copy_(sub_2_2 * norm2_var_ + mul_5_2 * (16 * batches_n) / (16 * batches_n - 1))  # [32]
+        norm2_var_.copy_(sub_2_2 * norm2_var_ + mul_5_2 * scale_2 / scale_3)  # [32]
         reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
         centred_2 = reshape_4 - reshape_4.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
         variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
         deviation_2 = torch.sqrt(variance_2 + self.net.norm2.eps)  # [1, 32, 1]
         div_4 = centred_2 / deviation_2  # [batches_n, 32, 16]
-        add_4_2 = div_4 * reshape_2_3 + norm2_beta[:, None]  # [batches_n, 32, 16]
-        select_2 = torch.relu(add_4_2.reshape(batches_n, 32, 4, 4))  # [batches_n, 32, 4, 4]  prelude.lee:59
-        h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 32, 2, 2]  nn.lee:130
+        # [batches_n, 32, 4, 4]  digits.lee:22
+        reshape_6 = (div_4 * reshape_2_3 + norm2_beta[:, None]).reshape(batches_n, 32, 4, 4)
+        max_pool_2_ = max_pool(reshape_6, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 32, 2, 2]  nn.lee:130
+        h_2 = torch.relu(max_pool_2_)  # [batches_n, 32, 2, 2]
         reshape_7 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
         affine = torch.addmm(head_b, reshape_7, head_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
         iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
         one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add = (torch.softmax(affine, dim=1) - one_hot) * scale_5  # [batches_n, 10]
         torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape_7.T, d_add, out=d_head_w)  # [128, 10]
         d_h_2 = (d_add @ head_w.T).reshape(batches_n, 32, 2, 2)  # [batches_n, 32, 2, 2]  digits.lee:23
-        # [batches_n, 32, 4, 4]  nn.lee:130
-        d_select_2 = max_pool_gradient(d_h_2, select_2, h_2, (2, 2), (2, 2), (1, 1), (0, 0))
-        # [batches_n, 32, 4, 4]  prelude.lee:59
-        d_reshape_4 = torch.ops.aten.threshold_backward(d_select_2, select_2, 0)
+        relu_gradient = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 32, 2, 2]  prelude.lee:59
+        # [batches_n, 32, 4, 4]
+        d_reshape_4 = max_pool_gradient(relu_gradient, reshape_6, max_pool_2_, (2, 2), (2, 2), (1, 1), (0, 0))
         d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
         torch.sum(d_add_4_2, dim=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
         d_normalise = d_add_4_2 * reshape_2_3  # [batches_n, 32, 16]
@@ -479,9 +497,9 @@ class FitStep(TrainStep):
         d_y_2_2 = ((sub_5 - mul_13) / deviation_2).reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
         d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, conv2_kernel, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:83
         d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1))  # [32, 16, 3, 3]
-        # [batches_n, 16, 8, 8]  nn.lee:130
-        d_select = max_pool_gradient(d_h, select, h, (2, 2), (2, 2), (1, 1), (0, 0))
-        d_reshape_2 = torch.ops.aten.threshold_backward(d_select, select, 0)  # [batches_n, 16, 8, 8]  prelude.lee:59
+        relu_gradient_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 16, 4, 4]  prelude.lee:59
+        # [batches_n, 16, 8, 8]
+        d_reshape_2 = max_pool_gradient(relu_gradient_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1), (0, 0))
         d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
         torch.sum(d_add_4, dim=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
         d_normalise_2 = d_add_4 * reshape_2_2  # [batches_n, 16, 64]
@@ -497,10 +515,9 @@ class FitStep(TrainStep):
         beta2 = self.opt.beta2
         eps = self.opt.eps
         weight_decay = self.opt.weight_decay
-        for θ, g, m, v, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
-        return surprise.mean()  # losses.lee:148
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return surprise.sum() / scale_4  # losses.lee:148
 
 
 def fan_in_uniform(fan_in):
@@ -742,8 +759,8 @@ class Adam(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
-        adam_(θ, g_2, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optim.lee:79
+        # optim.lee:79
+        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.t)
 
 
 def relu(x):
@@ -818,8 +835,8 @@ def max_pool(x, size, stride, dilation, padding):
     around = [p for q in reversed(padding) for p in (q, q)]
     x = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
     first, *others = window_entries(x, size, stride, dilation)
-    y = first.clone()
-    for entries in others:
+    y = torch.maximum(first, others[0]) if others else first.clone()
+    for entries in others[1:]:
         torch.maximum(y, entries, out=y)
     return y
 
@@ -828,28 +845,50 @@ def max_pool_gradient(g, x, y, size, stride, dilation, padding):
     """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
     around = [p for q in reversed(padding) for p in (q, q)]
     wide = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
+    how, overlap = (size, stride, dilation), any(e * (k - 1) >= s for k, s, e in zip(size, stride, dilation))
     d_x, waiting = torch.zeros_like(wide), torch.ones_like(y, dtype=torch.bool)
-    how = size, stride, dilation
     for entries, d_entries in zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True):
-        first = waiting & (entries == y)
-        d_entries += torch.where(first, g, 0.0)
-        waiting &= ~first
+        first = (entries == y).logical_and_(waiting)
+        waiting.logical_xor_(first)
+        d_entries.add_(masked(g, first)) if overlap else d_entries.copy_(masked(g, first))
     return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
+
+
+def masked(x, c):
+    """x where c holds, else 0. On a CPU by its bits, which takes a tenth of a choice entry by entry."""
+    if x.is_cuda or torch.is_grad_enabled():
+        return torch.where(c, x, 0.0)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    return x.view(bits).bitwise_and(c.to(bits).neg_()).view(x.dtype)
 
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    fused = getattr(torch, "_fused_adamw_", None)
-    if fused is not None:
-        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
-        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
-        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
-        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+    kernel = getattr(torch, "_fused_adam_", None)
+    if kernel is None:
+        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+    else:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+
+
+def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is not None:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
         return
     m.lerp_(g, 1 - beta1)
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     x.mul_(1 - lr * decay)
     x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
+    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+    how = {"amsgrad": False, "maximize": False}
+    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)
 
 
 MASK = 0xFFFFFFFF
@@ -1001,8 +1040,7 @@ class Part:
                 piece.copy_(moved)
 
     def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
 
 
 def parameter_slots(model):

@@ -109,13 +109,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -211,21 +213,37 @@ class TrainStep:
         """Numbers that are written into a graph."""
         return ()
 
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
         wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
         for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
             self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
         for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
@@ -245,21 +263,16 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
 
     def __call__(self, *batch):
         if not self.holds():
             self.bind()
         for name in self.counted:
             getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -564,7 +577,7 @@ class TumoursStep(TrainStep):
     moved = (("opt", ("net",)),)
     counted = ("opt",)
     read = ("net.w", "net.b")
-    spare = (1,)
+    spare = (None,)
 
     def __init__(self, net, opt):
         self.net, self.opt = net, opt
@@ -590,9 +603,8 @@ class TumoursStep(TrainStep):
         beta2 = self.opt.beta2
         eps = self.opt.eps
         weight_decay = self.opt.weight_decay
-        for θ, g, m, v, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
         return -(cast * torch.nn.functional.logsigmoid(f) + mul_2).sum()  # logistic.lee:21
 
 
@@ -618,7 +630,7 @@ class FlowersStep(TrainStep):
     moved = (("opt", ("net",)),)
     counted = ("opt",)
     read = ("net.w", "net.b")
-    spare = (1,)
+    spare = (None,)
 
     def __init__(self, net, opt):
         self.net, self.opt = net, opt
@@ -646,9 +658,8 @@ class FlowersStep(TrainStep):
         beta2 = self.opt.beta2
         eps = self.opt.eps
         weight_decay = self.opt.weight_decay
-        for θ, g, m, v, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
         return loss
 
 
@@ -770,8 +781,8 @@ class Adam(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
-        adam_(θ, g_2, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optim.lee:79
+        # optim.lee:79
+        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.t)
 
 
 def relu(x):
@@ -843,17 +854,31 @@ def softmax(x, axes):
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    fused = getattr(torch, "_fused_adamw_", None)
-    if fused is not None:
-        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
-        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
-        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
-        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+    kernel = getattr(torch, "_fused_adam_", None)
+    if kernel is None:
+        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+    else:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+
+
+def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is not None:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
         return
     m.lerp_(g, 1 - beta1)
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     x.mul_(1 - lr * decay)
     x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
+    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+    how = {"amsgrad": False, "maximize": False}
+    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)
 
 
 MASK = 0xFFFFFFFF
@@ -1005,8 +1030,7 @@ class Part:
                 piece.copy_(moved)
 
     def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
 
 
 def parameter_slots(model):

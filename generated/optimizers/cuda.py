@@ -27,13 +27,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -363,17 +365,31 @@ def sqrt(x):
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    fused = getattr(torch, "_fused_adamw_", None)
-    if fused is not None:
-        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
-        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
-        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
-        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+    kernel = getattr(torch, "_fused_adam_", None)
+    if kernel is None:
+        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+    else:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+
+
+def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is not None:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
         return
     m.lerp_(g, 1 - beta1)
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     x.mul_(1 - lr * decay)
     x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
+    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+    how = {"amsgrad": False, "maximize": False}
+    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)
 
 
 MASK = 0xFFFFFFFF

@@ -108,13 +108,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -175,21 +177,37 @@ class TrainStep:
         """Numbers that are written into a graph."""
         return ()
 
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
         wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
         for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
             self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
         for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
@@ -209,21 +227,16 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
 
     def __call__(self, *batch):
         if not self.holds():
             self.bind()
         for name in self.counted:
             getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -475,6 +488,9 @@ class DecayingStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 2 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.decay)
 
@@ -482,8 +498,9 @@ class DecayingStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
+        scale, scale_ = self.held(batches_n)
         sub = b + x @ w - y  # [batches_n]  regularisation.lee:75
-        d_sub = 2 / batches_n * sub  # [batches_n]
+        d_sub = scale_ * sub  # [batches_n]
         d_b.copy_(d_sub.sum())  # regularisation.lee:12
         torch.mv(x.T, d_sub, out=d_w)  # [10]
         lr = self.opt.lr
@@ -491,7 +508,7 @@ class DecayingStep(TrainStep):
         for θ, g in self.blocks[0]:
             θ.mul_(1 - lr * decay)
             θ.sub_(g, alpha=lr)
-        return (sub * sub).mean()  # regularisation.lee:75
+        return (sub * sub).sum() / scale  # regularisation.lee:75
 
 
 @torch.no_grad()
@@ -522,6 +539,9 @@ class ShrinkingStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 2 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.decay)
 
@@ -529,8 +549,9 @@ class ShrinkingStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
+        scale, scale_ = self.held(batches_n)
         sub = b + x @ w - y  # [batches_n]  regularisation.lee:86
-        d_sub = 2 / batches_n * sub  # [batches_n]
+        d_sub = scale_ * sub  # [batches_n]
         d_b.copy_(d_sub.sum())  # regularisation.lee:12
         torch.mv(x.T, d_sub, out=d_w)  # [10]
         lr = self.opt.lr
@@ -539,7 +560,7 @@ class ShrinkingStep(TrainStep):
             torch.sign(θ, out=s0)
             θ.sub_(g, alpha=lr)
             θ.sub_(s0, alpha=lr * decay)
-        return (sub * sub).mean()  # regularisation.lee:86
+        return (sub * sub).sum() / scale  # regularisation.lee:86
 
 
 def example_penalised(key):
@@ -778,8 +799,7 @@ class Part:
                 piece.copy_(moved)
 
     def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
 
 
 def parameter_slots(model):

@@ -31,7 +31,7 @@ class StepBody(Body):
         if not beside or not self.is_number(tree) or not self.is_made_of_sizes(tree):
             return tree
         if text(tree) not in self.held:
-            self.held[text(tree)] = self.names.fresh("scale")
+            self.held[text(tree)] = self.names.fresh("count" if isinstance(tree, ast.Name) else "scale")
         return ast.Name(self.held[text(tree)])
 
     def is_made_of_sizes(self, tree: ast.expr) -> bool:

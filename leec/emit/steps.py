@@ -25,6 +25,8 @@ from leec.emit.updates import Move, Updates
 from leec.emit.wholesteps import StepSignature
 from leec.ir.graph import Equation, Value
 
+COMMENTED = 110  # columns of a line with its comment
+
 
 @dataclass
 class StepEmitter(Emitter):
@@ -93,11 +95,13 @@ class StepEmitter(Emitter):
         return [*self.opening(), *self.body.sizes.lines(), *checks, *arrays, *self.written()]
 
     def arrays(self) -> list[str]:
-        """`scale, half = self.held(n)`: what is to be had once sizes are known, here numbers as tensors."""
+        """`count, scale = self.held(n)  # n, 2 / n`: what is to be had once sizes are known, here numbers as tensors."""
         self.held_numbers = self.body.held_numbers()
         names = {n.id for line in self.held_numbers.values() for n in ast.walk(parse(line)) if isinstance(n, ast.Name)}
         self.held_sizes = [name for name in self.body.sizes.locals() if name in names]
-        return taken(list(self.held_numbers), f"self.held({', '.join(self.held_sizes)})") if names else []
+        lines = taken(list(self.held_numbers), f"self.held({', '.join(self.held_sizes)})") if names else []
+        comment = f"  # {', '.join(self.held_numbers.values())}"
+        return [lines[0] + comment] if len(lines) == 1 and len(lines[0] + comment) <= COMMENTED else lines
 
     def opening(self) -> list[str]:
         """Names for the tensors that the step reads, and for the gradients that it writes."""

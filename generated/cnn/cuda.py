@@ -779,7 +779,7 @@ class FitStep(TrainStep):
         conv1_kernel, conv1_bias, conv2_kernel, conv2_bias, head_w, head_b = self.tensors
         d_conv1_kernel, d_conv1_bias, d_conv2_kernel, d_conv2_bias, d_head_w, d_head_b = self.gradients
         batches_n = image.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         # [batches_n, 8, 8, 8]  nn.lee:112
         conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, padding=1)
         y = max_pool(conv, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 4, 4]  nn.lee:130
@@ -792,7 +792,7 @@ class FitStep(TrainStep):
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
         iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
         one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * scale_  # [batches_n, 10]
+        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * scale  # [batches_n, 10]
         torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
         d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  cnn.lee:19
@@ -814,7 +814,7 @@ class FitStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return surprise.sum() / scale  # losses.lee:148
+        return surprise.sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -864,7 +864,7 @@ class FitWithoutPoolingStep(TrainStep):
         conv1_kernel, conv1_bias, conv2_kernel, conv2_bias, head_w, head_b = self.tensors
         d_conv1_kernel, d_conv1_bias, d_conv2_kernel, d_conv2_bias, d_head_w, d_head_b = self.gradients
         batches_n = image.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         # [batches_n, 8, 4, 4]  nn.lee:112
         conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, stride=2, padding=1)
         h = torch.relu(conv)  # [batches_n, 8, 4, 4]  prelude.lee:59
@@ -876,7 +876,7 @@ class FitWithoutPoolingStep(TrainStep):
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
         iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
         one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * scale_  # [batches_n, 10]
+        d_add_3 = (torch.softmax(affine, dim=1) - one_hot) * scale  # [batches_n, 10]
         torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
         d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  cnn.lee:31
@@ -897,7 +897,7 @@ class FitWithoutPoolingStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return surprise.sum() / scale  # losses.lee:148
+        return surprise.sum() / count  # losses.lee:148
 
 
 def example_classified(key):

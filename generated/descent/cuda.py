@@ -335,15 +335,15 @@ class DescendStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         data_train_n = data_train_x.shape[0]
-        scale, scale_ = self.held(data_train_n)
+        count, scale = self.held(data_train_n)  # data_train_n, 2 / data_train_n
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = scale_ * sub  # [data_train_n]
+        d_add = scale * sub  # [data_train_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / scale  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -387,15 +387,15 @@ class StochasticStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = scale_ * sub  # [batches_n]
+        d_add = scale * sub  # [batches_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / scale  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -437,15 +437,15 @@ class SlowingStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         data_train_n = data_train_x.shape[0]
-        scale, scale_ = self.held(data_train_n)
+        count, scale = self.held(data_train_n)  # data_train_n, 2 / data_train_n
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = scale_ * sub  # [data_train_n]
+        d_add = scale * sub  # [data_train_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / scale  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -488,15 +488,15 @@ class SlowingByEpochStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = scale_ * sub  # [batches_n]
+        d_add = scale * sub  # [batches_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / scale  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -538,15 +538,15 @@ class WarmingStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         data_train_n = data_train_x.shape[0]
-        scale, scale_ = self.held(data_train_n)
+        count, scale = self.held(data_train_n)  # data_train_n, 2 / data_train_n
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = scale_ * sub  # [data_train_n]
+        d_add = scale * sub  # [data_train_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / scale  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -592,9 +592,9 @@ class FitStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = scale_ * sub  # [batches_n]
+        d_add = scale * sub  # [batches_n]
         d_b.copy_(d_add.sum())  # descent.lee:33
         torch.mv(x.T, d_add, out=d_w)  # [10]
         lr = self.opt.lr
@@ -604,7 +604,7 @@ class FitStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (sub * sub).sum() / scale  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 def fit_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):

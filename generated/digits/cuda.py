@@ -441,7 +441,7 @@ class FitStep(TrainStep):
         d_conv1_kernel, d_norm1_gamma, d_norm1_beta, d_conv2_kernel, d_norm2_gamma = self.gradients[:5]
         d_norm2_beta, d_head_w, d_head_b = self.gradients[5:]
         batches_n = image.shape[0]
-        scale, scale_, scale_2, scale_3, scale_4, scale_5 = self.held(batches_n)
+        scale, scale_, scale_2, scale_3, count, scale_4 = self.held(batches_n)
         y_2 = torch.nn.functional.conv2d(image, conv1_kernel, padding=1)  # [batches_n, 16, 8, 8]  nn.lee:83
         reshape = y_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
         mu = reshape.mean(dim=(0, 2))  # [16]  nn.lee:178
@@ -481,7 +481,7 @@ class FitStep(TrainStep):
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
         iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
         one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add = (torch.softmax(affine, dim=1) - one_hot) * scale_5  # [batches_n, 10]
+        d_add = (torch.softmax(affine, dim=1) - one_hot) * scale_4  # [batches_n, 10]
         torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape_7.T, d_add, out=d_head_w)  # [128, 10]
         d_h_2 = (d_add @ head_w.T).reshape(batches_n, 32, 2, 2)  # [batches_n, 32, 2, 2]  digits.lee:23
@@ -517,7 +517,7 @@ class FitStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return surprise.sum() / scale_4  # losses.lee:148
+        return surprise.sum() / count  # losses.lee:148
 
 
 def fan_in_uniform(fan_in):

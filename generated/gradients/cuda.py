@@ -1030,14 +1030,14 @@ class WatchedStep(TrainStep):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         data_train_n = data_train_x.shape[0]
-        scale, scale_ = self.held(data_train_n)
+        count, scale = self.held(data_train_n)  # data_train_n, 1.0 / data_train_n
         x_2 = torch.relu(torch.addmm(layers_0_b, data_train_x, layers_0_w))  # [data_train_n, 16]  prelude.lee:59
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [data_train_n, 10]  nn.lee:21
         # [data_train_n]  losses.lee:45
         surprise = torch.nn.functional.cross_entropy(affine_2, data_train_y, reduction="none")
         iota = torch.arange(10, device=data_train_x.device)[None, :]  # int[1, 10]
         one_hot = (iota == data_train_y[:, None]).to(FLOAT)  # [data_train_n, 10]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot) * scale_  # [data_train_n, 10]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot) * scale  # [data_train_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [16, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [data_train_n, 16]  prelude.lee:59
@@ -1048,7 +1048,7 @@ class WatchedStep(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
             θ.sub_(g_, alpha=lr)
-        return surprise.sum() / scale  # losses.lee:148
+        return surprise.sum() / count  # losses.lee:148
 
 
 def example_flat(key):

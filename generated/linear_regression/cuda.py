@@ -386,13 +386,13 @@ class FitStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, -2 / batches_n
         sub = y - (b + x @ w)  # [batches_n]  linear_regression.lee:20
-        d_add = scale_ * sub  # [batches_n]
+        d_add = scale * sub  # [batches_n]
         d_b.copy_(d_add.sum())  # linear_regression.lee:16
         torch.mul(w, 0.02, out=d_w)  # [10]  linear_regression.lee:25
         d_w.add_(d_add @ x)  # [10]
-        loss = (sub * sub).sum() / scale + 0.01 * (w * w).sum()
+        loss = (sub * sub).sum() / count + 0.01 * (w * w).sum()
         lr = self.opt.lr
         for θ, g in self.blocks[0]:
             θ.sub_(g, alpha=lr)

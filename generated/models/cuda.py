@@ -547,12 +547,12 @@ class FitStep(TrainStep):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         x_2 = torch.sigmoid(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 16]  prelude.lee:34
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 3]  models.lee:46
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(3, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 3]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale_  # [batches_n, 3]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 3]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [3]  models.lee:46
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [16, 3]
         d_add = torch.ops.aten.sigmoid_backward(d_add_2 @ layers_1_w.T, x_2)  # [batches_n, 16]  prelude.lee:34
@@ -565,7 +565,7 @@ class FitStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return surprise.sum() / scale  # losses.lee:148
+        return surprise.sum() / count  # losses.lee:148
 
 
 def example_line(key):

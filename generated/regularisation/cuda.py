@@ -498,9 +498,9 @@ class DecayingStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = b + x @ w - y  # [batches_n]  regularisation.lee:75
-        d_sub = scale_ * sub  # [batches_n]
+        d_sub = scale * sub  # [batches_n]
         d_b.copy_(d_sub.sum())  # regularisation.lee:12
         torch.mv(x.T, d_sub, out=d_w)  # [10]
         lr = self.opt.lr
@@ -508,7 +508,7 @@ class DecayingStep(TrainStep):
         for θ, g in self.blocks[0]:
             θ.mul_(1 - lr * decay)
             θ.sub_(g, alpha=lr)
-        return (sub * sub).sum() / scale  # regularisation.lee:75
+        return (sub * sub).sum() / count  # regularisation.lee:75
 
 
 @torch.no_grad()
@@ -549,9 +549,9 @@ class ShrinkingStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
-        scale, scale_ = self.held(batches_n)
+        count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = b + x @ w - y  # [batches_n]  regularisation.lee:86
-        d_sub = scale_ * sub  # [batches_n]
+        d_sub = scale * sub  # [batches_n]
         d_b.copy_(d_sub.sum())  # regularisation.lee:12
         torch.mv(x.T, d_sub, out=d_w)  # [10]
         lr = self.opt.lr
@@ -560,7 +560,7 @@ class ShrinkingStep(TrainStep):
             torch.sign(θ, out=s0)
             θ.sub_(g, alpha=lr)
             θ.sub_(s0, alpha=lr * decay)
-        return (sub * sub).sum() / scale  # regularisation.lee:86
+        return (sub * sub).sum() / count  # regularisation.lee:86
 
 
 def example_penalised(key):

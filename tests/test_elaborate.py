@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+import leec
 from leec import driver
 from leec.diagnostics import Source
 from leec.passes.differentiate import differentiate
@@ -94,6 +95,7 @@ CASES = (
          {"x": np.array([2.0, 0.0, -1.0])}, lambda: np.array([math.log(2) + 1, 0, 0])),
     Case("slices and None", "def f(x: [n, d]):\n    return x[:, 1:] - x[:, :-1], x[0][None, :], x[.., -1]", {"x": X}, lambda: (np.diff(X), X[:1], X[:, -1])),
     Case("functional update", "def f(x: [n, d]):\n    x[:, 0] = 5.0\n    return x", {"x": X}, lambda: np.concatenate([np.full((3, 1), 5.0), X[:, 1:]], 1)),
+    Case("two names for one part of a tuple", "def f(x: [n, d]):\n    t = (x + 1, x)\n    a = t[0]\n    b = t[0]\n    return a * b", {"x": X}, lambda: (X + 1) ** 2),
     Case("a def entry by entry", "def g(a, b = 2.0):\n    return a * b + 1\n\ndef f(x: [n, d]):\n    y[j, i] = g(x[i, j])\n    return y", {"x": X}, lambda: 2 * X.T + 1),
 )  # fmt: skip
 
@@ -114,3 +116,48 @@ def as_array(value: np.ndarray, column: str) -> object:
     if column == "numpy":
         return value
     return pytest.importorskip("torch").as_tensor(value)
+
+
+# ---- sizes in procedures
+
+RUNS = """
+from std.data import batches, iris
+from std.optim import SGD
+
+model Line(d):
+    param w: [d] = 0.5
+
+    def forward(x: [n, d]) -> [n]:
+        return x @ w
+
+train noisy(size = 32):
+    data = iris()
+    net = Line(4)
+    opt = SGD(lr = 0.01)
+    for x, y in batches(data.train, size):
+        noise: [x.dims[0], 4] ~ normal(0, 1)
+        minimize mean(net(x + noise) ** 2) over net with opt
+    return net
+
+train crossed(size = 4):
+    data = iris()
+    net = Line(4)
+    opt = SGD(lr = 0.01)
+    for x, y in batches(data.train, size):
+        minimize mean((net(x) + net.w) ** 2) over net with opt
+    return net
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_a_procedure_draws_as_many_as_a_batch_has_rows(backend: str) -> None:
+    spec = leec.load(RUNS)
+    net = spec.fit("noisy", backend=backend)
+    assert spec.weights(net)["w"].shape == (4,)
+
+
+def test_sizes_that_agree_by_chance_in_a_procedure_are_checked_at_entry() -> None:
+    spec = leec.load(RUNS)
+    spec.fit("crossed")  # 120 rows in batches of 4
+    with pytest.raises(ValueError, match=r":\d+: batches_n = 5 must equal 4"):
+        spec.fit("crossed", size=5)

@@ -81,7 +81,7 @@ def named(ctx: Context, target: nodes.Name, value: object) -> object:
 
 def variable(ctx: Context, name: str, model: Instance) -> Instance:
     """A model variable: the tensors of one that was just made are named after it."""
-    last = ctx.builder.equations[-1] if ctx.builder.equations else None
+    last = ctx.last_made
     leaves = dict(model.leaves)
     if last is not None and set(leaves.values()) == set(last.results):
         new = ctx.rename_results(last.results, [f"{name}.{p}" for p in leaves], whole=True)

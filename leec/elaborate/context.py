@@ -15,7 +15,7 @@ from leec.dims import Dim, Facts
 from leec.elaborate.modules import Library, SpecModule
 from leec.elaborate.values import Instance, Origin, Place
 from leec.ir.build import Builder
-from leec.ir.graph import Check, Function, Program, Value
+from leec.ir.graph import Check, Equation, Function, Program, Value
 from leec.types import TensorType
 
 
@@ -114,12 +114,14 @@ class Context:
         self.rigid: set[str] = set()  # symbols of this function's own parameters, which a restart may equate
         self.declared: set[str] = set()  # symbols that the spec names itself: they are equal only if it says so
         self.equated: dict[str, Dim] = {}  # what restarts have found equal to a symbol
+        self.restarts = True  # what is found too late is known from the start the next time; runs are written once
         self.reserved: set[str] = set()  # symbols of the model's hyperparameters
         self.missing: Callable[[str], object] | None = None  # how a run of a procedure captures host variables
         self.owner: str | None = None
         self.made: dict[str, Value] = {}  # the tensors of a model under construction, by path
         self.storable: set[str] = set()  # names that `<-` may change here
         self.guard: object = None  # the condition under which the branch being read is taken
+        self.begun = 0  # how many equations there were when the statement began
         self.drawn: set[Value] = set()  # what `~` statements of this function drew
         self.inherited: list[Check] = []  # of callees, over the sizes of this function: what its callers must meet
         self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test
@@ -240,6 +242,11 @@ class Context:
                 key = self.builder.fold_count(key, Dim.of(loop.symbol), hint="key")
             return key
 
+    @property
+    def last_made(self) -> Equation | None:
+        """The last equation, if this statement wrote it: what older ones give may be known under its name elsewhere."""
+        return self.builder.equations[-1] if len(self.builder.equations) > self.begun else None
+
     def rename_results(self, values: tuple[Value, ...], hints: list[str], whole: bool = False) -> tuple[Value, ...]:
         """The results of the last equation under better names; only the last part of a path unless `whole`."""
         if not values:
@@ -268,7 +275,7 @@ class Context:
         if {left.symbol, right.symbol} <= self.declared:
             return False  # two sizes with names of their own: for all sizes means also for different ones
         for symbol, other in ((right.symbol, left), (left.symbol, right)):
-            if symbol in self.rigid and symbol not in other.symbols:
+            if self.restarts and symbol in self.rigid and symbol not in other.symbols:
                 raise Unify(symbol, other, span)
         self.checks.append(Check(left, right, f"{left} must equal {right}", span))
         self.facts = self.facts.with_equal(left, right)

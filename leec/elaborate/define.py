@@ -92,7 +92,7 @@ def name_value(ctx: Context, name: str, value: Value, node: nodes.Node) -> Value
     """The value under the user's name: the last equation is renamed, or an alias is made where it has a name."""
     from dataclasses import replace
 
-    last = ctx.builder.equations[-1] if ctx.builder.equations else None
+    last = ctx.last_made
     if value.named or last is None or value not in last.results:
         return value
     renamed = Value(ctx.builder.unique(name), value.type, node.span, True)

@@ -31,7 +31,7 @@ class Run:
     def __init__(self, owner, training: bool = True):
         self.owner = owner
         self.ctx = Context(owner.session, owner.home, "run", training)
-        self.ctx.missing = self.capture
+        self.ctx.missing, self.ctx.restarts = self.capture, False
         self.parameters: list[Parameter] = []
         self.arguments: list[host.HostExpr] = []
         self.start: dict[str, Instance] = {}

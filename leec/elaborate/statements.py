@@ -18,7 +18,7 @@ from leec.elaborate.distributions import sample
 from leec.elaborate.expressions import evaluate
 from leec.elaborate.forloops import for_loop
 from leec.elaborate.requirements import require
-from leec.elaborate.signature import declare_dims, match_type, read_pattern
+from leec.elaborate.signature import TypePattern, declare_dims, match_type, read_pattern
 from leec.elaborate.values import (
     POISON,
     Distribution,
@@ -41,6 +41,7 @@ def run_block(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Returned | None:
     """Elaborate statements in order; what the first `return` gives, if one is reached."""
     failed: LeeError | None = None
     for statement in body:
+        ctx.begun = len(ctx.builder.equations)
         try:
             returned = _STATEMENT[type(statement)](ctx, statement)
         except LeeError as error:
@@ -106,11 +107,9 @@ def _declare(ctx: Context, node: nodes.Declare) -> None:
     if node.value is None:
         raise LeeError(structure.not_built(node.span, "a declaration without a value"))
     value = arithmetic.as_value(ctx, evaluate(ctx, node.value), node.value.span)
-    before = set(ctx.rigid)
-    wanted = declare_dims(ctx, pattern)
+    wanted, free = declared(ctx, pattern)
     fresh: dict[str, Dim] = {}
     if value.type.rank:
-        free = ctx.rigid - before
         known = {s: Dim.of(s) for d in wanted.dims for s in d.symbols - free}
         problem = match_type(wanted, value.type, known, ctx)
         if problem:
@@ -121,11 +120,21 @@ def _declare(ctx: Context, node: nodes.Declare) -> None:
             )
         fresh = {s: known[s] for s in free if s in known}
         ctx.dims = {n: d.substitute(fresh) for n, d in ctx.dims.items()}
-    elif ctx.rigid - before:
-        raise LeeError(shapes.unbound_dim(node.type.span, sorted(ctx.rigid - before)[0]))
+    elif free:
+        raise LeeError(shapes.unbound_dim(node.type.span, sorted(free)[0]))
     ctx.names[node.name.id] = name_value(
         ctx, node.name.id, filled(ctx, value, wanted.substitute(fresh), node.value.span), node.name
     )
+
+
+def declared(ctx: Context, pattern: TypePattern) -> tuple[TensorType, set[str]]:
+    """A declared type, and the symbols of its dims that had no meaning before."""
+    names, symbols = set(ctx.dims), set(ctx.rigid)
+    wanted = declare_dims(
+        ctx, pattern
+    )  # which may read a variable of a `train`: its sizes are new here, but have a meaning
+    new = {symbol for name in ctx.dims.keys() - names for symbol in ctx.dims[name].symbols}
+    return wanted, new - symbols
 
 
 def _draw(ctx: Context, node: nodes.Draw) -> None:
@@ -135,9 +144,8 @@ def _draw(ctx: Context, node: nodes.Draw) -> None:
     prior = evaluate(ctx, node.distribution)
     if not isinstance(prior, Distribution):
         raise LeeError(structure.wrong_kind(node.distribution.span, describe(prior), "a distribution"))
-    before = set(ctx.rigid)
-    wanted = declare_dims(ctx, pattern)
-    for name in sorted(ctx.rigid - before):
+    wanted, free = declared(ctx, pattern)
+    for name in sorted(free):
         raise LeeError(shapes.unbound_dim(node.type.span, name))
     with ctx.drawing_at(node.target.id), ctx.at(node.span):
         value = sample(ctx, prior, wanted, node.distribution.span)

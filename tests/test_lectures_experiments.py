@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def as_many(spec: Spec) -> None:
     """The two nets differ in less than a hundredth of what torch counts."""
     counts = []
     for procedure, sizes in (("fat", (64, 32, 10)), ("thin", (64, 24, 18, 14, 10))):
-        net = torch.nn.Sequential(*[torch.nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)])
+        net = torch.nn.Sequential(*[torch.nn.Linear(a, b) for a, b in pairwise(sizes)])
         counts.append(sum(p.numel() for p in net.parameters()))
         found = spec.fit(procedure, epochs=0)
         agree(procedure, sum(v.size for v in found.values()), counts[-1])

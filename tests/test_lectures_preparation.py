@@ -25,7 +25,7 @@ BOTH = ("numpy", "torch")
 
 def as_scaler(spec: Spec) -> None:
     """scikit-learn's scaler, fitted to the training part alone; the same as data that come standardized."""
-    x, y = sklearn.datasets.load_wine(return_X_y=True)
+    x = sklearn.datasets.load_wine().data
     known, unknown = x[40:], x[:40]
     scaler = StandardScaler().fit(known)
     for column in BOTH:

@@ -14,6 +14,7 @@ from leec import driver
 from leec.diagnostics import Source
 from leec.passes.differentiate import differentiate
 from leec.proof.interpret import run
+from leec.runtime.faults import RuntimeFault
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 4))
@@ -159,5 +160,5 @@ def test_a_procedure_draws_as_many_as_a_batch_has_rows(backend: str) -> None:
 def test_sizes_that_agree_by_chance_in_a_procedure_are_checked_at_entry() -> None:
     spec = leec.load(RUNS)
     spec.fit("crossed")  # 120 rows in batches of 4
-    with pytest.raises(ValueError, match=r":\d+: batches_n = 5 must equal 4"):
+    with pytest.raises(RuntimeFault, match="batches_n = 5 must equal 4"):
         spec.fit("crossed", size=5)

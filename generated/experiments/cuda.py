@@ -109,13 +109,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -211,21 +213,37 @@ class TrainStep:
         """Numbers that are written into a graph."""
         return ()
 
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
         wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
         for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
             self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
         for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
@@ -245,21 +263,16 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
 
     def __call__(self, *batch):
         if not self.holds():
             self.bind()
         for name in self.counted:
             getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -393,6 +406,9 @@ class ByBatchSizeStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -400,11 +416,12 @@ class ByBatchSizeStep(TrainStep):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 12]  prelude.lee:59
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [12, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 12]  prelude.lee:59
@@ -413,9 +430,9 @@ class ByBatchSizeStep(TrainStep):
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
-        return surprise.mean()  # losses.lee:148
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
+        return surprise.sum() / count  # losses.lee:148
 
 
 def by_batch_size_test_sharpness(net, data_test_x, data_test_y, data_train_x, data_train_y):
@@ -581,6 +598,9 @@ class FatStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -588,11 +608,12 @@ class FatStep(TrainStep):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 32]  prelude.lee:59
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:59
@@ -601,9 +622,9 @@ class FatStep(TrainStep):
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
-        return surprise.mean()  # losses.lee:148
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
+        return surprise.sum() / count  # losses.lee:148
 
 
 def fat_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):
@@ -654,6 +675,9 @@ class ThinStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -663,13 +687,14 @@ class ThinStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b, d_layers_2_w, d_layers_2_b = self.gradients[:6]
         d_layers_3_w, d_layers_3_b = self.gradients[6:]
         batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 24]  prelude.lee:59
         x_3 = torch.relu(torch.addmm(layers_1_b, x_2, layers_1_w))  # [batches_n, 18]
         x_4 = torch.relu(torch.addmm(layers_2_b, x_3, layers_2_w))  # [batches_n, 14]
         affine_4 = torch.addmm(layers_3_b, x_4, layers_3_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_4, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add_4 = (torch.softmax(affine_4, dim=1) - eq.to(FLOAT)) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add_4 = (torch.softmax(affine_4, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_4, dim=0, out=d_layers_3_b)  # [10]  nn.lee:21
         torch.mm(x_4.T, d_add_4, out=d_layers_3_w)  # [14, 10]
         d_add_3 = torch.ops.aten.threshold_backward(d_add_4 @ layers_3_w.T, x_4, 0)  # [batches_n, 14]  prelude.lee:59
@@ -684,9 +709,9 @@ class ThinStep(TrainStep):
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
-        return surprise.mean()  # losses.lee:148
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
+        return surprise.sum() / count  # losses.lee:148
 
 
 def thin_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):
@@ -751,6 +776,9 @@ class MismatchedStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -758,12 +786,13 @@ class MismatchedStep(TrainStep):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = image.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         reshape = image.reshape(batches_n, 64)  # [batches_n, 64]  experiments.lee:109
         x_2 = torch.relu(torch.addmm(layers_0_b, reshape, layers_0_w))  # [batches_n, 32]  prelude.lee:59
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=image.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:59
@@ -772,9 +801,9 @@ class MismatchedStep(TrainStep):
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
-        return surprise.mean()  # losses.lee:148
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
+        return surprise.sum() / count  # losses.lee:148
 
 
 def mismatched_other(noise, data_test_x, key):
@@ -1309,8 +1338,7 @@ class Part:
                 piece.copy_(moved)
 
     def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
 
 
 def parameter_slots(model):

@@ -120,13 +120,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""

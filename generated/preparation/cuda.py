@@ -109,13 +109,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -211,21 +213,37 @@ class TrainStep:
         """Numbers that are written into a graph."""
         return ()
 
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
         wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
         for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
             self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
         for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
@@ -245,21 +263,16 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
 
     def __call__(self, *batch):
         if not self.holds():
             self.bind()
         for name in self.counted:
             getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -629,6 +642,9 @@ class InBatchesStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -636,18 +652,19 @@ class InBatchesStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         affine = torch.addmm(b, x, w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add, dim=0, out=d_b)  # [10]  nn.lee:21
         torch.mm(x.T, d_add, out=d_w)  # [64, 10]
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
-        return surprise.mean()  # losses.lee:148
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
+        return surprise.sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -680,11 +697,14 @@ class FitStep(TrainStep):
     moved = (("opt", ("net",)),)
     counted = ("opt",)
     read = ("net.layers.0.w", "net.layers.0.b", "net.layers.1.w", "net.layers.1.b")
-    spare = (1,)
+    spare = (None,)
 
     def __init__(self, net, opt):
         self.net, self.opt = net, opt
         self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -696,6 +716,7 @@ class FitStep(TrainStep):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = image.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         key_2 = fold(key, SITES["angle"])  # preparation.lee:106
         uniform_ = uniform(key_2, (batches_n,), FLOAT, image.device)  # [batches_n]
         angle = uniform_ * (2 * most) - most  # [batches_n]
@@ -732,9 +753,8 @@ class FitStep(TrainStep):
         reshape_12 = (logical_and_2 & (add_2_2_2 < 8)[:, :, :, None])[:, None]
         select = torch.where(eq, reshape_7, sub_2[:, :, :, None])  # [batches_n, 8, 8, 2]  preparation.lee:42
         select_2 = torch.where(eq, reshape_3_2, sub_3[:, :, :, None])  # [batches_n, 8, 8, 2]
-        # [batches_n, 1, 8, 8, 2, 2]  preparation.lee:31
-        select_3 = torch.where(reshape_12, gather.permute(0, 5, 1, 2, 3, 4), 0)
-        transpose_2 = select_3.permute(0, 2, 3, 1, 4, 5)  # [batches_n, 8, 8, 1, 2, 2]  preparation.lee:54
+        masked_ = masked(gather.permute(0, 5, 1, 2, 3, 4), reshape_12)  # [batches_n, 1, 8, 8, 2, 2]  preparation.lee:31
+        transpose_2 = masked_.permute(0, 2, 3, 1, 4, 5)  # [batches_n, 8, 8, 1, 2, 2]  preparation.lee:54
         mul_7 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [batches_n, 8, 8, 2, 2]
         reshape_15 = transpose_2.reshape(batches_n, 8, 8, 1, 4)  # [batches_n, 8, 8, 1, 4]
         contract = reshape_15 @ mul_7.reshape(batches_n, 8, 8, 4, 1)  # [batches_n, 8, 8, 1, 1]
@@ -743,7 +763,7 @@ class FitStep(TrainStep):
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq_2 = torch.arange(10, device=image.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - eq_2.to(FLOAT)) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - eq_2.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:59
@@ -754,10 +774,9 @@ class FitStep(TrainStep):
         beta2 = self.opt.beta2
         eps = self.opt.eps
         weight_decay = self.opt.weight_decay
-        for θ, g, m, v, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            adam_(θ, s0, m, v, lr, beta1, beta2, eps, 0.0, t)
-        return angle, zoom, surprise.mean()  # losses.lee:148
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return angle, zoom, surprise.sum() / count  # losses.lee:148
 
 
 def example_scaled(key):
@@ -982,8 +1001,8 @@ class Adam(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
-        adam_(θ, g_2, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, 0.0, self.t)  # optim.lee:79
+        # optim.lee:79
+        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.t)
 
 
 def relu(x):
@@ -1106,19 +1125,41 @@ def scatter_add(v, index, dims, axes=None):
     return whole
 
 
+def masked(x, c):
+    """x where c holds, else 0. On a CPU by its bits, which takes a tenth of a choice entry by entry."""
+    if x.is_cuda or torch.is_grad_enabled():
+        return torch.where(c, x, 0.0)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    return x.view(bits).bitwise_and(c.to(bits).neg_()).view(x.dtype)
+
+
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    fused = getattr(torch, "_fused_adamw_", None)
-    if fused is not None:
-        step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
-        lr = lr.float() if isinstance(lr, torch.Tensor) else lr
-        how = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": decay, "eps": eps}
-        fused([x], [g], [m], [v], [], [step], **how, amsgrad=False, maximize=False)
+    kernel = getattr(torch, "_fused_adam_", None)
+    if kernel is None:
+        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+    else:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+
+
+def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is not None:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
         return
     m.lerp_(g, 1 - beta1)
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     x.mul_(1 - lr * decay)
     x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
+    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+    how = {"amsgrad": False, "maximize": False}
+    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)
 
 
 MASK = 0xFFFFFFFF
@@ -1270,8 +1311,7 @@ class Part:
                 piece.copy_(moved)
 
     def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
 
 
 def parameter_slots(model):

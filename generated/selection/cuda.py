@@ -109,13 +109,15 @@ class Optimizer:
 
     starts: dict[str, float] = {}
     t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
 
     def count(self):
         """Count an update; hyperparameters that are functions of the count get their values for it."""
-        if "rates" not in self.__dict__:
+        if self.rates is None:
             self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
         self.t += 1
-        self.__dict__.update({name: rate(self.t) for name, rate in self.rates.items()})
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
 
     def begin(self, θ):
         """Count an update; the first one makes the states."""
@@ -211,21 +213,37 @@ class TrainStep:
         """Numbers that are written into a graph."""
         return ()
 
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
     def bind(self):
         """Lay the parameters out and take views of all that the step reads and writes."""
         wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
         for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
             self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
-        self.slots = [find_slot(self, path) for path in self.read]
-        self.tensors = tuple(table[name].detach() for table, name in self.slots)
-        self.addresses = [tensor.data_ptr() for tensor in self.tensors]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
         self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
         self.optimizers = [getattr(self, name) for name, _ in self.moved]
         for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
             optimizer.make_states(vector.values)
         self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
-        self.graphs = {}
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
         """(θ, g, states, spare arrays) of one update, cut to blocks."""
@@ -245,21 +263,16 @@ class TrainStep:
 
     def holds(self):
         """Whether the views are still those of the models and optimizers."""
-        views = all(table[name].data_ptr() == at for (table, name), at in zip(self.slots, self.addresses, strict=True))
-        states = (
-            getattr(o, name) is s
-            for o, kept in zip(self.optimizers, self.states, strict=True)
-            for name, s in zip(o.starts, kept, strict=True)
-        )
-        return views and all(vector.holds() for vector in self.vectors) and all(states)
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
 
     def __call__(self, *batch):
         if not self.holds():
             self.bind()
         for name in self.counted:
             getattr(self, name).count()
-        with torch.inference_mode():
-            if self.vectors[0].gradient.is_cuda and len(self.counted) == len(self.moved):
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -746,6 +759,9 @@ class EarlyStoppingStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -753,11 +769,12 @@ class EarlyStoppingStep(TrainStep):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 32]  prelude.lee:59
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * (1.0 / batches_n)  # [batches_n, 10]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:59
@@ -766,9 +783,9 @@ class EarlyStoppingStep(TrainStep):
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
-        return surprise.mean()  # losses.lee:148
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
+        return surprise.sum() / count  # losses.lee:148
 
 
 def early_stopping_valid(net, unknown_x, unknown_y):
@@ -818,6 +835,9 @@ class ValidatedStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, known_n):
+        return (known_n, 1.0 / known_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -825,19 +845,20 @@ class ValidatedStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         known_n = known_x.shape[0]
+        count, scale = self.held(known_n)  # known_n, 1.0 / known_n
         affine = torch.addmm(b, known_x, w)  # [known_n, 2]  selection.lee:105
         surprise = torch.nn.functional.cross_entropy(affine, known_y, reduction="none")  # [known_n]  losses.lee:45
         iota = torch.arange(2, device=known_x.device)[None, :]  # int[1, 2]
         one_hot_ = (iota == known_y[:, None]).to(FLOAT)  # [known_n, 2]
-        d_add = (torch.softmax(affine, dim=1) - one_hot_) * (1.0 / known_n)  # [known_n, 2]
+        d_add = (torch.softmax(affine, dim=1) - one_hot_) * scale  # [known_n, 2]
         torch.sum(d_add, dim=0, out=d_b)  # [2]  selection.lee:105
         torch.mm(known_x.T, d_add, out=d_w)  # [30, 2]
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
-        return surprise.mean()  # losses.lee:148
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
+        return surprise.sum() / count  # losses.lee:148
 
 
 def validated_loss(net, valid_x, valid_y):
@@ -898,6 +919,9 @@ class CrossValidatedStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, known_n):
+        return (known_n, 1.0 / known_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -905,21 +929,22 @@ class CrossValidatedStep(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         known_n = known_x.shape[0]
+        count, scale = self.held(known_n)  # known_n, 1.0 / known_n
         affine = torch.addmm(b, known_x, w)  # [known_n, 3]  selection.lee:105
         surprise = torch.nn.functional.cross_entropy(affine, known_y, reduction="none")  # [known_n]  losses.lee:45
         iota = torch.arange(3, device=known_x.device)[None, :]  # int[1, 3]
         one_hot_ = (iota == known_y[:, None]).to(FLOAT)  # [known_n, 3]
-        d_add = (torch.softmax(affine, dim=1) - one_hot_) * (1.0 / known_n)  # [known_n, 3]
+        d_add = (torch.softmax(affine, dim=1) - one_hot_) * scale  # [known_n, 3]
         torch.sum(d_add, dim=0, out=d_b)  # [3]  selection.lee:105
         torch.mul(w, decay, out=d_w)  # [d, 3]  selection.lee:165
         d_w.mul_(2)  # [d, 3]
         d_w.add_(known_x.T @ d_add)  # [d, 3]
-        loss = surprise.mean() + decay * (w * w).sum()
+        loss = surprise.sum() / count + decay * (w * w).sum()
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
         return loss
 
 
@@ -941,6 +966,9 @@ class CrossValidatedStep2(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, data_train_n):
+        return (data_train_n, 1.0 / data_train_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -948,22 +976,23 @@ class CrossValidatedStep2(TrainStep):
         w, b = self.tensors
         d_w, d_b = self.gradients
         data_train_n = data_train_x.shape[0]
+        count, scale = self.held(data_train_n)  # data_train_n, 1.0 / data_train_n
         affine = torch.addmm(b, data_train_x, w)  # [data_train_n, 3]  selection.lee:105
         # [data_train_n]  losses.lee:45
         surprise = torch.nn.functional.cross_entropy(affine, data_train_y, reduction="none")
         iota = torch.arange(3, device=data_train_x.device)[None, :]  # int[1, 3]
         one_hot_ = (iota == data_train_y[:, None]).to(FLOAT)  # [data_train_n, 3]
-        d_add = (torch.softmax(affine, dim=1) - one_hot_) * (1.0 / data_train_n)  # [data_train_n, 3]
+        d_add = (torch.softmax(affine, dim=1) - one_hot_) * scale  # [data_train_n, 3]
         torch.sum(d_add, dim=0, out=d_b)  # [3]  selection.lee:105
         torch.mul(w, winner, out=d_w)  # [d, 3]  selection.lee:174
         d_w.mul_(2)  # [d, 3]
         d_w.add_(data_train_x.T @ d_add)  # [d, 3]
-        loss = surprise.mean() + winner * (w * w).sum()
+        loss = surprise.sum() / count + winner * (w * w).sum()
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
         return loss
 
 
@@ -1049,6 +1078,9 @@ class CommitteeStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
     def constants(self):
         return (self.opt.lr, self.opt.weight_decay)
 
@@ -1062,6 +1094,7 @@ class CommitteeStep(TrainStep):
         d_members_1_layers_1_w, d_members_1_layers_1_b, d_members_2_layers_0_w = self.gradients[6:9]
         d_members_2_layers_0_b, d_members_2_layers_1_w, d_members_2_layers_1_b = self.gradients[9:]
         batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         # [batches_n, 12]  prelude.lee:59
         x_2_3 = torch.relu(torch.addmm(members_0_layers_0_b, x, members_0_layers_0_w))
         affine_2 = torch.addmm(members_0_layers_1_b, x_2_3, members_0_layers_1_w)  # [batches_n, 10]  nn.lee:21
@@ -1073,22 +1106,24 @@ class CommitteeStep(TrainStep):
         x_2 = torch.relu(torch.addmm(members_2_layers_0_b, x, members_2_layers_0_w))  # [batches_n, 12]  prelude.lee:59
         add_2_3 = torch.addmm(members_2_layers_1_b, x_2, members_2_layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise_3 = torch.nn.functional.cross_entropy(add_2_3, y, reduction="none")  # [batches_n]  losses.lee:45
-        one_hot_ = (torch.arange(10, device=x.device)[None, :] == y[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add_2_3 = (torch.softmax(add_2_3, dim=1) - one_hot_) * (1.0 / batches_n)  # [batches_n, 10]
+        total_2 = surprise.sum() / count + surprise_2.sum() / count  # selection.lee:92
+        # [batches_n, 10]  losses.lee:45
+        one_hot_ = (torch.arange(10, device=x.device)[None, :] == y[:, None]).to(FLOAT)
+        d_add_2_3 = (torch.softmax(add_2_3, dim=1) - one_hot_) * scale  # [batches_n, 10]
         torch.sum(d_add_2_3, dim=0, out=d_members_2_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2_3, out=d_members_2_layers_1_w)  # [12, 10]
         d_x_2 = d_add_2_3 @ members_2_layers_1_w.T  # [batches_n, 12]
         d_add = torch.ops.aten.threshold_backward(d_x_2, x_2, 0)  # [batches_n, 12]  prelude.lee:59
         torch.sum(d_add, dim=0, out=d_members_2_layers_0_b)  # [12]  nn.lee:21
         torch.mm(x.T, d_add, out=d_members_2_layers_0_w)  # [64, 12]
-        d_add_2_2 = (torch.softmax(add_2_2, dim=1) - one_hot_) * (1.0 / batches_n)  # [batches_n, 10]  losses.lee:45
+        d_add_2_2 = (torch.softmax(add_2_2, dim=1) - one_hot_) * scale  # [batches_n, 10]  losses.lee:45
         torch.sum(d_add_2_2, dim=0, out=d_members_1_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2_2.T, d_add_2_2, out=d_members_1_layers_1_w)  # [12, 10]
         d_x_2_2 = d_add_2_2 @ members_1_layers_1_w.T  # [batches_n, 12]
         d_add_3 = torch.ops.aten.threshold_backward(d_x_2_2, x_2_2, 0)  # [batches_n, 12]  prelude.lee:59
         torch.sum(d_add_3, dim=0, out=d_members_1_layers_0_b)  # [12]  nn.lee:21
         torch.mm(x.T, d_add_3, out=d_members_1_layers_0_w)  # [64, 12]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot_) * (1.0 / batches_n)  # [batches_n, 10]  losses.lee:45
+        d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot_) * scale  # [batches_n, 10]  losses.lee:45
         torch.sum(d_add_2, dim=0, out=d_members_0_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2_3.T, d_add_2, out=d_members_0_layers_1_w)  # [12, 10]
         d_x_2_3 = d_add_2 @ members_0_layers_1_w.T  # [batches_n, 12]
@@ -1098,9 +1133,9 @@ class CommitteeStep(TrainStep):
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
-            torch.add(g, θ, alpha=weight_decay, out=s0)
-            θ.sub_(s0, alpha=lr)
-        return surprise.mean() + surprise_2.mean() + surprise_3.mean()  # selection.lee:92
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            θ.sub_(g_, alpha=lr)
+        return total_2 + surprise_3.sum() / count  # selection.lee:92
 
 
 def committee_alone_together(net, data_test_x, data_test_y):
@@ -1591,8 +1626,7 @@ class Part:
                 piece.copy_(moved)
 
     def holds(self):
-        slots = zip(self.slots, self.addresses, strict=True)
-        return all(table[name].data_ptr() == address for (table, name), address in slots)
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
 
 
 def parameter_slots(model):

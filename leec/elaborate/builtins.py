@@ -153,7 +153,12 @@ def pairwise(ctx: Context, row: str, shown: str, given) -> object:
     """`max(a, b, ..)` elementwise."""
     result, where = given.positional[0], given.node.args[0].span
     for value, node in zip(given.positional[1:], given.node.args[1:]):
-        result = arithmetic.elementwise(ctx, row, shown, (result, value), given.span, (where, node.span))
+
+        def apply(*pair: object, spans: tuple[Span, ...] = (where, node.span)) -> object:
+            return arithmetic.elementwise(ctx, row, shown, pair, given.span, spans)
+
+        points = any(isinstance(v, Instance) for v in (result, value))
+        result = arithmetic.on_points(ctx, apply, (result, value), given.span) if points else apply(result, value)
     return result
 
 

@@ -28,9 +28,13 @@ class HostNumber:
 
 @dataclass(frozen=True, eq=False)
 class HostModel:
+    """A model, or with `is_vector` what fits one: a gradient, a difference, a mask (`dtype` bool: of 0 and 1)."""
+
     expr: HostExpr
     spec: object
     hypers: Mapping[str, object]
+    is_vector: bool = False
+    dtype: str = "float"
 
 
 @dataclass(frozen=True, eq=False)

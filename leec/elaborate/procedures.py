@@ -14,6 +14,7 @@ from leec.elaborate.context import Context, NeedStructural, Session
 from leec.elaborate.hostexpr import host_value, is_host, number
 from leec.elaborate.look import changed_names, minimised_names, read_inside, read_names
 from leec.elaborate.modules import SpecModule
+from leec.elaborate.points import keep
 from leec.elaborate.runs import Run
 from leec.elaborate.structural import restart_for_procedure
 from leec.elaborate.values import POISON
@@ -94,12 +95,14 @@ class ProcedureElaborator:
         if run is None:
             return
         wanted = sorted(n for n in run.assigned if any(n in later for later in self.later))
+        objects = keep(run, self, wanted)
         losses = {f"loss_{i}" if i else "loss": v for i, v in enumerate(run.losses)}
         suffix = "step" if run.is_step else "_".join(sorted(run.assigned.keys() - {"_"})) or "run"
         function, results = run.finish(f"{self.name}_{suffix}", wanted, losses)
         if not results and not function.state:
             return
         site = function.name if any(p.name == "key" for p in function.parameters) else None
+        self.block += objects
         self.block.append(
             host.Compute(tuple(results), function.name, tuple(run.arguments), site, run.is_step, span=run.span)
         )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from leec.diagnostics import LeeError, Span, kinds, structure
 from leec.dims import Dim, Facts
 from leec.elaborate import hostvalues as hv
+from leec.elaborate import points
 from leec.elaborate.context import Context
 from leec.elaborate.gradients import reaches, scalar
 from leec.elaborate.members import hyper_symbols
@@ -35,6 +36,7 @@ class Run:
         self.parameters: list[Parameter] = []
         self.arguments: list[host.HostExpr] = []
         self.start: dict[str, Instance] = {}
+        self.entered: dict[str, Instance] = {}
         self.captured: dict[str, object] = {}
         self.optimizers: dict[str, dict[str, Value]] = {}
         self.assigned: dict[str, Span] = {}
@@ -96,7 +98,7 @@ class Run:
         self.parameters.append(Parameter(name, tuple(leaves.values()), spec.name, tuple(leaves)))
         self.arguments.append(outer.expr)
         self.start[name] = replace(instance, leaves=leaves, place=Place(name))
-        return self.start[name]
+        return points.entered(self, name, outer, self.start[name])
 
     def optimizer(self, name: str, outer: hv.HostOptimizer, size: Dim) -> dict[str, Value]:
         """An optimizer's states, step count and hyperparameters, as one parameter."""
@@ -259,11 +261,7 @@ class Run:
         for n in wanted:
             if isinstance(ctx.names.get(n), tuple):
                 values |= {f"{n}_{i}": v for i, v in enumerate(ctx.names[n]) if isinstance(v, Value)}
-        state = [
-            (before, ctx.names[n].leaves[p])
-            for n, instance in self.start.items() for p, before in instance.leaves.items()
-            if ctx.names[n].leaves[p] is not before
-        ]  # fmt: skip
+        state = points.changes(self)
         for parameter in self.parameters:
             state += [(v, self.optimizers[parameter.name][p]) for v, p in zip(parameter.values, parameter.paths)
                       if parameter.name in self.optimizers and self.optimizers[parameter.name][p] is not v]  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
-from leec.elaborate import arithmetic
+from leec.elaborate import arithmetic, points
 from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped
 from leec.elaborate.context import Context
 from leec.elaborate.define import add_entries, define_entries, name_value
@@ -83,6 +83,9 @@ def _store(ctx: Context, node: nodes.Store) -> None:
             return
         if target.id in ctx.storable:
             old = ctx.names[target.id]
+            if isinstance(old, Instance):
+                ctx.write_back(Place(target.id), points.hold(old, value, node.value.span).leaves)
+                return
             ctx.names[target.id] = name_value(ctx, target.id, filled(ctx, value, old.type, node.value.span), target)
             return
     raise LeeError(structure.cannot_store(target.span, target.span.text))

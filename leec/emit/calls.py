@@ -258,7 +258,7 @@ class Caller:
             holder = text(receiver) if receiver else group_name(r, values)[2:]
             return f"d_{bare(holder if holder != 'self' else r.model.lower())}"
         given = self.objects.get(r.name.removeprefix("d_"))
-        return f"d_{bare(given)}" if given else group_name(r, values)
+        return f"d_{bare(given)}" if given and "(" not in given else group_name(r, values)
 
     def saved_target(self, callee: Function, values: Mapping[str, Value], receiver: ast.expr | None) -> ast.expr:
         if not any(self.body.readers[v] for v in values.values()):

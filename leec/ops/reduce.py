@@ -183,7 +183,7 @@ def _extreme_torch(name: str, careful: str):
     def find(types, params):
         if _may_be_empty(types, params):
             return f"{careful}(x, axes, keepdims)"
-        return "x" + "".join(f".{name}(dim={a}, keepdim=keepdims).values" for a in reversed(params["axes"]))
+        return "x" + "".join(f".{name}({a}, keepdim=keepdims).values" for a in reversed(params["axes"]))
 
     return find
 

@@ -69,7 +69,7 @@ class Emitted:
 
     def flat(self, f: Function, returned: Any) -> list[Any]:
         """What Python returned, in the order of the IR's results."""
-        groups = returned if len(f.results) > 1 else [returned]
+        groups = returned if len(f.results) > 1 else [returned][: len(f.results)]
         found: list[Any] = []
         for r, group in zip(f.results, groups, strict=True):
             found += self.members(r, group)
@@ -164,3 +164,8 @@ def leaf_names(f: Function) -> dict[Value, str]:
         for p in f.parameters
         for v, path in zip(p.values, p.paths or ("",), strict=True)
     }
+
+
+def copied(x: Any) -> Any:
+    """An array as it is now, on the host; numbers and keys as they are."""
+    return np.array(to_array(x)) if isinstance(x, np.ndarray | np.generic) or hasattr(x, "detach") else x

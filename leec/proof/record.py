@@ -16,7 +16,7 @@ import numpy as np
 
 from leec.ir import host
 from leec.ir.graph import Function, Parameter, Value
-from leec.proof.emitted import Emitted, grouped, to_array
+from leec.proof.emitted import Emitted, copied, grouped, to_array
 from leec.proof.standin import Drawn, StandIn
 from leec.runtime.run import Run
 from leec.runtime.session import StepLimit
@@ -41,7 +41,7 @@ class Recording:
     losses: list[tuple[str, float]] = field(default_factory=list)
     gradients: list[np.ndarray | None] = field(default_factory=list)  # None: another update of the step has its place
     objects: dict[str, Any] = field(default_factory=dict)  # by variable, in order of appearance
-    initial: dict[str, dict[str, Any]] = field(default_factory=dict)  # their tensors when they first appeared
+    initial: dict[str, dict[str, Any]] = field(default_factory=dict)  # their tensors at the first loop with them
     rows: list[dict[str, float]] = field(default_factory=list)  # reported
     counters: set[str] = field(default_factory=set)  # the columns of the rows that loops fill
     returned: Any = None
@@ -54,14 +54,14 @@ class Recording:
             raise StepLimit(self.limit)
         self.begun += 1
 
-    def meet(self, name: str, found: Any) -> None:
-        """An object comes by; one that is known already keeps its name."""
-        if not hasattr(found, "tensors") or any(found is known for known in self.objects.values()):
-            return
-        while name in self.objects:
+    def meet(self, name: str, found: Any) -> str | None:
+        """The name of an object that comes by: what it is called already, or this one if nothing else is."""
+        known = next((n for n, other in self.objects.items() if other is found), None)
+        while known is None and name in self.objects:
             name += "'"
-        self.objects[name] = found
-        self.initial[name] = state_of(found)
+        if hasattr(found, "tensors"):
+            self.objects.setdefault(known or name, found)
+        return known or (name if name in self.objects else None)
 
     def run(self, call: Call, run: Callable[[], Any]) -> Any:
         """Keep a call, with what its updates are given."""
@@ -123,7 +123,9 @@ def listen(run: Run, recording: Recording) -> None:
     def met(frame: Any, *rest: Any) -> Any:
         recording.counters.add(frame.label)
         for name, found in frame.objects.items():
-            recording.meet(name, found)
+            known = recording.meet(name, found)
+            if known is not None and known not in recording.initial:
+                recording.initial[known] = state_of(found)
         return rounds(frame, *rest)
 
     session.watch.step, session.rounds = heard, met
@@ -293,8 +295,3 @@ def inputs(emitted: Emitted, p: Parameter, names: list[Value], given: Mapping[st
 def begun(v: Value, optimizer: Any, path: str, sizes: Mapping[str, int]) -> np.ndarray:
     """A state of an optimizer before its first update."""
     return np.full(tuple(d.evaluate(sizes) for d in v.type.dims), optimizer.starts[path])
-
-
-def copied(x: Any) -> Any:
-    """An array as it is now, on the host; numbers and keys as they are."""
-    return np.array(to_array(x)) if isinstance(x, np.ndarray | np.generic) or hasattr(x, "detach") else x

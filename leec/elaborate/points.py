@@ -1,0 +1,84 @@
+"""Points of parameter space in a `train`: what a run computes of them, and how they live on as objects of the host.
+
+A model, gradient or mask that a later statement reads is an object like the model that it was computed from: a copy of
+that one, which the run writes into. A mask stands in it as 0 and 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from leec.diagnostics import LeeError, Span, structure
+from leec.elaborate import hostvalues as hv
+from leec.elaborate.values import Instance, describe
+from leec.ir import host
+from leec.ir.graph import Value
+
+
+def entered(run, name: str, outer: hv.HostModel, inner: Instance) -> Instance:
+    """A captured point as statements see it."""
+    inner = replace(inner, is_vector=outer.is_vector)
+    if outer.dtype == "bool":
+        masks = {p: run.ctx.builder.ne(v, 0.0) for p, v in inner.parameters()}
+        inner = inner.with_leaves({**inner.leaves, **masks})
+    run.entered[name] = inner
+    return inner
+
+
+def changes(run) -> list[tuple[Value, Value]]:
+    """The tensors of captured points that have other values at the end of the run, each with the new one."""
+    return [
+        (before, plain(run, run.ctx.names[name].leaves[path]))
+        for name, start in run.start.items()
+        for path, before in start.leaves.items()
+        if run.ctx.names[name].leaves[path] is not run.entered[name].leaves[path]
+    ]
+
+
+def plain(run, value: Value) -> Value:
+    return run.ctx.builder.cast(value, dtype="float") if value.type.dtype == "bool" else value
+
+
+def keep(run, owner, wanted: list[str]) -> list[host.Statement]:
+    """Make host objects of the points that the run computed and later statements read; gives what makes the objects."""
+    made: list[host.Statement] = []
+    for name in wanted:
+        value, known = run.ctx.names.get(name), owner.variables.get(name)
+        if not isinstance(value, Instance):
+            continue
+        span = run.assigned[name]
+        if name not in run.start:
+            source = known if is_like(known, value) else next((m for m in models(owner) if is_like(m, value)), None)
+            if source is None:
+                raise LeeError(structure.not_built(span, f"{describe(value)} that later statements read"))
+            if source is not known:
+                made.append(host.Assign(name, source.expr, snapshot=True, span=span))
+            bring_back(run, name, replace(source, expr=host.Ref(name)))
+        dtype = next((v.type.dtype for _, v in value.parameters()), "float")
+        owner.variables[name] = hv.HostModel(host.Ref(name), value.spec, value.hypers, value.is_vector, dtype)
+    return made
+
+
+def models(owner) -> list[hv.HostModel]:
+    return [v for v in owner.variables.values() if isinstance(v, hv.HostModel)]
+
+
+def is_like(outer: object, value: Instance) -> bool:
+    """Whether a variable is an object of the structure of a point."""
+    return isinstance(outer, hv.HostModel) and outer.spec is value.spec and outer.hypers == value.hypers
+
+
+def bring_back(run, name: str, outer: hv.HostModel) -> None:
+    """The object as a parameter whose every tensor the run writes over."""
+    value = run.ctx.names[name]
+    run.model(name, replace(outer, is_vector=False, dtype="float"))
+    leaves = {p: value.leaves.get(p, v) for p, v in run.start[name].leaves.items()}
+    run.ctx.names[name] = value.with_leaves(leaves)
+
+
+def hold(old: Instance, value: object, span: Span) -> Instance:
+    """What may be stored in the place of a point: one of its structure. Raises LeeError for anything else."""
+    fits = isinstance(value, Instance) and value.leaves.keys() == old.leaves.keys()
+    if not fits or value.is_vector != old.is_vector:
+        raise LeeError(structure.wrong_kind(span, describe(value), describe(old)))
+    return value

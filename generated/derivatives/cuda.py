@@ -242,19 +242,11 @@ def curvature_backward(net, u, x, saved, d_add_3_2):
     n = x.shape[0]
     # gradient of return dot(u, hvp(mean(net(x) ** 2), net, u))   derivatives.lee:14
     reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]
-    d_u, d_net_at___layers_0_____w___d_w_3___b___d_w_4____layers_1_____w___d_w_5___b___d_w_6___ = dot_backward(
+    d_u, d_y = dot_backward(
         u, net.at({"layers.0": {"w": d_w_3, "b": d_w_4}, "layers.1": {"w": d_w_5, "b": d_w_6}}), d_add_3_2
     )
     d_net, d_reshape_6, d_x_2_2, d_d_add_2, d_d_d_self, d_d_d_x_2, d_d_d_d_add_2 = net.forward_backward_parameters_backward_backward_parameters_backward(
-        {"layers.1": {"w": d_w_8}},
-        reshape,
-        saved_net,
-        d_add_2,
-        saved_net_,
-        d_d_x_2,
-        d_d_d_add_2,
-        saved_net_3,
-        d_net_at___layers_0_____w___d_w_3___b___d_w_4____layers_1_____w___d_w_5___b___d_w_6___,
+        {"layers.1": {"w": d_w_8}}, reshape, saved_net, d_add_2, saved_net_, d_d_x_2, d_d_d_add_2, saved_net_3, d_y
     )
     d_d_d_add_2_4 = 2 * (d_d_d_d_add_2 * d_mul)  # [n, net.sizes_2]
     d_net_, d_reshape_7, d_x_2_3, d_d_d_self_ = net.forward_saved_backward_parameters_backward_input_backward(

@@ -206,6 +206,44 @@ def test_the_formats_of_check() -> None:
     github = run("check", "bad.lee", "--output-format", "github")
     assert re.match(r"::error file=bad\.lee,line=\d+,", github.stdout)
     assert document(run("check", "bad.lee", "--output-format", "json")) == document(run("check", "bad.lee", "--json"))
+    lines = run("check", "bad.lee", "good.lee", "--output-format", "jsonl")
+    assert [json.loads(line)["code"] for line in lines.stdout.splitlines()] == ["LEE021", "LEE811"]
+    assert lines.stderr == ""
+
+
+def test_sarif_holds_every_diagnostic_with_its_place_and_fix() -> None:
+    Path("bad.lee").write_text(f"# 中文𝕏\n{BAD}")
+    result = run("check", "bad.lee", "--output-format", "sarif")
+    log = json.loads(result.stdout)
+    assert (result.exit_code, result.stderr, log["version"]) == (1, "", "2.1.0")
+    (found,) = log["runs"][0]["results"]
+    (rule,) = log["runs"][0]["tool"]["driver"]["rules"]
+    assert (found["ruleId"], found["level"], rule) == ("LEE021", "error", {"id": "LEE021", "name": "missing-colon"})
+    place = found["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"] == {"uri": "bad.lee"} and place["region"]["startLine"] == 2
+    (change,) = found["fixes"][0]["artifactChanges"]
+    assert change["replacements"][0]["insertedContent"] == {"text": ":"}
+    empty = json.loads(run("check", "-", "--output-format", "sarif", stdin=GOOD).stdout)
+    assert empty["runs"][0]["results"] == []
+    absent = json.loads(run("check", "--output-format", "sarif").stdout)
+    assert absent["runs"][0]["results"][0]["ruleId"] == "LEE813"
+
+
+@pytest.mark.parametrize("form", ["full", "concise", "github", "json", "jsonl", "sarif"])
+def test_diagnostics_go_to_a_file_in_every_form(form: str) -> None:
+    Path("bad.lee").write_text(BAD)
+    shown = run("check", "bad.lee", "--output-format", form)
+    written = run("check", "bad.lee", "--output-format", form, "--output-file", "found.txt")
+    text = Path("found.txt").read_text()
+    assert (written.exit_code, written.stdout) == (1, "")
+    assert text and (shown.stdout == text or shown.stderr.startswith(text))
+    assert run("check", "bad.lee", "--output-file", "none/found.txt").exit_code in (1, 2)
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    result = run()
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "doctor   Report the installation." in result.stderr and "no command is given" in result.stderr
 
 
 def test_stdin_and_folders() -> None:

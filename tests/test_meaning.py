@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ CHUNKS = [pytest.param(range(i, i + 100), id=str(i)) for i in range(0, 500, 100)
 CHUNKS += [pytest.param(range(i, i + 500), id=str(i), marks=pytest.mark.slow) for i in range(500, 10_000, 500)]
 
 
+COUNTED: Counter[str] = Counter()  # codes by the number of mutated specs that are told them
+
+
 @pytest.mark.parametrize("seeds", CHUNKS)
 def test_mutations_are_told(seeds: range) -> None:
     """A mutated spec, elaborated to the end, is told what is wrong; nothing raises."""
@@ -64,5 +68,18 @@ def test_mutations_are_told(seeds: range) -> None:
             file = folder / f"{name}.lee"
             return Source(file.name, file.read_text(encoding="utf-8")) if file.is_file() else None
 
-        for diagnostic in driver.check(Source(path.name, text), beside):
+        found = driver.check(Source(path.name, text), beside)
+        COUNTED.update({diagnostic.code for diagnostic in found})
+        for diagnostic in found:
             assert render(diagnostic), f"mutation {seed}"
+
+
+def test_what_mutations_hit_most_has_a_whole_message_beside_a_file() -> None:
+    """The twenty codes of which most mutated specs are told, by the count of the seeds that this process has run."""
+    if not COUNTED:
+        test_mutations_are_told(range(100))
+    reports = [path.read_text(encoding="utf-8") for path in BAD.parent.rglob("*.err")]
+    shown = {code for text in reports for code in re.findall(r"error\[(LEE\d+)\]", text)}
+    often = [code for code, _ in COUNTED.most_common(20)]
+    assert [code for code in often if code not in shown] == []
+    assert len(shown) >= 40

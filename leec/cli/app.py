@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from leec import __version__
-from leec.cli.console import ABSENT, INTERNAL, Console
+from leec.cli.console import ABSENT, INTERNAL, MACHINE, Console
 from leec.cli.settings import load_settings
 from leec.diagnostics import Diagnostic, LeeError
 from leec.diagnostics.environment import interrupted, met_running, missing_package, wrong_usage
@@ -55,8 +55,7 @@ class Commands(click.Group):
         given = list(sys.argv[1:] if args is None else args)
         speak_utf8()
         console = Console()
-        if wants_json(given):
-            console.form = "json"
+        console.form = wanted_form(given)
         options |= {"standalone_mode": False, "obj": console, "prog_name": "leec"}
         sys.exit(self.guarded(given, console, options))
 
@@ -78,7 +77,12 @@ class Commands(click.Group):
 
 
 def usage_error(error: click.UsageError, console: Console) -> Diagnostic:
-    if error.ctx and not console.json:
+    """What is wrong with a command line; its help beside it where nothing was asked for."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        if not console.machine:
+            click.echo(error.format_message() + "\n", err=True)
+        return wrong_usage("no command is given" if error.ctx and error.ctx.parent is None else "no argument is given")
+    if error.ctx and not console.machine:
         click.echo(error.ctx.get_usage(), err=True)
     return wrong_usage(error.format_message(), f"{error.ctx.command_path} --help" if error.ctx else "")
 
@@ -98,14 +102,16 @@ def failure(error: Exception, args: list[str], console: Console) -> tuple[Diagno
     return report_crash(error, args, console), INTERNAL
 
 
-def wants_json(args: list[str]) -> bool:
-    """Whether JSON was asked for, known even when the command line as a whole cannot be understood."""
+def wanted_form(args: list[str]) -> str:
+    """The form of the answer, known even when the command line as a whole cannot be understood."""
     options = args[: args.index("--")] if "--" in args else args
     command = next((word for word in options if word in COMMANDS), "").upper()
     switched = os.environ.get(f"LEEC_{command}_JSON", "").lower() in ("1", "true", "yes", "on")
-    pairs = list(pairwise(options))
-    chosen = "--output-format=json" in options or ("--output-format", "json") in pairs
-    return "--json" in options or chosen or switched
+    chosen = [b for a, b in pairwise(options) if a == "--output-format"]
+    chosen += [word.partition("=")[2] for word in options if word.startswith("--output-format=")]
+    if "--json" in options or switched:
+        return "json"
+    return chosen[-1] if chosen and chosen[-1] in MACHINE else "full"
 
 
 def speak_utf8() -> None:

@@ -23,6 +23,10 @@ def set_form(ctx: click.Context, param: click.Parameter, value: str) -> None:
         ctx.obj.form = value
 
 
+def set_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    ctx.obj.file = value
+
+
 @click.command("check")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--fix", is_flag=True, help="Apply the safe fixes.")
@@ -34,11 +38,18 @@ def set_form(ctx: click.Context, param: click.Parameter, value: str) -> None:
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever was found.")
 @click.option(
     "--output-format",
-    type=click.Choice(["full", "concise", "json", "github"]),
+    type=click.Choice(["full", "concise", "json", "jsonl", "github", "sarif"]),
     default="full",
     expose_value=False,
     callback=set_form,
     help="How diagnostics are written.",
+)
+@click.option(
+    "--output-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    expose_value=False,
+    callback=set_file,
+    help="Write the diagnostics there.",
 )
 @json_option
 @click.pass_obj

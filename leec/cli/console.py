@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ import click
 from leec.diagnostics import Diagnostic, Source
 
 OK, FINDINGS, USAGE, DISAGREE, ABSENT, INTERNAL, INTERRUPTED = 0, 1, 2, 3, 4, 70, 130
+MACHINE = ("json", "jsonl", "sarif")  # forms of which stdout holds one document
 EXITS = {"LEE811": USAGE, "LEE813": USAGE, "LEE814": INTERRUPTED, "LEE901": INTERNAL}
 
 
@@ -27,20 +29,33 @@ class Console:
     def __init__(self, color: str = "auto", quiet: bool = False, verbose: bool = False):
         self.color, self.quiet, self.verbose = color, quiet, verbose
         self.form = "full"
+        self.file: Path | None = None  # for what is left to say, in place of the terminal
         self.sources: list[Source] = []
 
     @property
     def json(self) -> bool:
         return self.form == "json"
 
+    @property
+    def machine(self) -> bool:
+        """Whether stdout holds one document for a program, and nothing else."""
+        return self.form in MACHINE
+
+    def document(self, found: Sequence[Diagnostic], result: Any) -> str:
+        from leec.diagnostics import json, sarif
+
+        if self.form == "sarif":
+            return json.dumps(sarif.log(found))
+        return json.lines(found) if self.form == "jsonl" else json.dumps(json.envelope(found, result))
+
     def result(self, text: str) -> None:
         """What the command was asked for."""
-        if not self.json and text:
+        if not self.machine and text:
             click.echo(text, nl=not text.endswith("\n"), color=False)
 
     def remark(self, text: str) -> None:
         """What is good to know and not asked for."""
-        if not self.json and not self.quiet:
+        if not self.machine and not self.quiet:
             click.echo(text, err=True)
 
     def finish(
@@ -48,13 +63,23 @@ class Console:
     ) -> int:
         """Say everything that is left to say; the exit code follows from the diagnostics unless it is given."""
         found = list(diagnostics)
-        if self.json:
-            from leec.diagnostics.json import dumps, envelope
-
-            click.echo(dumps(envelope(found, result)))
+        if self.file is not None:
+            self.write(found, result)
+        elif self.machine:
+            click.echo(self.document(found, result), nl=self.form != "jsonl")
         else:
             self.show(found)
         return exit_code(found, strict) if code is None else code
+
+    def write(self, found: Sequence[Diagnostic], result: Any) -> None:
+        """The diagnostics in their form, into the file. Raises LeeError where it cannot be written."""
+        from leec.cli.files import write_all
+        from leec.diagnostics.json import github
+
+        path, self.file = self.file, None  # a failure to write is told on the terminal
+        told = [github(d) if self.form == "github" else self.report(d, plain=True) for d in found]
+        text = self.document(found, result) if self.machine else ("\n" * (1 + (self.form == "full"))).join(told)
+        write_all({path: text if not text or text.endswith("\n") else text + "\n"})
 
     def show(self, diagnostics: Sequence[Diagnostic]) -> None:
         shown = [d for d in diagnostics if d.severity == "error" or not self.quiet]
@@ -66,10 +91,12 @@ class Console:
                 continue
             click.echo("\n" * (nth > 0 and self.form == "full") + self.report(d), err=True, color=self.colored)
 
-    def report(self, d: Diagnostic) -> str:
+    def report(self, d: Diagnostic, plain: bool = False) -> str:
         from leec.diagnostics.render import render, render_concise
 
-        return render_concise(d) if self.form == "concise" else render(d, self.colored, self.width)
+        if self.form == "concise":
+            return render_concise(d)
+        return render(d) if plain else render(d, self.colored, self.width)
 
     @property
     def colored(self) -> bool:

@@ -49,6 +49,12 @@ def dumps(document: dict[str, Any]) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def lines(diagnostics: Iterable[Diagnostic]) -> str:
+    """A record a line, as tools read that take one diagnostic at a time; nothing where there is none."""
+    records = (json.dumps(record(d), ensure_ascii=False, default=str) + "\n" for d in diagnostics)
+    return "".join(records).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def summary(reports: Sequence[dict[str, Any]]) -> dict[str, int]:
     return {
         "errors": sum(r["severity"] == "error" for r in reports),

@@ -72,6 +72,13 @@ def many_functions(lines: int) -> str:
     return "\n".join(one.format(i) for i in range(lines // 5))
 
 
+def many_statements(count: int) -> str:
+    """One def of many statements, and its gradient."""
+    body = "\n".join(f"    h{i} = tanh(h{i - 1} * w + {i})" for i in range(1, count + 1))
+    last = "example e:\n    x: [3, 4] ~ normal(0, 1)\n    w: [4] ~ normal(0, 1)\n    return mean(f(x, w) ** 2)\n"
+    return f"def f(x: [n, d], w: [d]) -> [n, d]:\n    h0 = x\n{body}\n    return h{count}\n\n\n{last}"
+
+
 def nested_calls(depth: int) -> str:
     """Defs that each call the one before, and the gradient of the last."""
     first = "def f0(x: [n, d], w: [d]) -> [n, d]:\n    return tanh(x * w)\n"
@@ -80,21 +87,38 @@ def nested_calls(depth: int) -> str:
     return "\n\n".join([first, *(calls.format(i, i - 1) for i in range(1, depth)), last.format(depth - 1)])
 
 
+HEAD = (
+    "from std.data import batches\nfrom std.losses import mse\nfrom std.nn import Linear\nfrom std.optim import SGD\n"
+)
+
+
+def many_layers(count: int) -> str:
+    """One model of many layers, and a procedure that trains it."""
+    members = "\n".join(f"    layer{i} = Linear(a, a)" for i in range(count))
+    body = "\n".join(f"        h = tanh(layer{i}(h))" for i in range(count))
+    return (
+        f"{HEAD}\n\nmodel Net(a):\n{members}\n\n    def forward(x: [n, a]) -> [n, a]:\n        h = x\n{body}\n"
+        "        return h\n\n\ntrain fit(data: (x: [n, 4], y: [n, 4])):\n    net = Net(4)\n    opt = SGD(lr = 0.1)\n"
+        "    for x, y in batches(data.train, 8):\n        minimize mse(net(x), y) over net with opt\n    return net\n"
+    )
+
+
 def many_models(count: int) -> str:
     """Models of different sizes, each with a procedure that trains it."""
-    head = "from std.data import batches\nfrom std.losses import mse\nfrom std.nn import Linear\nfrom std.optim import SGD\n"
     one = (
         "model M{0}(a):\n    one = Linear(a, {1})\n    two = Linear({1}, a)\n\n"
         "    def forward(x: [n, a]) -> [n, a]:\n        return two(tanh(one(x))) + {0}\n\n\n"
         "train fit{0}(data: (x: [n, 4], y: [n, 4])):\n    net = M{0}(4)\n    opt = SGD(lr = 0.1)\n"
         "    for x, y in batches(data.train, 8):\n        minimize mse(net(x), y) over net with opt\n    return net\n"
     )
-    return "\n\n".join([head, *(one.format(i, i + 3) for i in range(count))])
+    return "\n\n".join([HEAD, *(one.format(i, i + 3) for i in range(count))])
 
 
 GROWING: dict[str, tuple[Callable[[int], str], tuple[int, ...]]] = {
     "lines": (many_functions, (625, 1250, 2500, 5000)),
+    "statements of a def": (many_statements, (100, 200, 400, 800)),
     "calls within each other": (nested_calls, (10, 20, 40, 80)),
+    "layers of a model": (many_layers, (25, 50, 100, 200)),
     "models with gradients": (many_models, (25, 50, 100, 200)),
 }
 
@@ -135,7 +159,6 @@ def report(console: Console) -> dict[str, object]:
         console.print(f"leec {command} {name}: {whole:.2f} s from the start (goal {goal:g} s)")
         console.print(f"    {busy:.2f} s of them computing, {busy / yardstick:.1f} times as long as `import numpy`")
     first = start.first_step()
-    goals = start.GOALS
     console.print("A generated reference, from its import to its first step, beyond NumPy:")
     console.print("    " + ", ".join(f"{first[unit]:g} {unit} (goal {goal:g})" for unit, goal in start.GOALS.items()))
     heavy = imported()

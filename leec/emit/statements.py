@@ -125,8 +125,9 @@ class Body:
         """Where new tensors go: to the first tensor among the inputs."""
         if self.dialect.library != "torch":
             return None
-        given = [v for v in self.sizes.arrays if v in self.values or v in self.groups.places]
-        return ast.Attribute(self.sizes.arrays[given[0]](), "device") if given else None
+        given = (array for v, array in self.sizes.arrays.items() if v in self.values or v in self.groups.places)
+        first = next(given, None)
+        return ast.Attribute(first(), "device") if first else None
 
     def shorten(self, args: tuple[Value, ...]) -> bool:
         """Give the longest folded argument a statement of its own. False if there is none."""

@@ -96,7 +96,7 @@ class Updates:
         """What puts the arguments together and takes the results apart."""
         made = {r for c in calls for r in c.results}
         for e in self.f.body:
-            readers = [r for r in self.f.body if set(e.results) & set(r.args)]
+            readers = [r for v in e.results for r in self.readers.get(v, ())]
             feeds = e.args and readers and all(r in self.covered for r in readers) and self.moves_only(e)
             if feeds or (made.intersection(e.args) and self.moves_only(e)):
                 self.covered.add(e)

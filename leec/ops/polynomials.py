@@ -97,6 +97,8 @@ def power(p: Polynomial, q: Polynomial) -> Polynomial | None:
         return None
     found = p
     for _ in range(exponent - 1):
+        if len(found) > LIMIT:
+            return None
         found = times(found, p)
     return found
 

@@ -51,7 +51,22 @@ def elaborate(
     library = Library(loader)
     with room():
         module, diagnostics = elaborate_spec(library, library.read(source), given)
+        diagnostics = [*diagnostics, *without_gradient(module)]
     return module, one_a_place(diagnostics)
+
+
+def without_gradient(module: Module) -> tuple[Diagnostic, ...]:
+    """Gradients that are asked for through a `while` (R15), which only differentiation finds."""
+    equations = [e for f in module.functions.functions.values() for e in f.body]
+    if not any(e.op == "scan" and e.params["length"] is None for e in equations):
+        return ()
+    from leec.passes.differentiate import differentiate
+
+    try:
+        differentiate(module.functions)
+    except LeeError as error:
+        return error.diagnostics
+    return ()
 
 
 @contextmanager

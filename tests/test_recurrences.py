@@ -112,6 +112,71 @@ example model_in_a_loop:
         out[t] = total
     return mean(out ** 2)
 
+def adapted(net, x: [n, d], y: [n], steps, rate):
+    for s in steps:
+        net = net - rate * grad(mean((net(x) - y) ** 2), net)
+    return net
+
+model Curve(d, k):
+    param u: [d, k] ~ normal(0, 1)
+    param v: [k] ~ normal(0, 1)
+
+    def forward(x: [n, d]) -> [n]:
+        return tanh(x @ u) @ v
+
+example meta_gradient:
+    net = Curve(3, 4)
+    x: [5, 3] ~ normal(0, 1)
+    y: [5] ~ normal(0, 1)
+    z: [6, 3] ~ normal(0, 1)
+    return mean(adapted(net, x, y, 9, 0.1)(z) ** 2)
+
+model Norm(d, rounds):
+    param w: [d, d] ~ normal(0, 1)
+    state v: [d] ~ normal(0, 1)
+    state calls: [] = 0
+
+    def forward(x: [n, d]) -> [n, d]:
+        for i in rounds:
+            v <- (stop(w) @ v) / norm(stop(w) @ v)
+            calls <- calls + 1
+        return calls * x @ (w / norm(w @ v))
+
+def applied(net, x: [time, n, d]) -> []:
+    total = 0
+    for t in time:
+        total = total + mean(net(x[t]) ** 2)
+    return total
+
+example states_in_loops:
+    net = Norm(3, 2)
+    x: [9, 4, 3] ~ normal(0, 1)
+    return applied(net, x)
+
+def collatz(n: int[]) -> int[]:
+    steps = 0
+    while n != 1:
+        n = where(n % 2 == 0, n // 2, 3 * n + 1)
+        steps = steps + 1
+    return steps
+
+example goes_on:
+    return collatz(int(27))
+
+def doubled(key_of: [n], limit) -> ([], int[]):
+    s = sum(abs(key_of))
+    rounds = 0
+    while s < limit and rounds < 50:
+        e: [n] ~ uniform(0, 1)
+        s = s + sum(e)
+        rounds += 1
+    return s, rounds
+
+example draws_while:
+    x: [3] ~ normal(0, 1)
+    s, rounds = doubled(x, 40.0)
+    return float(rounds)
+
 example never:
     x: [0, 3] ~ normal(0, 1)
     h = ones([3])
@@ -165,6 +230,24 @@ def breaks_off(d: Draws) -> torch.Tensor:
     return total
 
 
+def meta_gradient(d: Draws) -> torch.Tensor:
+    u, v = d.net.u, d.net.v
+    for _ in range(9):
+        loss = ((d.x @ u).tanh() @ v - d.y).square().mean()
+        du, dv = torch.autograd.grad(loss, (u, v), create_graph=True)
+        u, v = u - 0.1 * du, v - 0.1 * dv
+    return ((d.z @ u).tanh() @ v).square().mean()
+
+
+def states_in_loops(d: Draws) -> torch.Tensor:
+    w, v, total = d.net.w, d.net.v.detach(), 0
+    for t, x in enumerate(d.x, 1):
+        for _ in range(2):
+            v = (w @ v / (w @ v).norm()).detach()
+        total = total + (2 * t * x @ (w / (w @ v).norm())).square().mean()
+    return total
+
+
 def slope_of_slope(d: Draws) -> torch.Tensor:
     y = (torch.linalg.matrix_power(d.a, 9) @ d.x).square().sum()
     return torch.autograd.grad(y, d.x, create_graph=True)[0].square().sum()
@@ -180,6 +263,9 @@ REFERENCES = {
     "breaks_off": breaks_off,
     "slope_of_slope": slope_of_slope,
     "model_in_a_loop": lambda d: (d.x @ d.net.w).cumsum(0).square().mean(),
+    "meta_gradient": meta_gradient,
+    "states_in_loops": states_in_loops,
+    "goes_on": lambda d: torch.tensor(111),
     "never": lambda d: torch.tensor(3.0, dtype=torch.float64) + 0 * d.x.sum(),
 }
 

@@ -58,3 +58,8 @@ def conditional_rows(span: Span, name: str) -> Diagnostic:
 def rows_from_zero(span: Span, name: str, variable: str) -> Diagnostic:
     return Diagnostic("LEE610", "rows-from-zero", f"the rows of `{name}` are collected from position 0, but `{variable}` starts elsewhere", Label(span),
                       helps=(f"declare the array before the loop, as in `{name}: [n, time] = 0`",))  # fmt: skip
+
+
+def gradient_of_while(span: Span) -> Diagnostic:
+    return Diagnostic("LEE612", "gradient-of-while", "a gradient is asked for through a `while`, whose rounds nobody counts beforehand", Label(span),
+                      helps=("`for step in steps:` with a `break` has a gradient; `stop(..)` around what the loop gives says that none is meant",))  # fmt: skip

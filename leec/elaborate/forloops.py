@@ -7,7 +7,7 @@ from leec.dims import Dim
 from leec.elaborate.binding import bind_round
 from leec.elaborate.context import Context, WrittenOut
 from leec.elaborate.expressions import evaluate, structural_int
-from leec.elaborate.recurrences import recurrence
+from leec.elaborate.recurrences import over_positions
 from leec.elaborate.values import ListValue, RangeValue, Record, describe
 from leec.ir.graph import Value
 from leec.syntax import nodes
@@ -31,7 +31,7 @@ def for_loop(ctx: Context, node: nodes.For) -> None:
     if length.constant is None or length.constant > WRITTEN_OUT or leaves_or_collects(ctx, node):
         state, outside = ctx.snapshot(), dict(ctx.names)
         try:
-            return recurrence(ctx, node, first, length, reverse)
+            return over_positions(ctx, node, first, length, reverse)
         except WrittenOut as found:
             if any(loop.symbol == found.symbol for loop in ctx.loops):
                 raise  # for a loop around this one

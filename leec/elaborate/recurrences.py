@@ -32,16 +32,41 @@ class Carry:
     literal: bool
 
 
-def recurrence(ctx: Context, node: nodes.For, first: Dim, length: Dim, reverse: bool) -> None:
-    """Elaborate the loop and bind what it leaves: the last carries, and the collected rows."""
+@dataclass(frozen=True)
+class Rounds:
+    """What is repeated: over positions, or while a condition holds (then `length` is None)."""
+
+    node: nodes.For | nodes.While
+    variable: str | None
+    first: Dim
+    length: Dim | None
+    reverse: bool = False
+
+    @property
+    def condition(self) -> nodes.Expr | None:
+        return self.node.condition if isinstance(self.node, nodes.While) else None
+
+
+def over_positions(ctx: Context, node: nodes.For, first: Dim, length: Dim, reverse: bool) -> None:
+    """`for t in first..last`"""
     if not isinstance(node.target, nodes.Name):
         raise LeeError(structure.cannot_unpack(node.target.span, 2, "one number"))
-    before, types = dict(ctx.names), {}
+    recurrence(ctx, Rounds(node, node.target.id, first, length, reverse))
+
+
+def while_loop(ctx: Context, node: nodes.While) -> None:
+    """`while condition:`; the condition is carried, so that a round ends with what the next one begins with."""
+    recurrence(ctx, Rounds(node, None, Dim.of(0), None))
+
+
+def recurrence(ctx: Context, rounds: Rounds) -> None:
+    """Elaborate the loop and bind what it leaves: the last carries, and the collected rows."""
+    node, before, types = rounds.node, dict(ctx.names), {}
     changed = {(n, None) for n in bound_names_of(node.body) & before.keys() if is_carried(before[n])}
     while True:
         carries = [c for n, path in sorted(changed, key=str) for c in carries_of(ctx, before, n, path, types, node)]
         state = ctx.snapshot()
-        now = one_round(ctx, node, before, carries, first, length)
+        now = one_round(ctx, rounds, before, carries)
         more = changed_models(before, ctx.names, changed)
         wider = widened(carries, now.ends)
         if not more and not wider:
@@ -49,12 +74,14 @@ def recurrence(ctx: Context, node: nodes.For, first: Dim, length: Dim, reverse: 
         ctx.restore(state)
         changed |= more
         types |= wider
+    states = [k for k, c in enumerate(carries) if (c.name, c.path) in changed and c.path is not None]
+    places = [*((c.name, c.path or "") for c in carries), *now.flags]
     ends = [fitted(ctx, c, end, node.span) for c, end in zip(carries, now.ends)]
-    if now.stop is not None:
-        ends = stopping(ctx, now, ends, node)
+    ends = [*(stopping(ctx, now, ends, node) if now.stop is not None else ends), *now.ends[len(carries) :]]
     ctx.names = before
-    names = [head_name(c) for c in carries] + ["stopped"] * (now.stop is not None)
-    finals, arrays = write_scan(ctx, now.loop, Carried(names, now.starts, now.heads, ends), reverse, node.span)
+    finals, arrays = write_scan(
+        ctx, now.loop, Carried(places, states, now.starts, now.heads, ends), rounds.reverse, node.span
+    )
     ctx.names |= entered(before, carries, finals)
     for name, (value, rest) in arrays.items():
         if rest.axes:
@@ -72,6 +99,7 @@ class Round:
     heads: list[Value]
     ends: list[Value]
     stop: Value | None  # whether the round broke off
+    flags: list[tuple[str, str]]  # what else is carried: whether a round broke off, whether there is another
 
 
 def bound_names_of(body: tuple[nodes.Stmt, ...]) -> set[str]:
@@ -86,7 +114,9 @@ def is_carried(value: object) -> bool:
     return isinstance(value, (Value, Dim, float, bool, Instance))
 
 
-def carries_of(ctx: Context, before: dict, name: str, path: str | None, types: dict, node: nodes.For) -> list[Carry]:
+def carries_of(
+    ctx: Context, before: dict, name: str, path: str | None, types: dict, node: nodes.For | nodes.While
+) -> list[Carry]:
     """The carries of one variable; a model's are its tensors, a tuple's its items."""
     return [
         Carry(
@@ -134,7 +164,7 @@ def inside(parts: dict[str, Value], step: str) -> dict[str, Value]:
     return found
 
 
-def tensor_type(ctx: Context, leaf: object, node: nodes.For) -> TensorType:
+def tensor_type(ctx: Context, leaf: object, node: nodes.For | nodes.While) -> TensorType:
     return (
         replace(as_value(ctx, leaf, node.span).type, host=False)
         if not isinstance(leaf, Value)
@@ -142,26 +172,49 @@ def tensor_type(ctx: Context, leaf: object, node: nodes.For) -> TensorType:
     )
 
 
-def one_round(ctx: Context, node: nodes.For, before: dict, carries: list[Carry], first: Dim, length: Dim) -> Round:
+def one_round(ctx: Context, rounds: Rounds, before: dict, carries: list[Carry]) -> Round:
     """Elaborate the body once."""
+    node, variable = rounds.node, rounds.variable
     starts = [as_tensor(ctx, c, node) for c in carries]
-    never = start_of_stops(ctx, node)
-    loop = Loop(node.target.id, ctx.fresh_symbol(node.target.id), first, length, len(ctx.builder.equations))
+    flags = {"stopped": start_of_stops(ctx, node), "going": truth_of(ctx, rounds.condition)}
+    flags = {name: value for name, value in flags.items() if value is not None}
+    loop = Loop(
+        variable, ctx.fresh_symbol(variable or "round"), rounds.first, rounds.length, len(ctx.builder.equations)
+    )
     heads = [Value(ctx.builder.unique(head_name(c)), s.type, node.span, True) for c, s in zip(carries, starts)]
-    loop.heads = set(heads)
-    ctx.names = {**before, **entered(before, carries, heads), loop.variable: Dim.of(loop.symbol)}
+    going = [Value(ctx.builder.unique("going"), v.type, node.span, True) for n, v in flags.items() if n == "going"]
+    loop.heads = {*heads, *going}
+    ctx.names = {**before, **entered(before, carries, heads)}
+    if variable:
+        ctx.names[variable] = Dim.of(loop.symbol)
     ctx.loops.append(loop)
     try:
         stop = run_round(ctx, node.body)
         if any(paths_of(ctx.names.get(n)) != paths_of(before[n]) for n in bound_names_of(node.body) & before.keys()):
             raise WrittenOut(loop.symbol)  # of another structure, as a tuple that grows
         ends = [end_of(ctx, c, node) for c in carries]
-        return Round(loop, starts + [never] * (never is not None), heads, ends, stop)
+        ends += [truth_of(ctx, rounds.condition)] * len(going)
     finally:
         ctx.loops.pop()
+    return Round(loop, [*starts, *flags.values()], [*heads, *going], ends, stop, [(n, "") for n in flags])
 
 
-def start_of_stops(ctx: Context, node: nodes.For) -> Value | None:
+def truth_of(ctx: Context, condition: nodes.Expr | None) -> Value | None:
+    """A run-time condition as an array of no axes."""
+    from leec.elaborate.expressions import evaluate
+
+    if condition is None:
+        return None
+    found = evaluate(ctx, condition)
+    if isinstance(found, bool):
+        found = ctx.builder.lift(found)
+    if not isinstance(found, Value) or found.type.dtype != "bool" or found.type.rank:
+        raise LeeError(kinds.needs_bool(condition.span, "the condition", describe(found)))
+    with ctx.at(condition.span):
+        return ctx.builder.fill(found, dims=(), dtype="bool") if found.type.host else found
+
+
+def start_of_stops(ctx: Context, node: nodes.For | nodes.While) -> Value | None:
     """No round has broken off before the first; None for a loop without `break`."""
     with ctx.at(node.span):
         return ctx.builder.fill(False, dims=(), dtype="bool") if any(map(is_stop, node.body)) else None
@@ -169,7 +222,6 @@ def start_of_stops(ctx: Context, node: nodes.For) -> Value | None:
 
 def run_round(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Value | None:
     """The statements of a round; the condition under which it broke off, if it may."""
-    from leec.elaborate.expressions import evaluate
     from leec.elaborate.statements import merge, run_block
 
     position = next((k for k, s in enumerate(body) if is_stop(s)), None)
@@ -178,9 +230,7 @@ def run_round(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Value | None:
     if position is None:
         return None
     ((condition, leaving),) = body[position].branches
-    found = evaluate(ctx, condition)
-    if not isinstance(found, Value) or found.type.dtype != "bool" or found.type.rank:
-        raise LeeError(kinds.needs_bool(condition.span, "the condition of `if`", describe(found)))
+    found = truth_of(ctx, condition)
     here = dict(ctx.names)
     run_block(ctx, leaving[:-1])
     left, ctx.names = ctx.names, dict(here)
@@ -203,14 +253,13 @@ def is_stop(node: nodes.Stmt) -> bool:
     )
 
 
-def stopping(ctx: Context, now: Round, ends: list[Value], node: nodes.For) -> list[Value]:
+def stopping(ctx: Context, now: Round, ends: list[Value], node: nodes.For | nodes.While) -> list[Value]:
     """After a round that broke off nothing changes any more: a carry of its own says so (R15)."""
     with ctx.at(node.span):
         b = ctx.builder
         done = Value(b.unique("stopped"), TensorType("bool"), node.span, True)
-        stop = now.stop if not now.stop.type.host else b.fill(now.stop, dims=(), dtype="bool")
-        ends = [b.select(done, head, end) for head, end in zip(now.heads, ends)] + [b.logical_or(done, stop)]
-    now.heads.append(done)
+        ends = [b.select(done, head, end) for head, end in zip(now.heads, ends)] + [b.logical_or(done, now.stop)]
+    now.heads.insert(len(ends) - 1, done)
     return ends
 
 
@@ -218,7 +267,7 @@ def head_name(c: Carry) -> str:
     return c.name if not c.path else f"{c.name}.{c.path}"
 
 
-def as_tensor(ctx: Context, c: Carry, node: nodes.For) -> Value:
+def as_tensor(ctx: Context, c: Carry, node: nodes.For | nodes.While) -> Value:
     """What a carry is before the first round."""
     with ctx.at(node.span):
         start = as_value(ctx, c.start, node.span)
@@ -235,7 +284,7 @@ def entered(before: dict, carries: list[Carry], heads: list[Value]) -> dict[str,
     return {name: with_parts(before[name], found) for name, found in parts.items()}
 
 
-def end_of(ctx: Context, c: Carry, node: nodes.For) -> Value:
+def end_of(ctx: Context, c: Carry, node: nodes.For | nodes.While) -> Value:
     """What a round leaves of a carry."""
     now = dict(parts_of(ctx.names.get(c.name)))
     found = as_value(ctx, now.get(c.path, now.get(c.path or "")), node.span)

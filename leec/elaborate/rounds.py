@@ -26,12 +26,15 @@ class Collected:
 
 @dataclass
 class Loop:
-    """One recurrence while its round is elaborated. `mark` is where its equations begin."""
+    """One recurrence while its round is elaborated. `mark` is where its equations begin.
 
-    variable: str
+    `length` is None for `while`, which has no variable either.
+    """
+
+    variable: str | None
     symbol: str
     first: Dim
-    length: Dim
+    length: Dim | None
     mark: int
     heads: set[Value] = field(default_factory=set)
     rows: dict[tuple[Value, int, Dim], Value] = field(default_factory=dict)
@@ -55,7 +58,7 @@ def read_rows(ctx: Context, value: Value, items: list, found: list) -> tuple[Val
 
     Raises LeeError where a round would read outside the array.
     """
-    for loop in ctx.loops:
+    for loop in filter(lambda loop: loop.variable, ctx.loops):
         place = next((k for k, f in enumerate(found) if is_position(f, loop)), None)
         if place is None or loop.is_inside(ctx, value):
             continue

@@ -13,18 +13,30 @@ from leec.elaborate.context import Context
 from leec.elaborate.rounds import Collected, Loop
 from leec.elaborate.values import Instance
 from leec.ir.graph import Equation, Function, Parameter, Result, Value, rename
-from leec.ir.loops import CARRY, CONST, ROW, with_axis
+from leec.ir.loops import CARRY, CONST, ROW, STATE, with_axis
 from leec.ir.symbols import readable, symbols_of
 
 
 @dataclass
 class Carried:
-    """The carries by name, before the loop, as a round gets them, and as it leaves them."""
+    """The carries before the loop, as a round gets them, and as it leaves them.
 
-    names: list[str]
+    `places` has the variable and, of a tensor of a model, its path; `states` are positions of those that are states.
+    """
+
+    places: list[tuple[str, str]]
+    states: list[int]
     starts: list[Value]
     heads: list[Value]
     ends: list[Value]
+
+    @property
+    def names(self) -> list[str]:
+        return [f"{name}.{path}" if path else name for name, path in self.places]
+
+    @property
+    def plain(self) -> list[int]:
+        return [k for k in range(len(self.heads)) if k not in self.states]
 
 
 @dataclass
@@ -35,6 +47,11 @@ class Inputs:
     outside: dict[Value, tuple[Value, str]]
     inner: dict[Value, Value]
 
+    def order(self, carries: list[int], carried: Carried) -> list[int]:
+        """Some carries in the order of the parameters."""
+        values = [v for p in self.parameters for v in p.values]
+        return sorted(carries, key=lambda k: values.index(self.inner[carried.heads[k]]))
+
 
 def write_scan(ctx: Context, loop: Loop, carried: Carried, reverse: bool, span) -> tuple[list[Value], dict]:
     """Replace the equations since the loop's mark by a `scan`. Gives the last carries, and by name the arrays of rows
@@ -42,31 +59,31 @@ def write_scan(ctx: Context, loop: Loop, carried: Carried, reverse: bool, span) 
     body = ctx.builder.equations[loop.mark :]
     del ctx.builder.equations[loop.mark :]
     rows = loop.collected
-    outputs = [*carried.ends, *(r.value for r in rows.values())]
     made = {r for e in body for r in e.results}
+    outputs = [*carried.ends, *(r.value for r in rows.values())]
     free = dict.fromkeys(v for v in (*(a for e in body for a in e.args), *outputs) if v not in made)
     inputs = inputs_of(ctx, loop, carried, list(free))
-    inner = inputs.inner
-    body = [rename(e, inner) for e in body]
-    f = round_function(ctx, loop, inputs.parameters, body, [inner.get(v, v) for v in outputs], list(rows), span)
+    body = [rename(e, inputs.inner) for e in body]
+    order = inputs.order(carried.plain, carried), inputs.order(carried.states, carried)
+    f = round_function(ctx, loop, inputs, body, carried, order, span)
+    out_axes = tuple(axis_of(r, loop) for r in rows.values())
+    arrays = [with_axis(r.value.type, a, loop.length) for r, a in zip(rows.values(), out_axes)]
+    types = [*(carried.heads[k].type for k in order[0]), *arrays, *(carried.heads[k].type for k in order[1])]
+    names = [*(carried.names[k] for k in order[0]), *rows, *(carried.names[k] for k in order[1])]
+    results = tuple(Value(ctx.builder.unique(n), t, span, True) for n, t in zip(names, types))
     args, roles = zip(*(inputs.outside[v] for v in f.inputs)) if f.inputs else ((), ())
     places = {new: (axis, start) for (_, axis, start), new in loop.rows.items()}
     read = [places[v] for v in f.inputs if v in places]
-    out_axes = tuple(axis_of(r, loop) for r in rows.values())
-    types = [h.type for h in carried.heads] + [
-        with_axis(r.value.type, a, loop.length) for r, a in zip(rows.values(), out_axes)
-    ]
-    names = [*carried.names, *rows]
     params = {
         "callee": f.name, "dims": tuple((s, Dim.of(s)) for s in sorted(symbols_of(f) - {loop.symbol})), "roles": roles,
-        "length": loop.length, "first": loop.first, "counter": loop.symbol,
-        "reverse": reverse, "axes": tuple(a for a, _ in read), "starts": tuple(s for _, s in read), "out_axes": out_axes,
-        "results": tuple(types),
+        "length": loop.length, "first": loop.first, "counter": loop.symbol, "reverse": reverse,
+        "going": names.index("going") if loop.length is None else None,
+        "axes": tuple(a for a, _ in read), "starts": tuple(s for _, s in read), "out_axes": out_axes, "results": tuple(types),
     }  # fmt: skip
-    results = tuple(Value(ctx.builder.unique(n), t, span, True) for n, t in zip(names, types))
     ctx.builder.equations.append(Equation("scan", args, params, results, span))
-    finals, arrays = list(results[: len(carried.heads)]), results[len(carried.heads) :]
-    return finals, {n: (v, without_loop(r, v, loop)) for (n, r), v in zip(rows.items(), arrays)}
+    finals = dict(zip((*order[0], *order[1]), (*results[: len(order[0])], *results[len(order[0]) + len(rows) :])))
+    collected = zip(rows.items(), results[len(order[0]) :])
+    return [finals[k] for k in range(len(finals))], {n: (v, without_loop(r, v, loop)) for (n, r), v in collected}
 
 
 def axis_of(rows: Collected, loop: Loop) -> int:
@@ -84,8 +101,8 @@ def inputs_of(ctx: Context, loop: Loop, carried: Carried, free: list[Value]) -> 
     """The parameters: models first, then carries, rows, and what else is read."""
     inputs = Inputs([], {}, {})
     inner = {h: Value(n, h.type, h.span, True) for h, n in zip(carried.heads, carried.names)}
-    for value, start in zip(carried.heads, carried.starts):
-        inputs.outside[inner[value]] = (start, CARRY)
+    for k, (value, start) in enumerate(zip(carried.heads, carried.starts)):
+        inputs.outside[inner[value]] = (start, STATE if k in carried.states else CARRY)
     rows = {inner: outer for (outer, _, _), inner in loop.rows.items() if inner in free}
     inputs.outside |= {row: (array, ROW) for row, array in rows.items()}
     taken = set(carried.names)
@@ -110,26 +127,39 @@ def inputs_of(ctx: Context, loop: Loop, carried: Carried, free: list[Value]) -> 
 
 def models_of(ctx: Context, carried: Carried) -> list[tuple[str, Instance]]:
     """The model variables of a round, `self` first; carried tensors are those that it gets."""
-    heads = dict(zip(carried.starts, carried.heads))
-    found = [(n, v) for n, v in ctx.names.items() if isinstance(v, Instance) and not v.is_vector]
-    entered = [(n, replace(m, leaves={p: heads.get(v, v) for p, v in m.leaves.items()})) for n, m in found]
-    return sorted(entered, key=lambda pair: pair[0] != "self")
+    found = []
+    for name, model in ctx.names.items():
+        if isinstance(model, Instance) and not model.is_vector:
+            heads = {path: h for (n, path), h in zip(carried.places, carried.heads) if n == name}
+            found.append((name, model.with_leaves({**model.leaves, **heads})))
+    return sorted(found, key=lambda pair: pair[0] != "self")
 
 
-def round_function(
-    ctx: Context, loop: Loop, parameters: list, body: list, outputs: list[Value], rows: list[str], span
-) -> Function:
-    """`forward_step`: from the carries and rows of a round to the next carries and the rows to collect."""
-    unknown = symbols_of((body, outputs)) - readable(parameters)
-    parameters = [*parameters, *(Parameter(s, static=s) for s in sorted(unknown))]
-    names = [v.name for v in outputs[: len(outputs) - len(rows)]] + rows
-    results = tuple(Result(name, (v,)) for name, v in zip(distinct(names), outputs))
+def round_function(ctx: Context, loop: Loop, inputs: Inputs, body: list, carried: Carried, order, span) -> Function:
+    """`forward_step`: from the carries and rows of a round to the next carries, the rows to collect, and new states."""
+    inner = lambda v: inputs.inner.get(v, v)  # noqa: E731
+    ends = {inner(h): inner(e) for h, e in zip(carried.heads, carried.ends)}
+    rows = [Result(name, (inner(r.value),)) for name, r in loop.collected.items()]
+    results = [*carried_results(inputs, [inner(carried.heads[k]) for k in order[0]], ends), *rows]
+    states = tuple((inner(carried.heads[k]), ends[inner(carried.heads[k])]) for k in order[1])
+    unknown = symbols_of((body, [v for r in results for v in r.values])) - readable(inputs.parameters)
+    parameters = [*inputs.parameters, *(Parameter(s, static=s) for s in sorted(unknown))]
+    named = tuple(replace(r, name=n) for r, n in zip(results, distinct([r.name for r in results])))
     base = f"{ctx.owner}.{ctx.title}_step" if ctx.owner else f"{ctx.title}_step"
     name = ctx.session.unique(base, ctx.session.functions)
-    f = Function(name, tuple(parameters), tuple(body), results, (), ctx.facts, (), "", span, ctx.owner, public=False)
+    f = Function(name, tuple(parameters), tuple(body), named, states, ctx.facts, (), "", span, ctx.owner, public=False)
     ctx.session.functions[name] = f
     ctx.made_functions.append(name)
     return f
+
+
+def carried_results(inputs: Inputs, heads: list[Value], ends: dict[Value, Value]):
+    """One result a carry; a model that is carried as a whole stays together."""
+    for p in inputs.parameters:
+        if p.model is not None and all(v in heads for v in p.values):
+            yield Result(p.name, tuple(ends[v] for v in p.values), p.model, p.paths)
+        else:
+            yield from (Result(ends[v].name, (ends[v],)) for v in p.values if v in heads)
 
 
 def distinct(names: list[str]) -> list[str]:

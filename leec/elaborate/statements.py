@@ -17,6 +17,7 @@ from leec.elaborate.define import add_entries, define_entries, name_value
 from leec.elaborate.distributions import sample
 from leec.elaborate.expressions import evaluate
 from leec.elaborate.forloops import for_loop
+from leec.elaborate.recurrences import while_loop
 from leec.elaborate.requirements import require
 from leec.elaborate.signature import TypePattern, declare_dims, match_type, read_pattern
 from leec.elaborate.values import (
@@ -247,8 +248,8 @@ _STATEMENT: dict[type, Callable] = {
     nodes.For: for_loop,
     nodes.Function: _function,
     nodes.Evaluate: _evaluate,
-    nodes.While: _not_built("`while` in a `def`"),
-    nodes.Break: _not_built("`break` in a `def`"),
+    nodes.While: while_loop,
+    nodes.Break: _not_built("a `break` that is not the end of an `if` in a loop over positions"),
     nodes.Minimize: _refuse("minimize"),
     nodes.Update: _refuse("update"),
     nodes.Report: _refuse("report"),

@@ -17,7 +17,7 @@ from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group, by_key
 from leec.emit.layout import text
 from leec.emit.statements import STATEMENT, Body
-from leec.emit.unit import Unit, is_derivative
+from leec.emit.unit import Unit, is_derivative, saved_names
 from leec.ir.graph import Equation, Function, Parameter, Result, Value
 
 
@@ -66,6 +66,13 @@ class Caller:
             place = self.body.groups.places[given[before]]
             self.body.groups.places[value] = place
             self.body.in_place.add(value)
+            if self.body.dialect.autograd and self.is_computed_with(value):
+                copy = self.body.dialect.copied(self.body.read(value))  # a later call writes over what autograd keeps
+                self.body.statement(self.body.target(value), copy, (value,), None)
+
+    def is_computed_with(self, value: Value) -> bool:
+        """Whether more is done with a new state than to keep it and to hand it on to calls."""
+        return any(value in e.args and "callee" not in e.params for e in self.body.f.body)
 
     # ---- the call
 
@@ -110,8 +117,8 @@ class Caller:
             if role == "self":
                 receiver = self.model(p, values, self.discards(callee, equation))
             elif role == "saved":
-                saved.append((values[0], p.name))
-                positional += [ast.Name("saved")] if len(saved) == 1 else []
+                positional += [] if saved else [ast.Name("saved")]
+                saved += zip(values, saved_names(p), strict=True)
             elif role != "hyper":
                 tree = dim_tree(dims[p.static], self.body.sizes) if role == "static" else self.argument(p, role, values)
                 if p.default is None and not keywords:

@@ -126,8 +126,9 @@ class Emitter:
         listed = set()
         for name, value in extras.items():
             where = self.groups.places.get(value)
-            if where and where.group.kind in ("tuple", "rows"):
-                entries.setdefault(where.group, Entry(text(where.group.root), where.group.callee, where.group.kind))
+            group = where.group if where and text(where.group.root) != "self" else None
+            if group and group.kind in ("tuple", "rows", "model"):
+                entries.setdefault(group, Entry(text(group.root), group.callee, group.kind, group.model))
                 inside[name] = where.group, where.path
                 if where.group.kind == "rows" or where.path in self.unit.listed.get(where.group.callee, ()):
                     listed.add(name)
@@ -139,8 +140,14 @@ class Emitter:
         places = {name: joined(order[key], path) for name, (key, path) in inside.items()}
         self.unit.saved[self.f.name] = places
         self.unit.listed[self.f.name] = {places[name] for name in listed}
-        trees = [key.root if entry.callee else self.body.read(key) for key, entry in entries.items()]
+        trees = [self.kept(key) if isinstance(key, Value) else key.root for key in entries]
         return trees[0] if len(trees) == 1 else ast.Tuple(trees)
+
+    def kept(self, value: Value) -> ast.expr:
+        """A value to save; a state is copied, as later calls write it over."""
+        tree, place = self.body.read(value), self.groups.places.get(value)
+        is_state = place and place.group.model and place.path not in self.unit.trained(place.group.model)
+        return self.body.dialect.copied(tree) if is_state and text(tree) == text(place.group.part(place.path)) else tree
 
     # ---- checks
 

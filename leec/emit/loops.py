@@ -19,8 +19,9 @@ from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group
 from leec.emit.layout import text
 from leec.emit.statements import unparenthesised
+from leec.emit.unit import saved_names
 from leec.ir.graph import Equation, Function, Parameter, Value
-from leec.ir.loops import CARRY, CONST, ROW, Recurrence
+from leec.ir.loops import CARRY, CONST, ROW, STATE, Recurrence
 
 INDENT = "    "
 
@@ -42,27 +43,46 @@ class LoopWriter:
     def write(self) -> None:
         self.position = self.body.names.fresh(self.equation.params["counter"])
         self.body.sizes.known[self.equation.params["counter"]] = ast.Name(self.position)
+        self.caller.keep_order(self.callee, self.equation)
         self.write_arguments()
         for p in self.callee.parameters:
             self.enter(p)
         targets = self.targets()
         tree = self.call()
         self.body.consume(self.equation.args)
+        into = f"{', '.join(map(text, targets))} = " if targets else ""
+        round_ = f"{INDENT}{into}{unparenthesised(tree)}{self.counting()}"
         for line, values in self.before:
             self.body.line(line, values, self.equation.span)
-        target = ast.Tuple(targets) if len(targets) > 1 else targets[0]
-        round_ = f"{INDENT}{unparenthesised(target)} = {unparenthesised(tree)}"
-        self.body.line(f"for {self.position} in {self.range()}:\n{round_}", (), self.equation.span)
+        self.body.line(f"{self.head(targets)}:\n{round_}", (), self.equation.span)
         for line in self.after:
             self.body.line(line, (), None)
+        self.caller.commit(self.callee, self.equation, list(self.loop.new_states))
 
     def write_arguments(self) -> None:
         """What rounds read must be there before the loop; what a gradient or model starts with goes into it at once."""
         for p in self.callee.parameters:
             whole = self.unit.role(self.callee, p) in ("model", "dict")
             for value in p.values:
+                start = self.outer[value]
+                if self.role[value] == CARRY and not start.named and self.body.readers[start] == 1:
+                    self.body.called[start.name] = value.name
                 if not value.type.host and not (whole and self.role[value] == CARRY):
                     self.body.write_out(self.outer[value])
+
+    def head(self, targets: list[ast.expr]) -> str:
+        """`for t in range(time)`, or `while going`."""
+        if self.loop.length is None:
+            return f"while {text(targets[self.equation.params['going']])}"
+        return f"for {self.position} in {self.range()}"
+
+    def counting(self) -> str:
+        """The number of the round, where a `while` draws."""
+        counter = self.equation.params["counter"]
+        if self.loop.length is not None or all(p.static != counter for p in self.callee.parameters):
+            return ""
+        self.before.append((f"{self.position} = 0", ()))
+        return f"\n{INDENT}{self.position} += 1"
 
     def range(self) -> str:
         first, length = self.equation.params["first"], self.loop.length
@@ -83,7 +103,7 @@ class LoopWriter:
     def enter(self, p: Parameter) -> None:
         """The arguments that one parameter of the round stands for."""
         for value in p.values:
-            same = self.role[value] == CONST
+            same = self.role[value] in (CONST, STATE)
             self.inside.setdefault(value, self.outer[value] if same else Value(value.name, value.type, value.span))
             self.body.readers[self.inside[value]] += 1
         kind = self.unit.role(self.callee, p)
@@ -106,7 +126,7 @@ class LoopWriter:
         if isinstance(tree, ast.Name) and self.body.readers[start] == 1:
             name = tree
         else:
-            name = ast.Name(self.body.names.fresh(self.final(value).name))
+            name = ast.Name(self.body.names.fresh(value.name))
             self.before.append((f"{name.id} = {unparenthesised(tree)}", ()))
         self.body.values[self.inside[value]] = self.body.values[self.final(value)] = name
 
@@ -132,7 +152,10 @@ class LoopWriter:
         forward = self.unit.forward_of(self.callee)
         places = self.unit.places(forward)
         members = [
-            (v, p.name) for p in self.callee.parameters if self.unit.role(self.callee, p) == "saved" for v in p.values
+            pair
+            for p in self.callee.parameters
+            if self.unit.role(self.callee, p) == "saved"
+            for pair in zip(p.values, saved_names(p), strict=True)
         ]
         found = self.body.groups.whole([self.outer[v] for v, _ in members], [places[n] for _, n in members], "rows")
         index = self.place(0, Dim.of(0))
@@ -146,6 +169,8 @@ class LoopWriter:
         counter = self.equation.params["counter"]
         dims = (*self.equation.params["dims"], (counter, Dim.of(counter)))
         results = tuple(Value(v.name, v.type) for v in self.callee.outputs)
+        for inner, after in zip(reversed(results), reversed(self.loop.new_states)):
+            self.body.readers[inner] = self.body.readers[after]
         params = {"callee": self.callee.name, "dims": dims, "results": tuple(v.type for v in results)}
         return self.caller.call_tree(Equation("call", args, params, results, self.equation.span), self.callee)[0]
 

@@ -10,7 +10,7 @@ from leec.emit.groups import Group, Groups
 from leec.emit.layout import text
 from leec.emit.names import Names
 from leec.emit.sizes import Sizes
-from leec.emit.unit import Entry, Unit
+from leec.emit.unit import Entry, Unit, saved_names
 from leec.ir.graph import Function, Parameter, Value
 
 
@@ -74,7 +74,8 @@ class Signature:
             return
         forward = self.unit.forward_of(self.f)
         entries, listed = self.unit.entries(forward), self.unit.listed[forward.name]
-        read = {p.name: p.values[0] for p in self.f.parameters if p.model is None and p.values}
+        kept = [p for p in self.f.parameters if self.unit.role(self.f, p) == "saved"]
+        read = {name: v for p in kept for name, v in zip(saved_names(p), p.values, strict=True)}
         inside: list[dict[Value, str]] = [{} for _ in entries]  # what is read of every item, with its place there
         for name, place in self.unit.places(forward).items():
             if name in read:
@@ -89,10 +90,11 @@ class Signature:
     def item(self, entry: Entry, inside: dict[Value, str]) -> str:
         """The variable of one item, `_` where nothing of it is read."""
         name = self.names.fresh(entry.name) if inside else "_"
-        if entry.callee:
-            size = len(self.unit.places(self.unit.functions[entry.callee]))
-            group = Group(ast.Name(name), entry.kind, size, callee=entry.callee)
+        if entry.callee or entry.model:
+            size = len(self.unit.places(self.unit.functions[entry.callee])) if entry.callee else 0
+            group = Group(ast.Name(name), entry.kind, size, entry.model, entry.callee)
             self.groups.enter(group, list(inside), list(inside.values()))
+            self.known |= {f"{entry.name}.{s}": group.part(at) for s, at in self.unit.hypers(entry.model).items()}
         else:
             self.values |= dict.fromkeys(inside, ast.Name(name))
         return name

@@ -24,6 +24,7 @@ class Entry:
     name: str
     callee: str = ""
     kind: str = "tuple"
+    model: str | None = None  # the class of a model that is saved as an object
 
 
 @dataclass
@@ -73,13 +74,15 @@ class Unit:
 
     def role(self, f: Function, p: Parameter) -> str:
         """self, hyper, static, model, dict (a gradient), saved, or value."""
+        if p.values and set(saved_names(p)) <= self.extras(self.forward_of(f)).keys():
+            return "saved"
         if p.model is not None:
             if p.name == "self" and p.model == self.owner(f):
                 return "self"
             return "dict" if is_derivative(f) and p.name.startswith("d_") else "model"
         if p.static:
             return "hyper" if self.holder(f, p.static) else "static"
-        return "saved" if p.name in self.extras(self.forward_of(f)) else "value"
+        return "value"
 
     def holder(self, f: Function, symbol: str) -> Parameter | None:
         """The model among the parameters that has a size as an attribute: `side` of self, `net.side` of net."""
@@ -183,6 +186,11 @@ class Unit:
         """Submodels of a class by path, with their classes."""
         found = self.module.models.get(model or "")
         return {m.path: m.model for m in found.members if isinstance(m, Submodel)} if found else {}
+
+
+def saved_names(p: Parameter) -> list[str]:
+    """The names under which a forward saves what a parameter of its backward stands for."""
+    return [p.name] if p.model is None else [v.name for v in p.values]
 
 
 def is_derivative(f: Function) -> bool:

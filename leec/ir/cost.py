@@ -2,7 +2,7 @@
 
 A row says how many an entry takes, of its largest operand or result; a contraction takes its row's number, 2, for
 every point of its index space. Equations on host numbers count nothing, calls what their callee counts,
-loops that as often as they go round.
+loops over positions that as often as they go round, and `while` once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def count_flops(f: Function, sizes: Sizes, program: Program | None = None) -> fl
     def of_equation(e: Equation, sizes: Sizes) -> float:
         if "callee" in e.params:
             inner = {name: dim.evaluate(sizes) for name, dim in e.params["dims"]}
-            rounds = e.params["length"].evaluate(sizes) if e.op == "scan" else 1
+            rounds = e.params["length"].evaluate(sizes) if e.op == "scan" and e.params["length"] is not None else 1
             inner |= {e.params["counter"]: 0} if e.op == "scan" else {}
             return rounds * of_function((program or Program()).functions[e.params["callee"]], inner)
         return flops(e, sizes)

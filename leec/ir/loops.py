@@ -4,9 +4,9 @@
                                                    for t in first .. first + length - 1:
                                                        h, y[t] = callee(h, x[t], w)
 
-`roles` has a word an argument: a `carry` becomes what the callee gives for it, of a `row` the callee sees one position
-of an axis, a `const` stays. The callee's outputs are the next carries, then the rows to collect; `counter` is its symbol
-for the position.
+`roles` has a word an argument: a `carry` becomes what the callee gives for it, and so does a `state`, which is one of the
+callee's too; of a `row` the callee sees one position of an axis, a `const` stays. The callee's outputs are the next carries,
+the rows to collect, its states; `counter` is its symbol for the position.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from leec.dims import Dim
 from leec.ir.graph import Equation, Value
 from leec.types import TensorType
 
-CARRY, ROW, CONST = "carry", "row", "const"
+CARRY, STATE, ROW, CONST = "carry", "state", "row", "const"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Recurrence:
         return self.equation.params["callee"]
 
     @property
-    def length(self) -> Dim:
+    def length(self) -> Dim | None:
+        """The number of rounds; None where they go on while the carry at `going` is true."""
         return self.equation.params["length"]
 
     @property
@@ -43,6 +44,10 @@ class Recurrence:
     def carries(self) -> tuple[int, ...]:
         """Positions of the arguments that the loop changes, in the order of their results."""
         return tuple(i for i, role in enumerate(self.roles) if role == CARRY)
+
+    @property
+    def states(self) -> tuple[int, ...]:
+        return tuple(i for i, role in enumerate(self.roles) if role == STATE)
 
     @property
     def rows(self) -> dict[int, tuple[int, Dim]]:
@@ -58,7 +63,13 @@ class Recurrence:
     @property
     def collected(self) -> tuple[tuple[Value, int], ...]:
         """The arrays of rows, each with the axis that counts the rounds."""
-        return tuple(zip(self.equation.results[len(self.carries) :], self.equation.params["out_axes"], strict=True))
+        results = self.equation.results[len(self.carries) : len(self.equation.results) - len(self.states)]
+        return tuple(zip(results, self.equation.params["out_axes"], strict=True))
+
+    @property
+    def new_states(self) -> tuple[Value, ...]:
+        """The states after the last round."""
+        return self.equation.results[len(self.equation.results) - len(self.states) :]
 
     def inside(self) -> Iterator[TensorType]:
         """The types that the callee sees, over the sizes out here."""
@@ -70,6 +81,7 @@ class Recurrence:
         """The types that the callee gives."""
         yield from (v.type for v in self.finals)
         yield from (without_axis(v.type, axis) for v, axis in self.collected)
+        yield from (v.type for v in self.new_states)
 
 
 def without_axis(type: TensorType, axis: int) -> TensorType:

@@ -13,10 +13,10 @@ declare(Op("call", ("*args",), "the results of another function; `dims` binds it
            params={"callee": REQUIRED, "dims": REQUIRED, "results": REQUIRED}))  # fmt: skip
 
 
-declare(Op("scan", ("*args",), "a loop over positions (leec/ir/loops.py): carries and rows go through `callee`, `length` times",
+declare(Op("scan", ("*args",), "a loop over positions (leec/ir/loops.py): carries and rows go through `callee`, `length` times or while the carry `going` is true",
            lambda *types, results, **params: tuple(results), None, "", "",
            params={"callee": REQUIRED, "dims": REQUIRED, "results": REQUIRED, "roles": REQUIRED, "length": REQUIRED,
-                   "first": REQUIRED, "counter": REQUIRED, "reverse": False, "axes": (), "starts": (), "out_axes": ()}))  # fmt: skip
+                   "first": REQUIRED, "counter": REQUIRED, "reverse": False, "going": None, "axes": (), "starts": (), "out_axes": ()}))  # fmt: skip
 
 
 def _grad_type(e, *wrt):

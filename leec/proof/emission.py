@@ -56,9 +56,7 @@ class Cuts:
         program = inlined(self.spec.optimised.functions, lambda f: True)
         self.whole = program.functions[self.f.name]
         self.known: dict[Value, Any] = {}
-        machine = Interpreter(
-            Program({self.whole.name: self.with_all_results()}), self.backend, self.spec.options.dtype
-        )
+        machine = Interpreter(program.adding(self.with_all_results()), self.backend, self.spec.options.dtype)
         f = machine.program.functions[self.whole.name]
         arrays = [machine.array(x, v.type) for x, v in zip(self.values, f.inputs, strict=True)]
         found = machine.call(f, arrays, self.sizes)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import importlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from types import CodeType, ModuleType
 
 import numpy as np
@@ -188,23 +189,39 @@ class Interpreter:
         return found if len(e.results) > 1 else (found,)
 
     def loop(self, loop: Recurrence, args: list[object], sizes: Mapping[str, int]) -> tuple:
-        """The final carries, then the arrays of rows."""
+        """The final carries, then the arrays of rows, then new states."""
         f, params = self.program.functions[loop.callee], loop.equation.params
         inner = {symbol: dim.evaluate(sizes) for symbol, dim in params["dims"]}
-        length, first = loop.length.evaluate(sizes), params["first"].evaluate(sizes)
+        first = params["first"].evaluate(sizes)
         starts = {i: (axis, start.evaluate(sizes)) for i, (axis, start) in loop.rows.items()}
         args, rounds = list(args), {}
-        for k in reversed(range(length)) if params["reverse"] else range(length):
+        for k in self.positions(loop, args, sizes):
             given = [self.row(x, starts[i][0], starts[i][1] + k) if i in starts else x for i, x in enumerate(args)]
             found = self.call(f, given, inner | {params["counter"]: first + k})
-            for i, x in zip(loop.carries, found):
+            end = len(found) - len(loop.states)
+            for i, x in zip((*loop.carries, *loop.states), (*found[: len(loop.carries)], *found[end:]), strict=True):
                 args[i] = x
-            rounds[k] = found[len(loop.carries) :]
+            rounds[k] = found[len(loop.carries) : end]
         arrays = [
-            self.stacked([rounds[k][j] for k in range(length)], axis, v.type, sizes)
+            self.stacked([rounds[k][j] for k in sorted(rounds)], axis, v.type, sizes)
             for j, (v, axis) in enumerate(loop.collected)
         ]
-        return (*(args[i] for i in loop.carries), *arrays)
+        return (*(args[i] for i in loop.carries), *arrays, *(args[i] for i in loop.states))
+
+    def positions(self, loop: Recurrence, args: list[object], sizes: Mapping[str, int]) -> Iterator[int]:
+        """The rounds, counted from 0; `args` are the carries of the moment."""
+        if loop.length is not None:
+            length = loop.length.evaluate(sizes)
+            yield from reversed(range(length)) if loop.equation.params["reverse"] else range(length)
+            return
+        going = loop.carries[loop.equation.params["going"]]
+        for k in count():
+            if not self.holds(args[going]):
+                return
+            yield k
+
+    def holds(self, x: object) -> bool:
+        return bool(x)
 
     def row(self, x: object, axis: int, position: int) -> object:
         """One position of an axis, as an array."""

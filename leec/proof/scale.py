@@ -69,6 +69,9 @@ class Scales(Interpreter):
             return own
         return [Measured(m.value, larger(m.scale, t)) for m, t in zip(own, terms, strict=True)]
 
+    def holds(self, x: Measured) -> bool:
+        return bool(x.value)
+
     def row(self, x: Measured, axis: int, position: int) -> Measured:
         return Measured(*(super(Scales, self).row(part, axis, position) for part in (x.value, x.scale)))
 

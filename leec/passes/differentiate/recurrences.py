@@ -7,14 +7,15 @@ are summed up on the way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from leec.diagnostics import LeeError, structure
 from leec.dims import Dim
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Parameter, Result, Value
-from leec.ir.loops import CARRY, CONST, ROW, Recurrence, with_axis
+from leec.ir.loops import CARRY, CONST, ROW, STATE, Recurrence, with_axis
 from leec.ops.shape import Slices
 from leec.passes.differentiate.activity import Ways
 from leec.passes.differentiate.adjoint import Cotangents, Sweep
@@ -29,11 +30,12 @@ START = Dim.of(0)
 
 def ways_of_scan(loop: Recurrence, d: Derivation) -> Ways:
     """For every result the arguments that its cotangent flows to, round after round."""
-    carries, count = loop.carries, len(loop.equation.results)
-    return tuple(
+    carries, count = loop.carries, len(loop.equation.results) - len(loop.states)
+    flows = (
         tuple(sorted(reached_inputs(d, carries, [k]) | ({carries[k]} if k < len(carries) else set())))
         for k in range(count)
     )
+    return (*flows, *[()] * len(loop.states))  # new states are stored stopped (R9)
 
 
 def reached_inputs(d: Derivation, carries: Sequence[int], slots: Iterable[int]) -> set[int]:
@@ -53,6 +55,8 @@ def reached_inputs(d: Derivation, carries: Sequence[int], slots: Iterable[int]) 
 def through_scan(sweep: Sweep, scan: Equation, cotangents: Cotangents) -> Cotangents:
     """The cotangents of the arguments of a `scan`."""
     loop = Recurrence(scan)
+    if loop.length is None:
+        raise LeeError(structure.gradient_of_while(scan.span))
     d = sweep.derivatives.of(loop.callee)
     inputs, slots = active_parts(sweep, loop, d, cotangents)
     if not slots:
@@ -69,13 +73,13 @@ def active_parts(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The inputs of a round that get a cotangent, and the slots that have one."""
     carries, flows = loop.carries, [set(d.inputs_of(v)) for v in d.slots]
-    active = {i for i, a in enumerate(loop.equation.args) if a in sweep.active}
+    active = {i for i, a in enumerate(loop.equation.args) if a in sweep.active and loop.roles[i] != STATE}
     growing = True
     while growing:
         more = {c for k, c in enumerate(carries) if c not in active and flows[k] & active}
         active |= more
         growing = bool(more)
-    slots = {k for k, c in enumerate(cotangents) if c is not None and flows[k] & active}
+    slots = {k for k, c in enumerate(cotangents[: len(flows)]) if c is not None and flows[k] & active}
     while True:
         reached = {i for k in slots for i in flows[k] if i in active}
         more = {k for k, c in enumerate(carries) if c in reached} - slots
@@ -124,7 +128,7 @@ def with_sums(
             after.append(b.add(before[-1], part, hint=f"{name}_sum"))
         parameters.append(Parameter(f"d_{p.name}", tuple(before), p.model, paths))
         results.append(Result(f"d_{p.name}", tuple(after), p.model, paths))
-    first = [Result(f"d_{primal.inputs[i].name}", (outputs[i],)) for i in carried]
+    first = list(carried_results(primal, carried, outputs))
     rows = [i for i in inputs if i not in constant and i not in carried]
     last = [Result(f"d_{primal.inputs[i].name}", (outputs[i],)) for i in rows]
     return replace(
@@ -135,11 +139,22 @@ def with_sums(
     )
 
 
+def carried_results(primal: Function, carried: list[int], outputs: Mapping[int, Value]) -> Iterator[Result]:
+    """The cotangents of carries, those of a model together; carried inputs stand in the order of the parameters."""
+    position = {v: i for i, v in enumerate(primal.inputs)}
+    for p in primal.parameters:
+        found = [(position[v], path) for v, path in zip(p.values, p.paths or p.values) if position[v] in carried]
+        if p.model is not None and found:
+            yield Result(f"d_{p.name}", tuple(outputs[i] for i, _ in found), p.model, tuple(path for _, path in found))
+        else:
+            yield from (Result(f"d_{primal.inputs[i].name}", (outputs[i],)) for i, _ in found)
+
+
 def save_what_is_not_collected(d: Derivation, loop: Recurrence, backward: Backward) -> None:
     """What the backward reads of carries, before and after a round, becomes rows too."""
     saved = set(d.saved)
     collected = {d.results[k] for k in range(len(loop.carries), len(d.results))}
-    heads = {d.function.inputs[i] for i in loop.carries}
+    heads = {d.function.inputs[i] for i in (*loop.carries, *loop.states)}
     finals = set(d.results[: len(loop.carries)])
     for value in backward.reads:
         if (value in heads or value in finals) and value not in saved | collected:
@@ -151,14 +166,14 @@ def collecting(d: Derivation, scan: Equation, names: Builder) -> Equation:
     """The scan with all saved values among the rows that it collects; the results that it had stay what they were."""
     loop, first = Recurrence(scan), len(d.results)
     binding = dict(scan.params["dims"])
-    have = len(scan.results) - first
-    new = d.saved[have:]
+    end = len(scan.results) - len(loop.states)
+    new = d.saved[end - first :]
     if not new:
         return scan
     types = (with_axis(v.type.substitute(binding), 0, loop.length) for v in new)
     rows = [Value(names.unique(f"{v.name}_rows"), t, scan.span, False) for v, t in zip(new, types)]
     d.derivatives.listed.update(rows)
-    results = (*scan.results, *rows)
+    results = (*scan.results[:end], *rows, *scan.results[end:])
     params = {
         **scan.params, "callee": d.saved_name, "results": tuple(r.type for r in results),
         "out_axes": (*scan.params["out_axes"], *[0] * len(new)),

@@ -302,19 +302,19 @@ def sharpness(net, x, y, rounds):
     d_add_2 = cross_entropy_backward(add_2, y, d_mean)  # [n, net.sizes_2]
     d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
     v = stop(net.at({"layers.0": d_net["layers.0"], "layers.1": d_net["layers.1"]}))  # experiments.lee:16
-    fill = torch.zeros((), dtype=FLOAT, device=x.device)  # experiments.lee:18
-    v_layers_0_w_3 = v.layers[0].w
-    v_layers_0_b_3 = v.layers[0].b
-    v_layers_1_w_3 = v.layers[1].w
-    v_layers_1_b_3 = v.layers[1].b
+    value = torch.zeros((), dtype=FLOAT, device=x.device)  # experiments.lee:18
+    v_layers_0_w = v.layers[0].w
+    v_layers_0_b = v.layers[0].b
+    v_layers_1_w = v.layers[1].w
+    v_layers_1_b = v.layers[1].b
     for k in range(rounds):
-        v_layers_0_w_3, v_layers_0_b_3, v_layers_1_w_3, v_layers_1_b_3, fill = sharpness_step(
+        v_layers_0_w, v_layers_0_b, v_layers_1_w, v_layers_1_b, value = sharpness_step(
             net,
-            v_layers_0_w_3,
-            v_layers_0_b_3,
-            v_layers_1_w_3,
-            v_layers_1_b_3,
-            fill,
+            v_layers_0_w,
+            v_layers_0_b,
+            v_layers_1_w,
+            v_layers_1_b,
+            value,
             d_net["layers.0"]["w"],
             d_net["layers.0"]["b"],
             d_net["layers.1"]["w"],
@@ -322,7 +322,7 @@ def sharpness(net, x, y, rounds):
             x,
             y,
         )
-    return fill
+    return value
 
 
 def sharpness_step(

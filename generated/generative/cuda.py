@@ -301,9 +301,9 @@ def matrix_root_backward(saved_matrix_root_step, rounds, d_root_2):
     """From d_root_2 to the gradient by sigma."""
     d = d_root_2.shape[0]
     # gradient of for k in rounds:   generative.lee:64
-    d_inverse = torch.zeros((d, d), dtype=FLOAT, device=d_root_2.device)  # [d, d]
+    d_inverse_3 = torch.zeros((d, d), dtype=FLOAT, device=d_root_2.device)  # [d, d]
     for k in reversed(range(rounds)):
-        d_inverse, d_root_2 = matrix_root_step_backward(saved_matrix_root_step[k], d_inverse, d_root_2)
+        d_inverse_3, d_root_2 = matrix_root_step_backward(saved_matrix_root_step[k], d_inverse_3, d_root_2)
     return d_root_2  # [d, d]
 
 

@@ -742,13 +742,13 @@ def cliff_backward_saved(w, saved_cliff_step, length, d_state_4):
     """From d_state_4 to the gradients by w and state_3_rows."""
     n = w.shape[0]
     # gradient of for step in length:   gradients.lee:58
-    d_w_2 = np.zeros(n, dtype=FLOAT)  # [n]
+    d_w_later = np.zeros(n, dtype=FLOAT)  # [n]
     saved_cliff_step_backward = [None] * length
     for step in reversed(range(length)):
-        d_state_4, d_w_2, saved_cliff_step_backward[step] = cliff_step_backward_saved(
-            saved_cliff_step[step], w, d_state_4, d_w_2
+        d_state_4, d_w_later, saved_cliff_step_backward[step] = cliff_step_backward_saved(
+            saved_cliff_step[step], w, d_state_4, d_w_later
         )
-    return d_w_2, saved_cliff_step_backward
+    return d_w_later, saved_cliff_step_backward
 
 
 def cliff_backward_backward(w, state_rows, saved_cliff_step_backward, length, d_d_w):
@@ -756,14 +756,14 @@ def cliff_backward_backward(w, state_rows, saved_cliff_step_backward, length, d_
     n = w.shape[0]
     # gradient of for step in length:   gradients.lee:58
     d_d_state_3 = np.zeros(n, dtype=FLOAT)  # [n]
-    d_d_state_4 = d_d_state_3
-    d_w = d_d_state_3
+    d_d_state = d_d_state_3
+    d_w_later = d_d_state_3
     d_state_rows = np.empty((length, n), dtype=FLOAT)  # [length, n]
     for step in range(length):
-        d_d_state_4, d_d_w, d_w, d_state_rows[step] = cliff_step_backward_backward(
-            state_rows[step], w, saved_cliff_step_backward[step], d_d_state_4, d_d_w, d_w
+        d_d_state, d_d_w, d_w_later, d_state_rows[step] = cliff_step_backward_backward(
+            state_rows[step], w, saved_cliff_step_backward[step], d_d_state, d_d_w, d_w_later
         )
-    return d_w, d_state_rows
+    return d_w_later, d_state_rows
 
 
 def cliff_saved_backward(w, saved_cliff_step, d_y):
@@ -772,11 +772,11 @@ def cliff_saved_backward(w, saved_cliff_step, d_y):
     length = d_y.shape[0]
     # gradient of for step in length:   gradients.lee:58
     d_state = np.zeros(n, dtype=FLOAT)  # [n]
-    d_state_2 = d_state
-    d_w = d_state
+    d_state_3 = d_state
+    d_w_later = d_state
     for step in reversed(range(length)):
-        d_state_2, d_w = cliff_step_saved_backward(saved_cliff_step[step], w, d_state_2, d_y[step], d_w)
-    return d_w  # [n]
+        d_state_3, d_w_later = cliff_step_saved_backward(saved_cliff_step[step], w, d_state_3, d_y[step], d_w_later)
+    return d_w_later  # [n]
 
 
 def cliff_step_saved(state, w):

@@ -495,10 +495,10 @@ def leading(h, rounds):
     h [p, p] -> [], [p]
     """
     p = h.shape[0]
-    power_4 = h  # landscape.lee:47
+    power = h  # landscape.lee:47
     for k in range(rounds):
-        power_4 = leading_step(power_4)
-    v = power_4 @ (np.arange(p).astype(FLOAT) + 1.0)  # [p]  landscape.lee:49
+        power = leading_step(power)
+    v = power @ (np.arange(p).astype(FLOAT) + 1.0)  # [p]  landscape.lee:49
     u = v / norm(v)  # [p]  landscape.lee:50
     return u @ h @ u, u  # landscape.lee:51
 

@@ -704,10 +704,10 @@ def largest_singular(w, steps):
     r = w.shape[0]
     u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:148
     v = unit(u @ w)  # [c]  normalisation.lee:149
-    u_4 = u  # normalisation.lee:150
+    u_ = u  # normalisation.lee:150
     for s in range(steps):
-        u_4, v = largest_singular_step(u_4, v, w)
-    return stop(u_4) @ w @ stop(v)  # normalisation.lee:153
+        u_, v = largest_singular_step(u_, v, w)
+    return stop(u_) @ w @ stop(v)  # normalisation.lee:153
 
 
 def largest_singular_saved(w, steps):
@@ -715,10 +715,10 @@ def largest_singular_saved(w, steps):
     r = w.shape[0]
     u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:148
     v = unit(u @ w)  # [c]  normalisation.lee:149
-    u_4 = u  # normalisation.lee:150
+    u_ = u  # normalisation.lee:150
     for s in range(steps):
-        u_4, v = largest_singular_step(u_4, v, w)
-    graft = stop(u_4)  # [r]  normalisation.lee:153
+        u_, v = largest_singular_step(u_, v, w)
+    graft = stop(u_)  # [r]  normalisation.lee:153
     graft_2 = stop(v)  # [c]
     return graft @ w @ graft_2, (graft, graft_2)
 

@@ -572,11 +572,11 @@ class Shared(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         h = relu(self.first(x))  # [n, width]  selection.lee:68
-        h_4 = h  # selection.lee:69
+        h_ = h  # selection.lee:69
         saved_forward_step = [None] * self.rounds
         for step in range(self.rounds):
-            h_4, saved_forward_step[step] = self.forward_step_saved(h_4)
-        return self.last(h_4), (h, h_4, saved_forward_step)  # selection.lee:71
+            h_, saved_forward_step[step] = self.forward_step_saved(h_)
+        return self.last(h_), (h, h_, saved_forward_step)  # selection.lee:71
 
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""

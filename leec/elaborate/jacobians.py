@@ -53,7 +53,7 @@ def jacobian(ctx: Context, value: Value, wrt: list[Value], flat: bool, variable:
     finally:
         ctx.loops.pop()
     loop.collected["rows"] = Collected(row, ((0, loop.symbol),), span)
-    _, arrays = write_scan(ctx, loop, Carried([], [], [], []), False, span)
+    _, arrays = write_scan(ctx, loop, Carried(), False, span)
     rows, wanted = arrays["rows"][0], (*dims, *row.type.dims)
     with ctx.at(span):
         return rows if rows.type.dims == wanted else b.reshape(rows, dims=wanted)

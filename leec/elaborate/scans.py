@@ -6,7 +6,7 @@ passes the object; a row is read by position; everything else is the same in eve
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from leec.dims import Dim
 from leec.elaborate.context import Context
@@ -24,11 +24,11 @@ class Carried:
     `places` has the variable and, of a tensor of a model, its path; `states` are positions of those that are states.
     """
 
-    places: list[tuple[str, str]]
-    states: list[int]
-    starts: list[Value]
-    heads: list[Value]
-    ends: list[Value]
+    places: list[tuple[str, str]] = field(default_factory=list)
+    states: list[int] = field(default_factory=list)
+    starts: list[Value] = field(default_factory=list)
+    heads: list[Value] = field(default_factory=list)
+    ends: list[Value] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:

@@ -343,10 +343,10 @@ def newton(x, a, rounds):
     g = torch.sinh(x) + a @ (0.5 * x @ a) + a @ (x @ a) * 0.5  # [n]  derivatives.lee:24
     step = torch.zeros(n, dtype=FLOAT, device=x.device)  # [n]
     rest = -g  # [n]  derivatives.lee:27
-    rest_3 = rest  # derivatives.lee:29
-    way_3 = rest
+    rest_ = rest  # derivatives.lee:29
+    way = rest
     for k in range(rounds):
-        rest_3, step, way_3 = newton_step(rest_3, step, way_3, x, a, a.T)
+        rest_, step, way = newton_step(rest_, step, way, x, a, a.T)
     return x + step  # [n]  derivatives.lee:36
 
 
@@ -494,9 +494,9 @@ def spherical_backward(r, saved, d_point, d_y):
     reshape_3 = r[2:].reshape(())
     # gradient of return point, det(jacobian(point, r))   derivatives.lee:77
     d_rows = d_y * cofactor(rows)  # [3, 3]
-    d_r_8 = torch.zeros(3, dtype=FLOAT, device=r.device)  # [3]
+    d_r_later = torch.zeros(3, dtype=FLOAT, device=r.device)  # [3]
     for row in reversed(range(3)):
-        d_r_8 = spherical_step_backward(r, saved_spherical_step[row], d_rows[row], d_r_8)
+        d_r_later = spherical_step_backward(r, saved_spherical_step[row], d_rows[row], d_r_later)
     # gradient of point = stack(x, y, z, axis = 0)   derivatives.lee:76
     d_z = d_point[2:].reshape(())
     d_y_ = d_point[1:2].reshape(())
@@ -509,7 +509,7 @@ def spherical_backward(r, saved, d_point, d_y):
     d_reshape_2_3 = d_mul * reshape * torch.cos(reshape_2)
     d_slice_2 = (d_reshape_2_3 - d_z * reshape * torch.sin(reshape_2))[None]  # [1]
     d_slice = (d_z * cos_2 + d_mul * sin)[None]  # [1]
-    d_r_6 = d_r_8 + unslice(d_slice_3, (3,), (slice(2, 3),))  # [3]
+    d_r_6 = d_r_later + unslice(d_slice_3, (3,), (slice(2, 3),))  # [3]
     d_r_7 = d_r_6 + unslice(d_slice_2, (3,), (slice(1, 2),))  # [3]
     d_r = d_r_7 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
     return d_r  # [3]
@@ -715,11 +715,13 @@ def sharpness_backward(x, a, saved, d_y):
     # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:88
     d_rows = 2 * d_y * rows  # [n, n]
     d_x_2 = torch.zeros(n, dtype=FLOAT, device=x.device)  # [n]
-    d_x = d_x_2
-    d_a = d_x_2
+    d_x_later = d_x_2
+    d_a_later = d_x_2
     for row in reversed(range(n)):
-        d_x, d_a = sharpness_step_backward(x, a, saved_sharpness_step[row], d_rows[row], d_x, d_a)
-    return d_x, d_a
+        d_x_later, d_a_later = sharpness_step_backward(
+            x, a, saved_sharpness_step[row], d_rows[row], d_x_later, d_a_later
+        )
+    return d_x_later, d_a_later
 
 
 def sharpness_step(x, a, row):

@@ -63,3 +63,8 @@ def rows_from_zero(span: Span, name: str, variable: str) -> Diagnostic:
 def gradient_of_while(span: Span) -> Diagnostic:
     return Diagnostic("LEE612", "gradient-of-while", "a gradient is asked for through a `while`, whose rounds nobody counts beforehand", Label(span),
                       helps=("`for step in steps:` with a `break` has a gradient; `stop(..)` around what the loop gives says that none is meant",))  # fmt: skip
+
+
+def nothing_moves(span: Span, theta: str) -> Diagnostic:
+    return Diagnostic("LEE613", "nothing-moves", f"this rule never stores into `{theta}`, so nothing would be trained", Label(span),
+                      helps=(f"a step stores the new parameters, as in `{theta} <- {theta} - lr * g`",))  # fmt: skip

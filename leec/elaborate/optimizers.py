@@ -125,6 +125,8 @@ def elaborate_update(session, spec: OptimizerSpec, declaration: nodes.Function, 
     start = {n: ctx.names[n] for n in (theta, *spec.states)}
     ctx.storable = set(start)
     run_block(ctx, declaration.body)
+    if ctx.names[theta] is start[theta]:
+        raise LeeError(structure.nothing_moves(declaration.name.span, theta))
     state = tuple((before, ctx.names[n]) for n, before in start.items() if ctx.names[n] is not before)
     suffix = "" if rank is None else f"_{rank}d"
     return Function(

@@ -30,6 +30,7 @@ from leec.elaborate.values import (
 )  # fmt: skip
 from leec.ir.graph import Value
 from leec.syntax import nodes
+from leec.types import TensorType
 
 
 @dataclass(frozen=True)

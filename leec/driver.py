@@ -145,7 +145,7 @@ def stages() -> tuple[str, ...]:
 
 
 def show(source: Source, loader: Loader = no_files, stage: str = "ir", options: Options = Options()) -> str:
-    """What a stage gave, as text. Raises LeeError where the spec has errors."""
+    """What a stage gave, as text. Raises LeeError where the spec has errors, LookupError for a stage of another level."""
     from leec.ir.text import print_program
 
     if stage == "ast":
@@ -159,6 +159,8 @@ def show(source: Source, loader: Loader = no_files, stage: str = "ir", options: 
     optimised = optimise(module, options, lambda name, program: seen.update({name: print_program(program)}))
     if stage in ("numpy", "torch"):
         return next(iter(emit(optimised, replace(options, backend=stage)).values()))
+    if stage not in seen:
+        raise LookupError(f"`{stage}` is no stage of -O{options.level}, which has {', '.join(seen)}")
     return seen[stage]
 
 

@@ -627,3 +627,28 @@ def test_check_starts_without_what_it_does_not_need() -> None:
     env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "[]"
+
+
+def test_every_stage_is_shown_at_a_level_that_has_it(linreg: str) -> None:
+    for stage in driver.stages():
+        shown = [run("show", linreg, "--stage", stage, "-O", level) for level in ("1", "2")]
+        assert {r.exit_code for r in shown} <= {0, 2} and any(r.exit_code == 0 and r.stdout for r in shown), stage
+        for refused in (r for r in shown if r.exit_code == 2):
+            assert f"`{stage}` is no stage of -O" in refused.stderr
+
+
+def test_colors_follow_the_terminal_and_the_wish() -> None:
+    Path("bad.lee").write_text(BAD)
+    assert b"\x1b[" not in leec_process("check", "bad.lee").stderr
+    assert b"\x1b[" in leec_process("--color", "always", "check", "bad.lee").stderr
+    assert b"\x1b[" in leec_process("--color", "always", "check", "bad.lee", NO_COLOR="1").stderr
+    assert b"\x1b[" not in leec_process("--color", "always", "check", "bad.lee", "--json").stdout
+
+
+def test_a_reader_that_leaves_early_is_no_failure(linreg: str) -> None:
+    command = [sys.executable, "-m", "leec", "show", "--stage", "torch", linreg]
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    writer = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    writer.stdout.read(10)
+    writer.stdout.close()
+    assert writer.stderr.read() == b"" and writer.wait() in (0, 1)

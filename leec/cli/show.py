@@ -20,6 +20,9 @@ def command(console: Console, path: str, stage: str, backend: str, optimize: str
     """Print the syntax tree, the IR after any pass, or the code of either back end."""
     source = read_source(console, path)
     options = chosen_options(optimize, dtype, backend)
-    text = driver.show(source, beside(console, path), stage, options)
+    try:
+        text = driver.show(source, beside(console, path), stage, options)
+    except LookupError as error:
+        raise click.UsageError(str(error)) from None
     console.result(text)
     return console.finish(result={"stage": stage, "text": text})

@@ -257,3 +257,29 @@ def test_gradients_of_jacobians_and_hessians() -> None:
     spec("derivatives.lee").hold("sphere", lambda d: volume(d.r) + point(d.r))
     bent = lambda d: torch.func.hessian(lambda x: torch.sin(x * d.a).sum() * x[0])(d.x)  # noqa: E731
     spec("derivatives.lee").hold("sharp", lambda d: (bent(d) ** 2).sum(), 1e-8)
+
+
+# ---- examples one by one
+
+
+def single_gradients(d) -> torch.Tensor:
+    return 2 * (d.x @ d.w - d.y)[:, None] * d.x
+
+
+def private(d) -> torch.Tensor:
+    g = single_gradients(d)
+    norms = g.norm(dim=1)
+    return ((g / (norms / 2).clamp(min=1)[:, None]).sum(0) ** 2).sum() + norms.max()
+
+
+def information(d) -> torch.Tensor:
+    keys = ("layers.0.w", "layers.0.b", "layers.1.w", "layers.1.b")
+    loss = lambda p, x, y: ((net(p, x) - y) ** 2).mean()  # noqa: E731
+    single = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))({k: d.net[k] for k in keys}, d.x, d.y)
+    return sum((g**2).mean(0).sum() for g in single.values())
+
+
+def test_gradients_of_single_examples() -> None:
+    """R23: `mean[i](grad(..))` differentiates for every i; its own gradient is of second order, through the loop."""
+    spec("derivatives.lee").hold("private", private)
+    spec("derivatives.lee").hold("information", information)

@@ -19,6 +19,7 @@ from leec.elaborate.entries import (
     write_contraction,
 )
 from leec.elaborate.ranges import REDUCERS, infer
+from leec.elaborate.rowwise import reduce_rows, takes_rows
 from leec.ir.graph import Value
 from leec.syntax import nodes
 from leec.types import TensorType
@@ -68,6 +69,9 @@ def reduce_by_index(ctx: Context, node: nodes.Call) -> object:
     explicit, lengths, spans = _binders(ctx, head)
     body = node.args[0]
     ranges = infer(ctx, explicit, body, spans, {})
+    if len(ranges) == 1 and not lengths and ctx.indices is None and takes_rows(ctx, body, *ranges):
+        ((index, size),) = ranges.items()
+        return reduce_rows(ctx, kind, body, index, size, node.span)
     with over(ctx, ranges, {n for n in ranges if n in ctx.dims}):
         if kind == "sum" and not lengths:
             return sum_of_products(ctx, body, list(ranges), node.span)

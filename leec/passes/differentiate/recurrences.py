@@ -126,7 +126,8 @@ def with_sums(
             before.append(Value(b.unique(f"{name}_later"), part.type, part.span, True))
             b.span = part.span
             after.append(b.add(before[-1], part, hint=f"{name}_sum"))
-        parameters.append(Parameter(f"d_{p.name}", tuple(before), p.model, paths))
+        taken = any(q.name == f"d_{p.name}" for q in f.parameters)  # where a round saved a gradient of its own
+        parameters.append(Parameter(f"d_{p.name}{'_later' * taken}", tuple(before), p.model, paths))
         results.append(Result(f"d_{p.name}", tuple(after), p.model, paths))
     first = list(carried_results(primal, carried, outputs))
     rows = [i for i in inputs if i not in constant and i not in carried]

@@ -77,10 +77,10 @@ def summed(ctx: Context, loop: Loop, parts: dict[str, Value], span: Span) -> dic
     starts = [b.fill(0.0, dims=v.type.dims, dtype=v.type.dtype) for v in parts.values()]
     loop.mark = len(b.equations)
     b.equations += body
-    hints = [f"total.{path}" if path else "total" for path in parts]
-    heads = [Value(b.unique(hint), v.type, span, True) for hint, v in zip(hints, parts.values(), strict=True)]
+    places = [("total", path) for path in parts]
+    heads = [Value(b.unique(".".join(filter(None, p))), v.type, span, True) for p, v in zip(places, parts.values())]
     ends = [b.add(head, v) for head, v in zip(heads, parts.values(), strict=True)]
-    finals, _ = write_scan(ctx, loop, Carried(hints, starts, heads, ends), False, span)
+    finals, _ = write_scan(ctx, loop, Carried(places, [], starts, heads, ends), False, span)
     return dict(zip(parts, finals, strict=True))
 
 
@@ -89,7 +89,7 @@ def collected(ctx: Context, loop: Loop, kind: str, parts: dict[str, Value], span
     from leec.elaborate.builtins import counted
 
     loop.collected |= {f"rows.{p}" if p else "rows": Collected(v, ((0, loop.symbol),), span) for p, v in parts.items()}
-    _, arrays = write_scan(ctx, loop, Carried([], [], [], []), False, span)
+    _, arrays = write_scan(ctx, loop, Carried(), False, span)
     rows = [value for value, _ in arrays.values()]
     places = {"axis": 0} if kind in ("argmax", "argmin") else {"axes": (0,)}
     return {p: ctx.builder.emit(kind, (counted(ctx, kind, v),), places) for p, v in zip(parts, rows, strict=True)}

@@ -152,19 +152,19 @@ def pushed(x, u, a):
 
     x [n, d], u [n, d], a [d, k] -> [n, k]
     """
-    contract = x @ a  # [n, k]  derivatives.lee:8
-    d_d_y = u[:, :1] * np.sin(contract) + u @ a * np.cos(contract) * x[:, :1]  # [n, k]  derivatives.lee:9
+    contract = x @ a  # [n, k]  derivatives.lee:9
+    d_d_y = u[:, :1] * np.sin(contract) + u @ a * np.cos(contract) * x[:, :1]  # [n, k]  derivatives.lee:10
     return d_d_y  # [n, k]
 
 
 def pushed_saved(x, u, a):
     """As pushed, and what its gradient needs."""
-    contract = x @ a  # [n, k]  derivatives.lee:8
+    contract = x @ a  # [n, k]  derivatives.lee:9
     sin = np.sin(contract)  # [n, k]
     cos = np.cos(contract)  # [n, k]
     d_d_contract = u @ a  # [n, k]
     d_d_sin = d_d_contract * cos  # [n, k]
-    d_d_y = u[:, :1] * sin + d_d_sin * x[:, :1]  # [n, k]  derivatives.lee:9
+    d_d_y = u[:, :1] * sin + d_d_sin * x[:, :1]  # [n, k]  derivatives.lee:10
     return d_d_y, (contract, sin, cos, u, d_d_contract, d_d_sin)
 
 
@@ -172,14 +172,14 @@ def pushed_backward(x, a, saved, d_d_w):
     """From d_d_x, d_d_contract, d_d_sin and d_d_w to the gradients by x, u and a."""
     contract, sin, cos, u, d_d_contract, d_d_sin = saved
     n, d = x.shape
-    # gradient of y = sin(x @ a) * x[:, :1]   derivatives.lee:8
+    # gradient of y = sin(x @ a) * x[:, :1]   derivatives.lee:9
     d_d_d_sin = d_d_w * x[:, :1]  # [n, k]
     d_d_d_slice = (d_d_w * sin).sum(axis=1, keepdims=True)  # [n, 1]
     d_d_d_contract = d_d_d_sin * cos  # [n, k]
     d_d_d_x_2 = unslice(d_d_d_slice, (n, d), (slice(0, n), slice(0, 1)))  # [n, d]
-    # gradient of return jvp(y, x, u)   derivatives.lee:9
+    # gradient of return jvp(y, x, u)   derivatives.lee:10
     d_u = d_d_d_x_2 + d_d_d_contract @ a.T  # [n, d]
-    # gradient of y = sin(x @ a) * x[:, :1]   derivatives.lee:8
+    # gradient of y = sin(x @ a) * x[:, :1]   derivatives.lee:9
     d_slice = (d_d_w * d_d_sin).sum(axis=1, keepdims=True)  # [n, 1]
     mul_2 = d_d_d_sin * d_d_contract * np.sin(contract)  # [n, k]
     d_contract = d_d_w * u[:, :1] * np.cos(contract) - mul_2  # [n, k]
@@ -194,12 +194,12 @@ def curvature_saved(net, u, x):
     if net.sizes[0] != 3:
         raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal 3")
     if u.sizes[0] != net.sizes[0]:
-        raise ValueError(f"derivatives.lee:14: u.sizes_0 = {u.sizes[0]} must equal net.sizes_0 = {net.sizes[0]}")
+        raise ValueError(f"derivatives.lee:15: u.sizes_0 = {u.sizes[0]} must equal net.sizes_0 = {net.sizes[0]}")
     if u.sizes[1] != net.sizes[1]:
-        raise ValueError(f"derivatives.lee:14: u.sizes_1 = {u.sizes[1]} must equal net.sizes_1 = {net.sizes[1]}")
+        raise ValueError(f"derivatives.lee:15: u.sizes_1 = {u.sizes[1]} must equal net.sizes_1 = {net.sizes[1]}")
     if u.sizes[2] != net.sizes[2]:
-        raise ValueError(f"derivatives.lee:14: u.sizes_2 = {u.sizes[2]} must equal net.sizes_2 = {net.sizes[2]}")
-    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:14
+        raise ValueError(f"derivatives.lee:15: u.sizes_2 = {u.sizes[2]} must equal net.sizes_2 = {net.sizes[2]}")
+    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:15
     add_2, saved_net = net.forward_saved(reshape)
     d_w_7 = u.layers[0].w.reshape(net.sizes[0], net.sizes[1])  # [net.sizes_0, net.sizes_1]
     d_w_8 = u.layers[1].w.reshape(net.sizes[1], net.sizes[2])  # [net.sizes_1, net.sizes_2]
@@ -251,7 +251,7 @@ def curvature_backward(net, u, x, saved, d_add_3_2):
     """From d_mul, d_add_2, d_w_8, d_w_7, d_d_x_2, d_d_d_add_2, d_d_d_add, d_w_3, d_w_4, d_w_5, d_w_6 and d_add_3_2 to the gradients by net, u and x."""
     saved_net, d_mul, d_add_2, saved_net_, saved_net_2, d_w_8, d_w_7, d_d_x_2, d_d_d_add_2, saved_net_3, d_w_3, d_w_4, d_w_5, d_w_6 = saved
     n = x.shape[0]
-    # gradient of return dot(u, hvp(mean(net(x) ** 2), net, u))   derivatives.lee:14
+    # gradient of return dot(u, hvp(mean(net(x) ** 2), net, u))   derivatives.lee:15
     reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]
     d_u, d_y = dot_backward(
         u, net.at({"layers.0": {"w": d_w_3, "b": d_w_4}, "layers.1": {"w": d_w_5, "b": d_w_6}}), d_add_3_2
@@ -297,12 +297,12 @@ def gauss_newton_saved(net, u, x):
     if net.sizes[0] != 3:
         raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal 3")
     if u.sizes[0] != net.sizes[0]:
-        raise ValueError(f"derivatives.lee:19: u.sizes_0 = {u.sizes[0]} must equal net.sizes_0 = {net.sizes[0]}")
+        raise ValueError(f"derivatives.lee:20: u.sizes_0 = {u.sizes[0]} must equal net.sizes_0 = {net.sizes[0]}")
     if u.sizes[1] != net.sizes[1]:
-        raise ValueError(f"derivatives.lee:19: u.sizes_1 = {u.sizes[1]} must equal net.sizes_1 = {net.sizes[1]}")
+        raise ValueError(f"derivatives.lee:20: u.sizes_1 = {u.sizes[1]} must equal net.sizes_1 = {net.sizes[1]}")
     if u.sizes[2] != net.sizes[2]:
-        raise ValueError(f"derivatives.lee:19: u.sizes_2 = {u.sizes[2]} must equal net.sizes_2 = {net.sizes[2]}")
-    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:19
+        raise ValueError(f"derivatives.lee:20: u.sizes_2 = {u.sizes[2]} must equal net.sizes_2 = {net.sizes[2]}")
+    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:20
     _, saved_net = net.forward_saved(reshape)
     d_w_2 = u.layers[0].w.reshape(net.sizes[0], net.sizes[1])  # [net.sizes_0, net.sizes_1]
     d_w_3 = u.layers[1].w.reshape(net.sizes[1], net.sizes[2])  # [net.sizes_1, net.sizes_2]
@@ -323,7 +323,7 @@ def gauss_newton_backward(net, x, saved, u_sizes_0, u_sizes_1, u_sizes_2, d_sum_
     """From d_w_3, d_w_2, d_d_x_2, d_w and d_sum_6 to the gradients by net, u and x."""
     saved_net, saved_net_, d_w_3, d_w_2, saved_net_2, d_w = saved
     n = x.shape[0]
-    # gradient of return sum(jvp(net(x), net, u) ** 2)   derivatives.lee:19
+    # gradient of return sum(jvp(net(x), net, u) ** 2)   derivatives.lee:20
     reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]
     d_d_w = 2 * d_sum_6 * d_w  # [n, net.sizes_2]
     d_net, d_reshape_6, d_x_2, d_d_d_self = net.forward_backward_parameters_backward_input_backward(
@@ -351,46 +351,46 @@ def newton(x, a, rounds):
     x [n], a [n, n] -> [n]
     """
     n = x.shape[0]
-    g = np.sinh(x) + a @ (0.5 * x @ a) + a @ (x @ a) * 0.5  # [n]  derivatives.lee:24
+    g = np.sinh(x) + a @ (0.5 * x @ a) + a @ (x @ a) * 0.5  # [n]  derivatives.lee:25
     step = np.zeros(n, dtype=FLOAT)  # [n]
-    rest = -g  # [n]  derivatives.lee:27
-    rest_ = rest  # derivatives.lee:29
+    rest = -g  # [n]  derivatives.lee:28
+    rest_ = rest  # derivatives.lee:30
     way = rest
     for k in range(rounds):
         rest_, step, way = newton_step(rest_, step, way, x, a, a.T)
-    return x + step  # [n]  derivatives.lee:36
+    return x + step  # [n]  derivatives.lee:37
 
 
 def newton_step(rest, step, way, x, a, transpose):
     """rest [n], step [n], way [n], x [n], a [n, n], transpose [n, n] -> [n], [n], [n]"""
-    bent = way * np.cosh(x) + way * 0.5 @ a @ transpose + a @ (transpose @ way) * 0.5  # [n]  derivatives.lee:30
-    sum_ = (rest * rest).sum()  # derivatives.lee:31
+    bent = way * np.cosh(x) + way * 0.5 @ a @ transpose + a @ (transpose @ way) * 0.5  # [n]  derivatives.lee:31
+    sum_ = (rest * rest).sum()  # derivatives.lee:32
     length = sum_ / (way * bent).sum()
-    step_3 = step + length * way  # [n]  derivatives.lee:32
-    less = rest - length * bent  # [n]  derivatives.lee:33
-    way_2 = less + (less * less).sum() / sum_ * way  # [n]  derivatives.lee:34
+    step_3 = step + length * way  # [n]  derivatives.lee:33
+    less = rest - length * bent  # [n]  derivatives.lee:34
+    way_2 = less + (less * less).sum() / sum_ * way  # [n]  derivatives.lee:35
     return less, step_3, way_2
 
 
 def newton_of_four(x, a):
     """x [n], a [n, n] -> [n]"""
-    return newton(x, a, 4)  # [n]  derivatives.lee:40
+    return newton(x, a, 4)  # [n]  derivatives.lee:41
 
 
 def example_push(key):
-    x = normal(fold(key, SITES["x"]), (2, 3), FLOAT)  # [2, 3]  derivatives.lee:44
-    u = normal(fold(key, SITES["u"]), (2, 3), FLOAT)  # [2, 3]  derivatives.lee:45
-    a = normal(fold(key, SITES["a"]), (3, 4), FLOAT)  # [3, 4]  derivatives.lee:46
-    d_w, saved_pushed = pushed_saved(x, u, a)  # derivatives.lee:47
+    x = normal(fold(key, SITES["x"]), (2, 3), FLOAT)  # [2, 3]  derivatives.lee:45
+    u = normal(fold(key, SITES["u"]), (2, 3), FLOAT)  # [2, 3]  derivatives.lee:46
+    a = normal(fold(key, SITES["a"]), (3, 4), FLOAT)  # [3, 4]  derivatives.lee:47
+    d_w, saved_pushed = pushed_saved(x, u, a)  # derivatives.lee:48
     d_x, d_u, d_a = pushed_backward(x, a, saved_pushed, 2 * d_w)
     return (d_w * d_w).sum(), d_x, d_u, d_a
 
 
 def example_bend(key):
-    net = MLP((3, 4, 2), key=fold(key, SITES["net"]))  # derivatives.lee:51
-    u = MLP((3, 4, 2), key=fold(key, SITES["u"]))  # derivatives.lee:52
-    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  derivatives.lee:53
-    add_3_2, saved_curvature = curvature_saved(net, u, x)  # derivatives.lee:54
+    net = MLP((3, 4, 2), key=fold(key, SITES["net"]))  # derivatives.lee:52
+    u = MLP((3, 4, 2), key=fold(key, SITES["u"]))  # derivatives.lee:53
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  derivatives.lee:54
+    add_3_2, saved_curvature = curvature_saved(net, u, x)  # derivatives.lee:55
     sum_6, saved_gauss_newton = gauss_newton_saved(net, u, x)
     d_net, d_u, d_x_2 = gauss_newton_backward(net, x, saved_gauss_newton, 3, 4, 2, FLOAT(1.0))
     d_net_, d_u_, d_x_3 = curvature_backward(net, u, x, saved_curvature, FLOAT(1.0))
@@ -422,9 +422,9 @@ def example_bend(key):
 
 
 def example_step(key):
-    x = normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  derivatives.lee:58
-    a = normal(fold(key, SITES["a"]), (4, 4), FLOAT)  # [4, 4]  derivatives.lee:59
-    return newton_of_four(x, a)  # [4]  derivatives.lee:60
+    x = normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  derivatives.lee:59
+    a = normal(fold(key, SITES["a"]), (4, 4), FLOAT)  # [4, 4]  derivatives.lee:60
+    return newton_of_four(x, a)  # [4]  derivatives.lee:61
 
 
 def bowl(x, a):
@@ -433,7 +433,7 @@ def bowl(x, a):
     x [n], a [n, n] -> [n, n]
     """
     n = x.shape[0]
-    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:68
+    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:69
     for row in range(n):
         rows[row] = bowl_step(x, a, a.T, row)
     return rows  # [n, n]
@@ -442,7 +442,7 @@ def bowl(x, a):
 def bowl_step(x, a, transpose, row):
     """x [n], a [n, n], transpose [n, n] -> [n]"""
     n = x.shape[0]
-    eq = np.arange(n) == row  # bool[n]  derivatives.lee:68
+    eq = np.arange(n) == row  # bool[n]  derivatives.lee:69
     d_d_contract_2_2 = masked(np.full(n, 0.5, dtype=FLOAT), eq) @ a @ transpose  # [n]
     d_x_9 = a @ (transpose @ masked(np.ones(n, dtype=FLOAT), eq)) * 0.5  # [n]
     return d_d_contract_2_2 + masked(np.cosh(x), eq) + d_x_9  # [n]
@@ -453,15 +453,15 @@ def spherical(r):
 
     r [3] -> [3], []
     """
-    reshape = r[:1].reshape(())  # derivatives.lee:73
+    reshape = r[:1].reshape(())  # derivatives.lee:74
     reshape_2 = r[1:2].reshape(())
     mul = reshape * np.sin(reshape_2)
     reshape_3 = r[2:].reshape(())
     x = mul * np.cos(reshape_3)
-    y = mul * np.sin(reshape_3)  # derivatives.lee:74
-    z = reshape * np.cos(reshape_2)  # derivatives.lee:75
-    point = np.concatenate((x[None], y[None], z[None]), axis=0)  # [3]  derivatives.lee:76
-    rows = np.empty((3, 3), dtype=FLOAT)  # [3, 3]  derivatives.lee:77
+    y = mul * np.sin(reshape_3)  # derivatives.lee:75
+    z = reshape * np.cos(reshape_2)  # derivatives.lee:76
+    point = np.concatenate((x[None], y[None], z[None]), axis=0)  # [3]  derivatives.lee:77
+    rows = np.empty((3, 3), dtype=FLOAT)  # [3, 3]  derivatives.lee:78
     for row in range(3):
         rows[row] = spherical_step(r, row)
     return point, np.linalg.det(rows)
@@ -469,19 +469,19 @@ def spherical(r):
 
 def spherical_saved(r):
     """As spherical, and what its gradient needs."""
-    reshape = r[:1].reshape(())  # derivatives.lee:73
+    reshape = r[:1].reshape(())  # derivatives.lee:74
     reshape_2 = r[1:2].reshape(())
     sin = np.sin(reshape_2)
     mul = reshape * sin
     reshape_3 = r[2:].reshape(())
     cos = np.cos(reshape_3)
     x = mul * cos
-    sin_2 = np.sin(reshape_3)  # derivatives.lee:74
+    sin_2 = np.sin(reshape_3)  # derivatives.lee:75
     y = mul * sin_2
-    cos_2 = np.cos(reshape_2)  # derivatives.lee:75
+    cos_2 = np.cos(reshape_2)  # derivatives.lee:76
     z = reshape * cos_2
-    point = np.concatenate((x[None], y[None], z[None]), axis=0)  # [3]  derivatives.lee:76
-    rows = np.empty((3, 3), dtype=FLOAT)  # [3, 3]  derivatives.lee:77
+    point = np.concatenate((x[None], y[None], z[None]), axis=0)  # [3]  derivatives.lee:77
+    rows = np.empty((3, 3), dtype=FLOAT)  # [3, 3]  derivatives.lee:78
     saved_spherical_step = [None] * 3
     for row in range(3):
         rows[row], saved_spherical_step[row] = spherical_step_saved(r, row)
@@ -491,22 +491,22 @@ def spherical_saved(r):
 def spherical_backward(r, saved, d_point, d_y):
     """From d_z_2_rows, d_y_2_rows, d_x_2_rows, d_cos_2_2_rows, d_sin_3_2_rows, d_cos_rows, d_mul_rows, d_sin_rows, d_point and d_y to the gradient by r."""
     sin, mul, cos, sin_2, cos_2, rows, saved_spherical_step = saved
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
     reshape = r[:1].reshape(())
     reshape_2 = r[1:2].reshape(())
     reshape_3 = r[2:].reshape(())
-    # gradient of return point, det(jacobian(point, r))   derivatives.lee:77
+    # gradient of return point, det(jacobian(point, r))   derivatives.lee:78
     d_rows = d_y * cofactor(rows)  # [3, 3]
     d_r_later = np.zeros(3, dtype=FLOAT)  # [3]
     for row in reversed(range(3)):
         d_r_later = spherical_step_backward(r, saved_spherical_step[row], d_rows[row], d_r_later)
-    # gradient of point = stack(x, y, z, axis = 0)   derivatives.lee:76
+    # gradient of point = stack(x, y, z, axis = 0)   derivatives.lee:77
     d_z = d_point[2:].reshape(())
     d_y_ = d_point[1:2].reshape(())
     d_x = d_point[:1].reshape(())
-    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:74
+    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
     d_reshape_3_2 = d_y_ * mul * np.cos(reshape_3)
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
     d_slice_3 = (d_reshape_3_2 - d_x * mul * np.sin(reshape_3))[None]  # [1]
     d_mul = d_y_ * sin_2 + d_x * cos
     d_reshape_2_3 = d_mul * reshape * np.cos(reshape_2)
@@ -520,19 +520,19 @@ def spherical_backward(r, saved, d_point, d_y):
 
 def spherical_step(r, row):
     """r [3] -> [3]"""
-    reshape = r[:1].reshape(())  # derivatives.lee:73
+    reshape = r[:1].reshape(())  # derivatives.lee:74
     reshape_2_2 = r[1:2].reshape(())
     sin = np.sin(reshape_2_2)
     mul = reshape * sin
     reshape_3_2 = r[2:].reshape(())
     cos = np.cos(reshape_3_2)
-    sin_3_2 = np.sin(reshape_3_2)  # derivatives.lee:74
-    cos_2_2 = np.cos(reshape_2_2)  # derivatives.lee:75
-    d_point_2 = masked(np.ones(3, dtype=FLOAT), np.arange(3) == row)  # [3]  derivatives.lee:77
-    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:76
+    sin_3_2 = np.sin(reshape_3_2)  # derivatives.lee:75
+    cos_2_2 = np.cos(reshape_2_2)  # derivatives.lee:76
+    d_point_2 = masked(np.ones(3, dtype=FLOAT), np.arange(3) == row)  # [3]  derivatives.lee:78
+    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:77
     d_y_2 = d_point_2[1:2].reshape(())
     d_x_2 = d_point_2[:1].reshape(())
-    d_slice_3_2 = (d_y_2 * mul * cos - d_x_2 * mul * sin_3_2)[None]  # [1]  derivatives.lee:73
+    d_slice_3_2 = (d_y_2 * mul * cos - d_x_2 * mul * sin_3_2)[None]  # [1]  derivatives.lee:74
     d_mul = d_y_2 * sin_3_2 + d_x_2 * cos
     d_slice_2_2 = (d_mul * reshape * cos_2_2 - d_z_2 * reshape * sin)[None]  # [1]
     d_slice = (d_z_2 * cos_2_2 + d_mul * sin)[None]  # [1]
@@ -543,21 +543,21 @@ def spherical_step(r, row):
 
 def spherical_step_saved(r, row):
     """As spherical_step, and what its gradient needs."""
-    reshape = r[:1].reshape(())  # derivatives.lee:73
+    reshape = r[:1].reshape(())  # derivatives.lee:74
     reshape_2_2 = r[1:2].reshape(())
     sin_2 = np.sin(reshape_2_2)
     mul = reshape * sin_2
     reshape_3_2 = r[2:].reshape(())
     cos_2 = np.cos(reshape_3_2)
-    sin_3 = np.sin(reshape_3_2)  # derivatives.lee:74
-    cos_3 = np.cos(reshape_2_2)  # derivatives.lee:75
-    d_point_2 = masked(np.ones(3, dtype=FLOAT), np.arange(3) == row)  # [3]  derivatives.lee:77
-    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:76
+    sin_3 = np.sin(reshape_3_2)  # derivatives.lee:75
+    cos_3 = np.cos(reshape_2_2)  # derivatives.lee:76
+    d_point_2 = masked(np.ones(3, dtype=FLOAT), np.arange(3) == row)  # [3]  derivatives.lee:78
+    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:77
     d_y_2 = d_point_2[1:2].reshape(())
     d_x_2 = d_point_2[:1].reshape(())
-    d_cos_2_2 = d_z_2 * reshape  # derivatives.lee:75
-    d_sin_3_2 = d_y_2 * mul  # derivatives.lee:74
-    d_cos = d_x_2 * mul  # derivatives.lee:73
+    d_cos_2_2 = d_z_2 * reshape  # derivatives.lee:76
+    d_sin_3_2 = d_y_2 * mul  # derivatives.lee:75
+    d_cos = d_x_2 * mul  # derivatives.lee:74
     d_slice_3_2 = (d_sin_3_2 * cos_2 - d_cos * sin_3)[None]  # [1]
     d_mul = d_y_2 * sin_3 + d_x_2 * cos_2
     d_sin_2 = d_mul * reshape
@@ -572,7 +572,7 @@ def spherical_step_saved(r, row):
 def spherical_step_backward(r, saved, d_rows, d_r):
     """From d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, d_cos, d_mul, d_sin, d_rows and d_r to the gradient by r."""
     sin, d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, cos_2, d_cos, sin_3, d_mul, d_sin, cos_3 = saved
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
     reshape = r[:1].reshape(())
     reshape_2_2 = r[1:2].reshape(())
     reshape_3_2 = r[2:].reshape(())
@@ -583,20 +583,20 @@ def spherical_step_backward(r, saved, d_rows, d_r):
     d_d_mul = d_d_sin * reshape + d_d_reshape * sin
     d_d_reshape_3_2 = d_rows[2:].reshape(())
     cos = np.cos(reshape_3_2)
-    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:74
+    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
     sin_5 = np.sin(reshape_3_2)
-    # gradient of z = r[0] * cos(r[1])   derivatives.lee:75
+    # gradient of z = r[0] * cos(r[1])   derivatives.lee:76
     cos_4 = np.cos(reshape_2_2)
-    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:74
+    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
     mul_2 = d_d_reshape_3_2 * d_sin_3_2 * sin_5
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
     d_reshape_3_2_6 = -d_d_reshape_3_2 * d_cos * cos - mul_2
     d_reshape_3_2_7 = d_reshape_3_2_6 + d_d_mul * d_y_2 * cos
     d_slice_3_2 = (d_reshape_3_2_7 - d_d_mul * d_x_2 * sin_5)[None]  # [1]
     d_mul_4 = -d_d_reshape_3_2 * sin_3 * d_x_2 + d_d_reshape_3_2 * cos_2 * d_y_2
-    # gradient of z = r[0] * cos(r[1])   derivatives.lee:75
+    # gradient of z = r[0] * cos(r[1])   derivatives.lee:76
     d_reshape_2_2_3 = -d_d_reshape_2_2 * d_cos_2_2 * cos_4
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:73
+    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
     d_reshape_2_2_6 = d_reshape_2_2_3 - d_d_reshape_2_2 * d_sin * sin_4
     d_reshape_2_2_5 = (d_d_reshape * d_mul + d_mul_4 * reshape) * cos_4
     d_reshape_2_2_7 = d_reshape_2_2_6 - d_d_reshape * d_z_2 * sin_4
@@ -618,7 +618,7 @@ def spectrum(net, x):
     n = x.shape[0]
     if net.sizes[0] != 3:
         raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal 3")
-    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:82
+    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:83
     # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2, net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
     rows = np.empty(
         (
@@ -630,7 +630,7 @@ def spectrum(net, x):
     for row in range(net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2]):
         rows[row] = spectrum_step(net, reshape, row)
     values, vectors = eigh(rows)
-    # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]  derivatives.lee:83
+    # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]  derivatives.lee:84
     reshape_2 = vectors[:, :1].reshape(-1)
     unflatten_, unflatten_2, unflatten_3, unflatten_4 = unflatten(
         reshape_2, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
@@ -645,7 +645,7 @@ def spectrum_step(net, reshape, row):
     net.sizes_2]
     """
     n = reshape.shape[0]
-    add_2_2, saved_net = net.forward_saved(reshape)  # derivatives.lee:82
+    add_2_2, saved_net = net.forward_saved(reshape)  # derivatives.lee:83
     d_add_2_2 = 2 / (n * net.sizes[2]) * add_2_2  # [n, net.sizes_2]
     _, saved_net_ = net.forward_backward_parameters_saved(reshape, saved_net, d_add_2_2)
     # int[net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
@@ -682,7 +682,7 @@ def sharpness(x, a):
     x [n], a [n] -> []
     """
     n = x.shape[0]
-    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:88
+    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:89
     for row in range(n):
         rows[row] = sharpness_step(x, a, row)
     return (rows * rows).sum()
@@ -691,7 +691,7 @@ def sharpness(x, a):
 def sharpness_saved(x, a):
     """As sharpness, and what its gradient needs."""
     n = x.shape[0]
-    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:88
+    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:89
     saved_sharpness_step = [None] * n
     for row in range(n):
         rows[row], saved_sharpness_step[row] = sharpness_step_saved(x, a, row)
@@ -702,7 +702,7 @@ def sharpness_backward(x, a, saved, d_y):
     """From d_sin_rows, d_sin_2_rows, d_mul_2_rows and d_y to the gradients by x and a."""
     rows, saved_sharpness_step = saved
     n = x.shape[0]
-    # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:88
+    # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:89
     d_rows = 2 * d_y * rows  # [n, n]
     d_x_2 = np.zeros(n, dtype=FLOAT)  # [n]
     d_x_later = d_x_2
@@ -717,7 +717,7 @@ def sharpness_backward(x, a, saved, d_y):
 def sharpness_step(x, a, row):
     """x [n], a [n] -> [n]"""
     n = x.shape[0]
-    mul = x * a  # [n]  derivatives.lee:88
+    mul = x * a  # [n]  derivatives.lee:89
     cos = np.cos(mul)  # [n]
     eq = np.arange(n) == row  # bool[n]
     d_reshape_2 = masked(a * cos, eq).sum(axis=0, keepdims=True)  # [1]
@@ -729,7 +729,7 @@ def sharpness_step(x, a, row):
 def sharpness_step_saved(x, a, row):
     """As sharpness_step, and what its gradient needs."""
     n = x.shape[0]
-    mul = x * a  # [n]  derivatives.lee:88
+    mul = x * a  # [n]  derivatives.lee:89
     sin_2 = np.sin(mul)  # [n]
     slice_ = x[:1]  # [1]
     cos = np.cos(mul)  # [n]
@@ -746,7 +746,7 @@ def sharpness_step_backward(x, a, saved, d_rows, d_x, d_a):
     """From d_sin, d_sin_2, d_mul_2, d_rows, d_x and d_a to the gradients by x and a."""
     mul, d_sin, cos, eq, a_, mul_4, sin_2, d_sin_2, d_mul_2 = saved
     n = x.shape[0]
-    # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:88
+    # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:89
     d_d_mul_2 = d_rows * a  # [n]
     sin = np.sin(mul)  # [n]
     d_d_slice_2 = d_rows[:1]  # [1]
@@ -769,7 +769,7 @@ def sensitivities(net, x):
     n = x.shape[0]
     if net.sizes[0] != 3:
         raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal 3")
-    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:93
+    reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]  derivatives.lee:94
     # [n * net.sizes_2, net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
     rows = np.empty(
         (n * net.sizes[2], net.sizes[0] * net.sizes[1] + net.sizes[1] * net.sizes[2] + net.sizes[1] + net.sizes[2]),
@@ -786,7 +786,7 @@ def sensitivities_step(net, reshape, row):
     net.sizes_2]
     """
     n = reshape.shape[0]
-    _, saved_net = net.forward_saved(reshape)  # derivatives.lee:93
+    _, saved_net = net.forward_saved(reshape)  # derivatives.lee:94
     d_select = np.ones(n * net.sizes[2], dtype=FLOAT)  # [n * net.sizes_2]
     d_reshape_2_2 = masked(d_select, np.arange(n * net.sizes[2]) == row)  # [n * net.sizes_2]
     d_add_2_2 = d_reshape_2_2.reshape(n, net.sizes[2])  # [n, net.sizes_2]
@@ -799,37 +799,355 @@ def sensitivities_step(net, reshape, row):
 
 
 def example_bowls(key):
-    x = normal(fold(key, SITES["x"]), (3,), FLOAT)  # [3]  derivatives.lee:97
-    a = normal(fold(key, SITES["a"]), (3, 3), FLOAT)  # [3, 3]  derivatives.lee:98
-    return bowl(x, a)  # [3, 3]  derivatives.lee:99
+    x = normal(fold(key, SITES["x"]), (3,), FLOAT)  # [3]  derivatives.lee:98
+    a = normal(fold(key, SITES["a"]), (3, 3), FLOAT)  # [3, 3]  derivatives.lee:99
+    return bowl(x, a)  # [3, 3]  derivatives.lee:100
 
 
 def example_sphere(key):
-    r = 0.5 + uniform(fold(key, SITES["r"]), (3,), FLOAT)  # [3]  derivatives.lee:103
-    point_2, volume, saved_spherical = spherical_saved(r)  # derivatives.lee:104
-    d_point_2 = np.ones(3, dtype=FLOAT)  # [3]  derivatives.lee:105
-    d_r = spherical_backward(r, saved_spherical, d_point_2, FLOAT(1.0))  # [3]  derivatives.lee:104
+    r = 0.5 + uniform(fold(key, SITES["r"]), (3,), FLOAT)  # [3]  derivatives.lee:104
+    point_2, volume, saved_spherical = spherical_saved(r)  # derivatives.lee:105
+    d_point_2 = np.ones(3, dtype=FLOAT)  # [3]  derivatives.lee:106
+    d_r = spherical_backward(r, saved_spherical, d_point_2, FLOAT(1.0))  # [3]  derivatives.lee:105
     return volume + point_2.sum(), d_r
 
 
 def example_net_spectrum(key):
-    net = MLP((3, 4, 2), key=fold(key, SITES["net"]))  # derivatives.lee:109
-    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  derivatives.lee:110
-    values_2, _ = spectrum(net, x)  # derivatives.lee:111
-    return values_2, sensitivities(net, x)  # derivatives.lee:112
+    net = MLP((3, 4, 2), key=fold(key, SITES["net"]))  # derivatives.lee:110
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  derivatives.lee:111
+    values_2, _ = spectrum(net, x)  # derivatives.lee:112
+    return values_2, sensitivities(net, x)  # derivatives.lee:113
 
 
 def example_sharp(key):
-    x = normal(fold(key, SITES["x"]), (3,), FLOAT)  # [3]  derivatives.lee:116
-    a = normal(fold(key, SITES["a"]), (3,), FLOAT)  # [3]  derivatives.lee:117
-    value, saved_sharpness = sharpness_saved(x, a)  # derivatives.lee:118
+    x = normal(fold(key, SITES["x"]), (3,), FLOAT)  # [3]  derivatives.lee:117
+    a = normal(fold(key, SITES["a"]), (3,), FLOAT)  # [3]  derivatives.lee:118
+    value, saved_sharpness = sharpness_saved(x, a)  # derivatives.lee:119
     d_x, d_a = sharpness_backward(x, a, saved_sharpness, FLOAT(1.0))
     return value, d_x, d_a
+
+
+def fisher_saved(net, x, y):
+    """As fisher, and what its gradient needs."""
+    n = x.shape[0]
+    if net.sizes[0] != 3:
+        raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal 3")
+    if net.sizes[2] != 2:
+        raise ValueError(f"net.sizes_2 = {net.sizes[2]} must equal 2")
+    # [net.sizes_0, net.sizes_1]  derivatives.lee:127
+    total_layers_0_w = np.zeros((net.sizes[0], net.sizes[1]), dtype=FLOAT)
+    total_layers_0_b = np.zeros(net.sizes[1], dtype=FLOAT)  # [net.sizes_1]
+    total_layers_1_w = np.zeros((net.sizes[1], net.sizes[2]), dtype=FLOAT)  # [net.sizes_1, net.sizes_2]
+    total_layers_1_b = np.zeros(net.sizes[2], dtype=FLOAT)  # [net.sizes_2]
+    saved_fisher_step = [None] * n
+    for i in range(n):
+        total_layers_0_w, total_layers_0_b, total_layers_1_w, total_layers_1_b, saved_fisher_step[i] = (
+            fisher_step_saved(net, total_layers_0_w, total_layers_0_b, total_layers_1_w, total_layers_1_b, x[i], y[i])
+        )
+    div = total_layers_0_w / n  # [net.sizes_0, net.sizes_1]
+    div_2 = total_layers_0_b / n  # [net.sizes_1]
+    div_3 = total_layers_1_w / n  # [net.sizes_1, net.sizes_2]
+    div_4 = total_layers_1_b / n  # [net.sizes_2]
+    return np.concatenate((div.ravel(), div_2, div_3.ravel(), div_4)), saved_fisher_step
+
+
+def fisher_backward(net, x, saved_fisher_step, d_flatten):
+    """From d_reshape_4_rows, d_mul_rows, d_add_5_rows and d_flatten to the gradients by net, x and y."""
+    n = x.shape[0]
+    # gradient of return flatten(mean[i](grad(mse(net(x[i]), y[i]), net) ** 2))   derivatives.lee:127
+    d_div, d_div_2, d_div_3, d_div_4 = unflatten(
+        d_flatten, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
+    )
+    d_total_layers_1_b_2 = d_div_4 / n  # [net.sizes_2]
+    d_total_layers_1_w_2 = d_div_3 / n  # [net.sizes_1, net.sizes_2]
+    d_total_layers_0_b_2 = d_div_2 / n  # [net.sizes_1]
+    d_total_layers_0_w_2 = d_div / n  # [net.sizes_0, net.sizes_1]
+    d_net = {
+        "layers.0": {
+            "w": np.zeros((net.sizes[0], net.sizes[1]), dtype=FLOAT),
+            "b": np.zeros(net.sizes[1], dtype=FLOAT),
+        },
+        "layers.1": {
+            "w": np.zeros((net.sizes[1], net.sizes[2]), dtype=FLOAT),
+            "b": np.zeros(net.sizes[2], dtype=FLOAT),
+        },
+    }
+    d_x = np.empty((n, 3), dtype=FLOAT)  # [n, 3]
+    d_y = np.empty((n, 2), dtype=FLOAT)  # [n, 2]
+    for i in reversed(range(n)):
+        (
+            d_total_layers_0_w_2,
+            d_total_layers_0_b_2,
+            d_total_layers_1_w_2,
+            d_total_layers_1_b_2,
+            d_net,
+            d_x[i],
+            d_y[i],
+        ) = fisher_step_backward(
+            net,
+            x[i],
+            saved_fisher_step[i],
+            d_total_layers_0_w_2,
+            d_total_layers_0_b_2,
+            d_total_layers_1_w_2,
+            d_total_layers_1_b_2,
+            d_net,
+        )
+    return d_net, d_x, d_y
+
+
+def fisher_step_saved(net, total_layers_0_w, total_layers_0_b, total_layers_1_w, total_layers_1_b, x_i, y_i):
+    """As fisher_step, and what its gradient needs."""
+    reshape = x_i.reshape(net.sizes[0])  # [net.sizes_0]  derivatives.lee:127
+    reshape_4, saved_net = net.forward_2_saved(reshape)
+    _, saved_mse = mse_saved(reshape_4, y_i.reshape(net.sizes[2]))
+    d_reshape_4, saved_mse_backward = mse_backward_saved(saved_mse, FLOAT(1.0))
+    d_net, saved_net_ = net.forward_2_backward_parameters_saved(reshape, saved_net, d_reshape_4)
+    mul = d_net["layers.0"]["w"] * d_net["layers.0"]["w"]  # [net.sizes_0, net.sizes_1]
+    mul_2 = d_net["layers.0"]["b"] * d_net["layers.0"]["b"]  # [net.sizes_1]
+    mul_3 = d_net["layers.1"]["w"] * d_net["layers.1"]["w"]  # [net.sizes_1, net.sizes_2]
+    mul_4 = d_net["layers.1"]["b"] * d_net["layers.1"]["b"]  # [net.sizes_2]
+    saved = (
+        saved_net,
+        d_reshape_4,
+        saved_mse_backward,
+        d_net["layers.0"]["w"],
+        d_net["layers.0"]["b"],
+        d_net["layers.1"]["w"],
+        d_net["layers.1"]["b"],
+        saved_net_,
+    )
+    return total_layers_0_w + mul, total_layers_0_b + mul_2, total_layers_1_w + mul_3, total_layers_1_b + mul_4, saved
+
+
+def fisher_step_backward(net, x_i, saved, d_add, d_add_2, d_add_3, d_add_4, d_net):
+    """From d_reshape_4, d_mul, d_add_5, d_add, d_add_2, d_add_3, d_add_4 and d_net to the gradients by total.layers.0.w, total.layers.0.b, total.layers.1.w, total.layers.1.b, net, x_i and y_i."""
+    saved_net, d_reshape_4, saved_mse_backward, w, b, w_2, b_2, saved_net_ = saved
+    # gradient of return flatten(mean[i](grad(mse(net(x[i]), y[i]), net) ** 2))   derivatives.lee:127
+    reshape = x_i.reshape(net.sizes[0])  # [net.sizes_0]
+    d_w_2 = 2 * (d_add_3 * w_2)  # [net.sizes_1, net.sizes_2]
+    d_b_2 = 2 * (d_add_4 * b_2)  # [net.sizes_2]
+    d_b = 2 * (d_add_2 * b)  # [net.sizes_1]
+    d_w = 2 * (d_add * w)  # [net.sizes_0, net.sizes_1]
+    d_net_, d_reshape_3, d_x_2, d_d_reshape_4 = net.forward_2_backward_parameters_backward(
+        reshape,
+        saved_net,
+        d_reshape_4,
+        saved_net_,
+        {"layers.0": {"w": d_w, "b": d_b}, "layers.1": {"w": d_w_2, "b": d_b_2}},
+    )
+    d_reshape_4_2, d_reshape_2 = mse_saved_backward(mse_backward_backward(saved_mse_backward, d_d_reshape_4))
+    d_net_2, d_reshape_5 = net.forward_2_saved_backward(reshape, saved_net, d_reshape_4_2, d_x_2)
+    d_net_layers_1_w = d_net_["layers.1"]["w"] + d_net_2["layers.1"]["w"]  # [net.sizes_1, net.sizes_2]
+    return (
+        d_add,
+        d_add_2,
+        d_add_3,
+        d_add_4,
+        {
+            "layers.0": {
+                "w": d_net["layers.0"]["w"] + d_net_2["layers.0"]["w"],
+                "b": d_net["layers.0"]["b"] + d_net_2["layers.0"]["b"],
+            },
+            "layers.1": {
+                "w": d_net["layers.1"]["w"] + d_net_layers_1_w,
+                "b": d_net["layers.1"]["b"] + d_net_2["layers.1"]["b"],
+            },
+        },
+        (d_reshape_3 + d_reshape_5).reshape(3),
+        d_reshape_2.reshape(2),
+    )
+
+
+def clipped_saved(w, x, y, bound):
+    """As clipped, and what its gradient needs."""
+    d = w.shape[0]
+    n = x.shape[0]
+    total = np.zeros(d, dtype=FLOAT)  # [d]  derivatives.lee:132
+    saved_clipped_step = [None] * n
+    for i in range(n):
+        total, saved_clipped_step[i] = clipped_step_saved(total, x[i], y[i], w, bound)
+    return total, saved_clipped_step
+
+
+def clipped_backward(w, x, saved_clipped_step, bound, d_total_2):
+    """From d_sub_rows, d_w_rows and d_total_2 to the gradients by w, x and y."""
+    d = w.shape[0]
+    n = x.shape[0]
+    # gradient of return sum[i](shortened(grad((x[i] @ w - y[i]) ** 2, w), bound))   derivatives.lee:132
+    d_w_later = np.zeros(d, dtype=FLOAT)  # [d]
+    d_x = np.empty((n, d), dtype=FLOAT)  # [n, d]
+    d_y = np.empty((n,), dtype=FLOAT)  # [n]
+    for i in reversed(range(n)):
+        d_total_2, d_w_later, d_x[i], d_y[i] = clipped_step_backward(
+            x[i], w, saved_clipped_step[i], bound, d_total_2, d_w_later
+        )
+    return d_w_later, d_x, d_y
+
+
+def clipped_step_saved(total, x_i, y_i, w, bound):
+    """As clipped_step, and what its gradient needs."""
+    d_sub = 2 * (x_i @ w - y_i)  # derivatives.lee:132
+    d_w = x_i * d_sub  # [d]
+    div_2, saved_shortened = shortened_saved(d_w, bound)
+    return total + div_2, (d_sub, d_w, div_2, saved_shortened)
+
+
+def clipped_step_backward(x_i, w, saved, bound, d_add, d_w_later):
+    """From d_sub, d_w, d_add and d_w_later to the gradients by total, w, x_i and y_i."""
+    d_sub, d_w, div_2, saved_shortened = saved
+    # gradient of return sum[i](shortened(grad((x[i] @ w - y[i]) ** 2, w), bound))   derivatives.lee:132
+    d_d_w = shortened_backward(d_w, saved_shortened, div_2, bound, d_add)  # [d]
+    d_d_sub = x_i @ d_d_w
+    d_sub_2 = 2 * d_d_sub
+    d_w_2 = x_i * d_sub_2  # [d]
+    return d_add, d_w_later + d_w_2, d_d_w * d_sub + d_sub_2 * w, -2 * d_d_sub
+
+
+def shortened_saved(g, bound):
+    """As shortened, and what its gradient needs."""
+    sqrt, saved_norm = norm_saved(g)  # derivatives.lee:136
+    div = sqrt / bound
+    maximum = np.maximum(1, div)
+    return g / maximum, (sqrt, saved_norm, div, maximum)
+
+
+def shortened_backward(g, saved, div_2, bound, d_div_2):
+    """From d_div_2 to the gradient by g."""
+    sqrt, saved_norm, div, maximum = saved
+    # gradient of return g / max(1, norm(g) / bound)   derivatives.lee:136
+    neg = -((d_div_2 * div_2 / maximum).sum() / bound)
+    d_g_3 = norm_backward(g, saved_norm, sqrt, np.where(1 >= div, 0.0, neg))  # [g_0]
+    d_g = d_div_2 / maximum + d_g_3  # [g_0]
+    return d_g  # [g_0]
+
+
+def longest(w, x, y):
+    """The norm of the largest gradient of a single example.
+
+    w [d], x [n, d], y [n] -> []
+    """
+    n = x.shape[0]
+    rows = np.empty((n,), dtype=FLOAT)  # [n]  derivatives.lee:141
+    for i in range(n):
+        rows[i] = longest_step(x[i], y[i], w)
+    return rows.max(initial=-np.inf)
+
+
+def longest_saved(w, x, y):
+    """As longest, and what its gradient needs."""
+    n = x.shape[0]
+    rows = np.empty((n,), dtype=FLOAT)  # [n]  derivatives.lee:141
+    saved_longest_step = [None] * n
+    for i in range(n):
+        rows[i], saved_longest_step[i] = longest_step_saved(x[i], y[i], w)
+    return rows.max(initial=-np.inf), (rows, saved_longest_step)
+
+
+def longest_backward(w, x, saved, d_out):
+    """From d_sub_rows, d_w_rows and d_out to the gradients by w, x and y."""
+    rows, saved_longest_step = saved
+    n, d = x.shape
+    # gradient of return max[i](norm(grad((x[i] @ w - y[i]) ** 2, w)))   derivatives.lee:141
+    d_rows = masked(d_out, np.arange(n) == rows.argmax(axis=0))  # [n]
+    d_w_later = np.zeros(d, dtype=FLOAT)  # [d]
+    d_x = np.empty((n, d), dtype=FLOAT)  # [n, d]
+    d_y = np.empty((n,), dtype=FLOAT)  # [n]
+    for i in reversed(range(n)):
+        d_w_later, d_x[i], d_y[i] = longest_step_backward(x[i], w, saved_longest_step[i], rows[i], d_rows[i], d_w_later)
+    return d_w_later, d_x, d_y
+
+
+def longest_step(x_i, y_i, w):
+    """x_i [d], w [d] -> []"""
+    return norm(x_i * (2 * (x_i @ w - y_i)))  # derivatives.lee:141
+
+
+def longest_step_saved(x_i, y_i, w):
+    """As longest_step, and what its gradient needs."""
+    d_sub = 2 * (x_i @ w - y_i)  # derivatives.lee:141
+    d_w = x_i * d_sub  # [d]
+    rows, saved_norm = norm_saved(d_w)
+    return rows, (d_sub, d_w, saved_norm)
+
+
+def longest_step_backward(x_i, w, saved, sqrt, d_rows, d_w_later):
+    """From d_sub, d_w, d_rows and d_w_later to the gradients by w, x_i and y_i."""
+    d_sub, d_w, saved_norm = saved
+    # gradient of return max[i](norm(grad((x[i] @ w - y[i]) ** 2, w)))   derivatives.lee:141
+    d_d_w = norm_backward(d_w, saved_norm, sqrt, d_rows)  # [d]
+    d_d_sub = x_i @ d_d_w
+    d_sub_2 = 2 * d_d_sub
+    d_w_2 = x_i * d_sub_2  # [d]
+    return d_w_later + d_w_2, d_d_w * d_sub + d_sub_2 * w, -2 * d_d_sub
+
+
+def example_information(key):
+    net = MLP((3, 4, 2), key=fold(key, SITES["net"]))  # derivatives.lee:145
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  derivatives.lee:146
+    y = normal(fold(key, SITES["y"]), (5, 2), FLOAT)  # [5, 2]  derivatives.lee:147
+    flatten, saved_fisher = fisher_saved(net, x, y)  # derivatives.lee:148
+    d_net, d_x, d_y = fisher_backward(net, x, saved_fisher, np.ones(26, dtype=FLOAT))
+    return flatten.sum(), net.at(d_net), d_x, d_y
+
+
+def example_private(key):
+    w = normal(fold(key, SITES["w"]), (3,), FLOAT)  # [3]  derivatives.lee:152
+    x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  derivatives.lee:153
+    y = normal(fold(key, SITES["y"]), (5,), FLOAT)  # [5]  derivatives.lee:154
+    total_2, saved_clipped = clipped_saved(w, x, y, 2)  # derivatives.lee:155
+    max_, saved_longest = longest_saved(w, x, y)
+    d_w_2, d_x_2, d_y_2 = longest_backward(w, x, saved_longest, FLOAT(1.0))
+    d_w_3, d_x_3, d_y_3 = clipped_backward(w, x, saved_clipped, 2, 2 * total_2)
+    return (total_2 * total_2).sum() + max_, d_w_2 + d_w_3, d_x_2 + d_x_3, d_y_2 + d_y_3
 
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+def mse_saved(y, target):
+    """As mse, and what its gradient needs."""
+    sub = y - target  # [y_0]  losses.lee:13
+    return reduced(sub * sub), sub
+
+
+def mse_backward_saved(sub, d_mean):
+    """From d_mean to the gradients by y and mul."""
+    y_0 = sub.shape[0]
+    # gradient of return reduced((y - target) ** 2, reduce)   losses.lee:13
+    d_mul = reduced_backward(y_0, d_mean)  # [y_0]
+    d_y = 2 * (d_mul * sub)  # [y_0]
+    return d_y, d_mul
+
+
+def mse_backward_backward(d_mul, d_d_y):
+    """From d_mul and d_d_y to the gradient by sub."""
+    # gradient of return reduced((y - target) ** 2, reduce)   losses.lee:13
+    return 2 * (d_d_y * d_mul)  # [y_0]
+
+
+def mse_saved_backward(d_sub):
+    """From d_sub to the gradients by y and target."""
+    # gradient of return reduced((y - target) ** 2, reduce)   losses.lee:13
+    d_target = -d_sub  # [y_0]
+    return d_sub, d_target
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = np.broadcast_to(d_y / each_0, (each_0,))  # [each_0]
+    return d_each  # [each_0]
 
 
 class Linear(Model):
@@ -943,6 +1261,14 @@ class Linear(Model):
         d_x = d_d_d_add @ d_d_self["w"].T  # [rows, inputs]
         d_d_d_w = x.T @ d_d_d_add  # [inputs, outputs]
         return d_x, {"w": d_d_d_w, "b": d_d_d_b}
+
+    @staticmethod
+    def forward_backward_parameters_backward_2(x, d_add, d_d_self):
+        """From d_add and d_d_self to the gradients by x and d_add."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_x = d_add @ d_d_self["w"].T  # [rows, inputs]
+        d_d_add = x @ d_d_self["w"] + d_d_self["b"]  # [rows, outputs]
+        return d_x, d_d_add
 
 
 class MLP(Model):
@@ -1103,6 +1429,54 @@ class MLP(Model):
         d_layers_0_, d_x = self.layers[0].forward_backward(x, relu_backward(x_2, d_x_2_2))
         return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
 
+    def forward_2(self, x):
+        """x [sizes_0] -> [sizes_2]"""
+        x_2 = relu_2(self.layers[0](x[None]).reshape(self.sizes[1]))  # [sizes_1]  nn.lee:41
+        return self.layers[1](x_2[None]).reshape(self.sizes[2])  # [sizes_2]  nn.lee:42
+
+    def forward_2_saved(self, x):
+        """As forward_2, and what its gradient needs."""
+        x_2 = relu_2(self.layers[0](x[None]).reshape(self.sizes[1]))  # [sizes_1]  nn.lee:41
+        return self.layers[1](x_2[None]).reshape(self.sizes[2]), x_2  # nn.lee:42
+
+    def forward_2_backward_parameters_saved(self, x, x_2, d_y):
+        """From d_y to the gradients by the parameters,  and add."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_reshape_3 = self.layers[1].forward_backward(x_2[None], d_y[None])
+        d_x_2 = d_reshape_3.reshape(self.sizes[1])  # [sizes_1]
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_reshape_2, saved_relu_2_backward = relu_2_backward_saved(x_2, d_x_2)
+        d_layers_0 = Linear.forward_backward_parameters(x[None], d_reshape_2[None])
+        return {"layers.0": d_layers_0, "layers.1": d_layers_1_}, (saved_relu_2_backward, d_reshape_2[None])
+
+    def forward_2_backward_parameters_backward(self, x, x_2, d_reshape_4, saved, d_d_self):
+        """From d_reshape_4, d_add and d_d_self to the gradients by the parameters, x, x_2 and d_reshape_4."""
+        saved_relu_2_backward, d_add = saved
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_reshape, d_d_add = Linear.forward_backward_parameters_backward_2(x[None], d_add, d_d_self["layers.0"])
+        d_d_reshape_2 = d_d_add.reshape(self.sizes[1])  # [sizes_1]
+        d_d_x_2 = relu_2_backward_backward(saved_relu_2_backward, d_d_reshape_2)  # [sizes_1]
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_reshape_3, d_d_add_2 = self.layers[1].forward_backward_backward(
+            x_2[None], d_reshape_4[None], d_d_self["layers.1"], d_d_x_2[None]
+        )
+        d_d_reshape_4 = d_d_add_2.reshape(self.sizes[2])  # [sizes_2]
+        d_x_2 = d_reshape_3.reshape(self.sizes[1])  # [sizes_1]
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_x = d_reshape.reshape(self.sizes[0])  # [sizes_0]
+        return {"layers.1": d_layers_1_}, d_x, d_x_2, d_d_reshape_4
+
+    def forward_2_saved_backward(self, x, x_2, d_y, d_x_2):
+        """From d_y and d_x_2 to the gradients by the parameters and x."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_reshape_3 = self.layers[1].forward_backward(x_2[None], d_y[None])
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_x_2_2 = d_x_2 + d_reshape_3.reshape(self.sizes[1])  # [sizes_1]
+        d_add = relu_2_backward(x_2, d_x_2_2)[None]  # [1, sizes_1]
+        d_layers_0_, d_reshape = self.layers[0].forward_backward(x[None], d_add)
+        d_x = d_reshape.reshape(self.sizes[0])  # [sizes_0]
+        return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
+
 
 def relu(x):
     """x where it is positive, else 0.
@@ -1148,6 +1522,36 @@ def relu_backward_backward_backward_backward(gt, d_d_d_d_x):
     return d_d_d_d_select  # [x_0, x_1]
 
 
+def relu_2(x):
+    """x where it is positive, else 0.
+
+    x [x_0] -> [x_0]
+    """
+    return np.maximum(x, 0)  # [x_0]  prelude.lee:59
+
+
+def relu_2_backward(select, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    d_x = masked(d_y, select > 0.0)  # [x_0]
+    return d_x  # [x_0]
+
+
+def relu_2_backward_saved(select, d_y):
+    """From d_y to the gradients by x and ."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    gt = select > 0.0  # bool[x_0]
+    d_x = masked(d_y, gt)  # [x_0]
+    return d_x, gt
+
+
+def relu_2_backward_backward(gt, d_d_x):
+    """From d_d_x to the gradient by d_select."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    d_d_select = masked(d_d_x, gt)  # [x_0]
+    return d_d_select  # [x_0]
+
+
 def dot(x, y):
     """Σ xᵢ yᵢ over all entries."""
     if x.sizes[0] != y.sizes[0]:
@@ -1181,6 +1585,27 @@ def dot_backward(x, y, d_out):
     }, {"layers.0": {"w": d_y_layers_0_w, "b": d_y_layers_0_b}, "layers.1": {"w": d_y_layers_1_w, "b": d_y_layers_1_b}}
 
 
+def norm(x):
+    """√(Σ xᵢ²); at 0 the gradient is 0.
+
+    x [x_0] -> []
+    """
+    return np.sqrt((x * x).sum())  # prelude.lee:161
+
+
+def norm_saved(x):
+    """As norm, and what its gradient needs."""
+    sum_ = (x * x).sum()  # prelude.lee:161
+    return np.sqrt(sum_), sum_
+
+
+def norm_backward(x, sum_, sqrt, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    d_x = 2 * (d_y * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0]
+    return d_x  # [x_0]
+
+
 # ---- what the code above uses
 
 
@@ -1195,6 +1620,7 @@ SITES = {
     "u": 0x08D267E10C593806,
     "w": 0x20925082A2286B9E,
     "x": 0x4F586EF96743DF4A,
+    "y": 0x5FA69583C58CA30F,
 }
 
 

@@ -166,14 +166,25 @@ def window(x, axis, size, stride=1, dilation=1):
     return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
 
 
-def unwindow(x, axis, size, stride=1, dilation=1):
+def unwindow(x, axis, size, stride=1, dilation=1, out=None):
     """The sum of overlapping windows: x[.., i, u, ..] is added to entry i * stride + u * dilation of `size`."""
-    count, width = x.shape[axis : axis + 2]
-    whole = np.zeros((*x.shape[:axis], size, *x.shape[axis + 2 :]), x.dtype)
-    before = (slice(None),) * axis
-    for u in range(width):
-        start = u * dilation
-        whole[(*before, slice(start, start + count * stride, stride))] += x[(*before, slice(None), u)]
+    return unwindows(x, (axis,), (size,), (stride,), (dilation,), out)
+
+
+def unwindows(x, axes, sizes, strides, dilations, out=None):
+    """The same along several axes, counted before any is folded, in increasing order."""
+    widths = [x.shape[axis + 1] for axis in axes]
+    shape = list(x.shape)
+    for axis, size in zip(reversed(axes), reversed(sizes), strict=True):
+        shape[axis : axis + 2] = [size]
+    whole = np.empty(shape, x.dtype) if out is None else out
+    whole.fill(0)
+    for offsets in np.ndindex(*widths):
+        source, target = [slice(None)] * x.ndim, [slice(None)] * whole.ndim
+        for i, (axis, u, stride, dilation) in enumerate(zip(axes, offsets, strides, dilations, strict=True)):
+            start = u * dilation
+            source[axis + 1], target[axis - i] = u, slice(start, start + x.shape[axis] * stride, stride)
+        whole[tuple(target)] += x[tuple(source)]
     return whole
 
 
@@ -241,33 +252,43 @@ def window_entries(x, size, stride, dilation):
         yield x[(..., *part)]
 
 
-def max_pool(x, size, stride, dilation):
+def max_pool(x, size, stride, dilation, out=None):
     """The largest entry of every window along the last axes."""
     first, *others = window_entries(x, size, stride, dilation)
-    y = first.copy()
+    y = np.empty(first.shape, x.dtype) if out is None else out
+    np.copyto(y, first)
     for entries in others:
         np.maximum(y, entries, out=y)
     return y
 
 
-def max_pool_gradient(g, x, y, size, stride, dilation):
+def max_pool_gradient(g, x, y, size, stride, dilation, out=None):
     """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
-    d_x, waiting = np.zeros_like(x), np.ones(y.shape, bool)
+    d_x = np.empty(x.shape, x.dtype) if out is None else out
+    d_x.fill(0)
     how = size, stride, dilation
+    apart = all(e * (k - 1) < s for k, s, e in zip(*how, strict=True))
+    waiting, part = np.ones(y.shape, bool), np.empty(y.shape, y.dtype)
     for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
-        first = waiting & (entries == y)
-        d_entries += masked(g, first)
-        waiting &= ~first
+        first = entries == y
+        first &= waiting
+        waiting ^= first
+        if apart:
+            masked(g, first, out=d_entries)
+        else:
+            d_entries += masked(g, first, out=part)
     return d_x
 
 
-def avg_pool(x, size, stride):
+def avg_pool(x, size, stride, out=None):
     """The mean of every window along the last axes."""
     first, *others = window_entries(x, size, stride, [1] * len(size))
-    y = first.copy()
+    y = np.empty(first.shape, x.dtype) if out is None else out
+    np.copyto(y, first)
     for entries in others:
         y += entries
-    return y / math.prod(size)
+    y /= math.prod(size)
+    return y
 
 
 def masked(x, c, out=None):

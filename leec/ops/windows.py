@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from leec.dims import Dim
+from leec.ops.bodies import body_gradient
+from leec.ops.laws import Law
 from leec.ops.shape import MOVES, Slices
 from leec.ops.table import REQUIRED, Op, declare, example
 from leec.types import TensorType
@@ -55,3 +57,36 @@ declare(Op("unwindow", ("x",),
                      example("float[a, 2, b, 2]", axis=1, size="2 * b + 2", stride="3", dilation="2"),
                      example("int[6, 2]", axis=0, size="7"),
                      example("float[2, 3]", axis=0, size="9", stride="4"))))  # fmt: skip
+
+
+# ---- along several axes at once
+
+
+def _windows_type(x: TensorType, axes, sizes, strides, dilations) -> TensorType:
+    dims = list(x.dims)
+    for axis, size in zip(reversed(axes), reversed(sizes)):
+        dims[axis : axis + 2] = [size]
+    return x.with_dims(*dims)
+
+
+def _one_by_one(b, x, axes, sizes, strides, dilations):
+    """The last axis first, so that the others keep their numbers."""
+    for axis, size, stride, dilation in reversed(list(zip(axes, sizes, strides, dilations))):
+        x = b.unwindow(x, axis=axis, size=size, stride=stride, dilation=dilation)
+    return x
+
+
+def _together(b, x, a, s, p, q, c, t, r, e):
+    """Two that follow each other, where the second one folds an axis before the first."""
+    return b.unwindows(x, axes=(c, a), sizes=(t, s), strides=(r, p), dilations=(e, q)) if c + 1 < a else None
+
+
+BOTH = Law(
+    "unwindow(once(unwindow(x, axis=a, size=s, stride=p, dilation=q)), axis=c, size=t, stride=r, dilation=e)", _together
+)
+declare(Op("unwindows", ("x",), "unwindow along several axes, in increasing order, counted before any is folded",
+           _windows_type, body_gradient(_one_by_one), "unwindows(x, axes, sizes, strides, dilations)", "",
+           params={"axes": REQUIRED, "sizes": REQUIRED, "strides": REQUIRED, "dilations": REQUIRED},
+           examples=(example("float[a, 7, 3, 4, 2]", axes=(1, 3), sizes=("9", "9"), strides=("1", "2"),
+                             dilations=("1", "1")),),
+           facts={"body": _one_by_one, "idioms": {"numpy": (BOTH,)}, "support": ("unwindows",)}))  # fmt: skip

@@ -142,7 +142,7 @@ def convolution_backward(x, kernel, stride, d_y):
     # [n, c, k, l, (h - k) // stride + 1, (w - l) // stride + 1]
     reshape_3 = contract.reshape(n, c, k, l, (h - k) // stride + 1, (w - l) // stride + 1)
     transpose = reshape_3.transpose(0, 1, 4, 2, 5, 3)  # [n, c, (h - k) // stride + 1, k, (w - l) // stride + 1, l]
-    d_x = unwindow(unwindow(transpose, 4, w, stride, 1), 2, h, stride, 1)  # [n, c, h, w]
+    d_x = unwindows(transpose, (2, 4), (h, w), (stride, stride), (1, 1))  # [n, c, h, w]
     # [n, c, (h - k) // stride + 1, k, (w - l) // stride + 1, l]
     windows_2 = window(window(x, 3, l, stride, 1), 2, k, stride, 1)
     transpose_2 = windows_2.transpose(0, 1, 3, 5, 2, 4)  # [n, c, k, l, (h - k) // stride + 1, (w - l) // stride + 1]
@@ -161,7 +161,7 @@ def convolution_backward_2(kernel, h, stride, w, d_y):
     # [n, c, k, l, (h - k) // stride + 1, (w - l) // stride + 1]
     reshape_3 = contract.reshape(n, c, k, l, (h - k) // stride + 1, (w - l) // stride + 1)
     transpose = reshape_3.transpose(0, 1, 4, 2, 5, 3)  # [n, c, (h - k) // stride + 1, k, (w - l) // stride + 1, l]
-    d_x = unwindow(unwindow(transpose, 4, w, stride, 1), 2, h, stride, 1)  # [n, c, h, w]
+    d_x = unwindows(transpose, (2, 4), (h, w), (stride, stride), (1, 1))  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
 
@@ -366,9 +366,8 @@ class LocallyConnected(Model):
         )
         # [n, inputs, (side - k) // stride + 1, k, (side - k) // stride + 1, k]
         transpose_3 = reshape_2.transpose(2, 3, 0, 4, 1, 5)
-        # [n, inputs, (side - k) // stride + 1, k, side]
-        unwindow_ = unwindow(transpose_3, 4, self.side, self.stride, 1)
-        d_x = unwindow(unwindow_, 2, self.side, self.stride, 1)  # [n, inputs, side, side]
+        # [n, inputs, side, side]
+        d_x = unwindows(transpose_3, (2, 4), (self.side, self.side), (self.stride, self.stride), (1, 1))
         windows = window(x, 3, self.k, self.stride, 1)  # [n, inputs, side, (side - k) // stride + 1, k]
         # [n, inputs, (side - k) // stride + 1, k, (side - k) // stride + 1, k]
         windows_2 = window(windows, 2, self.k, self.stride, 1)
@@ -492,7 +491,7 @@ def mean_pool_backward(h, size, w, d_y):
     reshape = (d_y / size**2)[:, :, :, None, :, None]  # [n, c, h // size, 1, w // size, 1]
     # [n, c, h // size, size, w // size, size]
     broadcast = np.broadcast_to(reshape, (n, c, h // size, size, w // size, size))
-    d_x = unwindow(unwindow(broadcast, 4, w, size, 1), 2, h, size, 1)  # [n, c, h, w]
+    d_x = unwindows(broadcast, (2, 4), (h, w), (size, size), (1, 1))  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
 
@@ -685,14 +684,20 @@ def window(x, axis, size, stride=1, dilation=1):
     return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
 
 
-def unwindow(x, axis, size, stride=1, dilation=1):
-    """The sum of overlapping windows: x[.., i, u, ..] is added to entry i * stride + u * dilation of `size`."""
-    count, width = x.shape[axis : axis + 2]
-    whole = np.zeros((*x.shape[:axis], size, *x.shape[axis + 2 :]), x.dtype)
-    before = (slice(None),) * axis
-    for u in range(width):
-        start = u * dilation
-        whole[(*before, slice(start, start + count * stride, stride))] += x[(*before, slice(None), u)]
+def unwindows(x, axes, sizes, strides, dilations, out=None):
+    """The same along several axes, counted before any is folded, in increasing order."""
+    widths = [x.shape[axis + 1] for axis in axes]
+    shape = list(x.shape)
+    for axis, size in zip(reversed(axes), reversed(sizes), strict=True):
+        shape[axis : axis + 2] = [size]
+    whole = np.empty(shape, x.dtype) if out is None else out
+    whole.fill(0)
+    for offsets in np.ndindex(*widths):
+        source, target = [slice(None)] * x.ndim, [slice(None)] * whole.ndim
+        for i, (axis, u, stride, dilation) in enumerate(zip(axes, offsets, strides, dilations, strict=True)):
+            start = u * dilation
+            source[axis + 1], target[axis - i] = u, slice(start, start + x.shape[axis] * stride, stride)
+        whole[tuple(target)] += x[tuple(source)]
     return whole
 
 
@@ -730,33 +735,43 @@ def window_entries(x, size, stride, dilation):
         yield x[(..., *part)]
 
 
-def max_pool(x, size, stride, dilation):
+def max_pool(x, size, stride, dilation, out=None):
     """The largest entry of every window along the last axes."""
     first, *others = window_entries(x, size, stride, dilation)
-    y = first.copy()
+    y = np.empty(first.shape, x.dtype) if out is None else out
+    np.copyto(y, first)
     for entries in others:
         np.maximum(y, entries, out=y)
     return y
 
 
-def max_pool_gradient(g, x, y, size, stride, dilation):
+def max_pool_gradient(g, x, y, size, stride, dilation, out=None):
     """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
-    d_x, waiting = np.zeros_like(x), np.ones(y.shape, bool)
+    d_x = np.empty(x.shape, x.dtype) if out is None else out
+    d_x.fill(0)
     how = size, stride, dilation
+    apart = all(e * (k - 1) < s for k, s, e in zip(*how, strict=True))
+    waiting, part = np.ones(y.shape, bool), np.empty(y.shape, y.dtype)
     for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
-        first = waiting & (entries == y)
-        d_entries += masked(g, first)
-        waiting &= ~first
+        first = entries == y
+        first &= waiting
+        waiting ^= first
+        if apart:
+            masked(g, first, out=d_entries)
+        else:
+            d_entries += masked(g, first, out=part)
     return d_x
 
 
-def avg_pool(x, size, stride):
+def avg_pool(x, size, stride, out=None):
     """The mean of every window along the last axes."""
     first, *others = window_entries(x, size, stride, [1] * len(size))
-    y = first.copy()
+    y = np.empty(first.shape, x.dtype) if out is None else out
+    np.copyto(y, first)
     for entries in others:
         y += entries
-    return y / math.prod(size)
+    y /= math.prod(size)
+    return y
 
 
 def masked(x, c, out=None):

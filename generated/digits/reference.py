@@ -440,9 +440,11 @@ def conv2d_backward(x, kernel, dilation, padding, stride, d_y):
     contract = kernel.reshape(o, c * kh * kw).T @ reshape_2  # [n, c * kh * kw, out_h * out_w]
     reshape_3 = contract.reshape(n, c, kh, kw, -1, out_w)  # [n, c, kh, kw, out_h, out_w]
     transpose = reshape_3.transpose(0, 1, 4, 2, 5, 3)  # [n, c, out_h, kh, out_w, kw]
-    unwindow_ = unwindow(transpose, 4, 2 * padding + w, stride, dilation)  # [n, c, out_h, kh, 2 * padding + w]
-    unwindow_2 = unwindow(unwindow_, 2, h + 2 * padding, stride, dilation)  # [n, c, h + 2 * padding, 2 * padding + w]
-    d_x = unwindow_2[:, :, padding : h + padding, padding : padding + w]  # [n, c, h, w]
+    # [n, c, h + 2 * padding, 2 * padding + w]
+    unwindows_ = unwindows(
+        transpose, (2, 4), (h + 2 * padding, 2 * padding + w), (stride, stride), (dilation, dilation)
+    )
+    d_x = unwindows_[:, :, padding : h + padding, padding : padding + w]  # [n, c, h, w]
     # [n, c, h + 2 * padding, 2 * padding + w]
     pad = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=0.0)
     windows = window(pad, 3, kw, stride, dilation)  # [n, c, h + 2 * padding, out_w, kw]
@@ -668,14 +670,20 @@ def window(x, axis, size, stride=1, dilation=1):
     return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
 
 
-def unwindow(x, axis, size, stride=1, dilation=1):
-    """The sum of overlapping windows: x[.., i, u, ..] is added to entry i * stride + u * dilation of `size`."""
-    count, width = x.shape[axis : axis + 2]
-    whole = np.zeros((*x.shape[:axis], size, *x.shape[axis + 2 :]), x.dtype)
-    before = (slice(None),) * axis
-    for u in range(width):
-        start = u * dilation
-        whole[(*before, slice(start, start + count * stride, stride))] += x[(*before, slice(None), u)]
+def unwindows(x, axes, sizes, strides, dilations, out=None):
+    """The same along several axes, counted before any is folded, in increasing order."""
+    widths = [x.shape[axis + 1] for axis in axes]
+    shape = list(x.shape)
+    for axis, size in zip(reversed(axes), reversed(sizes), strict=True):
+        shape[axis : axis + 2] = [size]
+    whole = np.empty(shape, x.dtype) if out is None else out
+    whole.fill(0)
+    for offsets in np.ndindex(*widths):
+        source, target = [slice(None)] * x.ndim, [slice(None)] * whole.ndim
+        for i, (axis, u, stride, dilation) in enumerate(zip(axes, offsets, strides, dilations, strict=True)):
+            start = u * dilation
+            source[axis + 1], target[axis - i] = u, slice(start, start + x.shape[axis] * stride, stride)
+        whole[tuple(target)] += x[tuple(source)]
     return whole
 
 
@@ -696,23 +704,31 @@ def window_entries(x, size, stride, dilation):
         yield x[(..., *part)]
 
 
-def max_pool(x, size, stride, dilation):
+def max_pool(x, size, stride, dilation, out=None):
     """The largest entry of every window along the last axes."""
     first, *others = window_entries(x, size, stride, dilation)
-    y = first.copy()
+    y = np.empty(first.shape, x.dtype) if out is None else out
+    np.copyto(y, first)
     for entries in others:
         np.maximum(y, entries, out=y)
     return y
 
 
-def max_pool_gradient(g, x, y, size, stride, dilation):
+def max_pool_gradient(g, x, y, size, stride, dilation, out=None):
     """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
-    d_x, waiting = np.zeros_like(x), np.ones(y.shape, bool)
+    d_x = np.empty(x.shape, x.dtype) if out is None else out
+    d_x.fill(0)
     how = size, stride, dilation
+    apart = all(e * (k - 1) < s for k, s, e in zip(*how, strict=True))
+    waiting, part = np.ones(y.shape, bool), np.empty(y.shape, y.dtype)
     for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
-        first = waiting & (entries == y)
-        d_entries += masked(g, first)
-        waiting &= ~first
+        first = entries == y
+        first &= waiting
+        waiting ^= first
+        if apart:
+            masked(g, first, out=d_entries)
+        else:
+            d_entries += masked(g, first, out=part)
     return d_x
 
 

@@ -355,9 +355,10 @@ def example_small(key):
     sub_2 = d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True)  # [3, 32, 16]
     d_reshape_3 = (sub_2 - div_2 * mean_4) / deviation_2  # [3, 32, 16]
     reshape_9 = (reshape_4.T @ d_reshape_3).reshape(3, 16, 3, 3, 4, 4)  # [3, 16, 3, 3, 4, 4]  nn.lee:83
-    unwindow_ = unwindow(reshape_9.transpose(0, 1, 4, 2, 5, 3), 4, 6, 1, 1)  # [3, 16, 4, 3, 6]
+    transpose_3 = reshape_9.transpose(0, 1, 4, 2, 5, 3)  # [3, 16, 4, 3, 4, 3]
+    unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1))  # [3, 16, 6, 6]
     reshape_10 = (d_reshape_3 @ columns_2.mT).reshape(3, 32, 16, 3, 3)  # [3, 32, 16, 3, 3]
-    d_h = unwindow(unwindow_, 2, 6, 1, 1)[:, :, 1:5, 1:5]  # [3, 16, 4, 4]
+    d_h = unwindows_[:, :, 1:5, 1:5]  # [3, 16, 4, 4]
     d_select = max_pool_gradient(d_h, select, h, (2, 2), (2, 2), (1, 1))  # [3, 16, 8, 8]  nn.lee:130
     d_add_4 = masked(d_select, select > 0.0).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
     d_normalise_2 = d_add_4 * reshape_2_2  # [3, 16, 64]  nn.lee:186
@@ -366,7 +367,7 @@ def example_small(key):
     d_reshape = (d_normalise_2 - mean_7 - mul_8) / deviation  # [3, 16, 64]
     reshape_11 = (reshape.T @ d_reshape).reshape(3, 1, 3, 3, 8, 8)  # [3, 1, 3, 3, 8, 8]  nn.lee:83
     transpose_4 = reshape_11.transpose(0, 1, 4, 2, 5, 3)  # [3, 1, 8, 3, 8, 3]
-    unwindow_4 = unwindow(unwindow(transpose_4, 4, 10, 1, 1), 2, 10, 1, 1)  # [3, 1, 10, 10]
+    unwindows_2 = unwindows(transpose_4, (2, 4), (10, 10), (1, 1), (1, 1))  # [3, 1, 10, 10]
     return (
         neg.mean(),
         net.at(
@@ -381,7 +382,7 @@ def example_small(key):
                 "head": {"w": reshape_7.T @ d_add, "b": d_add.sum(axis=0)},
             }
         ),
-        unwindow_4[:, :, 1:9, 1:9],
+        unwindows_2[:, :, 1:9, 1:9],
     )
 
 
@@ -442,6 +443,7 @@ class FitStep(TrainStep):
             np.empty((16,), FLOAT),
             np.empty((1, 16, 1), FLOAT),
             np.empty((batches_n, 16, 8, 8), FLOAT),
+            np.empty((batches_n, 16, 4, 4), FLOAT),
             np.empty((batches_n, 144, 16), FLOAT),
             np.empty((batches_n, 32, 16), FLOAT),
             np.empty((32,), FLOAT),
@@ -450,16 +452,20 @@ class FitStep(TrainStep):
             np.empty((32,), FLOAT),
             np.empty((1, 32, 1), FLOAT),
             np.empty((batches_n, 32, 4, 4), FLOAT),
+            np.empty((batches_n, 32, 2, 2), FLOAT),
             np.empty((batches_n, 10), FLOAT),
             np.empty((batches_n,), FLOAT),
             np.empty((batches_n, 10), np.bool_),
             np.empty((batches_n, 128), FLOAT),
+            np.empty((batches_n, 32, 4, 4), FLOAT),
             np.empty((batches_n, 32, 4, 4), np.bool_),
             np.empty((32, 16), FLOAT),
             np.empty((1, 32, 1), FLOAT),
             np.empty((batches_n, 32, 16), FLOAT),
             np.empty((batches_n, 144, 16), FLOAT),
+            np.empty((batches_n, 16, 6, 6), FLOAT),
             np.empty((batches_n, 32, 144), FLOAT),
+            np.empty((batches_n, 16, 8, 8), FLOAT),
             np.empty((batches_n, 16, 8, 8), np.bool_),
             np.empty((16, 64), FLOAT),
             np.empty((1, 16, 1), FLOAT),
@@ -477,7 +483,8 @@ class FitStep(TrainStep):
         batches_n = image.shape[0]
         arrays = self.planned(batches_n)
         s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, s10, s11, s12, s13, s14, s15, s16, s17, s18 = arrays[:19]
-        s19, s20, s21, s22, s23, s24, s25, s26, s27, s28, s29, s30, iota, iota_2 = arrays[19:]
+        s19, s20, s21, s22, s23, s24, s25, s26, s27, s28, s29, s30, s31, s32, s33, s34, s35 = arrays[19:36]
+        iota, iota_2 = arrays[36:]
         pad = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [batches_n, 1, 10, 10]  nn.lee:83
         # [batches_n, 1, 3, 3, 8, 8]
         transpose = window(window(pad, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)
@@ -515,110 +522,111 @@ class FitStep(TrainStep):
         np.multiply(div_2, reshape_2_2, out=s3)
         add_2 = np.add(s3, norm1_beta[:, None], out=s3)  # [batches_n, 16, 64]
         select = np.maximum(add_2.reshape(batches_n, 16, 8, 8), 0, out=s7)  # [batches_n, 16, 8, 8]  prelude.lee:59
-        h = max_pool(select, (2, 2), (2, 2), (1, 1))  # [batches_n, 16, 4, 4]  nn.lee:130
+        h = max_pool(select, (2, 2), (2, 2), (1, 1), out=s8)  # [batches_n, 16, 4, 4]  nn.lee:130
         pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [batches_n, 16, 6, 6]  nn.lee:83
         reshape_4 = conv2_kernel.reshape(32, 144)  # [32, 144]
         # [batches_n, 16, 3, 3, 4, 4]
         transpose_2 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)
-        np.copyto(s8.reshape(batches_n, 16, 3, 3, 4, 4), transpose_2)  # [batches_n, 144, 16]
-        contract_2 = np.matmul(reshape_4, s8, out=s9)  # [batches_n, 32, 16]
+        np.copyto(s9.reshape(batches_n, 16, 3, 3, 4, 4), transpose_2)  # [batches_n, 144, 16]
+        contract_2 = np.matmul(reshape_4, s9, out=s10)  # [batches_n, 32, 16]
         # [batches_n, 32, 16]  digits.lee:22
         reshape_5 = contract_2.reshape(batches_n, 32, 4, 4).reshape(batches_n, 32, 16)
-        mu_2 = reshape_5.mean(axis=(0, 2), out=s10)  # [32]  nn.lee:178
+        mu_2 = reshape_5.mean(axis=(0, 2), out=s11)  # [32]  nn.lee:178
         # var_2 = (sub_3 * sub_3).mean(axis=(0, 2))
-        sub_3 = np.subtract(reshape_5, mu_2[:, None], out=s11)
-        np.multiply(sub_3, sub_3, out=s11)
-        var_2 = s11.mean(axis=(0, 2), out=s12)  # [32]  nn.lee:179
+        sub_3 = np.subtract(reshape_5, mu_2[:, None], out=s12)
+        np.multiply(sub_3, sub_3, out=s12)
+        var_2 = s12.mean(axis=(0, 2), out=s13)  # [32]  nn.lee:179
         sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
         # mean__2_2 = sub_2_2 * norm2_mean_ + self.net.norm2.momentum * mu_2
-        np.multiply(sub_2_2, norm2_mean_, out=s13)
-        np.multiply(self.net.norm2.momentum, mu_2, out=s10)
-        mean__2_2 = np.add(s13, s10, out=s10)  # [32]
+        np.multiply(sub_2_2, norm2_mean_, out=s14)
+        np.multiply(self.net.norm2.momentum, mu_2, out=s11)
+        mean__2_2 = np.add(s14, s11, out=s11)  # [32]
         # var__2_2 = sub_2_2 * norm2_var_ + self.net.norm2.momentum * var_2 * (16 * batches_n) / (16 * batches_n -..
-        np.multiply(sub_2_2, norm2_var_, out=s13)
-        np.multiply(self.net.norm2.momentum, var_2, out=s12)
-        s12 *= 16 * batches_n
-        s12 /= 16 * batches_n - 1
-        var__2_2 = np.add(s13, s12, out=s12)  # [32]  nn.lee:182
+        np.multiply(sub_2_2, norm2_var_, out=s14)
+        np.multiply(self.net.norm2.momentum, var_2, out=s13)
+        s13 *= 16 * batches_n
+        s13 /= 16 * batches_n - 1
+        var__2_2 = np.add(s14, s13, out=s13)  # [32]  nn.lee:182
         reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
         # centred_2 = reshape_5 - reshape_5.mean(axis=(0, 2), keepdims=True)
-        reshape_5.mean(axis=(0, 2), keepdims=True, out=s14)
-        centred_2 = np.subtract(reshape_5, s14, out=s9)  # [batches_n, 32, 16]
+        reshape_5.mean(axis=(0, 2), keepdims=True, out=s15)
+        centred_2 = np.subtract(reshape_5, s15, out=s10)  # [batches_n, 32, 16]
         # deviation_2 = np.sqrt((centred_2 * centred_2).mean(axis=(0, 2), keepdims=True) + self.net.norm2.eps)
-        np.multiply(centred_2, centred_2, out=s11)
-        s11.mean(axis=(0, 2), keepdims=True, out=s14)
-        s14 += self.net.norm2.eps
-        deviation_2 = np.sqrt(s14, out=s14)  # [1, 32, 1]
-        div_4 = np.divide(centred_2, deviation_2, out=s9)  # [batches_n, 32, 16]
+        np.multiply(centred_2, centred_2, out=s12)
+        s12.mean(axis=(0, 2), keepdims=True, out=s15)
+        s15 += self.net.norm2.eps
+        deviation_2 = np.sqrt(s15, out=s15)  # [1, 32, 1]
+        div_4 = np.divide(centred_2, deviation_2, out=s10)  # [batches_n, 32, 16]
         # add_4_2 = div_4 * reshape_2_3 + norm2_beta[:, None]
-        np.multiply(div_4, reshape_2_3, out=s11)
-        add_4_2 = np.add(s11, norm2_beta[:, None], out=s11)  # [batches_n, 32, 16]
-        select_2 = np.maximum(add_4_2.reshape(batches_n, 32, 4, 4), 0, out=s15)  # [batches_n, 32, 4, 4]  prelude.lee:59
-        h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1))  # [batches_n, 32, 2, 2]  nn.lee:130
+        np.multiply(div_4, reshape_2_3, out=s12)
+        add_4_2 = np.add(s12, norm2_beta[:, None], out=s12)  # [batches_n, 32, 16]
+        select_2 = np.maximum(add_4_2.reshape(batches_n, 32, 4, 4), 0, out=s16)  # [batches_n, 32, 4, 4]  prelude.lee:59
+        h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1), out=s17)  # [batches_n, 32, 2, 2]  nn.lee:130
         reshape_8 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
-        contract_3 = np.dot(reshape_8, head_w, out=s16)  # [batches_n, 10]  nn.lee:21
-        add_4 = np.add(contract_3, head_b, out=s16)  # [batches_n, 10]
+        contract_3 = np.dot(reshape_8, head_w, out=s18)  # [batches_n, 10]  nn.lee:21
+        add_4 = np.add(contract_3, head_b, out=s18)  # [batches_n, 10]
         log_softmax_ = log_softmax(add_4, (1,))  # [batches_n, 10]  losses.lee:45
         gather = log_softmax_[iota, inside(label)]  # [batches_n]
         # loss = (-gather).mean()
-        np.negative(gather, out=s17)
-        loss = s17.mean()  # losses.lee:148
+        np.negative(gather, out=s19)
+        loss = s19.mean()  # losses.lee:148
         softmax_ = softmax(add_4, (1,))  # [batches_n, 10]  losses.lee:45
         # d_add = (softmax_ - (iota_2 == label[:, None]).astype(FLOAT)) * (1.0 / batches_n)
-        np.equal(iota_2, label[:, None], out=s18)
-        np.subtract(softmax_, s18.astype(FLOAT), out=s16)
-        d_add = np.multiply(s16, 1.0 / batches_n, out=s16)  # [batches_n, 10]
+        np.equal(iota_2, label[:, None], out=s20)
+        np.subtract(softmax_, s20.astype(FLOAT), out=s18)
+        d_add = np.multiply(s18, 1.0 / batches_n, out=s18)  # [batches_n, 10]
         d_add.sum(axis=0, out=d_head_b)  # [10]  nn.lee:21
-        d_reshape_5 = np.dot(d_add, head_w.T, out=s19)  # [batches_n, 128]
+        d_reshape_5 = np.dot(d_add, head_w.T, out=s21)  # [batches_n, 128]
         np.dot(reshape_8.T, d_add, out=d_head_w)  # [128, 10]
         # [batches_n, 32, 4, 4]  nn.lee:130
-        d_select_2 = max_pool_gradient(d_reshape_5.reshape(batches_n, 32, 2, 2), select_2, h_2, (2, 2), (2, 2), (1, 1))
+        d_select_2 = max_pool_gradient(
+            d_reshape_5.reshape(batches_n, 32, 2, 2), select_2, h_2, (2, 2), (2, 2), (1, 1), out=s22
+        )
         # d_reshape_4 = masked(d_select_2, select_2 > 0.0)
-        np.greater(select_2, 0.0, out=s20)
-        d_reshape_4 = masked(d_select_2, s20, out=s15)  # [batches_n, 32, 4, 4]  prelude.lee:59
+        np.greater(select_2, 0.0, out=s23)
+        d_reshape_4 = masked(d_select_2, s23, out=s22)  # [batches_n, 32, 4, 4]  prelude.lee:59
         d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
         d_add_4_2.sum(axis=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
         # sum_ = (d_add_4_2 * div_4).sum(axis=0)
-        np.multiply(d_add_4_2, div_4, out=s11)
-        sum_ = s11.sum(axis=0, out=s21)  # [32, 16]
+        np.multiply(d_add_4_2, div_4, out=s12)
+        sum_ = s12.sum(axis=0, out=s24)  # [32, 16]
         # d_reshape_3 = (d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True) - div_4 * (d_normalise * div_4..
-        d_normalise = np.multiply(d_add_4_2, reshape_2_3, out=s11)
-        d_normalise.mean(axis=(0, 2), keepdims=True, out=s22)
-        np.subtract(d_normalise, s22, out=s23)
-        np.multiply(d_normalise, div_4, out=s11)
-        s11.mean(axis=(0, 2), keepdims=True, out=s22)
-        np.multiply(div_4, s22, out=s9)
-        np.subtract(s23, s9, out=s9)
-        d_reshape_3 = np.divide(s9, deviation_2, out=s9)  # [batches_n, 32, 16]
+        d_normalise = np.multiply(d_add_4_2, reshape_2_3, out=s12)
+        d_normalise.mean(axis=(0, 2), keepdims=True, out=s25)
+        np.subtract(d_normalise, s25, out=s26)
+        np.multiply(d_normalise, div_4, out=s12)
+        s12.mean(axis=(0, 2), keepdims=True, out=s25)
+        np.multiply(div_4, s25, out=s10)
+        np.subtract(s26, s10, out=s10)
+        d_reshape_3 = np.divide(s10, deviation_2, out=s10)  # [batches_n, 32, 16]
         sum_.sum(axis=1, out=d_norm2_gamma)  # [32]
-        contract_4 = np.matmul(reshape_4.T, d_reshape_3, out=s24)  # [batches_n, 144, 16]  nn.lee:83
+        contract_4 = np.matmul(reshape_4.T, d_reshape_3, out=s27)  # [batches_n, 144, 16]  nn.lee:83
         # [batches_n, 16, 4, 3, 4, 3]
         transpose_3 = contract_4.reshape(batches_n, 16, 3, 3, 4, 4).transpose(0, 1, 4, 2, 5, 3)
-        unwindow_ = unwindow(transpose_3, 4, 6, 1, 1)  # [batches_n, 16, 4, 3, 6]
-        unwindow_2 = unwindow(unwindow_, 2, 6, 1, 1)  # [batches_n, 16, 6, 6]
-        contract_5 = np.matmul(d_reshape_3, s8.mT, out=s25)  # [batches_n, 32, 144]
+        unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1), out=s28)  # [batches_n, 16, 6, 6]
+        contract_5 = np.matmul(d_reshape_3, s9.mT, out=s29)  # [batches_n, 32, 144]
         contract_5.reshape(batches_n, 32, 16, 3, 3).sum(axis=0, out=d_conv2_kernel)  # [32, 16, 3, 3]
         # [batches_n, 16, 8, 8]  nn.lee:130
-        d_select = max_pool_gradient(unwindow_2[:, :, 1:5, 1:5], select, h, (2, 2), (2, 2), (1, 1))
+        d_select = max_pool_gradient(unwindows_[:, :, 1:5, 1:5], select, h, (2, 2), (2, 2), (1, 1), out=s30)
         # d_reshape_2 = masked(d_select, select > 0.0)
-        np.greater(select, 0.0, out=s26)
-        d_reshape_2 = masked(d_select, s26, out=s7)  # [batches_n, 16, 8, 8]  prelude.lee:59
+        np.greater(select, 0.0, out=s31)
+        d_reshape_2 = masked(d_select, s31, out=s30)  # [batches_n, 16, 8, 8]  prelude.lee:59
         d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
         d_add_4.sum(axis=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
         # sum_2_2 = (d_add_4 * div_2).sum(axis=0)
         np.multiply(d_add_4, div_2, out=s3)
-        sum_2_2 = s3.sum(axis=0, out=s27)  # [16, 64]
+        sum_2_2 = s3.sum(axis=0, out=s32)  # [16, 64]
         # d_reshape = (d_normalise_2 - d_normalise_2.mean(axis=(0, 2), keepdims=True) - div_2 * (d_normalise_2 * d..
         d_normalise_2 = np.multiply(d_add_4, reshape_2_2, out=s3)
-        d_normalise_2.mean(axis=(0, 2), keepdims=True, out=s28)
-        np.subtract(d_normalise_2, s28, out=s29)
+        d_normalise_2.mean(axis=(0, 2), keepdims=True, out=s33)
+        np.subtract(d_normalise_2, s33, out=s34)
         np.multiply(d_normalise_2, div_2, out=s3)
-        s3.mean(axis=(0, 2), keepdims=True, out=s28)
-        np.multiply(div_2, s28, out=s1)
-        np.subtract(s29, s1, out=s1)
+        s3.mean(axis=(0, 2), keepdims=True, out=s33)
+        np.multiply(div_2, s33, out=s1)
+        np.subtract(s34, s1, out=s1)
         d_reshape = np.divide(s1, deviation, out=s1)  # [batches_n, 16, 64]
         sum_2_2.sum(axis=1, out=d_norm1_gamma)  # [16]
-        contract_6 = np.matmul(d_reshape, s0.mT, out=s30)  # [batches_n, 16, 9]  nn.lee:83
+        contract_6 = np.matmul(d_reshape, s0.mT, out=s35)  # [batches_n, 16, 9]  nn.lee:83
         contract_6.reshape(batches_n, 16, 1, 3, 3).sum(axis=0, out=d_conv1_kernel)  # [16, 1, 3, 3]
         scale = 1 - math.pow(self.opt.beta1, self.opt.t)
         scale_ = 1 - math.pow(self.opt.beta2, self.opt.t)
@@ -870,14 +878,20 @@ def window(x, axis, size, stride=1, dilation=1):
     return np.lib.stride_tricks.as_strided(x, shape, strides, writeable=False)
 
 
-def unwindow(x, axis, size, stride=1, dilation=1):
-    """The sum of overlapping windows: x[.., i, u, ..] is added to entry i * stride + u * dilation of `size`."""
-    count, width = x.shape[axis : axis + 2]
-    whole = np.zeros((*x.shape[:axis], size, *x.shape[axis + 2 :]), x.dtype)
-    before = (slice(None),) * axis
-    for u in range(width):
-        start = u * dilation
-        whole[(*before, slice(start, start + count * stride, stride))] += x[(*before, slice(None), u)]
+def unwindows(x, axes, sizes, strides, dilations, out=None):
+    """The same along several axes, counted before any is folded, in increasing order."""
+    widths = [x.shape[axis + 1] for axis in axes]
+    shape = list(x.shape)
+    for axis, size in zip(reversed(axes), reversed(sizes), strict=True):
+        shape[axis : axis + 2] = [size]
+    whole = np.empty(shape, x.dtype) if out is None else out
+    whole.fill(0)
+    for offsets in np.ndindex(*widths):
+        source, target = [slice(None)] * x.ndim, [slice(None)] * whole.ndim
+        for i, (axis, u, stride, dilation) in enumerate(zip(axes, offsets, strides, dilations, strict=True)):
+            start = u * dilation
+            source[axis + 1], target[axis - i] = u, slice(start, start + x.shape[axis] * stride, stride)
+        whole[tuple(target)] += x[tuple(source)]
     return whole
 
 
@@ -898,23 +912,31 @@ def window_entries(x, size, stride, dilation):
         yield x[(..., *part)]
 
 
-def max_pool(x, size, stride, dilation):
+def max_pool(x, size, stride, dilation, out=None):
     """The largest entry of every window along the last axes."""
     first, *others = window_entries(x, size, stride, dilation)
-    y = first.copy()
+    y = np.empty(first.shape, x.dtype) if out is None else out
+    np.copyto(y, first)
     for entries in others:
         np.maximum(y, entries, out=y)
     return y
 
 
-def max_pool_gradient(g, x, y, size, stride, dilation):
+def max_pool_gradient(g, x, y, size, stride, dilation, out=None):
     """g at the first entry of its window that is the largest, row by row; entries of several windows add up."""
-    d_x, waiting = np.zeros_like(x), np.ones(y.shape, bool)
+    d_x = np.empty(x.shape, x.dtype) if out is None else out
+    d_x.fill(0)
     how = size, stride, dilation
+    apart = all(e * (k - 1) < s for k, s, e in zip(*how, strict=True))
+    waiting, part = np.ones(y.shape, bool), np.empty(y.shape, y.dtype)
     for entries, d_entries in zip(window_entries(x, *how), window_entries(d_x, *how), strict=True):
-        first = waiting & (entries == y)
-        d_entries += masked(g, first)
-        waiting &= ~first
+        first = entries == y
+        first &= waiting
+        waiting ^= first
+        if apart:
+            masked(g, first, out=d_entries)
+        else:
+            d_entries += masked(g, first, out=part)
     return d_x
 
 

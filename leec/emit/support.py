@@ -15,6 +15,7 @@ from importlib import resources
 FILES = {
     "numpy": (
         "ops/support_numpy.py",
+        "ops/support_windows_numpy.py",
         "ops/support_linalg_numpy.py",
         "runtime/draws_numpy.py",
         "emit/parts/numpy_models.py",

@@ -675,6 +675,36 @@ def unslice(x, dims, slices):
     return whole
 
 
+def inside(i):
+    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
+    if np.min(i, initial=0) < 0:
+        raise IndexError(f"position {np.min(i)} lies before the first entry")
+    return i
+
+
+def fronted(x, axes=None):
+    """A view of x with some axes in front (None: as they are)."""
+    return x if axes is None else np.moveaxis(x, axes, range(len(axes)))
+
+
+def scatter(combine, x, v, index, axes=None):
+    """A copy of x with v combined (by np.maximum, say) into positions of some axes (the first ones), one after another."""
+    whole = x.copy()
+    combine.at(fronted(whole, axes), index, v)
+    return whole
+
+
+def scatter_add(v, index, dims, axes=None):
+    """Zeros of the given dims with v added at positions of some axes (the first ones)."""
+    return scatter(np.add, np.zeros(dims, v.dtype), v, index, axes)
+
+
+def masked(x, c, out=None):
+    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
+    word = np.dtype(f"i{x.itemsize}")
+    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
+
+
 def window(x, axis, size, stride=1, dilation=1):
     """A view of windows along an axis: entry (i, u) is i * stride + u * dilation, as many i as fit."""
     count = (x.shape[axis] - (size - 1) * dilation - 1) // stride + 1
@@ -699,30 +729,6 @@ def unwindows(x, axes, sizes, strides, dilations, out=None):
             source[axis + 1], target[axis - i] = u, slice(start, start + x.shape[axis] * stride, stride)
         whole[tuple(target)] += x[tuple(source)]
     return whole
-
-
-def inside(i):
-    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
-    if np.min(i, initial=0) < 0:
-        raise IndexError(f"position {np.min(i)} lies before the first entry")
-    return i
-
-
-def fronted(x, axes=None):
-    """A view of x with some axes in front (None: as they are)."""
-    return x if axes is None else np.moveaxis(x, axes, range(len(axes)))
-
-
-def scatter(combine, x, v, index, axes=None):
-    """A copy of x with v combined (by np.maximum, say) into positions of some axes (the first ones), one after another."""
-    whole = x.copy()
-    combine.at(fronted(whole, axes), index, v)
-    return whole
-
-
-def scatter_add(v, index, dims, axes=None):
-    """Zeros of the given dims with v added at positions of some axes (the first ones)."""
-    return scatter(np.add, np.zeros(dims, v.dtype), v, index, axes)
 
 
 def window_entries(x, size, stride, dilation):
@@ -772,12 +778,6 @@ def avg_pool(x, size, stride, out=None):
         y += entries
     y /= math.prod(size)
     return y
-
-
-def masked(x, c, out=None):
-    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
-    word = np.dtype(f"i{x.itemsize}")
-    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF

@@ -18,6 +18,7 @@ import numpy as np
 
 from leec.diagnostics import InternalError
 from leec.dims import Dim
+from leec.emit.support import FILES
 from leec.ir.graph import Equation, Function, Program, Value
 from leec.ir.loops import Recurrence
 from leec.ir.text import print_equation
@@ -104,8 +105,8 @@ def library_of(column: str) -> str:
 @cache
 def names_of(library: str) -> Mapping[str, object]:
     """What columns may mention besides arguments and params: the library, `math`, support functions, draws."""
-    places = (f"runtime.draws_{library}", f"ops.support_linalg_{library}", f"ops.support_{library}")
-    modules = [importlib.import_module(f"leec.{place}") for place in places]
+    files = [file.removesuffix(".py") for file in FILES[library] if not file.startswith("emit/")]
+    modules = [importlib.import_module(f"leec.{file.replace('/', '.')}") for file in files]
     return {k: v for m in modules for k, v in vars(m).items() if not k.startswith("__")}
 
 

@@ -869,6 +869,19 @@ def log_softmax(x, axes):
     return shifted - np.log(np.where(total == 0, 1, total))
 
 
+def inside(i):
+    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
+    if np.min(i, initial=0) < 0:
+        raise IndexError(f"position {np.min(i)} lies before the first entry")
+    return i
+
+
+def masked(x, c, out=None):
+    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
+    word = np.dtype(f"i{x.itemsize}")
+    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
+
+
 def window(x, axis, size, stride=1, dilation=1):
     """A view of windows along an axis: entry (i, u) is i * stride + u * dilation, as many i as fit."""
     count = (x.shape[axis] - (size - 1) * dilation - 1) // stride + 1
@@ -893,13 +906,6 @@ def unwindows(x, axes, sizes, strides, dilations, out=None):
             source[axis + 1], target[axis - i] = u, slice(start, start + x.shape[axis] * stride, stride)
         whole[tuple(target)] += x[tuple(source)]
     return whole
-
-
-def inside(i):
-    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
-    if np.min(i, initial=0) < 0:
-        raise IndexError(f"position {np.min(i)} lies before the first entry")
-    return i
 
 
 def window_entries(x, size, stride, dilation):
@@ -938,12 +944,6 @@ def max_pool_gradient(g, x, y, size, stride, dilation, out=None):
         else:
             d_entries += masked(g, first, out=part)
     return d_x
-
-
-def masked(x, c, out=None):
-    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
-    word = np.dtype(f"i{x.itemsize}")
-    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
 
 
 MASK = 0xFFFFFFFF

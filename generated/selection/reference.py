@@ -458,9 +458,9 @@ class Shared(Model):
         h_3 = relu(self.again(h))  # [n, width]  selection.lee:70
         return h_3, (h, h_3)
 
-    def forward_step_backward(self, saved, h_3, d_h_3, d_self):
+    def forward_step_backward(self, saved, d_h_3, d_self):
         """From d_h_3 and d_self to the gradients by h and the parameters."""
-        h, _ = saved
+        h, h_3 = saved
         # gradient of h = relu(again(h))   selection.lee:70
         d_again, d_h = self.again.forward_backward(h, relu_backward(h_3, d_h_3))
         return d_h, {"again": {"w": d_self["again"]["w"] + d_again["w"], "b": d_self["again"]["b"] + d_again["b"]}}
@@ -492,9 +492,7 @@ class Shared(Model):
             "again": {"w": np.zeros((self.width, self.width), dtype=FLOAT), "b": np.zeros(self.width, dtype=FLOAT)}
         }
         for step in reversed(range(self.rounds)):
-            d_h_4, d_self = self.forward_step_backward(
-                saved_forward_step[step], saved_forward_step[1][step], d_h_4, d_self
-            )
+            d_h_4, d_self = self.forward_step_backward(saved_forward_step[step], d_h_4, d_self)
         # gradient of h = relu(first(x))   selection.lee:68
         d_first, d_x = self.first.forward_backward(x, relu_backward(h, d_h_4))
         return {"first": d_first, "again": d_self["again"], "last": d_last}, d_x

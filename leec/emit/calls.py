@@ -170,6 +170,12 @@ class Caller:
 
     def like(self, model: str, tensors: Sequence[tuple[Value, str]]) -> ast.expr:
         """An object of the class in scope, which knows the hyperparameters."""
+        found = self.in_scope(model)
+        if found is None:
+            raise InternalError(f"no {model} is in scope to make another one of")
+        return found
+
+    def in_scope(self, model: str) -> ast.expr | None:
         for place in self.body.groups.places.values():
             if place.group.kind == "model" and place.group.model == model:
                 return place.group.root
@@ -177,7 +183,7 @@ class Caller:
             for path, name in self.unit.members(place.group.model).items():
                 if name == model:
                     return place.group.part(path)
-        raise InternalError(f"no {model} is in scope to make another one of")
+        return None
 
     def without_tensors(self, p: Parameter) -> ast.expr:
         """A member of a class that has no tensors: any of that class."""

@@ -33,6 +33,7 @@ class PlannedBody(Body):
         self.leaving = leaving(self.f) if planned else set()
         self.scattered: set[Value] = set()  # views whose entries do not lie side by side
         self.constants: list[tuple[str, ast.expr]] = []  # arrays that are made of sizes alone
+        self.made: set[Value] = set()
         self.fixed = made_of_sizes(self.f) if planned else set()
         self.ufuncs = Ufuncs(
             self.arrays, self.type_of, self.is_number, self.rank, lambda code: self.lines.append(Line(code))
@@ -46,7 +47,7 @@ class PlannedBody(Body):
         if value.type.host or value in self.plain or len(equation.results) > 1 or not self.readers[value]:
             super().equation(equation)
             self.others(equation)
-        elif value in self.fixed and value not in self.leaving and value.type.rank and target is None:
+        elif self.is_constant(equation) and target is None:
             self.constant(equation)
         else:
             self.value(equation, target)
@@ -60,12 +61,18 @@ class PlannedBody(Body):
                 self.arrays.hold(r, slots, text(self.values[r]))
         self.arrays.end()
 
+    def is_constant(self, equation: Equation) -> bool:
+        value, known = equation.result, all(a.type.host or a in self.made for a in equation.args)
+        fits = value.type.rank > 0 and equation.op != "fused" and value not in self.leaving
+        return value in self.fixed and known and fits
+
     def constant(self, equation: Equation) -> None:
         """What depends on sizes alone is made with the arrays."""
         value = equation.result
         tree = self.tree(equation)
         self.consume(equation.args)
         self.target(value)
+        self.made.add(value)
         self.constants.append((text(self.values[value]), tree))
 
     def value(self, equation: Equation, target: ast.expr | None) -> None:

@@ -97,9 +97,9 @@ class Derivation:
         return replace(call, params={**call.params, **params}, results=results) if new else call
 
     def saved_function(self) -> Function:
-        f, used = self.function, {r.name for r in self.function.results}
-        free = Builder(used)
-        saved = tuple(Result(free.unique(v.name), (v,)) for v in self.saved)
+        f, given = self.function, {v for r in self.function.results for v in r.values}
+        free = Builder(r.name for r in f.results)  # a round saves what it gives, too: under the same name
+        saved = tuple(Result(v.name if v in given else free.unique(v.name), (v,)) for v in self.saved)
         return replace(f, name=self.saved_name, body=tuple(self.scope.body), results=(*f.results, *saved), public=False)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from leec.diagnostics import LeeError, names, shapes, structure
+from leec.diagnostics import LeeError, shapes, structure
 from leec.dims import Dim
+from leec.elaborate.arithmetic import elementwise
 from leec.elaborate.context import Context
 from leec.elaborate.entries import Entry, Position, plain, position_value, symbol, used_indices, write_contraction
 from leec.elaborate.ranges import affine, infer, mentions
@@ -102,44 +103,27 @@ def name_value(ctx: Context, name: str, value: Value, node: nodes.Node) -> Value
 
 
 def update_positions(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> None:
-    """`x[i, :] = value` for an array that exists: the same array with a slice replaced (R38)."""
-    from leec.elaborate.arithmetic import as_value
-    from leec.elaborate.expressions import evaluate
-    from leec.elaborate.subscripts import static_slices
+    """`x[i, :] = value` for an array that exists (R38)."""
+    from leec.elaborate.stores import store
 
-    before = ctx.names.get(target.value.id)
-    if not isinstance(before, Value):
-        raise LeeError(names.unknown_name(target.value, [n for n, v in ctx.names.items() if isinstance(v, Value)]))
-    slices, kept = static_slices(ctx, before, target)
-    new = as_value(ctx, evaluate(ctx, value), value.span)
-    with ctx.at(target.span):
-        part = ctx.builder.slice(before, slices=slices).type.dims
-        shape = tuple(d for d, k in zip(part, kept) if k)
-        new = ctx.builder.cast(new, dtype=before.type.dtype) if new.type.host else new
-        new = ctx.builder.reshape(ctx.builder.broadcast(new, dims=shape), dims=part)
-        whole = ctx.builder.unslice(
-            ctx.builder.fill(True, dims=part, dtype="bool"), slices=slices, dims=before.type.dims
-        )
-        result = ctx.builder.select(whole, ctx.builder.unslice(new, slices=slices, dims=before.type.dims), before)
-    ctx.names[target.value.id] = name_value(ctx, target.value.id, result, target)
+    ctx.names[target.value.id] = name_value(ctx, target.value.id, store(ctx, target, value), target)
 
 
 def add_entries(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> None:
     """`y[s*i + u, ..] += value`: every setting of the indices adds to the entry that the left names (decision 9)."""
-    from leec.elaborate.arithmetic import elementwise
+    from leec.elaborate.stores import add_at_computed, stored_array
     from leec.elaborate.subscripts import bound_items
 
-    before = ctx.names.get(target.value.id)
-    if not isinstance(before, Value):
-        raise LeeError(names.unknown_name(target.value, [n for n, v in ctx.names.items() if isinstance(v, Value)]))
-    free = _left_indices(ctx, target)
-    ranges = infer(ctx, {n: None for n in free}, value, free, _left_ranges(target, before, free))
-    with over(ctx, ranges, {n for n in ranges if n in ctx.dims}):
-        left = [affine(ctx, item, set(ranges)) for item in bound_items(target, before)]
-        if any(d is None for d in left):
-            raise LeeError(structure.not_built(target.span, "a computed subscript on the left of `+=`"))
-        added = _scatter(ctx, value, tuple(left), before)
-    result = elementwise(ctx, "add", "+", (before, added), target.span, (target.span, value.span))
+    before = stored_array(ctx, target)
+    free, items = _left_indices(ctx, target), bound_items(target, before)
+    if all(affine(ctx, item, set(free)) is not None for item in items):
+        ranges = infer(ctx, {n: None for n in free}, value, free, _left_ranges(target, before, free))
+        with over(ctx, ranges, {n for n in ranges if n in ctx.dims}):
+            left = tuple(affine(ctx, item, set(ranges)) for item in items)
+            added = _scatter(ctx, value, left, before)
+        result = elementwise(ctx, "add", "+", (before, added), target.span, (target.span, value.span))
+    else:
+        result = add_at_computed(ctx, target, value, free)
     ctx.names[target.value.id] = name_value(ctx, target.value.id, result, target)
 
 
@@ -187,6 +171,9 @@ def _left_indices(ctx: Context, target: nodes.Subscript) -> dict[str, object]:
         elif isinstance(node, nodes.Binary):
             visit(node.left, False)
             visit(node.right, False)
+        elif isinstance(node, nodes.Subscript):
+            for item in node.items:
+                visit(item, True)
 
     for item in target.items:
         visit(item, True)

@@ -86,10 +86,7 @@ def of_array(ctx: Context, value: Value, node: nodes.Subscript) -> object:
         if any(isinstance(i, (nodes.Slice, nodes.Nothing)) for i in items):
             raise LeeError(structure.not_built(node.span, "a slice beside an index variable"))
         return read(ctx, value, found, [i.span for i in items], node.span)
-    if any(
-        (isinstance(f, Value) and not (f.type.host and f.type.rank == 0)) or (isinstance(f, Value) and f.type.rank)
-        for f in found
-    ):
+    if any(isinstance(f, Value) for f in found):
         return gather_axes(ctx, value, items, found, node)
     return slice_axes(ctx, value, items, found, node)
 

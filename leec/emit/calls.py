@@ -161,14 +161,16 @@ class Caller:
                 return ast.Call(ast.Attribute(found, "copy"), [], []) if discards else found
         if not tensors:
             return self.without_tensors(p)
-        point = self.dictionary({path: v for v, path in tensors})
-        return ast.Call(ast.Attribute(self.like(p.model, tensors), "at"), [point], [])
+        like, point = self.like(p.model), self.dictionary({path: v for v, path in tensors})
+        if like is None:
+            raise InternalError(f"no {p.model} is in scope to make another one of")
+        return ast.Call(ast.Attribute(like, "at"), [point], [])
 
     def whole(self, pairs: Sequence[tuple[Value, str]]) -> ast.expr | None:
         found = self.body.groups.whole([v for v, _ in pairs], [path for _, path in pairs], "model")
         return found[0].part(found[1]) if found else None
 
-    def like(self, model: str, tensors: Sequence[tuple[Value, str]]) -> ast.expr:
+    def like(self, model: str) -> ast.expr | None:
         """An object of the class in scope, which knows the hyperparameters."""
         found = self.in_scope(model)
         if found is None:
@@ -221,9 +223,8 @@ class Caller:
         found = self.body.groups.whole(r.values, r.paths, "model")
         if found:
             return ast.Call(ast.Attribute(found[0].part(found[1]), "copy"), [], [])
-        pairs = list(zip(r.values, r.paths, strict=True))
-        tensors = self.gradient(r.values, r.paths)
-        return ast.Call(ast.Attribute(self.like(r.model, pairs), "at"), [tensors], [])
+        like, tensors = self.like(r.model), self.gradient(r.values, r.paths)
+        return ast.Call(ast.Attribute(like, "at"), [tensors], []) if like else tensors  # of nothing that was computed
 
     # ---- gradients and models as dicts
 

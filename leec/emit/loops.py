@@ -115,10 +115,16 @@ class LoopWriter:
         for value in p.values:
             if self.role[value] == ROW and kind != "saved":
                 axis, start = self.loop.rows[self.callee.inputs.index(value)]
-                array = self.body.read(self.outer[value])
-                self.body.values[self.inside[value]] = ast.Subscript(array, self.place(axis, start))
+                self.body.values[self.inside[value]] = self.row(self.outer[value], axis, start)
         if kind == "saved" and p.name == self.first_saved():
             self.saved_of_round()
+
+    def row(self, array: Value, axis: int, start: Dim) -> ast.expr:
+        """`x[:, t]`, or what a round saved: `saved[t][1]`."""
+        where = self.body.groups.places.get(array)
+        if where is None or where.group.kind != "rows":
+            return ast.Subscript(self.body.read(array), self.place(axis, start))
+        return Group(ast.Subscript(where.group.root, self.place(0, start)), "tuple", 0).part(where.path)
 
     def carry(self, value: Value) -> None:
         """A variable that rounds change; it goes on under the name of what it starts as, if nothing else reads that."""

@@ -204,6 +204,7 @@ def made_of_sizes(f: Function) -> set[Value]:
     """The values that are computed from sizes and written numbers alone, and are the same at every call."""
     found: set[Value] = set()
     for e in f.body:
-        if not TABLE[e.op].effect and all(a in found for a in e.args):
+        alone = not TABLE[e.op].effect and e.op != "fused"  # a group is no expression
+        if alone and all(a in found for a in e.args):
             found.update(e.results)
     return found

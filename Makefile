@@ -17,7 +17,7 @@ demo: .venv/demo
 	$(BIN)/leec verify $(DEMO)
 	@echo "\n== train it with the NumPy program"
 	$(BIN)/leec train $(DEMO) --backend numpy
-	@echo "\nNext: open generated/digits/reference.py beside $(DEMO), change a layer there and run"
+	@echo "\nNext: read generated/digits/reference.py beside $(DEMO); change a layer in the spec and run"
 	@echo "  $(BIN)/leec train $(DEMO) --backend torch"
 	@echo "or begin a spec of your own with: $(BIN)/leec new my_model --lesson mlp"
 

@@ -261,7 +261,7 @@ def test_data_that_is_passed_in():
     assert len(parts.test) == 1 and len(run.accept("part", parts.test).train) == 1
     with pytest.raises(RuntimeFault, match=r"field `y` of `data.train` is declared int\[n\], but the data has \[3\]"):
         run.accept("data", {"x": x, "y": y / 2}, fields)
-    with pytest.raises(RuntimeFault, match="a float is no data"):
+    with pytest.raises(RuntimeFault, match="a value of type float is none"):
         run.accept("data", 3.0)
 
 

@@ -26,7 +26,9 @@ def wrong_kind(span: Span, found: str, wanted: str) -> Diagnostic:
 
 
 def cannot_unpack(span: Span, wanted: int, found: str) -> Diagnostic:
-    return Diagnostic("LEE605", "cannot-unpack", f"{wanted} names on the left, {found} on the right", Label(span))
+    return Diagnostic(
+        "LEE605", "cannot-unpack", f"{wanted} name{'s' * (wanted != 1)} on the left, {found} on the right", Label(span)
+    )
 
 
 def require_fails(span: Span, text: str) -> Diagnostic:

@@ -46,6 +46,9 @@ def point(net: MLP):
     twice = unflatten(2 * v, like = net)
     return v, quantile(abs(net), 0.5), max(net), mean(net), flatten(twice), sum(net > 0)
 
+def together(x: [n]):
+    return logaddexp(x, 2 * x, -inf, 0.5)
+
 def corners(a: [n, n]):
     return tril(a), triu(a, k = 1), diag(a), diag(diag(a))
 
@@ -53,7 +56,7 @@ example e:
     x: [4, 5] ~ normal(0, 1)
     net = MLP((3, 2))
     i = tensor([0, 1])
-    return borders(x), shares(x), moved(x), picked(i, x), highest(x), ordered(x), lasts(argsort(x, axis = 0)), bits(i, i), point(net), corners(x[:4, :4])
+    return borders(x), shares(x), moved(x), picked(i, x), highest(x), ordered(x), lasts(argsort(x, axis = 0)), bits(i, i), point(net), together(x[0]), corners(x[:4, :4])
 """)
 X = RNG.normal(size=(4, 5))
 
@@ -109,3 +112,8 @@ def test_points_are_vectors() -> None:
 def test_corners() -> None:
     a = X[:, :4]
     held("corners", [np.tril(a), np.triu(a, 1), np.diag(a), np.diag(np.diag(a))], a=a)
+
+
+def test_logarithms_of_sums() -> None:
+    x = np.array([-1e4, 0.0, 3.0, 1e4])
+    held("together", [np.logaddexp.reduce([x, 2 * x, np.full(4, 0.5)])], x=x)

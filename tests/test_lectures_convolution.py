@@ -132,7 +132,92 @@ def straightened(d):
     return (d.c * sampled(d.image, theta)).sum()
 
 
-LAYERS, NETWORKS = "convolution/convolution.lee", "convolution/cnn.lee"
+def chains(board: np.ndarray, colour: int):
+    """The connected stones of a colour, each chain with the empty points that it touches."""
+    seen, size = set(), len(board)
+    for start in zip(*np.where(board == colour), strict=True):
+        if start in seen:
+            continue
+        chain, free, todo = {start}, set(), [start]
+        while todo:
+            i, j = todo.pop()
+            for q in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)):
+                if min(q) >= 0 and max(q) < size and board[q] in (0, colour) and q not in chain | free:
+                    (free if board[q] == 0 else chain).add(q)
+                    todo += [q] if board[q] == colour else []
+        seen |= chain
+        yield chain, free
+
+
+def allowed(board: np.ndarray) -> np.ndarray:
+    found = np.zeros(board.shape)
+    for point in zip(*np.where(board == 0), strict=True):
+        after = board.copy()
+        after[point] = 1
+        takes = any(not free for _, free in chains(after, -1))
+        found[point] = takes or any(point in chain and free for chain, free in chains(after, 1))
+    return found
+
+
+def boards() -> np.ndarray:
+    """Sparse ones, and ones so full that stones are taken and moves forbidden."""
+    stones = np.sign(RNG.normal(size=(80, 5, 5)))
+    return np.where(RNG.random((80, 5, 5)) < np.repeat([0.1, 0.4], 40)[:, None, None], 0, stones)
+
+
+def rules(spec) -> None:
+    """Life, neighbours and moves by the rules written out in NumPy."""
+    given = boards()
+    kernel = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    wanted = np.array([allowed(board) for board in given])
+    living = np.zeros(given.shape)
+    for board, marks in zip(given, living, strict=True):
+        for chain, free in chains(board, 1):
+            for point in chain:
+                marks[point] = bool(free)
+    assert (wanted != (given == 0)).sum() > 10 and (living != (given > 0)).sum() > 10
+    for column in ("numpy", "torch"):
+        agree("moves", spec.value("moves", column, board=given), wanted)
+        agree("life", spec.value("life", column, board=given), living)
+        agree(
+            "neighbours",
+            spec.value("beside", column, x=given),
+            [scipy.signal.correlate2d(b, kernel, "same") for b in given],
+        )
+
+
+GO = """
+
+def moves(board: [n, 5, 5]):
+    return legal(board, 25)
+
+
+def life(board: [n, 5, 5]):
+    return alive(float(board > 0), float(board == 0), 25)
+
+
+example probe:
+    draw: [2, 5, 5] ~ uniform(-1, 1)
+    return moves(draw), life(draw)
+"""
+
+
+def opened(d):
+    """The board of the example in three planes through torch's convolutions."""
+    board = torch.where(d.draw > 0.5, 1.0, torch.where(d.draw < -0.5, -1.0, 0.0)).double()
+    h, p = torch.stack([board > 0, board < 0, board == 0], 1).double(), d.net
+    for name in ("conv1", "conv2"):
+        h = F.relu(F.conv2d(h, p[f"{name}.kernel"], p[f"{name}.bias"], padding=1))
+    return board, F.conv2d(h, p["move.kernel"], p["move.bias"]).flatten(1)
+
+
+def judged(d):
+    board, score = opened(d)
+    free = torch.tensor(np.array([allowed(b) for b in board.numpy()])).flatten(1) > 0
+    return F.cross_entropy(score.masked_fill(~free, -torch.inf), free.int().argmax(1))
+
+
+LAYERS, NETWORKS, BOARD = "convolution/convolution.lee", "convolution/cnn.lee", "convolution/go.lee"
 ROWS = (
     Row("E1", LAYERS, "convolution", every(example("convolved", lambda d: (F.conv2d(d.x, d.net.kernel, d.net.bias, 2) ** 2).sum()), correlate)),
     Row("E1", LAYERS, "Convolution", example("convolved", lambda d: (F.conv2d(d.x, d.net.kernel, d.net.bias, 2) ** 2).sum())),
@@ -152,6 +237,11 @@ ROWS = (
     Row("E9", LAYERS, "flattened", example("vector", lambda d: (d.c * d.x.permute(0, 2, 3, 1).flatten(1)).sum())),
     Row("E10", NETWORKS, "Classifier", example("classified", classified)),
     Row("E11", NETWORKS, "AllConvolutional", example("strided", lambda d: classified(d, strided=True))),
+    Row("E12", BOARD, "beside", rules, GO),
+    Row("E12", BOARD, "alive", rules, GO),
+    Row("E12", BOARD, "legal", rules, GO, spare=(("1.0", "a stone counts by its sign"),)),
+    Row("E12", BOARD, "Player", example("played", lambda d: (d.c * opened(d)[1]).sum())),
+    Row("E12", BOARD, "imitation", example("judged", judged)),
     Row("E13", NETWORKS, "spectrogram", every(spectrum, example("heard", speech))),
     Row("E13", NETWORKS, "SpeechNet", example("heard", speech)),
     Row("E14", NETWORKS, "affine_sample", example("turned", lambda d: (d.c * sampled(d.image, d.theta)).sum())),

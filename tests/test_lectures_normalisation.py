@@ -98,6 +98,25 @@ def norm_by_numpy(spec) -> None:
     agree("λ/2 σ²", spec.value("spectral", w=w, x=x, y=y, strength=2.0), np.linalg.norm(w, 2) ** 2)
 
 
+def transformer(first: bool):
+    """torch's layer of a transformer with the example's weights."""
+
+    def reference(d):
+        layer = torch.nn.TransformerEncoderLayer(8, 2, 12, 0.0, norm_first=first, batch_first=True, dtype=torch.float64)
+        p, parts = d.net, ("ask", "offer", "give")
+        given = {
+            "self_attn.in_proj_weight": torch.cat([p[f"attention.{k}.w"].T for k in parts]),
+            "self_attn.in_proj_bias": torch.cat([p[f"attention.{k}.b"] for k in parts]),
+        }
+        for name, path in (("self_attn.out_proj", "attention.mix"), ("linear1", "up"), ("linear2", "down")):
+            given |= {f"{name}.weight": p[f"{path}.w"].T, f"{name}.bias": p[f"{path}.b"]}
+        for name in ("norm1", "norm2"):
+            given |= {f"{name}.weight": p[f"{name}.gamma"], f"{name}.bias": p[f"{name}.beta"]}
+        return (d.c * torch.func.functional_call(layer, given, (d.x,))).sum()
+
+    return reference
+
+
 FILE = "normalisation/normalisation.lee"
 ROWS = (
     Row("D1", FILE, "batch_norm", example("batch", lambda d: (d.c * batch(d.z, d.gamma, d.beta)).sum())),
@@ -113,6 +132,8 @@ ROWS = (
     Row("D8", FILE, "WeightNorm", every(example("weight", weight), begins("weight", net_g=1, net_b=0))),
     Row("D9", FILE, "spectral", every(example("spectrum", spectral, 1e-8), norm_by_numpy)),
     Row("D9", FILE, "spectralAsPrinted", example("spectrum_as_printed", spectral_as_printed, 1e-8), spare=(("0.1", "the printed form adds nothing"),)),
+    Row("D10", "normalisation/placement.lee", "Attention", every(example("before", transformer(True)), example("behind", transformer(False)))),
+    Row("D10", "normalisation/placement.lee", "Layer", every(example("before", transformer(True)), example("behind", transformer(False)))),
 )  # fmt: skip
 
 

@@ -1,0 +1,68 @@
+"""The lectures' systems trained on real data with both back ends: each reaches the result that is stated here.
+
+A row of coverage.toml whose status is `trained` stands here; the test part of a data set is the same in every run.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+from lectures import SPECS
+
+import leec
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A procedure, the rows of the inventory that it shows, and what its last report says at least or at most."""
+
+    rows: str
+    file: str
+    procedure: str
+    report: str
+    least: float = float("-inf")
+    most: float = float("inf")
+
+
+TRAINED = (
+    Trained("A1 A9", "regression/descent.lee", "fit", "test", most=3100),  # mean squared error; the variance is 5930
+    Trained("A15", "regression/models.lee", "fit", "accuracy", least=0.97),  # wine
+    Trained("B3", "generalisation/regularisation.lee", "decaying", "rmse", most=58),  # diabetes
+    Trained("B4", "generalisation/regularisation.lee", "shrinking", "rmse", most=58),
+    Trained("B5", "generalisation/selection.lee", "early_stopping", "test", least=0.94),  # digits
+    Trained("B7", "generalisation/selection.lee", "validated", "test", least=0.96),  # breast_cancer
+    Trained("B10", "generalisation/preparation.lee", "in_batches", "accuracy", least=0.89),  # digits
+    Trained("B13", "generalisation/preparation.lee", "fit", "accuracy", least=0.94),
+    Trained("B14", "generalisation/selection.lee", "committee", "together", least=0.93),
+    Trained("C5 C6 C11", "activations/activations.lee", "fit", "accuracy", least=0.93),
+    Trained("D1 D2 D3", "normalisation/normalisation.lee", "fit", "accuracy", least=0.92),
+    Trained("E10", "convolution/cnn.lee", "fit", "accuracy", least=0.96),
+    Trained("E11", "convolution/cnn.lee", "fit_without_pooling", "accuracy", least=0.945),
+    Trained("R5", "classification/logistic.lee", "tumours", "accuracy", least=0.96),  # breast_cancer
+    Trained("R6", "classification/logistic.lee", "flowers", "accuracy", least=0.9),  # iris
+    Trained("S7", "analysis/experiments.lee", "by_batch_size", "test", least=0.91),  # digits
+    Trained("S12 S13", "analysis/experiments.lee", "fat", "test", least=0.93),
+    Trained("S14", "analysis/experiments.lee", "mismatched", "same", least=0.93),
+)
+
+
+@cache
+def loaded(file: str) -> leec.api.Loaded:
+    return leec.load(SPECS / file)
+
+
+def test_trained_rows_are_recorded() -> None:
+    coverage = tomllib.loads((SPECS / "coverage.toml").read_text(encoding="utf-8"))
+    recorded = {i for i, entry in coverage.items() if entry["status"] == "trained"}
+    assert recorded == {i for t in TRAINED for i in t.rows.split()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("trained", TRAINED, ids=lambda t: f"{t.file.rpartition('/')[2]}:{t.procedure}")
+def test_training_reaches_its_result(trained: Trained, backend: str) -> None:
+    found = loaded(trained.file).run(trained.procedure, backend=backend)[1][-1][trained.report]
+    assert trained.least <= found <= trained.most, f"{trained.report} = {found}"

@@ -7,6 +7,7 @@ Made from specs/activations/activations.lee by leec 0.1.0. Change that file, not
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -113,23 +114,106 @@ class Model:
                 part[...] = tensors[name]
 
 
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if self.rates is None:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            if not hasattr(self, name):
+                setattr(self, name, np.full_like(θ, start))
+            if getattr(self, name).shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {getattr(self, name).size} parameters, not {θ.size}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, arrays):
+        """Go on from another's count and states."""
+        self.t = int(arrays["t"])
+        for name in self.starts.keys() & arrays.keys():
+            setattr(self, name, np.array(arrays[name], FLOAT))
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.load_tensors(self.tensors())
+        return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
 def soft_step_saved(x, height, bias, weight):
     """As soft_step, and what its gradient needs."""
-    add = bias + weight * x  # [x_0]  activations.lee:14
-    sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0]  activations.lee:9
-    return height * sigmoid, sigmoid  # activations.lee:14
+    add = bias + weight * x  # [x_0]  activations.lee:20
+    sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0]  activations.lee:15
+    return height * sigmoid, sigmoid  # activations.lee:20
 
 
 def soft_step_backward(sigmoid, height, weight, d_mul_2):
     """From d_mul_2 to the gradient by x."""
-    # gradient of return height * sigmoid(bias + weight * x)   activations.lee:14
+    # gradient of return height * sigmoid(bias + weight * x)   activations.lee:20
     d_x = d_mul_2 * height * (sigmoid * (1.0 - sigmoid)) * weight  # [x_0]
     return d_x  # [x_0]
 
 
 def hard_sigmoid_saved(x):
     """As hard_sigmoid, and what its gradient needs."""
-    add = x / 6 + 0.5  # [x_0]  activations.lee:19
+    add = x / 6 + 0.5  # [x_0]  activations.lee:25
     maximum = np.maximum(add, 0)  # [x_0]
     return np.minimum(maximum, 1), (add, maximum)
 
@@ -137,15 +221,15 @@ def hard_sigmoid_saved(x):
 def hard_sigmoid_backward(saved, d_minimum):
     """From d_minimum to the gradient by x."""
     add, maximum = saved
-    # gradient of return min(max(x / 6 + 1 / 2, 0), 1)   activations.lee:19
+    # gradient of return min(max(x / 6 + 1 / 2, 0), 1)   activations.lee:25
     d_x = masked(masked(d_minimum / 6, add >= 0), maximum <= 1)  # [x_0]
     return d_x  # [x_0]
 
 
 def hard_step_saved(x, start, end, height):
     """As hard_step, and what its gradient needs."""
-    slope = height / (end - start)  # activations.lee:24
-    sub = x - start  # [x_0]  activations.lee:25
+    slope = height / (end - start)  # activations.lee:30
+    sub = x - start  # [x_0]  activations.lee:31
     sub_2 = x - end  # [x_0]
     return slope * relu(sub) - slope * relu(sub_2), (sub, sub_2)
 
@@ -153,9 +237,9 @@ def hard_step_saved(x, start, end, height):
 def hard_step_backward(saved, end, height, start, d_sub_3):
     """From d_sub_3 to the gradient by x."""
     sub, sub_2 = saved
-    # gradient of slope = height / (end - start)   activations.lee:24
+    # gradient of slope = height / (end - start)   activations.lee:30
     slope = height / (end - start)
-    # gradient of return slope * relu(x - start) - slope * relu(x - end)   activations.lee:25
+    # gradient of return slope * relu(x - start) - slope * relu(x - end)   activations.lee:31
     mul = slope * d_sub_3  # [x_0]
     d_x = relu_backward(sub_2, -mul) + relu_backward(sub, mul)  # [x_0]
     return d_x  # [x_0]
@@ -166,19 +250,19 @@ def relu(x):
 
     x [x_0] -> [x_0]
     """
-    return np.maximum(0, x)  # [x_0]  activations.lee:30
+    return np.maximum(0, x)  # [x_0]  activations.lee:36
 
 
 def relu_backward(x, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return max(0, x)   activations.lee:30
+    # gradient of return max(0, x)   activations.lee:36
     d_x = np.where(0 >= x, 0.0, d_y)  # [x_0]
     return d_x  # [x_0]
 
 
 def leaky_relu_saved(x):
     """As leaky_relu, and what its gradient needs."""
-    gt = x > 0  # bool[x_0]  activations.lee:35
+    gt = x > 0  # bool[x_0]  activations.lee:41
     return np.where(gt, x, x / 100), gt
 
 
@@ -195,16 +279,16 @@ class ParametricReLU(Model):
 
     def __init__(self, channels):
         self.channels = channels
-        self.alpha = np.full(channels, 0.25, dtype=FLOAT)  # [channels]  activations.lee:40
+        self.alpha = np.full(channels, 0.25, dtype=FLOAT)  # [channels]  activations.lee:46
         self.lay_out()
 
     def forward(self, x):
         """x [n, channels] -> [n, channels]"""
-        return np.where(x > 0, x, self.alpha * x)  # [n, channels]  activations.lee:43
+        return np.where(x > 0, x, self.alpha * x)  # [n, channels]  activations.lee:49
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        gt = x > 0  # bool[n, channels]  activations.lee:43
+        gt = x > 0  # bool[n, channels]  activations.lee:49
         return np.where(gt, x, self.alpha * x), gt
 
     def forward_backward(self, x, gt, d_y):
@@ -221,39 +305,52 @@ class Maxout(Model):
 
     def __init__(self, inputs, units, pieces=2, *, key=(0, 0)):
         self.inputs, self.units, self.pieces = inputs, units, pieces
-        key_2 = fold(key, SITES["w"])  # activations.lee:48
+        key_2 = fold(key, SITES["w"])  # activations.lee:54
         self.w = normal(key_2, (units, pieces, inputs), FLOAT) * (1 / math.sqrt(inputs))  # [units, pieces, inputs]
-        self.b = normal(fold(key, SITES["b"]), (units, pieces), FLOAT)  # [units, pieces]  activations.lee:49
+        self.b = normal(fold(key, SITES["b"]), (units, pieces), FLOAT)  # [units, pieces]  activations.lee:55
         self.lay_out()
 
     def forward(self, x):
         """x [n, inputs] -> [n, units]"""
         n = x.shape[0]
-        # [n, pieces * units]  activations.lee:52
+        # [n, pieces * units]  activations.lee:58
         contract = x @ self.w.reshape(self.pieces * self.units, self.inputs).T
         z = contract.reshape(n, self.units, self.pieces) + self.b  # [n, units, pieces]
-        return z.max(axis=2, initial=-np.inf)  # [n, units]  activations.lee:53
+        return z.max(axis=2, initial=-np.inf)  # [n, units]  activations.lee:59
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        # [n, pieces * units]  activations.lee:52
+        # [n, pieces * units]  activations.lee:58
         contract = x @ self.w.reshape(self.pieces * self.units, self.inputs).T
         z = contract.reshape(n, self.units, self.pieces) + self.b  # [n, units, pieces]
-        return z.max(axis=2, initial=-np.inf), z  # activations.lee:53
+        return z.max(axis=2, initial=-np.inf), z  # activations.lee:59
 
     def forward_backward(self, x, z, d_y):
         """From d_y to the gradients by the parameters and x."""
         n = x.shape[0]
-        # gradient of return max(z, axis = 2)   activations.lee:53
+        # gradient of return max(z, axis = 2)   activations.lee:59
         iota = np.arange(self.pieces)[None, None, :]  # int[1, 1, pieces]
         d_z = masked(d_y[:, :, None], iota == z.argmax(axis=2)[:, :, None])  # [n, units, pieces]
-        # gradient of z[n, u, p] = sum[i](x[n, i] * w[u, p, i]) + b[u, p]   activations.lee:52
+        # gradient of z[n, u, p] = sum[i](x[n, i] * w[u, p, i]) + b[u, p]   activations.lee:58
         d_b = d_z.sum(axis=0)  # [units, pieces]
         reshape_3 = d_z.reshape(n, self.pieces * self.units)  # [n, pieces * units]
         d_x = reshape_3 @ self.w.reshape(self.pieces * self.units, self.inputs)  # [n, inputs]
         d_w = (reshape_3.T @ x).reshape(self.units, self.pieces, self.inputs)  # [units, pieces, inputs]
         return {"w": d_w, "b": d_b}, d_x
+
+    @staticmethod
+    def forward_backward_parameters(x, z, d_y):
+        """From d_y to the gradient by the parameters."""
+        inputs = x.shape[1]
+        n, units, pieces = z.shape
+        # gradient of return max(z, axis = 2)   activations.lee:59
+        iota = np.arange(pieces)[None, None, :]  # int[1, 1, pieces]
+        d_z = masked(d_y[:, :, None], iota == z.argmax(axis=2)[:, :, None])  # [n, units, pieces]
+        # gradient of z[n, u, p] = sum[i](x[n, i] * w[u, p, i]) + b[u, p]   activations.lee:58
+        d_b = d_z.sum(axis=0)  # [units, pieces]
+        d_w = (d_z.reshape(n, pieces * units).T @ x).reshape(units, pieces, inputs)  # [units, pieces, inputs]
+        return {"w": d_w, "b": d_b}
 
 
 def softmax_(z):
@@ -261,7 +358,7 @@ def softmax_(z):
 
     z [n, k] -> [n, k]
     """
-    share = softmax(z, (1,))  # [n, k]  activations.lee:58
+    share = softmax(z, (1,))  # [n, k]  activations.lee:64
     return share  # [n, k]
 
 
@@ -271,7 +368,7 @@ def softmaxAsPrinted(z):
     z [n, k] -> [n, k]
     """
     k = z.shape[1]
-    exp = np.exp(z)  # [n, k]  activations.lee:64
+    exp = np.exp(z)  # [n, k]  activations.lee:70
     share = exp / (exp * k)  # [n, k]
     return share  # [n, k]
 
@@ -279,7 +376,7 @@ def softmaxAsPrinted(z):
 def softmaxAsPrinted_saved(z):
     """As softmaxAsPrinted, and what its gradient needs."""
     k = z.shape[1]
-    exp = np.exp(z)  # [n, k]  activations.lee:64
+    exp = np.exp(z)  # [n, k]  activations.lee:70
     mul = exp * k  # [n, k]
     share = exp / mul  # [n, k]
     return share, (exp, mul)
@@ -289,33 +386,94 @@ def softmaxAsPrinted_backward(saved, share, d_share):
     """From d_share to the gradient by z."""
     exp, mul = saved
     k = exp.shape[1]
-    # gradient of share[n, i] = exp(z[n, i]) / sum[j in k](exp(z[n, i]))   activations.lee:64
+    # gradient of share[n, i] = exp(z[n, i]) / sum[j in k](exp(z[n, i]))   activations.lee:70
     d_z = (d_share / mul - k * (d_share * share / mul)) * exp  # [n, k]
     return d_z  # [n, k]
 
 
 def tanh_saved(x):
     """As tanh, and what its gradient needs."""
-    mul = 2 * x  # [x_0]  activations.lee:9
+    mul = 2 * x  # [x_0]  activations.lee:15
     sigmoid = np.exp(np.minimum(mul, 0)) / (1 + np.exp(-np.abs(mul)))  # [x_0]
-    return 2 * sigmoid - 1, sigmoid  # activations.lee:70
+    return 2 * sigmoid - 1, sigmoid  # activations.lee:76
 
 
 def tanh_backward(sigmoid, d_sub):
     """From d_sub to the gradient by x."""
-    # gradient of return 1 / (1 + exp(-x))   activations.lee:9
+    # gradient of return 1 / (1 + exp(-x))   activations.lee:15
     d_x = d_sub * 2 * (sigmoid * (1.0 - sigmoid)) * 2  # [x_0]
     return d_x  # [x_0]
 
 
+class Learned(Model):
+    """A net whose activations are learned too."""
+
+    members = ("first", "second", "ramp", "last")
+
+    def __init__(self, hidden, *, key=(0, 0)):
+        self.hidden = hidden
+        self.first = Maxout(64, hidden, key=fold(key, SITES["first"]))  # activations.lee:81
+        self.second = Linear(hidden, hidden, key=fold(key, SITES["second"]))  # activations.lee:82
+        self.ramp = ParametricReLU(hidden)  # activations.lee:83
+        self.last = Linear(hidden, 10, key=fold(key, SITES["last"]))  # activations.lee:84
+        self.lay_out()
+
+    def forward(self, x):
+        """x [n, 64] -> [n, 10]"""
+        return self.last(self.ramp(self.second(self.first(x))))  # [n, 10]  activations.lee:87
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        max_, saved_first = self.first.forward_saved(x)  # activations.lee:87
+        add = self.second(max_)  # [n, hidden]
+        select, saved_ramp = self.ramp.forward_saved(add)
+        return self.last(select), (max_, saved_first, add, select, saved_ramp)
+
+    def forward_backward_parameters(self, x, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        max_, saved_first, add, select, saved_ramp = saved
+        # gradient of return last(ramp(second(first(x))))   activations.lee:87
+        d_last, d_select = self.last.forward_backward(select, d_y)
+        d_ramp, d_add = self.ramp.forward_backward(add, saved_ramp, d_select)
+        d_second, d_max = self.second.forward_backward(max_, d_add)
+        d_first = Maxout.forward_backward_parameters(x, saved_first, d_max)
+        return {"first": d_first, "second": d_second, "ramp": d_ramp, "last": d_last}
+
+
+def fit(epochs=20, batch=64, rate=0.1, *, run=None):
+    """Digits."""
+    from leec.runtime.run import Run
+
+    run = run or Run("fit")
+    data = run.data(
+        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+    )
+    net = Learned(hidden=24, key=run.key("net"))  # activations.lee:93
+    opt = SGD(lr=rate)  # activations.lee:94
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(fit_step(net, opt, x, y))  # activations.lee:97
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # activations.lee:98
+    return net
+
+
+def fit_step(net, opt, x, y):
+    """One step of fit."""
+    add_2, saved_net = net.forward_saved(x)  # activations.lee:97
+    d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
+    d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
+    opt.update(net.parameters, net.flat(d_net))
+    return cross_entropy(add_2, y)
+
+
 def example_steps(key):
-    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 2  # [50]  activations.lee:74
-    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:75
-    sigmoid = np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # [50]  activations.lee:9
-    mul_3 = c * c  # [50]  activations.lee:76
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 2  # [50]  activations.lee:103
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:104
+    sigmoid = np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # [50]  activations.lee:15
+    mul_3 = c * c  # [50]  activations.lee:105
     mul_2, saved_soft_step = soft_step_saved(x, 3, 1, 2)
     d_x_2 = soft_step_backward(saved_soft_step, 3, 2, mul_3)  # [50]
-    # activations.lee:9
+    # activations.lee:15
     return (
         (c * sigmoid).sum() + (mul_3 * mul_2).sum(),
         d_x_2 + c * (sigmoid * (1.0 - sigmoid)),
@@ -324,9 +482,9 @@ def example_steps(key):
 
 
 def example_ramps(key):
-    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 3  # [50]  activations.lee:80
-    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:81
-    minimum, saved_hard_sigmoid = hard_sigmoid_saved(x)  # activations.lee:82
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 3  # [50]  activations.lee:109
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:110
+    minimum, saved_hard_sigmoid = hard_sigmoid_saved(x)  # activations.lee:111
     mul_2 = c * c  # [50]
     sub_3, saved_hard_step = hard_step_saved(x, -1, 2, 5)
     d_x_2 = hard_step_backward(saved_hard_step, 2, 5, -1, mul_2)  # [50]
@@ -338,55 +496,146 @@ def example_ramps(key):
 
 
 def example_rectified(key):
-    x = normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:86
-    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:87
-    d_c = relu(x)  # [50]  activations.lee:88
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:115
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:116
+    d_c = relu(x)  # [50]  activations.lee:117
     return (c * d_c).sum(), relu_backward(x, c), d_c
 
 
 def example_leaky(key):
-    x = normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:92
-    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:93
-    d_c, saved_leaky_relu = leaky_relu_saved(x)  # activations.lee:94
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:121
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:122
+    d_c, saved_leaky_relu = leaky_relu_saved(x)  # activations.lee:123
     return (c * d_c).sum(), leaky_relu_backward(saved_leaky_relu, c), d_c
 
 
 def example_learned_slope(key):
-    net = ParametricReLU(4)  # activations.lee:98
-    x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  activations.lee:99
-    select, saved_net = net.forward_saved(x)  # activations.lee:100
+    net = ParametricReLU(4)  # activations.lee:127
+    x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  activations.lee:128
+    select, saved_net = net.forward_saved(x)  # activations.lee:129
     d_net, d_x = net.forward_backward(x, saved_net, 2 * select)
     return (select * select).sum(), net.at(d_net), d_x
 
 
 def example_largest_piece(key):
-    net = Maxout(5, 3, pieces=4, key=fold(key, SITES["net"]))  # activations.lee:104
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:105
-    max_, saved_net = net.forward_saved(x)  # activations.lee:106
+    net = Maxout(5, 3, pieces=4, key=fold(key, SITES["net"]))  # activations.lee:133
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:134
+    max_, saved_net = net.forward_saved(x)  # activations.lee:135
     d_net, d_x = net.forward_backward(x, saved_net, 2 * max_)
     return (max_ * max_).sum(), net.at(d_net), d_x
 
 
 def example_shares(key):
-    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT) * 2  # [9, 5]  activations.lee:110
-    c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:111
-    d_c = softmax(z, (1,))  # [9, 5]  activations.lee:58
-    mul = c * d_c  # [9, 5]  activations.lee:112
-    return mul.sum(), d_c * (c - mul.sum(axis=1, keepdims=True)), d_c  # activations.lee:58
+    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT) * 2  # [9, 5]  activations.lee:139
+    c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:140
+    d_c = softmax(z, (1,))  # [9, 5]  activations.lee:64
+    mul = c * d_c  # [9, 5]  activations.lee:141
+    return mul.sum(), d_c * (c - mul.sum(axis=1, keepdims=True)), d_c  # activations.lee:64
 
 
 def example_shares_as_printed(key):
-    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT) * 2  # [9, 5]  activations.lee:116
-    c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:117
-    d_c, saved_softmaxAsPrinted = softmaxAsPrinted_saved(z)  # activations.lee:118
+    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT) * 2  # [9, 5]  activations.lee:145
+    c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:146
+    d_c, saved_softmaxAsPrinted = softmaxAsPrinted_saved(z)  # activations.lee:147
     return (c * d_c).sum(), softmaxAsPrinted_backward(saved_softmaxAsPrinted, d_c, c), d_c
 
 
 def example_hyperbolic(key):
-    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 2  # [50]  activations.lee:122
-    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:123
-    d_c, saved_tanh = tanh_saved(x)  # activations.lee:124
+    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 2  # [50]  activations.lee:151
+    c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:152
+    d_c, saved_tanh = tanh_saved(x)  # activations.lee:153
     return (c * d_c).sum(), tanh_backward(saved_tanh, c), d_c
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def cross_entropy(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [.., k], y int[..] -> []
+    """
+    rows = z.shape[0]
+    surprise = -log_softmax(z, (1,))[np.arange(rows), inside(y)]  # [rows]  losses.lee:45
+    return reduced(surprise)  # losses.lee:46
+
+
+def cross_entropy_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    one_hot = (np.arange(k)[None, :] == y[:, None]).astype(FLOAT)  # [rows, k]
+    d_z = (softmax(z, (1,)) - one_hot) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = np.broadcast_to(d_y / each_0, (each_0,))  # [each_0]
+    return d_each  # [each_0]
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def accuracy(z, y):
+    """The share of rows whose largest score is at the right class.
+
+    z [.., k], y int[..] -> []
+    """
+    return (z.argmax(axis=1) == y).astype(FLOAT).mean()  # metrics.lee:9
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
+        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.lay_out()
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return x @ self.w + self.b  # [rows, outputs]  nn.lee:21
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(axis=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+class SGD(Optimizer):
+    """θ ← θ - η (g + λ θ)"""
+
+    def __init__(self, lr=0.01, weight_decay=0.0):
+        self.lr, self.weight_decay = lr, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        θ -= self.lr * (g + self.weight_decay * θ)  # [count]  optim.lee:11
 
 
 # ---- what the code above uses
@@ -396,7 +645,10 @@ def example_hyperbolic(key):
 SITES = {
     "b": 0x754F854DE3C27284,
     "c": 0x1B2C07CD64633F37,
+    "first": 0xA31DFC4F51C2A8A2,
+    "last": 0x840C26AC856B94B1,
     "net": 0xF087C76970C91612,
+    "second": 0xF4C52D43B87F6485,
     "w": 0x20925082A2286B9E,
     "x": 0x4F586EF96743DF4A,
     "z": 0x3041FD28A7B04184,
@@ -409,6 +661,21 @@ def softmax(x, axes):
     e = np.exp(x - np.where(np.isneginf(top), 0, top))
     total = e.sum(axis=axes, keepdims=True)
     return e / np.where(total == 0, 1, total)
+
+
+def log_softmax(x, axes):
+    """log(softmax(x)), shifted by the maximum; where x is -inf all along, it stays so."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    shifted = x - np.where(np.isneginf(top), 0, top)
+    total = np.exp(shifted).sum(axis=axes, keepdims=True)
+    return shifted - np.log(np.where(total == 0, 1, total))
+
+
+def inside(i):
+    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
+    if np.min(i, initial=0) < 0:
+        raise IndexError(f"position {np.min(i)} lies before the first entry")
+    return i
 
 
 def masked(x, c, out=None):
@@ -456,6 +723,11 @@ def bits(key: Key, n: int) -> np.ndarray:
         for column, word in enumerate(philox(key, (blocks, 0, 0, 0))):
             part[:, column] = word
     return words.ravel()[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape)) >> 8).reshape(shape).astype(dtype) * 2.0**-24
 
 
 def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:

@@ -503,7 +503,7 @@ class SpeechNet(Model):
         # [n, out_time, filters, window // 2 + 2 - k]
         reshape_3 = conv.reshape(n, out_time, self.filters, self.window // 2 + 2 - self.k)
         score = reshape_3.permute(0, 2, 3, 1)  # [n, filters, window // 2 + 2 - k, out_time]
-        return self.head(largest(relu(score), (2,), False).mean(dim=2))  # [n, classes]  cnn.lee:61
+        return self.head(largest(relu(score), (2,), False).mean(dim=2))  # [n, classes]  cnn.lee:63
 
     def forward_saved(self, sound):
         """As forward, and what its gradient needs."""
@@ -517,7 +517,7 @@ class SpeechNet(Model):
         # [n, out_time, filters, window // 2 + 2 - k]
         reshape_3 = conv.reshape(n, out_time, self.filters, self.window // 2 + 2 - self.k)
         score = reshape_3.permute(0, 2, 3, 1)  # [n, filters, window // 2 + 2 - k, out_time]
-        select = relu(score)  # [n, filters, window // 2 + 2 - k, out_time]  cnn.lee:61
+        select = relu(score)  # [n, filters, window // 2 + 2 - k, out_time]  cnn.lee:63
         mean = largest(select, (2,), False).mean(dim=2)  # [n, filters]
         return self.head(mean), (saved_spectrogram, add, reshape, select, mean)
 
@@ -525,7 +525,7 @@ class SpeechNet(Model):
         """From d_y to the gradients by the parameters and sound."""
         saved_spectrogram, add, reshape, select, mean = saved
         n, _, out_window = add.shape
-        # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   cnn.lee:61
+        # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   cnn.lee:63
         d_head, d_mean = self.head.forward_backward(mean, d_y)
         reshape_3 = (d_mean / out_window)[:, :, None]  # [n, filters, 1]
         # int[1, 1, 1, window // 2 + 2 - k]
@@ -534,7 +534,7 @@ class SpeechNet(Model):
         eq = iota == select.mT.argmax(dim=3)[:, :, :, None]  # bool[n, filters, out_window, window // 2 + 2 - k]
         # [n, filters, window // 2 + 2 - k, out_window]
         d_score = relu_backward(select, torch.where(eq, reshape_5, 0.0).mT)
-        # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[..   cnn.lee:60
+        # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[u](   cnn.lee:60
         d_reshape_3 = d_score.permute(0, 3, 1, 2)  # [n, out_window, filters, window // 2 + 2 - k]
         # [n * out_window, filters, window // 2 + 2 - k]
         d_conv = d_reshape_3.reshape(-1, self.filters, self.window // 2 + 2 - self.k)
@@ -554,38 +554,38 @@ def affine_sample(image, theta):
     image [n, c, h, w], theta [n, 2, 3] -> [n, c, h, w]
     """
     n, c, h, w = image.shape
-    cast = (torch.arange(w, device=image.device) * 2 + (1 - w)).to(FLOAT)  # [w]  cnn.lee:66
+    cast = (torch.arange(w, device=image.device) * 2 + (1 - w)).to(FLOAT)  # [w]  cnn.lee:68
     cast_2 = (torch.arange(h, device=image.device) * 2 + (1 - h)).to(FLOAT)  # [h]
     div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
     reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:67
+    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:69
     reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:68
-    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:69
-    p = torch.floor(row).to(torch.int64)  # int[n, h, w]  cnn.lee:70
-    q = torch.floor(column).to(torch.int64)  # int[n, h, w]  cnn.lee:71
-    sub_3 = row - p.to(FLOAT)  # [n, h, w]  cnn.lee:72
-    u_2 = torch.arange(2, device=image.device)  # int[2]  cnn.lee:78
+    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:70
+    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:71
+    p = torch.floor(row).to(torch.int64)  # int[n, h, w]  cnn.lee:72
+    q = torch.floor(column).to(torch.int64)  # int[n, h, w]  cnn.lee:73
+    sub_3 = row - p.to(FLOAT)  # [n, h, w]  cnn.lee:75
+    u_2 = torch.arange(2, device=image.device)  # int[2]  cnn.lee:86
     eq = u_2 == 0  # bool[2]
     reshape_17 = (1 - sub_3)[:, :, :, None]  # [n, h, w, 1]
-    sub_5 = column - q.to(FLOAT)  # [n, h, w]  cnn.lee:72
-    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:78
-    add_7 = p[:, :, :, None] + u_2  # int[n, h, w, 2]  cnn.lee:72
+    sub_5 = column - q.to(FLOAT)  # [n, h, w]  cnn.lee:75
+    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:86
+    add_7 = p[:, :, :, None] + u_2  # int[n, h, w, 2]  cnn.lee:76
     add_8 = q[:, :, :, None] + u_2  # int[n, h, w, 2]
     reshape_23 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
     logical_and_2 = reshape_23 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
-    maximum_3 = torch.arange(n, device=image.device).clamp(min=0)  # int[n]
+    maximum_3 = torch.arange(n, device=image.device).clamp(min=0)  # int[n]  cnn.lee:77
     reshape_26 = maximum_3.clamp(max=n - 1)[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
     reshape_27 = add_7.clamp(min=0).clamp(max=h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
     reshape_28 = add_8.clamp(min=0).clamp(max=w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
     gather = image.permute((0, 2, 3, 1))[reshape_26, reshape_27, reshape_28]  # [n, h, w, 2, 2, c]
-    reshape_29 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]
-    select = torch.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:78
+    reshape_29 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
+    select = torch.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
     select_2 = torch.where(eq, reshape_19, sub_5[:, :, :, None])  # [n, h, w, 2]
-    select_3 = torch.where(reshape_29, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]  cnn.lee:72
-    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]
+    select_3 = torch.where(reshape_29, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]  cnn.lee:75
+    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]  cnn.lee:74
     reshape_32 = select_3.permute(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
     contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
     seen = contract.reshape(n, h, w, c).permute(0, 3, 1, 2)  # [n, c, h, w]
@@ -595,36 +595,36 @@ def affine_sample(image, theta):
 def affine_sample_saved(image, theta):
     """As affine_sample, and what its gradient needs."""
     n, c, h, w = image.shape
-    cast = (torch.arange(w, device=image.device) * 2 + (1 - w)).to(FLOAT)  # [w]  cnn.lee:66
+    cast = (torch.arange(w, device=image.device) * 2 + (1 - w)).to(FLOAT)  # [w]  cnn.lee:68
     cast_2 = (torch.arange(h, device=image.device) * 2 + (1 - h)).to(FLOAT)  # [h]
     div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
     reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:67
+    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:69
     reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:68
-    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:69
-    p = torch.floor(row).to(torch.int64)  # int[n, h, w]  cnn.lee:70
-    q = torch.floor(column).to(torch.int64)  # int[n, h, w]  cnn.lee:71
-    sub_3 = row - p.to(FLOAT)  # [n, h, w]  cnn.lee:72
-    u_2 = torch.arange(2, device=image.device)  # int[2]  cnn.lee:78
+    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:70
+    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:71
+    p = torch.floor(row).to(torch.int64)  # int[n, h, w]  cnn.lee:72
+    q = torch.floor(column).to(torch.int64)  # int[n, h, w]  cnn.lee:73
+    sub_3 = row - p.to(FLOAT)  # [n, h, w]  cnn.lee:75
+    u_2 = torch.arange(2, device=image.device)  # int[2]  cnn.lee:86
     eq = u_2 == 0  # bool[2]
     select = torch.where(eq, (1 - sub_3)[:, :, :, None], sub_3[:, :, :, None])  # [n, h, w, 2]
-    sub_5 = column - q.to(FLOAT)  # [n, h, w]  cnn.lee:72
-    select_2 = torch.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  cnn.lee:78
-    add_7 = p[:, :, :, None] + u_2  # int[n, h, w, 2]  cnn.lee:72
+    sub_5 = column - q.to(FLOAT)  # [n, h, w]  cnn.lee:75
+    select_2 = torch.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
+    add_7 = p[:, :, :, None] + u_2  # int[n, h, w, 2]  cnn.lee:76
     add_8 = q[:, :, :, None] + u_2  # int[n, h, w, 2]
     reshape_27 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
     logical_and_2 = reshape_27 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
-    maximum_3 = torch.arange(n, device=image.device).clamp(min=0)  # int[n]
+    maximum_3 = torch.arange(n, device=image.device).clamp(min=0)  # int[n]  cnn.lee:77
     reshape_20 = maximum_3.clamp(max=n - 1)[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
     reshape_21 = add_7.clamp(min=0).clamp(max=h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
     reshape_22 = add_8.clamp(min=0).clamp(max=w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
     gather = image.permute((0, 2, 3, 1))[reshape_20, reshape_21, reshape_22]  # [n, h, w, 2, 2, c]
-    reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]
-    select_3 = torch.where(reshape_23, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]
-    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]
+    reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
+    select_3 = torch.where(reshape_23, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]  cnn.lee:75
+    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]  cnn.lee:74
     reshape_32 = select_3.permute(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
     contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
     seen = contract.reshape(n, h, w, c).permute(0, 3, 1, 2)  # [n, c, h, w]
@@ -639,7 +639,7 @@ def affine_sample_backward(saved, d_seen):
     h = cast_2.shape[0]
     n = select.shape[0]
     c = select_3.shape[1]
-    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   cnn.lee:72
+    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](   cnn.lee:74
     reshape = select_3.permute(0, 2, 3, 4, 5, 1).reshape(n, h, w, 4, c)  # [n, h, w, 4, c]
     contract = reshape @ d_seen.permute(0, 2, 3, 1)[:, :, :, :, None]  # [n, h, w, 4, 1]
     reshape_3 = contract.reshape(n, h, w, 2, 2)  # [n, h, w, 2, 2]
@@ -648,29 +648,31 @@ def affine_sample_backward(saved, d_seen):
     d_select_2 = (reshape_3.mT @ reshape_5).reshape(n, h, w, 2)  # [n, h, w, 2]
     reshape_8 = (reshape_5 * select_2[:, :, :, None])[:, None]  # [n, 1, h, w, 2, 2]
     d_select_3 = d_seen[:, :, :, :, None, None] * reshape_8  # [n, c, h, w, 2, 2]
+    # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   cnn.lee:75
     d_transpose = torch.where(reshape_23, d_select_3, 0.0)  # [n, c, h, w, 2, 2]
+    # gradient of image[r, a, p[r, i, j] + u, q[r, i, j] + v],   cnn.lee:77
     d_gather = d_transpose.permute(0, 2, 3, 4, 5, 1)  # [n, h, w, 2, 2, c]
     d_image = scatter_add(d_gather, (reshape_20, reshape_21, reshape_22), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
-    # gradient of return where(u == 0, 1 - t, t)   cnn.lee:78
+    # gradient of return where(u == 0, 1 - t, t)   cnn.lee:86
     d_sub_5 = torch.where(eq, 0.0, d_select_2).sum(dim=3)  # [n, h, w]
-    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   cnn.lee:72
+    # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   cnn.lee:75
     d_column = d_sub_5 - torch.where(eq, d_select_2, 0.0).sum(dim=3)  # [n, h, w]
-    # gradient of return where(u == 0, 1 - t, t)   cnn.lee:78
+    # gradient of return where(u == 0, 1 - t, t)   cnn.lee:86
     d_sub_3 = torch.where(eq, 0.0, d_select).sum(dim=3)  # [n, h, w]
-    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   cnn.lee:72
+    # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   cnn.lee:75
     d_row = d_sub_3 - torch.where(eq, d_select, 0.0).sum(dim=3)  # [n, h, w]
-    # gradient of row = ((down + 1) * h - 1) / 2   cnn.lee:69
+    # gradient of row = ((down + 1) * h - 1) / 2   cnn.lee:71
     d_down = d_row / 2 * h  # [n, h, w]
-    # gradient of column = ((across + 1) * w - 1) / 2   cnn.lee:68
+    # gradient of column = ((across + 1) * w - 1) / 2   cnn.lee:70
     d_across = d_column / 2 * w  # [n, h, w]
-    # gradient of down[r, i in h, j in w] = theta[r, 1, 0] * (2*j + 1 - w) / w + theta[r, 1, 1]..   cnn.lee:67
+    # gradient of down[r, i in h, j in w] = theta[r, 1, 0] * (2*j + 1 - w) / w + theta[r, 1, 1]..   cnn.lee:69
     reshape_9 = d_down.sum(dim=(1, 2))[:, None, None]  # [n, 1, 1]
     d_theta_2 = unslice(reshape_9, (n, 2, 3), (slice(0, n), slice(1, 2), slice(2, 3)))  # [n, 2, 3]
     reshape_10 = (d_down.sum(dim=2) / h * cast_2).sum(dim=1)[:, None, None]  # [n, 1, 1]
     d_theta_3 = unslice(reshape_10, (n, 2, 3), (slice(0, n), slice(1, 2), slice(1, 2)))  # [n, 2, 3]
     reshape_11 = (d_down.sum(dim=1) / w * cast).sum(dim=1)[:, None, None]  # [n, 1, 1]
     d_theta_4 = unslice(reshape_11, (n, 2, 3), (slice(0, n), slice(1, 2), slice(0, 1)))  # [n, 2, 3]
-    # gradient of across[r, i in h, j in w] = theta[r, 0, 0] * (2*j + 1 - w) / w + theta[r, 0, ..   cnn.lee:66
+    # gradient of across[r, i in h, j in w] = theta[r, 0, 0] * (2*j + 1 - w) / w + theta[r, 0, ..   cnn.lee:68
     reshape_12 = d_across.sum(dim=(1, 2))[:, None, None]  # [n, 1, 1]
     d_theta_5 = unslice(reshape_12, (n, 2, 3), (slice(0, n), slice(0, 1), slice(2, 3)))  # [n, 2, 3]
     reshape_13 = (d_across.sum(dim=2) / h * cast_2).sum(dim=1)[:, None, None]  # [n, 1, 1]
@@ -689,43 +691,43 @@ class SpatialTransformer(Model):
     def __init__(self, side, hidden, *, key=(0, 0)):
         super().__init__()
         self.side, self.hidden = side, hidden
-        self.look = Linear(side**2, hidden, key=fold(key, SITES["look"]))  # cnn.lee:83
-        self.w = torch.nn.Parameter(torch.zeros((hidden, 6), dtype=FLOAT))  # [hidden, 6]  cnn.lee:84
-        self.b = torch.nn.Parameter(torch.zeros((2, 3), dtype=FLOAT))  # [2, 3]  cnn.lee:85
+        self.look = Linear(side**2, hidden, key=fold(key, SITES["look"]))  # cnn.lee:91
+        self.w = torch.nn.Parameter(torch.zeros((hidden, 6), dtype=FLOAT))  # [hidden, 6]  cnn.lee:92
+        self.b = torch.nn.Parameter(torch.zeros((2, 3), dtype=FLOAT))  # [2, 3]  cnn.lee:93
 
     def forward(self, image):
         """image [n, 1, side, side] -> [n, 1, side, side]"""
         n = image.shape[0]
-        h = torch.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:88
-        reshape_2 = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  cnn.lee:89
+        h = torch.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:96
+        reshape_2 = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  cnn.lee:97
         eq = reshape_2 == torch.arange(3, device=image.device)  # bool[2, 3]
         identity = torch.where(eq, torch.full((), 1.0, dtype=FLOAT, device=image.device), 0.0)  # [2, 3]
-        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:90
-        return affine_sample(image, theta)  # [n, 1, side, side]  cnn.lee:91
+        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:98
+        return affine_sample(image, theta)  # [n, 1, side, side]  cnn.lee:99
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        h = torch.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:88
-        reshape_2 = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  cnn.lee:89
+        h = torch.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:96
+        reshape_2 = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  cnn.lee:97
         eq = reshape_2 == torch.arange(3, device=image.device)  # bool[2, 3]
         identity = torch.where(eq, torch.full((), 1.0, dtype=FLOAT, device=image.device), 0.0)  # [2, 3]
-        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:90
-        seen, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:91
+        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:98
+        seen, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:99
         return seen, (h, saved_affine_sample)
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
         h, saved_affine_sample = saved
         n = image.shape[0]
-        # gradient of return affine_sample(image, theta)   cnn.lee:91
+        # gradient of return affine_sample(image, theta)   cnn.lee:99
         d_image_2, d_theta = affine_sample_backward(saved_affine_sample, d_y)
-        # gradient of theta = reshape(h @ w, [n, 2, 3]) + b + identity   cnn.lee:90
+        # gradient of theta = reshape(h @ w, [n, 2, 3]) + b + identity   cnn.lee:98
         d_b = d_theta.sum(dim=0)  # [2, 3]
         d_contract = d_theta.reshape(n, 6)  # [n, 6]
         d_h = d_contract @ self.w.T  # [n, hidden]
         d_w = h.T @ d_contract  # [hidden, 6]
-        # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:88
+        # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:96
         reshape = image.reshape(n, self.side**2)  # [n, side**2]
         d_look, d_reshape = self.look.forward_backward(reshape, d_h * (1.0 - h * h))
         d_image = d_image_2 + d_reshape.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
@@ -733,7 +735,7 @@ class SpatialTransformer(Model):
 
 
 @torch.no_grad()
-def fit(epochs=10, batch=64, *, run=None):
+def fit(epochs=12, batch=32, rate=0.01, *, run=None):
     from leec.runtime.run import Run
 
     run = run or Run("fit", backend="torch")
@@ -744,13 +746,13 @@ def fit(epochs=10, batch=64, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
     )
-    net = Classifier(key=run.key("net")).to(run.session.place.device)  # cnn.lee:96
-    opt = Adam(lr=3e-3)  # cnn.lee:97
+    net = Classifier(key=run.key("net")).to(run.session.place.device)  # cnn.lee:104
+    opt = Adam(lr=rate)  # cnn.lee:105
     step = FitStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, label in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(image, label))  # cnn.lee:100
-        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:101
+            run.step(step(image, label))  # cnn.lee:108
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:109
     return net
 
 
@@ -818,7 +820,7 @@ class FitStep(TrainStep):
 
 
 @torch.no_grad()
-def fit_without_pooling(epochs=10, batch=64, *, run=None):
+def fit_without_pooling(epochs=12, batch=32, rate=0.01, *, run=None):
     from leec.runtime.run import Run
 
     run = run or Run("fit_without_pooling", backend="torch")
@@ -829,13 +831,13 @@ def fit_without_pooling(epochs=10, batch=64, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
     )
-    net = AllConvolutional(key=run.key("net")).to(run.session.place.device)  # cnn.lee:107
-    opt = Adam(lr=3e-3)  # cnn.lee:108
+    net = AllConvolutional(key=run.key("net")).to(run.session.place.device)  # cnn.lee:115
+    opt = Adam(lr=rate)  # cnn.lee:116
     step = FitWithoutPoolingStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, label in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(image, label))  # cnn.lee:111
-        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:112
+            run.step(step(image, label))  # cnn.lee:119
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:120
     return net
 
 
@@ -901,57 +903,57 @@ class FitWithoutPoolingStep(TrainStep):
 
 
 def example_classified(key):
-    net = Classifier(width=3, key=fold(key, SITES["net"]))  # cnn.lee:117
-    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:118
-    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:119
-    add_3, saved_net = net.forward_saved(image)  # cnn.lee:120
+    net = Classifier(width=3, key=fold(key, SITES["net"]))  # cnn.lee:125
+    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:126
+    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:127
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:128
     d_add_3 = cross_entropy_backward(add_3, label, torch.ones((), dtype=FLOAT))  # [4, 10]
     d_net, d_image = net.forward_backward(image, saved_net, d_add_3)
     return cross_entropy(add_3, label), net.at(d_net), d_image
 
 
 def example_strided(key):
-    net = AllConvolutional(width=3, key=fold(key, SITES["net"]))  # cnn.lee:124
-    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:125
-    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:126
-    add_3, saved_net = net.forward_saved(image)  # cnn.lee:127
+    net = AllConvolutional(width=3, key=fold(key, SITES["net"]))  # cnn.lee:132
+    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:133
+    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:134
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:135
     d_add_3 = cross_entropy_backward(add_3, label, torch.ones((), dtype=FLOAT))  # [4, 10]
     d_net, d_image = net.forward_backward(image, saved_net, d_add_3)
     return cross_entropy(add_3, label), net.at(d_net), d_image
 
 
 def example_residual(key):
-    net = Residual(3, key=fold(key, SITES["net"]))  # cnn.lee:131
-    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  cnn.lee:132
-    select_2, saved_net = net.forward_saved(x)  # cnn.lee:133
+    net = Residual(3, key=fold(key, SITES["net"]))  # cnn.lee:139
+    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  cnn.lee:140
+    select_2, saved_net = net.forward_saved(x)  # cnn.lee:141
     d_net, d_x = net.forward_backward(x, saved_net, select_2, 2 * select_2)
     return (select_2 * select_2).sum(), net.at(d_net), d_x
 
 
 def example_heard(key):
-    net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # cnn.lee:137
-    sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  cnn.lee:138
-    label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  cnn.lee:139
-    add_2, saved_net = net.forward_saved(sound)  # cnn.lee:140
+    net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # cnn.lee:145
+    sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  cnn.lee:146
+    label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  cnn.lee:147
+    add_2, saved_net = net.forward_saved(sound)  # cnn.lee:148
     d_add_2 = cross_entropy_backward(add_2, label, torch.ones((), dtype=FLOAT))  # [2, 3]
     d_net, d_sound = net.forward_backward(saved_net, 30, d_add_2)
     return cross_entropy(add_2, label), net.at(d_net), d_sound
 
 
 def example_turned(key):
-    image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:144
-    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  cnn.lee:145
-    c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:146
-    d_c, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:147
+    image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:152
+    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  cnn.lee:153
+    c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:154
+    d_c, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:155
     d_image, d_theta = affine_sample_backward(saved_affine_sample, c)
     return (c * d_c).sum(), d_image, d_theta, d_c
 
 
 def example_straightened(key):
-    net = SpatialTransformer(5, 4, key=fold(key, SITES["net"]))  # cnn.lee:151
-    image = normal(fold(key, SITES["image"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:152
-    c = normal(fold(key, SITES["c"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:153
-    d_c, saved_net = net.forward_saved(image)  # cnn.lee:154
+    net = SpatialTransformer(5, 4, key=fold(key, SITES["net"]))  # cnn.lee:159
+    image = normal(fold(key, SITES["image"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:160
+    c = normal(fold(key, SITES["c"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:161
+    d_c, saved_net = net.forward_saved(image)  # cnn.lee:162
     d_net, d_image = net.forward_backward(image, saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_image, d_c
 

@@ -439,7 +439,7 @@ class SpeechNet(Model):
         # [n, out_time, filters, window // 2 + 2 - k]
         reshape_2 = contract.reshape(n, out_time, self.filters, self.window // 2 + 2 - self.k)
         score = reshape_2.transpose(0, 2, 3, 1)  # [n, filters, window // 2 + 2 - k, out_time]
-        y = self.head(relu(score).max(axis=2, initial=-np.inf).mean(axis=2))  # [n, classes]  cnn.lee:61
+        y = self.head(relu(score).max(axis=2, initial=-np.inf).mean(axis=2))  # [n, classes]  cnn.lee:63
         return y  # [n, classes]
 
     def forward_saved(self, sound):
@@ -457,7 +457,7 @@ class SpeechNet(Model):
         # [n, out_time, filters, window // 2 + 2 - k]
         reshape_2 = contract.reshape(n, out_time, self.filters, self.window // 2 + 2 - self.k)
         score = reshape_2.transpose(0, 2, 3, 1)  # [n, filters, window // 2 + 2 - k, out_time]
-        select = relu(score)  # [n, filters, window // 2 + 2 - k, out_time]  cnn.lee:61
+        select = relu(score)  # [n, filters, window // 2 + 2 - k, out_time]  cnn.lee:63
         mean = select.max(axis=2, initial=-np.inf).mean(axis=2)  # [n, filters]
         return self.head(mean), (saved_spectrogram, add, reshape, select, mean)
 
@@ -465,7 +465,7 @@ class SpeechNet(Model):
         """From d_y to the gradients by the parameters and sound."""
         saved_spectrogram, add, reshape, select, mean = saved
         n, _, out_window = add.shape
-        # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   cnn.lee:61
+        # gradient of return head(mean(max(relu(score), axis = 2), axis = 2))   cnn.lee:63
         d_head, d_mean = self.head.forward_backward(mean, d_y)
         reshape_2 = (d_mean / out_window)[:, :, None]  # [n, filters, 1]
         iota = np.arange(self.window // 2 + 2 - self.k)[None, None, None, :]  # int[1, 1, 1, window // 2 + 2 - k]
@@ -473,7 +473,7 @@ class SpeechNet(Model):
         eq = iota == select.mT.argmax(axis=3)[:, :, :, None]  # bool[n, filters, out_window, window // 2 + 2 - k]
         # [n, filters, window // 2 + 2 - k, out_window]
         d_score = relu_backward(select, masked(d_max[:, :, :, None], eq).mT)
-        # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[..   cnn.lee:60
+        # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[u](   cnn.lee:60
         d_reshape_3 = d_score.transpose(0, 3, 1, 2)  # [n, out_window, filters, window // 2 + 2 - k]
         # [n * out_window, filters, window // 2 + 2 - k]
         d_conv = d_reshape_3.reshape(-1, self.filters, self.window // 2 + 2 - self.k)
@@ -495,37 +495,37 @@ def affine_sample(image, theta):
     image [n, c, h, w], theta [n, 2, 3] -> [n, c, h, w]
     """
     n, c, h, w = image.shape
-    cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  cnn.lee:66
+    cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  cnn.lee:68
     cast_2 = (np.arange(h) * 2 + (1 - h)).astype(FLOAT)  # [h]
     div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
     reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:67
+    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:69
     reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:68
-    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:69
-    p = np.floor(row).astype(np.int64)  # int[n, h, w]  cnn.lee:70
-    q = np.floor(column).astype(np.int64)  # int[n, h, w]  cnn.lee:71
-    sub_3 = row - p.astype(FLOAT)  # [n, h, w]  cnn.lee:72
-    eq = np.arange(2) == 0  # bool[2]  cnn.lee:78
+    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:70
+    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:71
+    p = np.floor(row).astype(np.int64)  # int[n, h, w]  cnn.lee:72
+    q = np.floor(column).astype(np.int64)  # int[n, h, w]  cnn.lee:73
+    sub_3 = row - p.astype(FLOAT)  # [n, h, w]  cnn.lee:75
+    eq = np.arange(2) == 0  # bool[2]  cnn.lee:86
     reshape_17 = (1 - sub_3)[:, :, :, None]  # [n, h, w, 1]
-    sub_5 = column - q.astype(FLOAT)  # [n, h, w]  cnn.lee:72
-    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:78
-    add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  cnn.lee:72
+    sub_5 = column - q.astype(FLOAT)  # [n, h, w]  cnn.lee:75
+    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:86
+    add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  cnn.lee:76
     add_8 = q[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]
     reshape_23 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
     logical_and_2 = reshape_23 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
-    minimum_3 = np.minimum(np.maximum(np.arange(n), 0), n - 1)  # int[n]
+    minimum_3 = np.minimum(np.maximum(np.arange(n), 0), n - 1)  # int[n]  cnn.lee:77
     reshape_27 = np.minimum(np.maximum(add_7, 0), h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
     reshape_28 = np.minimum(np.maximum(add_8, 0), w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
     reshape_26 = minimum_3[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
     gather = image.transpose((0, 2, 3, 1))[reshape_26, reshape_27, reshape_28]  # [n, h, w, 2, 2, c]
-    reshape_29 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]
-    select = np.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:78
+    reshape_29 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
+    select = np.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
     select_2 = np.where(eq, reshape_19, sub_5[:, :, :, None])  # [n, h, w, 2]
-    masked_ = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_29)  # [n, c, h, w, 2, 2]  cnn.lee:72
-    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]
+    masked_ = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_29)  # [n, c, h, w, 2, 2]  cnn.lee:75
+    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]  cnn.lee:74
     reshape_32 = masked_.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
     contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
     seen = contract.reshape(n, h, w, c).transpose(0, 3, 1, 2)  # [n, c, h, w]
@@ -535,34 +535,35 @@ def affine_sample(image, theta):
 def affine_sample_saved(image, theta):
     """As affine_sample, and what its gradient needs."""
     n, c, h, w = image.shape
-    cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  cnn.lee:66
+    cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  cnn.lee:68
     cast_2 = (np.arange(h) * 2 + (1 - h)).astype(FLOAT)  # [h]
     div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
     reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:67
+    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:69
     reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
     down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:68
-    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:69
-    p = np.floor(row).astype(np.int64)  # int[n, h, w]  cnn.lee:70
-    q = np.floor(column).astype(np.int64)  # int[n, h, w]  cnn.lee:71
-    sub_3 = row - p.astype(FLOAT)  # [n, h, w]  cnn.lee:72
-    eq = np.arange(2) == 0  # bool[2]  cnn.lee:78
+    column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:70
+    row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:71
+    p = np.floor(row).astype(np.int64)  # int[n, h, w]  cnn.lee:72
+    q = np.floor(column).astype(np.int64)  # int[n, h, w]  cnn.lee:73
+    sub_3 = row - p.astype(FLOAT)  # [n, h, w]  cnn.lee:75
+    eq = np.arange(2) == 0  # bool[2]  cnn.lee:86
     select = np.where(eq, (1 - sub_3)[:, :, :, None], sub_3[:, :, :, None])  # [n, h, w, 2]
-    sub_5 = column - q.astype(FLOAT)  # [n, h, w]  cnn.lee:72
-    select_2 = np.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  cnn.lee:78
-    add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  cnn.lee:72
+    sub_5 = column - q.astype(FLOAT)  # [n, h, w]  cnn.lee:75
+    select_2 = np.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
+    add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  cnn.lee:76
     add_8 = q[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]
     reshape_27 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
     logical_and_2 = reshape_27 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
-    reshape_20 = np.minimum(np.maximum(np.arange(n), 0), n - 1)[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
+    # int[n, 1, 1, 1, 1]  cnn.lee:77
+    reshape_20 = np.minimum(np.maximum(np.arange(n), 0), n - 1)[:, None, None, None, None]
     reshape_21 = np.minimum(np.maximum(add_7, 0), h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
     reshape_22 = np.minimum(np.maximum(add_8, 0), w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
     gather = image.transpose((0, 2, 3, 1))[reshape_20, reshape_21, reshape_22]  # [n, h, w, 2, 2, c]
-    reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]
-    select_3 = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_23)  # [n, c, h, w, 2, 2]
-    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]
+    reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
+    select_3 = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_23)  # [n, c, h, w, 2, 2]  cnn.lee:75
+    mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]  cnn.lee:74
     reshape_32 = select_3.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
     contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
     seen = contract.reshape(n, h, w, c).transpose(0, 3, 1, 2)  # [n, c, h, w]
@@ -577,7 +578,7 @@ def affine_sample_backward(saved, d_seen):
     h = cast_2.shape[0]
     n = select.shape[0]
     c = select_3.shape[1]
-    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   cnn.lee:72
+    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](   cnn.lee:74
     reshape = select_3.transpose(0, 2, 3, 4, 5, 1).reshape(n, h, w, 4, c)  # [n, h, w, 4, c]
     contract = reshape @ d_seen.transpose(0, 2, 3, 1)[:, :, :, :, None]  # [n, h, w, 4, 1]
     reshape_3 = contract.reshape(n, h, w, 2, 2)  # [n, h, w, 2, 2]
@@ -586,25 +587,26 @@ def affine_sample_backward(saved, d_seen):
     d_select_2 = (reshape_3.mT @ reshape_5).reshape(n, h, w, 2)  # [n, h, w, 2]
     reshape_8 = (reshape_5 * select_2[:, :, :, None])[:, None]  # [n, 1, h, w, 2, 2]
     d_select_3 = d_seen[:, :, :, :, None, None] * reshape_8  # [n, c, h, w, 2, 2]
+    # gradient of image[r, a, p[r, i, j] + u, q[r, i, j] + v],   cnn.lee:77
     d_gather = masked(d_select_3, reshape_23).transpose(0, 2, 3, 4, 5, 1)  # [n, h, w, 2, 2, c]
     d_image = scatter_add(d_gather, (reshape_20, reshape_21, reshape_22), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
-    # gradient of return where(u == 0, 1 - t, t)   cnn.lee:78
+    # gradient of return where(u == 0, 1 - t, t)   cnn.lee:86
     d_sub_5 = np.where(eq, 0.0, d_select_2).sum(axis=3)  # [n, h, w]
-    # gradient of seen[r, a, i, j] = sum[u in 2, v in 2](near(row[r, i, j] - p[r, i, j], u) * n..   cnn.lee:72
+    # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   cnn.lee:75
     d_column = d_sub_5 - masked(d_select_2, eq).sum(axis=3)  # [n, h, w]
     d_row = np.where(eq, 0.0, d_select).sum(axis=3) - masked(d_select, eq).sum(axis=3)  # [n, h, w]
-    # gradient of row = ((down + 1) * h - 1) / 2   cnn.lee:69
+    # gradient of row = ((down + 1) * h - 1) / 2   cnn.lee:71
     d_down = d_row / 2 * h  # [n, h, w]
-    # gradient of column = ((across + 1) * w - 1) / 2   cnn.lee:68
+    # gradient of column = ((across + 1) * w - 1) / 2   cnn.lee:70
     d_across = d_column / 2 * w  # [n, h, w]
-    # gradient of down[r, i in h, j in w] = theta[r, 1, 0] * (2*j + 1 - w) / w + theta[r, 1, 1]..   cnn.lee:67
+    # gradient of down[r, i in h, j in w] = theta[r, 1, 0] * (2*j + 1 - w) / w + theta[r, 1, 1]..   cnn.lee:69
     reshape_9 = d_down.sum(axis=(1, 2))[:, None, None]  # [n, 1, 1]
     d_theta_2 = unslice(reshape_9, (n, 2, 3), (slice(0, n), slice(1, 2), slice(2, 3)))  # [n, 2, 3]
     reshape_10 = (d_down.sum(axis=2) / h * cast_2).sum(axis=1)[:, None, None]  # [n, 1, 1]
     d_theta_3 = unslice(reshape_10, (n, 2, 3), (slice(0, n), slice(1, 2), slice(1, 2)))  # [n, 2, 3]
     reshape_11 = (d_down.sum(axis=1) / w * cast).sum(axis=1)[:, None, None]  # [n, 1, 1]
     d_theta_4 = unslice(reshape_11, (n, 2, 3), (slice(0, n), slice(1, 2), slice(0, 1)))  # [n, 2, 3]
-    # gradient of across[r, i in h, j in w] = theta[r, 0, 0] * (2*j + 1 - w) / w + theta[r, 0, ..   cnn.lee:66
+    # gradient of across[r, i in h, j in w] = theta[r, 0, 0] * (2*j + 1 - w) / w + theta[r, 0, ..   cnn.lee:68
     reshape_12 = d_across.sum(axis=(1, 2))[:, None, None]  # [n, 1, 1]
     d_theta_5 = unslice(reshape_12, (n, 2, 3), (slice(0, n), slice(0, 1), slice(2, 3)))  # [n, 2, 3]
     d_contract_2 = (d_across.sum(axis=2) / h * cast_2).sum(axis=1)  # [n]
@@ -623,47 +625,47 @@ class SpatialTransformer(Model):
 
     def __init__(self, side, hidden, *, key=(0, 0)):
         self.side, self.hidden = side, hidden
-        self.look = Linear(side**2, hidden, key=fold(key, SITES["look"]))  # cnn.lee:83
-        self.w = np.zeros((hidden, 6), dtype=FLOAT)  # [hidden, 6]  cnn.lee:84
-        self.b = np.zeros((2, 3), dtype=FLOAT)  # [2, 3]  cnn.lee:85
+        self.look = Linear(side**2, hidden, key=fold(key, SITES["look"]))  # cnn.lee:91
+        self.w = np.zeros((hidden, 6), dtype=FLOAT)  # [hidden, 6]  cnn.lee:92
+        self.b = np.zeros((2, 3), dtype=FLOAT)  # [2, 3]  cnn.lee:93
         self.lay_out()
 
     def forward(self, image):
         """image [n, 1, side, side] -> [n, 1, side, side]"""
         n = image.shape[0]
-        h = np.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:88
-        identity = np.where(np.arange(2)[:, None] == np.arange(3), FLOAT(1.0), 0.0)  # [2, 3]  cnn.lee:89
-        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:90
-        return affine_sample(image, theta)  # [n, 1, side, side]  cnn.lee:91
+        h = np.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:96
+        identity = np.where(np.arange(2)[:, None] == np.arange(3), FLOAT(1.0), 0.0)  # [2, 3]  cnn.lee:97
+        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:98
+        return affine_sample(image, theta)  # [n, 1, side, side]  cnn.lee:99
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        h = np.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:88
-        identity = np.where(np.arange(2)[:, None] == np.arange(3), FLOAT(1.0), 0.0)  # [2, 3]  cnn.lee:89
-        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:90
-        seen, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:91
+        h = np.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:96
+        identity = np.where(np.arange(2)[:, None] == np.arange(3), FLOAT(1.0), 0.0)  # [2, 3]  cnn.lee:97
+        theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:98
+        seen, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:99
         return seen, (h, saved_affine_sample)
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
         h, saved_affine_sample = saved
         n = image.shape[0]
-        # gradient of return affine_sample(image, theta)   cnn.lee:91
+        # gradient of return affine_sample(image, theta)   cnn.lee:99
         d_image_2, d_theta = affine_sample_backward(saved_affine_sample, d_y)
-        # gradient of theta = reshape(h @ w, [n, 2, 3]) + b + identity   cnn.lee:90
+        # gradient of theta = reshape(h @ w, [n, 2, 3]) + b + identity   cnn.lee:98
         d_b = d_theta.sum(axis=0)  # [2, 3]
         d_contract = d_theta.reshape(n, 6)  # [n, 6]
         d_h = d_contract @ self.w.T  # [n, hidden]
         d_w = h.T @ d_contract  # [hidden, 6]
-        # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:88
+        # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:96
         reshape = image.reshape(n, self.side**2)  # [n, side**2]
         d_look, d_reshape = self.look.forward_backward(reshape, d_h * (1.0 - h * h))
         d_image = d_image_2 + d_reshape.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
         return {"look": d_look, "w": d_w, "b": d_b}, d_image
 
 
-def fit(epochs=10, batch=64, *, run=None):
+def fit(epochs=12, batch=32, rate=0.01, *, run=None):
     from leec.runtime.run import Run
 
     run = run or Run("fit")
@@ -674,25 +676,25 @@ def fit(epochs=10, batch=64, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
     )
-    net = Classifier(key=run.key("net"))  # cnn.lee:96
-    opt = Adam(lr=3e-3)  # cnn.lee:97
+    net = Classifier(key=run.key("net"))  # cnn.lee:104
+    opt = Adam(lr=rate)  # cnn.lee:105
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, label in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(fit_step(net, opt, image, label))  # cnn.lee:100
-        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:101
+            run.step(fit_step(net, opt, image, label))  # cnn.lee:108
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:109
     return net
 
 
 def fit_step(net, opt, image, label):
     """One step of fit."""
-    add_3, saved_net = net.forward_saved(image)  # cnn.lee:100
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:108
     d_add_3 = cross_entropy_backward(add_3, label, FLOAT(1.0))  # [batches_n, 10]
     d_net = net.forward_backward_parameters(image, saved_net, d_add_3)
     opt.update(net.parameters, net.flat(d_net))
     return cross_entropy(add_3, label)
 
 
-def fit_without_pooling(epochs=10, batch=64, *, run=None):
+def fit_without_pooling(epochs=12, batch=32, rate=0.01, *, run=None):
     from leec.runtime.run import Run
 
     run = run or Run("fit_without_pooling")
@@ -703,18 +705,18 @@ def fit_without_pooling(epochs=10, batch=64, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 1, 8, 8)), "y": ("int", ("n",))},
     )
-    net = AllConvolutional(key=run.key("net"))  # cnn.lee:107
-    opt = Adam(lr=3e-3)  # cnn.lee:108
+    net = AllConvolutional(key=run.key("net"))  # cnn.lee:115
+    opt = Adam(lr=rate)  # cnn.lee:116
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, label in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(fit_without_pooling_step(net, opt, image, label))  # cnn.lee:111
-        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:112
+            run.step(fit_without_pooling_step(net, opt, image, label))  # cnn.lee:119
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # cnn.lee:120
     return net
 
 
 def fit_without_pooling_step(net, opt, image, label):
     """One step of fit_without_pooling."""
-    add_3, saved_net = net.forward_saved(image)  # cnn.lee:111
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:119
     d_add_3 = cross_entropy_backward(add_3, label, FLOAT(1.0))  # [batches_n, 10]
     d_net = net.forward_backward_parameters(image, saved_net, d_add_3)
     opt.update(net.parameters, net.flat(d_net))
@@ -722,57 +724,57 @@ def fit_without_pooling_step(net, opt, image, label):
 
 
 def example_classified(key):
-    net = Classifier(width=3, key=fold(key, SITES["net"]))  # cnn.lee:117
-    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:118
-    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:119
-    add_3, saved_net = net.forward_saved(image)  # cnn.lee:120
+    net = Classifier(width=3, key=fold(key, SITES["net"]))  # cnn.lee:125
+    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:126
+    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:127
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:128
     d_add_3 = cross_entropy_backward(add_3, label, FLOAT(1.0))  # [4, 10]
     d_net, d_image = net.forward_backward(image, saved_net, d_add_3)
     return cross_entropy(add_3, label), net.at(d_net), d_image
 
 
 def example_strided(key):
-    net = AllConvolutional(width=3, key=fold(key, SITES["net"]))  # cnn.lee:124
-    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:125
-    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:126
-    add_3, saved_net = net.forward_saved(image)  # cnn.lee:127
+    net = AllConvolutional(width=3, key=fold(key, SITES["net"]))  # cnn.lee:132
+    image = uniform(fold(key, SITES["image"]), (4, 1, 8, 8), FLOAT)  # [4, 1, 8, 8]  cnn.lee:133
+    label = randint(fold(key, SITES["label"]), (4,), 0, 10)  # int[4]  cnn.lee:134
+    add_3, saved_net = net.forward_saved(image)  # cnn.lee:135
     d_add_3 = cross_entropy_backward(add_3, label, FLOAT(1.0))  # [4, 10]
     d_net, d_image = net.forward_backward(image, saved_net, d_add_3)
     return cross_entropy(add_3, label), net.at(d_net), d_image
 
 
 def example_residual(key):
-    net = Residual(3, key=fold(key, SITES["net"]))  # cnn.lee:131
-    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  cnn.lee:132
-    select_2, saved_net = net.forward_saved(x)  # cnn.lee:133
+    net = Residual(3, key=fold(key, SITES["net"]))  # cnn.lee:139
+    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  cnn.lee:140
+    select_2, saved_net = net.forward_saved(x)  # cnn.lee:141
     d_net, d_x = net.forward_backward(x, saved_net, select_2, 2 * select_2)
     return (select_2 * select_2).sum(), net.at(d_net), d_x
 
 
 def example_heard(key):
-    net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # cnn.lee:137
-    sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  cnn.lee:138
-    label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  cnn.lee:139
-    add_2, saved_net = net.forward_saved(sound)  # cnn.lee:140
+    net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # cnn.lee:145
+    sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  cnn.lee:146
+    label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  cnn.lee:147
+    add_2, saved_net = net.forward_saved(sound)  # cnn.lee:148
     d_add_2 = cross_entropy_backward(add_2, label, FLOAT(1.0))  # [2, 3]
     d_net, d_sound = net.forward_backward(saved_net, 30, d_add_2)
     return cross_entropy(add_2, label), net.at(d_net), d_sound
 
 
 def example_turned(key):
-    image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:144
-    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  cnn.lee:145
-    c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:146
-    d_c, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:147
+    image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:152
+    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  cnn.lee:153
+    c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:154
+    d_c, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:155
     d_image, d_theta = affine_sample_backward(saved_affine_sample, c)
     return (c * d_c).sum(), d_image, d_theta, d_c
 
 
 def example_straightened(key):
-    net = SpatialTransformer(5, 4, key=fold(key, SITES["net"]))  # cnn.lee:151
-    image = normal(fold(key, SITES["image"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:152
-    c = normal(fold(key, SITES["c"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:153
-    d_c, saved_net = net.forward_saved(image)  # cnn.lee:154
+    net = SpatialTransformer(5, 4, key=fold(key, SITES["net"]))  # cnn.lee:159
+    image = normal(fold(key, SITES["image"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:160
+    c = normal(fold(key, SITES["c"]), (2, 1, 5, 5), FLOAT)  # [2, 1, 5, 5]  cnn.lee:161
+    d_c, saved_net = net.forward_saved(image)  # cnn.lee:162
     d_net, d_image = net.forward_backward(image, saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_image, d_c
 

@@ -104,7 +104,7 @@ def convolution(x, kernel, stride=1):
 
     x [n, c, h, w], kernel [o, c, k, l] -> [n, o, (h - k) // stride + 1, (w - l) // stride + 1]
     """
-    # [n, o, (h - k) // stride + 1, (w - l) // stride + 1]  convolution.lee:6
+    # [n, o, (h - k) // stride + 1, (w - l) // stride + 1]  convolution.lee:10
     y = torch.nn.functional.conv2d(x, kernel, stride=stride)
     return y  # [n, o, (h - k) // stride + 1, (w - l) // stride + 1]
 
@@ -113,7 +113,7 @@ def convolution_backward(x, kernel, stride, d_y):
     """From d_y to the gradients by x and kernel."""
     _, c, h, w = x.shape
     o, _, k, l = kernel.shape
-    # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:6
+    # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:10
     # [n, c, h, w]
     d_x = torch.nn.functional.conv_transpose2d(
         d_y,
@@ -128,7 +128,7 @@ def convolution_backward(x, kernel, stride, d_y):
 def convolution_backward_2(kernel, h, stride, w, d_y):
     """From d_y to the gradient by x."""
     _, _, k, l = kernel.shape
-    # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:6
+    # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:10
     # [n, c, h, w]
     d_x = torch.nn.functional.conv_transpose2d(
         d_y,
@@ -147,21 +147,21 @@ class Convolution(Model):
     def __init__(self, inputs, filters, k=3, stride=1, *, key=(0, 0)):
         super().__init__()
         self.inputs, self.filters, self.k, self.stride = inputs, filters, k, stride
-        key_2 = fold(key, SITES["kernel"])  # convolution.lee:12
+        key_2 = fold(key, SITES["kernel"])  # convolution.lee:16
         normal_ = normal(key_2, (filters, inputs, k, k), FLOAT)  # [filters, inputs, k, k]
         self.kernel = torch.nn.Parameter(normal_ * (1 / math.sqrt(inputs * k**2)))  # [filters, inputs, k, k]
-        # [filters]  convolution.lee:13
+        # [filters]  convolution.lee:17
         self.bias = torch.nn.Parameter(normal(fold(key, SITES["bias"]), (filters,), FLOAT))
 
     def forward(self, x):
         """x [n, inputs, h, w] -> [n, filters, (h - k) // stride + 1, (w - k) // stride + 1]"""
-        # [n, filters, (h - k) // stride + 1, (w - k) // stride + 1]  convolution.lee:16
+        # [n, filters, (h - k) // stride + 1, (w - k) // stride + 1]  convolution.lee:20
         y = convolution(x, self.kernel, stride=self.stride)
         return y + self.bias[:, None, None]  # [n, filters, (h - k) // stride + 1, (w - k) // stride + 1]
 
     def forward_backward(self, x, d_y):
         """From d_y to the gradients by the parameters and x."""
-        # gradient of return convolution(x, kernel, stride) + bias[:, None, None]   convolution.lee:16
+        # gradient of return convolution(x, kernel, stride) + bias[:, None, None]   convolution.lee:20
         d_bias = d_y.sum(dim=0).sum(dim=(1, 2))  # [filters]
         d_x, d_kernel = convolution_backward(x, self.kernel, self.stride, d_y)
         return {"kernel": d_kernel, "bias": d_bias}, d_x
@@ -169,7 +169,7 @@ class Convolution(Model):
 
 def volume(m1, m2, window, stride, filters):
     """The number of entries that c filters make of an m₁ × m₂ image: (⌊(m - n) / s⌋ + 1) a side, and depth c."""
-    # convolution.lee:21
+    # convolution.lee:25
     size = (
         (m1 - window) // stride * ((m2 - window) // stride) * filters
         + (m1 - window) // stride * filters
@@ -181,7 +181,7 @@ def volume(m1, m2, window, stride, filters):
 
 def volumeAsPrinted(m1, m2, window, stride, filters):
     """One set of notes has ((m₁ - n) / s) · ((m₂ - n) / s) · n: one too few a side, and the window for the depth."""
-    return (m1 - window) / stride * (m2 - window) / stride * window  # convolution.lee:26
+    return (m1 - window) / stride * (m2 - window) / stride * window  # convolution.lee:30
 
 
 def padded_with_zero(x, p):
@@ -189,14 +189,14 @@ def padded_with_zero(x, p):
 
     x [n, c, h, w] -> [n, c, h + 2 * p, 2 * p + w]
     """
-    # [n, c, h + 2 * p, 2 * p + w]  convolution.lee:31
+    # [n, c, h + 2 * p, 2 * p + w]  convolution.lee:35
     y = torch.nn.functional.pad(x, (p, p, p, p, 0, 0, 0, 0), value=0.0)
     return y  # [n, c, h + 2 * p, 2 * p + w]
 
 
 def padded_with_zero_backward(h, p, w, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return pad(x, (0, 0, p, p))   convolution.lee:31
+    # gradient of return pad(x, (0, 0, p, p))   convolution.lee:35
     d_x = d_y[:, :, p : h + p, p : p + w]  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
@@ -206,17 +206,17 @@ def padded_with_mean(x, p):
 
     x [n, c, h, w] -> [n, c, h + 2 * p, 2 * p + w]
     """
-    middle = x.mean(dim=(2, 3), keepdim=True)  # [n, c, 1, 1]  convolution.lee:36
-    sub = x - middle  # [n, c, h, w]  convolution.lee:37
+    middle = x.mean(dim=(2, 3), keepdim=True)  # [n, c, 1, 1]  convolution.lee:40
+    sub = x - middle  # [n, c, h, w]  convolution.lee:41
     pad = torch.nn.functional.pad(sub, (p, p, p, p, 0, 0, 0, 0), value=0.0)  # [n, c, h + 2 * p, 2 * p + w]
     return pad + middle  # [n, c, h + 2 * p, 2 * p + w]
 
 
 def padded_with_mean_backward(h, p, w, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return pad(x - middle, (0, 0, p, p)) + middle   convolution.lee:37
+    # gradient of return pad(x - middle, (0, 0, p, p)) + middle   convolution.lee:41
     d_sub = d_y[:, :, p : h + p, p : p + w]  # [n, c, h, w]
-    # gradient of middle = mean(x, axis = (2, 3), keepdims = true)   convolution.lee:36
+    # gradient of middle = mean(x, axis = (2, 3), keepdims = true)   convolution.lee:40
     d_middle = d_y.sum(dim=(2, 3), keepdim=True) - d_sub.sum(dim=(2, 3), keepdim=True)  # [n, c, 1, 1]
     d_x = d_sub + d_middle / (h * w)  # [n, c, h, w]
     return d_x  # [n, c, h, w]
@@ -225,7 +225,7 @@ def padded_with_mean_backward(h, p, w, d_y):
 def padded_with_edge_saved(x, p):
     """As padded_with_edge, and what its gradient needs."""
     _, _, h, w = x.shape
-    maximum = (torch.arange(h + 2 * p, device=x.device) + -p).clamp(min=0)  # int[h + 2 * p]  convolution.lee:42
+    maximum = (torch.arange(h + 2 * p, device=x.device) + -p).clamp(min=0)  # int[h + 2 * p]  convolution.lee:46
     maximum_2 = (torch.arange(2 * p + w, device=x.device) + -p).clamp(min=0)  # int[2 * p + w]
     minimum_2 = maximum_2.clamp(max=w - 1)  # int[2 * p + w]
     reshape = maximum.clamp(max=h - 1)[:, None]  # int[h + 2 * p, 1]
@@ -237,7 +237,7 @@ def padded_with_edge_backward(saved, h, p, w, d_y):
     """From d_y to the gradient by x."""
     minimum_2, reshape = saved
     n, c, _, _ = d_y.shape
-    # gradient of y[n, c, i in h + 2*p, j in w + 2*p] = x[n, c, min(max(i - p, 0), h - 1), min(..   convolution.lee:42
+    # gradient of y[n, c, i in h + 2*p, j in w + 2*p] = x[n, c, min(max(i - p, 0), h - 1), min(..   convolution.lee:46
     d_gather = d_y.permute(2, 3, 0, 1)  # [h + 2 * p, 2 * p + w, n, c]
     d_x = scatter_add(d_gather, (reshape, minimum_2), (n, c, h, w), (2, 3))  # [n, c, h, w]
     return d_x  # [n, c, h, w]
@@ -251,21 +251,21 @@ class TwoLayers(Model):
     def __init__(self, inputs=1, first=20, second=30, *, key=(0, 0)):
         super().__init__()
         self.inputs, self.first, self.second = inputs, first, second
-        self.lower = Convolution(inputs, first, key=fold(key, SITES["lower"]))  # convolution.lee:48
-        self.upper = Convolution(first, second, key=fold(key, SITES["upper"]))  # convolution.lee:49
+        self.lower = Convolution(inputs, first, key=fold(key, SITES["lower"]))  # convolution.lee:52
+        self.upper = Convolution(first, second, key=fold(key, SITES["upper"]))  # convolution.lee:53
 
     def forward(self, x):
         """x [n, inputs, h, w] -> [n, second, h - 4, w - 4]"""
-        return self.upper(relu(self.lower(x)))  # [n, second, h - 4, w - 4]  convolution.lee:52
+        return self.upper(relu(self.lower(x)))  # [n, second, h - 4, w - 4]  convolution.lee:56
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        select = relu(self.lower(x))  # [n, first, h - 2, w - 2]  convolution.lee:52
+        select = relu(self.lower(x))  # [n, first, h - 2, w - 2]  convolution.lee:56
         return self.upper(select), select
 
     def forward_backward(self, x, select, d_y):
         """From d_y to the gradients by the parameters and x."""
-        # gradient of return upper(relu(lower(x)))   convolution.lee:52
+        # gradient of return upper(relu(lower(x)))   convolution.lee:56
         d_upper, d_select = self.upper.forward_backward(select, d_y)
         d_lower, d_x = self.lower.forward_backward(x, relu_backward(select, d_select))
         return {"lower": d_lower, "upper": d_upper}, d_x
@@ -280,13 +280,13 @@ class LocallyConnected(Model):
         super().__init__()
         self.inputs, self.filters, self.side, self.k, self.stride = inputs, filters, side, k, stride
         self.places = (side - k) // stride + 1
-        key_2 = fold(key, SITES["kernel"])  # convolution.lee:58
+        key_2 = fold(key, SITES["kernel"])  # convolution.lee:62
         # [filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k]
         normal_ = normal(key_2, (filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k), FLOAT)
-        key_3 = fold(key, SITES["bias"])  # convolution.lee:59
-        # [filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k]  convolution.lee:58
+        key_3 = fold(key, SITES["bias"])  # convolution.lee:63
+        # [filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k]  convolution.lee:62
         self.kernel = torch.nn.Parameter(normal_ * (1 / math.sqrt(inputs * k**2)))
-        # [filters, (side - k) // stride + 1, (side - k) // stride + 1]  convolution.lee:59
+        # [filters, (side - k) // stride + 1, (side - k) // stride + 1]  convolution.lee:63
         self.bias = torch.nn.Parameter(
             normal(key_3, (filters, (side - k) // stride + 1, (side - k) // stride + 1), FLOAT)
         )
@@ -294,7 +294,7 @@ class LocallyConnected(Model):
     def forward(self, x):
         """x [n, inputs, side, side] -> [n, filters, (side - k) // stride + 1, (side - k) // stride + 1]"""
         n = x.shape[0]
-        windows = x.unfold(3, self.k, self.stride)  # [n, inputs, side, (side - k) // stride + 1, k]  convolution.lee:62
+        windows = x.unfold(3, self.k, self.stride)  # [n, inputs, side, (side - k) // stride + 1, k]  convolution.lee:66
         # [n, inputs, (side - k) // stride + 1, k, (side - k) // stride + 1, k]
         windows_2 = windows.unfold(2, self.k, self.stride).movedim(-1, 3)
         # [(side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k, n]
@@ -319,7 +319,7 @@ class LocallyConnected(Model):
     def forward_backward(self, x, d_y):
         """From d_y to the gradients by the parameters and x."""
         n = x.shape[0]
-        # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:62
+        # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:66
         d_bias = d_y.sum(dim=0)  # [filters, (side - k) // stride + 1, (side - k) // stride + 1]
         # [(side - k) // stride + 1, (side - k) // stride + 1, filters, inputs, k, k]
         transpose_2 = self.kernel.permute(1, 2, 0, 3, 4, 5)
@@ -374,17 +374,21 @@ class LocallyConnected(Model):
 def as_matrix_saved(kernel, h, w):
     """As as_matrix, and what its gradient needs."""
     _, _, k, l = kernel.shape
-    i = torch.arange(h + 1 - k, device=kernel.device)  # int[h + 1 - k]  convolution.lee:68
+    i = torch.arange(h + 1 - k, device=kernel.device)  # int[h + 1 - k]  convolution.lee:73
     p = torch.arange(h, device=kernel.device)  # int[h]
     j = torch.arange(w + 1 - l, device=kernel.device)  # int[w + 1 - l]
     q = torch.arange(w, device=kernel.device)  # int[w]
     logical_and = (i[:, None] <= p) & (p < (i + k)[:, None])  # bool[h + 1 - k, h]
     logical_and_2 = logical_and[:, None, :, None] & (j[:, None] <= q)[:, None]  # bool[h + 1 - k, w + 1 - l, h, w]
-    reshape_10 = ((-i)[:, None] + p).clamp(min=0).clamp(max=k - 1)[:, None, :, None]  # int[h + 1 - k, 1, h, 1]
+    # int[h + 1 - k, 1, h, 1]  convolution.lee:74
+    reshape_10 = ((-i)[:, None] + p).clamp(min=0).clamp(max=k - 1)[:, None, :, None]
     reshape_11 = ((-j)[:, None] + q).clamp(min=0).clamp(max=l - 1)[:, None]  # int[w + 1 - l, 1, w]
-    reshape_12 = (logical_and_2 & (q < (j + l)[:, None])[:, None])[:, :, None]  # bool[h + 1 - k, w + 1 - l, 1, h, w]
-    gather = kernel.permute((2, 3, 0, 1))[reshape_10, reshape_11]  # [h + 1 - k, w + 1 - l, h, w, o, c]
-    full = torch.where(reshape_12, gather.permute(4, 0, 1, 5, 2, 3), 0)  # [o, h + 1 - k, w + 1 - l, c, h, w]
+    # bool[h + 1 - k, w + 1 - l, 1, h, w]  convolution.lee:73
+    reshape_12 = (logical_and_2 & (q < (j + l)[:, None])[:, None])[:, :, None]
+    # [h + 1 - k, w + 1 - l, h, w, o, c]  convolution.lee:74
+    gather = kernel.permute((2, 3, 0, 1))[reshape_10, reshape_11]
+    # [o, h + 1 - k, w + 1 - l, c, h, w]  convolution.lee:72
+    full = torch.where(reshape_12, gather.permute(4, 0, 1, 5, 2, 3), 0)
     return full, (reshape_10, reshape_11, reshape_12)
 
 
@@ -392,8 +396,9 @@ def as_matrix_backward(saved, k, l, d_full):
     """From d_full to the gradient by kernel."""
     reshape_10, reshape_11, reshape_12 = saved
     o, _, _, c, _, _ = d_full.shape
-    # gradient of full[f, i in h - k + 1, j in w - l + 1, a, p in h, q in w] = where((i <= p) a..   convolution.lee:68
+    # gradient of full[f, i in h - k + 1, j in w - l + 1, a, p in h, q in w] = where(   convolution.lee:72
     d_transpose = torch.where(reshape_12, d_full, 0.0)  # [o, h + 1 - k, w + 1 - l, c, h, w]
+    # gradient of kernel[f, a, p - i, q - j],   convolution.lee:74
     d_gather = d_transpose.permute(1, 2, 4, 5, 0, 3)  # [h + 1 - k, w + 1 - l, h, w, o, c]
     d_kernel = scatter_add(d_gather, (reshape_10, reshape_11), (o, c, k, l), (2, 3))  # [o, c, k, l]
     return d_kernel  # [o, c, k, l]
@@ -406,7 +411,7 @@ def fully_connected(x, full):
     """
     n, c, h, w = x.shape
     o, i, j, _, _, _ = full.shape
-    reshape_2 = full.reshape(i * j * o, c * h * w)  # [i * j * o, c * h * w]  convolution.lee:74
+    reshape_2 = full.reshape(i * j * o, c * h * w)  # [i * j * o, c * h * w]  convolution.lee:82
     y = (x.reshape(n, c * h * w) @ reshape_2.T).reshape(n, o, i, j)  # [n, o, i, j]
     return y  # [n, o, i, j]
 
@@ -415,7 +420,7 @@ def fully_connected_backward(x, full, d_y):
     """From d_y to the gradients by x and full."""
     n, c, h, w = x.shape
     o, i, j, _, _, _ = full.shape
-    # gradient of y[m, f, p, q] = sum[a, r, s](x[m, a, r, s] * full[f, p, q, a, r, s])   convolution.lee:74
+    # gradient of y[m, f, p, q] = sum[a, r, s](x[m, a, r, s] * full[f, p, q, a, r, s])   convolution.lee:82
     reshape = d_y.reshape(n, i * j * o)  # [n, i * j * o]
     d_x = (reshape @ full.reshape(i * j * o, c * h * w)).reshape(n, c, h, w)  # [n, c, h, w]
     d_full = (reshape.T @ x.reshape(n, c * h * w)).reshape(o, i, j, c, h, w)  # [o, i, j, c, h, w]
@@ -429,10 +434,10 @@ def receptive_field(x, first, second):
     """
     n, _, h, w = x.shape
     b, _, k, _ = second.shape
-    d_slice = torch.ones((n, b, 1, 1), dtype=FLOAT, device=x.device)  # [n, b, 1, 1]  convolution.lee:81
+    d_slice = torch.ones((n, b, 1, 1), dtype=FLOAT, device=x.device)  # [n, b, 1, 1]  convolution.lee:89
     # [n, b, h + 2 - 2 * k, w + 2 - 2 * k]
     d_y_3 = unslice(d_slice, (n, b, h + 2 - 2 * k, w + 2 - 2 * k), (slice(0, n), slice(0, b), slice(1, 2), slice(2, 3)))
-    # [n, a, h + 1 - k, w + 1 - k]  convolution.lee:80
+    # [n, a, h + 1 - k, w + 1 - k]  convolution.lee:88
     d_y = convolution_backward_2(second, h + 1 - k, 1, w + 1 - k, d_y_3)
     return convolution_backward_2(first, h, 1, w, d_y)  # [n, c, h, w]
 
@@ -442,13 +447,13 @@ def max_pool_(x, size=2):
 
     x [n, c, h, w] -> [n, c, h // size, w // size]
     """
-    y = torch.nn.functional.max_pool2d(x, size)  # [n, c, h // size, w // size]  convolution.lee:86
+    y = torch.nn.functional.max_pool2d(x, size)  # [n, c, h // size, w // size]  convolution.lee:94
     return y  # [n, c, h // size, w // size]
 
 
 def max_pool_backward(x, y, size, d_y):
     """From d_y to the gradient by x."""
-    # gradient of y[n, c, i in h // size, j in w // size] = max[u in size, v in size](x[n, c, s..   convolution.lee:86
+    # gradient of y[n, c, i in h // size, j in w // size] = max[u in size, v in size](x[n, c, s..   convolution.lee:94
     d_x = max_pool_gradient(d_y, x, y, (size, size), (size, size), (1, 1), (0, 0))  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
@@ -458,13 +463,13 @@ def mean_pool(x, size=2):
 
     x [n, c, h, w] -> [n, c, h // size, w // size]
     """
-    y = torch.nn.functional.avg_pool2d(x, size)  # [n, c, h // size, w // size]  convolution.lee:92
+    y = torch.nn.functional.avg_pool2d(x, size)  # [n, c, h // size, w // size]  convolution.lee:100
     return y  # [n, c, h // size, w // size]
 
 
 def mean_pool_backward(h, size, w, d_y):
     """From d_y to the gradient by x."""
-    # gradient of y[n, c, i in h // size, j in w // size] = mean[u in size, v in size](x[n, c, ..   convolution.lee:92
+    # gradient of y[n, c, i in h // size, j in w // size] = mean[u in size, v in size](x[n, c, ..   convolution.lee:100
     d_x = avg_pool_gradient(d_y, (size, size), (size, size), (0, 0), (h, w))  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
@@ -475,7 +480,7 @@ def subsampled(x, step=2):
     x [n, c, h, w] -> [n, c, h // step, w // step]
     """
     _, _, h, w = x.shape
-    # [n, c, h // step, w // step]  convolution.lee:98
+    # [n, c, h // step, w // step]  convolution.lee:106
     y = x[:, :, : h // step * step + 1 - step : step, : step * (w // step) + 1 - step : step]
     return y  # [n, c, h // step, w // step]
 
@@ -483,7 +488,7 @@ def subsampled(x, step=2):
 def subsampled_backward(h, step, w, d_y):
     """From d_y to the gradient by x."""
     n, c, _, _ = d_y.shape
-    # gradient of y[n, c, i in h // step, j in w // step] = x[n, c, step*i, step*j]   convolution.lee:98
+    # gradient of y[n, c, i in h // step, j in w // step] = x[n, c, step*i, step*j]   convolution.lee:106
     # [n, c, h, w]
     d_x = unslice(
         d_y,
@@ -504,58 +509,58 @@ def flattened(x):
     x [n, c, h, w] -> [n, c * h * w]
     """
     n, c, h, w = x.shape
-    y = x.permute(0, 2, 3, 1)  # [n, h, w, c]  convolution.lee:104
-    return y.reshape(n, c * h * w)  # [n, c * h * w]  convolution.lee:105
+    y = x.permute(0, 2, 3, 1)  # [n, h, w, c]  convolution.lee:112
+    return y.reshape(n, c * h * w)  # [n, c * h * w]  convolution.lee:113
 
 
 def flattened_backward(c, h, w, d_y):
     """From d_y to the gradient by x."""
     n = d_y.shape[0]
-    # gradient of return reshape(y, [n, h * w * c])   convolution.lee:105
+    # gradient of return reshape(y, [n, h * w * c])   convolution.lee:113
     d_y_ = d_y.reshape(n, h, w, c)  # [n, h, w, c]
-    # gradient of y[n, i, j, k] = x[n, k, i, j]   convolution.lee:104
+    # gradient of y[n, i, j, k] = x[n, k, i, j]   convolution.lee:112
     d_x = d_y_.permute(0, 3, 1, 2)  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
 
 def example_convolved(key):
-    net = Convolution(3, 4, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:109
-    x = normal(fold(key, SITES["x"]), (2, 3, 9, 8), FLOAT)  # [2, 3, 9, 8]  convolution.lee:110
-    add = net(x)  # [2, 4, 4, 3]  convolution.lee:111
+    net = Convolution(3, 4, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:117
+    x = normal(fold(key, SITES["x"]), (2, 3, 9, 8), FLOAT)  # [2, 3, 9, 8]  convolution.lee:118
+    add = net(x)  # [2, 4, 4, 3]  convolution.lee:119
     d_net, d_x = net.forward_backward(x, 2 * add)
     return (add * add).sum(), net.at(d_net), d_x
 
 
 def example_sizes():
-    return volume(28, 28, 3, 1, 10)  # convolution.lee:115
+    return volume(28, 28, 3, 1, 10)  # convolution.lee:123
 
 
 def example_sizes_as_printed():
-    return volumeAsPrinted(28, 28, 3, 1, 10)  # convolution.lee:119
+    return volumeAsPrinted(28, 28, 3, 1, 10)  # convolution.lee:127
 
 
 def example_zeros_around(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:123
-    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:124
-    pad = padded_with_zero(x, 1)  # [2, 3, 7, 6]  convolution.lee:125
+    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:131
+    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:132
+    pad = padded_with_zero(x, 1)  # [2, 3, 7, 6]  convolution.lee:133
     y = convolution(pad, kernel)  # [2, 4, 5, 4]
     d_pad, d_kernel = convolution_backward(pad, kernel, 1, 2 * y)
     return (y * y).sum(), padded_with_zero_backward(5, 1, 4, d_pad), d_kernel
 
 
 def example_mean_around(key):
-    x = 2 + normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:129
-    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:130
-    add = padded_with_mean(x, 2)  # [2, 3, 9, 8]  convolution.lee:131
+    x = 2 + normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:137
+    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:138
+    add = padded_with_mean(x, 2)  # [2, 3, 9, 8]  convolution.lee:139
     y = convolution(add, kernel, stride=2)  # [2, 4, 4, 3]
     d_add, d_kernel = convolution_backward(add, kernel, 2, 2 * y)
     return (y * y).sum(), padded_with_mean_backward(5, 2, 4, d_add), d_kernel
 
 
 def example_edge_around(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:135
-    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:136
-    y, saved_padded_with_edge = padded_with_edge_saved(x, 2)  # convolution.lee:137
+    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:143
+    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:144
+    y, saved_padded_with_edge = padded_with_edge_saved(x, 2)  # convolution.lee:145
     y_2 = convolution(y, kernel, stride=2)  # [2, 4, 4, 3]
     d_y, d_kernel = convolution_backward(y, kernel, 2, 2 * y_2)
     d_x = padded_with_edge_backward(saved_padded_with_edge, 5, 2, 4, d_y)  # [2, 3, 5, 4]
@@ -563,52 +568,52 @@ def example_edge_around(key):
 
 
 def example_deep(key):
-    net = TwoLayers(key=fold(key, SITES["net"]))  # convolution.lee:141
-    x = normal(fold(key, SITES["x"]), (2, 1, 8, 8), FLOAT)  # [2, 1, 8, 8]  convolution.lee:142
-    add_2, saved_net = net.forward_saved(x)  # convolution.lee:143
+    net = TwoLayers(key=fold(key, SITES["net"]))  # convolution.lee:149
+    x = normal(fold(key, SITES["x"]), (2, 1, 8, 8), FLOAT)  # [2, 1, 8, 8]  convolution.lee:150
+    add_2, saved_net = net.forward_saved(x)  # convolution.lee:151
     d_net, d_x = net.forward_backward(x, saved_net, 0.0020833333333333333 * add_2)
     return (add_2 * add_2).mean(), net.at(d_net), d_x
 
 
 def example_local(key):
-    net = LocallyConnected(2, 4, 7, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:147
-    x = normal(fold(key, SITES["x"]), (3, 2, 7, 7), FLOAT)  # [3, 2, 7, 7]  convolution.lee:148
-    y = net(x)  # [3, 4, 3, 3]  convolution.lee:149
+    net = LocallyConnected(2, 4, 7, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:155
+    x = normal(fold(key, SITES["x"]), (3, 2, 7, 7), FLOAT)  # [3, 2, 7, 7]  convolution.lee:156
+    y = net(x)  # [3, 4, 3, 3]  convolution.lee:157
     d_net, d_x = net.forward_backward(x, 2 * y)
     return (y * y).sum(), net.at(d_net), d_x
 
 
 def example_constrained(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 6, 5), FLOAT)  # [2, 3, 6, 5]  convolution.lee:153
-    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 2), FLOAT)  # [4, 3, 3, 2]  convolution.lee:154
-    full, saved_as_matrix = as_matrix_saved(kernel, 6, 5)  # convolution.lee:155
+    x = normal(fold(key, SITES["x"]), (2, 3, 6, 5), FLOAT)  # [2, 3, 6, 5]  convolution.lee:161
+    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 2), FLOAT)  # [4, 3, 3, 2]  convolution.lee:162
+    full, saved_as_matrix = as_matrix_saved(kernel, 6, 5)  # convolution.lee:163
     y = fully_connected(x, full)  # [2, 4, 4, 4]
     d_x, d_full = fully_connected_backward(x, full, 2 * y)
     return (y * y).sum(), d_x, as_matrix_backward(saved_as_matrix, 3, 2, d_full)
 
 
 def example_largest(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:159
-    y = max_pool_(x)  # [2, 3, 3, 3]  convolution.lee:160
+    x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:167
+    y = max_pool_(x)  # [2, 3, 3, 3]  convolution.lee:168
     return (y * y).sum(), max_pool_backward(x, y, 2, 2 * y)
 
 
 def example_average(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:164
-    y = mean_pool(x)  # [2, 3, 3, 3]  convolution.lee:165
+    x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:172
+    y = mean_pool(x)  # [2, 3, 3, 3]  convolution.lee:173
     return (y * y).sum(), mean_pool_backward(7, 2, 6, 2 * y)
 
 
 def example_sparse(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 8, 6), FLOAT)  # [2, 3, 8, 6]  convolution.lee:169
-    y = subsampled(x)  # [2, 3, 4, 3]  convolution.lee:170
+    x = normal(fold(key, SITES["x"]), (2, 3, 8, 6), FLOAT)  # [2, 3, 8, 6]  convolution.lee:177
+    y = subsampled(x)  # [2, 3, 4, 3]  convolution.lee:178
     return (y * y).sum(), subsampled_backward(8, 2, 6, 2 * y)
 
 
 def example_vector(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  convolution.lee:174
-    c = normal(fold(key, SITES["c"]), (2, 60), FLOAT)  # [2, 60]  convolution.lee:175
-    d_c = flattened(x)  # [2, 60]  convolution.lee:176
+    x = normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  convolution.lee:182
+    c = normal(fold(key, SITES["c"]), (2, 60), FLOAT)  # [2, 60]  convolution.lee:183
+    d_c = flattened(x)  # [2, 60]  convolution.lee:184
     return (c * d_c).sum(), flattened_backward(3, 4, 5, c), d_c
 
 

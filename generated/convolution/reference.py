@@ -118,7 +118,7 @@ def convolution(x, kernel, stride=1):
     """
     n, _, h, w = x.shape
     o, c, k, l = kernel.shape
-    # [n, c, (h - k) // stride + 1, k, (w - l) // stride + 1, l]  convolution.lee:6
+    # [n, c, (h - k) // stride + 1, k, (w - l) // stride + 1, l]  convolution.lee:10
     windows_2 = window(window(x, 3, l, stride, 1), 2, k, stride, 1)
     transpose = windows_2.transpose(0, 1, 3, 5, 2, 4)  # [n, c, k, l, (h - k) // stride + 1, (w - l) // stride + 1]
     # [n, c * k * l, ((h - k) // stride) * ((w - l) // stride) + (h - k) // stride + (w - l) // stride + 1]
@@ -134,7 +134,7 @@ def convolution_backward(x, kernel, stride, d_y):
     """From d_y to the gradients by x and kernel."""
     n, _, h, w = x.shape
     o, c, k, l = kernel.shape
-    # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:6
+    # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:10
     # [n, o, ((h - k) // stride) * ((w - l) // stride) + (h - k) // stride + (w - l) // stride + 1]
     reshape_2 = d_y.reshape(n, o, -1)
     # [n, c * k * l, ((h - k) // stride) * ((w - l) // stride) + (h - k) // stride + (w - l) // stride + 1]
@@ -155,7 +155,7 @@ def convolution_backward_2(kernel, h, stride, w, d_y):
     """From d_y to the gradient by x."""
     o, c, k, l = kernel.shape
     n = d_y.shape[0]
-    # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:6
+    # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:10
     # [n, c * k * l, ((h - k) // stride) * ((w - l) // stride) + (h - k) // stride + (w - l) // stride + 1]
     contract = kernel.reshape(o, c * k * l).T @ d_y.reshape(n, o, -1)
     # [n, c, k, l, (h - k) // stride + 1, (w - l) // stride + 1]
@@ -172,21 +172,21 @@ class Convolution(Model):
 
     def __init__(self, inputs, filters, k=3, stride=1, *, key=(0, 0)):
         self.inputs, self.filters, self.k, self.stride = inputs, filters, k, stride
-        key_2 = fold(key, SITES["kernel"])  # convolution.lee:12
+        key_2 = fold(key, SITES["kernel"])  # convolution.lee:16
         normal_ = normal(key_2, (filters, inputs, k, k), FLOAT)  # [filters, inputs, k, k]
         self.kernel = normal_ * (1 / math.sqrt(inputs * k**2))  # [filters, inputs, k, k]
-        self.bias = normal(fold(key, SITES["bias"]), (filters,), FLOAT)  # [filters]  convolution.lee:13
+        self.bias = normal(fold(key, SITES["bias"]), (filters,), FLOAT)  # [filters]  convolution.lee:17
         self.lay_out()
 
     def forward(self, x):
         """x [n, inputs, h, w] -> [n, filters, (h - k) // stride + 1, (w - k) // stride + 1]"""
-        # [n, filters, (h - k) // stride + 1, (w - k) // stride + 1]  convolution.lee:16
+        # [n, filters, (h - k) // stride + 1, (w - k) // stride + 1]  convolution.lee:20
         y = convolution(x, self.kernel, stride=self.stride)
         return y + self.bias[:, None, None]  # [n, filters, (h - k) // stride + 1, (w - k) // stride + 1]
 
     def forward_backward(self, x, d_y):
         """From d_y to the gradients by the parameters and x."""
-        # gradient of return convolution(x, kernel, stride) + bias[:, None, None]   convolution.lee:16
+        # gradient of return convolution(x, kernel, stride) + bias[:, None, None]   convolution.lee:20
         d_bias = d_y.sum(axis=0).sum(axis=(1, 2))  # [filters]
         d_x, d_kernel = convolution_backward(x, self.kernel, self.stride, d_y)
         return {"kernel": d_kernel, "bias": d_bias}, d_x
@@ -194,7 +194,7 @@ class Convolution(Model):
 
 def volume(m1, m2, window_, stride, filters):
     """The number of entries that c filters make of an m₁ × m₂ image: (⌊(m - n) / s⌋ + 1) a side, and depth c."""
-    # convolution.lee:21
+    # convolution.lee:25
     size = (
         (m1 - window_) // stride * ((m2 - window_) // stride) * filters
         + (m1 - window_) // stride * filters
@@ -206,7 +206,7 @@ def volume(m1, m2, window_, stride, filters):
 
 def volumeAsPrinted(m1, m2, window_, stride, filters):
     """One set of notes has ((m₁ - n) / s) · ((m₂ - n) / s) · n: one too few a side, and the window for the depth."""
-    return (m1 - window_) / stride * (m2 - window_) / stride * window_  # convolution.lee:26
+    return (m1 - window_) / stride * (m2 - window_) / stride * window_  # convolution.lee:30
 
 
 def padded_with_zero(x, p):
@@ -214,14 +214,14 @@ def padded_with_zero(x, p):
 
     x [n, c, h, w] -> [n, c, h + 2 * p, 2 * p + w]
     """
-    # [n, c, h + 2 * p, 2 * p + w]  convolution.lee:31
+    # [n, c, h + 2 * p, 2 * p + w]  convolution.lee:35
     y = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)), constant_values=0.0)
     return y  # [n, c, h + 2 * p, 2 * p + w]
 
 
 def padded_with_zero_backward(h, p, w, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return pad(x, (0, 0, p, p))   convolution.lee:31
+    # gradient of return pad(x, (0, 0, p, p))   convolution.lee:35
     d_x = d_y[:, :, p : h + p, p : p + w]  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
@@ -231,17 +231,17 @@ def padded_with_mean(x, p):
 
     x [n, c, h, w] -> [n, c, h + 2 * p, 2 * p + w]
     """
-    middle = x.mean(axis=(2, 3), keepdims=True)  # [n, c, 1, 1]  convolution.lee:36
-    sub = x - middle  # [n, c, h, w]  convolution.lee:37
+    middle = x.mean(axis=(2, 3), keepdims=True)  # [n, c, 1, 1]  convolution.lee:40
+    sub = x - middle  # [n, c, h, w]  convolution.lee:41
     pad = np.pad(sub, ((0, 0), (0, 0), (p, p), (p, p)), constant_values=0.0)  # [n, c, h + 2 * p, 2 * p + w]
     return pad + middle  # [n, c, h + 2 * p, 2 * p + w]
 
 
 def padded_with_mean_backward(h, p, w, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return pad(x - middle, (0, 0, p, p)) + middle   convolution.lee:37
+    # gradient of return pad(x - middle, (0, 0, p, p)) + middle   convolution.lee:41
     d_sub = d_y[:, :, p : h + p, p : p + w]  # [n, c, h, w]
-    # gradient of middle = mean(x, axis = (2, 3), keepdims = true)   convolution.lee:36
+    # gradient of middle = mean(x, axis = (2, 3), keepdims = true)   convolution.lee:40
     d_middle = d_y.sum(axis=(2, 3), keepdims=True) - d_sub.sum(axis=(2, 3), keepdims=True)  # [n, c, 1, 1]
     d_x = d_sub + d_middle / (h * w)  # [n, c, h, w]
     return d_x  # [n, c, h, w]
@@ -250,7 +250,7 @@ def padded_with_mean_backward(h, p, w, d_y):
 def padded_with_edge_saved(x, p):
     """As padded_with_edge, and what its gradient needs."""
     _, _, h, w = x.shape
-    minimum_2 = np.minimum(np.maximum(np.arange(2 * p + w) + -p, 0), w - 1)  # int[2 * p + w]  convolution.lee:42
+    minimum_2 = np.minimum(np.maximum(np.arange(2 * p + w) + -p, 0), w - 1)  # int[2 * p + w]  convolution.lee:46
     reshape = np.minimum(np.maximum(np.arange(h + 2 * p) + -p, 0), h - 1)[:, None]  # int[h + 2 * p, 1]
     gather = x.transpose((2, 3, 0, 1))[inside(reshape), inside(minimum_2)]  # [h + 2 * p, 2 * p + w, n, c]
     y = gather.transpose(2, 3, 0, 1)  # [n, c, h + 2 * p, 2 * p + w]
@@ -261,7 +261,7 @@ def padded_with_edge_backward(saved, h, p, w, d_y):
     """From d_y to the gradient by x."""
     minimum_2, reshape = saved
     n, c, _, _ = d_y.shape
-    # gradient of y[n, c, i in h + 2*p, j in w + 2*p] = x[n, c, min(max(i - p, 0), h - 1), min(..   convolution.lee:42
+    # gradient of y[n, c, i in h + 2*p, j in w + 2*p] = x[n, c, min(max(i - p, 0), h - 1), min(..   convolution.lee:46
     d_gather = d_y.transpose(2, 3, 0, 1)  # [h + 2 * p, 2 * p + w, n, c]
     d_x = scatter_add(d_gather, (reshape, minimum_2), (n, c, h, w), (2, 3))  # [n, c, h, w]
     return d_x  # [n, c, h, w]
@@ -274,22 +274,22 @@ class TwoLayers(Model):
 
     def __init__(self, inputs=1, first=20, second=30, *, key=(0, 0)):
         self.inputs, self.first, self.second = inputs, first, second
-        self.lower = Convolution(inputs, first, key=fold(key, SITES["lower"]))  # convolution.lee:48
-        self.upper = Convolution(first, second, key=fold(key, SITES["upper"]))  # convolution.lee:49
+        self.lower = Convolution(inputs, first, key=fold(key, SITES["lower"]))  # convolution.lee:52
+        self.upper = Convolution(first, second, key=fold(key, SITES["upper"]))  # convolution.lee:53
         self.lay_out()
 
     def forward(self, x):
         """x [n, inputs, h, w] -> [n, second, h - 4, w - 4]"""
-        return self.upper(relu(self.lower(x)))  # [n, second, h - 4, w - 4]  convolution.lee:52
+        return self.upper(relu(self.lower(x)))  # [n, second, h - 4, w - 4]  convolution.lee:56
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        select = relu(self.lower(x))  # [n, first, h - 2, w - 2]  convolution.lee:52
+        select = relu(self.lower(x))  # [n, first, h - 2, w - 2]  convolution.lee:56
         return self.upper(select), select
 
     def forward_backward(self, x, select, d_y):
         """From d_y to the gradients by the parameters and x."""
-        # gradient of return upper(relu(lower(x)))   convolution.lee:52
+        # gradient of return upper(relu(lower(x)))   convolution.lee:56
         d_upper, d_select = self.upper.forward_backward(select, d_y)
         d_lower, d_x = self.lower.forward_backward(x, relu_backward(select, d_select))
         return {"lower": d_lower, "upper": d_upper}, d_x
@@ -303,20 +303,20 @@ class LocallyConnected(Model):
     def __init__(self, inputs, filters, side, k=3, stride=1, *, key=(0, 0)):
         self.inputs, self.filters, self.side, self.k, self.stride = inputs, filters, side, k, stride
         self.places = (side - k) // stride + 1
-        key_2 = fold(key, SITES["kernel"])  # convolution.lee:58
+        key_2 = fold(key, SITES["kernel"])  # convolution.lee:62
         # [filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k]
         normal_ = normal(key_2, (filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k), FLOAT)
-        key_3 = fold(key, SITES["bias"])  # convolution.lee:59
-        # [filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k]  convolution.lee:58
+        key_3 = fold(key, SITES["bias"])  # convolution.lee:63
+        # [filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k]  convolution.lee:62
         self.kernel = normal_ * (1 / math.sqrt(inputs * k**2))
-        # [filters, (side - k) // stride + 1, (side - k) // stride + 1]  convolution.lee:59
+        # [filters, (side - k) // stride + 1, (side - k) // stride + 1]  convolution.lee:63
         self.bias = normal(key_3, (filters, (side - k) // stride + 1, (side - k) // stride + 1), FLOAT)
         self.lay_out()
 
     def forward(self, x):
         """x [n, inputs, side, side] -> [n, filters, (side - k) // stride + 1, (side - k) // stride + 1]"""
         n = x.shape[0]
-        # [n, inputs, side, (side - k) // stride + 1, k]  convolution.lee:62
+        # [n, inputs, side, (side - k) // stride + 1, k]  convolution.lee:66
         windows = window(x, 3, self.k, self.stride, 1)
         # [n, inputs, (side - k) // stride + 1, k, (side - k) // stride + 1, k]
         windows_2 = window(windows, 2, self.k, self.stride, 1)
@@ -342,7 +342,7 @@ class LocallyConnected(Model):
     def forward_backward(self, x, d_y):
         """From d_y to the gradients by the parameters and x."""
         n = x.shape[0]
-        # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:62
+        # gradient of y[n, o, i, j] = sum[c, u, v](x[n, c, stride*i + u, stride*j + v] * kernel[o, ..   convolution.lee:66
         d_bias = d_y.sum(axis=0)  # [filters, (side - k) // stride + 1, (side - k) // stride + 1]
         # [(side - k) // stride + 1, (side - k) // stride + 1, filters, inputs, k, k]
         transpose_2 = self.kernel.transpose(1, 2, 0, 3, 4, 5)
@@ -396,18 +396,20 @@ class LocallyConnected(Model):
 def as_matrix_saved(kernel, h, w):
     """As as_matrix, and what its gradient needs."""
     _, _, k, l = kernel.shape
-    lt = np.arange(h) < (np.arange(h + 1 - k) + k)[:, None]  # bool[h + 1 - k, h]  convolution.lee:68
+    lt = np.arange(h) < (np.arange(h + 1 - k) + k)[:, None]  # bool[h + 1 - k, h]  convolution.lee:73
     logical_and = (np.arange(h + 1 - k)[:, None] <= np.arange(h)) & lt  # bool[h + 1 - k, h]
     reshape_6 = (np.arange(w + 1 - l)[:, None] <= np.arange(w))[:, None]  # bool[w + 1 - l, 1, w]
     lt_2 = np.arange(w) < (np.arange(w + 1 - l) + l)[:, None]  # bool[w + 1 - l, w]
-    add_3 = (-np.arange(h + 1 - k))[:, None] + np.arange(h)  # int[h + 1 - k, h]
+    add_3 = (-np.arange(h + 1 - k))[:, None] + np.arange(h)  # int[h + 1 - k, h]  convolution.lee:74
     add_4 = (-np.arange(w + 1 - l))[:, None] + np.arange(w)  # int[w + 1 - l, w]
     reshape_10 = np.minimum(np.maximum(add_3, 0), k - 1)[:, None, :, None]  # int[h + 1 - k, 1, h, 1]
     reshape_11 = np.minimum(np.maximum(add_4, 0), l - 1)[:, None]  # int[w + 1 - l, 1, w]
-    # bool[h + 1 - k, w + 1 - l, 1, h, w]
+    # bool[h + 1 - k, w + 1 - l, 1, h, w]  convolution.lee:73
     reshape_12 = (logical_and[:, None, :, None] & reshape_6 & lt_2[:, None])[:, :, None]
-    gather = kernel.transpose((2, 3, 0, 1))[reshape_10, reshape_11]  # [h + 1 - k, w + 1 - l, h, w, o, c]
-    full = masked(gather.transpose(4, 0, 1, 5, 2, 3), reshape_12)  # [o, h + 1 - k, w + 1 - l, c, h, w]
+    # [h + 1 - k, w + 1 - l, h, w, o, c]  convolution.lee:74
+    gather = kernel.transpose((2, 3, 0, 1))[reshape_10, reshape_11]
+    # [o, h + 1 - k, w + 1 - l, c, h, w]  convolution.lee:72
+    full = masked(gather.transpose(4, 0, 1, 5, 2, 3), reshape_12)
     return full, (reshape_10, reshape_11, reshape_12)
 
 
@@ -415,7 +417,7 @@ def as_matrix_backward(saved, k, l, d_full):
     """From d_full to the gradient by kernel."""
     reshape_10, reshape_11, reshape_12 = saved
     o, _, _, c, _, _ = d_full.shape
-    # gradient of full[f, i in h - k + 1, j in w - l + 1, a, p in h, q in w] = where((i <= p) a..   convolution.lee:68
+    # gradient of kernel[f, a, p - i, q - j],   convolution.lee:74
     d_gather = masked(d_full, reshape_12).transpose(1, 2, 4, 5, 0, 3)  # [h + 1 - k, w + 1 - l, h, w, o, c]
     d_kernel = scatter_add(d_gather, (reshape_10, reshape_11), (o, c, k, l), (2, 3))  # [o, c, k, l]
     return d_kernel  # [o, c, k, l]
@@ -428,7 +430,7 @@ def fully_connected(x, full):
     """
     n, c, h, w = x.shape
     o, i, j, _, _, _ = full.shape
-    reshape_2 = full.reshape(i * j * o, c * h * w)  # [i * j * o, c * h * w]  convolution.lee:74
+    reshape_2 = full.reshape(i * j * o, c * h * w)  # [i * j * o, c * h * w]  convolution.lee:82
     y = (x.reshape(n, c * h * w) @ reshape_2.T).reshape(n, o, i, j)  # [n, o, i, j]
     return y  # [n, o, i, j]
 
@@ -437,7 +439,7 @@ def fully_connected_backward(x, full, d_y):
     """From d_y to the gradients by x and full."""
     n, c, h, w = x.shape
     o, i, j, _, _, _ = full.shape
-    # gradient of y[m, f, p, q] = sum[a, r, s](x[m, a, r, s] * full[f, p, q, a, r, s])   convolution.lee:74
+    # gradient of y[m, f, p, q] = sum[a, r, s](x[m, a, r, s] * full[f, p, q, a, r, s])   convolution.lee:82
     reshape = d_y.reshape(n, i * j * o)  # [n, i * j * o]
     d_x = (reshape @ full.reshape(i * j * o, c * h * w)).reshape(n, c, h, w)  # [n, c, h, w]
     d_full = (reshape.T @ x.reshape(n, c * h * w)).reshape(o, i, j, c, h, w)  # [o, i, j, c, h, w]
@@ -451,10 +453,10 @@ def receptive_field(x, first, second):
     """
     n, _, h, w = x.shape
     b, _, k, _ = second.shape
-    d_slice = np.ones((n, b, 1, 1), dtype=FLOAT)  # [n, b, 1, 1]  convolution.lee:81
+    d_slice = np.ones((n, b, 1, 1), dtype=FLOAT)  # [n, b, 1, 1]  convolution.lee:89
     # [n, b, h + 2 - 2 * k, w + 2 - 2 * k]
     d_y_3 = unslice(d_slice, (n, b, h + 2 - 2 * k, w + 2 - 2 * k), (slice(0, n), slice(0, b), slice(1, 2), slice(2, 3)))
-    # [n, a, h + 1 - k, w + 1 - k]  convolution.lee:80
+    # [n, a, h + 1 - k, w + 1 - k]  convolution.lee:88
     d_y = convolution_backward_2(second, h + 1 - k, 1, w + 1 - k, d_y_3)
     return convolution_backward_2(first, h, 1, w, d_y)  # [n, c, h, w]
 
@@ -464,13 +466,13 @@ def max_pool_(x, size=2):
 
     x [n, c, h, w] -> [n, c, h // size, w // size]
     """
-    y = max_pool(x, (size, size), (size, size), (1, 1))  # [n, c, h // size, w // size]  convolution.lee:86
+    y = max_pool(x, (size, size), (size, size), (1, 1))  # [n, c, h // size, w // size]  convolution.lee:94
     return y  # [n, c, h // size, w // size]
 
 
 def max_pool_backward(x, y, size, d_y):
     """From d_y to the gradient by x."""
-    # gradient of y[n, c, i in h // size, j in w // size] = max[u in size, v in size](x[n, c, s..   convolution.lee:86
+    # gradient of y[n, c, i in h // size, j in w // size] = max[u in size, v in size](x[n, c, s..   convolution.lee:94
     d_x = max_pool_gradient(d_y, x, y, (size, size), (size, size), (1, 1))  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
@@ -480,14 +482,14 @@ def mean_pool(x, size=2):
 
     x [n, c, h, w] -> [n, c, h // size, w // size]
     """
-    y = avg_pool(x, (size, size), (size, size))  # [n, c, h // size, w // size]  convolution.lee:92
+    y = avg_pool(x, (size, size), (size, size))  # [n, c, h // size, w // size]  convolution.lee:100
     return y  # [n, c, h // size, w // size]
 
 
 def mean_pool_backward(h, size, w, d_y):
     """From d_y to the gradient by x."""
     n, c, _, _ = d_y.shape
-    # gradient of y[n, c, i in h // size, j in w // size] = mean[u in size, v in size](x[n, c, ..   convolution.lee:92
+    # gradient of y[n, c, i in h // size, j in w // size] = mean[u in size, v in size](x[n, c, ..   convolution.lee:100
     reshape = (d_y / size**2)[:, :, :, None, :, None]  # [n, c, h // size, 1, w // size, 1]
     # [n, c, h // size, size, w // size, size]
     broadcast = np.broadcast_to(reshape, (n, c, h // size, size, w // size, size))
@@ -501,7 +503,7 @@ def subsampled(x, step=2):
     x [n, c, h, w] -> [n, c, h // step, w // step]
     """
     _, _, h, w = x.shape
-    # [n, c, h // step, w // step]  convolution.lee:98
+    # [n, c, h // step, w // step]  convolution.lee:106
     y = x[:, :, : h // step * step + 1 - step : step, : step * (w // step) + 1 - step : step]
     return y  # [n, c, h // step, w // step]
 
@@ -509,7 +511,7 @@ def subsampled(x, step=2):
 def subsampled_backward(h, step, w, d_y):
     """From d_y to the gradient by x."""
     n, c, _, _ = d_y.shape
-    # gradient of y[n, c, i in h // step, j in w // step] = x[n, c, step*i, step*j]   convolution.lee:98
+    # gradient of y[n, c, i in h // step, j in w // step] = x[n, c, step*i, step*j]   convolution.lee:106
     # [n, c, h, w]
     d_x = unslice(
         d_y,
@@ -530,58 +532,58 @@ def flattened(x):
     x [n, c, h, w] -> [n, c * h * w]
     """
     n, c, h, w = x.shape
-    y = x.transpose(0, 2, 3, 1)  # [n, h, w, c]  convolution.lee:104
-    return y.reshape(n, c * h * w)  # [n, c * h * w]  convolution.lee:105
+    y = x.transpose(0, 2, 3, 1)  # [n, h, w, c]  convolution.lee:112
+    return y.reshape(n, c * h * w)  # [n, c * h * w]  convolution.lee:113
 
 
 def flattened_backward(c, h, w, d_y):
     """From d_y to the gradient by x."""
     n = d_y.shape[0]
-    # gradient of return reshape(y, [n, h * w * c])   convolution.lee:105
+    # gradient of return reshape(y, [n, h * w * c])   convolution.lee:113
     d_y_ = d_y.reshape(n, h, w, c)  # [n, h, w, c]
-    # gradient of y[n, i, j, k] = x[n, k, i, j]   convolution.lee:104
+    # gradient of y[n, i, j, k] = x[n, k, i, j]   convolution.lee:112
     d_x = d_y_.transpose(0, 3, 1, 2)  # [n, c, h, w]
     return d_x  # [n, c, h, w]
 
 
 def example_convolved(key):
-    net = Convolution(3, 4, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:109
-    x = normal(fold(key, SITES["x"]), (2, 3, 9, 8), FLOAT)  # [2, 3, 9, 8]  convolution.lee:110
-    add = net(x)  # [2, 4, 4, 3]  convolution.lee:111
+    net = Convolution(3, 4, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:117
+    x = normal(fold(key, SITES["x"]), (2, 3, 9, 8), FLOAT)  # [2, 3, 9, 8]  convolution.lee:118
+    add = net(x)  # [2, 4, 4, 3]  convolution.lee:119
     d_net, d_x = net.forward_backward(x, 2 * add)
     return (add * add).sum(), net.at(d_net), d_x
 
 
 def example_sizes():
-    return volume(28, 28, 3, 1, 10)  # convolution.lee:115
+    return volume(28, 28, 3, 1, 10)  # convolution.lee:123
 
 
 def example_sizes_as_printed():
-    return volumeAsPrinted(28, 28, 3, 1, 10)  # convolution.lee:119
+    return volumeAsPrinted(28, 28, 3, 1, 10)  # convolution.lee:127
 
 
 def example_zeros_around(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:123
-    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:124
-    pad = padded_with_zero(x, 1)  # [2, 3, 7, 6]  convolution.lee:125
+    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:131
+    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:132
+    pad = padded_with_zero(x, 1)  # [2, 3, 7, 6]  convolution.lee:133
     y = convolution(pad, kernel)  # [2, 4, 5, 4]
     d_pad, d_kernel = convolution_backward(pad, kernel, 1, 2 * y)
     return (y * y).sum(), padded_with_zero_backward(5, 1, 4, d_pad), d_kernel
 
 
 def example_mean_around(key):
-    x = 2 + normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:129
-    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:130
-    add = padded_with_mean(x, 2)  # [2, 3, 9, 8]  convolution.lee:131
+    x = 2 + normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:137
+    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:138
+    add = padded_with_mean(x, 2)  # [2, 3, 9, 8]  convolution.lee:139
     y = convolution(add, kernel, stride=2)  # [2, 4, 4, 3]
     d_add, d_kernel = convolution_backward(add, kernel, 2, 2 * y)
     return (y * y).sum(), padded_with_mean_backward(5, 2, 4, d_add), d_kernel
 
 
 def example_edge_around(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:135
-    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:136
-    y, saved_padded_with_edge = padded_with_edge_saved(x, 2)  # convolution.lee:137
+    x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:143
+    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:144
+    y, saved_padded_with_edge = padded_with_edge_saved(x, 2)  # convolution.lee:145
     y_2 = convolution(y, kernel, stride=2)  # [2, 4, 4, 3]
     d_y, d_kernel = convolution_backward(y, kernel, 2, 2 * y_2)
     d_x = padded_with_edge_backward(saved_padded_with_edge, 5, 2, 4, d_y)  # [2, 3, 5, 4]
@@ -589,52 +591,52 @@ def example_edge_around(key):
 
 
 def example_deep(key):
-    net = TwoLayers(key=fold(key, SITES["net"]))  # convolution.lee:141
-    x = normal(fold(key, SITES["x"]), (2, 1, 8, 8), FLOAT)  # [2, 1, 8, 8]  convolution.lee:142
-    add_2, saved_net = net.forward_saved(x)  # convolution.lee:143
+    net = TwoLayers(key=fold(key, SITES["net"]))  # convolution.lee:149
+    x = normal(fold(key, SITES["x"]), (2, 1, 8, 8), FLOAT)  # [2, 1, 8, 8]  convolution.lee:150
+    add_2, saved_net = net.forward_saved(x)  # convolution.lee:151
     d_net, d_x = net.forward_backward(x, saved_net, 0.0020833333333333333 * add_2)
     return (add_2 * add_2).mean(), net.at(d_net), d_x
 
 
 def example_local(key):
-    net = LocallyConnected(2, 4, 7, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:147
-    x = normal(fold(key, SITES["x"]), (3, 2, 7, 7), FLOAT)  # [3, 2, 7, 7]  convolution.lee:148
-    y = net(x)  # [3, 4, 3, 3]  convolution.lee:149
+    net = LocallyConnected(2, 4, 7, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:155
+    x = normal(fold(key, SITES["x"]), (3, 2, 7, 7), FLOAT)  # [3, 2, 7, 7]  convolution.lee:156
+    y = net(x)  # [3, 4, 3, 3]  convolution.lee:157
     d_net, d_x = net.forward_backward(x, 2 * y)
     return (y * y).sum(), net.at(d_net), d_x
 
 
 def example_constrained(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 6, 5), FLOAT)  # [2, 3, 6, 5]  convolution.lee:153
-    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 2), FLOAT)  # [4, 3, 3, 2]  convolution.lee:154
-    full, saved_as_matrix = as_matrix_saved(kernel, 6, 5)  # convolution.lee:155
+    x = normal(fold(key, SITES["x"]), (2, 3, 6, 5), FLOAT)  # [2, 3, 6, 5]  convolution.lee:161
+    kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 2), FLOAT)  # [4, 3, 3, 2]  convolution.lee:162
+    full, saved_as_matrix = as_matrix_saved(kernel, 6, 5)  # convolution.lee:163
     y = fully_connected(x, full)  # [2, 4, 4, 4]
     d_x, d_full = fully_connected_backward(x, full, 2 * y)
     return (y * y).sum(), d_x, as_matrix_backward(saved_as_matrix, 3, 2, d_full)
 
 
 def example_largest(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:159
-    y = max_pool_(x)  # [2, 3, 3, 3]  convolution.lee:160
+    x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:167
+    y = max_pool_(x)  # [2, 3, 3, 3]  convolution.lee:168
     return (y * y).sum(), max_pool_backward(x, y, 2, 2 * y)
 
 
 def example_average(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:164
-    y = mean_pool(x)  # [2, 3, 3, 3]  convolution.lee:165
+    x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:172
+    y = mean_pool(x)  # [2, 3, 3, 3]  convolution.lee:173
     return (y * y).sum(), mean_pool_backward(7, 2, 6, 2 * y)
 
 
 def example_sparse(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 8, 6), FLOAT)  # [2, 3, 8, 6]  convolution.lee:169
-    y = subsampled(x)  # [2, 3, 4, 3]  convolution.lee:170
+    x = normal(fold(key, SITES["x"]), (2, 3, 8, 6), FLOAT)  # [2, 3, 8, 6]  convolution.lee:177
+    y = subsampled(x)  # [2, 3, 4, 3]  convolution.lee:178
     return (y * y).sum(), subsampled_backward(8, 2, 6, 2 * y)
 
 
 def example_vector(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  convolution.lee:174
-    c = normal(fold(key, SITES["c"]), (2, 60), FLOAT)  # [2, 60]  convolution.lee:175
-    d_c = flattened(x)  # [2, 60]  convolution.lee:176
+    x = normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  convolution.lee:182
+    c = normal(fold(key, SITES["c"]), (2, 60), FLOAT)  # [2, 60]  convolution.lee:183
+    d_c = flattened(x)  # [2, 60]  convolution.lee:184
     return (c * d_c).sum(), flattened_backward(3, 4, 5, c), d_c
 
 

@@ -550,7 +550,7 @@ class WarmingStep(TrainStep):
 
 
 @torch.no_grad()
-def fit(epochs=100, rate=0.1, *, run=None):
+def fit(epochs=100, rate=2.0, *, run=None):
     """Progression of diabetes in a year, from ten measurements."""
     from leec.runtime.run import Run
 

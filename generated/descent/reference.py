@@ -313,7 +313,7 @@ def warming_step(net, opt, data_train_x, data_train_y):
     return loss
 
 
-def fit(epochs=100, rate=0.1, *, run=None):
+def fit(epochs=100, rate=2.0, *, run=None):
     """Progression of diabetes in a year, from ten measurements."""
     from leec.runtime.run import Run
 

@@ -994,15 +994,15 @@ def watched(steps=20, rate=0.5, *, run=None):
     for step_ in run.loop("step", 1, steps, net=net, opt=opt):
         reported_loss, reported_slope = watched_loss_slope(net, data.train.x, data.train.y)  # gradients.lee:90
         run.report(loss=reported_loss, slope=reported_slope)  # gradients.lee:90
-        run.step(step(data.train.x, data.train.y))  # gradients.lee:91
+        run.step(step(data.train.x, data.train.y))  # gradients.lee:93
     return net
 
 
 def watched_loss_slope(net, data_train_x, data_train_y):
     """data_train_x [data_train_n, 64], data_train_y int[data_train_n] -> [], []"""
     add_2, saved_net = net.forward_2_saved(data_train_x)  # gradients.lee:90
-    d_loss = torch.ones((), dtype=FLOAT, device=data_train_x.device)
-    d_add_2 = cross_entropy_backward(add_2, data_train_y, d_loss)  # [data_train_n, 10]
+    d_loss = torch.ones((), dtype=FLOAT, device=data_train_x.device)  # gradients.lee:91
+    d_add_2 = cross_entropy_backward(add_2, data_train_y, d_loss)  # [data_train_n, 10]  gradients.lee:90
     d_net = net.forward_2_backward_parameters(data_train_x, saved_net, d_add_2)
     slope = norm_3(net.at({"layers.0": d_net["layers.0"], "layers.1": d_net["layers.1"]}))
     return cross_entropy(add_2, data_train_y), slope
@@ -1052,9 +1052,9 @@ class WatchedStep(TrainStep):
 
 
 def example_flat(key):
-    z = normal(fold(key, SITES["z"]), (20,), FLOAT) * 4  # [20]  gradients.lee:96
-    target = (uniform(fold(key, SITES["target"]), (20,), FLOAT) < 0.5).to(FLOAT)  # [20]  gradients.lee:97
-    d_z, saved_slope_of_mse = slope_of_mse_saved(z, target)  # gradients.lee:98
+    z = normal(fold(key, SITES["z"]), (20,), FLOAT) * 4  # [20]  gradients.lee:98
+    target = (uniform(fold(key, SITES["target"]), (20,), FLOAT) < 0.5).to(FLOAT)  # [20]  gradients.lee:99
+    d_z, saved_slope_of_mse = slope_of_mse_saved(z, target)  # gradients.lee:100
     d_z_2, saved_slope_of_cross_entropy = slope_of_cross_entropy_saved(z, target)
     d_z_4, d_target_2 = slope_of_cross_entropy_backward(saved_slope_of_cross_entropy, 2 * d_z_2)
     d_z_5, d_target_3 = slope_of_mse_backward(saved_slope_of_mse, 2 * d_z)
@@ -1062,37 +1062,37 @@ def example_flat(key):
 
 
 def example_saturated(key):
-    net = Deep_2(5, key=fold(key, SITES["net"]))  # gradients.lee:102
-    x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  gradients.lee:103
-    concat, saved_norms_by_layer = norms_by_layer_saved(net, x)  # gradients.lee:104
+    net = Deep_2(5, key=fold(key, SITES["net"]))  # gradients.lee:104
+    x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  gradients.lee:105
+    concat, saved_norms_by_layer = norms_by_layer_saved(net, x)  # gradients.lee:106
     d_net, d_x = norms_by_layer_backward(net, x, saved_norms_by_layer, 2 * concat)
     return (concat * concat).sum(), net.at(d_net), d_x
 
 
 def example_rectified(key):
-    net = Deep_3(5, key=fold(key, SITES["net"]))  # gradients.lee:108
-    x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  gradients.lee:109
-    concat, saved_norms_by_layer_2 = norms_by_layer_2_saved(net, x)  # gradients.lee:110
+    net = Deep_3(5, key=fold(key, SITES["net"]))  # gradients.lee:110
+    x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  gradients.lee:111
+    concat, saved_norms_by_layer_2 = norms_by_layer_2_saved(net, x)  # gradients.lee:112
     d_net, d_x = norms_by_layer_2_backward(net, x, saved_norms_by_layer_2, 2 * concat)
     return (concat * concat).sum(), net.at(d_net), d_x
 
 
 def example_wall(key):
-    w = 0.9 + uniform(fold(key, SITES["w"]), (5,), FLOAT) * 0.12  # [5]  gradients.lee:114
-    d_w, saved_slope_of_cliff = slope_of_cliff_saved(w, 100)  # gradients.lee:115
+    w = 0.9 + uniform(fold(key, SITES["w"]), (5,), FLOAT) * 0.12  # [5]  gradients.lee:116
+    d_w, saved_slope_of_cliff = slope_of_cliff_saved(w, 100)  # gradients.lee:117
     d_d_w = torch.ones(5, dtype=FLOAT)  # [5]
     return d_w.sum(), slope_of_cliff_backward(w, saved_slope_of_cliff, 100, d_d_w)
 
 
 def example_moved(key):
-    net = MLP((6, 5, 3), key=fold(key, SITES["net"]))  # gradients.lee:119
-    x = normal(fold(key, SITES["x"]), (6,), FLOAT)  # [6]  gradients.lee:120
-    label = randint(fold(key, SITES["label"]), (), 0, 3)  # gradients.lee:121
-    steps = uniform(fold(key, SITES["steps"]), (4,), FLOAT) * 2  # [4]  gradients.lee:122
-    direction, saved_attack_direction = attack_direction_saved(net, x, label)  # gradients.lee:123
-    add_2, saved_scores_along = scores_along_saved(net, x, direction, steps)  # gradients.lee:124
+    net = MLP((6, 5, 3), key=fold(key, SITES["net"]))  # gradients.lee:121
+    x = normal(fold(key, SITES["x"]), (6,), FLOAT)  # [6]  gradients.lee:122
+    label = randint(fold(key, SITES["label"]), (), 0, 3)  # gradients.lee:123
+    steps = uniform(fold(key, SITES["steps"]), (4,), FLOAT) * 2  # [4]  gradients.lee:124
+    direction, saved_attack_direction = attack_direction_saved(net, x, label)  # gradients.lee:125
+    add_2, saved_scores_along = scores_along_saved(net, x, direction, steps)  # gradients.lee:126
     d_net, d_x_2, d_direction_4, d_steps = scores_along_backward(net, direction, steps, saved_scores_along, 2 * add_2)
-    d_direction = 2 * direction + d_direction_4  # [6]  gradients.lee:123
+    d_direction = 2 * direction + d_direction_4  # [6]  gradients.lee:125
     d_net_, d_x_3 = attack_direction_backward(net, x, saved_attack_direction, d_direction)
     return (
         (add_2 * add_2).sum() + (direction * direction).sum(),

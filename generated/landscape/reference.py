@@ -666,8 +666,8 @@ def example_nearby(key):
     θ = normal(fold(key, SITES["θ"]), (13,), FLOAT) * 0.5  # [13]  landscape.lee:140
     x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  landscape.lee:141
     y = normal(fold(key, SITES["y"]), (6,), FLOAT)  # [6]  landscape.lee:142
-    fill = np.zeros(2, dtype=FLOAT)  # [2]  landscape.lee:143
-    value_2 = toy_escaped(fill, 0.1, np.ones(1, dtype=FLOAT), np.ones(1, dtype=FLOAT))  # [2]
+    fill = np.zeros(2, dtype=FLOAT)  # [2]  landscape.lee:144
+    value_2 = toy_escaped(fill, 0.1, np.ones(1, dtype=FLOAT), np.ones(1, dtype=FLOAT))  # [2]  landscape.lee:143
     return small_net(net_lowest(θ, 0.01, x, y), x, y), net_model(θ + 0.1, θ, x, y), value_2
 
 

@@ -112,6 +112,54 @@ class Model:
                 part[...] = tensors[name]
 
 
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if self.rates is None:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            if not hasattr(self, name):
+                setattr(self, name, np.full_like(θ, start))
+            if getattr(self, name).shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {getattr(self, name).size} parameters, not {θ.size}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, arrays):
+        """Go on from another's count and states."""
+        self.t = int(arrays["t"])
+        for name in self.starts.keys() & arrays.keys():
+            setattr(self, name, np.array(arrays[name], FLOAT))
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.load_tensors(self.tensors())
+        return twin
+
+
 def packed(*outputs, **inputs):
     """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
 
@@ -152,14 +200,14 @@ def batch_norm(z, gamma, beta, eps=1e-5):
 
     z [n, d], gamma [d], beta [d] -> [n, d]
     """
-    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:11
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:17
     add = (centred * centred).mean(axis=0, keepdims=True) + eps  # [1, d]
     return centred / np.sqrt(add) * gamma + beta  # [n, d]
 
 
 def batch_norm_saved(z, gamma, beta, eps=1e-5):
     """As batch_norm, and what its gradient needs."""
-    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:11
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:17
     add = (centred * centred).mean(axis=0, keepdims=True) + eps  # [1, d]
     normalise = centred / np.sqrt(add)  # [n, d]
     return normalise * gamma + beta, normalise
@@ -167,7 +215,7 @@ def batch_norm_saved(z, gamma, beta, eps=1e-5):
 
 def batch_norm_backward(z, gamma, eps, normalise, d_y):
     """From d_y to the gradients by z, gamma and beta."""
-    # gradient of return gamma * (z - mu) / sqrt(variance + eps) + beta   normalisation.lee:11
+    # gradient of return gamma * (z - mu) / sqrt(variance + eps) + beta   normalisation.lee:17
     d_beta = d_y.sum(axis=0)  # [d]
     d_normalise = d_y * gamma  # [n, d]
     d_gamma = (d_y * normalise).sum(axis=0)  # [d]
@@ -185,27 +233,27 @@ def batch_normAsPrinted(z, gamma, beta, eps=1e-5):
 
     z [n, d], gamma [d], beta [d] -> [n, d]
     """
-    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:18
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:24
     add = (centred * centred).mean(axis=0, keepdims=True) + eps  # [1, d]
     scaled = centred / np.sqrt(add) @ gamma  # [n]
-    return scaled[:, None] + beta  # [n, d]  normalisation.lee:19
+    return scaled[:, None] + beta  # [n, d]  normalisation.lee:25
 
 
 def batch_normAsPrinted_saved(z, gamma, beta, eps=1e-5):
     """As batch_normAsPrinted, and what its gradient needs."""
-    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:18
+    centred = z - z.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:24
     add = (centred * centred).mean(axis=0, keepdims=True) + eps  # [1, d]
     normalise = centred / np.sqrt(add)  # [n, d]
     scaled = normalise @ gamma  # [n]
-    return scaled[:, None] + beta, normalise  # normalisation.lee:19
+    return scaled[:, None] + beta, normalise  # normalisation.lee:25
 
 
 def batch_normAsPrinted_backward(z, gamma, eps, normalise, d_y):
     """From d_y to the gradients by z, gamma and beta."""
-    # gradient of return scaled[:, None] + beta   normalisation.lee:19
+    # gradient of return scaled[:, None] + beta   normalisation.lee:25
     d_beta = d_y.sum(axis=0)  # [d]
     d_scaled = d_y.sum(axis=1)  # [n]
-    # gradient of scaled = ((z - mu) / sqrt(variance + eps)) @ gamma   normalisation.lee:18
+    # gradient of scaled = ((z - mu) / sqrt(variance + eps)) @ gamma   normalisation.lee:24
     d_normalise = d_scaled[:, None] * gamma  # [n, d]
     d_gamma = d_scaled @ normalise  # [d]
     centred = z - z.mean(axis=0, keepdims=True)  # [n, d]
@@ -225,58 +273,58 @@ class BatchNorm(Model):
 
     def __init__(self, d, momentum=0.1, eps=1e-5):
         self.d, self.momentum, self.eps = d, momentum, eps
-        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:24
-        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:25
+        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:30
+        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:31
         self.mean_ = np.zeros(d, dtype=FLOAT)  # [d]
-        self.var_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:24
+        self.var_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:30
         self.lay_out()
 
     def forward(self, z, training=False):
         """z [n, d] -> [n, d]"""
         if training:
             return self.forward_training(z)
-        mul = self.gamma * (z - self.mean_)  # [n, d]  normalisation.lee:36
+        mul = self.gamma * (z - self.mean_)  # [n, d]  normalisation.lee:42
         return mul / np.sqrt(self.var_ + self.eps) + self.beta  # [n, d]
 
     def forward_training(self, z):
         """z [n, d] -> [n, d]"""
         n = z.shape[0]
-        mu = z.mean(axis=0)  # [d]  normalisation.lee:31
-        sub = z - mu  # [n, d]  normalisation.lee:32
+        mu = z.mean(axis=0)  # [d]  normalisation.lee:37
+        sub = z - mu  # [n, d]  normalisation.lee:38
         variance = (sub * sub).mean(axis=0)  # [d]
-        self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [d]  normalisation.lee:33
-        # [d]  normalisation.lee:34
+        self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [d]  normalisation.lee:39
+        # [d]  normalisation.lee:40
         self.var_[...] = (1 - self.momentum) * self.var_ + self.momentum * variance * n / (n - 1)
-        return batch_norm(z, self.gamma, self.beta, eps=self.eps)  # [n, d]  normalisation.lee:35
+        return batch_norm(z, self.gamma, self.beta, eps=self.eps)  # [n, d]  normalisation.lee:41
 
     def forward_saved(self, z):
         """As forward, and what its gradient needs."""
         n = z.shape[0]
-        mu = z.mean(axis=0)  # [d]  normalisation.lee:31
-        sub = z - mu  # [n, d]  normalisation.lee:32
+        mu = z.mean(axis=0)  # [d]  normalisation.lee:37
+        sub = z - mu  # [n, d]  normalisation.lee:38
         variance = (sub * sub).mean(axis=0)  # [d]
-        self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [d]  normalisation.lee:33
-        # [d]  normalisation.lee:34
+        self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [d]  normalisation.lee:39
+        # [d]  normalisation.lee:40
         self.var_[...] = (1 - self.momentum) * self.var_ + self.momentum * variance * n / (n - 1)
-        add_2_2, saved_batch_norm = batch_norm_saved(z, self.gamma, self.beta, eps=self.eps)  # normalisation.lee:35
+        add_2_2, saved_batch_norm = batch_norm_saved(z, self.gamma, self.beta, eps=self.eps)  # normalisation.lee:41
         return add_2_2, saved_batch_norm
 
     def forward_backward(self, z, saved_batch_norm, d_y):
         """From d_y to the gradients by the parameters and z."""
-        # gradient of return batch_norm(z, gamma, beta, eps)   normalisation.lee:35
+        # gradient of return batch_norm(z, gamma, beta, eps)   normalisation.lee:41
         d_z, d_gamma, d_beta = batch_norm_backward(z, self.gamma, self.eps, saved_batch_norm, d_y)
         return {"gamma": d_gamma, "beta": d_beta}, d_z
 
     def forward_eval_saved(self, z):
         """As forward_eval, and what its gradient needs."""
-        sub = z - self.mean_  # [n, d]  normalisation.lee:36
+        sub = z - self.mean_  # [n, d]  normalisation.lee:42
         sqrt = np.sqrt(self.var_ + self.eps)  # [d]
         return self.gamma * sub / sqrt + self.beta, (sub, sqrt)
 
     def forward_eval_backward(self, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         sub, sqrt = saved
-        # gradient of return gamma * (z - mean_) / sqrt(var_ + eps) + beta   normalisation.lee:36
+        # gradient of return gamma * (z - mean_) / sqrt(var_ + eps) + beta   normalisation.lee:42
         d_beta = d_y.sum(axis=0)  # [d]
         d_mul = d_y / sqrt  # [n, d]
         d_z = d_mul * self.gamma  # [n, d]
@@ -292,54 +340,54 @@ class BatchNormAsPrinted(Model):
 
     def __init__(self, d, momentum=0.1, eps=1e-5):
         self.d, self.momentum, self.eps = d, momentum, eps
-        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:41
-        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:42
+        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:47
+        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:48
         self.mean_ = np.zeros(d, dtype=FLOAT)  # [d]
-        self.var_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:41
+        self.var_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:47
         self.lay_out()
 
     def forward(self, z, training=False):
         """z [n, d] -> [n, d]"""
         if training:
             return self.forward_training(z)
-        mul = self.gamma * (z - self.mean_)  # [n, d]  normalisation.lee:53
+        mul = self.gamma * (z - self.mean_)  # [n, d]  normalisation.lee:59
         return mul / np.sqrt(self.var_ + self.eps) + self.beta  # [n, d]
 
     def forward_training(self, z):
         """z [n, d] -> [n, d]"""
-        mu = z.mean(axis=0)  # [d]  normalisation.lee:48
-        sub = z - mu  # [n, d]  normalisation.lee:49
+        mu = z.mean(axis=0)  # [d]  normalisation.lee:54
+        sub = z - mu  # [n, d]  normalisation.lee:55
         variance = (sub * sub).mean(axis=0)  # [d]
-        self.mean_[...] = self.momentum * self.mean_ + (1 - self.momentum) * mu  # [d]  normalisation.lee:50
-        self.var_[...] = self.momentum * self.var_ + (1 - self.momentum) * variance  # [d]  normalisation.lee:51
-        return batch_norm(z, self.gamma, self.beta, eps=self.eps)  # [n, d]  normalisation.lee:52
+        self.mean_[...] = self.momentum * self.mean_ + (1 - self.momentum) * mu  # [d]  normalisation.lee:56
+        self.var_[...] = self.momentum * self.var_ + (1 - self.momentum) * variance  # [d]  normalisation.lee:57
+        return batch_norm(z, self.gamma, self.beta, eps=self.eps)  # [n, d]  normalisation.lee:58
 
     def forward_saved(self, z):
         """As forward, and what its gradient needs."""
-        mu = z.mean(axis=0)  # [d]  normalisation.lee:48
-        sub = z - mu  # [n, d]  normalisation.lee:49
+        mu = z.mean(axis=0)  # [d]  normalisation.lee:54
+        sub = z - mu  # [n, d]  normalisation.lee:55
         variance = (sub * sub).mean(axis=0)  # [d]
-        self.mean_[...] = self.momentum * self.mean_ + (1 - self.momentum) * mu  # [d]  normalisation.lee:50
-        self.var_[...] = self.momentum * self.var_ + (1 - self.momentum) * variance  # [d]  normalisation.lee:51
-        add_2_2, saved_batch_norm = batch_norm_saved(z, self.gamma, self.beta, eps=self.eps)  # normalisation.lee:52
+        self.mean_[...] = self.momentum * self.mean_ + (1 - self.momentum) * mu  # [d]  normalisation.lee:56
+        self.var_[...] = self.momentum * self.var_ + (1 - self.momentum) * variance  # [d]  normalisation.lee:57
+        add_2_2, saved_batch_norm = batch_norm_saved(z, self.gamma, self.beta, eps=self.eps)  # normalisation.lee:58
         return add_2_2, saved_batch_norm
 
     def forward_backward(self, z, saved_batch_norm, d_y):
         """From d_y to the gradients by the parameters and z."""
-        # gradient of return batch_norm(z, gamma, beta, eps)   normalisation.lee:52
+        # gradient of return batch_norm(z, gamma, beta, eps)   normalisation.lee:58
         d_z, d_gamma, d_beta = batch_norm_backward(z, self.gamma, self.eps, saved_batch_norm, d_y)
         return {"gamma": d_gamma, "beta": d_beta}, d_z
 
     def forward_eval_saved(self, z):
         """As forward_eval, and what its gradient needs."""
-        sub = z - self.mean_  # [n, d]  normalisation.lee:53
+        sub = z - self.mean_  # [n, d]  normalisation.lee:59
         sqrt = np.sqrt(self.var_ + self.eps)  # [d]
         return self.gamma * sub / sqrt + self.beta, (sub, sqrt)
 
     def forward_eval_backward(self, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         sub, sqrt = saved
-        # gradient of return gamma * (z - mean_) / sqrt(var_ + eps) + beta   normalisation.lee:53
+        # gradient of return gamma * (z - mean_) / sqrt(var_ + eps) + beta   normalisation.lee:59
         d_beta = d_y.sum(axis=0)  # [d]
         d_mul = d_y / sqrt  # [n, d]
         d_z = d_mul * self.gamma  # [n, d]
@@ -354,27 +402,27 @@ class Normalised(Model):
 
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
-        normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:58
-        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]  normalisation.lee:58
-        self.norm = BatchNorm(outputs)  # normalisation.lee:59
+        normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:64
+        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]  normalisation.lee:64
+        self.norm = BatchNorm(outputs)  # normalisation.lee:65
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, inputs] -> [n, outputs]"""
         if training:
             return self.forward_training(x)
-        add_2 = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:63
+        add_2 = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:69
         return np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, outputs]  prelude.lee:34
 
     def forward_training(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        add_2_2 = self.norm(x @ self.w, training=True)  # [n, outputs]  normalisation.lee:63
+        add_2_2 = self.norm(x @ self.w, training=True)  # [n, outputs]  normalisation.lee:69
         y = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:34
         return y  # [n, outputs]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        contract = x @ self.w  # [n, outputs]  normalisation.lee:63
+        contract = x @ self.w  # [n, outputs]  normalisation.lee:69
         add_2_2, saved_norm = self.norm.forward_saved(contract)
         div = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:34
         return div, (contract, saved_norm)
@@ -382,11 +430,19 @@ class Normalised(Model):
     def forward_backward(self, x, saved, div, d_y):
         """From d_y to the gradients by the parameters and x."""
         contract, saved_norm = saved
-        # gradient of return sigmoid(norm(x @ w))   normalisation.lee:63
+        # gradient of return sigmoid(norm(x @ w))   normalisation.lee:69
         d_norm, d_contract = self.norm.forward_backward(contract, saved_norm, d_y * (div * (1.0 - div)))
         d_x = d_contract @ self.w.T  # [n, inputs]
         d_w = x.T @ d_contract  # [inputs, outputs]
         return {"w": d_w, "norm": d_norm}, d_x
+
+    def forward_backward_parameters(self, x, saved, div, d_y):
+        """From d_y to the gradient by the parameters."""
+        contract, saved_norm = saved
+        # gradient of return sigmoid(norm(x @ w))   normalisation.lee:69
+        d_norm, d_contract = self.norm.forward_backward(contract, saved_norm, d_y * (div * (1.0 - div)))
+        d_w = x.T @ d_contract  # [inputs, outputs]
+        return {"w": d_w, "norm": d_norm}
 
 
 class Normalised_2(Model):
@@ -396,33 +452,33 @@ class Normalised_2(Model):
 
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
-        normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:58
-        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]  normalisation.lee:58
-        self.norm = BatchNorm(outputs)  # normalisation.lee:59
+        normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:64
+        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]  normalisation.lee:64
+        self.norm = BatchNorm(outputs)  # normalisation.lee:65
         self.lay_out()
 
     def forward(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        contract = x @ self.w  # [n, outputs]  normalisation.lee:64
+        contract = x @ self.w  # [n, outputs]  normalisation.lee:70
         sigmoid = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, outputs]  prelude.lee:34
-        y = self.norm(sigmoid, training=True)  # [n, outputs]  normalisation.lee:64
+        y = self.norm(sigmoid, training=True)  # [n, outputs]  normalisation.lee:70
         return y  # [n, outputs]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        contract = x @ self.w  # [n, outputs]  normalisation.lee:64
+        contract = x @ self.w  # [n, outputs]  normalisation.lee:70
         sigmoid = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, outputs]  prelude.lee:34
-        add_2_2, saved_norm = self.norm.forward_saved(sigmoid)  # normalisation.lee:64
+        add_2_2, saved_norm = self.norm.forward_saved(sigmoid)  # normalisation.lee:70
         return add_2_2, (sigmoid, saved_norm)
 
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         sigmoid, saved_norm = saved
-        # gradient of return norm(sigmoid(x @ w))   normalisation.lee:64
+        # gradient of return norm(sigmoid(x @ w))   normalisation.lee:70
         d_norm, d_sigmoid = self.norm.forward_backward(sigmoid, saved_norm, d_y)
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
         d_contract = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n, outputs]
-        # gradient of return norm(sigmoid(x @ w))   normalisation.lee:64
+        # gradient of return norm(sigmoid(x @ w))   normalisation.lee:70
         d_x = d_contract @ self.w.T  # [n, inputs]
         d_w = x.T @ d_contract  # [inputs, outputs]
         return {"w": d_w, "norm": d_norm}, d_x
@@ -439,43 +495,43 @@ class BatchRenorm(Model):
 
     def __init__(self, d, momentum=0.01, r_max=3, d_max=5, eps=1e-5):
         self.d, self.momentum, self.r_max, self.d_max, self.eps = d, momentum, r_max, d_max, eps
-        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:72
-        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:73
+        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:78
+        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:79
         self.mean_ = np.zeros(d, dtype=FLOAT)  # [d]
-        self.std_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:72
+        self.std_ = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:78
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, d] -> [n, d]"""
         if training:
             return self.forward_training(x)
-        return self.gamma * (x - self.mean_) / self.std_ + self.beta  # [n, d]  normalisation.lee:86
+        return self.gamma * (x - self.mean_) / self.std_ + self.beta  # [n, d]  normalisation.lee:92
 
     def forward_training(self, x):
         """x [n, d] -> [n, d]"""
-        mu = x.mean(axis=0)  # [d]  normalisation.lee:79
-        sub = x - mu  # [n, d]  normalisation.lee:80
+        mu = x.mean(axis=0)  # [d]  normalisation.lee:85
+        sub = x - mu  # [n, d]  normalisation.lee:86
         sigma = np.sqrt((sub * sub).mean(axis=0) + self.eps)  # [d]
-        r = stop(clip(sigma / self.std_, 1 / self.r_max, self.r_max))  # [d]  normalisation.lee:81
-        sub_2 = mu - self.mean_  # [d]  normalisation.lee:82
+        r = stop(clip(sigma / self.std_, 1 / self.r_max, self.r_max))  # [d]  normalisation.lee:87
+        sub_2 = mu - self.mean_  # [d]  normalisation.lee:88
         s = stop(clip_2(sub_2 / self.std_, -self.d_max, self.d_max))  # [d]
-        self.mean_ += self.momentum * sub_2  # [d]  normalisation.lee:83
-        self.std_ += self.momentum * (sigma - self.std_)  # [d]  normalisation.lee:84
-        centred = x - x.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:85
+        self.mean_ += self.momentum * sub_2  # [d]  normalisation.lee:89
+        self.std_ += self.momentum * (sigma - self.std_)  # [d]  normalisation.lee:90
+        centred = x - x.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:91
         add_2 = (centred * centred).mean(axis=0, keepdims=True) + self.eps  # [1, d]
         return self.gamma * (centred / np.sqrt(add_2) * r + s) + self.beta  # [n, d]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        mu = x.mean(axis=0)  # [d]  normalisation.lee:79
-        sub = x - mu  # [n, d]  normalisation.lee:80
+        mu = x.mean(axis=0)  # [d]  normalisation.lee:85
+        sub = x - mu  # [n, d]  normalisation.lee:86
         sigma = np.sqrt((sub * sub).mean(axis=0) + self.eps)  # [d]
-        r = stop(clip(sigma / self.std_, 1 / self.r_max, self.r_max))  # [d]  normalisation.lee:81
-        sub_2 = mu - self.mean_  # [d]  normalisation.lee:82
+        r = stop(clip(sigma / self.std_, 1 / self.r_max, self.r_max))  # [d]  normalisation.lee:87
+        sub_2 = mu - self.mean_  # [d]  normalisation.lee:88
         s = stop(clip_2(sub_2 / self.std_, -self.d_max, self.d_max))  # [d]
-        self.mean_ += self.momentum * sub_2  # [d]  normalisation.lee:83
-        self.std_ += self.momentum * (sigma - self.std_)  # [d]  normalisation.lee:84
-        centred = x - x.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:85
+        self.mean_ += self.momentum * sub_2  # [d]  normalisation.lee:89
+        self.std_ += self.momentum * (sigma - self.std_)  # [d]  normalisation.lee:90
+        centred = x - x.mean(axis=0, keepdims=True)  # [n, d]  normalisation.lee:91
         add_2 = (centred * centred).mean(axis=0, keepdims=True) + self.eps  # [1, d]
         add_4 = centred / np.sqrt(add_2) * r + s  # [n, d]
         return self.gamma * add_4 + self.beta, (r, add_4)
@@ -483,7 +539,7 @@ class BatchRenorm(Model):
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         r, add_4 = saved
-        # gradient of return gamma * ((x - mu) / sigma * r + s) + beta   normalisation.lee:85
+        # gradient of return gamma * ((x - mu) / sigma * r + s) + beta   normalisation.lee:91
         d_beta = d_y.sum(axis=0)  # [d]
         d_gamma = (d_y * add_4).sum(axis=0)  # [d]
         d_normalise = d_y * self.gamma * r  # [n, d]
@@ -497,12 +553,12 @@ class BatchRenorm(Model):
 
     def forward_eval_saved(self, x):
         """As forward_eval, and what its gradient needs."""
-        sub = x - self.mean_  # [n, d]  normalisation.lee:86
+        sub = x - self.mean_  # [n, d]  normalisation.lee:92
         return self.gamma * sub / self.std_ + self.beta, sub
 
     def forward_eval_backward(self, sub, d_y):
         """From d_y to the gradients by the parameters and x."""
-        # gradient of return gamma * (x - mean_) / std_ + beta   normalisation.lee:86
+        # gradient of return gamma * (x - mean_) / std_ + beta   normalisation.lee:92
         d_beta = d_y.sum(axis=0)  # [d]
         d_mul = d_y / self.std_  # [n, d]
         d_x = d_mul * self.gamma  # [n, d]
@@ -517,23 +573,23 @@ class LayerNorm(Model):
 
     def __init__(self, d, eps=1e-5):
         self.d, self.eps = d, eps
-        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:94
-        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:95
+        self.gamma = np.ones(d, dtype=FLOAT)  # [d]  normalisation.lee:100
+        self.beta = np.zeros(d, dtype=FLOAT)  # [d]  normalisation.lee:101
         self.lay_out()
 
     @packed(0, x=(0, 2))
     def forward(self, x):
         """x [.., d] -> [.., d]"""
-        return self.gamma * standard(x, self.eps) + self.beta  # [rows, d]  normalisation.lee:98
+        return self.gamma * standard(x, self.eps) + self.beta  # [rows, d]  normalisation.lee:104
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        div = standard(x, self.eps)  # [rows, d]  normalisation.lee:98
+        div = standard(x, self.eps)  # [rows, d]  normalisation.lee:104
         return self.gamma * div + self.beta, div
 
     def forward_backward(self, x, div, d_y):
         """From d_y to the gradients by the parameters and x."""
-        # gradient of return gamma * standard(x, eps) + beta   normalisation.lee:98
+        # gradient of return gamma * standard(x, eps) + beta   normalisation.lee:104
         d_beta = d_y.sum(axis=0)  # [d]
         d_gamma = (d_y * div).sum(axis=0)  # [d]
         d_x = standard_backward(x, self.eps, d_y * self.gamma)  # [rows, d]
@@ -552,11 +608,11 @@ class LayerNormAsPrinted(Model):
     @packed(0, x=(0, 2))
     def forward(self, x):
         """x [.., d] -> [.., d]"""
-        return standard(x, self.eps)  # [rows, d]  normalisation.lee:104
+        return standard(x, self.eps)  # [rows, d]  normalisation.lee:110
 
     def forward_backward(self, x, d_y):
         """From d_y to the gradient by x."""
-        # gradient of return standard(x, eps)   normalisation.lee:104
+        # gradient of return standard(x, eps)   normalisation.lee:110
         d_x = standard_backward(x, self.eps, d_y)  # [rows, d]
         return d_x  # [rows, d]
 
@@ -566,14 +622,14 @@ def standard(x, eps):
 
     x [n, d] -> [n, d]
     """
-    centred = x - x.mean(axis=1, keepdims=True)  # [n, d]  normalisation.lee:111
+    centred = x - x.mean(axis=1, keepdims=True)  # [n, d]  normalisation.lee:117
     add = (centred * centred).mean(axis=1, keepdims=True) + eps  # [n, 1]
     return centred / np.sqrt(add)  # [n, d]
 
 
 def standard_backward(x, eps, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return (x - mu) / sqrt(variance + eps)   normalisation.lee:111
+    # gradient of return (x - mu) / sqrt(variance + eps)   normalisation.lee:117
     centred = x - x.mean(axis=1, keepdims=True)  # [n, d]
     deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + eps)  # [n, 1]
     normal_ = centred / deviation  # [n, d]
@@ -594,17 +650,17 @@ class InstanceNorm(Model):
     def forward(self, x):
         """x [n, channels, h, w] -> [n, channels, h, w]"""
         n, _, h, w = x.shape
-        rows = x.reshape(self.channels * n, h * w)  # [channels * n, h * w]  normalisation.lee:117
-        return standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:118
+        rows = x.reshape(self.channels * n, h * w)  # [channels * n, h * w]  normalisation.lee:123
+        return standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:124
 
     def forward_backward(self, x, d_y):
         """From d_y to the gradient by x."""
         n, _, h, w = x.shape
-        # gradient of rows = reshape(x, [n * channels, h * w])   normalisation.lee:117
+        # gradient of rows = reshape(x, [n * channels, h * w])   normalisation.lee:123
         rows = x.reshape(self.channels * n, h * w)  # [channels * n, h * w]
-        # gradient of return reshape(standard(rows, eps), [n, channels, h, w])   normalisation.lee:118
+        # gradient of return reshape(standard(rows, eps), [n, channels, h, w])   normalisation.lee:124
         d_rows = standard_backward(rows, self.eps, d_y.reshape(self.channels * n, h * w))  # [channels * n, h * w]
-        # gradient of rows = reshape(x, [n * channels, h * w])   normalisation.lee:117
+        # gradient of rows = reshape(x, [n * channels, h * w])   normalisation.lee:123
         d_x = d_rows.reshape(n, self.channels, h, w)  # [n, channels, h, w]
         return d_x  # [n, channels, h, w]
 
@@ -618,43 +674,43 @@ class GroupNorm(Model):
         self.groups, self.channels, self.eps = groups, channels, eps
         if channels % groups != 0:
             raise ValueError(
-                f"normalisation.lee:123: channels % groups == 0 must hold: channels = {channels}, groups = {groups}"
+                f"normalisation.lee:129: channels % groups == 0 must hold: channels = {channels}, groups = {groups}"
             )
-        self.gamma = np.ones(channels, dtype=FLOAT)  # [channels]  normalisation.lee:124
-        self.beta = np.zeros(channels, dtype=FLOAT)  # [channels]  normalisation.lee:125
+        self.gamma = np.ones(channels, dtype=FLOAT)  # [channels]  normalisation.lee:130
+        self.beta = np.zeros(channels, dtype=FLOAT)  # [channels]  normalisation.lee:131
         self.lay_out()
 
     def forward(self, x):
         """x [n, channels, h, w] -> [n, channels, h, w]"""
         n, _, h, w = x.shape
-        # [groups * n, (channels // groups) * h * w]  normalisation.lee:128
+        # [groups * n, (channels // groups) * h * w]  normalisation.lee:134
         rows = x.reshape(self.groups * n, self.channels // self.groups * h * w)
-        z = standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:129
-        return self.gamma[:, None, None] * z + self.beta[:, None, None]  # [n, channels, h, w]  normalisation.lee:130
+        z = standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:135
+        return self.gamma[:, None, None] * z + self.beta[:, None, None]  # [n, channels, h, w]  normalisation.lee:136
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, _, h, w = x.shape
-        # [groups * n, (channels // groups) * h * w]  normalisation.lee:128
+        # [groups * n, (channels // groups) * h * w]  normalisation.lee:134
         rows = x.reshape(self.groups * n, self.channels // self.groups * h * w)
-        z = standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:129
-        return self.gamma[:, None, None] * z + self.beta[:, None, None], z  # normalisation.lee:130
+        z = standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:135
+        return self.gamma[:, None, None] * z + self.beta[:, None, None], z  # normalisation.lee:136
 
     def forward_backward(self, x, z, d_y):
         """From d_y to the gradients by the parameters and x."""
         n, _, h, w = x.shape
-        # gradient of rows = reshape(x, [n * groups, channels // groups * h * w])   normalisation.lee:128
+        # gradient of rows = reshape(x, [n * groups, channels // groups * h * w])   normalisation.lee:134
         # [groups * n, (channels // groups) * h * w]
         rows = x.reshape(self.groups * n, self.channels // self.groups * h * w)
-        # gradient of return gamma[:, None, None] * z + beta[:, None, None]   normalisation.lee:130
+        # gradient of return gamma[:, None, None] * z + beta[:, None, None]   normalisation.lee:136
         d_beta = d_y.sum(axis=0).sum(axis=(1, 2))  # [channels]
         d_z = d_y * self.gamma[:, None, None]  # [n, channels, h, w]
         d_gamma = (d_y * z).sum(axis=0).sum(axis=(1, 2))  # [channels]
-        # gradient of z = reshape(standard(rows, eps), [n, channels, h, w])   normalisation.lee:129
+        # gradient of z = reshape(standard(rows, eps), [n, channels, h, w])   normalisation.lee:135
         # [groups * n, (channels // groups) * h * w]
         d_div = d_z.reshape(self.groups * n, self.channels // self.groups * h * w)
         d_rows = standard_backward(rows, self.eps, d_div)  # [groups * n, (channels // groups) * h * w]
-        # gradient of rows = reshape(x, [n * groups, channels // groups * h * w])   normalisation.lee:128
+        # gradient of rows = reshape(x, [n * groups, channels // groups * h * w])   normalisation.lee:134
         d_x = d_rows.reshape(n, self.channels, h, w)  # [n, channels, h, w]
         return {"gamma": d_gamma, "beta": d_beta}, d_x
 
@@ -666,26 +722,26 @@ class WeightNorm(Model):
 
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
-        normal_ = normal(fold(key, SITES["v"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:138
+        normal_ = normal(fold(key, SITES["v"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:144
         self.v = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]
-        self.g = np.ones(outputs, dtype=FLOAT)  # [outputs]  normalisation.lee:139
-        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  normalisation.lee:140
+        self.g = np.ones(outputs, dtype=FLOAT)  # [outputs]  normalisation.lee:145
+        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  normalisation.lee:146
         self.lay_out()
 
     def forward(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        return x @ (self.g * self.v / norm(self.v)) + self.b  # [n, outputs]  normalisation.lee:143
+        return x @ (self.g * self.v / norm(self.v)) + self.b  # [n, outputs]  normalisation.lee:149
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        sqrt, saved_norm = norm_saved(self.v)  # normalisation.lee:143
+        sqrt, saved_norm = norm_saved(self.v)  # normalisation.lee:149
         div = self.g * self.v / sqrt  # [inputs, outputs]
         return x @ div + self.b, (sqrt, saved_norm, div)
 
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         sqrt, saved_norm, div = saved
-        # gradient of return x @ (g * v / norm(v, axis = 0)) + b   normalisation.lee:143
+        # gradient of return x @ (g * v / norm(v, axis = 0)) + b   normalisation.lee:149
         d_b = d_y.sum(axis=0)  # [outputs]
         d_x = d_y @ div.T  # [n, inputs]
         d_div = x.T @ d_y  # [inputs, outputs]
@@ -702,23 +758,23 @@ def largest_singular(w, steps):
     w [r, c] -> []
     """
     r = w.shape[0]
-    u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:148
-    v = unit(u @ w)  # [c]  normalisation.lee:149
-    u_ = u  # normalisation.lee:150
+    u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:154
+    v = unit(u @ w)  # [c]  normalisation.lee:155
+    u_ = u  # normalisation.lee:156
     for s in range(steps):
         u_, v = largest_singular_step(u_, v, w)
-    return stop(u_) @ w @ stop(v)  # normalisation.lee:153
+    return stop(u_) @ w @ stop(v)  # normalisation.lee:159
 
 
 def largest_singular_saved(w, steps):
     """As largest_singular, and what its gradient needs."""
     r = w.shape[0]
-    u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:148
-    v = unit(u @ w)  # [c]  normalisation.lee:149
-    u_ = u  # normalisation.lee:150
+    u = unit(np.ones(r, dtype=FLOAT))  # [r]  normalisation.lee:154
+    v = unit(u @ w)  # [c]  normalisation.lee:155
+    u_ = u  # normalisation.lee:156
     for s in range(steps):
         u_, v = largest_singular_step(u_, v, w)
-    graft = stop(u_)  # [r]  normalisation.lee:153
+    graft = stop(u_)  # [r]  normalisation.lee:159
     graft_2 = stop(v)  # [c]
     return graft @ w @ graft_2, (graft, graft_2)
 
@@ -726,15 +782,15 @@ def largest_singular_saved(w, steps):
 def largest_singular_backward(saved, d_y):
     """From d_y to the gradient by w."""
     graft, graft_2 = saved
-    # gradient of return stop(u) @ w @ stop(v)   normalisation.lee:153
+    # gradient of return stop(u) @ w @ stop(v)   normalisation.lee:159
     d_w = graft[:, None] * (d_y * graft_2)  # [r, c]
     return d_w  # [r, c]
 
 
 def largest_singular_step(u, v, w):
     """u [r], v [c], w [r, c] -> [r], [c]"""
-    u_3 = unit(w @ v)  # [r]  normalisation.lee:151
-    v_3 = unit(u_3 @ w)  # [c]  normalisation.lee:152
+    u_3 = unit(w @ v)  # [r]  normalisation.lee:157
+    v_3 = unit(u_3 @ w)  # [c]  normalisation.lee:158
     return u_3, v_3
 
 
@@ -743,7 +799,7 @@ def unit(x):
 
     x [n] -> [n]
     """
-    return x / norm_2(x)  # [n]  normalisation.lee:158
+    return x / norm_2(x)  # [n]  normalisation.lee:164
 
 
 def spectral(w, x, y, strength=0.1):
@@ -751,7 +807,7 @@ def spectral(w, x, y, strength=0.1):
 
     w [d, k], x [n, d], y [n, k] -> []
     """
-    sub = x @ w - y  # [n, k]  normalisation.lee:163
+    sub = x @ w - y  # [n, k]  normalisation.lee:169
     contract_5 = largest_singular(w, 60)
     mul_3 = strength / 2 * (contract_5 * contract_5)
     return (sub * sub).mean() + mul_3
@@ -759,7 +815,7 @@ def spectral(w, x, y, strength=0.1):
 
 def spectral_saved(w, x, y, strength=0.1):
     """As spectral, and what its gradient needs."""
-    sub = x @ w - y  # [n, k]  normalisation.lee:163
+    sub = x @ w - y  # [n, k]  normalisation.lee:169
     contract_5, saved_largest_singular = largest_singular_saved(w, 60)
     mul_3 = strength / 2 * (contract_5 * contract_5)
     return (sub * sub).mean() + mul_3, (sub, contract_5, saved_largest_singular)
@@ -770,7 +826,7 @@ def spectral_backward(w, x, strength, saved, d_out):
     sub, contract_5, saved_largest_singular = saved
     k = w.shape[1]
     n = x.shape[0]
-    # gradient of return mean((x @ w - y) ** 2) + strength / 2 * largest_singular(w, 60) ** 2   normalisation.lee:163
+    # gradient of return mean((x @ w - y) ** 2) + strength / 2 * largest_singular(w, 60) ** 2   normalisation.lee:169
     d_contract_5 = 2 * (d_out * (strength / 2) * contract_5)
     d_w_2 = largest_singular_backward(saved_largest_singular, d_contract_5)  # [d, k]
     d_sub = 2 * (d_out / (k * n)) * sub  # [n, k]
@@ -785,13 +841,13 @@ def spectralAsPrinted(w, x, y, strength=0.1):
 
     w [d, k], x [n, d], y [n, k] -> []
     """
-    sub = x @ w / largest_singular(w, 60) - y  # [n, k]  normalisation.lee:168
+    sub = x @ w / largest_singular(w, 60) - y  # [n, k]  normalisation.lee:174
     return (sub * sub).mean()
 
 
 def spectralAsPrinted_saved(w, x, y, strength=0.1):
     """As spectralAsPrinted, and what its gradient needs."""
-    contract_5, saved_largest_singular = largest_singular_saved(w, 60)  # normalisation.lee:168
+    contract_5, saved_largest_singular = largest_singular_saved(w, 60)  # normalisation.lee:174
     div = x @ w / contract_5  # [n, k]
     sub = div - y  # [n, k]
     return (sub * sub).mean(), (contract_5, saved_largest_singular, div, sub)
@@ -802,7 +858,7 @@ def spectralAsPrinted_backward(w, x, saved, d_out):
     contract_5, saved_largest_singular, div, sub = saved
     k = w.shape[1]
     n = x.shape[0]
-    # gradient of return mean((x @ w / largest_singular(w, 60) - y) ** 2)   normalisation.lee:168
+    # gradient of return mean((x @ w / largest_singular(w, 60) - y) ** 2)   normalisation.lee:174
     d_sub = 2 * (d_out / (k * n)) * sub  # [n, k]
     d_y = -d_sub  # [n, k]
     d_contract = d_sub / contract_5  # [n, k]
@@ -813,42 +869,108 @@ def spectralAsPrinted_backward(w, x, saved, d_out):
     return d_w, d_x, d_y
 
 
+class Network(Model):
+    """Two normalised layers of σ, which otherwise would hardly learn at such a rate."""
+
+    members = ("first", "second", "last")
+
+    def __init__(self, hidden, *, key=(0, 0)):
+        self.hidden = hidden
+        self.first = Normalised(64, hidden, key=fold(key, SITES["first"]))  # normalisation.lee:179
+        self.second = Normalised(hidden, hidden, key=fold(key, SITES["second"]))  # normalisation.lee:180
+        self.last = Linear(hidden, 10, key=fold(key, SITES["last"]))  # normalisation.lee:181
+        self.lay_out()
+
+    def forward(self, x, training=False):
+        """x [n, 64] -> [n, 10]"""
+        if training:
+            return self.forward_training(x)
+        return self.last(self.second(self.first(x)))  # [n, 10]  normalisation.lee:184
+
+    def forward_training(self, x):
+        """x [n, 64] -> [n, 10]"""
+        div = self.first(x, training=True)  # [n, hidden]  normalisation.lee:184
+        div_2 = self.second(div, training=True)  # [n, hidden]
+        return self.last(div_2)  # [n, 10]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        div, saved_first = self.first.forward_saved(x)  # normalisation.lee:184
+        div_2, saved_second = self.second.forward_saved(div)
+        return self.last(div_2), (div, saved_first, div_2, saved_second)
+
+    def forward_backward_parameters(self, x, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        div, saved_first, div_2, saved_second = saved
+        # gradient of return last(second(first(x)))   normalisation.lee:184
+        d_last, d_div_2 = self.last.forward_backward(div_2, d_y)
+        d_second, d_div = self.second.forward_backward(div, saved_second, div_2, d_div_2)
+        d_first = self.first.forward_backward_parameters(x, saved_first, div, d_div)
+        return {"first": d_first, "second": d_second, "last": d_last}
+
+
+def fit(epochs=8, batch=64, rate=0.5, *, run=None):
+    """Digits; the running averages serve in the test."""
+    from leec.runtime.run import Run
+
+    run = run or Run("fit")
+    data = run.data(
+        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+    )
+    net = Network(hidden=32, key=run.key("net"))  # normalisation.lee:190
+    opt = SGD(lr=rate)  # normalisation.lee:191
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(fit_step(net, opt, x, y))  # normalisation.lee:194
+        run.report(accuracy=accuracy(net(data.test.x), data.test.y))  # normalisation.lee:195
+    return net
+
+
+def fit_step(net, opt, x, y):
+    """One step of fit."""
+    add, saved_net = net.forward_saved(x)  # normalisation.lee:194
+    d_add = cross_entropy_backward(add, y, FLOAT(1.0))  # [batches_n, 10]
+    d_net = net.forward_backward_parameters(x, saved_net, d_add)
+    opt.update(net.parameters, net.flat(d_net))
+    return cross_entropy(add, y)
+
+
 def example_batch(key):
-    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:172
-    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:173
-    beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:174
-    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:175
-    d_c, saved_batch_norm = batch_norm_saved(z, gamma, beta)  # normalisation.lee:176
+    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:200
+    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:201
+    beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:202
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:203
+    d_c, saved_batch_norm = batch_norm_saved(z, gamma, beta)  # normalisation.lee:204
     d_z, d_gamma, d_beta = batch_norm_backward(z, gamma, 1e-5, saved_batch_norm, c)
     return (c * d_c).sum(), d_z, d_gamma, d_beta, d_c
 
 
 def example_batch_as_printed(key):
-    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:180
-    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:181
-    beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:182
-    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:183
-    d_c, saved_batch_normAsPrinted = batch_normAsPrinted_saved(z, gamma, beta)  # normalisation.lee:184
+    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:208
+    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:209
+    beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:210
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:211
+    d_c, saved_batch_normAsPrinted = batch_normAsPrinted_saved(z, gamma, beta)  # normalisation.lee:212
     d_z, d_gamma, d_beta = batch_normAsPrinted_backward(z, gamma, 1e-5, saved_batch_normAsPrinted, c)
     return (c * d_c).sum(), d_z, d_gamma, d_beta, d_c
 
 
 def example_running(key):
-    net = BatchNorm(5)  # normalisation.lee:188
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:189
-    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:190
-    c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:191
-    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:192
+    net = BatchNorm(5)  # normalisation.lee:216
+    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:217
+    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:218
+    c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:219
+    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:220
     mul_3 = add_2_2 * add_2_2  # [8, 5]
     first = (mul_3 * add_2_2).sum()
-    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:193
+    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:221
     mul_5 = add_2_2_2 * add_2_2_2  # [6, 5]
     second = (mul_5 * add_2_2_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:194
+    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:222
     d_c = add_2 * add_2  # [6, 5]
     d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
-    d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:193
-    d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:192
+    d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:221
+    d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:220
     return (
         first + second + (c * d_c).sum(),
         net.at(
@@ -864,21 +986,21 @@ def example_running(key):
 
 
 def example_running_as_printed(key):
-    net = BatchNormAsPrinted(5)  # normalisation.lee:198
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:199
-    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:200
-    c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:201
-    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:202
+    net = BatchNormAsPrinted(5)  # normalisation.lee:226
+    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:227
+    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:228
+    c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:229
+    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:230
     mul_3 = add_2_2 * add_2_2  # [8, 5]
     first = (mul_3 * add_2_2).sum()
-    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:203
+    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:231
     mul_5 = add_2_2_2 * add_2_2_2  # [6, 5]
     second = (mul_5 * add_2_2_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:204
+    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:232
     d_c = add_2 * add_2  # [6, 5]
     d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
-    d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:203
-    d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:202
+    d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:231
+    d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:230
     return (
         first + second + (c * d_c).sum(),
         net.at(
@@ -894,36 +1016,36 @@ def example_running_as_printed(key):
 
 
 def example_before_activation(key):
-    net = Normalised(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:208
-    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:209
-    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:210
-    d_c, saved_net = net.copy().forward_saved(x)  # normalisation.lee:211
+    net = Normalised(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:236
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:237
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:238
+    d_c, saved_net = net.copy().forward_saved(x)  # normalisation.lee:239
     d_net, d_x = net.forward_backward(x, saved_net, d_c, c)
     return (c * d_c).sum(), net.at(d_net), d_x, d_c
 
 
 def example_after_activation(key):
-    net = Normalised_2(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:215
-    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:216
-    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:217
-    d_c, saved_net = net.copy().forward_saved(x)  # normalisation.lee:218
+    net = Normalised_2(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:243
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:244
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:245
+    d_c, saved_net = net.copy().forward_saved(x)  # normalisation.lee:246
     d_net, d_x = net.forward_backward(x, saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_x, d_c
 
 
 def example_renormalised(key):
-    net = BatchRenorm(5)  # normalisation.lee:222
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:223
-    b = 7 + normal(fold(key, SITES["b"]), (8, 5), FLOAT) * 5  # [8, 5]  normalisation.lee:224
-    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:225
-    add_5, saved_net = net.forward_saved(a)  # normalisation.lee:226
+    net = BatchRenorm(5)  # normalisation.lee:250
+    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:251
+    b = 7 + normal(fold(key, SITES["b"]), (8, 5), FLOAT) * 5  # [8, 5]  normalisation.lee:252
+    c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:253
+    add_5, saved_net = net.forward_saved(a)  # normalisation.lee:254
     first = (c * add_5).sum()
-    add_5_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:227
+    add_5_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:255
     second = (c * add_5_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(a)  # normalisation.lee:228
+    add_2, saved_net_2 = net.forward_eval_saved(a)  # normalisation.lee:256
     d_net, d_a_2 = net.forward_eval_backward(saved_net_2, c)
-    d_net_, d_b = net.forward_backward(b, saved_net_, c)  # normalisation.lee:227
-    d_net_2, d_a_3 = net.forward_backward(a, saved_net, c)  # normalisation.lee:226
+    d_net_, d_b = net.forward_backward(b, saved_net_, c)  # normalisation.lee:255
+    d_net_2, d_a_3 = net.forward_backward(a, saved_net, c)  # normalisation.lee:254
     return (
         first + second + (c * add_2).sum(),
         net.at(
@@ -939,10 +1061,10 @@ def example_renormalised(key):
 
 
 def example_layer(key):
-    net = LayerNorm(5)  # normalisation.lee:232
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:233
-    c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:234
-    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:235
+    net = LayerNorm(5)  # normalisation.lee:260
+    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:261
+    c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:262
+    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:263
     add, saved_net = net.forward_saved(reshape)
     d_c = add.reshape(2, 3, 5)  # [2, 3, 5]
     d_net, d_reshape = net.forward_backward(reshape, saved_net, c.reshape(6, 5))
@@ -950,56 +1072,147 @@ def example_layer(key):
 
 
 def example_layer_as_printed(key):
-    net = LayerNormAsPrinted(5)  # normalisation.lee:239
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:240
-    c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:241
-    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:242
+    net = LayerNormAsPrinted(5)  # normalisation.lee:267
+    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:268
+    c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:269
+    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:270
     d_c = net(reshape).reshape(2, 3, 5)  # [2, 3, 5]
     d_reshape = net.forward_backward(reshape, c.reshape(6, 5))  # [6, 5]
     return (c * d_c).sum(), d_reshape.reshape(2, 3, 5), d_c
 
 
 def example_instance(key):
-    net = InstanceNorm(3)  # normalisation.lee:246
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT) * 0.1  # [2, 3, 4, 5]  normalisation.lee:247
-    c = normal(fold(key, SITES["c"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:248
-    d_c = net(x)  # [2, 3, 4, 5]  normalisation.lee:249
+    net = InstanceNorm(3)  # normalisation.lee:274
+    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT) * 0.1  # [2, 3, 4, 5]  normalisation.lee:275
+    c = normal(fold(key, SITES["c"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:276
+    d_c = net(x)  # [2, 3, 4, 5]  normalisation.lee:277
     return (c * d_c).sum(), net.forward_backward(x, c), d_c
 
 
 def example_group(key):
-    net = GroupNorm(2, 6)  # normalisation.lee:253
-    x = 1 + normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT) * 0.1  # [2, 6, 4, 5]  normalisation.lee:254
-    c = normal(fold(key, SITES["c"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:255
-    d_c, saved_net = net.forward_saved(x)  # normalisation.lee:256
+    net = GroupNorm(2, 6)  # normalisation.lee:281
+    x = 1 + normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT) * 0.1  # [2, 6, 4, 5]  normalisation.lee:282
+    c = normal(fold(key, SITES["c"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:283
+    d_c, saved_net = net.forward_saved(x)  # normalisation.lee:284
     d_net, d_x = net.forward_backward(x, saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_x, d_c
 
 
 def example_weight(key):
-    net = WeightNorm(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:260
-    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:261
-    add, saved_net = net.forward_saved(x)  # normalisation.lee:262
+    net = WeightNorm(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:288
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:289
+    add, saved_net = net.forward_saved(x)  # normalisation.lee:290
     d_net, d_x = net.forward_backward(x, saved_net, 2 * add)
     return (add * add).sum(), net.at(d_net), d_x
 
 
 def example_spectrum(key):
-    w = normal(fold(key, SITES["w"]), (4, 3), FLOAT)  # [4, 3]  normalisation.lee:266
-    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:267
-    y = normal(fold(key, SITES["y"]), (8, 3), FLOAT)  # [8, 3]  normalisation.lee:268
-    value, saved_spectral = spectral_saved(w, x, y)  # normalisation.lee:269
+    w = normal(fold(key, SITES["w"]), (4, 3), FLOAT)  # [4, 3]  normalisation.lee:294
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:295
+    y = normal(fold(key, SITES["y"]), (8, 3), FLOAT)  # [8, 3]  normalisation.lee:296
+    value, saved_spectral = spectral_saved(w, x, y)  # normalisation.lee:297
     d_w, d_x, d_y = spectral_backward(w, x, 0.1, saved_spectral, FLOAT(1.0))
     return value, d_w, d_x, d_y
 
 
 def example_spectrum_as_printed(key):
-    w = normal(fold(key, SITES["w"]), (4, 3), FLOAT)  # [4, 3]  normalisation.lee:273
-    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:274
-    y = normal(fold(key, SITES["y"]), (8, 3), FLOAT)  # [8, 3]  normalisation.lee:275
-    value, saved_spectralAsPrinted = spectralAsPrinted_saved(w, x, y)  # normalisation.lee:276
+    w = normal(fold(key, SITES["w"]), (4, 3), FLOAT)  # [4, 3]  normalisation.lee:301
+    x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:302
+    y = normal(fold(key, SITES["y"]), (8, 3), FLOAT)  # [8, 3]  normalisation.lee:303
+    value, saved_spectralAsPrinted = spectralAsPrinted_saved(w, x, y)  # normalisation.lee:304
     d_w, d_x, d_y = spectralAsPrinted_backward(w, x, saved_spectralAsPrinted, FLOAT(1.0))
     return value, d_w, d_x, d_y
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def cross_entropy(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [.., k], y int[..] -> []
+    """
+    rows = z.shape[0]
+    surprise = -log_softmax(z, (1,))[np.arange(rows), inside(y)]  # [rows]  losses.lee:45
+    return reduced(surprise)  # losses.lee:46
+
+
+def cross_entropy_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    one_hot = (np.arange(k)[None, :] == y[:, None]).astype(FLOAT)  # [rows, k]
+    d_z = (softmax(z, (1,)) - one_hot) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = np.broadcast_to(d_y / each_0, (each_0,))  # [each_0]
+    return d_each  # [each_0]
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def accuracy(z, y):
+    """The share of rows whose largest score is at the right class.
+
+    z [.., k], y int[..] -> []
+    """
+    return (z.argmax(axis=1) == y).astype(FLOAT).mean()  # metrics.lee:9
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
+        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.lay_out()
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return x @ self.w + self.b  # [rows, outputs]  nn.lee:21
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(axis=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+class SGD(Optimizer):
+    """θ ← θ - η (g + λ θ)"""
+
+    def __init__(self, lr=0.01, weight_decay=0.0):
+        self.lr, self.weight_decay = lr, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        θ -= self.lr * (g + self.weight_decay * θ)  # [count]  optim.lee:11
 
 
 def stop(x):
@@ -1064,14 +1277,40 @@ SITES = {
     "b": 0x754F854DE3C27284,
     "beta": 0xAE2E3FAC884C4C13,
     "c": 0x1B2C07CD64633F37,
+    "first": 0xA31DFC4F51C2A8A2,
     "gamma": 0xF588132ED85947F8,
+    "last": 0x840C26AC856B94B1,
     "net": 0xF087C76970C91612,
+    "second": 0xF4C52D43B87F6485,
     "v": 0x9DF7DC769517EBA3,
     "w": 0x20925082A2286B9E,
     "x": 0x4F586EF96743DF4A,
     "y": 0x5FA69583C58CA30F,
     "z": 0x3041FD28A7B04184,
 }
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    e = np.exp(x - np.where(np.isneginf(top), 0, top))
+    total = e.sum(axis=axes, keepdims=True)
+    return e / np.where(total == 0, 1, total)
+
+
+def log_softmax(x, axes):
+    """log(softmax(x)), shifted by the maximum; where x is -inf all along, it stays so."""
+    top = x.max(axis=axes, keepdims=True, initial=-np.inf)
+    shifted = x - np.where(np.isneginf(top), 0, top)
+    total = np.exp(shifted).sum(axis=axes, keepdims=True)
+    return shifted - np.log(np.where(total == 0, 1, total))
+
+
+def inside(i):
+    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
+    if np.min(i, initial=0) < 0:
+        raise IndexError(f"position {np.min(i)} lies before the first entry")
+    return i
 
 
 MASK = 0xFFFFFFFF
@@ -1113,6 +1352,11 @@ def bits(key: Key, n: int) -> np.ndarray:
         for column, word in enumerate(philox(key, (blocks, 0, 0, 0))):
             part[:, column] = word
     return words.ravel()[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape)) >> 8).reshape(shape).astype(dtype) * 2.0**-24
 
 
 def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import types
 
 import pytest
 import torch
 
+import leec
 from leec import driver
 from leec.diagnostics import Source
 
@@ -108,3 +110,76 @@ def test_what_is_positive_is_found_among_the_largest() -> None:
     step(x, y)
     for p, w in zip(net.parameters(), wanted, strict=True):
         torch.testing.assert_close(p.detach(), w, rtol=1e-4, atol=1e-6)
+
+
+# ---- groups
+
+GATE = """from std.data import batches
+from std.losses import mse
+from std.nn import Linear
+from std.optim import SGD
+
+
+model Gate(inputs):
+    one = Linear(inputs, inputs)
+
+    def forward(x: [n, inputs]) -> [n, inputs]:
+        h = one(x)
+        return exp(-h * h) * x + tanh(h) / (1 + x * x) - inputs
+
+
+train fit(data: (x: [n, 4], y: [n, 4])):
+    net = Gate(4)
+    opt = SGD(lr = 0.01)
+    for x, y in batches(data.train, 8):
+        minimize mse(net(x), y) over net with opt
+    return net
+"""
+
+
+def gates(level: int):
+    module = leec.load(GATE, level=level).torch
+    net = module.Gate(4, key=(3, 4))
+    return module, net, module.FitStep(net, module.SGD(lr=0.01))
+
+
+def groups_of(module: types.ModuleType) -> dict[str, types.FunctionType]:
+    found = {name: f for name, f in vars(module).items() if name.startswith("fit_step_")}
+    assert found and all(hasattr(f, "__wrapped__") for f in found.values())
+    return found
+
+
+def test_groups_compute_what_statements_do_and_leave_their_arguments_alone() -> None:
+    (_, plain, one), (module, grouped, two) = gates(1), gates(2)
+    for n in (5, 3, 5):
+        x, y = torch.randn(n, 4), torch.randn(n, 4)
+        before = x.clone(), y.clone()
+        torch.testing.assert_close(two(x, y), one(x, y), rtol=1e-5, atol=1e-6)
+        assert torch.equal(x, before[0]) and torch.equal(y, before[1])
+    for a, b in zip(grouped.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    for name, f in groups_of(module).items():
+        assert re.search(r":\d+$", f.__doc__ or ""), name
+
+
+def test_a_group_is_one_graph_for_the_compiler_that_a_gpu_is_given(monkeypatch) -> None:
+    """Nothing in it leaves the graph, and what it overwrites is its own."""
+    module, _, step = gates(2)
+    calls: dict[str, tuple] = {}
+    for name, f in groups_of(module).items():
+
+        def recorded(*arrays, name=name, f=f):
+            calls[name] = tuple(a.clone() if isinstance(a, torch.Tensor) else a for a in arrays)
+            return f(*arrays)
+
+        monkeypatch.setattr(module, name, recorded)
+    functions = {name: f.__kwdefaults__["f"] for name, f in vars(module).items() if name.startswith("fit_step_")}
+    step(torch.randn(5, 4), torch.randn(5, 4))
+    assert calls.keys() == functions.keys()
+    for name, arrays in calls.items():
+        written = functions[name].__wrapped__
+        compiled = torch.compile(written, backend="aot_eager", fullgraph=True)
+        copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in arrays]
+        torch.testing.assert_close(compiled(*copies), written(*arrays))
+        for copy, a in zip(copies, arrays, strict=True):
+            assert not isinstance(a, torch.Tensor) or torch.equal(copy, a)

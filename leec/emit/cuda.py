@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leec.emit.dialect import TORCH
 from leec.emit.files import render
+from leec.emit.groupedsteps import GroupedStep
 from leec.emit.reference import (
     FIRST,
     File,
@@ -28,7 +29,7 @@ def emit_cuda(module: Module, options: Options) -> str:
     file = File(module, options, TORCH)
     simple = simple_functions(file)
     blocks = [*model_blocks(file), *optimizer_blocks(file), *function_blocks(file, simple)]
-    classes, emitted = step_blocks(file, StepEmitter)
+    classes, emitted = step_blocks(file, GroupedStep if options.level >= 2 else StepEmitter)
     blocks = sorted([*blocks, *classes, *procedure_blocks(file, simple, emitted)], key=lambda b: b.order(module))
     body = "\n\n\n".join(b.text for b in blocks)
     support = needed("torch", used_names(body, file))

@@ -1,5 +1,6 @@
 """Steps of generated PyTorch modules: flat vectors, views of them, and CUDA graphs."""
 
+import functools
 import weakref
 
 import torch
@@ -103,6 +104,29 @@ def parameter_slots(model):
                 yield from parameter_slots(part)
 
 
+def kernel(function):
+    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call.
+
+    Without Triton they are called one by one.
+    """
+    made = []
+
+    @functools.wraps(function)
+    def call(*arrays):
+        if not arrays[0].is_cuda:
+            return function(*arrays)
+        if not made:
+            try:
+                import triton  # noqa: F401
+
+                made.append(torch.compile(function))
+            except ImportError:
+                made.append(function)
+        return made[0](*arrays)
+
+    return call
+
+
 class TrainStep:
     """A training step as one function over flat vectors, without autograd; generated subclasses say which.
 
@@ -133,6 +157,8 @@ class TrainStep:
     def held(self, *sizes):
         """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
         if sizes not in self.known:
+            if len(self.known) > 8 * self.GRAPHS:
+                self.known.clear()
             self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
         return self.known[sizes]
 

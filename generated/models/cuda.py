@@ -190,6 +190,29 @@ def packed(*outputs, **inputs):
     return decorate
 
 
+def kernel(function):
+    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call.
+
+    Without Triton they are called one by one.
+    """
+    made = []
+
+    @functools.wraps(function)
+    def call(*arrays):
+        if not arrays[0].is_cuda:
+            return function(*arrays)
+        if not made:
+            try:
+                import triton
+
+                made.append(torch.compile(function))
+            except ImportError:
+                made.append(function)
+        return made[0](*arrays)
+
+    return call
+
+
 class TrainStep:
     """A training step as one function over flat vectors, without autograd; generated subclasses say which.
 
@@ -220,6 +243,8 @@ class TrainStep:
     def held(self, *sizes):
         """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
         if sizes not in self.known:
+            if len(self.known) > 8 * self.GRAPHS:
+                self.known.clear()
             self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
         return self.known[sizes]
 

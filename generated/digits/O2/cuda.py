@@ -192,6 +192,29 @@ def packed(*outputs, **inputs):
     return decorate
 
 
+def kernel(function):
+    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call.
+
+    Without Triton they are called one by one.
+    """
+    made = []
+
+    @functools.wraps(function)
+    def call(*arrays):
+        if not arrays[0].is_cuda:
+            return function(*arrays)
+        if not made:
+            try:
+                import triton
+
+                made.append(torch.compile(function))
+            except ImportError:
+                made.append(function)
+        return made[0](*arrays)
+
+    return call
+
+
 class TrainStep:
     """A training step as one function over flat vectors, without autograd; generated subclasses say which.
 
@@ -222,6 +245,8 @@ class TrainStep:
     def held(self, *sizes):
         """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
         if sizes not in self.known:
+            if len(self.known) > 8 * self.GRAPHS:
+                self.known.clear()
             self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
         return self.known[sizes]
 
@@ -378,12 +403,12 @@ def example_small(key):
     mul_8 = div * (d_normalise_2 * div).mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
     d_y_2 = ((sub_4 - mul_8) / deviation).reshape(3, 16, 8, 8)  # [3, 16, 8, 8]  digits.lee:21
     d_image = torch.nn.functional.conv_transpose2d(d_y_2, net.conv1.kernel, padding=1)  # [3, 1, 8, 8]  nn.lee:83
-    kernel = torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1)  # [16, 1, 3, 3]
+    kernel_ = torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1)  # [16, 1, 3, 3]
     return (
         cross_entropy.mean(),
         net.at(
             {
-                "conv1": {"kernel": kernel},
+                "conv1": {"kernel": kernel_},
                 "norm1": {"gamma": (d_add_4 * div).sum(dim=0).sum(dim=1), "beta": d_add_4.sum(dim=0).sum(dim=1)},
                 "conv2": {"kernel": kernel_2},
                 "norm2": {"gamma": (d_add_4_2 * div_2).sum(dim=0).sum(dim=1), "beta": d_add_4_2.sum(dim=0).sum(dim=1)},
@@ -414,6 +439,85 @@ def fit(epochs=12, batch=64, rate=2e-3, *, run=None):
             run.step(step(image, label))  # digits.lee:40
         run.report(accuracy=fit_accuracy(net, data.test.x, data.test.y))  # digits.lee:41
     return net
+
+
+@kernel
+def fit_step_var(reshape, mu):
+    """var [16]: var = mean((x - mu[:, None]) ** 2, axis = (0, 2))   nn.lee:179"""
+    sub = reshape - mu[:, None]
+    return (sub * sub).mean(dim=(0, 2))
+
+
+@kernel
+def fit_step_mean__2(norm1_mean_, mu, sub_2, momentum):
+    """mean__2 [16]: mean_ <- (1 - momentum) * mean_ + momentum * mu   nn.lee:181"""
+    return (sub_2 * norm1_mean_).add_(momentum * mu)
+
+
+@kernel
+def fit_step_var__2(var, norm1_var_, momentum_, scale, scale_, sub_2):
+    """var__2 [16]: var_ <- (1 - momentum) * var_ + momentum * var * m / (m - 1)   nn.lee:182"""
+    div = (momentum_ * var).mul_(scale).div_(scale_)
+    return (sub_2 * norm1_var_).add_(div)
+
+
+@kernel
+def fit_step_deviation(centred, eps):
+    """deviation [1, 16, 1]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
+    variance = (centred * centred).mean(dim=(0, 2), keepdim=True)
+    return (variance + eps).sqrt_()
+
+
+@kernel
+def fit_step_var_2(reshape_3, mu_2):
+    """var_2 [32]: var = mean((x - mu[:, None]) ** 2, axis = (0, 2))   nn.lee:179"""
+    sub_3 = reshape_3 - mu_2[:, None]
+    return (sub_3 * sub_3).mean(dim=(0, 2))
+
+
+@kernel
+def fit_step_mean__2_2(norm2_mean_, mu_2, sub_2_2, momentum_2):
+    """mean__2_2 [32]: mean_ <- (1 - momentum) * mean_ + momentum * mu   nn.lee:181"""
+    return (sub_2_2 * norm2_mean_).add_(momentum_2 * mu_2)
+
+
+@kernel
+def fit_step_var__2_2(var_2, norm2_var_, momentum_3, scale_2, sub_2_2, scale_3):
+    """var__2_2 [32]: var_ <- (1 - momentum) * var_ + momentum * var * m / (m - 1)   nn.lee:182"""
+    mul_6_2 = (momentum_3 * var_2).mul_(scale_2)
+    return (sub_2_2 * norm2_var_).add_(mul_6_2 / scale_3)
+
+
+@kernel
+def fit_step_deviation_2(centred_2, eps_):
+    """deviation_2 [1, 32, 1]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
+    variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)
+    return (variance_2 + eps_).sqrt_()
+
+
+@kernel
+def fit_step_d_add(softmax_, iota, label, scale_4):
+    """d_add [batches_n, 10]: surprise[i] = -share[i, y[i]]   losses.lee:45"""
+    sub_4 = softmax_ - (iota == label[:, None]).to(FLOAT)
+    return sub_4 * scale_4
+
+
+@kernel
+def fit_step_d_reshape_3(d_add_4_2, reshape_2_3, div_4, deviation_2):
+    """d_reshape_3 [batches_n, 32, 16]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
+    d_normalise = d_add_4_2 * reshape_2_3
+    mul_10 = div_4 * (d_normalise * div_4).mean(dim=(0, 2), keepdim=True)
+    sub_5 = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)
+    return (sub_5 - mul_10).div_(deviation_2)
+
+
+@kernel
+def fit_step_d_reshape(d_add_4, reshape_2_2, div_2, deviation):
+    """d_reshape [batches_n, 16, 64]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
+    d_normalise_2 = d_add_4 * reshape_2_2
+    mean_6 = (d_normalise_2 * div_2).mean(dim=(0, 2), keepdim=True)
+    sub_7 = d_normalise_2 - d_normalise_2.mean(dim=(0, 2), keepdim=True)
+    return (sub_7 - div_2 * mean_6).div_(deviation)
 
 
 class FitStep(TrainStep):
@@ -460,15 +564,15 @@ class FitStep(TrainStep):
         y_2 = torch.nn.functional.conv2d(image, conv1_kernel, padding=1)  # [batches_n, 16, 8, 8]  nn.lee:83
         reshape = y_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
         mu = reshape.mean(dim=(0, 2))  # [16]  nn.lee:178
-        sub = reshape - mu[:, None]  # [batches_n, 16, 64]  nn.lee:179
         sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
-        norm1_mean_.copy_(sub_2 * norm1_mean_ + self.net.norm1.momentum * mu)  # [16]
-        mul_2_3 = self.net.norm1.momentum * (sub * sub).mean(dim=(0, 2))  # [16]  nn.lee:182
-        norm1_var_.copy_(sub_2 * norm1_var_ + mul_2_3 * scale / scale_)  # [16]
+        norm1_mean_.copy_(fit_step_mean__2(norm1_mean_, mu, sub_2, self.net.norm1.momentum))  # [16]
+        # [16]  nn.lee:182
+        norm1_var_.copy_(
+            fit_step_var__2(fit_step_var(reshape, mu), norm1_var_, self.net.norm1.momentum, scale, scale_, sub_2)
+        )
         reshape_2_2 = norm1_gamma[:, None]  # [16, 1]  nn.lee:186
         centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
-        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
-        deviation = torch.sqrt(variance + self.net.norm1.eps)  # [1, 16, 1]
+        deviation = fit_step_deviation(centred, self.net.norm1.eps)  # [1, 16, 1]
         div_2 = centred / deviation  # [batches_n, 16, 64]
         # [batches_n, 16, 8, 8]  digits.lee:21
         reshape_2 = (div_2 * reshape_2_2 + norm1_beta[:, None]).reshape(batches_n, 16, 8, 8)
@@ -477,15 +581,17 @@ class FitStep(TrainStep):
         y_2_2 = torch.nn.functional.conv2d(h, conv2_kernel, padding=1)  # [batches_n, 32, 4, 4]  nn.lee:83
         reshape_3 = y_2_2.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
         mu_2 = reshape_3.mean(dim=(0, 2))  # [32]  nn.lee:178
-        sub_3 = reshape_3 - mu_2[:, None]  # [batches_n, 32, 16]  nn.lee:179
         sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
-        norm2_mean_.copy_(sub_2_2 * norm2_mean_ + self.net.norm2.momentum * mu_2)  # [32]
-        mul_5_2 = self.net.norm2.momentum * (sub_3 * sub_3).mean(dim=(0, 2))  # [32]  nn.lee:182
-        norm2_var_.copy_(sub_2_2 * norm2_var_ + mul_5_2 * scale_2 / scale_3)  # [32]
+        norm2_mean_.copy_(fit_step_mean__2_2(norm2_mean_, mu_2, sub_2_2, self.net.norm2.momentum))  # [32]
+        # [32]  nn.lee:182
+        norm2_var_.copy_(
+            fit_step_var__2_2(
+                fit_step_var_2(reshape_3, mu_2), norm2_var_, self.net.norm2.momentum, scale_2, sub_2_2, scale_3
+            )
+        )
         reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
         centred_2 = reshape_3 - reshape_3.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
-        variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
-        deviation_2 = torch.sqrt(variance_2 + self.net.norm2.eps)  # [1, 32, 1]
+        deviation_2 = fit_step_deviation_2(centred_2, self.net.norm2.eps)  # [1, 32, 1]
         div_4 = centred_2 / deviation_2  # [batches_n, 32, 16]
         # [batches_n, 32, 4, 4]  digits.lee:22
         reshape_5 = (div_4 * reshape_2_3 + norm2_beta[:, None]).reshape(batches_n, 32, 4, 4)
@@ -494,9 +600,10 @@ class FitStep(TrainStep):
         reshape_6 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
         affine = torch.addmm(head_b, reshape_6, head_w)  # [batches_n, 10]  nn.lee:21
         cross_entropy = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
-        iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
-        one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add = (torch.softmax(affine, dim=1) - one_hot) * scale_4  # [batches_n, 10]
+        # [batches_n, 10]
+        d_add = fit_step_d_add(
+            torch.softmax(affine, dim=1), torch.arange(10, device=image.device)[None, :], label, scale_4
+        )
         torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape_6.T, d_add, out=d_head_w)  # [128, 10]
         d_h_2 = (d_add @ head_w.T).reshape(batches_n, 32, 2, 2)  # [batches_n, 32, 2, 2]  digits.lee:23
@@ -505,11 +612,9 @@ class FitStep(TrainStep):
         d_reshape_4 = max_pool_gradient(relu_gradient, reshape_5, max_pool_2_, (2, 2), (2, 2), (1, 1), (0, 0))
         d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
         torch.sum(d_add_4_2, dim=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
-        d_normalise = d_add_4_2 * reshape_2_3  # [batches_n, 32, 16]
-        mul_10 = div_4 * (d_normalise * div_4).mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
-        sub_5 = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
+        d_reshape_3 = fit_step_d_reshape_3(d_add_4_2, reshape_2_3, div_4, deviation_2)  # [batches_n, 32, 16]
         torch.sum((d_add_4_2 * div_4).sum(dim=0), dim=1, out=d_norm2_gamma)  # [32]
-        d_y_2_2 = ((sub_5 - mul_10) / deviation_2).reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
+        d_y_2_2 = d_reshape_3.reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
         d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, conv2_kernel, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:83
         d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1))  # [32, 16, 3, 3]
         relu_gradient_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 16, 4, 4]  prelude.lee:59
@@ -517,21 +622,18 @@ class FitStep(TrainStep):
         d_reshape_2 = max_pool_gradient(relu_gradient_2, reshape_2, max_pool_2, (2, 2), (2, 2), (1, 1), (0, 0))
         d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
         torch.sum(d_add_4, dim=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
-        d_normalise_2 = d_add_4 * reshape_2_2  # [batches_n, 16, 64]
-        mean_6 = (d_normalise_2 * div_2).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
-        sub_7 = d_normalise_2 - d_normalise_2.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
         torch.sum((d_add_4 * div_2).sum(dim=0), dim=1, out=d_norm1_gamma)  # [16]
-        d_reshape = (sub_7 - div_2 * mean_6) / deviation  # [batches_n, 16, 64]
+        d_reshape = fit_step_d_reshape(d_add_4, reshape_2_2, div_2, deviation)  # [batches_n, 16, 64]
         d_y_2 = d_reshape.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
         # [16, 1, 3, 3]  nn.lee:83
         d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1))
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
-        eps = self.opt.eps
+        eps_2 = self.opt.eps
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
-            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+            adam_(θ, g, m, v, lr, beta1, beta2, eps_2, weight_decay, t)
         return cross_entropy.sum() / count  # losses.lee:148
 
 
@@ -583,13 +685,13 @@ class Linear(Model):
         return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
 
 
-def conv2d(x, kernel, stride=1, padding=0, dilation=1):
+def conv2d(x, kernel_, stride=1, padding=0, dilation=1):
     """yₙₒᵢⱼ = Σ xₙ,c,sᵢ₊ᵤ,sⱼ₊ᵥ Kₒcᵤᵥ
 
     x [n, c, h, w], kernel [o, c, kh, kw] -> [n, o, out_h, out_w]
     """
     # [n, o, out_h, out_w]  nn.lee:83
-    y = torch.nn.functional.conv2d(x, kernel, stride=stride, padding=padding, dilation=dilation)
+    y = torch.nn.functional.conv2d(x, kernel_, stride=stride, padding=padding, dilation=dilation)
     return y  # [n, o, out_h, out_w]
 
 

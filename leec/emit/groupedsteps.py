@@ -150,7 +150,7 @@ class GroupedStep(StepEmitter):
         words = docstring(f"{shown}: {source_line(equation.span)}   {place(equation.span)}" if equation.span else shown)
         lines = [*words, *(line for part in code.splitlines() for line in fit(part, len(INDENT)).splitlines())]
         head = fit(f"def {name}({', '.join(parameters)}): pass", 0).replace(": pass", ":")
-        return "\n".join(["@kernel", head, *(INDENT + line for line in lines)])
+        return "\n".join(["@one_kernel", head, *(INDENT + line for line in lines)])
 
 
 def with_large_groups(f: Function) -> Function:

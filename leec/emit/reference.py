@@ -90,7 +90,7 @@ def emit_reference(module: Module, options: Options) -> str:
     )
 
 
-FIRST = ("packed", "kernel", "Model", "Optimizer", "TrainStep")  # decorators, and classes that others inherit from
+FIRST = ("packed", "one_kernel", "Model", "Optimizer", "TrainStep")  # decorators, and classes that others inherit from
 
 
 def sites(body: str) -> list[str]:

@@ -104,11 +104,8 @@ def parameter_slots(model):
                 yield from parameter_slots(part)
 
 
-def kernel(function):
-    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call.
-
-    Without Triton they are called one by one.
-    """
+def one_kernel(function):
+    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call."""
     made = []
 
     @functools.wraps(function)
@@ -116,12 +113,7 @@ def kernel(function):
         if not arrays[0].is_cuda:
             return function(*arrays)
         if not made:
-            try:
-                import triton  # noqa: F401
-
-                made.append(torch.compile(function))
-            except ImportError:
-                made.append(function)
+            made.append(torch.compile(function))
         return made[0](*arrays)
 
     return call

@@ -190,29 +190,6 @@ def packed(*outputs, **inputs):
     return decorate
 
 
-def kernel(function):
-    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call.
-
-    Without Triton they are called one by one.
-    """
-    made = []
-
-    @functools.wraps(function)
-    def call(*arrays):
-        if not arrays[0].is_cuda:
-            return function(*arrays)
-        if not made:
-            try:
-                import triton
-
-                made.append(torch.compile(function))
-            except ImportError:
-                made.append(function)
-        return made[0](*arrays)
-
-    return call
-
-
 class TrainStep:
     """A training step as one function over flat vectors, without autograd; generated subclasses say which.
 
@@ -1061,26 +1038,26 @@ class Linear(Model):
         return {"w": d_w, "b": d_b}, d_x
 
 
-def conv2d(x, kernel_, stride=1, padding=0, dilation=1):
+def conv2d(x, kernel, stride=1, padding=0, dilation=1):
     """yₙₒᵢⱼ = Σ xₙ,c,sᵢ₊ᵤ,sⱼ₊ᵥ Kₒcᵤᵥ
 
     x [n, c, h, w], kernel [o, c, kh, kw] -> [n, o, out_h, out_w]
     """
     # [n, o, out_h, out_w]  nn.lee:83
-    y = torch.nn.functional.conv2d(x, kernel_, stride=stride, padding=padding, dilation=dilation)
+    y = torch.nn.functional.conv2d(x, kernel, stride=stride, padding=padding, dilation=dilation)
     return y  # [n, o, out_h, out_w]
 
 
-def conv2d_backward(x, kernel_, dilation, padding, stride, d_y):
+def conv2d_backward(x, kernel, dilation, padding, stride, d_y):
     """From d_y to the gradients by x and kernel."""
     _, c, h, w = x.shape
-    o, _, kh, kw = kernel_.shape
+    o, _, kh, kw = kernel.shape
     _, _, out_h, out_w = d_y.shape
     # gradient of y[n, o, i in (h + 2*padding - dilation*(kh - 1) - 1) // stride + 1, j in (w +..   nn.lee:83
     # [n, c, h, w]
     d_x = torch.nn.functional.conv_transpose2d(
         d_y,
-        kernel_,
+        kernel,
         stride=stride,
         padding=padding,
         output_padding=(

@@ -5,7 +5,6 @@ Made from specs/regression/descent.lee by leec 0.1.0. Change that file, not this
 
 from __future__ import annotations
 
-import functools
 import math
 import sys
 import weakref
@@ -153,29 +152,6 @@ class Optimizer:
             if hasattr(self, name):
                 setattr(twin, name, getattr(self, name).clone())
         return twin
-
-
-def kernel(function):
-    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call.
-
-    Without Triton they are called one by one.
-    """
-    made = []
-
-    @functools.wraps(function)
-    def call(*arrays):
-        if not arrays[0].is_cuda:
-            return function(*arrays)
-        if not made:
-            try:
-                import triton
-
-                made.append(torch.compile(function))
-            except ImportError:
-                made.append(function)
-        return made[0](*arrays)
-
-    return call
 
 
 class TrainStep:

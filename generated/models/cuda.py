@@ -190,29 +190,6 @@ def packed(*outputs, **inputs):
     return decorate
 
 
-def kernel(function):
-    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call.
-
-    Without Triton they are called one by one.
-    """
-    made = []
-
-    @functools.wraps(function)
-    def call(*arrays):
-        if not arrays[0].is_cuda:
-            return function(*arrays)
-        if not made:
-            try:
-                import triton
-
-                made.append(torch.compile(function))
-            except ImportError:
-                made.append(function)
-        return made[0](*arrays)
-
-    return call
-
-
 class TrainStep:
     """A training step as one function over flat vectors, without autograd; generated subclasses say which.
 

@@ -220,6 +220,8 @@ class TrainStep:
     def held(self, *sizes):
         """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
         if sizes not in self.known:
+            if len(self.known) > 8 * self.GRAPHS:
+                self.known.clear()
             self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
         return self.known[sizes]
 

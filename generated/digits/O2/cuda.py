@@ -192,11 +192,8 @@ def packed(*outputs, **inputs):
     return decorate
 
 
-def kernel(function):
-    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call.
-
-    Without Triton they are called one by one.
-    """
+def one_kernel(function):
+    """A group of operations on arrays; on a GPU they are one kernel, which torch.compile makes at the first call."""
     made = []
 
     @functools.wraps(function)
@@ -204,12 +201,7 @@ def kernel(function):
         if not arrays[0].is_cuda:
             return function(*arrays)
         if not made:
-            try:
-                import triton
-
-                made.append(torch.compile(function))
-            except ImportError:
-                made.append(function)
+            made.append(torch.compile(function))
         return made[0](*arrays)
 
     return call
@@ -403,12 +395,12 @@ def example_small(key):
     mul_8 = div * (d_normalise_2 * div).mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
     d_y_2 = ((sub_4 - mul_8) / deviation).reshape(3, 16, 8, 8)  # [3, 16, 8, 8]  digits.lee:21
     d_image = torch.nn.functional.conv_transpose2d(d_y_2, net.conv1.kernel, padding=1)  # [3, 1, 8, 8]  nn.lee:83
-    kernel_ = torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1)  # [16, 1, 3, 3]
+    kernel = torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1)  # [16, 1, 3, 3]
     return (
         cross_entropy.mean(),
         net.at(
             {
-                "conv1": {"kernel": kernel_},
+                "conv1": {"kernel": kernel},
                 "norm1": {"gamma": (d_add_4 * div).sum(dim=0).sum(dim=1), "beta": d_add_4.sum(dim=0).sum(dim=1)},
                 "conv2": {"kernel": kernel_2},
                 "norm2": {"gamma": (d_add_4_2 * div_2).sum(dim=0).sum(dim=1), "beta": d_add_4_2.sum(dim=0).sum(dim=1)},
@@ -441,68 +433,68 @@ def fit(epochs=12, batch=64, rate=2e-3, *, run=None):
     return net
 
 
-@kernel
+@one_kernel
 def fit_step_var(reshape, mu):
     """var [16]: var = mean((x - mu[:, None]) ** 2, axis = (0, 2))   nn.lee:179"""
     sub = reshape - mu[:, None]
     return (sub * sub).mean(dim=(0, 2))
 
 
-@kernel
+@one_kernel
 def fit_step_mean__2(norm1_mean_, mu, sub_2, momentum):
     """mean__2 [16]: mean_ <- (1 - momentum) * mean_ + momentum * mu   nn.lee:181"""
     return (sub_2 * norm1_mean_).add_(momentum * mu)
 
 
-@kernel
+@one_kernel
 def fit_step_var__2(var, norm1_var_, momentum_, scale, scale_, sub_2):
     """var__2 [16]: var_ <- (1 - momentum) * var_ + momentum * var * m / (m - 1)   nn.lee:182"""
     div = (momentum_ * var).mul_(scale).div_(scale_)
     return (sub_2 * norm1_var_).add_(div)
 
 
-@kernel
+@one_kernel
 def fit_step_deviation(centred, eps):
     """deviation [1, 16, 1]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
     variance = (centred * centred).mean(dim=(0, 2), keepdim=True)
     return (variance + eps).sqrt_()
 
 
-@kernel
+@one_kernel
 def fit_step_var_2(reshape_3, mu_2):
     """var_2 [32]: var = mean((x - mu[:, None]) ** 2, axis = (0, 2))   nn.lee:179"""
     sub_3 = reshape_3 - mu_2[:, None]
     return (sub_3 * sub_3).mean(dim=(0, 2))
 
 
-@kernel
+@one_kernel
 def fit_step_mean__2_2(norm2_mean_, mu_2, sub_2_2, momentum_2):
     """mean__2_2 [32]: mean_ <- (1 - momentum) * mean_ + momentum * mu   nn.lee:181"""
     return (sub_2_2 * norm2_mean_).add_(momentum_2 * mu_2)
 
 
-@kernel
+@one_kernel
 def fit_step_var__2_2(var_2, norm2_var_, momentum_3, scale_2, sub_2_2, scale_3):
     """var__2_2 [32]: var_ <- (1 - momentum) * var_ + momentum * var * m / (m - 1)   nn.lee:182"""
     mul_6_2 = (momentum_3 * var_2).mul_(scale_2)
     return (sub_2_2 * norm2_var_).add_(mul_6_2 / scale_3)
 
 
-@kernel
+@one_kernel
 def fit_step_deviation_2(centred_2, eps_):
     """deviation_2 [1, 32, 1]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
     variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)
     return (variance_2 + eps_).sqrt_()
 
 
-@kernel
+@one_kernel
 def fit_step_d_add(softmax_, iota, label, scale_4):
     """d_add [batches_n, 10]: surprise[i] = -share[i, y[i]]   losses.lee:45"""
     sub_4 = softmax_ - (iota == label[:, None]).to(FLOAT)
     return sub_4 * scale_4
 
 
-@kernel
+@one_kernel
 def fit_step_d_reshape_3(d_add_4_2, reshape_2_3, div_4, deviation_2):
     """d_reshape_3 [batches_n, 32, 16]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
     d_normalise = d_add_4_2 * reshape_2_3
@@ -511,7 +503,7 @@ def fit_step_d_reshape_3(d_add_4_2, reshape_2_3, div_4, deviation_2):
     return (sub_5 - mul_10).div_(deviation_2)
 
 
-@kernel
+@one_kernel
 def fit_step_d_reshape(d_add_4, reshape_2_2, div_2, deviation):
     """d_reshape [batches_n, 16, 64]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
     d_normalise_2 = d_add_4 * reshape_2_2
@@ -685,13 +677,13 @@ class Linear(Model):
         return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
 
 
-def conv2d(x, kernel_, stride=1, padding=0, dilation=1):
+def conv2d(x, kernel, stride=1, padding=0, dilation=1):
     """yₙₒᵢⱼ = Σ xₙ,c,sᵢ₊ᵤ,sⱼ₊ᵥ Kₒcᵤᵥ
 
     x [n, c, h, w], kernel [o, c, kh, kw] -> [n, o, out_h, out_w]
     """
     # [n, o, out_h, out_w]  nn.lee:83
-    y = torch.nn.functional.conv2d(x, kernel_, stride=stride, padding=padding, dilation=dilation)
+    y = torch.nn.functional.conv2d(x, kernel, stride=stride, padding=padding, dilation=dilation)
     return y  # [n, o, out_h, out_w]
 
 

@@ -123,10 +123,5 @@ def makes_own(e: Equation) -> bool:
     row = TABLE[e.op]
     entrywise = row.elementwise and "cotangents" not in row.facts
     product = "spec" in row.params and len(e.args) > 1
-    return (
-        e.op == "fused"
-        or entrywise
-        or product
-        or bool(row.facts.get("reduces") and e.params["axes"])
-        or not e.results[0].type.rank
-    )
+    reduced = bool(row.facts.get("reduces") and e.params["axes"])
+    return e.op == "fused" or entrywise or product or reduced

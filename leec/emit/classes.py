@@ -12,7 +12,7 @@ from leec.emit.functions import Emitter, is_call
 from leec.emit.groups import Group, attribute
 from leec.emit.layout import text
 from leec.emit.signatures import ConstructorSignature, Signature
-from leec.emit.statements import Line
+from leec.emit.statements import Body, Line
 from leec.ir.graph import Equation, Value
 from leec.ir.module import Leaf, ModelClass, Submodel
 
@@ -44,6 +44,9 @@ class Constructor(Emitter):
         given = {h.name for h in self.model.hypers}
         self.own = [m for m in self.model.members if isinstance(m, Leaf) and m.path not in given]
         self.body.stored |= {self.leaves[leaf.path] for leaf in self.own}
+
+    def new_body(self, *arguments) -> Body:
+        return Body(*arguments)
 
     def signed(self) -> Signature:
         return ConstructorSignature(self.unit, self.f, self.names)

@@ -27,6 +27,7 @@ class Dialect:
     infinity: str
     modules: bool = False  # models are modules of the library, which know whether they are training
     autograd: bool = False  # the library follows what is computed, unless told not to
+    in_place: bool = False  # groups and single operations write over arrays that nobody reads any more
 
     def dtype(self, name: str) -> ast.expr:
         return parse(self.dtypes[name])
@@ -51,6 +52,7 @@ NUMPY = Dialect(
     copy="copy",
     infinity="np.inf",
 )
+NUMPY_IN_PLACE = replace(NUMPY, in_place=True)
 TORCH = Dialect(
     "torch",
     "torch",

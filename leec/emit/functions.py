@@ -16,6 +16,7 @@ from leec.emit.groups import joined
 from leec.emit.layout import text
 from leec.emit.loops import LoopWriter
 from leec.emit.names import Names
+from leec.emit.planned import PlannedBody
 from leec.emit.signatures import Signature
 from leec.emit.splitting import fit
 from leec.emit.statements import Body, unparenthesised
@@ -58,7 +59,7 @@ class Emitter:
         return Signature(self.unit, self.f, self.names)
 
     def new_body(self, *arguments) -> Body:
-        return Body(*arguments)
+        return PlannedBody(*arguments) if self.dialect().in_place else Body(*arguments)
 
     # ---- the parts
 

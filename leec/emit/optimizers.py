@@ -17,6 +17,7 @@ from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.groups import Group, attribute
 from leec.emit.layout import text
 from leec.emit.signatures import Signature
+from leec.emit.statements import Body
 from leec.emit.unit import Unit
 from leec.ir.graph import Parameter
 from leec.ir.module import OptimizerClass
@@ -50,6 +51,9 @@ class Update(Emitter):
 
     def dialect(self) -> Dialect:
         return STEP if self.unit.dialect.autograd else self.unit.dialect
+
+    def new_body(self, *arguments) -> Body:
+        return Body(*arguments)
 
     def signed(self) -> Signature:
         return UpdateSignature(self.unit, self.f, self.names)

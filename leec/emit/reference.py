@@ -12,7 +12,7 @@ from typing import Protocol
 from leec import __version__
 from leec.diagnostics import Span
 from leec.emit.classes import Constructor, member_names
-from leec.emit.dialect import NUMPY, Dialect
+from leec.emit.dialect import NUMPY, NUMPY_IN_PLACE, Dialect
 from leec.emit.docs import clean, docstring
 from leec.emit.files import render
 from leec.emit.functions import INDENT, Emitter, definition
@@ -31,6 +31,7 @@ from leec.ir.graph import Function
 from leec.ir.module import ModelClass, Module
 from leec.ops.random import site_word
 from leec.passes.dce import dce, reachable
+from leec.passes.fuse import fuse_again
 from leec.passes.recognise import expand
 
 
@@ -59,6 +60,9 @@ class File:
         functions = (self.dialect.autograd and self.module.followed) or self.module.functions
         self.module = with_reachable(replace(self.module, functions=functions), self.steps)
         self.module = replace(self.module, functions=dce(expand(self.module.functions, self.dialect.column)))
+        if self.dialect is NUMPY and self.options.level >= 2:
+            self.dialect = NUMPY_IN_PLACE
+            self.module = replace(self.module, functions=fuse_again(self.module.functions, computing(self.module)))
         names = Names({*BUILTINS, *library(self.dialect.column)})
         self.unit = Unit(self.module, self.dialect, names, self.everything.functions.functions)
         self.unit.try_out = lambda f: Emitter(self.unit, f, f.name).statements()
@@ -132,6 +136,12 @@ def with_reachable(module: Module, without: Collection[str]) -> Module:
         if not used.keys() & set(o.update_each.values())
     ]
     return replace(module, functions=reachable(module.functions, roots))
+
+
+def computing(module: Module) -> list[str]:
+    """The functions that are neither constructors nor rules of optimizers."""
+    owners = {name: name.rpartition(".")[0] for name in module.functions.functions}
+    return [name for name, o in owners.items() if o not in module.optimizers and not name.endswith(".init")]
 
 
 def computed(module: Module) -> set[str]:

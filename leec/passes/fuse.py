@@ -86,6 +86,8 @@ def find_groups(f: Function, through_names: bool) -> Iterable[Group]:
         visible = e.result in outputs or (e.result.named and not through_names)
         home = next(iter(homes.values())) if len(homes) == 1 and not visible else None
         if home is None or not home.admits(e):
+            if is_relabelling(e):  # a group ends with what computes
+                continue
             home = Group(space_of(e))
             groups.append(home)
         home.add(position, e)

@@ -292,7 +292,7 @@ class Digits(Model):
         if training:
             return self.forward_training(image)
         n = image.shape[0]
-        add_2 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
+        add_2 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side, side]
         h = max_pool_(relu(add_2.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
         # [n, 32, (side // 2)**2]  digits.lee:22
         add_2_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
@@ -305,8 +305,8 @@ class Digits(Model):
         # [n, 16, side**2]  digits.lee:21
         add_4 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2), training=True)
         h = max_pool_(relu(add_4.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
-        reshape_3 = self.conv2(h).reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]  digits.lee:22
-        add_4_2 = self.norm2(reshape_3, training=True)  # [n, 32, (side // 2)**2]
+        # [n, 32, (side // 2)**2]  digits.lee:22
+        add_4_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2), training=True)
         h_2 = max_pool_(relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
@@ -318,68 +318,123 @@ def example_small(key):
     label = randint(fold(key, SITES["label"]), (3,), 0, 10)  # int[3]  digits.lee:30
     pad = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [3, 1, 10, 10]  nn.lee:83
     reshape = net.conv1.kernel.reshape(16, 9)  # [16, 9]
-    windows_2 = window(window(pad, 3, 3, 1, 1), 2, 3, 1, 1)  # [3, 1, 8, 3, 8, 3]
-    columns = windows_2.transpose(0, 1, 3, 5, 2, 4).reshape(3, 9, 64)  # [3, 9, 64]
-    reshape_2 = (reshape @ columns).reshape(3, 16, 8, 8).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    transpose = window(window(pad, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)  # [3, 1, 3, 3, 8, 8]
+    columns = transpose.reshape(3, 9, 64)  # [3, 9, 64]
+    contract = reshape @ columns  # [3, 16, 64]
     reshape_2_2 = net.norm1.gamma[:, None]  # [16, 1]  nn.lee:186
-    centred = reshape_2 - reshape_2.mean(axis=(0, 2), keepdims=True)  # [3, 16, 64]
-    variance = (centred * centred).mean(axis=(0, 2), keepdims=True)  # [1, 16, 1]
-    deviation = np.sqrt(variance + net.norm1.eps)  # [1, 16, 1]
-    div = centred / deviation  # [3, 16, 64]
-    add_2 = div * reshape_2_2 + net.norm1.beta[:, None]  # [3, 16, 64]
+    # centred = contract.reshape(3, 16, 8, 8).reshape(3, 16, 64) - contract.reshape(3, 16, 8, 8).reshape(3, 16..
+    s = contract.reshape(3, 16, 8, 8).reshape(3, 16, 64).mean(axis=(0, 2), keepdims=True)
+    centred = np.subtract(contract.reshape(3, 16, 8, 8).reshape(3, 16, 64), s, out=contract)  # [3, 16, 64]
+    # deviation = np.sqrt((centred * centred).mean(axis=(0, 2), keepdims=True) + net.norm1.eps)
+    s_ = centred * centred
+    s_.mean(axis=(0, 2), keepdims=True, out=s)
+    s += net.norm1.eps
+    deviation = np.sqrt(s, out=s)  # [1, 16, 1]
+    div = np.divide(centred, deviation, out=contract)  # [3, 16, 64]
+    # add_2 = div * reshape_2_2 + net.norm1.beta[:, None]
+    np.multiply(div, reshape_2_2, out=s_)
+    add_2 = np.add(s_, net.norm1.beta[:, None], out=s_)  # [3, 16, 64]
     select = np.maximum(add_2.reshape(3, 16, 8, 8), 0)  # [3, 16, 8, 8]  prelude.lee:59
     h = max_pool(select, (2, 2), (2, 2), (1, 1))  # [3, 16, 4, 4]  nn.lee:130
     pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [3, 16, 6, 6]  nn.lee:83
     reshape_4 = net.conv2.kernel.reshape(32, 144)  # [32, 144]
-    windows_4 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1)  # [3, 16, 4, 3, 4, 3]
-    columns_2 = windows_4.transpose(0, 1, 3, 5, 2, 4).reshape(3, 144, 16)  # [3, 144, 16]
-    reshape_5 = (reshape_4 @ columns_2).reshape(3, 32, 4, 4).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    transpose_2 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)  # [3, 16, 3, 3, 4, 4]
+    columns_2 = transpose_2.reshape(3, 144, 16)  # [3, 144, 16]
+    contract_2 = reshape_4 @ columns_2  # [3, 32, 16]
     reshape_2_3 = net.norm2.gamma[:, None]  # [32, 1]  nn.lee:186
-    centred_2 = reshape_5 - reshape_5.mean(axis=(0, 2), keepdims=True)  # [3, 32, 16]
-    variance_2 = (centred_2 * centred_2).mean(axis=(0, 2), keepdims=True)  # [1, 32, 1]
-    deviation_2 = np.sqrt(variance_2 + net.norm2.eps)  # [1, 32, 1]
-    div_2 = centred_2 / deviation_2  # [3, 32, 16]
-    add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]  # [3, 32, 16]
+    # centred_2 = contract_2.reshape(3, 32, 4, 4).reshape(3, 32, 16) - contract_2.reshape(3, 32, 4, 4).reshape..
+    s_2 = contract_2.reshape(3, 32, 4, 4).reshape(3, 32, 16).mean(axis=(0, 2), keepdims=True)
+    centred_2 = np.subtract(contract_2.reshape(3, 32, 4, 4).reshape(3, 32, 16), s_2, out=contract_2)  # [3, 32, 16]
+    # deviation_2 = np.sqrt((centred_2 * centred_2).mean(axis=(0, 2), keepdims=True) + net.norm2.eps)
+    s_3 = centred_2 * centred_2
+    s_3.mean(axis=(0, 2), keepdims=True, out=s_2)
+    s_2 += net.norm2.eps
+    deviation_2 = np.sqrt(s_2, out=s_2)  # [1, 32, 1]
+    div_2 = np.divide(centred_2, deviation_2, out=contract_2)  # [3, 32, 16]
+    # add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]
+    np.multiply(div_2, reshape_2_3, out=s_3)
+    add_4_2 = np.add(s_3, net.norm2.beta[:, None], out=s_3)  # [3, 32, 16]
     select_2 = np.maximum(add_4_2.reshape(3, 32, 4, 4), 0)  # [3, 32, 4, 4]  prelude.lee:59
     h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1))  # [3, 32, 2, 2]  nn.lee:130
     reshape_7 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
-    add_4 = reshape_7 @ net.head.w + net.head.b  # [3, 10]  nn.lee:21
-    neg = -log_softmax(add_4, (1,))[np.arange(3), inside(label)]  # [3]  losses.lee:45
-    one_hot = (np.arange(10)[None, :] == label[:, None]).astype(FLOAT)  # [3, 10]
-    d_add = (softmax(add_4, (1,)) - one_hot) * (1.0 / 3)  # [3, 10]
-    d_h_2 = (d_add @ net.head.w.T).reshape(3, 32, 2, 2)  # [3, 32, 2, 2]  digits.lee:23
-    d_select_2 = max_pool_gradient(d_h_2, select_2, h_2, (2, 2), (2, 2), (1, 1))  # [3, 32, 4, 4]  nn.lee:130
-    d_add_4_2 = masked(d_select_2, select_2 > 0.0).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
-    d_normalise = d_add_4_2 * reshape_2_3  # [3, 32, 16]  nn.lee:186
-    mean_4 = (d_normalise * div_2).mean(axis=(0, 2), keepdims=True)  # [1, 32, 1]
-    sub_2 = d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True)  # [3, 32, 16]
-    d_reshape_3 = (sub_2 - div_2 * mean_4) / deviation_2  # [3, 32, 16]
-    reshape_9 = (reshape_4.T @ d_reshape_3).reshape(3, 16, 3, 3, 4, 4)  # [3, 16, 3, 3, 4, 4]  nn.lee:83
-    transpose_3 = reshape_9.transpose(0, 1, 4, 2, 5, 3)  # [3, 16, 4, 3, 4, 3]
+    contract_3 = reshape_7 @ net.head.w  # [3, 10]  nn.lee:21
+    add_4 = np.add(contract_3, net.head.b, out=contract_3)  # [3, 10]
+    iota = np.arange(3)  # int[3]  losses.lee:45
+    log_softmax_ = log_softmax(add_4, (1,))  # [3, 10]
+    gather = log_softmax_[iota, inside(label)]  # [3]
+    # value = (-gather).mean()
+    s_4 = -gather
+    value = s_4.mean()  # losses.lee:148
+    softmax_ = softmax(add_4, (1,))  # [3, 10]  losses.lee:45
+    iota_2 = np.arange(10)[None, :]  # int[1, 10]
+    # d_add = (softmax_ - (iota_2 == label[:, None]).astype(FLOAT)) * (1.0 / 3)
+    s_5 = iota_2 == label[:, None]
+    np.subtract(softmax_, s_5.astype(FLOAT), out=contract_3)
+    d_add = np.multiply(contract_3, 1.0 / 3, out=contract_3)  # [3, 10]
+    b = d_add.sum(axis=0)  # [10]  nn.lee:21
+    d_reshape_5 = d_add @ net.head.w.T  # [3, 128]
+    w = reshape_7.T @ d_add  # [128, 10]
+    # [3, 32, 4, 4]  nn.lee:130
+    d_select_2 = max_pool_gradient(d_reshape_5.reshape(3, 32, 2, 2), select_2, h_2, (2, 2), (2, 2), (1, 1))
+    # d_reshape_4 = masked(d_select_2, select_2 > 0.0)
+    s_6 = select_2 > 0.0
+    d_reshape_4 = masked(d_select_2, s_6, out=d_select_2)  # [3, 32, 4, 4]  prelude.lee:59
+    d_add_4_2 = d_reshape_4.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    sum_ = d_add_4_2.sum(axis=0)  # [32, 16]  nn.lee:186
+    beta_2 = sum_.sum(axis=1)  # [32]
+    # sum_2 = (d_add_4_2 * div_2).sum(axis=0)
+    np.multiply(d_add_4_2, div_2, out=s_3)
+    sum_2 = s_3.sum(axis=0, out=sum_)  # [32, 16]
+    # d_reshape_3 = (d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True) - div_2 * (d_normalise * div_2..
+    d_normalise = np.multiply(d_add_4_2, reshape_2_3, out=s_3)
+    s_7 = d_normalise.mean(axis=(0, 2), keepdims=True)
+    s_8 = d_normalise - s_7
+    np.multiply(d_normalise, div_2, out=s_3)
+    s_3.mean(axis=(0, 2), keepdims=True, out=s_7)
+    np.multiply(div_2, s_7, out=contract_2)
+    np.subtract(s_8, contract_2, out=contract_2)
+    d_reshape_3 = np.divide(contract_2, deviation_2, out=contract_2)  # [3, 32, 16]
+    gamma_2 = sum_2.sum(axis=1)  # [32]
+    contract_4 = reshape_4.T @ d_reshape_3  # [3, 144, 16]  nn.lee:83
+    transpose_3 = contract_4.reshape(3, 16, 3, 3, 4, 4).transpose(0, 1, 4, 2, 5, 3)  # [3, 16, 4, 3, 4, 3]
     unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1))  # [3, 16, 6, 6]
-    reshape_10 = (d_reshape_3 @ columns_2.mT).reshape(3, 32, 16, 3, 3)  # [3, 32, 16, 3, 3]
-    d_h = unwindows_[:, :, 1:5, 1:5]  # [3, 16, 4, 4]
-    d_select = max_pool_gradient(d_h, select, h, (2, 2), (2, 2), (1, 1))  # [3, 16, 8, 8]  nn.lee:130
-    d_add_4 = masked(d_select, select > 0.0).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
-    d_normalise_2 = d_add_4 * reshape_2_2  # [3, 16, 64]  nn.lee:186
-    mean_7 = d_normalise_2.mean(axis=(0, 2), keepdims=True)  # [1, 16, 1]
-    mul_8 = div * (d_normalise_2 * div).mean(axis=(0, 2), keepdims=True)  # [3, 16, 64]
-    d_reshape = (d_normalise_2 - mean_7 - mul_8) / deviation  # [3, 16, 64]
-    reshape_11 = (reshape.T @ d_reshape).reshape(3, 1, 3, 3, 8, 8)  # [3, 1, 3, 3, 8, 8]  nn.lee:83
-    transpose_4 = reshape_11.transpose(0, 1, 4, 2, 5, 3)  # [3, 1, 8, 3, 8, 3]
+    contract_5 = d_reshape_3 @ columns_2.mT  # [3, 32, 144]
+    kernel_2 = contract_5.reshape(3, 32, 16, 3, 3).sum(axis=0)  # [32, 16, 3, 3]
+    # [3, 16, 8, 8]  nn.lee:130
+    d_select = max_pool_gradient(unwindows_[:, :, 1:5, 1:5], select, h, (2, 2), (2, 2), (1, 1))
+    # d_reshape_2 = masked(d_select, select > 0.0)
+    s_9 = select > 0.0
+    d_reshape_2 = masked(d_select, s_9, out=d_select)  # [3, 16, 8, 8]  prelude.lee:59
+    d_add_4 = d_reshape_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    sum_3 = d_add_4.sum(axis=0)  # [16, 64]  nn.lee:186
+    beta = sum_3.sum(axis=1)  # [16]
+    # sum_2_2 = (d_add_4 * div).sum(axis=0)
+    np.multiply(d_add_4, div, out=s_)
+    sum_2_2 = s_.sum(axis=0, out=sum_3)  # [16, 64]
+    # d_reshape = (d_normalise_2 - d_normalise_2.mean(axis=(0, 2), keepdims=True) - div * (d_normalise_2 * div..
+    d_normalise_2 = np.multiply(d_add_4, reshape_2_2, out=s_)
+    s_10 = d_normalise_2.mean(axis=(0, 2), keepdims=True)
+    s_11 = d_normalise_2 - s_10
+    np.multiply(d_normalise_2, div, out=s_)
+    s_.mean(axis=(0, 2), keepdims=True, out=s_10)
+    np.multiply(div, s_10, out=contract)
+    np.subtract(s_11, contract, out=contract)
+    d_reshape = np.divide(contract, deviation, out=contract)  # [3, 16, 64]
+    gamma = sum_2_2.sum(axis=1)  # [16]
+    contract_6 = reshape.T @ d_reshape  # [3, 9, 64]  nn.lee:83
+    transpose_4 = contract_6.reshape(3, 1, 3, 3, 8, 8).transpose(0, 1, 4, 2, 5, 3)  # [3, 1, 8, 3, 8, 3]
     unwindows_2 = unwindows(transpose_4, (2, 4), (10, 10), (1, 1), (1, 1))  # [3, 1, 10, 10]
+    contract_7 = d_reshape @ columns.mT  # [3, 16, 9]
+    kernel = contract_7.reshape(3, 16, 1, 3, 3).sum(axis=0)  # [16, 1, 3, 3]
     return (
-        neg.mean(),
+        value,
         net.at(
             {
-                "conv1": {"kernel": (d_reshape @ columns.mT).reshape(3, 16, 1, 3, 3).sum(axis=0)},
-                "norm1": {"gamma": (d_add_4 * div).sum(axis=0).sum(axis=1), "beta": d_add_4.sum(axis=0).sum(axis=1)},
-                "conv2": {"kernel": reshape_10.sum(axis=0)},
-                "norm2": {
-                    "gamma": (d_add_4_2 * div_2).sum(axis=0).sum(axis=1),
-                    "beta": d_add_4_2.sum(axis=0).sum(axis=1),
-                },
-                "head": {"w": reshape_7.T @ d_add, "b": d_add.sum(axis=0)},
+                "conv1": {"kernel": kernel},
+                "norm1": {"gamma": gamma, "beta": beta},
+                "conv2": {"kernel": kernel_2},
+                "norm2": {"gamma": gamma_2, "beta": beta_2},
+                "head": {"w": w, "b": b},
             }
         ),
         unwindows_2[:, :, 1:9, 1:9],
@@ -664,32 +719,43 @@ def fit_accuracy(net, data_test_x, data_test_y):
     data_test_n = data_test_x.shape[0]
     # [data_test_n, 1, 10, 10]  nn.lee:83
     pad = np.pad(data_test_x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)
-    windows_2 = window(window(pad, 3, 3, 1, 1), 2, 3, 1, 1)  # [data_test_n, 1, 8, 3, 8, 3]
-    transpose = windows_2.transpose(0, 1, 3, 5, 2, 4)  # [data_test_n, 1, 3, 3, 8, 8]
+    transpose = window(window(pad, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)  # [data_test_n, 1, 3, 3, 8, 8]
     columns = transpose.reshape(data_test_n, 9, 64)  # [data_test_n, 9, 64]
     contract = net.conv1.kernel.reshape(16, 9) @ columns  # [data_test_n, 16, 64]
-    y_2 = contract.reshape(data_test_n, 16, 8, 8)  # [data_test_n, 16, 8, 8]
-    sub = y_2.reshape(data_test_n, 16, 64) - net.norm1.mean_[:, None]  # [data_test_n, 16, 64]  nn.lee:186
-    sqrt = np.sqrt(net.norm1.var_[:, None] + net.norm1.eps)  # [16, 1]
-    div = net.norm1.gamma[:, None] * sub / sqrt  # [data_test_n, 16, 64]
-    add_2 = div + net.norm1.beta[:, None]  # [data_test_n, 16, 64]
+    # [data_test_n, 16, 64]  digits.lee:21
+    reshape_2 = contract.reshape(data_test_n, 16, 8, 8).reshape(data_test_n, 16, 64)
+    # add_2 = net.norm1.gamma[:, None] * (reshape_2 - net.norm1.mean_[:, None]) / np.sqrt(net.norm1.var_[:, No..
+    np.subtract(reshape_2, net.norm1.mean_[:, None], out=contract)
+    np.multiply(net.norm1.gamma[:, None], contract, out=contract)
+    s = net.norm1.var_[:, None] + net.norm1.eps
+    np.sqrt(s, out=s)
+    contract /= s
+    add_2 = np.add(contract, net.norm1.beta[:, None], out=contract)  # [data_test_n, 16, 64]  nn.lee:186
     select = np.maximum(add_2.reshape(data_test_n, 16, 8, 8), 0)  # [data_test_n, 16, 8, 8]  prelude.lee:59
     h = max_pool(select, (2, 2), (2, 2), (1, 1))  # [data_test_n, 16, 4, 4]  nn.lee:130
     pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [data_test_n, 16, 6, 6]  nn.lee:83
-    windows_4 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1)  # [data_test_n, 16, 4, 3, 4, 3]
-    transpose_2 = windows_4.transpose(0, 1, 3, 5, 2, 4)  # [data_test_n, 16, 3, 3, 4, 4]
+    # [data_test_n, 16, 3, 3, 4, 4]
+    transpose_2 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)
     columns_2 = transpose_2.reshape(data_test_n, 144, 16)  # [data_test_n, 144, 16]
     contract_2 = net.conv2.kernel.reshape(32, 144) @ columns_2  # [data_test_n, 32, 16]
-    y_2_2 = contract_2.reshape(data_test_n, 32, 4, 4)  # [data_test_n, 32, 4, 4]
-    reshape_6 = y_2_2.reshape(data_test_n, 32, 16)  # [data_test_n, 32, 16]  digits.lee:22
-    sub_2 = reshape_6 - net.norm2.mean_[:, None]  # [data_test_n, 32, 16]  nn.lee:186
-    sqrt_2 = np.sqrt(net.norm2.var_[:, None] + net.norm2.eps)  # [32, 1]
-    div_2 = net.norm2.gamma[:, None] * sub_2 / sqrt_2  # [data_test_n, 32, 16]
-    add_2_2 = div_2 + net.norm2.beta[:, None]  # [data_test_n, 32, 16]
+    # [data_test_n, 32, 16]  digits.lee:22
+    reshape_6 = contract_2.reshape(data_test_n, 32, 4, 4).reshape(data_test_n, 32, 16)
+    # add_2_2 = net.norm2.gamma[:, None] * (reshape_6 - net.norm2.mean_[:, None]) / np.sqrt(net.norm2.var_[:, ..
+    np.subtract(reshape_6, net.norm2.mean_[:, None], out=contract_2)
+    np.multiply(net.norm2.gamma[:, None], contract_2, out=contract_2)
+    s_ = net.norm2.var_[:, None] + net.norm2.eps
+    np.sqrt(s_, out=s_)
+    contract_2 /= s_
+    add_2_2 = np.add(contract_2, net.norm2.beta[:, None], out=contract_2)  # [data_test_n, 32, 16]  nn.lee:186
     select_2 = np.maximum(add_2_2.reshape(data_test_n, 32, 4, 4), 0)  # [data_test_n, 32, 4, 4]  prelude.lee:59
     h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1))  # [data_test_n, 32, 2, 2]  nn.lee:130
-    add_4 = h_2.reshape(data_test_n, 128) @ net.head.w + net.head.b  # [data_test_n, 10]  nn.lee:21
-    return (add_4.argmax(axis=1) == data_test_y).astype(FLOAT).mean()  # metrics.lee:9
+    contract_3 = h_2.reshape(data_test_n, 128) @ net.head.w  # [data_test_n, 10]  nn.lee:21
+    add_4 = np.add(contract_3, net.head.b, out=contract_3)  # [data_test_n, 10]
+    argmax = add_4.argmax(axis=1)  # int[data_test_n]  metrics.lee:9
+    # accuracy = (argmax == data_test_y).astype(FLOAT).mean()
+    s_2 = argmax == data_test_y
+    accuracy = s_2.astype(FLOAT).mean()
+    return accuracy
 
 
 def fan_in_uniform(fan_in):
@@ -714,7 +780,9 @@ class Linear(Model):
     @packed(0, x=(0, 2))
     def forward(self, x):
         """x [.., inputs] -> [.., outputs]"""
-        return x @ self.w + self.b  # [rows, outputs]  nn.lee:21
+        contract = x @ self.w  # [rows, outputs]  nn.lee:21
+        y = np.add(contract, self.b, out=contract)  # [rows, outputs]
+        return y  # [rows, outputs]
 
 
 def conv2d(x, kernel, stride=1, padding=0, dilation=1):
@@ -727,12 +795,10 @@ def conv2d(x, kernel, stride=1, padding=0, dilation=1):
     out_w = (dilation + 2 * padding + w - dilation * kw - 1) // stride + 1
     # [n, c, h + 2 * padding, 2 * padding + w]  nn.lee:83
     pad = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=0.0)
-    windows = window(pad, 3, kw, stride, dilation)  # [n, c, h + 2 * padding, out_w, kw]
-    windows_2 = window(windows, 2, kh, stride, dilation)  # [n, c, out_h, kh, out_w, kw]
-    transpose = windows_2.transpose(0, 1, 3, 5, 2, 4)  # [n, c, kh, kw, out_h, out_w]
-    columns = transpose.reshape(n, c * kh * kw, -1)  # [n, c * kh * kw, out_h * out_w]
-    y = (kernel.reshape(o, c * kh * kw) @ columns).reshape(n, o, -1, out_w)  # [n, o, out_h, out_w]
-    return y  # [n, o, out_h, out_w]
+    windows_2 = window(window(pad, 3, kw, stride, dilation), 2, kh, stride, dilation)  # [n, c, out_h, kh, out_w, kw]
+    columns = windows_2.transpose(0, 1, 3, 5, 2, 4).reshape(n, c * kh * kw, -1)  # [n, c * kh * kw, out_h * out_w]
+    contract = kernel.reshape(o, c * kh * kw) @ columns  # [n, o, out_h * out_w]
+    return contract.reshape(n, o, -1, out_w)  # [n, o, out_h, out_w]
 
 
 class Conv(Model):
@@ -787,23 +853,46 @@ class BatchNorm(Model):
         """x [n, channels, ..] -> [n, channels, ..]"""
         if training:
             return self.forward_training(x)
-        mul = self.gamma[:, None] * (x - self.mean_[:, None])  # [n, channels, rows]  nn.lee:186
-        div = mul / np.sqrt(self.var_[:, None] + self.eps)  # [n, channels, rows]
-        return div + self.beta[:, None]  # [n, channels, rows]
+        # y = self.gamma[:, None] * (x - self.mean_[:, None]) / np.sqrt(self.var_[:, None] + self.eps) + self.beta..
+        s = x - self.mean_[:, None]
+        np.multiply(self.gamma[:, None], s, out=s)
+        s_ = self.var_[:, None] + self.eps
+        np.sqrt(s_, out=s_)
+        s /= s_
+        y = np.add(s, self.beta[:, None], out=s)  # [n, channels, rows]  nn.lee:186
+        return y  # [n, channels, rows]
 
     def forward_training(self, x):
         """x [n, channels, rows] -> [n, channels, rows]"""
         n, _, rows = x.shape
         mu = x.mean(axis=(0, 2))  # [channels]  nn.lee:178
-        sub = x - mu[:, None]  # [n, channels, rows]  nn.lee:179
-        var = (sub * sub).mean(axis=(0, 2))  # [channels]
-        self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [channels]  nn.lee:181
-        div = self.momentum * var * (n * rows) / (n * rows - 1)  # [channels]  nn.lee:182
-        self.var_[...] = (1 - self.momentum) * self.var_ + div  # [channels]
-        centred = x - x.mean(axis=(0, 2), keepdims=True)  # [n, channels, rows]  nn.lee:186
-        variance = (centred * centred).mean(axis=(0, 2), keepdims=True)  # [1, channels, 1]
-        mul_8 = centred / np.sqrt(variance + self.eps) * self.gamma[:, None]  # [n, channels, rows]
-        return mul_8 + self.beta[:, None]  # [n, channels, rows]
+        # var = (sub * sub).mean(axis=(0, 2))
+        sub = x - mu[:, None]
+        sub *= sub
+        var = sub.mean(axis=(0, 2))  # [channels]  nn.lee:179
+        # mean__2 = (1 - self.momentum) * self.mean_ + self.momentum * mu
+        s = (1 - self.momentum) * self.mean_
+        np.multiply(self.momentum, mu, out=mu)
+        mean__2 = np.add(s, mu, out=mu)  # [channels]  nn.lee:181
+        # var__2 = (1 - self.momentum) * self.var_ + self.momentum * var * (n * rows) / (n * rows - 1)
+        np.multiply(1 - self.momentum, self.var_, out=s)
+        np.multiply(self.momentum, var, out=var)
+        var *= n * rows
+        var /= n * rows - 1
+        var__2 = np.add(s, var, out=var)  # [channels]  nn.lee:182
+        # y = centred / np.sqrt((centred * centred).mean(axis=(0, 2), keepdims=True) + self.eps) * self.gamma[:, N..
+        s_ = x.mean(axis=(0, 2), keepdims=True)
+        centred = np.subtract(x, s_, out=sub)
+        s_2 = centred * centred
+        s_2.mean(axis=(0, 2), keepdims=True, out=s_)
+        s_ += self.eps
+        np.sqrt(s_, out=s_)
+        np.divide(centred, s_, out=sub)
+        sub *= self.gamma[:, None]
+        y = np.add(sub, self.beta[:, None], out=sub)  # [n, channels, rows]  nn.lee:186
+        self.mean_[...] = mean__2  # [channels]  nn.lee:181
+        self.var_[...] = var__2  # [channels]  nn.lee:182
+        return y  # [n, channels, rows]  nn.lee:186
 
 
 class Adam(Optimizer):
@@ -833,7 +922,8 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    y = np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return y  # [x_0, x_1, x_2, x_3]
 
 
 # ---- what the code above uses

@@ -251,13 +251,18 @@ class Linear(Model):
 
     def forward(self, x):
         """x [n, features] -> [n]"""
-        return self.b + x @ self.w  # [n]  linear_regression.lee:16
+        contract = x @ self.w  # [n]  linear_regression.lee:16
+        y = np.add(self.b, contract, out=contract)  # [n]
+        return y  # [n]
 
 
 def mse(y, target):
     """y [n], target [n] -> []"""
-    sub = target - y  # [n]  linear_regression.lee:20
-    return (sub * sub).mean()
+    # out = (sub * sub).mean()
+    sub = target - y
+    sub *= sub
+    out = sub.mean()  # linear_regression.lee:20
+    return out
 
 
 def ridge(net, x, target, strength=0.01):
@@ -265,8 +270,16 @@ def ridge(net, x, target, strength=0.01):
 
     x [n, net.features], target [n] -> []
     """
-    sub = target - (net.b + x @ net.w)  # [n]  linear_regression.lee:20
-    return (sub * sub).mean() + strength * (net.w * net.w).sum()  # linear_regression.lee:25
+    contract = x @ net.w  # [n]  linear_regression.lee:16
+    # mean = (sub * sub).mean()
+    contract += net.b
+    sub = np.subtract(target, contract, out=contract)
+    np.multiply(sub, sub, out=contract)
+    mean = contract.mean()  # linear_regression.lee:20
+    # y = mean + strength * (net.w * net.w).sum()
+    s = net.w * net.w
+    y = mean + strength * s.sum()  # linear_regression.lee:25
+    return y
 
 
 class GradientDescent(Optimizer):
@@ -285,15 +298,25 @@ def example_noise(key):
     net = Linear(3)  # linear_regression.lee:34
     x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  linear_regression.lee:35
     target = normal(fold(key, SITES["target"]), (5,), FLOAT)  # [5]  linear_regression.lee:36
-    sub = target - (net.b + x @ net.w)  # [5]  linear_regression.lee:20
-    d_target = 2 / 5 * sub  # [5]
-    # linear_regression.lee:25
-    return (
-        (sub * sub).mean() + 0.01 * (net.w * net.w).sum(),
-        net.at({"w": 0.02 * net.w + -d_target @ x, "b": (-d_target).sum()}),
-        (-d_target)[:, None] * net.w,
-        d_target,
-    )
+    contract = x @ net.w  # [5]  linear_regression.lee:16
+    # sub = target - (net.b + contract)
+    contract += net.b
+    sub = np.subtract(target, contract, out=contract)  # [5]  linear_regression.lee:20
+    # mean = (sub * sub).mean()
+    s = sub * sub
+    mean = s.mean()
+    # value = mean + 0.01 * (net.w * net.w).sum()
+    s_ = net.w * net.w
+    value = mean + 0.01 * s_.sum()  # linear_regression.lee:25
+    d_target = np.multiply(2 / 5, sub, out=contract)  # [5]  linear_regression.lee:20
+    d_add = np.negative(d_target, out=s)  # [5]
+    b = d_add.sum()  # linear_regression.lee:16
+    d_x = d_add[:, None] * net.w  # [5, 3]
+    d_net_w_4 = np.dot(d_add, x, out=s_)  # [3]
+    # w = 0.02 * net.w + d_net_w_4
+    s_2 = 0.02 * net.w
+    w = np.add(s_2, d_net_w_4, out=s_2)  # [3]  linear_regression.lee:25
+    return value, net.at({"w": w, "b": b}), d_x, d_target
 
 
 def fit(epochs=200, batch=64, rate=0.1, *, run=None):
@@ -359,8 +382,13 @@ class FitStep(TrainStep):
 
 def fit_rmse(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 10], data_test_y [data_test_n] -> []"""
-    sub = net.b + data_test_x @ net.w - data_test_y  # [data_test_n]  metrics.lee:56
-    return np.sqrt((sub * sub).mean())
+    contract = data_test_x @ net.w  # [data_test_n]  linear_regression.lee:16
+    # rmse = np.sqrt((sub * sub).mean())
+    contract += net.b
+    sub = np.subtract(contract, data_test_y, out=contract)
+    np.multiply(sub, sub, out=contract)
+    rmse = np.sqrt(contract.mean())  # metrics.lee:56
+    return rmse
 
 
 # ---- what the code above uses

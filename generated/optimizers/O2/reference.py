@@ -239,39 +239,68 @@ class MomentumOverRMSAsPrinted(Optimizer):
 
 
 def example_within_bounds(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:139
+    normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
+    g = normal_ * 2  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
     maximum = np.maximum(g, -1.5)  # [20]  optimizers.lee:125
     d_c = np.minimum(maximum, 1.5)  # [20]
-    return (c * d_c).sum(), masked(masked(c, g >= -1.5), maximum <= 1.5), d_c
+    # value = (c * d_c).sum()
+    s = c * d_c
+    value = s.sum()  # optimizers.lee:141
+    # d_g = masked(masked(c, g >= -1.5), maximum <= 1.5)
+    s_ = g >= -1.5
+    masked(c, s_, out=g)
+    np.less_equal(maximum, 1.5, out=s_)
+    d_g = masked(g, s_, out=g)  # [20]  optimizers.lee:125
+    return value, d_g, d_c
 
 
 def example_within_bounds_as_printed(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:145
+    normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
+    g = normal_ * 2  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
     d_c = np.minimum(g, 1.5)  # [20]  optimizers.lee:130
-    return (c * d_c).sum(), masked(c, g <= 1.5), d_c
+    # value = (c * d_c).sum()
+    s = c * d_c
+    value = s.sum()  # optimizers.lee:147
+    # d_g = masked(c, g <= 1.5)
+    s_ = g <= 1.5
+    d_g = masked(c, s_, out=g)  # [20]  optimizers.lee:130
+    return value, d_g, d_c
 
 
 def example_shortened(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:151
+    normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
+    g = normal_ * 2  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
-    sum_ = (g * g).sum()  # prelude.lee:161
+    # sum_ = (g * g).sum()
+    s = g * g
+    sum_ = s.sum()  # prelude.lee:161
     sqrt = np.sqrt(sum_)
     add_2 = sqrt + 1e-6  # optimizers.lee:135
     div = 1.5 / add_2
     minimum = np.minimum(1, div)
-    mul = g * minimum  # [20]
+    mul = np.multiply(g, minimum, out=s)  # [20]
     div_2 = 100 / add_2
     minimum_2 = np.minimum(1, div_2)
     mul_2 = g * minimum_2  # [20]
-    d_minimum = (c * g).sum()
-    d_add_2 = np.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2))
-    select = np.where(sum_ > 0.0, sqrt, np.inf)  # prelude.lee:161
-    mul_3_3 = np.where(1 <= div, 0.0, -(d_minimum * div / add_2)) * 0.5
-    d_g_2 = c * minimum_2 + 2 * (d_add_2 * 0.5 / select) * g  # [20]  optimizers.lee:135
-    # optimizers.lee:153
-    return (c * mul).sum() + (c * mul_2).sum(), d_g_2 + (c * minimum + 2 * (mul_3_3 / select) * g), mul_2 + mul
+    # value = (c * mul).sum() + (c * mul_2).sum()
+    s_ = c * mul
+    s_2 = c * mul_2
+    value = s_.sum() + s_2.sum()  # optimizers.lee:153
+    # d_g = c * minimum_2 + 2 * (np.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2)) * 0.5 / select) * g +..
+    np.multiply(c, g, out=s_2)
+    d_minimum = s_2.sum()
+    select = np.where(sum_ > 0.0, sqrt, np.inf)
+    np.multiply(c, minimum_2, out=s_2)
+    np.multiply(2 * (np.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2)) * 0.5 / select), g, out=s_)
+    s_ += s_2
+    np.multiply(c, minimum, out=s_2)
+    np.multiply(2 * (np.where(1 <= div, 0.0, -(d_minimum * div / add_2)) * 0.5 / select), g, out=g)
+    g += s_2
+    d_g = np.add(s_, g, out=g)  # [20]
+    d_c = np.add(mul_2, mul, out=s)  # [20]
+    return value, d_g, d_c
 
 
 # ---- what the code above uses

@@ -7,14 +7,13 @@ State that the callee changes is changed in its object, so the caller has nothin
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from leec.diagnostics import InternalError
 from leec.emit.expressions import dim_tree
-from leec.emit.groups import Group, by_key
+from leec.emit.groups import Group, by_key, group_name
 from leec.emit.layout import text
 from leec.emit.statements import STATEMENT, Body
 from leec.emit.unit import Unit, is_derivative, saved_names
@@ -205,18 +204,24 @@ class Caller:
         forward = self.unit.forward_of(callee)
         places = self.unit.places(forward)
         found = self.body.groups.whole([v for v, _ in values], [places[n] for _, n in values], "tuple")
-        return found[0].part(found[1]) if found else self.together(callee, {places[n]: v for v, n in values})
+        return found[0].part(found[1]) if found else self.together(forward, {places[n]: v for v, n in values})
 
-    def together(self, callee: Function, values: Mapping[str, Value]) -> ast.expr:
-        """Saved values by place, None for those that nobody reads. Raises InternalError if some are a nested call's."""
-        entries = self.unit.entries(self.unit.forward_of(callee))
-        if any(entry.callee for entry in entries):
-            raise InternalError(f"{callee.name} is called with saved values that no call returned together")
-        if len(entries) == 1:
-            (value,) = values.values()
-            return self.body.read(value)
-        places = map(str, range(len(entries)))
-        return ast.Tuple([self.body.read(values[p]) if p in values else ast.Constant(None) for p in places])
+    def together(self, forward: Function, values: Mapping[str, Value]) -> ast.expr:
+        """Saved values by place, those of nested calls within each other; None for what nobody reads."""
+        entries = self.unit.entries(forward)
+        parts: dict[int, dict[str, Value]] = {}
+        for place, value in values.items():
+            index, _, rest = place.partition(".") if len(entries) > 1 else ("0", "", place)
+            parts.setdefault(int(index), {})[rest] = value
+        trees = [self.part(e.callee, parts[i]) if i in parts else ast.Constant(None) for i, e in enumerate(entries)]
+        return trees[0] if len(trees) == 1 else ast.Tuple(trees)
+
+    def part(self, callee: str, values: Mapping[str, Value]) -> ast.expr:
+        """One item of what was saved: a value, or what a nested call saved."""
+        if not callee:
+            return self.body.read(values[""])
+        found = self.body.groups.whole(list(values.values()), list(values), "tuple")
+        return found[0].part(found[1]) if found else self.together(self.unit.functions[callee], values)
 
     def model_value(self, r: Result) -> ast.expr:
         """A model that is returned: never one that the caller holds already (R8)."""
@@ -287,12 +292,6 @@ class Caller:
 
 def bare(name: str) -> str:
     return name.removeprefix("self.").removesuffix(".copy()")
-
-
-def group_name(r: Result, values: Sequence[Value]) -> str:
-    """`d_conv1` of the values d_conv1.kernel, d_conv1.bias; numbers that made them unique do not count."""
-    found = re.fullmatch(rf"(.+)\.{re.escape(r.paths[0])}(_\d+)?", values[0].name)
-    return found[1] if found else r.name
 
 
 def is_default(p: Parameter, tree: ast.expr) -> bool:

@@ -7,10 +7,11 @@ are exactly the tensors of `self.conv1` is written `self.conv1(x)`.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from leec.ir.graph import Value
+from leec.ir.graph import Result, Value
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,3 +129,9 @@ def by_key(values: Mapping[str, Value]) -> dict[str, Value | dict[str, Value]]:
         else:
             found[first] = value
     return found
+
+
+def group_name(r: Result, values: Sequence[Value]) -> str:
+    """`d_conv1` of the values d_conv1.kernel, d_conv1.bias; numbers that made them unique do not count."""
+    found = re.fullmatch(rf"(.+)\.{re.escape(r.paths[0])}(_\d+)?", values[0].name)
+    return found[1] if found else r.name

@@ -138,7 +138,7 @@ def _shares_gradient(b, g, out, y, dims, **how):
     return (b.avg_pool(g, **how),)
 
 
-# ---- torch
+# ---- spellings of one back end
 
 HOW = "size=a, stride=s, padding=p, dilation=d"
 
@@ -153,12 +153,18 @@ def _relu_first(b, g, x, y, **how):
     return b.max_pool_gradient(b.relu_gradient(g, b.relu(y)), x, y, **_sizes(**how))
 
 
+def _mask_first(b, g, x, y, **how):
+    return b.max_pool_gradient(b.masked(g, b.gt(b.relu(y), 0.0)), x, y, **_sizes(**how))
+
+
 def _sizes(a, s, p, d) -> dict[str, Sizes]:
     return {"size": a, "stride": s, "padding": p, "dilation": d}
 
 
 FEWER = tuple(Law(f"relu_gradient(max_pool_gradient(g, relu(x), relu(y), {HOW}), {gate})", _relu_first)
               for gate in ("x", "relu(x)"))  # fmt: skip
+FEWER_BITS = tuple(Law(f"masked(max_pool_gradient(g, relu(x), relu(y), {HOW}), gt({gate}, 0))", _mask_first)
+                   for gate in ("x", "relu(x)"))  # fmt: skip
 
 
 def _library(name: str):
@@ -185,7 +191,7 @@ declare(Op("max_pool", ("x",), "the largest entry of every window", _pool_type, 
            examples=(example("float[1, 2, 5]", **LINE, dilation=("1",)),
                      example("float[2, 4, 5]", **PLANE, dilation=("2", "1"))),
            facts={"body": _max_body, "lowering": {"numpy": _apart(_max_apart)}, "support": ("max_pool",),
-                  "patterns": LARGEST, "idioms": {"torch_step": (Law(f"max_pool(relu(x), {HOW})", _relu_last),)}},
+                  "patterns": LARGEST, "idioms": dict.fromkeys(("numpy", "torch_step"), (Law(f"max_pool(relu(x), {HOW})", _relu_last),))},
            equation=r"\max_{u} x_{s i + u}"))  # fmt: skip
 declare(Op("max_pool_gradient", ("g", "x", "y"), "g where x attains the maximum y of its window first",
            _max_gradient_type, body_gradient(_max_gradient_body),
@@ -194,7 +200,7 @@ declare(Op("max_pool_gradient", ("g", "x", "y"), "g where x attains the maximum 
            examples=(example("float[1, 1, 3]", "float[1, 1, 5]", "float[1, 1, 3]", within=MET,
                              fixed=("x", "y"), **LINE, dilation=("1",)),),
            facts={"body": _max_gradient_body, "lowering": {"numpy": _apart(_max_gradient_apart)},
-                  "support": ("max_pool_gradient",), "idioms": {"torch_step": FEWER}},
+                  "support": ("max_pool_gradient",), "idioms": {"torch_step": FEWER, "numpy": FEWER_BITS}},
            equation=r"\sum_i g_i [x_{s i + u} = y_i]"))  # fmt: skip
 declare(Op("avg_pool", ("x",), "the mean of every window, zeros around counted", _pool_type, _mean_gradient,
            "avg_pool(x, size, stride)", _library("avg_pool"), params=SPACE, operands="float",

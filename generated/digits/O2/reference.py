@@ -334,8 +334,9 @@ def example_small(key):
     # add_2 = div * reshape_2_2 + net.norm1.beta[:, None]
     np.multiply(div, reshape_2_2, out=s_)
     add_2 = np.add(s_, net.norm1.beta[:, None], out=s_)  # [3, 16, 64]
-    select = np.maximum(add_2.reshape(3, 16, 8, 8), 0)  # [3, 16, 8, 8]  prelude.lee:59
-    h = max_pool(select, (2, 2), (2, 2), (1, 1))  # [3, 16, 4, 4]  nn.lee:130
+    reshape_3 = add_2.reshape(3, 16, 8, 8)  # [3, 16, 8, 8]  digits.lee:21
+    max_pool_2 = max_pool(reshape_3, (2, 2), (2, 2), (1, 1))  # [3, 16, 4, 4]  nn.lee:130
+    h = np.maximum(max_pool_2, 0)  # [3, 16, 4, 4]
     pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [3, 16, 6, 6]  nn.lee:83
     reshape_4 = net.conv2.kernel.reshape(32, 144)  # [32, 144]
     transpose_2 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)  # [3, 16, 3, 3, 4, 4]
@@ -354,8 +355,9 @@ def example_small(key):
     # add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]
     np.multiply(div_2, reshape_2_3, out=s_3)
     add_4_2 = np.add(s_3, net.norm2.beta[:, None], out=s_3)  # [3, 32, 16]
-    select_2 = np.maximum(add_4_2.reshape(3, 32, 4, 4), 0)  # [3, 32, 4, 4]  prelude.lee:59
-    h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1))  # [3, 32, 2, 2]  nn.lee:130
+    reshape_6 = add_4_2.reshape(3, 32, 4, 4)  # [3, 32, 4, 4]  digits.lee:22
+    max_pool_2_ = max_pool(reshape_6, (2, 2), (2, 2), (1, 1))  # [3, 32, 2, 2]  nn.lee:130
+    h_2 = np.maximum(max_pool_2_, 0)  # [3, 32, 2, 2]
     reshape_7 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
     contract_3 = reshape_7 @ net.head.w  # [3, 10]  nn.lee:21
     add_4 = np.add(contract_3, net.head.b, out=contract_3)  # [3, 10]
@@ -374,11 +376,10 @@ def example_small(key):
     b = d_add.sum(axis=0)  # [10]  nn.lee:21
     d_reshape_5 = d_add @ net.head.w.T  # [3, 128]
     w = reshape_7.T @ d_add  # [128, 10]
-    # [3, 32, 4, 4]  nn.lee:130
-    d_select_2 = max_pool_gradient(d_reshape_5.reshape(3, 32, 2, 2), select_2, h_2, (2, 2), (2, 2), (1, 1))
-    # d_reshape_4 = masked(d_select_2, select_2 > 0.0)
-    s_6 = select_2 > 0.0
-    d_reshape_4 = masked(d_select_2, s_6, out=d_select_2)  # [3, 32, 4, 4]  prelude.lee:59
+    # masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), h_2 > 0.0)
+    s_6 = h_2 > 0.0
+    masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), s_6, out=h_2)  # [3, 32, 2, 2]  prelude.lee:59
+    d_reshape_4 = max_pool_gradient(masked_, reshape_6, max_pool_2_, (2, 2), (2, 2), (1, 1))  # [3, 32, 4, 4]
     d_add_4_2 = d_reshape_4.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
     sum_ = d_add_4_2.sum(axis=0)  # [32, 16]  nn.lee:186
     beta_2 = sum_.sum(axis=1)  # [32]
@@ -400,11 +401,10 @@ def example_small(key):
     unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1))  # [3, 16, 6, 6]
     contract_5 = d_reshape_3 @ columns_2.mT  # [3, 32, 144]
     kernel_2 = contract_5.reshape(3, 32, 16, 3, 3).sum(axis=0)  # [32, 16, 3, 3]
-    # [3, 16, 8, 8]  nn.lee:130
-    d_select = max_pool_gradient(unwindows_[:, :, 1:5, 1:5], select, h, (2, 2), (2, 2), (1, 1))
-    # d_reshape_2 = masked(d_select, select > 0.0)
-    s_9 = select > 0.0
-    d_reshape_2 = masked(d_select, s_9, out=d_select)  # [3, 16, 8, 8]  prelude.lee:59
+    # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0.0)
+    s_9 = h > 0.0
+    masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s_9, out=h)  # [3, 16, 4, 4]  prelude.lee:59
+    d_reshape_2 = max_pool_gradient(masked_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1))  # [3, 16, 8, 8]
     d_add_4 = d_reshape_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
     sum_3 = d_add_4.sum(axis=0)  # [16, 64]  nn.lee:186
     beta = sum_3.sum(axis=1)  # [16]
@@ -497,7 +497,7 @@ class FitStep(TrainStep):
             np.empty((16,), FLOAT),
             np.empty((16,), FLOAT),
             np.empty((1, 16, 1), FLOAT),
-            np.empty((batches_n, 16, 8, 8), FLOAT),
+            np.empty((batches_n, 16, 4, 4), FLOAT),
             np.empty((batches_n, 16, 4, 4), FLOAT),
             np.empty((batches_n, 144, 16), FLOAT),
             np.empty((batches_n, 32, 16), FLOAT),
@@ -506,22 +506,22 @@ class FitStep(TrainStep):
             np.empty((32,), FLOAT),
             np.empty((32,), FLOAT),
             np.empty((1, 32, 1), FLOAT),
-            np.empty((batches_n, 32, 4, 4), FLOAT),
+            np.empty((batches_n, 32, 2, 2), FLOAT),
             np.empty((batches_n, 32, 2, 2), FLOAT),
             np.empty((batches_n, 10), FLOAT),
             np.empty((batches_n,), FLOAT),
             np.empty((batches_n, 10), np.bool_),
             np.empty((batches_n, 128), FLOAT),
+            np.empty((batches_n, 32, 2, 2), np.bool_),
             np.empty((batches_n, 32, 4, 4), FLOAT),
-            np.empty((batches_n, 32, 4, 4), np.bool_),
             np.empty((32, 16), FLOAT),
             np.empty((1, 32, 1), FLOAT),
             np.empty((batches_n, 32, 16), FLOAT),
             np.empty((batches_n, 144, 16), FLOAT),
             np.empty((batches_n, 16, 6, 6), FLOAT),
             np.empty((batches_n, 32, 144), FLOAT),
+            np.empty((batches_n, 16, 4, 4), np.bool_),
             np.empty((batches_n, 16, 8, 8), FLOAT),
-            np.empty((batches_n, 16, 8, 8), np.bool_),
             np.empty((16, 64), FLOAT),
             np.empty((1, 16, 1), FLOAT),
             np.empty((batches_n, 16, 64), FLOAT),
@@ -576,8 +576,9 @@ class FitStep(TrainStep):
         # add_2 = div_2 * reshape_2_2 + norm1_beta[:, None]
         np.multiply(div_2, reshape_2_2, out=s3)
         add_2 = np.add(s3, norm1_beta[:, None], out=s3)  # [batches_n, 16, 64]
-        select = np.maximum(add_2.reshape(batches_n, 16, 8, 8), 0, out=s7)  # [batches_n, 16, 8, 8]  prelude.lee:59
-        h = max_pool(select, (2, 2), (2, 2), (1, 1), out=s8)  # [batches_n, 16, 4, 4]  nn.lee:130
+        reshape_3 = add_2.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
+        max_pool_2 = max_pool(reshape_3, (2, 2), (2, 2), (1, 1), out=s7)  # [batches_n, 16, 4, 4]  nn.lee:130
+        h = np.maximum(max_pool_2, 0, out=s8)  # [batches_n, 16, 4, 4]
         pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [batches_n, 16, 6, 6]  nn.lee:83
         reshape_4 = conv2_kernel.reshape(32, 144)  # [32, 144]
         # [batches_n, 16, 3, 3, 4, 4]
@@ -615,8 +616,9 @@ class FitStep(TrainStep):
         # add_4_2 = div_4 * reshape_2_3 + norm2_beta[:, None]
         np.multiply(div_4, reshape_2_3, out=s12)
         add_4_2 = np.add(s12, norm2_beta[:, None], out=s12)  # [batches_n, 32, 16]
-        select_2 = np.maximum(add_4_2.reshape(batches_n, 32, 4, 4), 0, out=s16)  # [batches_n, 32, 4, 4]  prelude.lee:59
-        h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1), out=s17)  # [batches_n, 32, 2, 2]  nn.lee:130
+        reshape_7 = add_4_2.reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
+        max_pool_2_ = max_pool(reshape_7, (2, 2), (2, 2), (1, 1), out=s16)  # [batches_n, 32, 2, 2]  nn.lee:130
+        h_2 = np.maximum(max_pool_2_, 0, out=s17)  # [batches_n, 32, 2, 2]
         reshape_8 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
         contract_3 = np.dot(reshape_8, head_w, out=s18)  # [batches_n, 10]  nn.lee:21
         add_4 = np.add(contract_3, head_b, out=s18)  # [batches_n, 10]
@@ -633,13 +635,12 @@ class FitStep(TrainStep):
         d_add.sum(axis=0, out=d_head_b)  # [10]  nn.lee:21
         d_reshape_5 = np.dot(d_add, head_w.T, out=s21)  # [batches_n, 128]
         np.dot(reshape_8.T, d_add, out=d_head_w)  # [128, 10]
-        # [batches_n, 32, 4, 4]  nn.lee:130
-        d_select_2 = max_pool_gradient(
-            d_reshape_5.reshape(batches_n, 32, 2, 2), select_2, h_2, (2, 2), (2, 2), (1, 1), out=s22
-        )
-        # d_reshape_4 = masked(d_select_2, select_2 > 0.0)
-        np.greater(select_2, 0.0, out=s23)
-        d_reshape_4 = masked(d_select_2, s23, out=s22)  # [batches_n, 32, 4, 4]  prelude.lee:59
+        # masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), h_2 > 0.0)
+        np.greater(h_2, 0.0, out=s22)
+        # [batches_n, 32, 2, 2]  prelude.lee:59
+        masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), s22, out=s17)
+        # [batches_n, 32, 4, 4]
+        d_reshape_4 = max_pool_gradient(masked_, reshape_7, max_pool_2_, (2, 2), (2, 2), (1, 1), out=s23)
         d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
         d_add_4_2.sum(axis=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
         # sum_ = (d_add_4_2 * div_4).sum(axis=0)
@@ -661,11 +662,11 @@ class FitStep(TrainStep):
         unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1), out=s28)  # [batches_n, 16, 6, 6]
         contract_5 = np.matmul(d_reshape_3, s9.mT, out=s29)  # [batches_n, 32, 144]
         contract_5.reshape(batches_n, 32, 16, 3, 3).sum(axis=0, out=d_conv2_kernel)  # [32, 16, 3, 3]
-        # [batches_n, 16, 8, 8]  nn.lee:130
-        d_select = max_pool_gradient(unwindows_[:, :, 1:5, 1:5], select, h, (2, 2), (2, 2), (1, 1), out=s30)
-        # d_reshape_2 = masked(d_select, select > 0.0)
-        np.greater(select, 0.0, out=s31)
-        d_reshape_2 = masked(d_select, s31, out=s30)  # [batches_n, 16, 8, 8]  prelude.lee:59
+        # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0.0)
+        np.greater(h, 0.0, out=s30)
+        masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s30, out=s8)  # [batches_n, 16, 4, 4]  prelude.lee:59
+        # [batches_n, 16, 8, 8]
+        d_reshape_2 = max_pool_gradient(masked_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1), out=s31)
         d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
         d_add_4.sum(axis=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
         # sum_2_2 = (d_add_4 * div_2).sum(axis=0)
@@ -731,8 +732,9 @@ def fit_accuracy(net, data_test_x, data_test_y):
     np.sqrt(s, out=s)
     contract /= s
     add_2 = np.add(contract, net.norm1.beta[:, None], out=contract)  # [data_test_n, 16, 64]  nn.lee:186
-    select = np.maximum(add_2.reshape(data_test_n, 16, 8, 8), 0)  # [data_test_n, 16, 8, 8]  prelude.lee:59
-    h = max_pool(select, (2, 2), (2, 2), (1, 1))  # [data_test_n, 16, 4, 4]  nn.lee:130
+    # [data_test_n, 16, 4, 4]  nn.lee:130
+    max_pool_2 = max_pool(add_2.reshape(data_test_n, 16, 8, 8), (2, 2), (2, 2), (1, 1))
+    h = np.maximum(max_pool_2, 0, out=max_pool_2)  # [data_test_n, 16, 4, 4]
     pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [data_test_n, 16, 6, 6]  nn.lee:83
     # [data_test_n, 16, 3, 3, 4, 4]
     transpose_2 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)
@@ -747,8 +749,9 @@ def fit_accuracy(net, data_test_x, data_test_y):
     np.sqrt(s_, out=s_)
     contract_2 /= s_
     add_2_2 = np.add(contract_2, net.norm2.beta[:, None], out=contract_2)  # [data_test_n, 32, 16]  nn.lee:186
-    select_2 = np.maximum(add_2_2.reshape(data_test_n, 32, 4, 4), 0)  # [data_test_n, 32, 4, 4]  prelude.lee:59
-    h_2 = max_pool(select_2, (2, 2), (2, 2), (1, 1))  # [data_test_n, 32, 2, 2]  nn.lee:130
+    # [data_test_n, 32, 2, 2]  nn.lee:130
+    max_pool_2_ = max_pool(add_2_2.reshape(data_test_n, 32, 4, 4), (2, 2), (2, 2), (1, 1))
+    h_2 = np.maximum(max_pool_2_, 0, out=max_pool_2_)  # [data_test_n, 32, 2, 2]
     contract_3 = h_2.reshape(data_test_n, 128) @ net.head.w  # [data_test_n, 10]  nn.lee:21
     add_4 = np.add(contract_3, net.head.b, out=contract_3)  # [data_test_n, 10]
     argmax = add_4.argmax(axis=1)  # int[data_test_n]  metrics.lee:9

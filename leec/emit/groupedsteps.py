@@ -1,4 +1,4 @@
-"""Steps in PyTorch whose groups are functions of their own: on a GPU each is one kernel, on a CPU it works in place.
+"""Steps in PyTorch that work in place, and whose groups are functions of their own: on a GPU each is one kernel.
 
 A function is called after the value that it computes. Whether a group becomes one is decided by the costs in costs.toml;
 one whose result has a place already, a gradient that an update reads, stays among the statements that write there.
@@ -15,10 +15,13 @@ from functools import cache
 from importlib import resources
 from typing import ClassVar
 
+from leec.dims import Dim
+from leec.emit.arrays import makes_own
 from leec.emit.comments import place, shape, source_line
 from leec.emit.docs import docstring
 from leec.emit.functions import INDENT
 from leec.emit.held import StepBody
+from leec.emit.inplace import library_call
 from leec.emit.layout import text
 from leec.emit.names import identifier
 from leec.emit.splitting import fit
@@ -30,8 +33,10 @@ from leec.ir.graph import Equation, Function, Value
 from leec.ops import TABLE
 from leec.passes.fuse import computes, members_of
 
+Dims = tuple[Dim, ...]
 METHODS = {ast.Add: "add_", ast.Sub: "sub_", ast.Mult: "mul_", ast.Div: "div_"}
 SYMMETRIC = (ast.Add, ast.Mult)
+PRODUCTS = frozenset("addmm mm bmm".split())
 UNARY = frozenset("exp expm1 log log1p sqrt tanh sin cos abs sign floor round sigmoid relu square neg".split())
 
 
@@ -43,19 +48,23 @@ def fewest_operations() -> int:
 
 
 class InPlaceBody(StepBody):
-    """The inside of a group: an operation writes over its operand where that is an array that nothing else has."""
+    """An operation writes over its operand where that is an array that nothing else has."""
+
+    settled: frozenset[Dims] = frozenset()  # shapes of what is written where it belongs, which is better still
 
     def __init__(self, *given, **options):
         super().__init__(*given, **options)
         self.own: dict[int, tuple[ast.expr, Value]] = {}  # trees that make an array, by identity
 
     def built(self, equation: Equation) -> ast.expr:
-        tree = super().built(equation)
-        value = equation.results[0]
-        if not TABLE[equation.op].elementwise or value.type.host or value in self.plain:
+        tree, value = super().built(equation), equation.results[0]
+        is_new = makes_own(equation) or library_call(tree) in PRODUCTS
+        if value.type.host or value in self.plain or not is_new or value.type.dims in self.settled:
             return tree
-        tree = self.overwriting(tree, value)
-        self.own[id(tree)] = tree, value
+        if TABLE[equation.op].elementwise:
+            tree = self.overwriting(tree, value)
+        if makes_array(tree):
+            self.own[id(tree)] = tree, value
         return tree
 
     def overwriting(self, tree: ast.expr, value: Value) -> ast.expr:
@@ -65,15 +74,9 @@ class InPlaceBody(StepBody):
             for mine, other in pairs:
                 if self.is_own(mine, value):
                     return ast.Call(ast.Attribute(mine, METHODS[type(tree.op)]), [other], [])
-        if (
-            isinstance(tree, ast.Call)
-            and len(tree.args) == 1
-            and not tree.keywords
-            and self.is_own(tree.args[0], value)
-        ):
-            function = tree.func
-            if isinstance(function, ast.Attribute) and text(function.value) == "torch" and function.attr in UNARY:
-                return ast.Call(ast.Attribute(tree.args[0], f"{function.attr}_"), [], [])
+        if library_call(tree) in UNARY and len(tree.args) == 1 and not tree.keywords:
+            if self.is_own(tree.args[0], value):
+                return ast.Call(ast.Attribute(tree.args[0], f"{tree.func.attr}_"), [], [])
         return tree
 
     def is_own(self, tree: ast.expr, value: Value) -> bool:
@@ -82,7 +85,14 @@ class InPlaceBody(StepBody):
         return known is not None and known[1].type == value.type and self.readers[known[1]] == 1
 
 
-class GroupedBody(StepBody):
+def makes_array(tree: ast.expr) -> bool:
+    """Arithmetic, and functions of the library and what works in place; other methods may give what they are given."""
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute):
+        return tree.func.attr.endswith("_") or text(tree.func).startswith("torch.")
+    return isinstance(tree, ast.BinOp)
+
+
+class GroupedBody(InPlaceBody):
     """A body that asks for the call of a group."""
 
     call: Callable[[Equation], ast.expr]
@@ -100,6 +110,7 @@ class GroupedStep(StepEmitter):
         self.f = with_large_groups(self.f)
         self.functions: list[str] = []
         super().__post_init__()
+        self.body.settled = frozenset(leaf.type.dims for move in self.moves for leaf in move.leaves)
         self.body.call = self.group
 
     def new_body(self, *arguments) -> Body:
@@ -132,7 +143,7 @@ class GroupedStep(StepEmitter):
         """The body of a group over the names of the step, and what its own parameters are given."""
         f: Function = equation.params["body"]
         body = InPlaceBody(f, self.dialect(), self.names, self.body.sizes, self.body.groups)
-        body.held = self.body.held
+        body.held, body.settled = self.body.held, self.body.settled
         given: dict[str, ast.expr] = {}
         for inner, outer in zip(f.inputs, equation.args, strict=True):
             tree = self.body.read(outer)

@@ -443,14 +443,14 @@ def fit_step_var(reshape, mu):
 @one_kernel
 def fit_step_mean__2(norm1_mean_, mu, sub_2, momentum):
     """mean__2 [16]: mean_ <- (1 - momentum) * mean_ + momentum * mu   nn.lee:181"""
-    return (sub_2 * norm1_mean_).add_(momentum * mu)
+    return sub_2 * norm1_mean_ + momentum * mu
 
 
 @one_kernel
 def fit_step_var__2(var, norm1_var_, momentum_, scale, scale_, sub_2):
     """var__2 [16]: var_ <- (1 - momentum) * var_ + momentum * var * m / (m - 1)   nn.lee:182"""
-    div = (momentum_ * var).mul_(scale).div_(scale_)
-    return (sub_2 * norm1_var_).add_(div)
+    div = momentum_ * var * scale / scale_
+    return sub_2 * norm1_var_ + div
 
 
 @one_kernel
@@ -470,14 +470,14 @@ def fit_step_var_2(reshape_3, mu_2):
 @one_kernel
 def fit_step_mean__2_2(norm2_mean_, mu_2, sub_2_2, momentum_2):
     """mean__2_2 [32]: mean_ <- (1 - momentum) * mean_ + momentum * mu   nn.lee:181"""
-    return (sub_2_2 * norm2_mean_).add_(momentum_2 * mu_2)
+    return sub_2_2 * norm2_mean_ + momentum_2 * mu_2
 
 
 @one_kernel
-def fit_step_var__2_2(var_2, norm2_var_, momentum_3, scale_2, sub_2_2, scale_3):
+def fit_step_var__2_2(var_2, norm2_var_, momentum_3, scale_2, scale_3, sub_2_2):
     """var__2_2 [32]: var_ <- (1 - momentum) * var_ + momentum * var * m / (m - 1)   nn.lee:182"""
-    mul_6_2 = (momentum_3 * var_2).mul_(scale_2)
-    return (sub_2_2 * norm2_var_).add_(mul_6_2 / scale_3)
+    div_3 = momentum_3 * var_2 * scale_2 / scale_3
+    return sub_2_2 * norm2_var_ + div_3
 
 
 @one_kernel
@@ -567,7 +567,7 @@ class FitStep(TrainStep):
         deviation = fit_step_deviation(centred, self.net.norm1.eps)  # [1, 16, 1]
         div_2 = centred / deviation  # [batches_n, 16, 64]
         # [batches_n, 16, 8, 8]  digits.lee:21
-        reshape_2 = (div_2 * reshape_2_2 + norm1_beta[:, None]).reshape(batches_n, 16, 8, 8)
+        reshape_2 = (div_2 * reshape_2_2).add_(norm1_beta[:, None]).reshape(batches_n, 16, 8, 8)
         max_pool_2 = max_pool(reshape_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 4, 4]  nn.lee:130
         h = torch.relu(max_pool_2)  # [batches_n, 16, 4, 4]
         y_2_2 = torch.nn.functional.conv2d(h, conv2_kernel, padding=1)  # [batches_n, 32, 4, 4]  nn.lee:83
@@ -578,7 +578,7 @@ class FitStep(TrainStep):
         # [32]  nn.lee:182
         norm2_var_.copy_(
             fit_step_var__2_2(
-                fit_step_var_2(reshape_3, mu_2), norm2_var_, self.net.norm2.momentum, scale_2, sub_2_2, scale_3
+                fit_step_var_2(reshape_3, mu_2), norm2_var_, self.net.norm2.momentum, scale_2, scale_3, sub_2_2
             )
         )
         reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
@@ -586,7 +586,7 @@ class FitStep(TrainStep):
         deviation_2 = fit_step_deviation_2(centred_2, self.net.norm2.eps)  # [1, 32, 1]
         div_4 = centred_2 / deviation_2  # [batches_n, 32, 16]
         # [batches_n, 32, 4, 4]  digits.lee:22
-        reshape_5 = (div_4 * reshape_2_3 + norm2_beta[:, None]).reshape(batches_n, 32, 4, 4)
+        reshape_5 = (div_4 * reshape_2_3).add_(norm2_beta[:, None]).reshape(batches_n, 32, 4, 4)
         max_pool_2_ = max_pool(reshape_5, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 32, 2, 2]  nn.lee:130
         h_2 = torch.relu(max_pool_2_)  # [batches_n, 32, 2, 2]
         reshape_6 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
@@ -853,10 +853,12 @@ def max_pool_gradient(g, x, y, size, stride, dilation, padding):
     wide = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
     how, overlap = (size, stride, dilation), any(e * (k - 1) >= s for k, s, e in zip(size, stride, dilation))
     d_x, waiting = torch.zeros_like(wide), torch.ones_like(y, dtype=torch.bool)
-    for entries, d_entries in zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True):
+    *most, (_, d_last) = zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True)
+    for entries, d_entries in most:
         first = (entries == y).logical_and_(waiting)
         waiting.logical_xor_(first)
         d_entries.add_(masked(g, first)) if overlap else d_entries.copy_(masked(g, first))
+    d_last.add_(masked(g, waiting))
     return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
 
 

@@ -358,7 +358,7 @@ class FitStep(TrainStep):
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
-        sub = y - (b + x @ w)  # [batches_n]  linear_regression.lee:20
+        sub = y - (x @ w).add_(b)  # [batches_n]  linear_regression.lee:20
         d_add = -(scale * sub)  # [batches_n]
         d_b.copy_(d_add.sum())  # linear_regression.lee:16
         torch.mul(w, 0.02, out=d_w)  # [10]  linear_regression.lee:25

@@ -149,8 +149,16 @@ def counted(ctx: Context, name: str, x: Value) -> Value:
     return ctx.builder.cast(x, dtype="int") if name in ("sum", "prod") and x.type.dtype == "bool" else x
 
 
+@builtin("logaddexp")
+def _logaddexp(ctx: Context, given) -> object:
+    """`logaddexp(a, b, ..)`: log(exp(a) + exp(b) + ..), of any number of arguments (decision 42)."""
+    if len(given.positional) < 2 or given.keywords:
+        raise LeeError(names.argument_count(given.span, "logaddexp", "takes two arguments or more"))
+    return pairwise(ctx, "logaddexp", "logaddexp", given)
+
+
 def pairwise(ctx: Context, row: str, shown: str, given) -> object:
-    """`max(a, b, ..)` elementwise."""
+    """`max(a, b, ..)` and the like, elementwise."""
     result, where = given.positional[0], given.node.args[0].span
     for value, node in zip(given.positional[1:], given.node.args[1:]):
 

@@ -113,7 +113,9 @@ def optimise(module: Module, options: Options = Options(), observer: Observer | 
         program = passes.run(module.functions, options.level, observe, recognise=options.recognise)
         updates = (name for o in module.optimizers.values() for name in (o.update, *o.update_each.values()))
         plain = module.functions.functions.keys() - {*module.examples.values(), *updates}
-        return replace(module, functions=program, followed=followed(stages["differentiate"], program, plain))
+        return replace(
+            module, functions=program, followed=followed(stages.get("sums", stages["differentiate"]), program, plain)
+        )
 
 
 def compile_spec(source: Source, loader: Loader = no_files, options: Options = Options()) -> Outputs:

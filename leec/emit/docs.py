@@ -36,7 +36,8 @@ def function_doc(unit: Unit, f: Function, short: Callable[[Dim], Dim], packs: bo
     forward = f.name.rpartition(".")[2].rpartition("_backward" if is_derivative(f) else "_saved")[0]
     if is_derivative(f):
         given = listing([unit.parameter_name(f, p) for p in f.parameters if p.name.startswith("d_")])
-        return f"From {given} to the gradient{'s' * (len(f.results) > 1)} by {listing([by(r) for r in f.results])}."
+        made = [by(r) for r in f.results if r.name.startswith("d_")]
+        return f"From {given} to the gradient{'s' * (len(made) > 1)} by {listing(made)}."
     if any(p.model in unit.module.optimizers for p in f.parameters):
         return f"One step of {f.name.rpartition('_step')[0]}."
     if not f.public and f.name.endswith("_saved"):

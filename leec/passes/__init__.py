@@ -16,10 +16,12 @@ from leec.passes.dce import dce
 from leec.passes.differentiate import differentiate
 from leec.passes.fold import fold
 from leec.passes.fuse import fuse_through
+from leec.passes.hoist import hoist
 from leec.passes.inline import inline_all, inline_small
 from leec.passes.recognise import recognise
 from leec.passes.simplify import release, simplify
 from leec.passes.stabilise import stabilise
+from leec.passes.sums import sums
 
 Observer = Callable[[str, Program], None]
 
@@ -39,10 +41,12 @@ PIPELINE = (
     Stage("inline", inline_small),  # first: what follows sees through small calls
     Stage("fold", fold),  # before patterns: what a number is made of must be that number
     Stage("cse", cse),  # before patterns: what stands twice in one must be one value
+    Stage("hoist", hoist),  # before differentiation: the gradient of what went before a loop is no loop
     Stage("simplify", simplify),  # one spelling of each thing, so that patterns need only one
     Stage("stabilise", stabilise),  # before differentiation: gradients are of the stable forms
     Stage("recognise", recognise, recognises=True),  # before differentiation: composites bring their own gradients
     Stage("differentiate", differentiate, level=0),  # as late as can be: what is simple before has a simple gradient
+    Stage("sums", sums),  # right after it: the sums are those of gradients
     Stage("release", release),  # after the last gradient: grafts and guards only altered those
     Stage("inline_steps", inline_all, level=2),  # after differentiation: forward, backward and update meet in a step
     Stage("simplify_gradients", simplify),  # the ones, zeros and broadcasts that gradient rules leave behind

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Program, Value, rename
+from leec.ir.loops import STATE
 from leec.ops import TABLE
 from leec.passes.dce import live, reachable
 from leec.passes.differentiate.activity import active_values, carries
@@ -62,6 +63,8 @@ def with_states_kept(f: Function, derivatives: Derivatives) -> Function:
 
 def reads(equation: Equation, derivatives: Derivatives) -> set[Value]:
     """The arguments, but for those that a callee writes over: it keeps them itself."""
+    if equation.op == "scan":
+        return {a for a, role in zip(equation.args, equation.params["roles"], strict=True) if role != STATE}
     if equation.op != "call":
         return set(equation.args)
     callee = derivatives.functions[equation.params["callee"]]

@@ -1,0 +1,107 @@
+"""What a round need not compute goes before its loop: what no round changes once, products of rows all in one.
+
+`x[:, t] @ w` in every round is one product of all of x (input projections); with it the gradient by w is one, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from leec.dims import Dim
+from leec.ir.build import Builder
+from leec.ir.graph import Equation, Function, Program, Value, rename
+from leec.ir.loops import CONST, ROW, Recurrence, without_axis
+from leec.ir.symbols import symbols_of
+from leec.ops import TABLE
+from leec.ops.contract import Contraction
+from leec.passes.scans import Input, edited, inputs_of, over_scans
+
+
+def hoist(program: Program) -> Program:
+    names = {f.name: Builder(v.name for v in f.values()) for f in program.functions.values()}
+    holder = {e: f.name for f in program.functions.values() for e in f.body if e.op == "scan"}
+    return over_scans(program, lambda _, scan, f: hoisted(scan, f, names[holder[scan]]) if scan in holder else None)
+
+
+def hoisted(scan: Equation, f: Function, names: Builder) -> tuple | None:
+    """The loop with what can go before it."""
+    inputs = {i.inner: i for i in inputs_of(scan, f, Recurrence(scan))}
+    before: list[Equation] = []
+    body, added = [], {}
+    for e in f.body:
+        known = [inputs.get(a) or added.get(a) for a in e.args]
+        made = outside(e, known, scan, names) if known and all(known) and e.results[0] not in f.outputs else None
+        if made is None:
+            body.append(e)
+            continue
+        equation, added[e.result] = made
+        before.append(equation)
+    if not before:
+        return None
+    own = Builder(v.name for v in f.values())
+    inner = {v: replace(v, name=own.unique(inner_name(i, scan))) for v, i in added.items() if i.role == ROW}
+    body = [rename(e, inner) for e in body]
+    used = {a for e in body for a in e.args}
+    entering = [replace(i, inner=inner.get(v, v)) for v, i in added.items()]
+    scan, f = edited(scan, f, body, [i for i in entering if i.inner in used])
+    return before, scan, (), f
+
+
+def inner_name(i: Input, scan: Equation) -> str:
+    """`projection_t`"""
+    return i.inner.name if i.inner.named else f"{i.outer.name}_{scan.params['counter']}"
+
+
+def outside(e: Equation, known: list[Input], scan: Equation, names: Builder) -> tuple[Equation, Input] | None:
+    """The equation before the loop, and how its result comes into the round."""
+    row = TABLE[e.op]
+    if (
+        len(e.results) > 1
+        or row.effect
+        or "callee" in row.params
+        or e.result.type.host
+        or scan.params["counter"] in symbols_of(e)
+    ):
+        return None
+    roles = {i.role for i in known}
+    if roles == {CONST} and "moves" not in row.facts and not all(i.inner.type.host for i in known):
+        value = Value(names.unique(e.result.name), e.result.type, e.result.span, e.result.named)
+        return Equation(e.op, tuple(i.outer for i in known), e.params, (value,), e.span), Input(e.result, value, CONST)
+    if e.op == "contract" and roles == {CONST, ROW} and "grad" not in e.params:
+        return product_of_rows(e, known, scan, names)
+    return None
+
+
+def product_of_rows(e: Equation, known: list[Input], scan: Equation, names: Builder) -> tuple[Equation, Input] | None:
+    """The contraction over all rounds at once; the round is one more index."""
+    spec: Contraction = e.params["spec"]
+    axis = min([i.axis for i in known if i.role == ROW] + [len(spec.result)])
+    whole = over_rounds(
+        spec, [(i.axis, i.start) if i.role == ROW else None for i in known], scan.params["length"], axis
+    )
+    kind = e.result.type.with_dims(*whole.dims)
+    value = Value(names.unique(f"{e.result.name}_rows" if e.result.named else "projection"), kind, e.span)
+    equation = Equation("contract", tuple(i.outer for i in known), {"spec": whole}, (value,), e.span)
+    assert without_axis(kind, axis) == e.result.type
+    return equation, Input(e.result, value, ROW, axis)
+
+
+def over_rounds(
+    spec: Contraction, places: list[tuple[int, Dim] | None], length: Dim, axis: int | None = None
+) -> Contraction:
+    """A contraction whose operands are rows of arrays, at these axes and first positions, for all rounds: into an axis
+    of the result, or summed up where there is none."""
+    taken = {s for subs in (*spec.operands, spec.result) for d in subs for s in d.symbols} | {
+        s for d in spec.dims for s in d.symbols
+    }
+    taken |= {s for _, d in spec.ranges for s in d.symbols} | length.symbols
+    name = next(n for n in ("t", "round", "position", *(f"t_{i}" for i in range(99))) if n not in taken)
+    index = Dim.of(name)
+    operands = tuple(
+        subs if place is None else (*subs[: place[0]], place[1] + index, *subs[place[0] :])
+        for subs, place in zip(spec.operands, places, strict=True)
+    )
+    result, dims = spec.result, spec.dims
+    if axis is not None:
+        result, dims = (*result[:axis], index, *result[axis:]), (*dims[:axis], length, *dims[axis:])
+    return Contraction(operands, result, (*spec.ranges, (name, length)), dims)

@@ -892,7 +892,7 @@ def cross_entropy_backward(z, y, d_out):
 
 
 def cross_entropy_backward_saved(z, y, d_out):
-    """From d_out to the gradients by z, ftmax and shape_2."""
+    """From d_out to the gradient by z."""
     rows, k = z.shape
     # gradient of return reduced(surprise, reduce)   losses.lee:46
     d_surprise = reduced_backward(rows, d_out)  # [rows]
@@ -1023,7 +1023,7 @@ class MLP(Model):
         return {"layers.0": d_layers_0, "layers.1": d_layers_1_}
 
     def forward_backward_parameters_saved(self, x, x_2, d_y):
-        """From d_y to the gradients by the parameters and ."""
+        """From d_y to the gradient by the parameters."""
         # gradient of return layers[-1](x)   nn.lee:42
         d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
         # gradient of x = relu(layer(x))   nn.lee:41
@@ -1117,7 +1117,7 @@ def relu_backward(select, d_y):
 
 
 def relu_backward_saved(select, d_y):
-    """From d_y to the gradients by x and ."""
+    """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:59
     gt = select > 0.0  # bool[x_0, x_1]
     d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]

@@ -391,7 +391,7 @@ class Deep_2(Model):
         return x_5, (x_2, x_3, x_4)
 
     def forward_backward_parameters_saved(self, x, saved, x_5, d_x_5):
-        """From d_x_5 to the gradients by the parameters, b, l, contract_4, x_4, b_2, l_2, contract_3, x_3, b_3, l_3, contract_2, x_2, b_4, l_4 and contract."""
+        """From d_x_5 to the gradients by the parameters, contract_4, x_4, contract_3, x_3, contract_2, x_2 and contract."""
         x_2, x_3, x_4 = saved
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
         sub = 1.0 - x_5  # [n, width]
@@ -544,7 +544,7 @@ class Deep_3(Model):
         return x_5, (x_2, x_3, x_4)
 
     def forward_backward_parameters_saved(self, x, saved, x_5, d_x_5):
-        """From d_x_5 to the gradients by the parameters, contract_4, _4, contract_3, _3, contract_2, _2, contract and ."""
+        """From d_x_5 to the gradients by the parameters, contract_4, contract_3, contract_2 and contract."""
         x_2, x_3, x_4 = saved
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_contract_4, saved_relu_backward = relu_backward_saved(x_5, d_x_5)
@@ -844,31 +844,36 @@ def cliff_backward_saved(w, saved_cliff_step, length, d_state_4):
     """From d_state_4 to the gradients by w and state_3_rows."""
     n = w.shape[0]
     # gradient of for step in length:   gradients.lee:58
-    d_w_later = torch.zeros(n, dtype=FLOAT, device=w.device)  # [n]
+    d_state_3_rows = [None] * length
     saved_cliff_step_backward = [None] * length
     for step in reversed(range(length)):
-        d_state_4, d_w_later, saved_cliff_step_backward[step] = cliff_step_backward_saved(
-            saved_cliff_step[step], w, d_state_4, d_w_later
+        d_state_4, d_state_3_rows[step], saved_cliff_step_backward[step] = cliff_step_backward_saved(
+            saved_cliff_step[step], w, d_state_4
         )
-    return d_w_later, saved_cliff_step_backward
+    d_state_3_rows = (
+        torch.stack(d_state_3_rows, 0) if d_state_3_rows else torch.zeros((length, n), dtype=FLOAT, device=w.device)
+    )
+    d_w = saved_cliff_step_backward.sum(dim=0)  # [n]
+    return d_w, d_state_3_rows
 
 
-def cliff_backward_backward(w, state_rows, saved_cliff_step_backward, length, d_d_w):
+def cliff_backward_backward(w, state_rows, d_state_3_rows, length, d_d_w):
     """From d_state_3_rows and d_d_w to the gradients by w and state_rows."""
     n = w.shape[0]
     # gradient of for step in length:   gradients.lee:58
-    d_d_state_3 = torch.zeros(n, dtype=FLOAT, device=w.device)  # [n]
-    d_d_state = d_d_state_3
-    d_w_later = d_d_state_3
+    d_d_state = torch.zeros(n, dtype=FLOAT, device=w.device)  # [n]
     d_state_rows = [None] * length
+    d_w_rows = [None] * length
     for step in range(length):
-        d_d_state, d_d_w, d_w_later, d_state_rows[step] = cliff_step_backward_backward(
-            state_rows[step], w, saved_cliff_step_backward[step], d_d_state, d_d_w, d_w_later
+        d_d_state, d_d_w, d_state_rows[step], d_w_rows[step] = cliff_step_backward_backward(
+            state_rows[step], w, d_state_3_rows[step], d_d_state, d_d_w
         )
     d_state_rows = (
         torch.stack(d_state_rows, 0) if d_state_rows else torch.zeros((length, n), dtype=FLOAT, device=w.device)
     )
-    return d_w_later, d_state_rows
+    d_w_rows = torch.stack(d_w_rows, 0) if d_w_rows else torch.zeros((length, n), dtype=FLOAT, device=w.device)
+    d_w = d_w_rows.sum(dim=0)  # [n]
+    return d_w, d_state_rows
 
 
 def cliff_saved_backward(w, saved_cliff_step, d_y):
@@ -876,12 +881,13 @@ def cliff_saved_backward(w, saved_cliff_step, d_y):
     n = w.shape[0]
     length = d_y.shape[0]
     # gradient of for step in length:   gradients.lee:58
-    d_state = torch.zeros(n, dtype=FLOAT, device=w.device)  # [n]
-    d_state_3 = d_state
-    d_w_later = d_state
+    d_state_3 = torch.zeros(n, dtype=FLOAT, device=w.device)  # [n]
+    d_w_rows = [None] * length
     for step in reversed(range(length)):
-        d_state_3, d_w_later = cliff_step_saved_backward(saved_cliff_step[step], w, d_state_3, d_y[step], d_w_later)
-    return d_w_later  # [n]
+        d_state_3, d_w_rows[step] = cliff_step_saved_backward(saved_cliff_step[step], w, d_state_3, d_y[step])
+    d_w_rows = torch.stack(d_w_rows, 0) if d_w_rows else torch.zeros((length, n), dtype=FLOAT, device=w.device)
+    d_w = d_w_rows.sum(dim=0)  # [n]
+    return d_w  # [n]
 
 
 def cliff_step_saved(state, w):
@@ -890,29 +896,29 @@ def cliff_step_saved(state, w):
     return state_3, state
 
 
-def cliff_step_backward_saved(state, w, d_state_3, d_w):
-    """From d_state_3 and d_w to the gradients by state, w and state_3."""
+def cliff_step_backward_saved(state, w, d_state_3):
+    """From d_state_3 to the gradients by state, state_3 and w."""
     # gradient of state = w * state   gradients.lee:59
-    d_w_ = d_state_3 * state  # [n]
+    d_w = d_state_3 * state  # [n]
     d_state = d_state_3 * w  # [n]
-    return d_state, d_w + d_w_, d_state_3
+    return d_state, d_state_3, d_w
 
 
-def cliff_step_backward_backward(state, w, d_state_3, d_d_state, d_d_w, d_w):
-    """From d_state_3, d_d_state, d_d_w and d_w to the gradients by d_state_3, d_w_later, w and state."""
+def cliff_step_backward_backward(state, w, d_state_3, d_d_state, d_d_w):
+    """From d_state_3, d_d_state and d_d_w to the gradients by d_state_3, d_w_later, state and w."""
     # gradient of state = w * state   gradients.lee:59
-    d_w_ = d_d_state * d_state_3  # [n]
+    d_w = d_d_state * d_state_3  # [n]
     d_state = d_d_w * d_state_3  # [n]
     d_d_state_3 = d_d_state * w + d_d_w * state  # [n]
-    return d_d_state_3, d_d_w, d_w + d_w_, d_state
+    return d_d_state_3, d_d_w, d_state, d_w
 
 
-def cliff_step_saved_backward(state, w, d_state_3, d_state, d_w):
-    """From d_state_3, d_state and d_w to the gradients by state and w."""
+def cliff_step_saved_backward(state, w, d_state_3, d_state):
+    """From d_state_3 and d_state to the gradients by state and w."""
     # gradient of state = w * state   gradients.lee:59
-    d_w_ = d_state_3 * state  # [n]
+    d_w = d_state_3 * state  # [n]
     d_state_2 = d_state + d_state_3 * w  # [n]
-    return d_state_2, d_w + d_w_
+    return d_state_2, d_w
 
 
 def slope_of_cliff_saved(w, length):
@@ -1142,7 +1148,7 @@ def cross_entropy_backward(z, y, d_out):
 
 
 def cross_entropy_backward_saved(z, y, d_out):
-    """From d_out to the gradients by z, ftmax and shape_2."""
+    """From d_out to the gradient by z."""
     rows, k = z.shape
     # gradient of return reduced(surprise, reduce)   losses.lee:46
     d_surprise = reduced_backward(rows, d_out)  # [rows]
@@ -1254,7 +1260,7 @@ class MLP(Model):
         return self.layers[1](x_2), x_2  # nn.lee:42
 
     def forward_backward_input_saved(self, x_2, d_y):
-        """From d_y to the gradients by x, add and ."""
+        """From d_y to the gradients by x and add."""
         # gradient of return layers[-1](x)   nn.lee:42
         d_x_2 = self.layers[1].forward_backward_input(d_y)  # [1, sizes_1]
         # gradient of x = relu(layer(x))   nn.lee:41
@@ -1335,7 +1341,7 @@ def relu_backward(select, d_y):
 
 
 def relu_backward_saved(select, d_y):
-    """From d_y to the gradients by x and ."""
+    """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:59
     gt = select > 0.0  # bool[x_0, x_1]
     d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
@@ -1365,7 +1371,7 @@ def relu_2_backward(select, d_y):
 
 
 def relu_2_backward_saved(select, d_y):
-    """From d_y to the gradients by x and ."""
+    """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:59
     gt = select > 0.0  # bool[1, x_1]
     d_x = torch.where(gt, d_y, 0.0)  # [1, x_1]

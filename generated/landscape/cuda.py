@@ -54,7 +54,7 @@ def small_net_backward(θ, x, saved, d_out):
 
 
 def small_net_backward_saved(θ, x, saved, d_out):
-    """From d_out to the gradients by θ, add_2, mul, a and b_2."""
+    """From d_out to the gradients by θ, add_2, mul and a."""
     a, saved_mse = saved
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
     d_add_2, saved_mse_backward = mse_backward_saved(saved_mse, d_out)
@@ -167,7 +167,7 @@ def small_net_saved_backward(θ, x, saved, d_a, d_sub):
 
 
 def small_net_saved_backward_saved(θ, x, saved, d_a, d_sub):
-    """From d_a and d_sub to the gradients by θ, add_2, a_2, b and add."""
+    """From d_a and d_sub to the gradients by θ, add_2, a_2 and add."""
     a, _ = saved
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
     d_add_2 = mse_saved_backward(d_sub)  # [n]

@@ -459,11 +459,11 @@ class Shared(Model):
         return h_3, (h, h_3)
 
     def forward_step_backward(self, saved, d_h_3, d_self):
-        """From d_h_3 and d_self to the gradients by h and the parameters."""
+        """From d_h_3 and d_self to the gradients by h, the parameters and again.b."""
         h, h_3 = saved
         # gradient of h = relu(again(h))   selection.lee:70
         d_again, d_h = self.again.forward_backward(h, relu_backward(h_3, d_h_3))
-        return d_h, {"again": {"w": d_self["again"]["w"] + d_again["w"], "b": d_self["again"]["b"] + d_again["b"]}}
+        return d_h, {"again": {"w": d_self["again"]["w"] + d_again["w"]}}, d_again["b"]
 
     def forward(self, x):
         """x [n, features] -> [n, classes]"""
@@ -488,14 +488,14 @@ class Shared(Model):
         # gradient of return last(h)   selection.lee:71
         d_last, d_h_4 = self.last.forward_backward(h_4, d_y)
         # gradient of for step in rounds:   selection.lee:69
-        d_self = {
-            "again": {"w": np.zeros((self.width, self.width), dtype=FLOAT), "b": np.zeros(self.width, dtype=FLOAT)}
-        }
+        d_self = {"again": {"w": np.zeros((self.width, self.width), dtype=FLOAT)}}
+        d_again_b_rows = np.empty((self.rounds, self.width), dtype=FLOAT)  # [rounds, width]
         for step in reversed(range(self.rounds)):
-            d_h_4, d_self = self.forward_step_backward(saved_forward_step[step], d_h_4, d_self)
+            d_h_4, d_self, d_again_b_rows[step] = self.forward_step_backward(saved_forward_step[step], d_h_4, d_self)
+        d_again_b = d_again_b_rows.sum(axis=0)  # [width]
         # gradient of h = relu(first(x))   selection.lee:68
         d_first, d_x = self.first.forward_backward(x, relu_backward(h, d_h_4))
-        return {"first": d_first, "again": d_self["again"], "last": d_last}, d_x
+        return {"first": d_first, "again": {"w": d_self["again"]["w"], "b": d_again_b}, "last": d_last}, d_x
 
 
 class Committee_2(Model):

@@ -67,7 +67,7 @@ def outside(e: Equation, known: list[Input], scan: Equation, names: Builder) -> 
     if roles == {CONST} and "moves" not in row.facts and not all(i.inner.type.host for i in known):
         value = Value(names.unique(e.result.name), e.result.type, e.result.span, e.result.named)
         return Equation(e.op, tuple(i.outer for i in known), e.params, (value,), e.span), Input(e.result, value, CONST)
-    if e.op == "contract" and roles == {CONST, ROW} and "grad" not in e.params:
+    if isinstance(e.params.get("spec"), Contraction) and roles == {CONST, ROW}:
         return product_of_rows(e, known, scan, names)
     return None
 
@@ -81,7 +81,7 @@ def product_of_rows(e: Equation, known: list[Input], scan: Equation, names: Buil
     )
     kind = e.result.type.with_dims(*whole.dims)
     value = Value(names.unique(f"{e.result.name}_rows" if e.result.named else "projection"), kind, e.span)
-    equation = Equation("contract", tuple(i.outer for i in known), {"spec": whole}, (value,), e.span)
+    equation = Equation(e.op, tuple(i.outer for i in known), {"spec": whole}, (value,), e.span)
     assert without_axis(kind, axis) == e.result.type
     return equation, Input(e.result, value, ROW, axis)
 
@@ -95,7 +95,7 @@ def over_rounds(
         s for d in spec.dims for s in d.symbols
     }
     taken |= {s for _, d in spec.ranges for s in d.symbols} | length.symbols
-    name = next(n for n in ("t", "round", "position", *(f"t_{i}" for i in range(99))) if n not in taken)
+    name = next(n for n in ("t", "turn", "position", *(f"t_{i}" for i in range(99))) if n not in taken)
     index = Dim.of(name)
     operands = tuple(
         subs if place is None else (*subs[: place[0]], place[1] + index, *subs[place[0] :])

@@ -6,9 +6,13 @@ sum, a number or a vector one sum; anything larger stays where it is.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Program, Value
 from leec.ir.loops import CONST, ROW, Recurrence
+from leec.ops import TABLE
+from leec.ops.contract import Contraction
 from leec.passes.hoist import over_rounds
 from leec.passes.scans import START, Input, Row, array_of, edited, inputs_of, over_scans
 
@@ -58,23 +62,24 @@ class Work:
         producer = self.made.get(part)
         b = self.after
         b.span = self.scan.span
-        if producer is not None and producer.op == "contract":
+        if producer is not None and isinstance(producer.params.get("spec"), Contraction):
             total = self.product(producer)
-        elif part.type.rank <= 1 or (producer is not None and producer.op == "sum"):
+        elif part.type.rank <= 1 or (producer is not None and "reduces" in TABLE[producer.op].facts):
             array, axis, _ = self.array(part, 0)
             total = b.sum(array, axes=(axis,))
         else:
             return
         self.dropped.add(slot)
         start, final = self.scan.args[self.loop.carries[slot]], self.loop.finals[slot]
-        b.equations.append(Equation("add", (start, total), {}, (final,), self.scan.span))
+        b.add(start, total)
+        b.equations[-1] = replace(b.equations[-1], results=(final,))
 
     def addend(self, head: Value, end: Value) -> Value | None:
         """What a round adds, if it does nothing else with the carry."""
         e = self.made.get(end)
         readers = [x for x in self.f.body if head in x.args or end in x.args]
         outputs = self.f.outputs
-        if e is None or e.op != "add" or readers != [e] or head in outputs or outputs.count(end) > 1:
+        if e is None or not is_addition(e) or readers != [e] or head in outputs or outputs.count(end) > 1:
             return None
         others = [a for a in e.args if a is not head]
         return others[0] if len(others) == 1 and others[0].type == head.type else None
@@ -90,7 +95,7 @@ class Work:
                 values.append(array)
                 places.append((axis, start))
         spec = over_rounds(e.params["spec"], places, self.scan.params["length"])
-        return self.after.emit("contract", tuple(values), {"spec": spec})
+        return self.after.contract(*values, spec=spec)
 
     def array(self, value: Value, axis: int) -> tuple:
         """All rows of a value of the round: the array that they are read from, or one that is collected."""
@@ -106,6 +111,11 @@ class Work:
             self.rows[value] = Row(value, array, axis)
         row = self.rows[value]
         return row.array, row.axis, START
+
+
+def is_addition(e: Equation) -> bool:
+    row = TABLE[e.op]
+    return row.elementwise and row.commutative and row.identity == 0 and not e.results[0].type.dtype == "bool"
 
 
 def saved_names(program: Program, f: Function) -> set[str]:

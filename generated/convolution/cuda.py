@@ -703,12 +703,12 @@ def max_pool_gradient(g, x, y, size, stride, dilation, padding):
     wide = torch.nn.functional.pad(x, around, value=-math.inf) if any(around) else x
     how, overlap = (size, stride, dilation), any(e * (k - 1) >= s for k, s, e in zip(size, stride, dilation))
     d_x, waiting = torch.zeros_like(wide), torch.ones_like(y, dtype=torch.bool)
-    *most, (_, d_last) = zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True)
-    for entries, d_entries in most:
-        first = (entries == y).logical_and_(waiting)
-        waiting.logical_xor_(first)
+    last = math.prod(size) - 1  # takes what no other took
+    windows = zip(window_entries(wide, *how), window_entries(d_x, *how), strict=True)
+    for k, (entries, d_entries) in enumerate(windows):
+        first = waiting if k == last else (entries == y).logical_and_(waiting)
+        waiting = waiting.logical_xor(first)
         d_entries.add_(masked(g, first)) if overlap else d_entries.copy_(masked(g, first))
-    d_last.add_(masked(g, waiting))
     return torch.nn.functional.pad(d_x, [-p for p in around]) if any(around) else d_x
 
 

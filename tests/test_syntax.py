@@ -80,7 +80,7 @@ def test_every_sample_parses_and_every_span_is_right(path: Path) -> None:
         assert covered and covered == covered.strip(), node
         if isinstance(node, n.Name):
             assert covered == node.id
-        if isinstance(node, n.Function | n.Model | n.Optimizer | n.For | n.While | n.If | n.MemberIf | n.Example):
+        if isinstance(node, n.Function | n.Model | n.Optimizer | n.Distribution | n.For | n.While | n.If | n.MemberIf | n.Example):
             assert covered.endswith(":") and "\n" not in covered
     for item in spec.items:
         heads = [node.span for node in inside(item) if node.span.start < item.span.start]
@@ -90,7 +90,7 @@ def test_every_sample_parses_and_every_span_is_right(path: Path) -> None:
 def test_the_samples_use_every_node_but_those_shown_below() -> None:
     used = {type(node) for path in SAMPLES for node in inside(read(path.read_text(encoding="utf-8")).items)}
     every = {kind for kind in vars(n).values() if isinstance(kind, type) and issubclass(kind, n.Node)}
-    assert every - used == {n.Node, n.Constant, n.Evaluate, n.MemberIf, n.Ternary}
+    assert every - used == {n.Node, n.Constant, n.Distribution, n.Evaluate, n.MemberIf, n.Ternary}
 
 
 EXPRESSIONS = {
@@ -187,6 +187,10 @@ DECLARATIONS = {
     "optimizer O:\n    state m like θ = 0\n    def update(θ, g, t):\n        θ <- g": (
         "Optimizer(O, [], None, [StateDecl(m, None, θ, 0, None), Function(def, update, [Param(θ, None, None), "
         "Param(g, None, None), Param(t, None, None)], None, None, [Store(θ, g)])])"
+    ),
+    "distribution P(m: [..] = 0) -> [..]:\n    def sample(dims):\n        return m": (
+        "Distribution(P, [Param(m, List([Ellipsis()]), 0)], List([Ellipsis()]), None, "
+        "[Function(def, sample, [Param(dims, None, None)], None, None, [Return(m)])])"
     ),
 }
 

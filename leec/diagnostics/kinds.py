@@ -61,3 +61,23 @@ def not_a_variable(span: Span) -> Diagnostic:
     return Diagnostic(
         "LEE403", "not-a-variable", "a gradient is taken with respect to a variable or a field", Label(span)
     )
+
+
+def draw_shape(span: Span, family: str, wanted: str, natural: str) -> Diagnostic:
+    return Diagnostic(
+        "LEE404",
+        "draw-shape",
+        f"what is drawn is declared {wanted}, but `{family}` gives {natural}",
+        Label(span, f"one draw for each of its parameters is {natural}"),
+        helps=(f"the declared type is {natural}, or has further dims in front of these",),
+    )
+
+
+def unknown_of_family(span: Span, name: str, family: str, known: list[str]) -> Diagnostic:
+    return Diagnostic(
+        "LEE405",
+        "unknown-of-family",
+        f"the family `{family}` does not say what its `{name}` is",
+        Label(span),
+        helps=(f"it has {', '.join(f'`{k}`' for k in known)}",),
+    )

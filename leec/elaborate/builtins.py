@@ -12,10 +12,8 @@ from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
 from leec.elaborate.context import Context
-from leec.elaborate.distributions import PARAMETERS
 from leec.elaborate.primitives import BUILTINS, Reader, builtin
 from leec.elaborate.values import (
-    Distribution,
     Instance,
 )  # fmt: skip
 from leec.ir.graph import Value
@@ -206,21 +204,3 @@ def _top_k(ctx: Context, given) -> tuple[Value, Value]:
     x, (k,) = reader.tensor("x"), reader.dims("k")
     with ctx.at(given.span):
         return top_k(ctx.builder, x, k, reader.axis(x), reader.flag("smallest"))
-
-
-# ---- distributions
-
-
-def _family(name: str) -> Callable:
-    def apply(ctx: Context, given) -> Distribution:
-        reader = Reader(ctx, given, name, PARAMETERS[name])
-        missing = [p for p in PARAMETERS[name] if not reader.has(p)]
-        if missing:
-            raise LeeError(names.argument_count(given.span, name, f"also needs `{missing[0]}`"))
-        return Distribution(name, {p: reader.get(p) for p in PARAMETERS[name]})
-
-    return apply
-
-
-for _name in PARAMETERS:
-    builtin(_name)(_family(_name))

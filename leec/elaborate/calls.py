@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from leec.diagnostics import Diagnostic, LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
-from leec.elaborate import arithmetic, specialise
+from leec.elaborate import arithmetic, distributions, specialise
 from leec.elaborate.callers import calling
 from leec.elaborate.context import Context
 from leec.elaborate.entries import is_indexed
@@ -19,6 +19,9 @@ from leec.elaborate.signature import match_type
 from leec.elaborate.values import (
     BuiltinValue,
     ClassValue,
+    Distribution,
+    DistributionMethod,
+    FamilyValue,
     FunctionValue,
     Instance,
     ListValue,
@@ -60,6 +63,9 @@ def call(ctx: Context, target: object, node: nodes.Call) -> object:
     arguments = evaluate_arguments(ctx, node)
     if isinstance(target, MethodValue):
         target = as_it_is_now(ctx, target)
+    found = distributions.answer(ctx, target, arguments)
+    if found is not None:
+        return found[0]
     match target:
         case BuiltinValue():
             return target.apply(ctx, arguments)
@@ -69,6 +75,10 @@ def call(ctx: Context, target: object, node: nodes.Call) -> object:
             from leec.elaborate.models import construct
 
             return construct(ctx, target, arguments)
+        case FamilyValue():
+            return distributions.distribution(ctx, target, arguments)
+        case DistributionMethod():
+            return distributions.call_method(ctx, target, arguments)
     raise LeeError(names.not_callable(node.function.span, describe(target)))
 
 
@@ -222,7 +232,9 @@ def bind_argument(
         return []
     if isinstance(value, Instance):
         bind_hypers(function, parameter, value, binding)
-    given = [value] if not isinstance(value, (Instance, tuple, Record, ListValue)) else list(leaves_of(value))
+    given = (
+        [value] if not isinstance(value, (Instance, tuple, Record, ListValue, Distribution)) else list(leaves_of(value))
+    )
     args = []
     for wanted, found in zip(parameter.values, given):
         with ctx.at(span):

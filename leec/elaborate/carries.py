@@ -9,7 +9,7 @@ from leec.dims import Dim
 from leec.elaborate.arithmetic import as_value, coerce
 from leec.elaborate.binding import filled
 from leec.elaborate.context import Context
-from leec.elaborate.values import Instance, ListValue, Record
+from leec.elaborate.values import Distribution, Instance, ListValue, Record
 from leec.ir.graph import Value
 from leec.syntax import nodes
 from leec.types import TensorType
@@ -29,7 +29,7 @@ class Carry:
 def is_carried(value: object) -> bool:
     """Numbers and tensors, and what is made of them; functions and words stay."""
     match value:
-        case tuple() | ListValue() | Record():
+        case tuple() | ListValue() | Record() | Distribution():
             return all(map(is_carried, value if isinstance(value, tuple) else value.items))
     return isinstance(value, (Value, Dim, float, bool, Instance))
 
@@ -56,7 +56,7 @@ def parts_of(value: object, prefix: str = ""):
     match value:
         case Instance():
             yield from value.leaves.items()
-        case tuple() | ListValue() | Record():
+        case tuple() | ListValue() | Record() | Distribution():
             for i, item in enumerate(value if isinstance(value, tuple) else value.items):
                 yield from ((f"{i}.{p}" if p else str(i), v) for p, v in parts_of(item))
         case _:
@@ -72,10 +72,10 @@ def with_parts(value: object, parts: dict[str, Value]) -> object:
     match value:
         case Instance():
             return value.with_leaves({**value.leaves, **parts})
-        case tuple() | ListValue() | Record():
+        case tuple() | ListValue() | Record() | Distribution():
             items = value if isinstance(value, tuple) else value.items
             new = tuple(with_parts(v, inside(parts, str(i))) for i, v in enumerate(items))
-            return new if isinstance(value, tuple) else replace(value, items=new)
+            return new if isinstance(value, tuple) else value.with_items(new)
     return parts.get("", value)
 
 

@@ -125,6 +125,7 @@ class Context:
         self.drawn: set[Value] = set()  # what `~` statements of this function drew
         self.inherited: list[Check] = []  # of callees, over the sizes of this function: what its callers must meet
         self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test
+        self.pinned: Span | None = None  # where everything stands that is elaborated in the place of a library's name
         self.title = role  # what functions that are made of a part of this one are named after
         self.loops: list = []  # the recurrences (elaborate/rounds.py) that stand around, outermost first
         self.conditional = False  # whether a run-time condition decides that this is reached
@@ -152,7 +153,7 @@ class Context:
     @contextmanager
     def at(self, span: Span):
         """Equations written inside carry this span."""
-        before, self.builder.span = self.builder.span, span
+        before, self.builder.span = self.builder.span, self.pinned or span
         try:
             yield
         finally:

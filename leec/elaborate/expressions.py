@@ -8,6 +8,7 @@ from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
 from leec.elaborate.context import Context, NeedStructural, WrittenOut
+from leec.elaborate.distributions import member as of_distribution
 from leec.elaborate.entries import Position
 from leec.elaborate.reductions import is_index_reduction, reduce_by_index
 from leec.elaborate.scope import lookup, visible
@@ -197,8 +198,10 @@ def attribute(ctx: Context, value: object, node: nodes.Attribute) -> object:
             return member(value, name, node)
         case Record(names=fields) if name in fields:
             return value.get(name)
-        case Distribution(parameters=parameters) if name in parameters:
-            return parameters[name]
+        case Distribution():
+            found = of_distribution(value, name)
+            if found is not None:
+                return found[0]
     reader = getattr(value, "member", None)  # a data source inside a run
     if reader is not None:
         found = reader(name)

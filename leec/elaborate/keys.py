@@ -33,7 +33,8 @@ def key_of(value: object, structural: set[str], name: str) -> object:
                 *((k, key_of(v, structural, k)) for k, v in value.captured.items()),
             )
         case Distribution():
-            return ("distribution", value.family, *(key_of(v, structural, k) for k, v in value.parameters.items()))
+            items = (key_of(v, structural, f"{name}_{i}") for i, v in enumerate(value.items))
+            return ("distribution", id(value.family.declaration), *items)
         case bool() | str() | None:
             return ("is", value)
     return ("object", id(value))

@@ -18,10 +18,8 @@ from leec.elaborate.keys import key_of
 from leec.elaborate.specialise import inner_value, verify_depth
 from leec.elaborate.values import (
     ClassValue,
-    Distribution,
     Instance,
     ListValue,
-    describe,
     leaves_of,
 )  # fmt: skip
 from leec.ir.graph import Function, Parameter, Result, Value
@@ -226,7 +224,7 @@ def enter_tensor(spec: ModelSpec, ctx: Context, member: nodes.ParamDecl | nodes.
 def initial(ctx: Context, member: nodes.ParamDecl | nodes.StateDecl | nodes.Local) -> Value:
     """The first value of a tensor: a number that fills it, a tensor of its shape, or a draw from its prior."""
     from leec.elaborate.binding import filled
-    from leec.elaborate.distributions import sample
+    from leec.elaborate.distributions import draw
     from leec.elaborate.expressions import evaluate, tensor_type
     from leec.elaborate.signature import read_pattern
 
@@ -237,10 +235,7 @@ def initial(ctx: Context, member: nodes.ParamDecl | nodes.StateDecl | nodes.Loca
     name = member.name.id
     with ctx.drawing_at(name), ctx.at(member.span):
         if member.prior is not None:
-            prior = evaluate(ctx, member.prior)
-            if not isinstance(prior, Distribution):
-                raise LeeError(structure.wrong_kind(member.prior.span, describe(prior), "a distribution"))
-            value = sample(ctx, prior, type_, member.prior.span)
+            value, _ = draw(ctx, member.prior, name, type_)
         else:
             value = filled(ctx, evaluate(ctx, member.init), type_, member.init.span)
     return name_leaf(ctx, value, name, member)

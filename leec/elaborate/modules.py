@@ -12,7 +12,7 @@ from importlib import resources
 
 from leec.diagnostics import Diagnostic, LeeError, Source, names
 from leec.elaborate.hostvalues import RuntimeFunction
-from leec.elaborate.values import ClassValue, FunctionValue, ProcedureValue, SourceValue
+from leec.elaborate.values import ClassValue, FamilyValue, FunctionValue, ProcedureValue, SourceValue
 from leec.syntax import nodes
 from leec.syntax.outline import Outline
 from leec.syntax.parse import parse
@@ -138,4 +138,6 @@ def declared_value(home: SpecModule, item: nodes.Item) -> object | None:
             return ClassValue(item, home)
         case nodes.External():
             return SourceValue(item, home)
+        case nodes.Distribution():
+            return FamilyValue(item, home)
     return None

@@ -73,4 +73,4 @@ def visible(ctx: Context) -> set[str]:
     """Every name that would have had a meaning, for suggestions."""
     found = set(ctx.names) | set(ctx.dims) | set(BUILTINS) | set(ctx.home.items) | set(ctx.home.imports)
     prelude = ctx.session.library.prelude
-    return found | set(prelude.items) if prelude else found
+    return found | set(prelude.items) | set(prelude.imports) if prelude else found

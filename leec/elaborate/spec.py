@@ -8,6 +8,7 @@ from leec.diagnostics import LeeError, structure
 from leec.elaborate import (  # noqa: F401  (all but the last enter primitives)
     builtins_linalg,
     builtins_places,
+    builtins_random,
     builtins_shape,
     gradients,
     jacobians,

@@ -210,18 +210,11 @@ def inner_value(
         case Instance():
             inner, values = inner_instance(ctx, value, name)
             return inner, [Parameter(name, tuple(values), value.spec.name, tuple(inner.leaves))]
-        case tuple() | Record() | ListValue():
+        case tuple() | Record() | ListValue() | Distribution():
             items = value if isinstance(value, tuple) else value.items
             parts = [inner_value(ctx, f"{name}_{i}", v, demanded, span) for i, v in enumerate(items)]
             made = tuple(p for p, _ in parts)
-            whole = (
-                made
-                if isinstance(value, tuple)
-                else Record(value.names, made) if isinstance(value, Record) else ListValue(made)
-            )
-            return whole, [p for _, ps in parts for p in ps]
-        case Distribution():
-            raise LeeError(structure.not_built(span, "a distribution as an argument"))
+            return made if isinstance(value, tuple) else value.with_items(made), [p for _, ps in parts for p in ps]
     return value, []
 
 

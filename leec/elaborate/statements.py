@@ -14,7 +14,7 @@ from leec.elaborate import arithmetic, points
 from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped
 from leec.elaborate.context import Context
 from leec.elaborate.define import add_entries, define_entries, name_value
-from leec.elaborate.distributions import sample
+from leec.elaborate.distributions import draw
 from leec.elaborate.expressions import evaluate
 from leec.elaborate.forloops import for_loop
 from leec.elaborate.recurrences import while_loop
@@ -26,6 +26,7 @@ from leec.elaborate.values import (
     FunctionValue,
     Instance,
     Place,
+    Record,
     describe,
 )  # fmt: skip
 from leec.ir.graph import Value
@@ -143,19 +144,24 @@ def declared(ctx: Context, pattern: TypePattern) -> tuple[TensorType, set[str]]:
 
 
 def _draw(ctx: Context, node: nodes.Draw) -> None:
-    if not isinstance(node.target, nodes.Name) or node.type is None:
-        raise LeeError(structure.not_built(node.span, "a draw without a declared type"))
-    pattern = read_pattern(node.type)
-    prior = evaluate(ctx, node.distribution)
-    if not isinstance(prior, Distribution):
-        raise LeeError(structure.wrong_kind(node.distribution.span, describe(prior), "a distribution"))
-    wanted, free = declared(ctx, pattern)
-    for name in sorted(free):
-        raise LeeError(shapes.unbound_dim(node.type.span, name))
-    with ctx.drawing_at(node.target.id), ctx.at(node.span):
-        value = sample(ctx, prior, wanted, node.distribution.span)
-    ctx.names[node.target.id] = name_value(ctx, node.target.id, value, node.target)
-    ctx.drawn.add(ctx.names[node.target.id])
+    """`e: [n, k] ~ p`; without a type as many as p has in its batch."""
+    if not isinstance(node.target, nodes.Name):
+        raise LeeError(structure.not_here(node.target.span, "this", "on the left of `~`"))
+    name, wanted, free = node.target.id, None, set()
+    if node.type is not None:
+        pattern = read_pattern(node.type)
+        if pattern is None:
+            raise LeeError(shapes.not_a_type(node.type.span))
+        wanted, free = declared(ctx, pattern)
+    with ctx.at(node.span):
+        value, sizes = draw(ctx, node.distribution, name, wanted, free)
+    for symbol in sorted(free - sizes.keys()):
+        raise LeeError(shapes.unbound_dim(node.type.span, symbol))
+    ctx.dims = {n: d.substitute(sizes) for n, d in ctx.dims.items()}
+    if isinstance(value, Value):
+        value = name_value(ctx, name, value, node.target)
+        ctx.drawn.add(value)
+    ctx.names[name] = value
 
 
 # ---- control
@@ -209,6 +215,8 @@ def merge(choose: Callable, a: object, b: object) -> object:
         return a
     if isinstance(a, tuple) and isinstance(b, tuple):
         return tuple(merge(choose, x, y) for x, y in zip(a, b))
+    if isinstance(a, Record | Distribution) and isinstance(b, type(a)) and len(a.items) == len(b.items):
+        return a.with_items(merge(choose, x, y) for x, y in zip(a.items, b.items))
     if isinstance(a, Instance) and isinstance(b, Instance):
         return a.with_leaves({p: v if v is b.leaves[p] else choose(v, b.leaves[p]) for p, v in a.leaves.items()})
     return choose(a, b)

@@ -6,7 +6,7 @@ None are Python's own and structural. The rest are the small records below. All 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from leec.diagnostics import Span
@@ -23,6 +23,9 @@ class Record:
     names: tuple[str, ...]
     items: tuple[object, ...]
 
+    def with_items(self, items: Iterable[object]) -> Record:
+        return replace(self, items=tuple(items))
+
     def get(self, name: str):
         return self.items[self.names.index(name)]
 
@@ -32,6 +35,9 @@ class ListValue:
     """A literal list or a comprehension: of static length, unrolled."""
 
     items: tuple[object, ...]
+
+    def with_items(self, items: Iterable[object]) -> ListValue:
+        return replace(self, items=tuple(items))
 
 
 @dataclass(frozen=True)
@@ -105,12 +111,39 @@ class BuiltinValue:
     apply: Callable
 
 
+@dataclass(frozen=True, eq=False)
+class FamilyValue:
+    """A `distribution` declaration, to be called with parameters."""
+
+    declaration: nodes.Distribution
+    home: object
+
+    @property
+    def name(self) -> str:
+        return self.declaration.name.id
+
+
 @dataclass(frozen=True)
 class Distribution:
-    """A family with its parameters; `sample` draws through the context that is given."""
+    """A family with its parameters."""
 
-    family: str
+    family: FamilyValue
     parameters: Mapping[str, object]
+
+    @property
+    def items(self) -> tuple[object, ...]:
+        return tuple(self.parameters.values())
+
+    def with_items(self, items: Iterable[object]) -> Distribution:
+        return replace(self, parameters=dict(zip(self.parameters, items)))
+
+
+@dataclass(frozen=True, eq=False)
+class DistributionMethod:
+    """`p.log_prob`"""
+
+    owner: Distribution
+    declaration: nodes.Function
 
 
 @dataclass(frozen=True)
@@ -173,11 +206,8 @@ def leaves_of(value: object) -> Iterator[Value]:
         case tuple():
             for item in value:
                 yield from leaves_of(item)
-        case Record(items=items) | ListValue(items=items):
+        case Record(items=items) | ListValue(items=items) | Distribution(items=items):
             for item in items:
-                yield from leaves_of(item)
-        case Distribution(parameters=parameters):
-            for item in parameters.values():
                 yield from leaves_of(item)
 
 
@@ -193,12 +223,8 @@ def rebuild(value: object, of: Callable[[Value], object], dim: Callable[[Dim], D
             return replace(value, hypers=hypers, leaves={p: of(v) for p, v in value.leaves.items()}, place=None)
         case tuple():
             return tuple(rebuild(v, of, dim) for v in value)
-        case Record():
-            return Record(value.names, tuple(rebuild(v, of, dim) for v in value.items))
-        case ListValue():
-            return ListValue(tuple(rebuild(v, of, dim) for v in value.items))
-        case Distribution():
-            return Distribution(value.family, {k: rebuild(v, of, dim) for k, v in value.parameters.items()})
+        case Record() | ListValue() | Distribution():
+            return value.with_items(rebuild(v, of, dim) for v in value.items)
         case RangeValue():
             return RangeValue(rebuild(value.first, of, dim), rebuild(value.last, of, dim), value.reverse)
     return value
@@ -221,14 +247,16 @@ def describe(value: object) -> str:
             return "None"
         case Instance():
             return f"a model {value.spec.name}" if not value.is_vector else f"a vector of {value.spec.name}"
-        case FunctionValue() | BuiltinValue() | MethodValue():
+        case FunctionValue() | BuiltinValue() | MethodValue() | DistributionMethod():
             return "a function"
         case ClassValue(declaration=nodes.Model()):
             return "a model class"
         case ClassValue():
             return "an optimizer class"
         case Distribution():
-            return f"a distribution ({value.family})"
+            return f"a distribution ({value.family.name})"
+        case FamilyValue():
+            return "a family of distributions without its parameters"
         case tuple() | Record():
             return "a tuple"
         case ListValue():

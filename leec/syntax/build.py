@@ -82,6 +82,11 @@ def with_members(cls: type) -> Row:
     return row
 
 
+def distribution(span: Span, kids: list) -> n.Distribution:
+    name, params, variate, members = kids
+    return n.Distribution(name, params or (), variate, members.doc, members.parts, span=head(span, members))
+
+
 def external(span: Span, kids: list) -> n.External:
     kind, name, value, *fields = kids
     block = fields[0] if fields else Body(value.span.end, None, ())
@@ -167,6 +172,7 @@ ROWS: dict[str, Row] = {
     "example": lambda span, kids: n.Example(kids[0], kids[1].doc, kids[1].parts, span=head(span, kids[1])),
     "model": with_members(n.Model),
     "optimizer": with_members(n.Optimizer),
+    "distribution": distribution,
     "external": external,
     "params": several,
     "param": plain(n.Param),

@@ -178,7 +178,7 @@ def report(node: n.Report) -> Mistakes:
 # ---- declarations
 
 
-def parameters(node: n.Function | n.Model | n.Optimizer) -> Mistakes:
+def parameters(node: n.Function | n.Model | n.Optimizer | n.Distribution) -> Mistakes:
     yield from no_repeats((param.name for param in node.params), "the parameter")
     default = next((param for param in node.params if param.default is not None), None)
     for param in node.params:
@@ -187,7 +187,7 @@ def parameters(node: n.Function | n.Model | n.Optimizer) -> Mistakes:
             return
 
 
-def methods(node: n.Model | n.Optimizer) -> Mistakes:
+def methods(node: n.Model | n.Optimizer | n.Distribution) -> Mistakes:
     for method in node.members:
         if isinstance(method, n.Function) and method.params and method.params[0].name.id == "self":
             yield errors.self_parameter(method.params[0].span, tuple(without_self(method)))
@@ -230,4 +230,5 @@ CHECKS: dict[type, tuple[Callable[[Any], Mistakes], ...]] = {
     n.Function: (parameters,),
     n.Model: (parameters, methods),
     n.Optimizer: (parameters, methods),
+    n.Distribution: (parameters, methods),
 }

@@ -28,7 +28,7 @@ CONDITIONS = ("if", "elif", "while", "require")
 # What may stand where: the beginning that a line must be given so that it parses there, and what to call it.
 PLACES = {
     "file": ("", "", "at the top level of a file"),
-    "members": ("model _:\n    ", "    ", "in the body of a model or an optimizer"),
+    "members": ("model _:\n    ", "    ", "in the body of a model, an optimizer or a distribution"),
     "block": ("def _():\n    ", "    ", "in the body of a def, a loss, a train or an example"),
     "fields": ("data _ = 0:\n    ", "    ", "in the fields of a source"),
 }

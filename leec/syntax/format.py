@@ -132,7 +132,7 @@ def set_blanks(rows: list[Row]) -> None:
             own -= 1
         for comment in rows[start:own]:
             comment.blanks = loose(above, comment)
-        beside_method = parent in ("_MODEL", "_OPTIMIZER") and "DEF" in (row.first, sibling)
+        beside_method = parent in ("_MODEL", "_OPTIMIZER", "_DISTRIBUTION") and "DEF" in (row.first, sibling)
         rows[own].blanks = wanted(above, row, rows[own].blanks, beside_method)
         for attached in rows[own + 1 : i + 1]:
             attached.blanks = 0

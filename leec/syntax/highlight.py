@@ -21,7 +21,7 @@ CLASSES = {
     "string": ("STRING", "String.Double", "string.quoted.double"),
     "comment": ("COMMENT", "Comment.Single", "comment.line.number-sign"),
     "declaration": (
-        "DEF LOSS METRIC TRAIN _MODEL _OPTIMIZER _EXAMPLE DATA ENV _PARAM _STATE",
+        "DEF LOSS METRIC TRAIN _MODEL _OPTIMIZER _DISTRIBUTION _EXAMPLE DATA ENV _PARAM _STATE",
         "Keyword.Declaration",
         "storage.type",
     ),
@@ -51,7 +51,7 @@ BETWEEN = ("IMPORT", "AS", "OVER", "WITH", "ALONG", "TO", "LIKE", "IS")
 # Terminals that are followed by the name that they declare, and what is declared.
 DECLARES = {
     "function": ("DEF LOSS METRIC TRAIN _EXAMPLE", "Name.Function", "entity.name.function"),
-    "class": ("_MODEL _OPTIMIZER", "Name.Class", "entity.name.type"),
+    "class": ("_MODEL _OPTIMIZER _DISTRIBUTION", "Name.Class", "entity.name.type"),
 }
 
 

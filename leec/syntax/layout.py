@@ -20,7 +20,7 @@ STATEMENTS = ("return", "break", "if", "for", "while")
 ENDS_OPEN = OPERATORS | {",", "=", "<-", "~", "in", "over", "with", "along", "like"}
 BEGINS_OPEN = (OPERATORS - {"-", "not", "..", "@"}) | {"->", ".", ":", "=", "<-"}
 GOES_ON = re.compile(r"(in|over|along)[ \t]+[\w(]")
-ITEM = re.compile(r"(def|from|data|env|loss|metric|train|model|optimizer|example)\b[ \t]*\w")
+ITEM = re.compile(r"(def|from|data|env|loss|metric|train|model|optimizer|distribution|example)\b[ \t]*\w")
 
 
 @dataclass

@@ -15,7 +15,7 @@ from leec.syntax.tokens import Piece, scan
 
 PAIRS = {")": "(", "]": "["}
 HARD_HEADS = ("def", "if", "elif", "else", "for", "while")
-SOFT_HEAD = re.compile(r"(loss|metric|train|model|optimizer|example)[ \t]+[^\W\d]\w*[ \t]*(\(|:|$)")
+SOFT_HEAD = re.compile(r"(loss|metric|train|model|optimizer|distribution|example)[ \t]+[^\W\d]\w*[ \t]*(\(|:|$)")
 BEGINS_STATEMENT = re.compile(
     r"(def|return|while|break|elif)\b"
     r"|(if|for|else)\b.*:[ \t]*$"

@@ -16,7 +16,7 @@ from leec.syntax.tokens import FOREIGN, RESERVED, Piece, scan
 
 Mended = tuple[str, list[Diagnostic]]  # what to read instead, and the reports
 CODE_LINE = re.compile(
-    r"[ ]*(?:(?:def|loss|metric|train|model|optimizer|example)\b.*:|return\b.*|.*[^=<>!]=[^=].*)\s*$"
+    r"[ ]*(?:(?:def|loss|metric|train|model|optimizer|distribution|example)\b.*:|return\b.*|.*[^=<>!]=[^=].*)\s*$"
 )
 
 

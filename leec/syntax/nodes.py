@@ -320,6 +320,16 @@ class Optimizer(Node):
     members: tuple[Members, ...]
 
 
+class Distribution(Node):
+    """A family: its parameters, the type of what is drawn, and methods such as `sample` and `log_prob`."""
+
+    name: Name
+    params: tuple[Param, ...]
+    variate: Expr | None
+    doc: str | None
+    members: tuple[Members, ...]
+
+
 class Field(Node):
     """`name: type in range` of an external source, the range optional."""
 
@@ -362,7 +372,7 @@ Stmt = (
     | If | For | While | Evaluate | Function
 )  # fmt: skip
 Members = ParamDecl | StateDecl | Local | Member | MemberIf | Require | Function
-Item = Import | Function | Model | Optimizer | External | Example | Constant
+Item = Import | Function | Model | Optimizer | Distribution | External | Example | Constant
 
 
 class Spec(Immutable):

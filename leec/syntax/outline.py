@@ -20,7 +20,7 @@ from leec.syntax.grammar import parse_tree
 DOCSTRING = re.compile(r'\s*""".*?"""', re.DOTALL)
 MARGIN = re.compile(r"^[^\W\d]", re.MULTILINE)  # a declaration begins at the left margin, and nothing else does
 IMPORT = re.compile(r"from[ \t]")
-KINDS = r"def|loss|metric|model|optimizer|train|example|data|env"
+KINDS = r"def|loss|metric|model|optimizer|distribution|train|example|data|env"
 NAMED = re.compile(rf"(?:(?:{KINDS})[ \t]+(?=[^\W\d]))?(\w+)")
 
 

@@ -37,11 +37,19 @@ NEUTRAL = {
     "model": "model _:",
     "class": "model _:",
     "optimizer": "optimizer _:",
+    "distribution": "distribution _:",
     "data": "data _ = 0:",
     "env": "data _ = 0:",
 }
 HOLES = {"fields": "_: 0", "members": "_ = 0", "block": "_ = 0", "file": "_ = 0"}
-PLACES = {"model": "members", "optimizer": "members", "class": "members", "data": "fields", "env": "fields"}
+PLACES = {
+    "model": "members",
+    "optimizer": "members",
+    "distribution": "members",
+    "class": "members",
+    "data": "fields",
+    "env": "fields",
+}
 
 
 def recover(source: Source, text: str) -> tuple[str | None, list[Any], list[Diagnostic]]:

@@ -15,7 +15,7 @@ INDENT = 4
 OPENING = {"LPAR": "RPAR", "LSQB": "RSQB"}
 CLOSING = frozenset(OPENING.values())
 ENDS_OPERAND = frozenset(("NAME", "NUMBER", "STRING", "TRUE", "FALSE", "NONE", *CLOSING))
-HEADS = frozenset(("DEF", "LOSS", "METRIC", "TRAIN", "_MODEL", "_OPTIMIZER"))
+HEADS = frozenset(("DEF", "LOSS", "METRIC", "TRAIN", "_MODEL", "_OPTIMIZER", "_DISTRIBUTION"))
 PLAIN = frozenset(("NAME", "NUMBER", "DOT", "TRUE", "FALSE", "NONE", "COLON", "COMMA"))
 
 

@@ -306,7 +306,7 @@ class Maxout(Model):
     def __init__(self, inputs, units, pieces=2, *, key=(0, 0)):
         self.inputs, self.units, self.pieces = inputs, units, pieces
         key_2 = fold(key, SITES["w"])  # activations.lee:54
-        self.w = normal(key_2, (units, pieces, inputs), FLOAT) * (1 / math.sqrt(inputs))  # [units, pieces, inputs]
+        self.w = 1 / math.sqrt(inputs) * normal(key_2, (units, pieces, inputs), FLOAT)  # [units, pieces, inputs]
         self.b = normal(fold(key, SITES["b"]), (units, pieces), FLOAT)  # [units, pieces]  activations.lee:55
         self.lay_out()
 
@@ -467,22 +467,22 @@ def fit_step(net, opt, x, y):
 
 
 def example_steps(key):
-    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 2  # [50]  activations.lee:103
+    x = 2.0 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:103
     c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:104
     sigmoid = np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # [50]  activations.lee:15
-    mul_3 = c * c  # [50]  activations.lee:105
-    mul_2, saved_soft_step = soft_step_saved(x, 3, 1, 2)
-    d_x_2 = soft_step_backward(saved_soft_step, 3, 2, mul_3)  # [50]
+    mul_2 = c * c  # [50]  activations.lee:105
+    mul_2_2, saved_soft_step = soft_step_saved(x, 3, 1, 2)
+    d_x_2 = soft_step_backward(saved_soft_step, 3, 2, mul_2)  # [50]
     # activations.lee:15
     return (
-        (c * sigmoid).sum() + (mul_3 * mul_2).sum(),
+        (c * sigmoid).sum() + (mul_2 * mul_2_2).sum(),
         d_x_2 + c * (sigmoid * (1.0 - sigmoid)),
-        2 * (mul_2 * c) + sigmoid,
+        2 * (mul_2_2 * c) + sigmoid,
     )
 
 
 def example_ramps(key):
-    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 3  # [50]  activations.lee:109
+    x = 3.0 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:109
     c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:110
     minimum, saved_hard_sigmoid = hard_sigmoid_saved(x)  # activations.lee:111
     mul_2 = c * c  # [50]
@@ -526,7 +526,7 @@ def example_largest_piece(key):
 
 
 def example_shares(key):
-    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT) * 2  # [9, 5]  activations.lee:139
+    z = 2.0 * normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:139
     c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:140
     d_c = softmax(z, (1,))  # [9, 5]  activations.lee:64
     mul = c * d_c  # [9, 5]  activations.lee:141
@@ -534,14 +534,14 @@ def example_shares(key):
 
 
 def example_shares_as_printed(key):
-    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT) * 2  # [9, 5]  activations.lee:145
+    z = 2.0 * normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:145
     c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:146
     d_c, saved_softmaxAsPrinted = softmaxAsPrinted_saved(z)  # activations.lee:147
     return (c * d_c).sum(), softmaxAsPrinted_backward(saved_softmaxAsPrinted, d_c, c), d_c
 
 
 def example_hyperbolic(key):
-    x = normal(fold(key, SITES["x"]), (50,), FLOAT) * 2  # [50]  activations.lee:151
+    x = 2.0 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:151
     c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:152
     d_c, saved_tanh = tanh_saved(x)  # activations.lee:153
     return (c * d_c).sum(), tanh_backward(saved_tanh, c), d_c
@@ -608,8 +608,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))

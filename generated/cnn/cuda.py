@@ -491,7 +491,7 @@ class SpeechNet(Model):
         if window % 2 != 0:
             raise ValueError(f"cnn.lee:54: window % 2 == 0 must hold: window = {window}")
         # [filters, k]  cnn.lee:55
-        self.kernel = torch.nn.Parameter(normal(fold(key, SITES["kernel"]), (filters, k), FLOAT) * (1 / math.sqrt(k)))
+        self.kernel = torch.nn.Parameter(1 / math.sqrt(k) * normal(fold(key, SITES["kernel"]), (filters, k), FLOAT))
         self.head = Linear(filters, classes, key=fold(key, SITES["head"]))  # cnn.lee:56
 
     def forward(self, sound):
@@ -787,10 +787,10 @@ class FitStep(TrainStep):
         # [batches_n, 8, 8, 8]  nn.lee:112
         conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, padding=1)
         y = max_pool(conv, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 4, 4]  nn.lee:130
-        h = torch.relu(y)  # [batches_n, 8, 4, 4]  prelude.lee:59
+        h = torch.relu(y)  # [batches_n, 8, 4, 4]  prelude.lee:61
         conv_2 = torch.nn.functional.conv2d(h, conv2_kernel, conv2_bias, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:112
         y_2 = max_pool(conv_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 2, 2]  nn.lee:130
-        h_2 = torch.relu(y_2)  # [batches_n, 16, 2, 2]  prelude.lee:59
+        h_2 = torch.relu(y_2)  # [batches_n, 16, 2, 2]  prelude.lee:61
         reshape = h_2.reshape(batches_n, 64)  # [batches_n, 64]  cnn.lee:19
         affine = torch.addmm(head_b, reshape, head_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
@@ -800,13 +800,13 @@ class FitStep(TrainStep):
         torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
         d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  cnn.lee:19
-        d_y_2 = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:59
+        d_y_2 = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:61
         # [batches_n, 16, 4, 4]  nn.lee:130
         d_add_2 = max_pool_gradient(d_y_2, conv_2, y_2, (2, 2), (2, 2), (1, 1), (0, 0))
         torch.sum(d_add_2, dim=(0, 2, 3), out=d_conv2_bias)  # [16]  nn.lee:112
         d_h = torch.nn.functional.conv_transpose2d(d_add_2, conv2_kernel, padding=1)  # [batches_n, 8, 4, 4]  nn.lee:83
         d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (16, 8, 3, 3), d_add_2, padding=1))  # [16, 8, 3, 3]
-        d_y = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:59
+        d_y = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:61
         d_add = max_pool_gradient(d_y, conv, y, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 8, 8]  nn.lee:130
         torch.sum(d_add, dim=(0, 2, 3), out=d_conv1_bias)  # [8]  nn.lee:112
         # [8, 1, 3, 3]  nn.lee:83
@@ -871,10 +871,10 @@ class FitWithoutPoolingStep(TrainStep):
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         # [batches_n, 8, 4, 4]  nn.lee:112
         conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, stride=2, padding=1)
-        h = torch.relu(conv)  # [batches_n, 8, 4, 4]  prelude.lee:59
+        h = torch.relu(conv)  # [batches_n, 8, 4, 4]  prelude.lee:61
         # [batches_n, 16, 2, 2]  nn.lee:112
         conv_2 = torch.nn.functional.conv2d(h, conv2_kernel, conv2_bias, stride=2, padding=1)
-        h_2 = torch.relu(conv_2)  # [batches_n, 16, 2, 2]  prelude.lee:59
+        h_2 = torch.relu(conv_2)  # [batches_n, 16, 2, 2]  prelude.lee:61
         reshape = h_2.reshape(batches_n, 64)  # [batches_n, 64]  cnn.lee:31
         affine = torch.addmm(head_b, reshape, head_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
@@ -884,13 +884,13 @@ class FitWithoutPoolingStep(TrainStep):
         torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
         d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  cnn.lee:31
-        d_add_2 = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:59
+        d_add_2 = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:61
         torch.sum(d_add_2, dim=(0, 2, 3), out=d_conv2_bias)  # [16]  nn.lee:112
         # [batches_n, 8, 4, 4]  nn.lee:83
         d_h = torch.nn.functional.conv_transpose2d(d_add_2, conv2_kernel, stride=2, padding=1, output_padding=1)
         # [16, 8, 3, 3]
         d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (16, 8, 3, 3), d_add_2, stride=2, padding=1))
-        d_add = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:61
         torch.sum(d_add, dim=(0, 2, 3), out=d_conv1_bias)  # [8]  nn.lee:112
         # [8, 1, 3, 3]  nn.lee:83
         d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (8, 1, 3, 3), d_add, stride=2, padding=1))
@@ -944,7 +944,7 @@ def example_heard(key):
 
 def example_turned(key):
     image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:152
-    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  cnn.lee:153
+    theta = 0.8 * normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT)  # [2, 2, 3]  cnn.lee:153
     c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:154
     d_c, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:155
     d_image, d_theta = affine_sample_backward(saved_affine_sample, c)
@@ -1021,8 +1021,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -1084,8 +1084,8 @@ class Conv(Model):
         key_2 = fold(key, SITES["kernel"])
         uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
         uniform_2 = uniform(fold(key, SITES["bias"]), (outputs,), FLOAT)  # [outputs]  nn.lee:107
-        self.kernel = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [outputs, inputs, k, k]  nn.lee:105
-        self.bias = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:107
+        self.kernel = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [outputs, inputs, k, k]  nn.lee:105
+        self.bias = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:107
 
     def forward(self, x):
         """x [n, inputs, h, w] -> [n, outputs, out_h, out_w]"""
@@ -1141,12 +1141,12 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 

@@ -422,7 +422,7 @@ class SpeechNet(Model):
         if window_ % 2 != 0:
             raise ValueError(f"cnn.lee:54: window % 2 == 0 must hold: window = {window_}")
         # [filters, k]  cnn.lee:55
-        self.kernel = normal(fold(key, SITES["kernel"]), (filters, k), FLOAT) * (1 / math.sqrt(k))
+        self.kernel = 1 / math.sqrt(k) * normal(fold(key, SITES["kernel"]), (filters, k), FLOAT)
         self.head = Linear(filters, classes, key=fold(key, SITES["head"]))  # cnn.lee:56
         self.lay_out()
 
@@ -763,7 +763,7 @@ def example_heard(key):
 
 def example_turned(key):
     image = normal(fold(key, SITES["image"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:152
-    theta = normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT) * 0.8  # [2, 2, 3]  cnn.lee:153
+    theta = 0.8 * normal(fold(key, SITES["theta"]), (2, 2, 3), FLOAT)  # [2, 2, 3]  cnn.lee:153
     c = normal(fold(key, SITES["c"]), (2, 3, 5, 6), FLOAT)  # [2, 3, 5, 6]  cnn.lee:154
     d_c, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:155
     d_image, d_theta = affine_sample_backward(saved_affine_sample, c)
@@ -840,8 +840,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -929,8 +929,8 @@ class Conv(Model):
         key_2 = fold(key, SITES["kernel"])
         uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
         uniform_2 = uniform(fold(key, SITES["bias"]), (outputs,), FLOAT)  # [outputs]  nn.lee:107
-        self.kernel = div + uniform_ * (div_2 - div)  # [outputs, inputs, k, k]  nn.lee:105
-        self.bias = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:107
+        self.kernel = div + (div_2 - div) * uniform_  # [outputs, inputs, k, k]  nn.lee:105
+        self.bias = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:107
         self.lay_out()
 
     def forward(self, x):
@@ -1000,12 +1000,12 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 

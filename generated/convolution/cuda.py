@@ -148,8 +148,8 @@ class Convolution(Model):
         super().__init__()
         self.inputs, self.filters, self.k, self.stride = inputs, filters, k, stride
         key_2 = fold(key, SITES["kernel"])  # convolution.lee:16
-        normal_ = normal(key_2, (filters, inputs, k, k), FLOAT)  # [filters, inputs, k, k]
-        self.kernel = torch.nn.Parameter(normal_ * (1 / math.sqrt(inputs * k**2)))  # [filters, inputs, k, k]
+        # [filters, inputs, k, k]
+        self.kernel = torch.nn.Parameter(1 / math.sqrt(inputs * k**2) * normal(key_2, (filters, inputs, k, k), FLOAT))
         # [filters]  convolution.lee:17
         self.bias = torch.nn.Parameter(normal(fold(key, SITES["bias"]), (filters,), FLOAT))
 
@@ -285,7 +285,7 @@ class LocallyConnected(Model):
         normal_ = normal(key_2, (filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k), FLOAT)
         key_3 = fold(key, SITES["bias"])  # convolution.lee:63
         # [filters, (side - k) // stride + 1, (side - k) // stride + 1, inputs, k, k]  convolution.lee:62
-        self.kernel = torch.nn.Parameter(normal_ * (1 / math.sqrt(inputs * k**2)))
+        self.kernel = torch.nn.Parameter(1 / math.sqrt(inputs * k**2) * normal_)
         # [filters, (side - k) // stride + 1, (side - k) // stride + 1]  convolution.lee:63
         self.bias = torch.nn.Parameter(
             normal(key_3, (filters, (side - k) // stride + 1, (side - k) // stride + 1), FLOAT)
@@ -549,7 +549,7 @@ def example_zeros_around(key):
 
 
 def example_mean_around(key):
-    x = 2 + normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:137
+    x = 2.0 + normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:137
     kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:138
     add = padded_with_mean(x, 2)  # [2, 3, 9, 8]  convolution.lee:139
     y = convolution(add, kernel, stride=2)  # [2, 4, 4, 3]
@@ -622,12 +622,12 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 

@@ -487,7 +487,7 @@ class FitStep(TrainStep):
         torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape_7.T, d_add, out=d_head_w)  # [128, 10]
         d_h_2 = (d_add @ head_w.T).reshape(batches_n, 32, 2, 2)  # [batches_n, 32, 2, 2]  digits.lee:23
-        relu_gradient = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 32, 2, 2]  prelude.lee:59
+        relu_gradient = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 32, 2, 2]  prelude.lee:61
         # [batches_n, 32, 4, 4]
         d_reshape_4 = max_pool_gradient(relu_gradient, reshape_6, max_pool_2_, (2, 2), (2, 2), (1, 1), (0, 0))
         d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
@@ -499,7 +499,7 @@ class FitStep(TrainStep):
         d_y_2_2 = ((sub_5 - mul_13) / deviation_2).reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
         d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, conv2_kernel, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:83
         d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1))  # [32, 16, 3, 3]
-        relu_gradient_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 16, 4, 4]  prelude.lee:59
+        relu_gradient_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 16, 4, 4]  prelude.lee:61
         # [batches_n, 16, 8, 8]
         d_reshape_2 = max_pool_gradient(relu_gradient_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1), (0, 0))
         d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
@@ -583,8 +583,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -645,7 +645,7 @@ class Conv(Model):
         div, div_2 = fan_in_uniform(inputs * k**2)  # nn.lee:105
         key_2 = fold(key, SITES["kernel"])
         uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
-        self.kernel = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [outputs, inputs, k, k]
+        self.kernel = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [outputs, inputs, k, k]
 
     def forward(self, x):
         """x [n, inputs, h, w] -> [n, outputs, out_h, out_w]"""
@@ -770,12 +770,12 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 

@@ -394,8 +394,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -482,7 +482,7 @@ class Conv(Model):
         div, div_2 = fan_in_uniform(inputs * k**2)  # nn.lee:105
         key_2 = fold(key, SITES["kernel"])
         uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
-        self.kernel = div + uniform_ * (div_2 - div)  # [outputs, inputs, k, k]
+        self.kernel = div + (div_2 - div) * uniform_  # [outputs, inputs, k, k]
         self.lay_out()
 
     def forward(self, x):
@@ -618,12 +618,12 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 

@@ -350,7 +350,7 @@ def sampled_backward(saved, d_add):
 
 def example_likely(key):
     x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  generative.lee:78
-    known = 0.3 + normal(fold(key, SITES["known"]), (20, 3), FLOAT) * 2  # [20, 3]  generative.lee:79
+    known = 0.3 + 2.0 * normal(fold(key, SITES["known"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:79
     div, saved_covariance = covariance_saved(known)  # generative.lee:80
     mul_3, saved_log_density = log_density_saved(x, centre(known), div)
     d_x, d_mean, d_div = log_density_backward(div, saved_log_density, np.ones(5, dtype=FLOAT))
@@ -360,7 +360,7 @@ def example_likely(key):
 
 def example_by_bayes(key):
     x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  generative.lee:84
-    first = 0.3 + normal(fold(key, SITES["first"]), (20, 3), FLOAT) * 2  # [20, 3]  generative.lee:85
+    first = 0.3 + 2.0 * normal(fold(key, SITES["first"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:85
     second = -0.5 + normal(fold(key, SITES["second"]), (15, 3), FLOAT)  # [15, 3]  generative.lee:86
     div_5, saved_posterior = posterior_saved(x, first, second)  # generative.lee:87
     div_5_2, saved_naive_posterior = naive_posterior_saved(x, first, second)
@@ -380,7 +380,7 @@ def example_by_a_line(key):
     second = -0.5 + normal(fold(key, SITES["second"]), (15, 3), FLOAT)  # [15, 3]  generative.lee:93
     w_2, bias_2, saved_shared_line = shared_line_saved(first, second)  # generative.lee:94
     add = x @ w_2 + bias_2  # [5]  generative.lee:95
-    sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [5]  prelude.lee:34
+    sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [5]  prelude.lee:36
     d_add = 2 * sigmoid * (sigmoid * (1.0 - sigmoid))  # [5]
     d_bias_2 = d_add.sum()  # generative.lee:95
     d_w_2 = d_add @ x  # [3]
@@ -389,7 +389,7 @@ def example_by_a_line(key):
 
 
 def example_drawn_anew(key):
-    known = 0.3 + normal(fold(key, SITES["known"]), (20, 3), FLOAT) * 2  # [20, 3]  generative.lee:99
+    known = 0.3 + 2.0 * normal(fold(key, SITES["known"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:99
     add, saved_sampled = sampled_saved(known, 50, fold(key, SITES["sampled"]))  # generative.lee:100
     return (add * add).mean(), sampled_backward(saved_sampled, 0.013333333333333334 * add)
 
@@ -400,25 +400,25 @@ def var(x, ddof=0):
     x [x_0, x_1] -> [x_1]
     """
     x_0 = x.shape[0]
-    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:166
+    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:168
     total = (sub * sub).sum(axis=0)  # [x_1]
-    return total / (x_0 - ddof)  # [x_1]  prelude.lee:167
+    return total / (x_0 - ddof)  # [x_1]  prelude.lee:169
 
 
 def var_saved(x, ddof=0):
     """As var, and what its gradient needs."""
     x_0 = x.shape[0]
-    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:166
+    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:168
     total = (sub * sub).sum(axis=0)  # [x_1]
-    return total / (x_0 - ddof), sub  # prelude.lee:167
+    return total / (x_0 - ddof), sub  # prelude.lee:169
 
 
 def var_backward(sub, ddof, d_y):
     """From d_y to the gradient by x."""
     x_0 = sub.shape[0]
-    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:167
+    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:169
     d_total = d_y / (x_0 - ddof)  # [x_1]
-    # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:166
+    # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:168
     d_sub_2 = d_total * sub  # [x_0, x_1]
     d_x = 2 * d_sub_2 + (-2 * d_sub_2).sum(axis=0, keepdims=True) / x_0  # [x_0, x_1]
     return d_x  # [x_0, x_1]
@@ -426,7 +426,7 @@ def var_backward(sub, ddof, d_y):
 
 def eye(n):
     """The unit matrix."""
-    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:227
+    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:247
     return matrix  # [n, n]
 
 

@@ -235,7 +235,7 @@ def imitation_backward_parameters(net, move, saved, d_y):
 
 def example_played(key):
     net = Player(5, width=4, key=fold(key, SITES["net"]))  # go.lee:60
-    draw = -1.5 + uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT) * 3.0  # [6, 5, 5]  go.lee:61
+    draw = -1.5 + 3.0 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:61
     lt = draw < -0.5  # bool[6, 5, 5]  go.lee:62
     select = torch.where(lt, torch.full((), -1.0, dtype=FLOAT), 0.0)  # [6, 5, 5]
     board = torch.where(draw > 0.5, 1.0, select)  # [6, 5, 5]
@@ -247,7 +247,7 @@ def example_played(key):
 
 def example_judged(key):
     net = Player(5, width=4, key=fold(key, SITES["net"]))  # go.lee:68
-    draw = -1.5 + uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT) * 3.0  # [6, 5, 5]  go.lee:69
+    draw = -1.5 + 3.0 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:69
     lt = draw < -0.5  # bool[6, 5, 5]  go.lee:70
     select = torch.where(lt, torch.full((), -1.0, dtype=FLOAT), 0.0)  # [6, 5, 5]
     board = torch.where(draw > 0.5, 1.0, select)  # [6, 5, 5]
@@ -320,8 +320,8 @@ class Conv(Model):
         key_2 = fold(key, SITES["kernel"])
         uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
         uniform_2 = uniform(fold(key, SITES["bias"]), (outputs,), FLOAT)  # [outputs]  nn.lee:107
-        self.kernel = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [outputs, inputs, k, k]  nn.lee:105
-        self.bias = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:107
+        self.kernel = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [outputs, inputs, k, k]  nn.lee:105
+        self.bias = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:107
 
     def forward(self, x):
         """x [n, inputs, h, w] -> [n, outputs, out_h, out_w]"""
@@ -352,12 +352,12 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 

@@ -238,7 +238,7 @@ def imitation_backward_parameters(net, move, saved, d_y):
     d_gather = np.broadcast_to(-(d_y / n), (n,))  # [n]
     d_log_softmax = scatter_add(d_gather, (np.arange(n), move), (n, net.side**2))  # [n, net.side**2]
     sum_ = d_log_softmax.sum(axis=1, keepdims=True)  # [n, 1]
-    # gradient of z = where(mask, x, -inf)   prelude.lee:118
+    # gradient of z = where(mask, x, -inf)   prelude.lee:120
     d_reshape_4 = masked(d_log_softmax - np.exp(log_softmax_) * sum_, gt)  # [n, net.side**2]
     # gradient of share = softmax(net(board), axis = 1, mask = flatten(allowed, from = 1) > 0)   go.lee:54
     d_net = net.forward_backward_parameters(saved_net, d_reshape_4)
@@ -247,7 +247,7 @@ def imitation_backward_parameters(net, move, saved, d_y):
 
 def example_played(key):
     net = Player(5, width=4, key=fold(key, SITES["net"]))  # go.lee:60
-    draw = -1.5 + uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT) * 3.0  # [6, 5, 5]  go.lee:61
+    draw = -1.5 + 3.0 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:61
     board = np.where(draw > 0.5, 1.0, np.where(draw < -0.5, FLOAT(-1.0), 0.0))  # [6, 5, 5]  go.lee:62
     c = normal(fold(key, SITES["c"]), (6, 25), FLOAT)  # [6, 25]  go.lee:63
     d_c, saved_net = net.forward_saved(board)  # go.lee:64
@@ -257,7 +257,7 @@ def example_played(key):
 
 def example_judged(key):
     net = Player(5, width=4, key=fold(key, SITES["net"]))  # go.lee:68
-    draw = -1.5 + uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT) * 3.0  # [6, 5, 5]  go.lee:69
+    draw = -1.5 + 3.0 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:69
     board = np.where(draw > 0.5, 1.0, np.where(draw < -0.5, FLOAT(-1.0), 0.0))  # [6, 5, 5]  go.lee:70
     allowed = legal(board, 25)  # [6, 5, 5]  go.lee:71
     move = allowed.reshape(6, 25).argmax(axis=1)  # int[6]  go.lee:72
@@ -342,8 +342,8 @@ class Conv(Model):
         key_2 = fold(key, SITES["kernel"])
         uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
         uniform_2 = uniform(fold(key, SITES["bias"]), (outputs,), FLOAT)  # [outputs]  nn.lee:107
-        self.kernel = div + uniform_ * (div_2 - div)  # [outputs, inputs, k, k]  nn.lee:105
-        self.bias = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:107
+        self.kernel = div + (div_2 - div) * uniform_  # [outputs, inputs, k, k]  nn.lee:105
+        self.bias = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:107
         self.lay_out()
 
     def forward(self, x):
@@ -375,12 +375,12 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 

@@ -649,7 +649,7 @@ def toy_escaped(θ, reach, x, y):
 
 
 def example_bent(key):
-    θ = normal(fold(key, SITES["θ"]), (13,), FLOAT) * 0.5  # [13]  landscape.lee:117
+    θ = 0.5 * normal(fold(key, SITES["θ"]), (13,), FLOAT)  # [13]  landscape.lee:117
     v = normal(fold(key, SITES["v"]), (13,), FLOAT)  # [13]  landscape.lee:118
     x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  landscape.lee:119
     y = normal(fold(key, SITES["y"]), (6,), FLOAT)  # [6]  landscape.lee:120
@@ -659,7 +659,7 @@ def example_bent(key):
 
 
 def example_saddle(key):
-    θ = normal(fold(key, SITES["θ"]), (2,), FLOAT) * 0.1  # [2]  landscape.lee:125
+    θ = 0.1 * normal(fold(key, SITES["θ"]), (2,), FLOAT)  # [2]  landscape.lee:125
     x = torch.ones(1, dtype=FLOAT)  # [1]  landscape.lee:126
     concat, saved_toy_hessian = toy_hessian_saved(θ, x, x)  # landscape.lee:128
     return (concat * concat).sum(), toy_hessian_backward(θ, x, saved_toy_hessian, 2 * concat)
@@ -676,7 +676,7 @@ def example_contour(key):
 
 
 def example_nearby(key):
-    θ = normal(fold(key, SITES["θ"]), (13,), FLOAT) * 0.5  # [13]  landscape.lee:140
+    θ = 0.5 * normal(fold(key, SITES["θ"]), (13,), FLOAT)  # [13]  landscape.lee:140
     x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  landscape.lee:141
     y = normal(fold(key, SITES["y"]), (6,), FLOAT)  # [6]  landscape.lee:142
     fill_2 = torch.ones(1, dtype=FLOAT)  # [1]  landscape.lee:146
@@ -766,12 +766,12 @@ def norm(x):
 
     x [x_0] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:161
+    return sqrt((x * x).sum())  # prelude.lee:163
 
 
 def eye(n):
     """The unit matrix."""
-    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:227
+    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:247
     matrix = torch.where(eq, torch.full((), 1.0, dtype=FLOAT), 0.0)  # [n, n]
     return matrix  # [n, n]
 

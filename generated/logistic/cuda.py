@@ -349,7 +349,7 @@ def likelihood_backward(net, x, y, saved, d_out):
 
 def step_saved(w, x, y, rate):
     """As step, and what its gradient needs."""
-    sigmoid = torch.sigmoid(x @ w)  # [n]  prelude.lee:34
+    sigmoid = torch.sigmoid(x @ w)  # [n]  prelude.lee:36
     sub = y - sigmoid  # [n]  logistic.lee:26
     return w + rate * (sub @ x), (sigmoid, sub)
 
@@ -360,7 +360,7 @@ def step_backward(w, x, rate, saved, d_sub_2):
     # gradient of return w - rate * -((y - sigmoid(x @ w)) @ x)   logistic.lee:26
     d_contract_2 = d_sub_2 * rate  # [d]
     d_y = x @ d_contract_2  # [n]
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_contract = -(sigmoid * (1.0 - sigmoid) * d_y)  # [n]
     # gradient of return w - rate * -((y - sigmoid(x @ w)) @ x)   logistic.lee:26
     d_w = d_sub_2 + d_contract @ x  # [d]
@@ -370,7 +370,7 @@ def step_backward(w, x, rate, saved, d_sub_2):
 
 def stepAsPrinted_saved(w, x, y, rate):
     """As stepAsPrinted, and what its gradient needs."""
-    sigmoid = torch.sigmoid(x @ w)  # [n]  prelude.lee:34
+    sigmoid = torch.sigmoid(x @ w)  # [n]  prelude.lee:36
     sub = y - sigmoid  # [n]  logistic.lee:31
     return w - rate * (sub @ x), (sigmoid, sub)
 
@@ -381,7 +381,7 @@ def stepAsPrinted_backward(w, x, rate, saved, d_add):
     # gradient of return w + rate * -((y - sigmoid(x @ w)) @ x)   logistic.lee:31
     d_contract_2 = -(rate * d_add)  # [d]
     d_y = x @ d_contract_2  # [n]
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_contract = -(sigmoid * (1.0 - sigmoid) * d_y)  # [n]
     # gradient of return w + rate * -((y - sigmoid(x @ w)) @ x)   logistic.lee:31
     d_w = d_add + d_contract @ x  # [d]
@@ -792,12 +792,12 @@ def relu(x):
 
     x [x_0] -> [x_0]
     """
-    return torch.relu(x)  # [x_0]  prelude.lee:59
+    return torch.relu(x)  # [x_0]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0]
     return d_x  # [x_0]
 
@@ -807,12 +807,12 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return sqrt((x * x).sum(dim=1))  # [x_0]  prelude.lee:161
+    return sqrt((x * x).sum(dim=1))  # [x_0]  prelude.lee:163
 
 
 def eye(n):
     """The unit matrix."""
-    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:227
+    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:247
     matrix = torch.where(eq, torch.full((), 1.0, dtype=FLOAT), 0.0)  # [n, n]
     return matrix  # [n, n]
 

@@ -252,7 +252,7 @@ def multi_label_backward(z, target, saved, d_y):
     n, k = z.shape
     # gradient of return -mean(target * log(sigmoid(z)) + (1 - target) * log(1 - sigmoid(z)))   losses.lee:84
     neg = -(d_y / (k * n))
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_z = neg * target * torch.sigmoid(-z) - neg * sub * torch.sigmoid(-neg_2)  # [n, k]
     d_target = neg * log_sigmoid - neg * log_sigmoid_2  # [n, k]
     return d_z, d_target
@@ -271,7 +271,7 @@ def multi_labelAsPrinted(z, target):
 def multi_labelAsPrinted_saved(z, target):
     """As multi_labelAsPrinted, and what its gradient needs."""
     k = z.shape[1]
-    softmax_ = softmax(z, (1,))  # [n, k]  prelude.lee:120
+    softmax_ = softmax(z, (1,))  # [n, k]  prelude.lee:122
     target_2 = one_hot(target.argmax(dim=1), k)  # [n, k]  losses.lee:89
     return cross_entropy(softmax_, target_2), (softmax_, target_2)
 
@@ -281,7 +281,7 @@ def multi_labelAsPrinted_backward(saved, d_y):
     softmax_, target_2 = saved
     # gradient of return cross_entropy(softmax(z, axis = 1), one_hot(argmax(target, axis = 1), k))   losses.lee:89
     d_softmax = cross_entropy_backward(softmax_, target_2, d_y)  # [n, k]
-    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     d_z = softmax_ * (d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True))  # [n, k]
     return d_z  # [n, k]
 
@@ -313,44 +313,56 @@ def example_squares_as_printed(key):
 def example_surprise(key):
     z = normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:111
     label = randint(fold(key, SITES["label"]), (12,), 0, 5)  # int[12]  losses.lee:112
-    softmax_ = torch.softmax(z, dim=1)  # [12, 5]  prelude.lee:120
+    softmax_ = torch.softmax(z, dim=1)  # [12, 5]  prelude.lee:122
     target = one_hot(label, 5)  # [12, 5]  losses.lee:113
     d_softmax = cross_entropy_backward(softmax_, target, torch.ones((), dtype=FLOAT))  # [12, 5]
-    sub = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:120
+    sub = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:122
     return cross_entropy(softmax_, target), softmax_ * sub
 
 
 def example_surprise_as_printed(key):
     z = normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:117
     label = randint(fold(key, SITES["label"]), (12,), 0, 5)  # int[12]  losses.lee:118
-    softmax_ = torch.softmax(z, dim=1)  # [12, 5]  prelude.lee:120
+    softmax_ = torch.softmax(z, dim=1)  # [12, 5]  prelude.lee:122
     value, saved_cross_entropyAsPrinted = cross_entropyAsPrinted_saved(softmax_, one_hot(label, 5))  # losses.lee:119
     d_value = torch.ones((), dtype=FLOAT)
     d_softmax = cross_entropyAsPrinted_backward(softmax_, saved_cross_entropyAsPrinted, d_value)  # [12, 5]
-    sub = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:120
+    sub = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:122
     return value, softmax_ * sub
 
 
 def example_yes_or_no(key):
-    z = normal(fold(key, SITES["z"]), (12,), FLOAT) * 2  # [12]  losses.lee:123
+    normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:123
+    z = 2.0 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).to(FLOAT)  # [12]  losses.lee:124
+    mul = -2.0 * normal_  # [12]  prelude.lee:36
     log_sigmoid = torch.nn.functional.logsigmoid(z)  # [12]  losses.lee:41
-    log_sigmoid_2 = torch.nn.functional.logsigmoid(-z)  # [12]
-    add_2 = torch.sigmoid(-z) * target + (target - 1) * torch.sigmoid(z)  # [12]  prelude.lee:34
-    return -(target * log_sigmoid + (1 - target) * log_sigmoid_2).sum(), -add_2, log_sigmoid_2 - log_sigmoid
+    log_sigmoid_2 = torch.nn.functional.logsigmoid(mul)  # [12]
+    d_neg_2 = (target - 1) * torch.sigmoid(z)  # [12]
+    # prelude.lee:36
+    return (
+        -(target * log_sigmoid + (1 - target) * log_sigmoid_2).sum(),
+        -(torch.sigmoid(mul) * target + d_neg_2),
+        log_sigmoid_2 - log_sigmoid,
+    )
 
 
 def example_yes_or_no_as_printed(key):
-    z = normal(fold(key, SITES["z"]), (12,), FLOAT) * 2  # [12]  losses.lee:129
+    normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:129
+    z = 2.0 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).to(FLOAT)  # [12]  losses.lee:130
     log_sigmoid = torch.nn.functional.logsigmoid(z)  # [12]  losses.lee:46
     sub = 1 - target  # [12]
     sub_2 = 1 - log_sigmoid  # [12]
-    return -(target * log_sigmoid + sub * sub_2).sum(), (sub - target) * torch.sigmoid(-z), sub_2 - log_sigmoid
+    return (
+        -(target * log_sigmoid + sub * sub_2).sum(),
+        (sub - target) * torch.sigmoid(-2.0 * normal_),
+        sub_2 - log_sigmoid,
+    )
 
 
 def example_logits(key):
-    z = normal(fold(key, SITES["z"]), (12, 5), FLOAT) * 3  # [12, 5]  losses.lee:135
+    z = 3.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:135
     label = randint(fold(key, SITES["label"]), (12,), 0, 5)  # int[12]  losses.lee:136
     d_z = cross_entropy_of_logits_backward(z, label, torch.ones((), dtype=FLOAT))  # [12, 5]  losses.lee:137
     return cross_entropy_of_logits(z, label), d_z
@@ -359,20 +371,20 @@ def example_logits(key):
 def example_divergence(key):
     a = normal(fold(key, SITES["a"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:141
     b = normal(fold(key, SITES["b"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:142
-    softmax_ = torch.softmax(a, dim=1)  # [12, 5]  prelude.lee:120
+    softmax_ = torch.softmax(a, dim=1)  # [12, 5]  prelude.lee:122
     softmax_2 = torch.softmax(b, dim=1)  # [12, 5]
     value, saved_kl_divergence = kl_divergence_saved(softmax_, softmax_2)  # losses.lee:143
     d_value = torch.ones((), dtype=FLOAT)
     d_softmax, d_softmax_2 = kl_divergence_backward(softmax_, softmax_2, saved_kl_divergence, d_value)
-    sum_ = (d_softmax_2 * softmax_2).sum(dim=1, keepdim=True)  # [12, 1]  prelude.lee:120
+    sum_ = (d_softmax_2 * softmax_2).sum(dim=1, keepdim=True)  # [12, 1]  prelude.lee:122
     sub_2 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [12, 5]
     return value, softmax_ * sub_2, softmax_2 * (d_softmax_2 - sum_)
 
 
 def example_concentration(key):
-    a = normal(fold(key, SITES["a"]), (12, 5), FLOAT) * 2  # [12, 5]  losses.lee:147
+    a = 2.0 * normal(fold(key, SITES["a"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:147
     c = normal(fold(key, SITES["c"]), (12,), FLOAT)  # [12]  losses.lee:148
-    softmax_ = torch.softmax(a, dim=1)  # [12, 5]  prelude.lee:120
+    softmax_ = torch.softmax(a, dim=1)  # [12, 5]  prelude.lee:122
     gt = softmax_ > 0  # bool[12, 5]  losses.lee:75
     log_softmax_ = torch.log_softmax(a, dim=1)  # [12, 5]
     sum_2 = torch.where(gt, softmax_ * log_softmax_, 0).sum(dim=1)  # [12]
@@ -380,12 +392,12 @@ def example_concentration(key):
     d_guard = torch.where(gt, reshape * log_softmax_, 0.0)  # [12, 5]
     d_guard_2 = torch.where(gt, reshape * softmax_, 0.0)  # [12, 5]
     mul_5 = torch.exp(log_softmax_) * d_guard_2.sum(dim=1, keepdim=True)  # [12, 5]
-    sub = d_guard - (d_guard * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:120
+    sub = d_guard - (d_guard * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:122
     return -(c * sum_2).sum(), d_guard_2 - mul_5 + softmax_ * sub, -sum_2
 
 
 def example_labels(key):
-    z = normal(fold(key, SITES["z"]), (12, 5), FLOAT) * 2  # [12, 5]  losses.lee:153
+    z = 2.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:153
     target = (uniform(fold(key, SITES["target"]), (12, 5), FLOAT) < 0.4).to(FLOAT)  # [12, 5]  losses.lee:154
     value, saved_multi_label = multi_label_saved(z, target)  # losses.lee:155
     d_value = torch.ones((), dtype=FLOAT)
@@ -394,7 +406,7 @@ def example_labels(key):
 
 
 def example_labels_as_printed(key):
-    z = normal(fold(key, SITES["z"]), (12, 5), FLOAT) * 2  # [12, 5]  losses.lee:159
+    z = 2.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:159
     target = (uniform(fold(key, SITES["target"]), (12, 5), FLOAT) < 0.4).to(FLOAT)  # [12, 5]  losses.lee:160
     value, saved_multi_labelAsPrinted = multi_labelAsPrinted_saved(z, target)  # losses.lee:161
     d_value = torch.ones((), dtype=FLOAT)

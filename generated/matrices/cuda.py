@@ -492,7 +492,7 @@ def example_variance(key):
 
 
 def example_map(key):
-    a = 0.1 + uniform(fold(key, SITES["a"]), (5, 5), FLOAT) * 0.9  # [5, 5]  matrices.lee:163
+    a = 0.1 + 0.9 * uniform(fold(key, SITES["a"]), (5, 5), FLOAT)  # [5, 5]  matrices.lee:163
     u = normal(fold(key, SITES["u"]), (5, 2), FLOAT)  # [5, 2]  matrices.lee:164
     d_u, saved_embedding = embedding_saved(a + a.T, 2)  # matrices.lee:165
     d_add = embedding_backward(saved_embedding, u)  # [5, 5]
@@ -538,7 +538,7 @@ def example_flow(key):
 def diag_saved(x):
     """As diag, and what its gradient needs."""
     x_0 = x.shape[0]
-    i = torch.arange(x_0, device=x.device)  # int[x_0]  prelude.lee:210
+    i = torch.arange(x_0, device=x.device)  # int[x_0]  prelude.lee:230
     eq = i[:, None] == i  # bool[x_0, x_0]
     matrix = torch.where(eq, x[:, None], 0)  # [x_0, x_0]
     return matrix, eq
@@ -546,7 +546,7 @@ def diag_saved(x):
 
 def diag_backward(eq, d_matrix):
     """From d_matrix to the gradient by x."""
-    # gradient of matrix[i in size(x), j in size(x)] = where(i == j, x[i], 0)   prelude.lee:210
+    # gradient of matrix[i in size(x), j in size(x)] = where(i == j, x[i], 0)   prelude.lee:230
     d_x = torch.where(eq, d_matrix, 0.0).sum(dim=1)  # [x_0]
     return d_x  # [x_0]
 
@@ -556,12 +556,12 @@ def trace(x):
 
     x [n, n] -> []
     """
-    return torch.einsum("ii->i", x).sum()  # prelude.lee:222
+    return torch.einsum("ii->i", x).sum()  # prelude.lee:242
 
 
 def trace_backward(n, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return sum[i](x[i, i])   prelude.lee:222
+    # gradient of return sum[i](x[i, i])   prelude.lee:242
     iota = torch.arange(n, device=d_y.device)[:, None]  # int[n, 1]
     eq = iota == torch.arange(n, device=d_y.device)[None, :]  # bool[n, n]
     d_x = torch.where(eq, d_y.expand(n)[:, None], 0.0)  # [n, n]
@@ -570,7 +570,7 @@ def trace_backward(n, d_y):
 
 def eye(n):
     """The unit matrix."""
-    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:227
+    eq = torch.arange(n)[:, None] == torch.arange(n)  # bool[n, n]  prelude.lee:247
     matrix = torch.where(eq, torch.full((), 1.0, dtype=FLOAT), 0.0)  # [n, n]
     return matrix  # [n, n]
 

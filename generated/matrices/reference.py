@@ -484,7 +484,7 @@ def example_variance(key):
 
 
 def example_map(key):
-    a = 0.1 + uniform(fold(key, SITES["a"]), (5, 5), FLOAT) * 0.9  # [5, 5]  matrices.lee:163
+    a = 0.1 + 0.9 * uniform(fold(key, SITES["a"]), (5, 5), FLOAT)  # [5, 5]  matrices.lee:163
     u = normal(fold(key, SITES["u"]), (5, 2), FLOAT)  # [5, 2]  matrices.lee:164
     d_u, saved_embedding = embedding_saved(a + a.T, 2)  # matrices.lee:165
     d_add = embedding_backward(saved_embedding, u)  # [5, 5]
@@ -528,14 +528,14 @@ def example_flow(key):
 def diag_saved(x):
     """As diag, and what its gradient needs."""
     x_0 = x.shape[0]
-    eq = np.arange(x_0)[:, None] == np.arange(x_0)  # bool[x_0, x_0]  prelude.lee:210
+    eq = np.arange(x_0)[:, None] == np.arange(x_0)  # bool[x_0, x_0]  prelude.lee:230
     matrix = masked(x[:, None], eq)  # [x_0, x_0]
     return matrix, eq
 
 
 def diag_backward(eq, d_matrix):
     """From d_matrix to the gradient by x."""
-    # gradient of matrix[i in size(x), j in size(x)] = where(i == j, x[i], 0)   prelude.lee:210
+    # gradient of matrix[i in size(x), j in size(x)] = where(i == j, x[i], 0)   prelude.lee:230
     d_x = masked(d_matrix, eq).sum(axis=1)  # [x_0]
     return d_x  # [x_0]
 
@@ -545,12 +545,12 @@ def trace(x):
 
     x [n, n] -> []
     """
-    return np.einsum("ii->i", x).sum()  # prelude.lee:222
+    return np.einsum("ii->i", x).sum()  # prelude.lee:242
 
 
 def trace_backward(n, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return sum[i](x[i, i])   prelude.lee:222
+    # gradient of return sum[i](x[i, i])   prelude.lee:242
     eq = np.arange(n)[:, None] == np.arange(n)[None, :]  # bool[n, n]
     d_x = masked(np.broadcast_to(d_y, (n,))[:, None], eq)  # [n, n]
     return d_x  # [n, n]
@@ -558,7 +558,7 @@ def trace_backward(n, d_y):
 
 def eye(n):
     """The unit matrix."""
-    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:227
+    matrix = np.where(np.arange(n)[:, None] == np.arange(n), FLOAT(1.0), 0.0)  # [n, n]  prelude.lee:247
     return matrix  # [n, n]
 
 

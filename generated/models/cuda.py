@@ -339,7 +339,7 @@ class SigmoidSum(Model):
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        sigmoid = torch.sigmoid(torch.addmm(self.b, x, self.w))  # [n, pieces]  prelude.lee:34
+        sigmoid = torch.sigmoid(torch.addmm(self.b, x, self.w))  # [n, pieces]  prelude.lee:36
         return self.a + sigmoid @ self.c, sigmoid  # models.lee:26
 
     def forward_backward(self, x, sigmoid, d_y):
@@ -347,7 +347,7 @@ class SigmoidSum(Model):
         # gradient of return a + sigmoid(x @ w + b) @ c   models.lee:26
         d_a = d_y.sum()
         d_c = d_y @ sigmoid  # [pieces]
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_add = d_y[:, None] * self.c * (sigmoid * (1.0 - sigmoid))  # [n, pieces]
         # gradient of return a + sigmoid(x @ w + b) @ c   models.lee:26
         d_b = d_add.sum(dim=0)  # [pieces]
@@ -400,7 +400,7 @@ class Layer(Model):
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
         normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  models.lee:42
-        self.w = torch.nn.Parameter(normal_ * (1 / math.sqrt(inputs)))  # [inputs, outputs]
+        self.w = torch.nn.Parameter(1 / math.sqrt(inputs) * normal_)  # [inputs, outputs]
         self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  models.lee:43
 
     def forward(self, a):
@@ -435,13 +435,13 @@ class FullyConnected(Model):
 
     def forward(self, x):
         """x [x_0, sizes_0] -> [x_0, sizes_3]"""
-        x_2 = torch.sigmoid(self.layers[0](x))  # [x_0, sizes_1]  prelude.lee:34
+        x_2 = torch.sigmoid(self.layers[0](x))  # [x_0, sizes_1]  prelude.lee:36
         x_3 = torch.sigmoid(self.layers[1](x_2))  # [x_0, sizes_2]
         return self.layers[2](x_3)  # [x_0, sizes_3]  models.lee:56
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        x_2 = torch.sigmoid(self.layers[0](x))  # [x_0, sizes_1]  prelude.lee:34
+        x_2 = torch.sigmoid(self.layers[0](x))  # [x_0, sizes_1]  prelude.lee:36
         x_3 = torch.sigmoid(self.layers[1](x_2))  # [x_0, sizes_2]
         return self.layers[2](x_3), (x_2, x_3)  # models.lee:56
 
@@ -474,7 +474,7 @@ class FullyConnected_2(Model):
 
     def forward(self, x):
         """x [x_0, sizes_0] -> [x_0, sizes_2]"""
-        x_2 = torch.sigmoid(self.layers[0](x))  # [x_0, sizes_1]  prelude.lee:34
+        x_2 = torch.sigmoid(self.layers[0](x))  # [x_0, sizes_1]  prelude.lee:36
         return self.layers[1](x_2)  # [x_0, sizes_2]  models.lee:56
 
 
@@ -498,7 +498,7 @@ def back_propagation(net, x, y):
 
     x [n, net.features], y [n] -> [], [net.features, net.hidden], [net.hidden], [net.hidden], []
     """
-    a1 = torch.sigmoid(torch.addmm(net.b1, x, net.w1))  # [n, net.hidden]  prelude.lee:34
+    a1 = torch.sigmoid(torch.addmm(net.b1, x, net.w1))  # [n, net.hidden]  prelude.lee:36
     a2 = torch.sigmoid(a1 @ net.w2 + net.b2)  # [n]
     sub = a2 - y  # [n]  models.lee:70
     cost = 0.5 * (sub * sub).sum()
@@ -550,14 +550,14 @@ class FitStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
-        x_2 = torch.sigmoid(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 16]  prelude.lee:34
+        x_2 = torch.sigmoid(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 16]  prelude.lee:36
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 3]  models.lee:46
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(3, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 3]
         d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 3]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [3]  models.lee:46
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [16, 3]
-        d_add = torch.ops.aten.sigmoid_backward(d_add_2 @ layers_1_w.T, x_2)  # [batches_n, 16]  prelude.lee:34
+        d_add = torch.ops.aten.sigmoid_backward(d_add_2 @ layers_1_w.T, x_2)  # [batches_n, 16]  prelude.lee:36
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [16]  models.lee:46
         torch.mm(x.T, d_add, out=d_layers_0_w)  # [13, 16]
         lr = self.opt.lr
@@ -673,12 +673,12 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return torch.relu(x)  # [x_0, x_1]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 

@@ -235,13 +235,13 @@ class SigmoidSum(Model):
     def forward(self, x):
         """x [n, features] -> [n]"""
         add = x @ self.w + self.b  # [n, pieces]  models.lee:26
-        sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [n, pieces]  prelude.lee:34
+        sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [n, pieces]  prelude.lee:36
         return self.a + sigmoid @ self.c  # [n]  models.lee:26
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         add = x @ self.w + self.b  # [n, pieces]  models.lee:26
-        sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [n, pieces]  prelude.lee:34
+        sigmoid = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [n, pieces]  prelude.lee:36
         return self.a + sigmoid @ self.c, sigmoid  # models.lee:26
 
     def forward_backward(self, x, sigmoid, d_y):
@@ -249,7 +249,7 @@ class SigmoidSum(Model):
         # gradient of return a + sigmoid(x @ w + b) @ c   models.lee:26
         d_a = d_y.sum()
         d_c = d_y @ sigmoid  # [pieces]
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_add = d_y[:, None] * self.c * (sigmoid * (1.0 - sigmoid))  # [n, pieces]
         # gradient of return a + sigmoid(x @ w + b) @ c   models.lee:26
         d_b = d_add.sum(axis=0)  # [pieces]
@@ -300,7 +300,7 @@ class Layer(Model):
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
         normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  models.lee:42
-        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]
+        self.w = 1 / math.sqrt(inputs) * normal_  # [inputs, outputs]
         self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  models.lee:43
         self.lay_out()
 
@@ -343,17 +343,17 @@ class FullyConnected(Model):
     def forward(self, x):
         """x [x_0, sizes_0] -> [x_0, sizes_3]"""
         add = self.layers[0](x)  # [x_0, sizes_1]  models.lee:55
-        x_2 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0, sizes_1]  prelude.lee:34
+        x_2 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0, sizes_1]  prelude.lee:36
         add_2 = self.layers[1](x_2)  # [x_0, sizes_2]  models.lee:55
-        x_3 = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [x_0, sizes_2]  prelude.lee:34
+        x_3 = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [x_0, sizes_2]  prelude.lee:36
         return self.layers[2](x_3)  # [x_0, sizes_3]  models.lee:56
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         add = self.layers[0](x)  # [x_0, sizes_1]  models.lee:55
-        x_2 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0, sizes_1]  prelude.lee:34
+        x_2 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0, sizes_1]  prelude.lee:36
         add_2 = self.layers[1](x_2)  # [x_0, sizes_2]  models.lee:55
-        x_3 = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [x_0, sizes_2]  prelude.lee:34
+        x_3 = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [x_0, sizes_2]  prelude.lee:36
         return self.layers[2](x_3), (x_2, x_3)  # models.lee:56
 
     def forward_backward(self, x, saved, d_y):
@@ -384,13 +384,13 @@ class FullyConnected_2(Model):
     def forward(self, x):
         """x [x_0, sizes_0] -> [x_0, sizes_2]"""
         add = self.layers[0](x)  # [x_0, sizes_1]  models.lee:55
-        x_2 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0, sizes_1]  prelude.lee:34
+        x_2 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0, sizes_1]  prelude.lee:36
         return self.layers[1](x_2)  # [x_0, sizes_2]  models.lee:56
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         add = self.layers[0](x)  # [x_0, sizes_1]  models.lee:55
-        x_2 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0, sizes_1]  prelude.lee:34
+        x_2 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [x_0, sizes_1]  prelude.lee:36
         return self.layers[1](x_2), x_2  # models.lee:56
 
     def forward_backward_parameters(self, x, x_2, d_y):
@@ -422,9 +422,9 @@ def back_propagation(net, x, y):
     x [n, net.features], y [n] -> [], [net.features, net.hidden], [net.hidden], [net.hidden], []
     """
     add = x @ net.w1 + net.b1  # [n, net.hidden]  models.lee:68
-    a1 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [n, net.hidden]  prelude.lee:34
+    a1 = np.exp(np.minimum(add, 0)) / (1 + np.exp(-np.abs(add)))  # [n, net.hidden]  prelude.lee:36
     add_2 = a1 @ net.w2 + net.b2  # [n]  models.lee:69
-    a2 = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n]  prelude.lee:34
+    a2 = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n]  prelude.lee:36
     sub = a2 - y  # [n]  models.lee:70
     cost = 0.5 * (sub * sub).sum()
     d_z2 = a2 * (1 - a2) * sub  # [n]  models.lee:71
@@ -564,12 +564,12 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 

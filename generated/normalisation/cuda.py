@@ -501,7 +501,7 @@ class Normalised(Model):
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
         normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:64
-        self.w = torch.nn.Parameter(normal_ * (1 / math.sqrt(inputs)))  # [inputs, outputs]  normalisation.lee:64
+        self.w = torch.nn.Parameter(1 / math.sqrt(inputs) * normal_)  # [inputs, outputs]  normalisation.lee:64
         self.norm = BatchNorm(outputs)  # normalisation.lee:65
 
     def forward(self, x):
@@ -509,17 +509,17 @@ class Normalised(Model):
         if not self.training:
             return self.forward_eval(x)
         add_2_2 = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:69
-        return torch.sigmoid(add_2_2)  # [n, outputs]  prelude.lee:34
+        return torch.sigmoid(add_2_2)  # [n, outputs]  prelude.lee:36
 
     def forward_eval(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        return torch.sigmoid(self.norm.forward_eval(x @ self.w))  # [n, outputs]  prelude.lee:34
+        return torch.sigmoid(self.norm.forward_eval(x @ self.w))  # [n, outputs]  prelude.lee:36
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         contract = x @ self.w  # [n, outputs]  normalisation.lee:69
         add_2_2, saved_norm = self.norm.forward_saved(contract)
-        return torch.sigmoid(add_2_2), (contract, saved_norm)  # prelude.lee:34
+        return torch.sigmoid(add_2_2), (contract, saved_norm)  # prelude.lee:36
 
     def forward_backward(self, x, saved, div, d_y):
         """From d_y to the gradients by the parameters and x."""
@@ -540,7 +540,7 @@ class Normalised_2(Model):
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
         normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:64
-        self.w = torch.nn.Parameter(normal_ * (1 / math.sqrt(inputs)))  # [inputs, outputs]  normalisation.lee:64
+        self.w = torch.nn.Parameter(1 / math.sqrt(inputs) * normal_)  # [inputs, outputs]  normalisation.lee:64
         self.norm = BatchNorm(outputs)  # normalisation.lee:65
 
     def forward(self, x):
@@ -550,7 +550,7 @@ class Normalised_2(Model):
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        sigmoid = torch.sigmoid(x @ self.w)  # [n, outputs]  prelude.lee:34
+        sigmoid = torch.sigmoid(x @ self.w)  # [n, outputs]  prelude.lee:36
         add_2_2, saved_norm = self.norm.forward_saved(sigmoid)  # normalisation.lee:70
         return add_2_2, (sigmoid, saved_norm)
 
@@ -559,7 +559,7 @@ class Normalised_2(Model):
         sigmoid, saved_norm = saved
         # gradient of return norm(sigmoid(x @ w))   normalisation.lee:70
         d_norm, d_sigmoid = self.norm.forward_backward(sigmoid, saved_norm, d_y)
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_contract = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n, outputs]
         # gradient of return norm(sigmoid(x @ w))   normalisation.lee:70
         d_x = d_contract @ self.w.T  # [n, inputs]
@@ -803,7 +803,7 @@ class WeightNorm(Model):
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
         normal_ = normal(fold(key, SITES["v"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:144
-        self.v = torch.nn.Parameter(normal_ * (1 / math.sqrt(inputs)))  # [inputs, outputs]
+        self.v = torch.nn.Parameter(1 / math.sqrt(inputs) * normal_)  # [inputs, outputs]
         self.g = torch.nn.Parameter(torch.ones(outputs, dtype=FLOAT))  # [outputs]  normalisation.lee:145
         self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  normalisation.lee:146
 
@@ -1043,7 +1043,7 @@ class FitStep(TrainStep):
         variance_3 = (centred * centred).mean(dim=0, keepdim=True)  # [1, 32]
         deviation = torch.sqrt(variance_3 + self.net.first.norm.eps)  # [1, 32]
         div_3 = centred / deviation  # [batches_n, 32]
-        div = torch.sigmoid(div_3 * first_norm_gamma + first_norm_beta)  # [batches_n, 32]  prelude.lee:34
+        div = torch.sigmoid(div_3 * first_norm_gamma + first_norm_beta)  # [batches_n, 32]  prelude.lee:36
         contract_2 = div @ second_w  # [batches_n, 32]  normalisation.lee:69
         mu_2 = contract_2.mean(dim=0)  # [32]  normalisation.lee:37
         sub_3 = contract_2 - mu_2  # [batches_n, 32]  normalisation.lee:38
@@ -1055,21 +1055,21 @@ class FitStep(TrainStep):
         variance_4 = (centred_2 * centred_2).mean(dim=0, keepdim=True)  # [1, 32]
         deviation_2 = torch.sqrt(variance_4 + self.net.second.norm.eps)  # [1, 32]
         div_4 = centred_2 / deviation_2  # [batches_n, 32]
-        div_2 = torch.sigmoid(div_4 * second_norm_gamma + second_norm_beta)  # [batches_n, 32]  prelude.lee:34
+        div_2 = torch.sigmoid(div_4 * second_norm_gamma + second_norm_beta)  # [batches_n, 32]  prelude.lee:36
         affine = torch.addmm(last_b, div_2, last_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
         d_add = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * scale_  # [batches_n, 10]
         torch.sum(d_add, dim=0, out=d_last_b)  # [10]  nn.lee:21
         torch.mm(div_2.T, d_add, out=d_last_w)  # [32, 10]
-        d_add_2_2 = torch.ops.aten.sigmoid_backward(d_add @ last_w.T, div_2)  # [batches_n, 32]  prelude.lee:34
+        d_add_2_2 = torch.ops.aten.sigmoid_backward(d_add @ last_w.T, div_2)  # [batches_n, 32]  prelude.lee:36
         torch.sum(d_add_2_2, dim=0, out=d_second_norm_beta)  # [32]  normalisation.lee:17
         d_normalise = d_add_2_2 * second_norm_gamma  # [batches_n, 32]
         torch.sum(d_add_2_2 * div_4, dim=0, out=d_second_norm_gamma)  # [32]
         mul_12 = div_4 * (d_normalise * div_4).mean(dim=0, keepdim=True)  # [batches_n, 32]
         d_contract = (d_normalise - d_normalise.mean(dim=0, keepdim=True) - mul_12) / deviation_2  # [batches_n, 32]
         torch.mm(div.T, d_contract, out=d_second_w)  # [32, 32]  normalisation.lee:69
-        d_add_2_2_2 = torch.ops.aten.sigmoid_backward(d_contract @ second_w.T, div)  # [batches_n, 32]  prelude.lee:34
+        d_add_2_2_2 = torch.ops.aten.sigmoid_backward(d_contract @ second_w.T, div)  # [batches_n, 32]  prelude.lee:36
         torch.sum(d_add_2_2_2, dim=0, out=d_first_norm_beta)  # [32]  normalisation.lee:17
         d_normalise_2 = d_add_2_2_2 * first_norm_gamma  # [batches_n, 32]
         torch.sum(d_add_2_2_2 * div_3, dim=0, out=d_first_norm_gamma)  # [32]
@@ -1085,8 +1085,8 @@ class FitStep(TrainStep):
 
 
 def example_batch(key):
-    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:200
-    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:201
+    z = 1.0 + 0.1 * normal(fold(key, SITES["z"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:200
+    gamma = 1.0 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:201
     beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:202
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:203
     d_c, saved_batch_norm = batch_norm_saved(z, gamma, beta)  # normalisation.lee:204
@@ -1095,8 +1095,8 @@ def example_batch(key):
 
 
 def example_batch_as_printed(key):
-    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:208
-    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:209
+    z = 1.0 + 0.1 * normal(fold(key, SITES["z"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:208
+    gamma = 1.0 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:209
     beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:210
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:211
     d_c, saved_batch_normAsPrinted = batch_normAsPrinted_saved(z, gamma, beta)  # normalisation.lee:212
@@ -1106,8 +1106,8 @@ def example_batch_as_printed(key):
 
 def example_running(key):
     net = BatchNorm(5)  # normalisation.lee:216
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:217
-    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:218
+    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:217
+    b = 2.0 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:218
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:219
     add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:220
     mul_3 = add_2_2 * add_2_2  # [8, 5]
@@ -1136,8 +1136,8 @@ def example_running(key):
 
 def example_running_as_printed(key):
     net = BatchNormAsPrinted(5)  # normalisation.lee:226
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:227
-    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:228
+    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:227
+    b = 2.0 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:228
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:229
     add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:230
     mul_3 = add_2_2 * add_2_2  # [8, 5]
@@ -1184,8 +1184,8 @@ def example_after_activation(key):
 
 def example_renormalised(key):
     net = BatchRenorm(5)  # normalisation.lee:250
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:251
-    b = 7 + normal(fold(key, SITES["b"]), (8, 5), FLOAT) * 5  # [8, 5]  normalisation.lee:252
+    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:251
+    b = 7.0 + 5.0 * normal(fold(key, SITES["b"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:252
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:253
     add_5, saved_net = net.forward_saved(a)  # normalisation.lee:254
     first = (c * add_5).sum()
@@ -1211,7 +1211,7 @@ def example_renormalised(key):
 
 def example_layer(key):
     net = LayerNorm(5)  # normalisation.lee:260
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:261
+    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:261
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:262
     reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:263
     add, saved_net = net.forward_saved(reshape)
@@ -1222,7 +1222,7 @@ def example_layer(key):
 
 def example_layer_as_printed(key):
     net = LayerNormAsPrinted(5)  # normalisation.lee:267
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:268
+    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:268
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:269
     reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:270
     d_c = net(reshape).reshape(2, 3, 5)  # [2, 3, 5]
@@ -1232,7 +1232,7 @@ def example_layer_as_printed(key):
 
 def example_instance(key):
     net = InstanceNorm(3)  # normalisation.lee:274
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT) * 0.1  # [2, 3, 4, 5]  normalisation.lee:275
+    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:275
     c = normal(fold(key, SITES["c"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:276
     d_c = net(x)  # [2, 3, 4, 5]  normalisation.lee:277
     return (c * d_c).sum(), net.forward_backward(x, c), d_c
@@ -1240,7 +1240,7 @@ def example_instance(key):
 
 def example_group(key):
     net = GroupNorm(2, 6)  # normalisation.lee:281
-    x = 1 + normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT) * 0.1  # [2, 6, 4, 5]  normalisation.lee:282
+    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:282
     c = normal(fold(key, SITES["c"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:283
     d_c, saved_net = net.forward_saved(x)  # normalisation.lee:284
     d_net, d_x = net.forward_backward(x, saved_net, c)
@@ -1299,8 +1299,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -1325,7 +1325,7 @@ def stop(x):
 
     x [x_0] -> [x_0]
     """
-    return x.detach()  # [x_0]  prelude.lee:16
+    return x.detach()  # [x_0]  prelude.lee:18
 
 
 def clip(x, low, high):
@@ -1333,7 +1333,7 @@ def clip(x, low, high):
 
     x [x_0] -> [x_0]
     """
-    return x.clamp(min=low).clamp(max=high)  # [x_0]  prelude.lee:151
+    return x.clamp(min=low).clamp(max=high)  # [x_0]  prelude.lee:153
 
 
 def clip_2(x, low, high):
@@ -1341,7 +1341,7 @@ def clip_2(x, low, high):
 
     x [x_0] -> [x_0]
     """
-    return x.clamp(min=low).clamp(max=high)  # [x_0]  prelude.lee:151
+    return x.clamp(min=low).clamp(max=high)  # [x_0]  prelude.lee:153
 
 
 def norm(x):
@@ -1349,18 +1349,18 @@ def norm(x):
 
     x [x_0, x_1] -> [x_1]
     """
-    return sqrt((x * x).sum(dim=0))  # [x_1]  prelude.lee:161
+    return sqrt((x * x).sum(dim=0))  # [x_1]  prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum(dim=0)  # [x_1]  prelude.lee:161
+    sum_ = (x * x).sum(dim=0)  # [x_1]  prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
     d_x = 2 * (d_y * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf) * x)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
@@ -1370,7 +1370,7 @@ def norm_2(x):
 
     x [x_0] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:161
+    return sqrt((x * x).sum())  # prelude.lee:163
 
 
 # ---- what the code above uses

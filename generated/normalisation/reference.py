@@ -403,7 +403,7 @@ class Normalised(Model):
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
         normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:64
-        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]  normalisation.lee:64
+        self.w = 1 / math.sqrt(inputs) * normal_  # [inputs, outputs]  normalisation.lee:64
         self.norm = BatchNorm(outputs)  # normalisation.lee:65
         self.lay_out()
 
@@ -412,19 +412,19 @@ class Normalised(Model):
         if training:
             return self.forward_training(x)
         add_2 = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:69
-        return np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, outputs]  prelude.lee:34
+        return np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, outputs]  prelude.lee:36
 
     def forward_training(self, x):
         """x [n, inputs] -> [n, outputs]"""
         add_2_2 = self.norm(x @ self.w, training=True)  # [n, outputs]  normalisation.lee:69
-        y = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:34
+        y = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:36
         return y  # [n, outputs]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         contract = x @ self.w  # [n, outputs]  normalisation.lee:69
         add_2_2, saved_norm = self.norm.forward_saved(contract)
-        div = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:34
+        div = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:36
         return div, (contract, saved_norm)
 
     def forward_backward(self, x, saved, div, d_y):
@@ -453,21 +453,21 @@ class Normalised_2(Model):
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
         normal_ = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:64
-        self.w = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]  normalisation.lee:64
+        self.w = 1 / math.sqrt(inputs) * normal_  # [inputs, outputs]  normalisation.lee:64
         self.norm = BatchNorm(outputs)  # normalisation.lee:65
         self.lay_out()
 
     def forward(self, x):
         """x [n, inputs] -> [n, outputs]"""
         contract = x @ self.w  # [n, outputs]  normalisation.lee:70
-        sigmoid = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, outputs]  prelude.lee:34
+        sigmoid = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, outputs]  prelude.lee:36
         y = self.norm(sigmoid, training=True)  # [n, outputs]  normalisation.lee:70
         return y  # [n, outputs]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         contract = x @ self.w  # [n, outputs]  normalisation.lee:70
-        sigmoid = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, outputs]  prelude.lee:34
+        sigmoid = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, outputs]  prelude.lee:36
         add_2_2, saved_norm = self.norm.forward_saved(sigmoid)  # normalisation.lee:70
         return add_2_2, (sigmoid, saved_norm)
 
@@ -476,7 +476,7 @@ class Normalised_2(Model):
         sigmoid, saved_norm = saved
         # gradient of return norm(sigmoid(x @ w))   normalisation.lee:70
         d_norm, d_sigmoid = self.norm.forward_backward(sigmoid, saved_norm, d_y)
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_contract = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n, outputs]
         # gradient of return norm(sigmoid(x @ w))   normalisation.lee:70
         d_x = d_contract @ self.w.T  # [n, inputs]
@@ -723,7 +723,7 @@ class WeightNorm(Model):
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
         normal_ = normal(fold(key, SITES["v"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  normalisation.lee:144
-        self.v = normal_ * (1 / math.sqrt(inputs))  # [inputs, outputs]
+        self.v = 1 / math.sqrt(inputs) * normal_  # [inputs, outputs]
         self.g = np.ones(outputs, dtype=FLOAT)  # [outputs]  normalisation.lee:145
         self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  normalisation.lee:146
         self.lay_out()
@@ -936,8 +936,8 @@ def fit_step(net, opt, x, y):
 
 
 def example_batch(key):
-    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:200
-    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:201
+    z = 1.0 + 0.1 * normal(fold(key, SITES["z"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:200
+    gamma = 1.0 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:201
     beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:202
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:203
     d_c, saved_batch_norm = batch_norm_saved(z, gamma, beta)  # normalisation.lee:204
@@ -946,8 +946,8 @@ def example_batch(key):
 
 
 def example_batch_as_printed(key):
-    z = 1 + normal(fold(key, SITES["z"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:208
-    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:209
+    z = 1.0 + 0.1 * normal(fold(key, SITES["z"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:208
+    gamma = 1.0 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:209
     beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:210
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:211
     d_c, saved_batch_normAsPrinted = batch_normAsPrinted_saved(z, gamma, beta)  # normalisation.lee:212
@@ -957,8 +957,8 @@ def example_batch_as_printed(key):
 
 def example_running(key):
     net = BatchNorm(5)  # normalisation.lee:216
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:217
-    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:218
+    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:217
+    b = 2.0 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:218
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:219
     add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:220
     mul_3 = add_2_2 * add_2_2  # [8, 5]
@@ -987,8 +987,8 @@ def example_running(key):
 
 def example_running_as_printed(key):
     net = BatchNormAsPrinted(5)  # normalisation.lee:226
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:227
-    b = 2 + normal(fold(key, SITES["b"]), (6, 5), FLOAT) * 0.2  # [6, 5]  normalisation.lee:228
+    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:227
+    b = 2.0 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:228
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:229
     add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:230
     mul_3 = add_2_2 * add_2_2  # [8, 5]
@@ -1035,8 +1035,8 @@ def example_after_activation(key):
 
 def example_renormalised(key):
     net = BatchRenorm(5)  # normalisation.lee:250
-    a = 1 + normal(fold(key, SITES["a"]), (8, 5), FLOAT) * 0.1  # [8, 5]  normalisation.lee:251
-    b = 7 + normal(fold(key, SITES["b"]), (8, 5), FLOAT) * 5  # [8, 5]  normalisation.lee:252
+    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:251
+    b = 7.0 + 5.0 * normal(fold(key, SITES["b"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:252
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:253
     add_5, saved_net = net.forward_saved(a)  # normalisation.lee:254
     first = (c * add_5).sum()
@@ -1062,7 +1062,7 @@ def example_renormalised(key):
 
 def example_layer(key):
     net = LayerNorm(5)  # normalisation.lee:260
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:261
+    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:261
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:262
     reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:263
     add, saved_net = net.forward_saved(reshape)
@@ -1073,7 +1073,7 @@ def example_layer(key):
 
 def example_layer_as_printed(key):
     net = LayerNormAsPrinted(5)  # normalisation.lee:267
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT) * 0.1  # [2, 3, 5]  normalisation.lee:268
+    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:268
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:269
     reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:270
     d_c = net(reshape).reshape(2, 3, 5)  # [2, 3, 5]
@@ -1083,7 +1083,7 @@ def example_layer_as_printed(key):
 
 def example_instance(key):
     net = InstanceNorm(3)  # normalisation.lee:274
-    x = 1 + normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT) * 0.1  # [2, 3, 4, 5]  normalisation.lee:275
+    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:275
     c = normal(fold(key, SITES["c"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:276
     d_c = net(x)  # [2, 3, 4, 5]  normalisation.lee:277
     return (c * d_c).sum(), net.forward_backward(x, c), d_c
@@ -1091,7 +1091,7 @@ def example_instance(key):
 
 def example_group(key):
     net = GroupNorm(2, 6)  # normalisation.lee:281
-    x = 1 + normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT) * 0.1  # [2, 6, 4, 5]  normalisation.lee:282
+    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:282
     c = normal(fold(key, SITES["c"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:283
     d_c, saved_net = net.forward_saved(x)  # normalisation.lee:284
     d_net, d_x = net.forward_backward(x, saved_net, c)
@@ -1185,8 +1185,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -1228,7 +1228,7 @@ def clip(x, low, high):
 
     x [x_0] -> [x_0]
     """
-    return np.minimum(np.maximum(x, low), high)  # [x_0]  prelude.lee:151
+    return np.minimum(np.maximum(x, low), high)  # [x_0]  prelude.lee:153
 
 
 def clip_2(x, low, high):
@@ -1236,7 +1236,7 @@ def clip_2(x, low, high):
 
     x [x_0] -> [x_0]
     """
-    return np.minimum(np.maximum(x, low), high)  # [x_0]  prelude.lee:151
+    return np.minimum(np.maximum(x, low), high)  # [x_0]  prelude.lee:153
 
 
 def norm(x):
@@ -1244,18 +1244,18 @@ def norm(x):
 
     x [x_0, x_1] -> [x_1]
     """
-    return np.sqrt((x * x).sum(axis=0))  # [x_1]  prelude.lee:161
+    return np.sqrt((x * x).sum(axis=0))  # [x_1]  prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum(axis=0)  # [x_1]  prelude.lee:161
+    sum_ = (x * x).sum(axis=0)  # [x_1]  prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
     d_x = 2 * (d_y * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf) * x)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
@@ -1265,7 +1265,7 @@ def norm_2(x):
 
     x [x_0] -> []
     """
-    return np.sqrt((x * x).sum())  # prelude.lee:161
+    return np.sqrt((x * x).sum())  # prelude.lee:163
 
 
 # ---- what the code above uses

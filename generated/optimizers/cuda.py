@@ -311,37 +311,37 @@ def rescaled_2_backward(g, saved, d_mul):
 
 
 def example_within_bounds(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:139
+    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
     d_c, saved_clipped = clipped_saved(g, 1.5)  # optimizers.lee:141
     return (c * d_c).sum(), clipped_backward(g, 1.5, saved_clipped, c), d_c
 
 
 def example_within_bounds_as_printed(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:145
+    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
     d_c = clippedAsPrinted(g, 1.5)  # [20]  optimizers.lee:147
     return (c * d_c).sum(), clippedAsPrinted_backward(g, 1.5, c), d_c
 
 
 def example_shortened(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:151
+    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
-    mul, saved_rescaled = rescaled_saved(g, 1.5)  # optimizers.lee:153
-    mul_3, saved_rescaled_2 = rescaled_2_saved(g, 100)
+    mul_3, saved_rescaled = rescaled_saved(g, 1.5)  # optimizers.lee:153
+    mul_5, saved_rescaled_2 = rescaled_2_saved(g, 100)
     d_g_2 = rescaled_2_backward(g, saved_rescaled_2, c)  # [20]
-    return (c * mul).sum() + (c * mul_3).sum(), d_g_2 + rescaled_backward(g, saved_rescaled, c), mul_3 + mul
+    return (c * mul_3).sum() + (c * mul_5).sum(), d_g_2 + rescaled_backward(g, saved_rescaled, c), mul_5 + mul_3
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:161
+    sum_ = (x * x).sum()  # prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_sqrt):
     """From d_sqrt to the gradient by x."""
-    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
     d_sum = d_sqrt * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf)
     d_x = 2 * d_sum * x  # [x_0]
     return d_x  # [x_0]

@@ -161,7 +161,7 @@ class Attention(Model):
         v = self.give(reshape).reshape(n, t, self.heads, self.d // self.heads)
         contract = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1)  # [n, heads, t, t]  placement.lee:18
         score = contract / math.sqrt(self.d // self.heads)  # [n, heads, t, t]
-        share = torch.softmax(score, dim=3)  # [n, heads, t, t]  prelude.lee:120
+        share = torch.softmax(score, dim=3)  # [n, heads, t, t]  prelude.lee:122
         mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, t, heads, d // heads]  placement.lee:20
         return self.mix(mixed.reshape(n * t, self.d)).reshape(n, t, self.d)  # [n, t, d]  placement.lee:21
 
@@ -176,7 +176,7 @@ class Attention(Model):
         v = self.give(reshape).reshape(n, t, self.heads, self.d // self.heads)
         contract = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1)  # [n, heads, t, t]  placement.lee:18
         score = contract / math.sqrt(self.d // self.heads)  # [n, heads, t, t]
-        share = torch.softmax(score, dim=3)  # [n, heads, t, t]  prelude.lee:120
+        share = torch.softmax(score, dim=3)  # [n, heads, t, t]  prelude.lee:122
         mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, t, heads, d // heads]  placement.lee:20
         reshape_2 = mixed.reshape(n * t, self.d)  # [n * t, d]  placement.lee:21
         return self.mix(reshape_2).reshape(n, t, self.d), (q, k, v, share, reshape_2)
@@ -194,7 +194,7 @@ class Attention(Model):
         transpose = d_mixed.permute(0, 2, 1, 3)  # [n, heads, t, d // heads]
         d_share = transpose @ v.permute(0, 2, 3, 1)  # [n, heads, t, t]
         d_v = (share.mT @ transpose).permute(0, 2, 1, 3)  # [n, t, heads, d // heads]
-        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         d_score = share * (d_share - (d_share * share).sum(dim=3, keepdim=True))  # [n, heads, t, t]
         # gradient of score[r, h, i, j] = sum[u](q[r, i, h, u] * k[r, j, h, u]) / sqrt(d // heads)   placement.lee:18
         d_contract = d_score / math.sqrt(self.d // self.heads)  # [n, heads, t, t]
@@ -358,8 +358,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -411,12 +411,12 @@ def relu(x):
 
     x [x_0, x_1, x_2] -> [x_0, x_1, x_2]
     """
-    return torch.relu(x)  # [x_0, x_1, x_2]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1, x_2]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 

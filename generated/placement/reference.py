@@ -173,7 +173,7 @@ class Attention(Model):
         v = self.give(reshape).reshape(n, t, self.heads, self.d // self.heads)
         contract = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)  # [n, heads, t, t]  placement.lee:18
         score = contract / math.sqrt(self.d // self.heads)  # [n, heads, t, t]
-        share = softmax(score, (3,))  # [n, heads, t, t]  prelude.lee:120
+        share = softmax(score, (3,))  # [n, heads, t, t]  prelude.lee:122
         mixed = (share @ v.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)  # [n, t, heads, d // heads]  placement.lee:20
         return self.mix(mixed.reshape(n * t, self.d)).reshape(n, t, self.d)  # [n, t, d]  placement.lee:21
 
@@ -188,7 +188,7 @@ class Attention(Model):
         v = self.give(reshape).reshape(n, t, self.heads, self.d // self.heads)
         contract = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)  # [n, heads, t, t]  placement.lee:18
         score = contract / math.sqrt(self.d // self.heads)  # [n, heads, t, t]
-        share = softmax(score, (3,))  # [n, heads, t, t]  prelude.lee:120
+        share = softmax(score, (3,))  # [n, heads, t, t]  prelude.lee:122
         mixed = (share @ v.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)  # [n, t, heads, d // heads]  placement.lee:20
         reshape_2 = mixed.reshape(n * t, self.d)  # [n * t, d]  placement.lee:21
         return self.mix(reshape_2).reshape(n, t, self.d), (q, k, v, share, reshape_2)
@@ -206,7 +206,7 @@ class Attention(Model):
         transpose = d_mixed.transpose(0, 2, 1, 3)  # [n, heads, t, d // heads]
         d_share = transpose @ v.transpose(0, 2, 3, 1)  # [n, heads, t, t]
         d_v = (share.mT @ transpose).transpose(0, 2, 1, 3)  # [n, t, heads, d // heads]
-        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         d_score = share * (d_share - (d_share * share).sum(axis=3, keepdims=True))  # [n, heads, t, t]
         # gradient of score[r, h, i, j] = sum[u](q[r, i, h, u] * k[r, j, h, u]) / sqrt(d // heads)   placement.lee:18
         d_contract = d_score / math.sqrt(self.d // self.heads)  # [n, heads, t, t]
@@ -369,8 +369,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -432,12 +432,12 @@ def relu(x):
 
     x [x_0, x_1, x_2] -> [x_0, x_1, x_2]
     """
-    return np.maximum(x, 0)  # [x_0, x_1, x_2]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1, x_2]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 

@@ -460,10 +460,10 @@ def resized_saved(image, height, width):
     """As resized, and what its gradient needs."""
     n, _, h, w = image.shape
     add = torch.arange(height, device=image.device).to(FLOAT) + 0.5  # [height]  preparation.lee:47
-    minimum = (add * h / height - 0.5).clamp(min=0.0).clamp(max=h - 1.0)  # [height]  prelude.lee:151
+    minimum = (add * h / height - 0.5).clamp(min=0.0).clamp(max=h - 1.0)  # [height]  prelude.lee:153
     row = minimum[:, None].expand(n, height, width)  # [n, height, width]  preparation.lee:47
     add_2 = torch.arange(width, device=image.device).to(FLOAT) + 0.5  # [width]  preparation.lee:48
-    minimum_2 = (add_2 * w / width - 0.5).clamp(min=0.0).clamp(max=w - 1.0)  # [width]  prelude.lee:151
+    minimum_2 = (add_2 * w / width - 0.5).clamp(min=0.0).clamp(max=w - 1.0)  # [width]  prelude.lee:153
     column = minimum_2.expand(n, height, width)  # [n, height, width]  preparation.lee:48
     seen, saved_bilinear = bilinear_saved(image, row, column)  # preparation.lee:49
     return seen, saved_bilinear
@@ -687,7 +687,7 @@ def fit(epochs=20, batch=64, most=0.25, rate=3e-3, *, run=None):
     step = FitStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, y in run.batches("batches", data.train, batch, shuffle=True):
-            angle, zoom, loss = step(most, image, y, run.key("fit_step"))  # preparation.lee:106
+            angle, zoom, loss = step(image, most, y, run.key("fit_step"))  # preparation.lee:106
             run.step(loss)
         run.report(accuracy=accuracy(net(as_vector(data.test.x)), data.test.y))  # preparation.lee:109
     return net
@@ -714,17 +714,16 @@ class FitStep(TrainStep):
     def scalars(self):
         return (self.opt.t,)
 
-    def step(self, most, image, y, key, t):
+    def step(self, image, most, y, key, t):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = image.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         key_2 = fold(key, SITES["angle"])  # preparation.lee:106
-        uniform_ = uniform(key_2, (batches_n,), FLOAT, image.device)  # [batches_n]
-        angle = uniform_ * (2 * most) - most  # [batches_n]
+        angle = 2 * most * uniform(key_2, (batches_n,), FLOAT, image.device) - most  # [batches_n]
         key_3 = fold(key, SITES["zoom"])  # preparation.lee:107
         uniform_2 = uniform(key_3, (batches_n,), FLOAT, image.device)  # [batches_n]
-        zoom = 0.9 + uniform_2 * 0.20000000000000007  # [batches_n]
+        zoom = 0.9 + 0.20000000000000007 * uniform_2  # [batches_n]
         across = (torch.arange(8, device=image.device) * 2 + -7).to(FLOAT) / 8  # [8]  preparation.lee:69
         mul_3_2 = torch.cos(angle)[:, None] * across  # [batches_n, 8]  preparation.lee:71
         mul_4_2 = torch.sin(angle)[:, None] * across  # [batches_n, 8]
@@ -761,14 +760,14 @@ class FitStep(TrainStep):
         reshape_15 = transpose_2.reshape(batches_n, 8, 8, 1, 4)  # [batches_n, 8, 8, 1, 4]
         contract = reshape_15 @ mul_7.reshape(batches_n, 8, 8, 4, 1)  # [batches_n, 8, 8, 1, 1]
         reshape_17 = contract.reshape(batches_n, 8, 8, 1).reshape(batches_n, 64)  # [batches_n, 64]  preparation.lee:55
-        x_2 = torch.relu(torch.addmm(layers_0_b, reshape_17, layers_0_w))  # [batches_n, 64]  prelude.lee:59
+        x_2 = torch.relu(torch.addmm(layers_0_b, reshape_17, layers_0_w))  # [batches_n, 64]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq_2 = torch.arange(10, device=image.device)[None, :] == y[:, None]  # bool[batches_n, 10]
         d_add_2 = (torch.softmax(affine_2, dim=1) - eq_2.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 10]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]  nn.lee:21
         torch.mm(reshape_17.T, d_add, out=d_layers_0_w)  # [64, 64]
         lr = self.opt.lr
@@ -782,8 +781,8 @@ class FitStep(TrainStep):
 
 
 def example_scaled(key):
-    x = 1 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:114
-    known = 1 + normal(fold(key, SITES["known"]), (9, 3), FLOAT) * 2  # [9, 3]  preparation.lee:115
+    x = 1.0 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:114
+    known = 1.0 + 2.0 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:115
     c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:116
     d_c, saved_standardized = standardized_saved(x, known)  # preparation.lee:117
     d_x, d_known = standardized_backward(saved_standardized, d_c, c)
@@ -791,8 +790,8 @@ def example_scaled(key):
 
 
 def example_scaled_as_printed(key):
-    x = 1 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:121
-    known = 1 + normal(fold(key, SITES["known"]), (9, 3), FLOAT) * 2  # [9, 3]  preparation.lee:122
+    x = 1.0 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:121
+    known = 1.0 + 2.0 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:122
     c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:123
     d_c, saved_standardizedAsPrinted = standardizedAsPrinted_saved(x, known)  # preparation.lee:124
     d_x, d_known = standardizedAsPrinted_backward(saved_standardizedAsPrinted, d_c, c)
@@ -831,8 +830,8 @@ def example_patches(key):
 
 def example_views(key):
     image = normal(fold(key, SITES["image"]), (4, 2, 6, 5), FLOAT)  # [4, 2, 6, 5]  preparation.lee:154
-    angle = -1 + uniform(fold(key, SITES["angle"]), (4,), FLOAT) * 2  # [4]  preparation.lee:155
-    zoom = 0.7 + uniform(fold(key, SITES["zoom"]), (4,), FLOAT) * 0.7  # [4]  preparation.lee:156
+    angle = -1.0 + 2.0 * uniform(fold(key, SITES["angle"]), (4,), FLOAT)  # [4]  preparation.lee:155
+    zoom = 0.7 + 0.7 * uniform(fold(key, SITES["zoom"]), (4,), FLOAT)  # [4]  preparation.lee:156
     c = normal(fold(key, SITES["c"]), (4, 2, 6, 5), FLOAT)  # [4, 2, 6, 5]  preparation.lee:157
     d_c, saved_turned = turned_saved(image, angle, zoom)  # preparation.lee:158
     d_image, d_angle, d_zoom = turned_backward(angle, zoom, saved_turned, c)
@@ -911,8 +910,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -1012,12 +1011,12 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return torch.relu(x)  # [x_0, x_1]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
@@ -1028,25 +1027,25 @@ def var(x, ddof=0):
     x [x_0, x_1] -> [x_1]
     """
     x_0 = x.shape[0]
-    sub = x - x.mean(dim=0, keepdim=True)  # [x_0, x_1]  prelude.lee:166
+    sub = x - x.mean(dim=0, keepdim=True)  # [x_0, x_1]  prelude.lee:168
     total = (sub * sub).sum(dim=0)  # [x_1]
-    return total / (x_0 - ddof)  # [x_1]  prelude.lee:167
+    return total / (x_0 - ddof)  # [x_1]  prelude.lee:169
 
 
 def var_saved(x, ddof=0):
     """As var, and what its gradient needs."""
     x_0 = x.shape[0]
-    sub = x - x.mean(dim=0, keepdim=True)  # [x_0, x_1]  prelude.lee:166
+    sub = x - x.mean(dim=0, keepdim=True)  # [x_0, x_1]  prelude.lee:168
     total = (sub * sub).sum(dim=0)  # [x_1]
-    return total / (x_0 - ddof), sub  # prelude.lee:167
+    return total / (x_0 - ddof), sub  # prelude.lee:169
 
 
 def var_backward(sub, ddof, d_y):
     """From d_y to the gradient by x."""
     x_0 = sub.shape[0]
-    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:167
+    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:169
     d_total = d_y / (x_0 - ddof)  # [x_1]
-    # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:166
+    # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:168
     d_sub_2 = d_total * sub  # [x_0, x_1]
     d_x = 2 * d_sub_2 + (-2 * d_sub_2).sum(dim=0, keepdim=True) / x_0  # [x_0, x_1]
     return d_x  # [x_0, x_1]
@@ -1057,19 +1056,19 @@ def std(x, ddof=0):
 
     x [x_0, x_1] -> [x_1]
     """
-    return sqrt(var(x, ddof=ddof))  # [x_1]  prelude.lee:172
+    return sqrt(var(x, ddof=ddof))  # [x_1]  prelude.lee:174
 
 
 def std_saved(x, ddof=0):
     """As std, and what its gradient needs."""
-    div, saved_var = var_saved(x, ddof=ddof)  # prelude.lee:172
+    div, saved_var = var_saved(x, ddof=ddof)  # prelude.lee:174
     return sqrt(div), (div, saved_var)
 
 
 def std_backward(saved, sqrt_, ddof, d_y):
     """From d_y to the gradient by x."""
     div, saved_var = saved
-    # gradient of return sqrt(var(x, axis = axis, ddof = ddof, keepdims = keepdims))   prelude.lee:172
+    # gradient of return sqrt(var(x, axis = axis, ddof = ddof, keepdims = keepdims))   prelude.lee:174
     d_div = d_y * 0.5 / torch.where(div > 0.0, sqrt_, torch.inf)  # [x_1]
     d_x = var_backward(saved_var, ddof, d_div)  # [x_0, x_1]
     return d_x  # [x_0, x_1]

@@ -354,7 +354,7 @@ def resized_saved(image, height, width):
     reshape = np.minimum(np.maximum(sub, 0.0), h - 1.0)[:, None]  # [height, 1]
     row = np.broadcast_to(reshape, (n, height, width))  # [n, height, width]
     sub_3 = (np.arange(width).astype(FLOAT) + 0.5) * w / width - 0.5  # [width]  preparation.lee:48
-    minimum_2 = np.minimum(np.maximum(sub_3, 0.0), w - 1.0)  # [width]  prelude.lee:151
+    minimum_2 = np.minimum(np.maximum(sub_3, 0.0), w - 1.0)  # [width]  prelude.lee:153
     column = np.broadcast_to(minimum_2, (n, height, width))  # [n, height, width]  preparation.lee:48
     seen, saved_bilinear = bilinear_saved(image, row, column)  # preparation.lee:49
     return seen, saved_bilinear
@@ -540,19 +540,19 @@ def fit(epochs=20, batch=64, most=0.25, rate=3e-3, *, run=None):
     opt = Adam(lr=rate)  # preparation.lee:103
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, y in run.batches("batches", data.train, batch, shuffle=True):
-            angle, zoom, loss = fit_step(net, opt, most, image, y, key=run.key("fit_step"))  # preparation.lee:106
+            angle, zoom, loss = fit_step(net, opt, image, most, y, key=run.key("fit_step"))  # preparation.lee:106
             run.step(loss)
         run.report(accuracy=accuracy(net(as_vector(data.test.x)), data.test.y))  # preparation.lee:109
     return net
 
 
-def fit_step(net, opt, most, image, y, key):
+def fit_step(net, opt, image, most, y, key):
     """One step of fit."""
     batches_n = image.shape[0]
     uniform_ = uniform(fold(key, SITES["angle"]), (batches_n,), FLOAT)  # [batches_n]  preparation.lee:106
-    angle = uniform_ * (2 * most) - most  # [batches_n]
+    angle = 2 * most * uniform_ - most  # [batches_n]
     uniform_2 = uniform(fold(key, SITES["zoom"]), (batches_n,), FLOAT)  # [batches_n]  preparation.lee:107
-    zoom = 0.9 + uniform_2 * 0.20000000000000007  # [batches_n]
+    zoom = 0.9 + 0.20000000000000007 * uniform_2  # [batches_n]
     reshape = as_vector(turned(image, angle, zoom))  # [batches_n, 64]  preparation.lee:108
     add_2, saved_net = net.forward_saved(reshape)
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
@@ -562,8 +562,8 @@ def fit_step(net, opt, most, image, y, key):
 
 
 def example_scaled(key):
-    x = 1 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:114
-    known = 1 + normal(fold(key, SITES["known"]), (9, 3), FLOAT) * 2  # [9, 3]  preparation.lee:115
+    x = 1.0 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:114
+    known = 1.0 + 2.0 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:115
     c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:116
     d_c, saved_standardized = standardized_saved(x, known)  # preparation.lee:117
     d_x, d_known = standardized_backward(saved_standardized, d_c, c)
@@ -571,8 +571,8 @@ def example_scaled(key):
 
 
 def example_scaled_as_printed(key):
-    x = 1 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:121
-    known = 1 + normal(fold(key, SITES["known"]), (9, 3), FLOAT) * 2  # [9, 3]  preparation.lee:122
+    x = 1.0 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:121
+    known = 1.0 + 2.0 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:122
     c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:123
     d_c, saved_standardizedAsPrinted = standardizedAsPrinted_saved(x, known)  # preparation.lee:124
     d_x, d_known = standardizedAsPrinted_backward(saved_standardizedAsPrinted, d_c, c)
@@ -611,8 +611,8 @@ def example_patches(key):
 
 def example_views(key):
     image = normal(fold(key, SITES["image"]), (4, 2, 6, 5), FLOAT)  # [4, 2, 6, 5]  preparation.lee:154
-    angle = -1 + uniform(fold(key, SITES["angle"]), (4,), FLOAT) * 2  # [4]  preparation.lee:155
-    zoom = 0.7 + uniform(fold(key, SITES["zoom"]), (4,), FLOAT) * 0.7  # [4]  preparation.lee:156
+    angle = -1.0 + 2.0 * uniform(fold(key, SITES["angle"]), (4,), FLOAT)  # [4]  preparation.lee:155
+    zoom = 0.7 + 0.7 * uniform(fold(key, SITES["zoom"]), (4,), FLOAT)  # [4]  preparation.lee:156
     c = normal(fold(key, SITES["c"]), (4, 2, 6, 5), FLOAT)  # [4, 2, 6, 5]  preparation.lee:157
     d_c, saved_turned = turned_saved(image, angle, zoom)  # preparation.lee:158
     d_image, d_angle, d_zoom = turned_backward(angle, zoom, saved_turned, c)
@@ -691,8 +691,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -811,12 +811,12 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
@@ -827,25 +827,25 @@ def var(x, ddof=0):
     x [x_0, x_1] -> [x_1]
     """
     x_0 = x.shape[0]
-    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:166
+    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:168
     total = (sub * sub).sum(axis=0)  # [x_1]
-    return total / (x_0 - ddof)  # [x_1]  prelude.lee:167
+    return total / (x_0 - ddof)  # [x_1]  prelude.lee:169
 
 
 def var_saved(x, ddof=0):
     """As var, and what its gradient needs."""
     x_0 = x.shape[0]
-    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:166
+    sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:168
     total = (sub * sub).sum(axis=0)  # [x_1]
-    return total / (x_0 - ddof), sub  # prelude.lee:167
+    return total / (x_0 - ddof), sub  # prelude.lee:169
 
 
 def var_backward(sub, ddof, d_y):
     """From d_y to the gradient by x."""
     x_0 = sub.shape[0]
-    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:167
+    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:169
     d_total = d_y / (x_0 - ddof)  # [x_1]
-    # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:166
+    # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:168
     d_sub_2 = d_total * sub  # [x_0, x_1]
     d_x = 2 * d_sub_2 + (-2 * d_sub_2).sum(axis=0, keepdims=True) / x_0  # [x_0, x_1]
     return d_x  # [x_0, x_1]
@@ -856,19 +856,19 @@ def std(x, ddof=0):
 
     x [x_0, x_1] -> [x_1]
     """
-    return np.sqrt(var(x, ddof=ddof))  # [x_1]  prelude.lee:172
+    return np.sqrt(var(x, ddof=ddof))  # [x_1]  prelude.lee:174
 
 
 def std_saved(x, ddof=0):
     """As std, and what its gradient needs."""
-    div, saved_var = var_saved(x, ddof=ddof)  # prelude.lee:172
+    div, saved_var = var_saved(x, ddof=ddof)  # prelude.lee:174
     return np.sqrt(div), (div, saved_var)
 
 
 def std_backward(saved, sqrt, ddof, d_y):
     """From d_y to the gradient by x."""
     div, saved_var = saved
-    # gradient of return sqrt(var(x, axis = axis, ddof = ddof, keepdims = keepdims))   prelude.lee:172
+    # gradient of return sqrt(var(x, axis = axis, ddof = ddof, keepdims = keepdims))   prelude.lee:174
     d_x = var_backward(saved_var, ddof, d_y * 0.5 / np.where(div > 0.0, sqrt, np.inf))  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 

@@ -611,11 +611,11 @@ def example_dropped_as_printed(key):
     net = DropoutAsPrinted()  # regularisation.lee:123
     a = normal(fold(key, SITES["a"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:124
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:125
-    mul, saved_net = net.forward_saved(a, fold(key, SITES["DropoutAsPrinted.forward"]))  # regularisation.lee:126
-    mul_4 = c * c  # [6, 5]
-    mul_3 = net.forward_eval(a)  # [6, 5]
+    mul_3, saved_net = net.forward_saved(a, fold(key, SITES["DropoutAsPrinted.forward"]))  # regularisation.lee:126
+    mul_2 = c * c  # [6, 5]
+    mul_5 = net.forward_eval(a)  # [6, 5]
     d_a_3 = DropoutAsPrinted.forward_backward(saved_net, c)  # [6, 5]
-    return (c * mul).sum() + (mul_4 * mul_3).sum(), net.forward_eval_backward(mul_4) + d_a_3, 2 * (mul_3 * c) + mul
+    return (c * mul_3).sum() + (mul_2 * mul_5).sum(), net.forward_eval_backward(mul_2) + d_a_3, 2 * (mul_5 * c) + mul_3
 
 
 def rmse(y, target):

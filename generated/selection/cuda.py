@@ -622,7 +622,7 @@ class Committee_2(Model):
 
     def forward(self, x):
         """x [x_0, sizes_0] -> [x_0, sizes_2]"""
-        total = softmax(self.members_[0](x), (1,))  # [x_0, sizes_2]  prelude.lee:120
+        total = softmax(self.members_[0](x), (1,))  # [x_0, sizes_2]  prelude.lee:122
         total_2 = total + softmax(self.members_[1](x), (1,))  # [x_0, sizes_2]  selection.lee:84
         total_3 = total_2 + softmax(self.members_[2](x), (1,))  # [x_0, sizes_2]
         return total_3 / 3  # [x_0, sizes_2]  selection.lee:85
@@ -630,12 +630,12 @@ class Committee_2(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         add_2, saved_members__0_ = self.members_[0].forward_saved(x)  # selection.lee:84
-        total = softmax(add_2, (1,))  # [x_0, sizes_2]  prelude.lee:120
+        total = softmax(add_2, (1,))  # [x_0, sizes_2]  prelude.lee:122
         add_2_2, saved_members__1_ = self.members_[1].forward_saved(x)  # selection.lee:84
-        softmax_ = softmax(add_2_2, (1,))  # [x_0, sizes_2]  prelude.lee:120
+        softmax_ = softmax(add_2_2, (1,))  # [x_0, sizes_2]  prelude.lee:122
         total_2 = total + softmax_  # [x_0, sizes_2]  selection.lee:84
         add_2_3, saved_members__2_ = self.members_[2].forward_saved(x)
-        softmax_2 = softmax(add_2_3, (1,))  # [x_0, sizes_2]  prelude.lee:120
+        softmax_2 = softmax(add_2_3, (1,))  # [x_0, sizes_2]  prelude.lee:122
         total_3 = total_2 + softmax_2  # [x_0, sizes_2]  selection.lee:84
         saved = saved_members__0_, total, saved_members__1_, softmax_, saved_members__2_, softmax_2
         return total_3 / 3, saved  # selection.lee:85
@@ -645,15 +645,15 @@ class Committee_2(Model):
         saved_members__0_, total, saved_members__1_, softmax_, saved_members__2_, softmax_2 = saved
         # gradient of return total / count   selection.lee:85
         d_total_3 = d_y / 3  # [x_0, sizes_2]
-        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         sub = d_total_3 - (d_total_3 * softmax_2).sum(dim=1, keepdim=True)  # [x_0, sizes_2]
         # gradient of total = total + softmax(net(x), axis = 1)   selection.lee:84
         d_members__2_, d_x_2 = self.members_[2].forward_backward(x, saved_members__2_, softmax_2 * sub)
-        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         sub_2 = d_total_3 - (d_total_3 * softmax_).sum(dim=1, keepdim=True)  # [x_0, sizes_2]
         # gradient of total = total + softmax(net(x), axis = 1)   selection.lee:84
         d_members__1_, d_x_3 = self.members_[1].forward_backward(x, saved_members__1_, softmax_ * sub_2)
-        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         sub_3 = d_total_3 - (d_total_3 * total).sum(dim=1, keepdim=True)  # [x_0, sizes_2]
         # gradient of total = total + softmax(net(x), axis = 1)   selection.lee:84
         d_members__0_, d_x_4 = self.members_[0].forward_backward(x, saved_members__0_, total * sub_3)
@@ -777,14 +777,14 @@ class EarlyStoppingStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
-        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 32]  prelude.lee:59
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 32]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
         d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [32]  nn.lee:21
         torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 32]
         lr = self.opt.lr
@@ -1102,15 +1102,15 @@ class CommitteeStep(TrainStep):
         d_members_2_layers_0_b, d_members_2_layers_1_w, d_members_2_layers_1_b = self.gradients[9:]
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
-        # [batches_n, 12]  prelude.lee:59
+        # [batches_n, 12]  prelude.lee:61
         x_2_3 = torch.relu(torch.addmm(members_0_layers_0_b, x, members_0_layers_0_w))
         affine_2 = torch.addmm(members_0_layers_1_b, x_2_3, members_0_layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
-        # [batches_n, 12]  prelude.lee:59
+        # [batches_n, 12]  prelude.lee:61
         x_2_2 = torch.relu(torch.addmm(members_1_layers_0_b, x, members_1_layers_0_w))
         add_2_2 = torch.addmm(members_1_layers_1_b, x_2_2, members_1_layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise_2 = torch.nn.functional.cross_entropy(add_2_2, y, reduction="none")  # [batches_n]  losses.lee:45
-        x_2 = torch.relu(torch.addmm(members_2_layers_0_b, x, members_2_layers_0_w))  # [batches_n, 12]  prelude.lee:59
+        x_2 = torch.relu(torch.addmm(members_2_layers_0_b, x, members_2_layers_0_w))  # [batches_n, 12]  prelude.lee:61
         add_2_3 = torch.addmm(members_2_layers_1_b, x_2, members_2_layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise_3 = torch.nn.functional.cross_entropy(add_2_3, y, reduction="none")  # [batches_n]  losses.lee:45
         total_2 = surprise.sum() / count + surprise_2.sum() / count  # selection.lee:92
@@ -1120,21 +1120,21 @@ class CommitteeStep(TrainStep):
         torch.sum(d_add_2_3, dim=0, out=d_members_2_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2_3, out=d_members_2_layers_1_w)  # [12, 10]
         d_x_2 = d_add_2_3 @ members_2_layers_1_w.T  # [batches_n, 12]
-        d_add = torch.ops.aten.threshold_backward(d_x_2, x_2, 0)  # [batches_n, 12]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_x_2, x_2, 0)  # [batches_n, 12]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_members_2_layers_0_b)  # [12]  nn.lee:21
         torch.mm(x.T, d_add, out=d_members_2_layers_0_w)  # [64, 12]
         d_add_2_2 = (torch.softmax(add_2_2, dim=1) - one_hot_) * scale  # [batches_n, 10]  losses.lee:45
         torch.sum(d_add_2_2, dim=0, out=d_members_1_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2_2.T, d_add_2_2, out=d_members_1_layers_1_w)  # [12, 10]
         d_x_2_2 = d_add_2_2 @ members_1_layers_1_w.T  # [batches_n, 12]
-        d_add_3 = torch.ops.aten.threshold_backward(d_x_2_2, x_2_2, 0)  # [batches_n, 12]  prelude.lee:59
+        d_add_3 = torch.ops.aten.threshold_backward(d_x_2_2, x_2_2, 0)  # [batches_n, 12]  prelude.lee:61
         torch.sum(d_add_3, dim=0, out=d_members_1_layers_0_b)  # [12]  nn.lee:21
         torch.mm(x.T, d_add_3, out=d_members_1_layers_0_w)  # [64, 12]
         d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot_) * scale  # [batches_n, 10]  losses.lee:45
         torch.sum(d_add_2, dim=0, out=d_members_0_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2_3.T, d_add_2, out=d_members_0_layers_1_w)  # [12, 10]
         d_x_2_3 = d_add_2 @ members_0_layers_1_w.T  # [batches_n, 12]
-        d_add_4 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0)  # [batches_n, 12]  prelude.lee:59
+        d_add_4 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0)  # [batches_n, 12]  prelude.lee:61
         torch.sum(d_add_4, dim=0, out=d_members_0_layers_0_b)  # [12]  nn.lee:21
         torch.mm(x.T, d_add_4, out=d_members_0_layers_0_w)  # [64, 12]
         lr = self.opt.lr
@@ -1174,7 +1174,7 @@ def example_told_apart(key):
 
 def example_kept(key):
     x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  selection.lee:221
-    score = uniform(fold(key, SITES["score"]), (5,), FLOAT) * 9  # [5]  selection.lee:222
+    score = 9.0 * uniform(fold(key, SITES["score"]), (5,), FLOAT)  # [5]  selection.lee:222
     c = normal(fold(key, SITES["c"]), (6, 3), FLOAT)  # [6, 3]  selection.lee:223
     d_c, saved_most_telling = most_telling_saved(x, score, 3)  # selection.lee:224
     return (c * d_c).sum(), most_telling_backward(saved_most_telling, 5, c), torch.zeros(5, dtype=FLOAT), d_c
@@ -1310,8 +1310,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -1379,12 +1379,12 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return torch.relu(x)  # [x_0, x_1]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
@@ -1394,12 +1394,12 @@ def dot(x, y):
 
     x [x_0], y [x_0] -> []
     """
-    return (x * y).sum()  # prelude.lee:156
+    return (x * y).sum()  # prelude.lee:158
 
 
 def dot_backward(x, y, d_out):
     """From d_out to the gradients by x and y."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_x = d_out * y  # [x_0]
     d_y = d_out * x  # [x_0]
     return d_x, d_y
@@ -1407,14 +1407,14 @@ def dot_backward(x, y, d_out):
 
 def dot_backward_2(y, d_out):
     """From d_out to the gradient by x."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_x = d_out * y  # [x_0]
     return d_x  # [x_0]
 
 
 def dot_backward_3(x, d_out):
     """From d_out to the gradient by y."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_y = d_out * x  # [x_0]
     return d_y  # [x_0]
 
@@ -1425,8 +1425,8 @@ def one_hot(index, classes):
 
     index int[..] -> [.., classes]
     """
-    place = torch.arange(classes, device=index.device)  # int[classes]  prelude.lee:233
-    return (index[:, None] == place).to(FLOAT)  # [rows, classes]  prelude.lee:234
+    place = torch.arange(classes, device=index.device)  # int[classes]  prelude.lee:253
+    return (index[:, None] == place).to(FLOAT)  # [rows, classes]  prelude.lee:254
 
 
 # ---- what the code above uses

@@ -516,7 +516,7 @@ class Committee_2(Model):
 
     def forward(self, x):
         """x [x_0, sizes_0] -> [x_0, sizes_2]"""
-        total = softmax(self.members_[0](x), (1,))  # [x_0, sizes_2]  prelude.lee:120
+        total = softmax(self.members_[0](x), (1,))  # [x_0, sizes_2]  prelude.lee:122
         total_2 = total + softmax(self.members_[1](x), (1,))  # [x_0, sizes_2]  selection.lee:84
         total_3 = total_2 + softmax(self.members_[2](x), (1,))  # [x_0, sizes_2]
         return total_3 / 3  # [x_0, sizes_2]  selection.lee:85
@@ -524,12 +524,12 @@ class Committee_2(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         add_2, saved_members__0_ = self.members_[0].forward_saved(x)  # selection.lee:84
-        total = softmax(add_2, (1,))  # [x_0, sizes_2]  prelude.lee:120
+        total = softmax(add_2, (1,))  # [x_0, sizes_2]  prelude.lee:122
         add_2_2, saved_members__1_ = self.members_[1].forward_saved(x)  # selection.lee:84
-        softmax_ = softmax(add_2_2, (1,))  # [x_0, sizes_2]  prelude.lee:120
+        softmax_ = softmax(add_2_2, (1,))  # [x_0, sizes_2]  prelude.lee:122
         total_2 = total + softmax_  # [x_0, sizes_2]  selection.lee:84
         add_2_3, saved_members__2_ = self.members_[2].forward_saved(x)
-        softmax_2 = softmax(add_2_3, (1,))  # [x_0, sizes_2]  prelude.lee:120
+        softmax_2 = softmax(add_2_3, (1,))  # [x_0, sizes_2]  prelude.lee:122
         total_3 = total_2 + softmax_2  # [x_0, sizes_2]  selection.lee:84
         saved = saved_members__0_, total, saved_members__1_, softmax_, saved_members__2_, softmax_2
         return total_3 / 3, saved  # selection.lee:85
@@ -539,17 +539,17 @@ class Committee_2(Model):
         saved_members__0_, total, saved_members__1_, softmax_, saved_members__2_, softmax_2 = saved
         # gradient of return total / count   selection.lee:85
         d_total_3 = d_y / 3  # [x_0, sizes_2]
-        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         sum_ = (d_total_3 * softmax_2).sum(axis=1, keepdims=True)  # [x_0, 1]
         d_add_2_3 = softmax_2 * (d_total_3 - sum_)  # [x_0, sizes_2]
         # gradient of total = total + softmax(net(x), axis = 1)   selection.lee:84
         d_members__2_, d_x_2 = self.members_[2].forward_backward(x, saved_members__2_, d_add_2_3)
-        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         sum_2 = (d_total_3 * softmax_).sum(axis=1, keepdims=True)  # [x_0, 1]
         d_add_2_2 = softmax_ * (d_total_3 - sum_2)  # [x_0, sizes_2]
         # gradient of total = total + softmax(net(x), axis = 1)   selection.lee:84
         d_members__1_, d_x_3 = self.members_[1].forward_backward(x, saved_members__1_, d_add_2_2)
-        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:120
+        # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         sub_3 = d_total_3 - (d_total_3 * total).sum(axis=1, keepdims=True)  # [x_0, sizes_2]
         # gradient of total = total + softmax(net(x), axis = 1)   selection.lee:84
         d_members__0_, d_x_4 = self.members_[0].forward_backward(x, saved_members__0_, total * sub_3)
@@ -887,7 +887,7 @@ def example_told_apart(key):
 
 def example_kept(key):
     x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  selection.lee:221
-    score = uniform(fold(key, SITES["score"]), (5,), FLOAT) * 9  # [5]  selection.lee:222
+    score = 9.0 * uniform(fold(key, SITES["score"]), (5,), FLOAT)  # [5]  selection.lee:222
     c = normal(fold(key, SITES["c"]), (6, 3), FLOAT)  # [6, 3]  selection.lee:223
     d_c, saved_most_telling = most_telling_saved(x, score, 3)  # selection.lee:224
     return (c * d_c).sum(), most_telling_backward(saved_most_telling, 5, c), np.zeros(5, dtype=FLOAT), d_c
@@ -1022,8 +1022,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -1106,12 +1106,12 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
@@ -1121,12 +1121,12 @@ def dot(x, y):
 
     x [x_0], y [x_0] -> []
     """
-    return (x * y).sum()  # prelude.lee:156
+    return (x * y).sum()  # prelude.lee:158
 
 
 def dot_backward(x, y, d_out):
     """From d_out to the gradients by x and y."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_x = d_out * y  # [x_0]
     d_y = d_out * x  # [x_0]
     return d_x, d_y
@@ -1134,14 +1134,14 @@ def dot_backward(x, y, d_out):
 
 def dot_backward_2(y, d_out):
     """From d_out to the gradient by x."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_x = d_out * y  # [x_0]
     return d_x  # [x_0]
 
 
 def dot_backward_3(x, d_out):
     """From d_out to the gradient by y."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_y = d_out * x  # [x_0]
     return d_y  # [x_0]
 
@@ -1152,8 +1152,8 @@ def one_hot(index, classes):
 
     index int[..] -> [.., classes]
     """
-    place = np.arange(classes)  # int[classes]  prelude.lee:233
-    return (index[:, None] == place).astype(FLOAT)  # [rows, classes]  prelude.lee:234
+    place = np.arange(classes)  # int[classes]  prelude.lee:253
+    return (index[:, None] == place).astype(FLOAT)  # [rows, classes]  prelude.lee:254
 
 
 # ---- what the code above uses

@@ -362,7 +362,7 @@ def example_small(key):
     deviation = sqrt(variance + net.norm1.eps)  # [1, 16, 1]
     div = centred / deviation  # [3, 16, 64]
     add_2 = div * reshape_2_2 + net.norm1.beta[:, None]  # [3, 16, 64]
-    select = torch.relu(add_2.reshape(3, 16, 8, 8))  # [3, 16, 8, 8]  prelude.lee:59
+    select = torch.relu(add_2.reshape(3, 16, 8, 8))  # [3, 16, 8, 8]  prelude.lee:61
     h = torch.nn.functional.max_pool2d(select, 2)  # [3, 16, 4, 4]  nn.lee:130
     y_2_2 = torch.nn.functional.conv2d(h, net.conv2.kernel, padding=1)  # [3, 32, 4, 4]  nn.lee:83
     reshape_3 = y_2_2.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
@@ -372,7 +372,7 @@ def example_small(key):
     deviation_2 = sqrt(variance_2 + net.norm2.eps)  # [1, 32, 1]
     div_2 = centred_2 / deviation_2  # [3, 32, 16]
     add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]  # [3, 32, 16]
-    select_2 = torch.relu(add_4_2.reshape(3, 32, 4, 4))  # [3, 32, 4, 4]  prelude.lee:59
+    select_2 = torch.relu(add_4_2.reshape(3, 32, 4, 4))  # [3, 32, 4, 4]  prelude.lee:61
     h_2 = torch.nn.functional.max_pool2d(select_2, 2)  # [3, 32, 2, 2]  nn.lee:130
     reshape_5 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
     affine = torch.addmm(net.head.b, reshape_5, net.head.w)  # [3, 10]  nn.lee:21
@@ -599,7 +599,7 @@ class FitStep(TrainStep):
         torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape_6.T, d_add, out=d_head_w)  # [128, 10]
         d_h_2 = (d_add @ head_w.T).reshape(batches_n, 32, 2, 2)  # [batches_n, 32, 2, 2]  digits.lee:23
-        relu_gradient = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 32, 2, 2]  prelude.lee:59
+        relu_gradient = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 32, 2, 2]  prelude.lee:61
         # [batches_n, 32, 4, 4]
         d_reshape_4 = max_pool_gradient(relu_gradient, reshape_5, max_pool_2_, (2, 2), (2, 2), (1, 1), (0, 0))
         d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
@@ -609,7 +609,7 @@ class FitStep(TrainStep):
         d_y_2_2 = d_reshape_3.reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
         d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, conv2_kernel, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:83
         d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1))  # [32, 16, 3, 3]
-        relu_gradient_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 16, 4, 4]  prelude.lee:59
+        relu_gradient_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 16, 4, 4]  prelude.lee:61
         # [batches_n, 16, 8, 8]
         d_reshape_2 = max_pool_gradient(relu_gradient_2, reshape_2, max_pool_2, (2, 2), (2, 2), (1, 1), (0, 0))
         d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
@@ -637,7 +637,7 @@ def fit_accuracy(net, data_test_x, data_test_y):
     sqrt_ = sqrt(net.norm1.var_[:, None] + net.norm1.eps)  # [16, 1]
     div = net.norm1.gamma[:, None] * sub / sqrt_  # [data_test_n, 16, 64]
     add_2 = div + net.norm1.beta[:, None]  # [data_test_n, 16, 64]
-    select = torch.relu(add_2.reshape(data_test_n, 16, 8, 8))  # [data_test_n, 16, 8, 8]  prelude.lee:59
+    select = torch.relu(add_2.reshape(data_test_n, 16, 8, 8))  # [data_test_n, 16, 8, 8]  prelude.lee:61
     h = torch.nn.functional.max_pool2d(select, 2)  # [data_test_n, 16, 4, 4]  nn.lee:130
     y_2_2 = torch.nn.functional.conv2d(h, net.conv2.kernel, padding=1)  # [data_test_n, 32, 4, 4]  nn.lee:83
     reshape_4 = y_2_2.reshape(data_test_n, 32, 16)  # [data_test_n, 32, 16]  digits.lee:22
@@ -645,7 +645,7 @@ def fit_accuracy(net, data_test_x, data_test_y):
     sqrt_2 = sqrt(net.norm2.var_[:, None] + net.norm2.eps)  # [32, 1]
     div_2 = net.norm2.gamma[:, None] * sub_2 / sqrt_2  # [data_test_n, 32, 16]
     add_2_2 = div_2 + net.norm2.beta[:, None]  # [data_test_n, 32, 16]
-    select_2 = torch.relu(add_2_2.reshape(data_test_n, 32, 4, 4))  # [data_test_n, 32, 4, 4]  prelude.lee:59
+    select_2 = torch.relu(add_2_2.reshape(data_test_n, 32, 4, 4))  # [data_test_n, 32, 4, 4]  prelude.lee:61
     h_2 = torch.nn.functional.max_pool2d(select_2, 2)  # [data_test_n, 32, 2, 2]  nn.lee:130
     reshape_7 = h_2.reshape(data_test_n, 128)  # [data_test_n, 128]  digits.lee:23
     argmax = torch.addmm(net.head.b, reshape_7, net.head.w).argmax(dim=1)  # int[data_test_n]  metrics.lee:9
@@ -668,8 +668,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -699,7 +699,7 @@ class Conv(Model):
         div, div_2 = fan_in_uniform(inputs * k**2)  # nn.lee:105
         key_2 = fold(key, SITES["kernel"])
         uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
-        self.kernel = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [outputs, inputs, k, k]
+        self.kernel = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [outputs, inputs, k, k]
 
     def forward(self, x):
         """x [n, inputs, h, w] -> [n, outputs, out_h, out_w]"""
@@ -781,7 +781,7 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
 
 
 # ---- what the code above uses

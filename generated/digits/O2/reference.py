@@ -378,7 +378,7 @@ def example_small(key):
     w = reshape_7.T @ d_add  # [128, 10]
     # masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), h_2 > 0.0)
     s_6 = h_2 > 0.0
-    masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), s_6, out=h_2)  # [3, 32, 2, 2]  prelude.lee:59
+    masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), s_6, out=h_2)  # [3, 32, 2, 2]  prelude.lee:61
     d_reshape_4 = max_pool_gradient(masked_, reshape_6, max_pool_2_, (2, 2), (2, 2), (1, 1))  # [3, 32, 4, 4]
     d_add_4_2 = d_reshape_4.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
     sum_ = d_add_4_2.sum(axis=0)  # [32, 16]  nn.lee:186
@@ -403,7 +403,7 @@ def example_small(key):
     kernel_2 = contract_5.reshape(3, 32, 16, 3, 3).sum(axis=0)  # [32, 16, 3, 3]
     # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0.0)
     s_9 = h > 0.0
-    masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s_9, out=h)  # [3, 16, 4, 4]  prelude.lee:59
+    masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s_9, out=h)  # [3, 16, 4, 4]  prelude.lee:61
     d_reshape_2 = max_pool_gradient(masked_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1))  # [3, 16, 8, 8]
     d_add_4 = d_reshape_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
     sum_3 = d_add_4.sum(axis=0)  # [16, 64]  nn.lee:186
@@ -637,7 +637,7 @@ class FitStep(TrainStep):
         np.dot(reshape_8.T, d_add, out=d_head_w)  # [128, 10]
         # masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), h_2 > 0.0)
         np.greater(h_2, 0.0, out=s22)
-        # [batches_n, 32, 2, 2]  prelude.lee:59
+        # [batches_n, 32, 2, 2]  prelude.lee:61
         masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), s22, out=s17)
         # [batches_n, 32, 4, 4]
         d_reshape_4 = max_pool_gradient(masked_, reshape_7, max_pool_2_, (2, 2), (2, 2), (1, 1), out=s23)
@@ -664,7 +664,7 @@ class FitStep(TrainStep):
         contract_5.reshape(batches_n, 32, 16, 3, 3).sum(axis=0, out=d_conv2_kernel)  # [32, 16, 3, 3]
         # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0.0)
         np.greater(h, 0.0, out=s30)
-        masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s30, out=s8)  # [batches_n, 16, 4, 4]  prelude.lee:59
+        masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s30, out=s8)  # [batches_n, 16, 4, 4]  prelude.lee:61
         # [batches_n, 16, 8, 8]
         d_reshape_2 = max_pool_gradient(masked_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1), out=s31)
         d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
@@ -776,8 +776,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -815,7 +815,7 @@ class Conv(Model):
         div, div_2 = fan_in_uniform(inputs * k**2)  # nn.lee:105
         key_2 = fold(key, SITES["kernel"])
         uniform_ = uniform(key_2, (outputs, inputs, k, k), FLOAT)  # [outputs, inputs, k, k]
-        self.kernel = div + uniform_ * (div_2 - div)  # [outputs, inputs, k, k]
+        self.kernel = div + (div_2 - div) * uniform_  # [outputs, inputs, k, k]
         self.lay_out()
 
     def forward(self, x):
@@ -925,7 +925,7 @@ def relu(x):
 
     x [x_0, x_1, x_2, x_3] -> [x_0, x_1, x_2, x_3]
     """
-    y = np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:59
+    y = np.maximum(x, 0)  # [x_0, x_1, x_2, x_3]  prelude.lee:61
     return y  # [x_0, x_1, x_2, x_3]
 
 

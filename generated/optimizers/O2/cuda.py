@@ -247,7 +247,7 @@ class MomentumOverRMSAsPrinted(Optimizer):
 
 
 def example_within_bounds(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:139
+    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
     maximum = g.clamp(min=-1.5)  # [20]  optimizers.lee:125
     d_c = maximum.clamp(max=1.5)  # [20]
@@ -256,16 +256,16 @@ def example_within_bounds(key):
 
 
 def example_within_bounds_as_printed(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:145
+    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
     d_c = g.clamp(max=1.5)  # [20]  optimizers.lee:130
     return (c * d_c).sum(), torch.where(g <= 1.5, c, 0.0), d_c
 
 
 def example_shortened(key):
-    g = normal(fold(key, SITES["g"]), (20,), FLOAT) * 2  # [20]  optimizers.lee:151
+    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
-    sum_ = (g * g).sum()  # prelude.lee:161
+    sum_ = (g * g).sum()  # prelude.lee:163
     sqrt_ = sqrt(sum_)
     add_2 = sqrt_ + 1e-6  # optimizers.lee:135
     div = 1.5 / add_2
@@ -276,7 +276,7 @@ def example_shortened(key):
     mul_2 = g * minimum_2  # [20]
     d_minimum = (c * g).sum()
     d_add_2 = torch.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2))
-    select = torch.where(sum_ > 0.0, sqrt_, torch.inf)  # prelude.lee:161
+    select = torch.where(sum_ > 0.0, sqrt_, torch.inf)  # prelude.lee:163
     mul_3_3 = torch.where(1 <= div, 0.0, -(d_minimum * div / add_2)) * 0.5
     d_g_2 = c * minimum_2 + 2 * (d_add_2 * 0.5 / select) * g  # [20]  optimizers.lee:135
     # optimizers.lee:153

@@ -240,7 +240,7 @@ class MomentumOverRMSAsPrinted(Optimizer):
 
 def example_within_bounds(key):
     normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
-    g = normal_ * 2  # [20]
+    g = 2.0 * normal_  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
     maximum = np.maximum(g, -1.5)  # [20]  optimizers.lee:125
     d_c = np.minimum(maximum, 1.5)  # [20]
@@ -257,7 +257,7 @@ def example_within_bounds(key):
 
 def example_within_bounds_as_printed(key):
     normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
-    g = normal_ * 2  # [20]
+    g = 2.0 * normal_  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
     d_c = np.minimum(g, 1.5)  # [20]  optimizers.lee:130
     # value = (c * d_c).sum()
@@ -271,11 +271,11 @@ def example_within_bounds_as_printed(key):
 
 def example_shortened(key):
     normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
-    g = normal_ * 2  # [20]
+    g = 2.0 * normal_  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
     # sum_ = (g * g).sum()
     s = g * g
-    sum_ = s.sum()  # prelude.lee:161
+    sum_ = s.sum()  # prelude.lee:163
     sqrt = np.sqrt(sum_)
     add_2 = sqrt + 1e-6  # optimizers.lee:135
     div = 1.5 / add_2

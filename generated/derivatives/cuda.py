@@ -1059,8 +1059,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -1383,19 +1383,19 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return torch.relu(x)  # [x_0, x_1]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     gt = select > 0.0  # bool[x_0, x_1]
     d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
     return d_x, gt
@@ -1403,21 +1403,21 @@ def relu_backward_saved(select, d_y):
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 
 def relu_backward_backward_backward(gt, d_d_d_select):
     """From d_d_d_select to the gradient by d_d_x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_d_x = torch.where(gt, d_d_d_select, 0.0)  # [x_0, x_1]
     return d_d_d_x  # [x_0, x_1]
 
 
 def relu_backward_backward_backward_backward(gt, d_d_d_d_x):
     """From d_d_d_d_x to the gradient by d_d_d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_d_d_select = torch.where(gt, d_d_d_d_x, 0.0)  # [x_0, x_1]
     return d_d_d_d_select  # [x_0, x_1]
 
@@ -1427,19 +1427,19 @@ def relu_2(x):
 
     x [x_0] -> [x_0]
     """
-    return torch.relu(x)  # [x_0]  prelude.lee:59
+    return torch.relu(x)  # [x_0]  prelude.lee:61
 
 
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0]
     return d_x  # [x_0]
 
 
 def relu_2_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     gt = select > 0.0  # bool[x_0]
     d_x = torch.where(gt, d_y, 0.0)  # [x_0]
     return d_x, gt
@@ -1447,7 +1447,7 @@ def relu_2_backward_saved(select, d_y):
 
 def relu_2_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0]
     return d_d_select  # [x_0]
 
@@ -1455,11 +1455,11 @@ def relu_2_backward_backward(gt, d_d_x):
 def dot(x, y):
     """Σ xᵢ yᵢ over all entries."""
     if x.sizes[0] != y.sizes[0]:
-        raise ValueError(f"prelude.lee:156: x.sizes_0 = {x.sizes[0]} must equal y.sizes_0 = {y.sizes[0]}")
+        raise ValueError(f"prelude.lee:158: x.sizes_0 = {x.sizes[0]} must equal y.sizes_0 = {y.sizes[0]}")
     if x.sizes[1] != y.sizes[1]:
-        raise ValueError(f"prelude.lee:156: x.sizes_1 = {x.sizes[1]} must equal y.sizes_1 = {y.sizes[1]}")
+        raise ValueError(f"prelude.lee:158: x.sizes_1 = {x.sizes[1]} must equal y.sizes_1 = {y.sizes[1]}")
     if x.sizes[2] != y.sizes[2]:
-        raise ValueError(f"prelude.lee:156: x.sizes_2 = {x.sizes[2]} must equal y.sizes_2 = {y.sizes[2]}")
+        raise ValueError(f"prelude.lee:158: x.sizes_2 = {x.sizes[2]} must equal y.sizes_2 = {y.sizes[2]}")
     reshape = y.layers[0].w.reshape(x.sizes[0], x.sizes[1])  # [x.sizes_0, x.sizes_1]
     reshape_3 = y.layers[1].w.reshape(x.sizes[1], x.sizes[2])  # [x.sizes_1, x.sizes_2]
     sum_2 = (x.layers[0].b * y.layers[0].b.reshape(x.sizes[1])).sum()
@@ -1470,7 +1470,7 @@ def dot(x, y):
 
 def dot_backward(x, y, d_out):
     """From d_out to the gradients by x and y."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_x_layers_1_b = d_out * y.layers[1].b.reshape(x.sizes[2])  # [x.sizes_2]
     d_y_layers_1_b = (d_out * x.layers[1].b).reshape(y.sizes[2])  # [y.sizes_2]
     d_x_layers_1_w = d_out * y.layers[1].w.reshape(x.sizes[1], x.sizes[2])  # [x.sizes_1, x.sizes_2]
@@ -1490,7 +1490,7 @@ def norm(x):
 
     x [x_0] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:161
+    return sqrt((x * x).sum())  # prelude.lee:163
 
 
 # ---- what the code above uses

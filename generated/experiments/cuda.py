@@ -419,14 +419,14 @@ class ByBatchSizeStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
-        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 12]  prelude.lee:59
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 12]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
         d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [12, 10]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 12]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 12]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [12]  nn.lee:21
         torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 12]
         lr = self.opt.lr
@@ -611,14 +611,14 @@ class FatStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
-        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 32]  prelude.lee:59
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 32]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
         d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [32]  nn.lee:21
         torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 32]
         lr = self.opt.lr
@@ -690,7 +690,7 @@ class ThinStep(TrainStep):
         d_layers_3_w, d_layers_3_b = self.gradients[6:]
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
-        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 24]  prelude.lee:59
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 24]  prelude.lee:61
         x_3 = torch.relu(torch.addmm(layers_1_b, x_2, layers_1_w))  # [batches_n, 18]
         x_4 = torch.relu(torch.addmm(layers_2_b, x_3, layers_2_w))  # [batches_n, 14]
         affine_4 = torch.addmm(layers_3_b, x_4, layers_3_w)  # [batches_n, 10]  nn.lee:21
@@ -699,13 +699,13 @@ class ThinStep(TrainStep):
         d_add_4 = (torch.softmax(affine_4, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_4, dim=0, out=d_layers_3_b)  # [10]  nn.lee:21
         torch.mm(x_4.T, d_add_4, out=d_layers_3_w)  # [14, 10]
-        d_add_3 = torch.ops.aten.threshold_backward(d_add_4 @ layers_3_w.T, x_4, 0)  # [batches_n, 14]  prelude.lee:59
+        d_add_3 = torch.ops.aten.threshold_backward(d_add_4 @ layers_3_w.T, x_4, 0)  # [batches_n, 14]  prelude.lee:61
         torch.sum(d_add_3, dim=0, out=d_layers_2_b)  # [14]  nn.lee:21
         torch.mm(x_3.T, d_add_3, out=d_layers_2_w)  # [18, 14]
-        d_add_2 = torch.ops.aten.threshold_backward(d_add_3 @ layers_2_w.T, x_3, 0)  # [batches_n, 18]  prelude.lee:59
+        d_add_2 = torch.ops.aten.threshold_backward(d_add_3 @ layers_2_w.T, x_3, 0)  # [batches_n, 18]  prelude.lee:61
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [18]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [24, 18]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 24]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [24]  nn.lee:21
         torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 24]
         lr = self.opt.lr
@@ -758,7 +758,7 @@ def mismatched(epochs=10, batch=64, rate=0.3, noise=0.3, *, run=None):
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, y in run.batches("batches", data.train, batch, shuffle=True):
             run.step(step(image, y))  # experiments.lee:109
-    other = mismatched_other(noise, data.test.x, key=run.key("mismatched_other"))  # experiments.lee:110
+    other = mismatched_other(data.test.x, noise, key=run.key("mismatched_other"))  # experiments.lee:110
     reported_same, reported_noisy, reported_mirrored = mismatched_same_noisy_mirrored(
         net, data.test.x, data.test.y, other
     )
@@ -790,14 +790,14 @@ class MismatchedStep(TrainStep):
         batches_n = image.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         reshape = image.reshape(batches_n, 64)  # [batches_n, 64]  experiments.lee:109
-        x_2 = torch.relu(torch.addmm(layers_0_b, reshape, layers_0_w))  # [batches_n, 32]  prelude.lee:59
+        x_2 = torch.relu(torch.addmm(layers_0_b, reshape, layers_0_w))  # [batches_n, 32]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=image.device)[None, :] == y[:, None]  # bool[batches_n, 10]
         d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [32]  nn.lee:21
         torch.mm(reshape.T, d_add, out=d_layers_0_w)  # [64, 32]
         lr = self.opt.lr
@@ -808,12 +808,12 @@ class MismatchedStep(TrainStep):
         return surprise.sum() / count  # losses.lee:148
 
 
-def mismatched_other(noise, data_test_x, key):
+def mismatched_other(data_test_x, noise, key):
     """data_test_x [data_test_n, 1, 8, 8] -> [data_test_n, 1, 8, 8]"""
     data_test_n = data_test_x.shape[0]
     key_2 = fold(key, SITES["other"])  # experiments.lee:110
     normal_ = normal(key_2, (data_test_n, 1, 8, 8), FLOAT, data_test_x.device)  # [data_test_n, 1, 8, 8]
-    other = normal_ * noise  # [data_test_n, 1, 8, 8]
+    other = noise * normal_  # [data_test_n, 1, 8, 8]
     return other  # [data_test_n, 1, 8, 8]
 
 
@@ -948,8 +948,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -1092,7 +1092,7 @@ class SGD(Optimizer):
 
 def stop(x):
     """x, through which no gradient flows."""
-    # prelude.lee:16
+    # prelude.lee:18
     return x.at(
         {
             "layers.0": {"w": x.layers[0].w.detach(), "b": x.layers[0].b.detach()},
@@ -1106,19 +1106,19 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return torch.relu(x)  # [x_0, x_1]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     gt = select > 0.0  # bool[x_0, x_1]
     d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
     return d_x, gt
@@ -1126,7 +1126,7 @@ def relu_backward_saved(select, d_y):
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
@@ -1136,12 +1136,12 @@ def dot(x, y):
 
     x [x_0], y [x_0] -> []
     """
-    return (x * y).sum()  # prelude.lee:156
+    return (x * y).sum()  # prelude.lee:158
 
 
 def dot_backward(x, y, d_out):
     """From d_out to the gradients by x and y."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_x = d_out * y  # [x_0]
     d_y = d_out * x  # [x_0]
     return d_x, d_y

@@ -532,7 +532,7 @@ def mismatched(epochs=10, batch=64, rate=0.3, noise=0.3, *, run=None):
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, y in run.batches("batches", data.train, batch, shuffle=True):
             run.step(mismatched_step(net, opt, image, y))  # experiments.lee:109
-    other = mismatched_other(noise, data.test.x, key=run.key("mismatched_other"))  # experiments.lee:110
+    other = mismatched_other(data.test.x, noise, key=run.key("mismatched_other"))  # experiments.lee:110
     reported_same, reported_noisy, reported_mirrored = mismatched_same_noisy_mirrored(
         net, data.test.x, data.test.y, other
     )
@@ -551,11 +551,11 @@ def mismatched_step(net, opt, image, y):
     return cross_entropy(add_2, y)
 
 
-def mismatched_other(noise, data_test_x, key):
+def mismatched_other(data_test_x, noise, key):
     """data_test_x [data_test_n, 1, 8, 8] -> [data_test_n, 1, 8, 8]"""
     data_test_n = data_test_x.shape[0]
     key_2 = fold(key, SITES["other"])  # experiments.lee:110
-    other = normal(key_2, (data_test_n, 1, 8, 8), FLOAT) * noise  # [data_test_n, 1, 8, 8]
+    other = noise * normal(key_2, (data_test_n, 1, 8, 8), FLOAT)  # [data_test_n, 1, 8, 8]
     return other  # [data_test_n, 1, 8, 8]
 
 
@@ -690,8 +690,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -857,19 +857,19 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     gt = select > 0.0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
@@ -877,7 +877,7 @@ def relu_backward_saved(select, d_y):
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_select = masked(d_d_x, gt)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
@@ -887,12 +887,12 @@ def dot(x, y):
 
     x [x_0], y [x_0] -> []
     """
-    return (x * y).sum()  # prelude.lee:156
+    return (x * y).sum()  # prelude.lee:158
 
 
 def dot_backward(x, y, d_out):
     """From d_out to the gradients by x and y."""
-    # gradient of return sum(x * y)   prelude.lee:156
+    # gradient of return sum(x * y)   prelude.lee:158
     d_x = d_out * y  # [x_0]
     d_y = d_out * x  # [x_0]
     return d_x, d_y

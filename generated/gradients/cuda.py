@@ -299,15 +299,15 @@ def slope_of_mse(z, target):
 
     z [n], target [n] -> [n]
     """
-    sigmoid = torch.sigmoid(z)  # [n]  prelude.lee:34
+    sigmoid = torch.sigmoid(z)  # [n]  prelude.lee:36
     return 2 * (sigmoid - target) * (sigmoid * (1.0 - sigmoid))  # [n]
 
 
 def slope_of_mse_saved(z, target):
     """As slope_of_mse, and what its gradient needs."""
-    sigmoid = torch.sigmoid(z)  # [n]  prelude.lee:34
+    sigmoid = torch.sigmoid(z)  # [n]  prelude.lee:36
     d_sub = 2 * (sigmoid - target)  # [n]  gradients.lee:15
-    sub_2 = 1.0 - sigmoid  # [n]  prelude.lee:34
+    sub_2 = 1.0 - sigmoid  # [n]  prelude.lee:36
     mul_2 = sigmoid * sub_2  # [n]
     return d_sub * mul_2, (sigmoid, d_sub, sub_2, mul_2)
 
@@ -315,12 +315,12 @@ def slope_of_mse_saved(z, target):
 def slope_of_mse_backward(saved, d_y):
     """From d_sub and d_y to the gradients by z and target."""
     sigmoid, d_sub, sub_2, mul_2 = saved
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_d_sub = d_y * mul_2  # [n]
     d_mul_2 = d_y * d_sub  # [n]
     # gradient of return grad(sum((sigmoid(z) - target) ** 2), z)   gradients.lee:15
     d_target = -2 * d_d_sub  # [n]
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_sigmoid = d_mul_2 * sub_2 - d_mul_2 * sigmoid + 2 * d_d_sub  # [n]
     d_z = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n]
     return d_z, d_target
@@ -331,7 +331,7 @@ def slope_of_cross_entropy(z, target):
 
     z [n], target [n] -> [n]
     """
-    add = torch.sigmoid(-z) * target + (target - 1) * torch.sigmoid(z)  # [n]  prelude.lee:34
+    add = torch.sigmoid(-z) * target + (target - 1) * torch.sigmoid(z)  # [n]  prelude.lee:36
     return -add  # [n]
 
 
@@ -342,7 +342,7 @@ def slope_of_cross_entropy_saved(z, target):
     sigmoid = torch.sigmoid(z)  # [n]
     sigmoid_2 = torch.sigmoid(-z)  # [n]
     saved = torch.full((n,), -1.0, dtype=FLOAT, device=z.device), d_log_sigmoid_2, sigmoid, -target, sigmoid_2
-    return -target * sigmoid_2 - d_log_sigmoid_2 * sigmoid, saved  # prelude.lee:34
+    return -target * sigmoid_2 - d_log_sigmoid_2 * sigmoid, saved  # prelude.lee:36
 
 
 def slope_of_cross_entropy_backward(saved, d_y):
@@ -350,7 +350,7 @@ def slope_of_cross_entropy_backward(saved, d_y):
     d_add, d_log_sigmoid_2, sigmoid, d_log_sigmoid, sigmoid_2 = saved
     # gradient of return grad(-sum(target * log(sigmoid(z)) + (1 - target) * log(1 - sigmoid(z)..   gradients.lee:20
     d_neg_4 = d_y * d_log_sigmoid * (sigmoid_2 * (1.0 - sigmoid_2))  # [n]
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_z = -d_y * d_log_sigmoid_2 * (sigmoid * (1.0 - sigmoid)) - d_neg_4  # [n]
     d_target = d_y * sigmoid_2 * d_add - -d_y * sigmoid * d_add  # [n]
     return d_z, d_target
@@ -376,7 +376,7 @@ class Deep_2(Model):
 
     def forward(self, x):
         """x [n, width] -> [n, width]"""
-        x_2 = torch.sigmoid(self.weights[0](x))  # [n, width]  prelude.lee:34
+        x_2 = torch.sigmoid(self.weights[0](x))  # [n, width]  prelude.lee:36
         x_3 = torch.sigmoid(self.weights[1](x_2))  # [n, width]
         x_4 = torch.sigmoid(self.weights[2](x_3))  # [n, width]
         x_5 = torch.sigmoid(self.weights[3](x_4))  # [n, width]
@@ -384,7 +384,7 @@ class Deep_2(Model):
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        x_2 = torch.sigmoid(self.weights[0](x))  # [n, width]  prelude.lee:34
+        x_2 = torch.sigmoid(self.weights[0](x))  # [n, width]  prelude.lee:36
         x_3 = torch.sigmoid(self.weights[1](x_2))  # [n, width]
         x_4 = torch.sigmoid(self.weights[2](x_3))  # [n, width]
         x_5 = torch.sigmoid(self.weights[3](x_4))  # [n, width]
@@ -393,25 +393,25 @@ class Deep_2(Model):
     def forward_backward_parameters_saved(self, x, saved, x_5, d_x_5):
         """From d_x_5 to the gradients by the parameters, contract_4, x_4, contract_3, x_3, contract_2, x_2 and contract."""
         x_2, x_3, x_4 = saved
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         sub = 1.0 - x_5  # [n, width]
         mul = x_5 * sub  # [n, width]
         d_contract_4 = d_x_5 * mul  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_3_, d_x_4 = self.weights[3].forward_backward(x_4, d_contract_4)
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         sub_2 = 1.0 - x_4  # [n, width]
         mul_2 = x_4 * sub_2  # [n, width]
         d_contract_3 = d_x_4 * mul_2  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_2_, d_x_3 = self.weights[2].forward_backward(x_3, d_contract_3)
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         sub_3 = 1.0 - x_3  # [n, width]
         mul_3 = x_3 * sub_3  # [n, width]
         d_contract_2 = d_x_3 * mul_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_1_, d_x_2 = self.weights[1].forward_backward(x_2, d_contract_2)
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         sub_4 = 1.0 - x_2  # [n, width]
         mul_4 = x_2 * sub_4  # [n, width]
         d_contract = d_x_2 * mul_4  # [n, width]
@@ -446,28 +446,28 @@ class Deep_2(Model):
         sub, mul, d_contract_4, d_x_4, sub_2, mul_2, d_contract_3, d_x_3, sub_3, mul_3, d_contract_2, d_x_2, sub_4, mul_4, d_contract = saved
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_x, d_d_contract = Weight.forward_backward_parameters_backward(x, d_contract, d_d_self["weights.0"])
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_d_x_2 = d_d_contract * mul_4  # [n, width]
         d_mul_4 = d_d_contract * d_x_2  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_1_, d_x_2_5, d_d_contract_2 = self.weights[1].forward_backward_backward(
             x_2, d_contract_2, d_d_self["weights.1"], d_d_x_2
         )
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_d_x_3 = d_d_contract_2 * mul_3  # [n, width]
         d_mul_3 = d_d_contract_2 * d_x_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_2_, d_x_3_5, d_d_contract_3 = self.weights[2].forward_backward_backward(
             x_3, d_contract_3, d_d_self["weights.2"], d_d_x_3
         )
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_d_x_4 = d_d_contract_3 * mul_2  # [n, width]
         d_mul_2 = d_d_contract_3 * d_x_4  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_3_, d_x_4_5, d_d_contract_4 = self.weights[3].forward_backward_backward(
             x_4, d_contract_4, d_d_self["weights.3"], d_d_x_4
         )
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_d_x_5 = d_d_contract_4 * mul  # [n, width]
         d_mul = d_d_contract_4 * d_x_5  # [n, width]
         d_x_2_2 = d_mul_4 * sub_4 - d_mul_4 * x_2 + d_x_2_5  # [n, width]
@@ -489,15 +489,15 @@ class Deep_2(Model):
         x_2, x_3, x_4 = saved
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_3_, d_x_4_3 = self.weights[3].forward_backward(x_4, d_x_5 * (x_5 * (1.0 - x_5)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_4_2 = d_x_4 + d_x_4_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_2_, d_x_3_3 = self.weights[2].forward_backward(x_3, d_x_4_2 * (x_4 * (1.0 - x_4)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_3_2 = d_x_3 + d_x_3_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_1_, d_x_2_3 = self.weights[1].forward_backward(x_2, d_x_3_2 * (x_3 * (1.0 - x_3)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_2_2 = d_x_2 + d_x_2_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_0_, d_x = self.weights[0].forward_backward(x, d_x_2_2 * (x_2 * (1.0 - x_2)))
@@ -627,7 +627,7 @@ class Weight(Model):
         super().__init__()
         self.width = width
         # [width, width]  gradients.lee:37
-        self.w = torch.nn.Parameter(normal(fold(key, SITES["w"]), (width, width), FLOAT) * math.sqrt(2 / width))
+        self.w = torch.nn.Parameter(math.sqrt(2 / width) * normal(fold(key, SITES["w"]), (width, width), FLOAT))
 
     def forward(self, x):
         """x [n, width] -> [n, width]"""
@@ -1039,7 +1039,7 @@ class WatchedStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         data_train_n = data_train_x.shape[0]
         count, scale = self.held(data_train_n)  # data_train_n, 1.0 / data_train_n
-        x_2 = torch.relu(torch.addmm(layers_0_b, data_train_x, layers_0_w))  # [data_train_n, 16]  prelude.lee:59
+        x_2 = torch.relu(torch.addmm(layers_0_b, data_train_x, layers_0_w))  # [data_train_n, 16]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [data_train_n, 10]  nn.lee:21
         # [data_train_n]  losses.lee:45
         surprise = torch.nn.functional.cross_entropy(affine_2, data_train_y, reduction="none")
@@ -1048,7 +1048,7 @@ class WatchedStep(TrainStep):
         d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot) * scale  # [data_train_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [16, 10]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [data_train_n, 16]  prelude.lee:59
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [data_train_n, 16]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [16]  nn.lee:21
         torch.mm(data_train_x.T, d_add, out=d_layers_0_w)  # [64, 16]
         lr = self.opt.lr
@@ -1060,7 +1060,7 @@ class WatchedStep(TrainStep):
 
 
 def example_flat(key):
-    z = normal(fold(key, SITES["z"]), (20,), FLOAT) * 4  # [20]  gradients.lee:98
+    z = 4.0 * normal(fold(key, SITES["z"]), (20,), FLOAT)  # [20]  gradients.lee:98
     target = (uniform(fold(key, SITES["target"]), (20,), FLOAT) < 0.5).to(FLOAT)  # [20]  gradients.lee:99
     d_z, saved_slope_of_mse = slope_of_mse_saved(z, target)  # gradients.lee:100
     d_z_2, saved_slope_of_cross_entropy = slope_of_cross_entropy_saved(z, target)
@@ -1086,7 +1086,7 @@ def example_rectified(key):
 
 
 def example_wall(key):
-    w = 0.9 + uniform(fold(key, SITES["w"]), (5,), FLOAT) * 0.12  # [5]  gradients.lee:116
+    w = 0.9 + 0.12 * uniform(fold(key, SITES["w"]), (5,), FLOAT)  # [5]  gradients.lee:116
     d_w, saved_slope_of_cliff = slope_of_cliff_saved(w, 100)  # gradients.lee:117
     d_d_w = torch.ones(5, dtype=FLOAT)  # [5]
     return d_w.sum(), slope_of_cliff_backward(w, saved_slope_of_cliff, 100, d_d_w)
@@ -1096,7 +1096,7 @@ def example_moved(key):
     net = MLP((6, 5, 3), key=fold(key, SITES["net"]))  # gradients.lee:121
     x = normal(fold(key, SITES["x"]), (6,), FLOAT)  # [6]  gradients.lee:122
     label = randint(fold(key, SITES["label"]), (), 0, 3)  # gradients.lee:123
-    steps = uniform(fold(key, SITES["steps"]), (4,), FLOAT) * 2  # [4]  gradients.lee:124
+    steps = 2.0 * uniform(fold(key, SITES["steps"]), (4,), FLOAT)  # [4]  gradients.lee:124
     direction, saved_attack_direction = attack_direction_saved(net, x, label)  # gradients.lee:125
     add_2, saved_scores_along = scores_along_saved(net, x, direction, steps)  # gradients.lee:126
     d_net, d_x_2, d_direction_4, d_steps = scores_along_backward(net, direction, steps, saved_scores_along, 2 * add_2)
@@ -1195,8 +1195,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = torch.nn.Parameter(div + uniform_ * (div_2 - div))  # [inputs, outputs]  nn.lee:15
-        self.b = torch.nn.Parameter(div + uniform_2 * (div_2 - div))  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
 
     @packed(0, x=(0, 2))
     def forward(self, x):
@@ -1330,19 +1330,19 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return torch.relu(x)  # [x_0, x_1]  prelude.lee:59
+    return torch.relu(x)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     gt = select > 0.0  # bool[x_0, x_1]
     d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
     return d_x, gt
@@ -1350,7 +1350,7 @@ def relu_backward_saved(select, d_y):
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
@@ -1360,19 +1360,19 @@ def relu_2(x):
 
     x [1, x_1] -> [1, x_1]
     """
-    return torch.relu(x)  # [1, x_1]  prelude.lee:59
+    return torch.relu(x)  # [1, x_1]  prelude.lee:61
 
 
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = torch.where(select > 0.0, d_y, 0.0)  # [1, x_1]
     return d_x  # [1, x_1]
 
 
 def relu_2_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     gt = select > 0.0  # bool[1, x_1]
     d_x = torch.where(gt, d_y, 0.0)  # [1, x_1]
     return d_x, gt
@@ -1380,20 +1380,20 @@ def relu_2_backward_saved(select, d_y):
 
 def relu_2_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_select = torch.where(gt, d_d_x, 0.0)  # [1, x_1]
     return d_d_select  # [1, x_1]
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:161
+    sum_ = (x * x).sum()  # prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_sqrt):
     """From d_sqrt to the gradient by x."""
-    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
     d_sum = d_sqrt * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf)
     d_x = 2 * d_sum * x  # [x_0, x_1]
     return d_x  # [x_0, x_1]
@@ -1401,13 +1401,13 @@ def norm_backward(x, sum_, sqrt_, d_sqrt):
 
 def norm_2_saved(x):
     """As norm_2, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:161
+    sum_ = (x * x).sum()  # prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_2_backward(x, sum_, sqrt_, d_sqrt):
     """From d_sqrt to the gradient by x."""
-    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
     d_sum = d_sqrt * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf)
     d_x = 2 * d_sum * x  # [x_0]
     return d_x  # [x_0]
@@ -1418,7 +1418,7 @@ def norm_3(x):
     sum_ = (x.layers[0].w * x.layers[0].w).sum()
     add = sum_ + (x.layers[0].b * x.layers[0].b).sum()
     add_2 = add + (x.layers[1].w * x.layers[1].w).sum()
-    return sqrt(add_2 + (x.layers[1].b * x.layers[1].b).sum())  # prelude.lee:161
+    return sqrt(add_2 + (x.layers[1].b * x.layers[1].b).sum())  # prelude.lee:163
 
 
 # ---- what the code above uses

@@ -200,15 +200,15 @@ def slope_of_mse(z, target):
 
     z [n], target [n] -> [n]
     """
-    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  prelude.lee:34
+    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  prelude.lee:36
     return 2 * (sigmoid - target) * (sigmoid * (1.0 - sigmoid))  # [n]
 
 
 def slope_of_mse_saved(z, target):
     """As slope_of_mse, and what its gradient needs."""
-    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  prelude.lee:34
+    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  prelude.lee:36
     d_sub = 2 * (sigmoid - target)  # [n]  gradients.lee:15
-    sub_2 = 1.0 - sigmoid  # [n]  prelude.lee:34
+    sub_2 = 1.0 - sigmoid  # [n]  prelude.lee:36
     mul_2 = sigmoid * sub_2  # [n]
     return d_sub * mul_2, (sigmoid, d_sub, sub_2, mul_2)
 
@@ -216,12 +216,12 @@ def slope_of_mse_saved(z, target):
 def slope_of_mse_backward(saved, d_y):
     """From d_sub and d_y to the gradients by z and target."""
     sigmoid, d_sub, sub_2, mul_2 = saved
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_d_sub = d_y * mul_2  # [n]
     d_mul_2 = d_y * d_sub  # [n]
     # gradient of return grad(sum((sigmoid(z) - target) ** 2), z)   gradients.lee:15
     d_target = -2 * d_d_sub  # [n]
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_sigmoid = d_mul_2 * sub_2 - d_mul_2 * sigmoid + 2 * d_d_sub  # [n]
     d_z = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n]
     return d_z, d_target
@@ -234,7 +234,7 @@ def slope_of_cross_entropy(z, target):
     """
     sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  gradients.lee:20
     sigmoid_2 = np.exp(np.minimum(-z, 0)) / (1 + np.exp(-np.abs(-z)))  # [n]
-    return -(sigmoid_2 * target + (target - 1) * sigmoid)  # [n]  prelude.lee:34
+    return -(sigmoid_2 * target + (target - 1) * sigmoid)  # [n]  prelude.lee:36
 
 
 def slope_of_cross_entropy_saved(z, target):
@@ -244,7 +244,7 @@ def slope_of_cross_entropy_saved(z, target):
     sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]
     sigmoid_2 = np.exp(np.minimum(-z, 0)) / (1 + np.exp(-np.abs(-z)))  # [n]
     saved = np.full(n, -1.0, dtype=FLOAT), d_log_sigmoid_2, sigmoid, -target, sigmoid_2
-    return -target * sigmoid_2 - d_log_sigmoid_2 * sigmoid, saved  # prelude.lee:34
+    return -target * sigmoid_2 - d_log_sigmoid_2 * sigmoid, saved  # prelude.lee:36
 
 
 def slope_of_cross_entropy_backward(saved, d_y):
@@ -252,7 +252,7 @@ def slope_of_cross_entropy_backward(saved, d_y):
     d_add, d_log_sigmoid_2, sigmoid, d_log_sigmoid, sigmoid_2 = saved
     # gradient of return grad(-sum(target * log(sigmoid(z)) + (1 - target) * log(1 - sigmoid(z)..   gradients.lee:20
     d_neg_4 = d_y * d_log_sigmoid * (sigmoid_2 * (1.0 - sigmoid_2))  # [n]
-    # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+    # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_z = -d_y * d_log_sigmoid_2 * (sigmoid * (1.0 - sigmoid)) - d_neg_4  # [n]
     d_target = d_y * sigmoid_2 * d_add - -d_y * sigmoid * d_add  # [n]
     return d_z, d_target
@@ -277,49 +277,49 @@ class Deep_2(Model):
     def forward(self, x):
         """x [n, width] -> [n, width]"""
         contract = self.weights[0](x)  # [n, width]  gradients.lee:32
-        x_2 = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, width]  prelude.lee:34
+        x_2 = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, width]  prelude.lee:36
         contract_2 = self.weights[1](x_2)  # [n, width]  gradients.lee:32
-        x_3 = np.exp(np.minimum(contract_2, 0)) / (1 + np.exp(-np.abs(contract_2)))  # [n, width]  prelude.lee:34
+        x_3 = np.exp(np.minimum(contract_2, 0)) / (1 + np.exp(-np.abs(contract_2)))  # [n, width]  prelude.lee:36
         contract_3 = self.weights[2](x_3)  # [n, width]  gradients.lee:32
-        x_4 = np.exp(np.minimum(contract_3, 0)) / (1 + np.exp(-np.abs(contract_3)))  # [n, width]  prelude.lee:34
+        x_4 = np.exp(np.minimum(contract_3, 0)) / (1 + np.exp(-np.abs(contract_3)))  # [n, width]  prelude.lee:36
         contract_4 = self.weights[3](x_4)  # [n, width]  gradients.lee:32
-        x_5 = np.exp(np.minimum(contract_4, 0)) / (1 + np.exp(-np.abs(contract_4)))  # [n, width]  prelude.lee:34
+        x_5 = np.exp(np.minimum(contract_4, 0)) / (1 + np.exp(-np.abs(contract_4)))  # [n, width]  prelude.lee:36
         return x_5  # [n, width]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         contract = self.weights[0](x)  # [n, width]  gradients.lee:32
-        x_2 = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, width]  prelude.lee:34
+        x_2 = np.exp(np.minimum(contract, 0)) / (1 + np.exp(-np.abs(contract)))  # [n, width]  prelude.lee:36
         contract_2 = self.weights[1](x_2)  # [n, width]  gradients.lee:32
-        x_3 = np.exp(np.minimum(contract_2, 0)) / (1 + np.exp(-np.abs(contract_2)))  # [n, width]  prelude.lee:34
+        x_3 = np.exp(np.minimum(contract_2, 0)) / (1 + np.exp(-np.abs(contract_2)))  # [n, width]  prelude.lee:36
         contract_3 = self.weights[2](x_3)  # [n, width]  gradients.lee:32
-        x_4 = np.exp(np.minimum(contract_3, 0)) / (1 + np.exp(-np.abs(contract_3)))  # [n, width]  prelude.lee:34
+        x_4 = np.exp(np.minimum(contract_3, 0)) / (1 + np.exp(-np.abs(contract_3)))  # [n, width]  prelude.lee:36
         contract_4 = self.weights[3](x_4)  # [n, width]  gradients.lee:32
-        x_5 = np.exp(np.minimum(contract_4, 0)) / (1 + np.exp(-np.abs(contract_4)))  # [n, width]  prelude.lee:34
+        x_5 = np.exp(np.minimum(contract_4, 0)) / (1 + np.exp(-np.abs(contract_4)))  # [n, width]  prelude.lee:36
         return x_5, (x_2, x_3, x_4)
 
     def forward_backward_parameters_saved(self, x, saved, x_5, d_x_5):
         """From d_x_5 to the gradients by the parameters, contract_4, x_4, contract_3, x_3, contract_2, x_2 and contract."""
         x_2, x_3, x_4 = saved
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         sub = 1.0 - x_5  # [n, width]
         mul = x_5 * sub  # [n, width]
         d_contract_4 = d_x_5 * mul  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_3_, d_x_4 = self.weights[3].forward_backward(x_4, d_contract_4)
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         sub_2 = 1.0 - x_4  # [n, width]
         mul_2 = x_4 * sub_2  # [n, width]
         d_contract_3 = d_x_4 * mul_2  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_2_, d_x_3 = self.weights[2].forward_backward(x_3, d_contract_3)
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         sub_3 = 1.0 - x_3  # [n, width]
         mul_3 = x_3 * sub_3  # [n, width]
         d_contract_2 = d_x_3 * mul_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_1_, d_x_2 = self.weights[1].forward_backward(x_2, d_contract_2)
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         sub_4 = 1.0 - x_2  # [n, width]
         mul_4 = x_2 * sub_4  # [n, width]
         d_contract = d_x_2 * mul_4  # [n, width]
@@ -354,28 +354,28 @@ class Deep_2(Model):
         sub, mul, d_contract_4, d_x_4, sub_2, mul_2, d_contract_3, d_x_3, sub_3, mul_3, d_contract_2, d_x_2, sub_4, mul_4, d_contract = saved
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_x, d_d_contract = Weight.forward_backward_parameters_backward(x, d_contract, d_d_self["weights.0"])
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_d_x_2 = d_d_contract * mul_4  # [n, width]
         d_mul_4 = d_d_contract * d_x_2  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_1_, d_x_2_5, d_d_contract_2 = self.weights[1].forward_backward_backward(
             x_2, d_contract_2, d_d_self["weights.1"], d_d_x_2
         )
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_d_x_3 = d_d_contract_2 * mul_3  # [n, width]
         d_mul_3 = d_d_contract_2 * d_x_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_2_, d_x_3_5, d_d_contract_3 = self.weights[2].forward_backward_backward(
             x_3, d_contract_3, d_d_self["weights.2"], d_d_x_3
         )
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_d_x_4 = d_d_contract_3 * mul_2  # [n, width]
         d_mul_2 = d_d_contract_3 * d_x_4  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_3_, d_x_4_5, d_d_contract_4 = self.weights[3].forward_backward_backward(
             x_4, d_contract_4, d_d_self["weights.3"], d_d_x_4
         )
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_d_x_5 = d_d_contract_4 * mul  # [n, width]
         d_mul = d_d_contract_4 * d_x_5  # [n, width]
         d_x_2_2 = d_mul_4 * sub_4 - d_mul_4 * x_2 + d_x_2_5  # [n, width]
@@ -397,15 +397,15 @@ class Deep_2(Model):
         x_2, x_3, x_4 = saved
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_3_, d_x_4_3 = self.weights[3].forward_backward(x_4, d_x_5 * (x_5 * (1.0 - x_5)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_4_2 = d_x_4 + d_x_4_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_2_, d_x_3_3 = self.weights[2].forward_backward(x_3, d_x_4_2 * (x_4 * (1.0 - x_4)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_3_2 = d_x_3 + d_x_3_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_1_, d_x_2_3 = self.weights[1].forward_backward(x_2, d_x_3_2 * (x_3 * (1.0 - x_3)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:34
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_2_2 = d_x_2 + d_x_2_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_0_, d_x = self.weights[0].forward_backward(x, d_x_2_2 * (x_2 * (1.0 - x_2)))
@@ -532,7 +532,7 @@ class Weight(Model):
     def __init__(self, width, *, key=(0, 0)):
         self.width = width
         # [width, width]  gradients.lee:37
-        self.w = normal(fold(key, SITES["w"]), (width, width), FLOAT) * math.sqrt(2 / width)
+        self.w = math.sqrt(2 / width) * normal(fold(key, SITES["w"]), (width, width), FLOAT)
         self.lay_out()
 
     def forward(self, x):
@@ -910,7 +910,7 @@ def watched_step(net, opt, data_train_x, data_train_y):
 
 
 def example_flat(key):
-    z = normal(fold(key, SITES["z"]), (20,), FLOAT) * 4  # [20]  gradients.lee:98
+    z = 4.0 * normal(fold(key, SITES["z"]), (20,), FLOAT)  # [20]  gradients.lee:98
     target = (uniform(fold(key, SITES["target"]), (20,), FLOAT) < 0.5).astype(FLOAT)  # [20]  gradients.lee:99
     d_z, saved_slope_of_mse = slope_of_mse_saved(z, target)  # gradients.lee:100
     d_z_2, saved_slope_of_cross_entropy = slope_of_cross_entropy_saved(z, target)
@@ -936,7 +936,7 @@ def example_rectified(key):
 
 
 def example_wall(key):
-    w = 0.9 + uniform(fold(key, SITES["w"]), (5,), FLOAT) * 0.12  # [5]  gradients.lee:116
+    w = 0.9 + 0.12 * uniform(fold(key, SITES["w"]), (5,), FLOAT)  # [5]  gradients.lee:116
     d_w, saved_slope_of_cliff = slope_of_cliff_saved(w, 100)  # gradients.lee:117
     d_d_w = np.ones(5, dtype=FLOAT)  # [5]
     return d_w.sum(), slope_of_cliff_backward(w, saved_slope_of_cliff, 100, d_d_w)
@@ -946,7 +946,7 @@ def example_moved(key):
     net = MLP((6, 5, 3), key=fold(key, SITES["net"]))  # gradients.lee:121
     x = normal(fold(key, SITES["x"]), (6,), FLOAT)  # [6]  gradients.lee:122
     label = randint(fold(key, SITES["label"]), (), 0, 3)  # gradients.lee:123
-    steps = uniform(fold(key, SITES["steps"]), (4,), FLOAT) * 2  # [4]  gradients.lee:124
+    steps = 2.0 * uniform(fold(key, SITES["steps"]), (4,), FLOAT)  # [4]  gradients.lee:124
     direction, saved_attack_direction = attack_direction_saved(net, x, label)  # gradients.lee:125
     add_2, saved_scores_along = scores_along_saved(net, x, direction, steps)  # gradients.lee:126
     d_net, d_x_2, d_direction_4, d_steps = scores_along_backward(net, direction, steps, saved_scores_along, 2 * add_2)
@@ -1045,8 +1045,8 @@ class Linear(Model):
         div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
         uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
         uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
-        self.w = div + uniform_ * (div_2 - div)  # [inputs, outputs]  nn.lee:15
-        self.b = div + uniform_2 * (div_2 - div)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
         self.lay_out()
 
     @packed(0, x=(0, 2))
@@ -1179,19 +1179,19 @@ def relu(x):
 
     x [x_0, x_1] -> [x_0, x_1]
     """
-    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:59
+    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:61
 
 
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     gt = select > 0.0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
@@ -1199,7 +1199,7 @@ def relu_backward_saved(select, d_y):
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_select = masked(d_d_x, gt)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
@@ -1209,19 +1209,19 @@ def relu_2(x):
 
     x [1, x_1] -> [1, x_1]
     """
-    return np.maximum(x, 0)  # [1, x_1]  prelude.lee:59
+    return np.maximum(x, 0)  # [1, x_1]  prelude.lee:61
 
 
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_x = masked(d_y, select > 0.0)  # [1, x_1]
     return d_x  # [1, x_1]
 
 
 def relu_2_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     gt = select > 0.0  # bool[1, x_1]
     d_x = masked(d_y, gt)  # [1, x_1]
     return d_x, gt
@@ -1229,33 +1229,33 @@ def relu_2_backward_saved(select, d_y):
 
 def relu_2_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
-    # gradient of return where(x > 0, x, 0)   prelude.lee:59
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
     d_d_select = masked(d_d_x, gt)  # [1, x_1]
     return d_d_select  # [1, x_1]
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:161
+    sum_ = (x * x).sum()  # prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt, d_sqrt):
     """From d_sqrt to the gradient by x."""
-    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
     d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def norm_2_saved(x):
     """As norm_2, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:161
+    sum_ = (x * x).sum()  # prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_2_backward(x, sum_, sqrt, d_sqrt):
     """From d_sqrt to the gradient by x."""
-    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:161
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
     d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0]
     return d_x  # [x_0]
 
@@ -1265,7 +1265,7 @@ def norm_3(x):
     sum_ = (x.layers[0].w * x.layers[0].w).sum()
     add = sum_ + (x.layers[0].b * x.layers[0].b).sum()
     add_2 = add + (x.layers[1].w * x.layers[1].w).sum()
-    return np.sqrt(add_2 + (x.layers[1].b * x.layers[1].b).sum())  # prelude.lee:161
+    return np.sqrt(add_2 + (x.layers[1].b * x.layers[1].b).sum())  # prelude.lee:163
 
 
 # ---- what the code above uses

@@ -9,6 +9,7 @@ from leec.elaborate.context import Context
 
 # ---- elementwise rows
 from leec.elaborate.primitives import Reader, builtin, whole_axis
+from leec.elaborate.readers import ListReader
 from leec.elaborate.values import (
     Instance,
     ListValue,
@@ -92,6 +93,8 @@ def _concat(ctx: Context, given) -> Value:
 def _stack(ctx: Context, given) -> Value:
     """The arrays along a new axis, the first one unless said otherwise (decision 42)."""
     reader = Reader(ctx, given, "stack", ("axis",), rest=True)
+    if len(given.positional) == 1 and isinstance(given.positional[0], ListReader):
+        return given.positional[0].stacked(given.node.args[0])
     xs = parts_of(ctx, given)
     grown = xs[0].type.with_dims(*xs[0].type.dims, Dim.of(1))
     place = whole_axis(reader, Value("", grown), reader.get("axis", Dim.of(0)), reader.span_of("axis"))
@@ -174,6 +177,8 @@ def _len(ctx: Context, given) -> Dim:
         return value.type.dims[0]
     if isinstance(value, (tuple, ListValue, Record)):
         return Dim.of(len(value if isinstance(value, tuple) else value.items))
+    if isinstance(value, ListReader):
+        return value.length()
     raise LeeError(structure.wrong_kind(given.span, describe(value), "something with a length"))
 
 

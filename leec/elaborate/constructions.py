@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from leec.diagnostics import LeeError, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.calls import bind, part, with_defaults
-from leec.elaborate.hostexpr import host_arguments, number
+from leec.elaborate.environments import is_environment, method
+from leec.elaborate.hostexpr import host_arguments
 from leec.elaborate.invocation import invoke
+from leec.elaborate.lists import stack
 from leec.elaborate.look import look
 from leec.elaborate.models import model_spec
 from leec.elaborate.optimizers import optimizer_spec
+from leec.elaborate.places import is_list
 from leec.elaborate.requirements import meet
 from leec.elaborate.sources import load_source, with_rows
 from leec.elaborate.structural import is_compiled_in
-from leec.elaborate.values import ClassValue, Instance, ProcedureValue, SourceValue
+from leec.elaborate.values import BuiltinValue, ClassValue, Instance, ProcedureValue, SourceValue
 from leec.ir import host
 from leec.ir.graph import Value
 from leec.syntax import nodes
@@ -28,6 +30,8 @@ def constructor(self, node: nodes.Call) -> Callable | None:
     if isinstance(node.function, nodes.Attribute):
         owner = node.function.value
         name = node.function.name.id
+        if is_environment(look(self, owner)):
+            return method
         if name == "sample" and isinstance(look(self, owner), hv.HostSplit):
             return _sample
         return None
@@ -43,6 +47,8 @@ def constructor(self, node: nodes.Call) -> Callable | None:
             return _call_procedure
         case hv.RuntimeFunction(name="split"):
             return _split
+        case BuiltinValue(name="stack") if len(node.args) == 1 and is_list(self, node.args[0]) and not node.keywords:
+            return stack
     return None
 
 
@@ -103,6 +109,11 @@ def _sample(self, target: nodes.Expr, node: nodes.Call) -> None:
     rows = given.positional[0]
     types = [t.with_dims(rows, *t.dims[1:]) for t in part.fields.values()]
     wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
+    if isinstance(target, nodes.Name) and len(types) > 1:
+        fields = tuple(hv.HostTensor(host.Ref(""), t) for t in types)
+        self.emit(host.Runtime((target.id,), "sample", (part.expr, exprs[0]), site=self.label(target.id), span=node.span))
+        self.bind(target.id, hv.HostTuple(host.Ref(target.id), fields, tuple(part.fields)))
+        return
     if len(wanted) != len(types):
         raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(types)} fields"))
     targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
@@ -135,16 +146,10 @@ def _call_procedure(self, target: nodes.Expr, node: nodes.Call) -> None:
     targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
     site = self.label(signature.procedure.name)
     self.emit(host.CallProcedure(targets, signature.procedure.name, arguments, site, span=node.span))
-    returned = (
-        signature.returned if isinstance(signature.returned, tuple) and len(wanted) > 1 else (signature.returned,)
-    )
+    several = isinstance(signature.returned, hv.HostTuple) and len(wanted) > 1
+    returned = signature.returned.items if several else (signature.returned,)
     if len(returned) != len(wanted):
         raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(returned)} values"))
     for name, value in zip(targets, returned):
         if name:
-            self.variables[name] = renamed(value, name)
-
-
-def renamed(value: object, name: str) -> object:
-    """A value of another procedure under a name of this one."""
-    return number(name, value) if isinstance(value, (Dim, hv.HostNumber)) else replace(value, expr=host.Ref(name))
+            self.bind(name, value, frozenset())

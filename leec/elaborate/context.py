@@ -64,6 +64,7 @@ class Session:
     calls: list[tuple[str, Span]] = field(default_factory=list)  # under way: what is called, and where
     duties: dict[str, tuple[Check, ...]] = field(default_factory=dict)  # of functions and of all that they call
     diagnostics: list[Diagnostic] = field(default_factory=list)
+    learned: dict[tuple, object] = field(default_factory=dict)  # of variables of procedures, from later statements
     given: Mapping[str, Mapping[str, object]] = field(default_factory=dict)  # arguments that choose code, by procedure
 
     def report(self, error: LeeError) -> None:

@@ -25,7 +25,7 @@ def is_host(self, node: nodes.Expr) -> bool:
     match node:
         case nodes.Number() | nodes.String() | nodes.Bool() | nodes.Nothing():
             return True
-        case nodes.Name() | nodes.Attribute():
+        case nodes.Name() | nodes.Attribute() | nodes.Subscript() if not is_dims(node):
             found = look(self, node)
             if isinstance(found, hv.HostTensor):
                 return found.type.rank == 0
@@ -40,7 +40,7 @@ def is_host(self, node: nodes.Expr) -> bool:
             return all(is_host(self, i) for i in items)
         case nodes.Record(fields=fields):
             return all(is_host(self, e) for _, e in fields)
-        case nodes.Subscript(value=nodes.Attribute(name=nodes.Name(id="dims"))):
+        case nodes.Subscript():
             return True
         case nodes.Call(function=nodes.Name(id="len"), args=(argument,)):
             return isinstance(look(self, argument), (hv.HostList, hv.HostSplit))
@@ -52,6 +52,12 @@ def is_host(self, node: nodes.Expr) -> bool:
                 and all(is_host(self, a) for a in args)
             )
     return False
+
+
+def is_dims(node: nodes.Expr) -> bool:
+    """`x.dims[0]`"""
+    is_field = isinstance(node, nodes.Subscript) and isinstance(node.value, nodes.Attribute)
+    return is_field and node.value.name.id == "dims"
 
 
 def host_row(name: str) -> str | None:
@@ -106,7 +112,7 @@ def _translate(self, node: nodes.Expr) -> object:
             return value if isinstance(value, bool) else hv.HostNumber(host.Literal(value), "str")
         case nodes.Nothing():
             return hv.HostNumber(host.Literal(None), "none")
-        case nodes.Name() | nodes.Attribute():
+        case nodes.Name() | nodes.Attribute() | nodes.Subscript() if not is_dims(node):
             return as_number(look(self, node), node.span)
         case nodes.Binary(op=op, left=a, right=b):
             return operation(op, [_translate(self, a), _translate(self, b)])
@@ -272,18 +278,3 @@ def stand_in(self, found: hv.HostModel) -> Instance:
     from leec.ir.graph import Value
 
     return Instance(found.spec, found.hypers, {p: Value(p, t) for p, t in found.spec.leaves.items()})
-
-
-def returned_value(self, node: nodes.Expr) -> tuple[host.HostExpr, object]:
-    """What a procedure returns: objects and numbers by name, tuples of them."""
-    from leec.elaborate.look import look
-
-    if isinstance(node, nodes.Tuple):
-        parts = [returned_value(self, i) for i in node.items]
-        return host.Bundle(tuple(e for e, _ in parts)), tuple(v for _, v in parts)
-    found = look(self, node)
-    if found is None or not hasattr(found, "expr") and not isinstance(found, Dim):
-        found = host_value(self, node)
-    if isinstance(found, Dim):
-        return host.Size(found), found
-    return (host.Literal(found), found) if isinstance(found, bool) else (found.expr, found)

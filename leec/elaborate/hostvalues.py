@@ -70,11 +70,27 @@ class HostTuple:
 
 @dataclass(frozen=True)
 class HostList:
-    """A list that `append` grows; elements have one type."""
+    """A list that `append` grows; elements have one type, None while nothing says which."""
 
     expr: HostExpr
-    element: object | None
-    length: Dim
+    element: object | None = None
+
+
+@dataclass(frozen=True)
+class HostEnvironment:
+    """An environment, with the declared types of what goes in and comes out."""
+
+    expr: HostExpr
+    observation: TensorType
+    action: TensorType
+
+
+@dataclass(frozen=True, eq=False)
+class HostStructure:
+    """What a run made of several tensors, such as a distribution: the value there, and where its tensors are here."""
+
+    value: object
+    tensors: Mapping[object, HostTensor | HostNumber]
 
 
 @dataclass(frozen=True)

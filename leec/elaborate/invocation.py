@@ -10,10 +10,13 @@ from leec.elaborate import hostvalues as hv
 from leec.elaborate.context import Context, NeedStructural, Session
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.structural import compiled_for, from_python, known_numbers
-from leec.elaborate.values import ListValue
+from leec.elaborate.values import FunctionValue, ListValue
 from leec.ir import host
 from leec.syntax import nodes
 
+OBJECTS = (
+    hv.HostData, hv.HostSplit, hv.HostModel, hv.HostTensor, hv.HostOptimizer, hv.HostList, hv.HostTuple,
+)  # fmt: skip
 UNKNOWN = object()  # of a parameter: neither a type nor a default says what it is
 
 
@@ -80,7 +83,10 @@ def elaborate_body(
     elaborator.name = name or item.name.id
     for parameter, value in given.items():
         elaborator.variables[parameter] = entered(elaborator, parameter, value)
-    body = (*elaborator.block, *elaborator.statements(item.body))
+    own_copies(elaborator, item)
+    entry, body = elaborator.block, elaborator.statements(item.body)
+    elaborator.settle()
+    body = (*(statement for statement, _ in elaborator.environments.values()), *entry, *body)
     structural = compiled_for(given)
     parameters = tuple(p for p in parameters_of(session, home, item) if p[0] not in structural)
     procedure = host.Procedure(
@@ -88,6 +94,16 @@ def elaborate_body(
     )
     session.procedures[elaborator.name] = procedure
     return Signature(procedure, elaborator.returned)
+
+
+def own_copies(elaborator, item: nodes.Function) -> None:
+    """An argument changed inside is not changed outside (R8)."""
+    from leec.elaborate.look import changed_names
+
+    changed = set().union(*map(changed_names, item.body))
+    for name in (p.name.id for p in item.params if p.name.id in changed):
+        if isinstance(elaborator.variables.get(name), (hv.HostList, hv.HostModel, hv.HostOptimizer)):
+            elaborator.block.append(host.Assign(name, host.Ref(name), snapshot=True, span=item.span))
 
 
 def entered(elaborator, name: str, value: object) -> object:
@@ -109,6 +125,9 @@ def entered(elaborator, name: str, value: object) -> object:
             host.Ref(name),
             {s: part(elaborator, host.Ref(name, (s,)), types, f"{name}_{s}") for s in ("train", "valid", "test")},
         )
+    if isinstance(value, OBJECTS):
+        elaborator.bind(name, value, frozenset())
+        return elaborator.variables[name]
     return value
 
 
@@ -184,8 +203,18 @@ def known_number(value: object, span: Span) -> Dim:
     return value
 
 
+def is_schedule(caller, node: nodes.Expr) -> bool:
+    """`warmup_cosine(3e-4, 100, steps)`: a call that gives a function of t."""
+    from leec.elaborate.look import look
+
+    found = look(caller, node.function) if isinstance(node, nodes.Call) else None
+    return isinstance(found, FunctionValue) and any(isinstance(s, nodes.Function) for s in found.declaration.body)
+
+
 def call_arguments(caller, node: nodes.Call, host_arguments) -> tuple[dict, dict]:
     """Values and expressions by position or name; data and models are passed as the objects they are."""
+    from leec.elaborate.hostexpr import is_host
+    from leec.elaborate.lists import brought
     from leec.elaborate.look import look
 
     values: dict = {}
@@ -193,8 +222,11 @@ def call_arguments(caller, node: nodes.Call, host_arguments) -> tuple[dict, dict
     every = [*enumerate(node.args), *((n.id, e) for n, e in node.keywords)]
     for key, argument in every:
         found = look(caller, argument) if isinstance(argument, (nodes.Name, nodes.Attribute)) else None
-        if isinstance(found, (hv.HostData, hv.HostSplit, hv.HostModel, hv.HostTensor, hv.HostOptimizer)):
+        if isinstance(found, OBJECTS):
             values[key], exprs[key] = found, found.expr
+            continue
+        if found is None and not is_host(caller, argument) and not is_schedule(caller, argument):
+            values[key], exprs[key] = brought(caller, argument, f"argument_{key}")
             continue
         single = nodes.Call(node.function, (argument,), (), span=node.span)
         given, own = host_arguments(caller, single)
@@ -217,7 +249,7 @@ def inner(name: str, value: object) -> object:
             return replace(value, expr=host.Ref(name))
         case hv.HostData(splits=splits):
             return hv.HostData(host.Ref(name), {s: replace(v, expr=host.Ref(name, (s,))) for s, v in splits.items()})
-        case hv.HostModel() | hv.HostTensor() | hv.HostOptimizer():
+        case hv.HostModel() | hv.HostTensor() | hv.HostOptimizer() | hv.HostList() | hv.HostTuple():
             return replace(value, expr=host.Ref(name))
         case ListValue():
             return value.items
@@ -234,7 +266,11 @@ def kind_of(value: object) -> object:
         case hv.HostData(splits=splits):
             return tuple((s, kind_of(v)) for s, v in splits.items())
         case hv.HostTensor(type=type_):
-            return (type_.dtype, type_.rank)
+            return (type_.dtype, tuple(d.constant for d in type_.dims))
+        case hv.HostList(element=element):
+            return ("list", kind_of(element))
+        case hv.HostTuple(items=items, names=names):
+            return (names, *map(kind_of, items))
         case Dim():
             return "int" if value.constant is None else ("int", value.constant)
         case hv.HostNumber(dtype=dtype):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from leec.diagnostics import LeeError
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import bound_names, target_names
+from leec.elaborate.lists import part_of, read_at
 from leec.elaborate.scope import lookup
 from leec.elaborate.values import POISON
 from leec.ir import host
@@ -22,6 +23,12 @@ def look(self, node: nodes.Expr) -> object | None:
         return found[0] if isinstance(found, tuple) else None
     if isinstance(node, nodes.Attribute):
         return field_of(look(self, node.value), node.name.id)
+    if isinstance(node, nodes.Subscript):
+        owner = look(self, node.value)
+        if isinstance(owner, hv.HostList):
+            return read_at(self, owner, node)
+        if isinstance(owner, hv.HostTuple) and isinstance(node.items[0], nodes.Number):
+            return owner.items[node.items[0].value] if node.items[0].value < len(owner.items) else None
     return None
 
 
@@ -30,7 +37,7 @@ def field_of(owner: object, name: str) -> object | None:
         case hv.HostData(splits=splits):
             return splits.get(name)
         case hv.HostSplit(fields=fields, expr=expr) if name in fields:
-            return hv.HostTensor(host.Ref(expr.name, (*expr.fields, name)), fields[name])
+            return hv.HostTensor(part_of(expr, name), fields[name])
         case hv.HostTuple(items=items, names=field_names) if name in field_names:
             return items[field_names.index(name)]
     if owner is POISON:
@@ -67,6 +74,8 @@ def changed_names(node: nodes.Stmt) -> set[str]:
             return set().union(*map(target_names, (*targets, *optimizers)))
         case nodes.Update(target=target, optimizer=optimizer):
             return target_names(target) | target_names(optimizer)
+        case nodes.Append(list=grown):
+            return target_names(grown)
         case nodes.For(body=body) | nodes.While(body=body):
             return set().union(*map(changed_names, body))
         case nodes.If(branches=branches, otherwise=otherwise):

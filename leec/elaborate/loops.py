@@ -5,7 +5,8 @@ from __future__ import annotations
 from leec.diagnostics import LeeError, kinds, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
-from leec.elaborate.hostexpr import host_arguments, host_value
+from leec.elaborate.hostexpr import host_arguments, host_value, is_host
+from leec.elaborate.lists import brought, described, joined, known_element
 from leec.elaborate.values import describe
 from leec.ir import host
 from leec.syntax import nodes
@@ -22,14 +23,14 @@ def loop(self, node: nodes.For) -> None:
         return
     if isinstance(iterable, nodes.Call):
         found = look(self, iterable.function)
-        if isinstance(found, hv.RuntimeFunction):
+        if isinstance(found, hv.RuntimeFunction) and found.name in _ITERATORS:
             _ITERATORS[found.name](self, node, iterable)
             return
-    if isinstance(iterable, (nodes.List, nodes.Tuple)):
+    found = look(self, iterable)
+    if isinstance(iterable, (nodes.List, nodes.Tuple)) or is_zip(iterable) or isinstance(found, hv.HostList):
         over_items(self, node, iterable)
         return
-    found = look(self, iterable)
-    if isinstance(found, Dim) or isinstance(found, hv.HostNumber) and found.dtype == "int":
+    if isinstance(found, (Dim, hv.HostTensor)) or is_host(self, iterable):
         counter(
             self,
             node,
@@ -46,10 +47,8 @@ def counter(self, node: nodes.For, first: nodes.Expr, last: nodes.Expr) -> None:
         raise LeeError(structure.cannot_unpack(node.target.span, 2, "one number"))
     name = node.target.id
     bounds = [whole(self, e, "the bound of a loop") for e in (first, last)]
-    carried = self.carried(node.body, {name})
     self.variables[name] = Dim.of(name)
-    with self.inside_loop(node.body):
-        body = self.statements(node.body)
+    carried, body = self.rounds(node, {name})
     self.emit(host.Count(self.label(name), name, bounds[0].expr, bounds[1].expr, body, carried, span=node.span))
 
 
@@ -73,11 +72,9 @@ def over_batches(self, node: nodes.For, call: nodes.Call) -> None:
     fields = tuple(n.id for n in wanted)
     label = self.label("batches")
     rows = Dim.of(self.fresh_symbol(f"{label}_n", host.ShapeOf(host.Ref(fields[0]), 0)))
-    carried = self.carried(node.body, set(fields))
     for name, type_ in zip(fields, types):
         self.variables[name] = hv.HostTensor(host.Ref(name), type_.with_dims(rows, *type_.dims[1:]))
-    with self.inside_loop(node.body):
-        body = self.statements(node.body)
+    carried, body = self.rounds(node, set(fields))
     self.emit(host.Batches(label, fields, part.expr, options, body, carried, span=node.span))
 
 
@@ -135,28 +132,76 @@ def over_folds(self, node: nodes.For, call: nodes.Call) -> None:
     label = self.label("folds")
     options = tuple((("k" if k == 0 else k), e) for k, e in exprs.items())
     variables = tuple(n.id for n in node.target.items)
-    carried = self.carried(node.body, set(variables))
     self.emit(host.Runtime((label,), "folds", (part.expr,), options, site=label, span=call.span))
     for name in variables:
         self.variables[name] = with_rows(self, part, host.Ref(name), f"{name}_n")
-    with self.inside_loop(node.body):
-        body = self.statements(node.body)
+    carried, body = self.rounds(node, set(variables))
     self.emit(host.Each(self.label("fold"), variables, host.Ref(label), body, carried, span=node.span))
 
 
-def over_items(self, node: nodes.For, iterable: nodes.List | nodes.Tuple) -> None:
-    """`for rate in [1e-3, 1e-2]`: numbers written down."""
-    if not isinstance(node.target, nodes.Name):
-        raise LeeError(structure.not_built(node.target.span, "several names for the items of a list"))
-    items = [host_value(self, i) for i in iterable.items]
-    name = node.target.id
-    carried = self.carried(node.body, {name})
-    dtype = "float" if any(getattr(i, "dtype", "") == "float" for i in items) else "int"
-    self.variables[name] = hv.HostNumber(host.Ref(name), "float") if dtype == "float" else Dim.of(name)
-    with self.inside_loop(node.body):
-        body = self.statements(node.body)
-    bundle = host.Bundle(tuple(host.Literal(i) if isinstance(i, bool) else i.expr for i in items))
-    self.emit(host.Each(self.label(name), (name,), bundle, body, carried, span=node.span))
+def is_zip(node: nodes.Expr) -> bool:
+    return isinstance(node, nodes.Call) and isinstance(node.function, nodes.Name) and node.function.id == "zip"
+
+
+def over_items(self, node: nodes.For, iterable: nodes.Expr) -> None:
+    """`for m in memory`, `for rate in [1e-3, 1e-2]`, `for a, b in zip(batches(..), batches(..))`."""
+    element, expr = items(self, iterable)
+    bound = bind_round(self, node.target, element)
+    carried, body = self.rounds(node, bound)
+    if isinstance(iterable, nodes.Name) and iterable.id in carried:
+        expr = host.Copy(expr)  # the rounds are those of the list as it was
+    names = tree(node.target)
+    label = self.label(sorted(bound)[0] if isinstance(node.target, nodes.Tuple) else node.target.id)
+    self.emit(host.Each(label, names if isinstance(names, tuple) else (names,), expr, body, carried, span=node.span))
+
+
+def items(self, node: nodes.Expr) -> tuple[object, host.HostExpr]:
+    """What the items are, and the expression that Python goes through."""
+    from leec.elaborate.look import look
+
+    if is_zip(node):
+        parts = [items(self, a) for a in node.args]
+        return hv.HostTuple(None, tuple(v for v, _ in parts)), host.Ask("zip", tuple(e for _, e in parts))
+    if isinstance(node, nodes.Call):
+        return stream(self, node)
+    if isinstance(node, (nodes.List, nodes.Tuple)):
+        value, expr = brought(self, nodes.Tuple(node.items, span=node.span), "item")
+        element = None
+        for part, item in zip(value.items, node.items):
+            element = joined(self, element, part, item.span)
+        return element, expr
+    found = look(self, node)
+    if isinstance(found, hv.HostList):
+        return known_element(self, found, node), found.expr
+    raise LeeError(structure.wrong_kind(node.span, described(found), "something that a `train` can loop over"))
+
+
+def stream(self, node: nodes.Call) -> tuple[object, host.HostExpr]:
+    """`batches(..)` beside other things to go through."""
+    from leec.elaborate.look import look
+
+    if look(self, node.function) != hv.RuntimeFunction("batches"):
+        raise LeeError(structure.wrong_kind(node.span, "this", "batches or a list"))
+    part, options = batch_arguments(self, node)
+    rows = Dim.of("rows of a batch")  # no argument is called so
+    fields = tuple(hv.HostTensor(host.Ref(""), t.with_dims(rows, *t.dims[1:])) for t in part.fields.values())
+    element = fields[0] if len(fields) == 1 else hv.HostTuple(host.Ref(""), fields)
+    return element, host.Stream(self.label("batches"), part.expr, options)
+
+
+def bind_round(self, target: nodes.Expr, element: object) -> set[str]:
+    """The variables of a round."""
+    if isinstance(target, nodes.Name):
+        self.bind(target.id, element)
+        return {target.id}
+    parts = getattr(element, "items", None)
+    if not isinstance(parts, tuple) or len(parts) != len(target.items):
+        raise LeeError(structure.cannot_unpack(target.span, len(target.items), described(element)))
+    return set().union(*(bind_round(self, t, v) for t, v in zip(target.items, parts)))
+
+
+def tree(target: nodes.Expr) -> str | tuple:
+    return target.id if isinstance(target, nodes.Name) else tuple(map(tree, target.items))
 
 
 _ITERATORS = {"batches": over_batches, "folds": over_folds}

@@ -17,7 +17,10 @@ from leec.syntax import nodes
 from leec.syntax.outline import Outline
 from leec.syntax.parse import parse
 
-RUNTIME = {n: RuntimeFunction(n) for n in ("batches", "folds", "split")}  # what std.data has beside its sources
+RUNTIME = {  # what modules have beside their declarations
+    "std.data": {n: RuntimeFunction(n) for n in ("batches", "folds", "split")},
+    "std.env": {"gym": RuntimeFunction("gym")},
+}
 Loader = Callable[[str], Source | None]
 
 
@@ -99,8 +102,8 @@ class SpecModule:
         """The declaration that a name of this file means, wherever it stands. Raises LeeError for a bad import."""
         if name in self.items:
             return self, self.items[name]
-        if self.name == "std.data" and name in RUNTIME:
-            return self, RUNTIME[name]
+        if name in RUNTIME.get(self.name, ()):
+            return self, RUNTIME[self.name][name]
         if name in self.imports:
             statement, original = self.imports[name]
             return self._imported(statement, original)
@@ -113,7 +116,7 @@ class SpecModule:
             raise LeeError(names.unknown_module(statement, path))
         found = home.find(name.id)
         if found is None:
-            raise LeeError(names.not_in_module(name, path, list(home.items)))
+            raise LeeError(names.not_in_module(name, path, [*home.items, *RUNTIME.get(path, ())]))
         return found
 
     def verify_imports(self) -> None:

@@ -6,20 +6,21 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from leec.diagnostics import LeeError, structure
+from leec.diagnostics import LeeError, Span, structure
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import bound_names
 from leec.elaborate.constructions import constructor
-from leec.elaborate.context import Context, NeedStructural, Session
-from leec.elaborate.hostexpr import host_value, is_host, number
+from leec.elaborate.context import Context, NeedStructural, Restart, Session
+from leec.elaborate.hostexpr import host_value, is_host
+from leec.elaborate.lists import append, brought, is_wider, joined, variable, widened
 from leec.elaborate.look import changed_names, minimised_names, read_inside, read_names
 from leec.elaborate.modules import SpecModule
+from leec.elaborate.places import is_place, prepared, put
 from leec.elaborate.points import keep
 from leec.elaborate.runs import Run
 from leec.elaborate.structural import restart_for_procedure
 from leec.elaborate.values import POISON
 from leec.ir import host
-from leec.ir.graph import Value
 from leec.syntax import nodes
 
 
@@ -44,6 +45,10 @@ class ProcedureElaborator:
         self.later: list[set[str]] = []  # names read after the statement under way, a set for every block around it
         self.labels: dict[str, int] = {}
         self.returned: object = None
+        self.environments: dict[str, tuple[host.Environment, hv.HostEnvironment]] = {}
+        self.wanted: dict[str, Span] = {}  # lists that were read before anything said what is in them
+        changed = set().union(*map(changed_names, declaration.body)) if declaration.body else set()
+        self.arguments = frozenset(p.name.id for p in declaration.params) - changed  # sizes that stay the same
         self.known = Context(session, home, "host")
         self.known.missing = lambda n: (self.variables[n],) if n in self.variables else None
 
@@ -72,6 +77,7 @@ class ProcedureElaborator:
         return tuple(made)
 
     def statement(self, node: nodes.Stmt) -> None:
+        node = prepared(self, node)
         rule = _STATEMENT.get(type(node))
         if rule is None:
             self.in_run(node)
@@ -106,25 +112,64 @@ class ProcedureElaborator:
         self.block.append(
             host.Compute(tuple(results), function.name, tuple(run.arguments), site, run.is_step, span=run.span)
         )
-        for result in function.results:
-            (value,) = result.values
-            if result.name not in losses:
-                self.bind_result(result.name, value)
+        for name, value in run.described(wanted).items():
+            self.bind(name, value)
 
-    def bind_result(self, name: str, value: Value) -> None:
-        if value.type.host:
-            self.variables[name] = hv.HostNumber(host.Ref(name), value.type.dtype)
-        else:
-            self.variables[name] = hv.HostTensor(host.Ref(name), value.type)
+    # ---- variables
+
+    def bind(self, name: str, value: object, known: frozenset[str] | None = None) -> None:
+        """A variable; later statements, met before a restart, may have said that it is more than this value."""
+        learned = self.session.learned.get((self.name, name))
+        self.variables[name] = variable(self, name, widened(self, value, learned) if learned else value, known)
+
+    def learn(self, name: str, value: object) -> object:
+        """Something about a variable that holds wherever it is bound."""
+        self.session.learned[self.name, name] = value
+        return value
+
+    def want(self, name: str, span: Span) -> None:
+        self.wanted.setdefault(name, span)
+
+    def keep_kind(self, name: str, old: object, new: object, span: Span) -> None:
+        """One kind for what a variable may hold at a place; where that is not that of `old`, everything starts again."""
+        if old is POISON or new is POISON or new is None:
+            return
+        both = joined(self, old, new, span)
+        if isinstance(both, hv.HostList):
+            self.learn(name, both)
+        elif is_wider(self, name, both, old):
+            self.learn(name, both)
+            raise Restart(name)
+
+    def settle(self) -> None:
+        """At the end: lists that were read too early are read again, now that it is known what is in them."""
+        for name, span in self.wanted.items():
+            if getattr(self.session.learned.get((self.name, name)), "element", None) is not None:
+                raise Restart(name)
+            self.session.report(LeeError(structure.never_appended(span, name)))
+
+    # ---- loops
 
     @contextmanager
-    def inside_loop(self, body: tuple[nodes.Stmt, ...]):
-        """What the body reads is also read later: in the next round."""
-        self.later.append(set().union(*map(read_names, body)) if body else set())
+    def inside_loop(self, reads: set[str]):
+        """What a round reads is also read later: in the next one."""
+        self.later.append(reads)
         try:
             yield
         finally:
             self.later.pop()
+
+    def rounds(
+        self, node: nodes.For | nodes.While, bound: set[str]
+    ) -> tuple[tuple[str, ...], tuple[host.Statement, ...]]:
+        """What a loop changes, and its body; a variable keeps its kind from round to round."""
+        carried = self.carried(node.body, bound)
+        before = {n: self.variables[n] for n in carried}
+        with self.inside_loop(read_names(node.body)):
+            body = self.statements(node.body)
+        for n in carried:
+            self.keep_kind(n, before[n], self.variables.get(n), node.span)
+        return carried, body
 
     def fresh_symbol(self, hint: str, source: host.HostExpr) -> str:
         """A size of the procedure, and where a run finds it."""
@@ -167,6 +212,9 @@ def _assign(self: ProcedureElaborator, node: nodes.Assign) -> None:
     if isinstance(node.target, nodes.Tuple) and isinstance(node.value, nodes.Call) and constructor(self, node.value):
         constructor(self, node.value)(self, node.target, node.value)
         return
+    if isinstance(node.target, nodes.Subscript) and is_place(self, node.target):
+        put(self, node)
+        return
     if isinstance(node.target, nodes.Name) and is_host(self, node.value):
         assign_host(self, node.target.id, node)
         return
@@ -180,21 +228,26 @@ def _assign(self: ProcedureElaborator, node: nodes.Assign) -> None:
 
 def assign_host(self: ProcedureElaborator, name: str, node: nodes.Assign) -> None:
     if isinstance(node.value, nodes.List) and not node.value.items:
-        raise LeeError(structure.not_built(node.value.span, "a list that grows"))
-    value = host_value(self, node.value)
+        value: object = hv.HostList(host.ListOf(()))
+    else:
+        value = host_value(self, node.value)
     if isinstance(value, bool):
         value = hv.HostNumber(host.Literal(value), "bool")
-    self.emit(host.Assign(name, value.expr, span=node.span))
-    self.variables[name] = number(name, value)
+    learned = self.session.learned.get((self.name, name))
+    expr = value.expr
+    if getattr(learned, "dtype", "") == "float" and isinstance(expr, host.Literal) and type(expr.value) is int:
+        expr = host.Literal(float(expr.value))
+    copied = isinstance(value, hv.HostList) and not isinstance(expr, host.ListOf)
+    self.emit(host.Assign(name, expr, snapshot=copied, span=node.span))
+    self.bind(name, value)
 
 
 def snapshot(self: ProcedureElaborator, name: str, outer: object, node: nodes.Stmt) -> None:
     """`b = a` copies the object (decision 1)."""
     from dataclasses import replace
 
-    self.emit(
-        host.Assign(name, outer.expr, snapshot=isinstance(outer, (hv.HostModel, hv.HostOptimizer)), span=node.span)
-    )
+    is_object = isinstance(outer, (hv.HostModel, hv.HostOptimizer, hv.HostList))
+    self.emit(host.Assign(name, outer.expr, snapshot=is_object, span=node.span))
     self.variables[name] = replace(outer, expr=host.Ref(name))
 
 
@@ -221,27 +274,39 @@ def _if(self: ProcedureElaborator, node: nodes.If) -> None:
     after_then, self.variables = self.variables, dict(start)
     other = (nodes.If(tuple(rest), node.otherwise, span=node.span),) if rest else node.otherwise
     otherwise = self.statements(other)
-    self.variables = {**after_then, **self.variables}
+    for name in after_then.keys() & self.variables.keys():
+        if after_then[name] is not start.get(name) and name in start:
+            self.keep_kind(name, self.variables[name], after_then[name], node.span)
+            after_then[name] = either(after_then[name], self.variables[name])
+    self.variables = {**self.variables, **after_then}
     self.emit(host.If(test.expr, then, otherwise, span=node.span))
 
 
+def either(one: object, other: object) -> object:
+    """Of two descriptions of a variable the one that says more."""
+    return other if isinstance(one, hv.HostList) and one.element is None else one
+
+
 def _while(self: ProcedureElaborator, node: nodes.While) -> None:
+    """The condition is computed before every round."""
     self.flush()
-    carried = self.carried(node.body, set())
-    with self.inside_loop(node.body):
-        test = host_value(self, node.condition)
-        body = self.statements(node.body)
-    self.emit(host.While(self.label("while"), test.expr, body, carried, span=node.span))
+    outer, self.block = self.block, []
+    with self.inside_loop(read_names(node.body) | read_names(node.condition)):
+        condition = host_value(self, node.condition)
+    test, self.block = tuple(self.block), outer
+    with self.inside_loop(read_names(node.condition)):
+        _, body = self.rounds(node, set())
+    expr = host.Literal(condition) if isinstance(condition, bool) else condition.expr
+    self.emit(host.While(self.label("while"), expr, body, test, span=node.span))
 
 
 def _return(self: ProcedureElaborator, node: nodes.Return) -> None:
-    from leec.elaborate.hostexpr import returned_value
-
     self.later.append(read_names(node))
     self.flush()
     self.later.pop()
-    value, self.returned = returned_value(self, node.value) if node.value is not None else (None, None)
-    self.emit(host.Return(value, span=node.span))
+    value, expr = brought(self, node.value, "returned") if node.value is not None else (None, None)
+    self.returned = joined(self, self.returned, value, node.span)
+    self.emit(host.Return(expr, span=node.span))
 
 
 def _report(self: ProcedureElaborator, node: nodes.Report) -> None:
@@ -249,10 +314,6 @@ def _report(self: ProcedureElaborator, node: nodes.Report) -> None:
     from leec.elaborate.reports import report
 
     report(self, node)
-
-
-def _append(self: ProcedureElaborator, node: nodes.Append) -> None:
-    raise LeeError(structure.not_built(node.span, "a list that grows"))
 
 
 _STATEMENT: Mapping[type, Callable] = {
@@ -263,7 +324,7 @@ _STATEMENT: Mapping[type, Callable] = {
     nodes.Break: lambda self, node: self.emit(host.Break(span=node.span)),
     nodes.Return: _return,
     nodes.Report: _report,
-    nodes.Append: _append,
+    nodes.Append: append,
 }
 
 

@@ -39,8 +39,9 @@ def elaborate_spec(
     """
     home.verify_imports()
     structural: dict = {}
+    learned: dict = {}
     while True:
-        session = Session(library, structural=structural, given=given)
+        session = Session(library, structural=structural, learned=learned, given=given)
         try:
             public = elaborate_items(session, home)
         except Restart:

@@ -6,6 +6,7 @@ from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
 from leec.elaborate.context import Context
 from leec.elaborate.entries import Entry, is_indexed, read
+from leec.elaborate.readers import ListReader
 from leec.elaborate.rounds import read_rows
 from leec.elaborate.values import ListValue, Record, describe
 from leec.ir.graph import Value
@@ -50,6 +51,8 @@ def subscript(ctx: Context, value: object, node: nodes.Subscript) -> object:
             return of_sequence(ctx, value, items, node)
         case tuple():
             return of_sequence(ctx, value, value, node)
+        case ListReader():
+            return value.at(node)
     evaluate(ctx, node.value)
     raise LeeError(structure.wrong_kind(node.value.span, describe(value), "an array, a tuple or a list"))
 

@@ -13,6 +13,10 @@ from leec.ir import host
 from leec.ir.graph import Function
 
 
+INNER = ("test", "body", "then", "otherwise")  # fields of statements that hold statements
+BINDING = host.Assign | host.Construct | host.Load | host.Accept | host.Environment | host.Put
+
+
 @dataclass(frozen=True)
 class Simple:
     """A function that is one expression of its parameters, each written once."""
@@ -38,8 +42,9 @@ def rebound(statements: Sequence[host.Statement]) -> set[str]:
     found: set[str] = set()
     for s in statements:
         found |= {t for t in getattr(s, "targets", ()) if t}
-        found |= {s.target} if isinstance(s, host.Assign | host.Construct | host.Load | host.Accept) else set()
-        for inner in ("body", "then", "otherwise"):
+        found |= {s.target} if isinstance(s, BINDING) else set()
+        found |= {s.list} if isinstance(s, host.Append) else set()
+        for inner in INNER:
             found |= rebound(getattr(s, inner, ()))
     return found
 
@@ -63,7 +68,7 @@ def steps_in(statements: Sequence[host.Statement]) -> Iterable[host.Compute]:
     for s in statements:
         if isinstance(s, host.Compute) and s.is_step:
             yield s
-        for inner in ("body", "then", "otherwise"):
+        for inner in INNER:
             yield from steps_in(getattr(s, inner, ()))
 
 
@@ -76,7 +81,7 @@ def called(statements: Iterable[host.Statement]) -> set[str]:
             if isinstance(s, host.Construct)
             else set()
         )
-        for inner in ("body", "then", "otherwise"):
+        for inner in INNER:
             found |= called(getattr(s, inner, ()))
     return found
 
@@ -87,6 +92,16 @@ def scheduled(statements: Iterable[host.Statement]) -> set[tuple[str, str]]:
     for s in statements:
         if isinstance(s, host.Construct):
             found |= {(s.name, name) for name, value in s.arguments if isinstance(value, host.Partial)}
-        for inner in ("body", "then", "otherwise"):
+        for inner in INNER:
             found |= scheduled(getattr(s, inner, ()))
     return found
+
+
+def leaves_by_break(statements: Iterable[host.Statement]) -> bool:
+    """May a `break` of this very loop end it?"""
+    for s in statements:
+        if isinstance(s, host.Break):
+            return True
+        if isinstance(s, host.If) and leaves_by_break((*s.then, *s.otherwise)):
+            return True
+    return False

@@ -61,6 +61,22 @@ class HostCode:
                 return dim_tree(dim, self.size)
             case host.Literal(value=value):
                 return constant_tree(value, self.unit.dialect)
+            case host.Item(of=of, index=str(field)):
+                return ast.Attribute(self.tree(of), field)
+            case host.Item(of=of, index=index):
+                return ast.Subscript(self.tree(of), self.tree(index))
+            case host.ListOf(items=items):
+                return ast.List([self.tree(i) for i in items])
+            case host.Copy(of=of):
+                return ast.Call(ast.Attribute(self.tree(of), "copy"), [], [])
+            case host.Stream(site=site, part=part, options=options):
+                given = [ast.Constant(site), self.tree(part), *(self.tree(v) for n, v in options if n == "size")]
+                more = [ast.keyword(n, self.tree(v)) for n, v in options if n != "size"]
+                return ast.Call(ast.Name("run.stream"), given, more)
+            case host.Ask(function="zip", args=args):
+                return ast.Call(ast.Name("zip"), [self.tree(a) for a in args], [])
+            case host.Ask(function=function, args=args):
+                return ast.Call(ast.Name(f"run.{function}"), [self.tree(a) for a in args], [])
             case host.ShapeOf(array=array, axis=axis):
                 return ast.Subscript(ast.Attribute(self.tree(array), "shape"), ast.Constant(axis))
             case host.Partial(function=function, args=numbers):
@@ -68,7 +84,8 @@ class HostCode:
             case host.Bundle(items=items, names=()):
                 return ast.Tuple([self.tree(i) for i in items])
             case host.Bundle(items=items, names=names):
-                return ast.Dict([ast.Constant(n) for n in names], [self.tree(i) for i in items])
+                given = [ast.keyword(n, self.tree(i)) for n, i in zip(names, items, strict=True)]
+                return ast.Call(ast.Name("run.record"), [], given)
         return operation(e.op, [self.tree(a) for a in e.args])
 
 

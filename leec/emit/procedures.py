@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from leec.emit import hostloops
 from leec.emit.comments import place
 from leec.emit.docs import docstring
 from leec.emit.expressions import dim_tree
@@ -99,6 +100,7 @@ class ProcedureEmitter:
         self.depth += 1
         lines = self.block(statements)
         self.depth -= 1
+        more = list(more)
         lines = [*(lines if lines != ["pass"] or not more else []), *more]
         return [INDENT + line if line else "" for line in lines]
 
@@ -201,45 +203,6 @@ class ProcedureEmitter:
         names = ", ".join(self.code.name(t) if t else "_" for t in targets)
         return self.line(f"{names} = {call}" if any(targets) else call, s)
 
-    # ---- loops
-
-    def count(self, s: host.Count) -> list[str]:
-        bounds = [self.code.tree(s.first), self.code.tree(s.last)]
-        return self.loop(s, self.code.name(s.variable), "loop", bounds)
-
-    def batches(self, s: host.Batches) -> list[str]:
-        options = dict(s.options)
-        size = [self.code.tree(options.pop("size"))] if "size" in options else []
-        more = [ast.keyword(n, self.code.tree(v)) for n, v in options.items()]
-        fields = ", ".join(map(self.code.name, s.fields))
-        call = ast.Call(ast.Name("run.batches"), [ast.Constant(s.label), self.code.tree(s.part), *size], more)
-        return [*self.line(f"for {fields} in {text(call)}:"), *self.indented(s.body)]
-
-    def each(self, s: host.Each) -> list[str]:
-        return self.loop(s, ", ".join(map(self.code.name, s.variables)), "each", [self.code.tree(s.iterable)])
-
-    def loop(self, s: host.Count | host.Each, variables: str, function: str, arguments: list[ast.expr]) -> list[str]:
-        """`for .. in run.loop(..)`, telling it what the body changes."""
-        anew = rebound(s.body)
-        values = [n for n in s.carried if n in anew]
-        objects = [ast.keyword(n, ast.Name(self.code.name(n))) for n in s.carried if n not in anew]
-        call = ast.Call(ast.Name(f"run.{function}"), [ast.Constant(s.label), *arguments], objects)
-        opening = self.restored(s.label, values) if values or not objects else []
-        closing = [f"run.keep({quoted(s.label)}, {self.named(values)})"] if values else []
-        return [*opening, *self.line(f"for {variables} in {text(call)}:"), *self.indented(s.body, closing)]
-
-    def restored(self, label: str, values: Sequence[str]) -> list[str]:
-        targets = ", ".join(map(self.code.name, values)) + ("," if len(values) == 1 else "")
-        targets = f"({targets})" if len(values) == 1 else targets
-        call = f"run.restore({quoted(label)}{', ' if values else ''}{self.named(values)})"
-        return self.line(f"{targets} = {call}" if values else call)
-
-    def named(self, values: Sequence[str]) -> str:
-        return ", ".join(f"{n}={self.code.name(n)}" for n in values)
-
-    def while_(self, s: host.While) -> list[str]:
-        return [f"while {text(self.code.tree(s.condition))}:", *self.indented(s.body)]
-
     # ---- the rest
 
     def if_(self, s: host.If) -> list[str]:
@@ -265,6 +228,27 @@ class ProcedureEmitter:
     def append(self, s: host.Append) -> list[str]:
         return self.line(f"{self.code.name(s.list)}.append({text(self.code.tree(s.value))})", s)
 
+    def put(self, s: host.Put) -> list[str]:
+        index = [self.code.tree(i) for i in s.index]
+        place = ast.Subscript(ast.Name(self.code.name(s.target)), index[0] if len(index) == 1 else ast.Tuple(index))
+        return self.line(f"{text(place)} = {text(self.code.tree(s.value))}", s)
+
+    def environment(self, s: host.Environment) -> list[str]:
+        """Opened once in a run, and compared with what is declared."""
+        given = [ast.Constant(s.place)]
+        fields = [ast.keyword(n, declared(self.field(t), bounds)) for n, t, bounds in s.fields]
+        return self.line(f"{self.code.name(s.target)} = {text(ast.Call(ast.Name('run.environment'), given, fields))}", s)
+
+    def method(self, s: host.Method) -> list[str]:
+        given = [*map(self.code.tree, s.arguments), *([self.code.key(s.site)] if s.site else [])]
+        call = ast.Call(ast.Attribute(ast.Name(self.code.name(s.owner)), s.method), given, [])
+        return self.bound(s.targets, text(call), s)
+
+
+def declared(type: ast.expr, bounds: tuple[int, int] | None) -> ast.expr:
+    """`("int", (), 0, 1)`: a type with its range."""
+    return ast.Tuple([*type.elts, *map(ast.Constant, bounds)]) if bounds else type
+
 
 WRITE = {
     host.Assign: ProcedureEmitter.assign,
@@ -274,13 +258,16 @@ WRITE = {
     host.Accept: ProcedureEmitter.accept,
     host.CallProcedure: ProcedureEmitter.call_procedure,
     host.Runtime: ProcedureEmitter.runtime,
-    host.Count: ProcedureEmitter.count,
-    host.Batches: ProcedureEmitter.batches,
-    host.Each: ProcedureEmitter.each,
-    host.While: ProcedureEmitter.while_,
+    host.Environment: ProcedureEmitter.environment,
+    host.Method: ProcedureEmitter.method,
+    host.Count: hostloops.count,
+    host.Batches: hostloops.batches,
+    host.Each: hostloops.each,
+    host.While: hostloops.while_,
     host.If: ProcedureEmitter.if_,
     host.Break: lambda self, s: ["break"],
     host.Return: ProcedureEmitter.return_,
     host.Report: ProcedureEmitter.report,
     host.Append: ProcedureEmitter.append,
+    host.Put: ProcedureEmitter.put,
 }

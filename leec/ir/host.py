@@ -34,10 +34,44 @@ class Size(Immutable):
 
 
 class ShapeOf(Immutable):
-    """The size of an axis of a host variable's array."""
+    """The size of an axis of an array."""
 
-    array: Ref
+    array: HostExpr
     axis: int
+
+
+class Item(Immutable):
+    """An element of a list or tuple, at a number; or a field of a record, by name."""
+
+    of: HostExpr
+    index: HostExpr | str
+
+
+class ListOf(Immutable):
+    """A new list."""
+
+    items: tuple[HostExpr, ...]
+
+
+class Copy(Immutable):
+    """An object as it is now."""
+
+    of: HostExpr
+
+
+class Stream(Immutable):
+    """The batches of a part, to be gone through beside others."""
+
+    site: str
+    part: HostExpr
+    options: tuple[tuple[str, HostExpr], ...]
+
+
+class Ask(Immutable):
+    """A function of the run that draws nothing: `run.stack(path)`."""
+
+    function: str
+    args: tuple[HostExpr, ...]
 
 
 class Operation(Immutable):
@@ -61,7 +95,7 @@ class Partial(Immutable):
     args: tuple[HostExpr, ...]
 
 
-HostExpr = Ref | Literal | Size | ShapeOf | Operation | Bundle | Partial
+HostExpr = Ref | Literal | Size | ShapeOf | Item | ListOf | Copy | Stream | Ask | Operation | Bundle | Partial
 
 # ---- statements
 
@@ -118,6 +152,24 @@ class Accept(Statement):
     fields: tuple[tuple[str, TensorType], ...]
 
 
+class Environment(Statement):
+    """An environment by its name at gymnasium; `fields` are its declared types, with a range where there is one."""
+
+    target: str
+    place: str
+    fields: tuple[tuple[str, TensorType, tuple[int, int] | None], ...]
+
+
+class Method(Statement):
+    """targets = owner.method(arguments): `reset`, which draws at its site, and `step` of an environment."""
+
+    targets: tuple[str | None, ...]
+    owner: str
+    method: str
+    arguments: tuple[HostExpr, ...]
+    site: str | None = None
+
+
 class CallProcedure(Statement):
     targets: tuple[str | None, ...]
     procedure: str
@@ -168,10 +220,12 @@ class Runtime(Statement):
 
 
 class While(Statement):
+    """`test` are statements that compute the condition, before every round."""
+
     label: str
     condition: HostExpr
     body: tuple[Statement, ...]
-    carried: tuple[str, ...] = ()
+    test: tuple[Statement, ...] = ()
 
 
 class If(Statement):
@@ -196,6 +250,14 @@ class Report(Statement):
 
 class Append(Statement):
     list: str
+    value: HostExpr
+
+
+class Put(Statement):
+    """Store into an array, or a list, at numbers of the host."""
+
+    target: str
+    index: tuple[HostExpr, ...]
     value: HostExpr
 
 

@@ -189,7 +189,7 @@ def computed(statements: tuple[host.Statement, ...]) -> Iterator[host.Compute]:
     for s in statements:
         if isinstance(s, host.Compute):
             yield s
-        for inner in ("body", "then", "otherwise"):
+        for inner in ("test", "body", "then", "otherwise"):
             yield from computed(getattr(s, inner, ()))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from leec.runtime import faults
 from leec.runtime.backend import Array, NumpyBackend, TorchBackend, beside, take
 from leec.runtime.draws_numpy import Key, fold, permutation, randint
+from leec.runtime.records import Record
 
 Fields = Mapping[str, Array]
 Declared = Mapping[str, tuple[str, tuple[int | str, ...]]]  # field -> (kind, dims), a dim a size or a name
@@ -54,9 +55,10 @@ class Split:
         return Split({field: take(array, order) for field, array in self.fields.items()}, self.name)
 
     def sample(self, batch: int, key: Key) -> Any:
-        """Different rows at random: the arrays in field order, or the array itself where there is one field."""
+        """Different rows at random: a record of arrays in field order, or the array itself where there is one field."""
         chosen = distinct(key, len(self), batch, self.name)
-        return unpacked([take(array, chosen) for array in self.fields.values()])
+        drawn = {field: take(array, chosen) for field, array in self.fields.items()}
+        return Record(**drawn) if len(drawn) > 1 else next(iter(drawn.values()))
 
 
 class Source:

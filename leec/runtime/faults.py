@@ -128,6 +128,34 @@ def failed_check(place: str, message: str) -> RuntimeFault:
     return RuntimeFault("LEE714", "failed-check", where + message, place=place)
 
 
+# ---- lists and environments
+
+
+def nothing_to_stack() -> RuntimeFault:
+    help = "`if len(path) > 0:` leaves the case out"
+    return RuntimeFault("LEE733", "nothing-to-stack", "`stack` of an empty list: nobody knows the shape", help)
+
+
+def uneven_list(number: int, found: tuple[int, ...], first: tuple[int, ...]) -> RuntimeFault:
+    shown = [f"[{', '.join(map(str, s))}]" for s in (found, first)]
+    message = f"`stack` needs arrays of one shape, but element {number} is {shown[0]} and element 0 is {shown[1]}"
+    return RuntimeFault("LEE734", "uneven-list", message, "pad them to one length, or handle them one by one")
+
+
+def unknown_environment(name: str, message: str) -> RuntimeFault:
+    return RuntimeFault("LEE730", "unknown-environment", f"gymnasium cannot make `{name}`: {message}")
+
+
+def other_space(name: str, field: str, declared: str, found: str) -> RuntimeFault:
+    message = f"`{field}` of the environment `{name}` is declared {declared}, but it is {found}"
+    return RuntimeFault("LEE731", "other-space", message, "correct the declaration in the spec", field=field)
+
+
+def wrong_action(name: str, bounds: tuple[int, int], found: object) -> RuntimeFault:
+    message = f"the environment `{name}` takes an action in {bounds[0]}..{bounds[1]}, not {found}"
+    return RuntimeFault("LEE732", "wrong-action", message)
+
+
 # ---- checkpoints
 
 

@@ -26,7 +26,7 @@ the run is cut after as many steps: the context ends there, and `run.session.cut
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -34,10 +34,12 @@ from typing import Any
 
 import numpy as np
 
-from leec.runtime import data, faults, sources
+from leec.runtime import data, faults, records, sources
 from leec.runtime.backend import Array, is_array, to_numpy
 from leec.runtime.data import Batches, Declared, Source, Split
 from leec.runtime.draws_numpy import Key, fold
+from leec.runtime.environments import Declared as Space
+from leec.runtime.environments import Environment
 from leec.runtime.metrics import Number
 from leec.runtime.philox import site_word
 from leec.runtime.session import Frame, Options, Session, StepLimit
@@ -97,7 +99,31 @@ class Procedure:
         """k pairs (train, valid) for cross-validation."""
         return data.folds(part, k, shuffle, self.key(site) if shuffle else None)
 
+    # ---- lists and environments
+
+    def stack(self, items: Sequence[Any]) -> Any:
+        """A list of equal things as arrays over a new first axis; records become a record of arrays."""
+        return records.stack(items, self.session.place)
+
+    def record(self, **values: Any) -> records.Record:
+        return records.Record(**values)
+
+    def environment(self, name: str, observation: Space, action: Space) -> Environment:
+        """An environment of gymnasium, held against the declared fields; one for the whole run."""
+        opened = self.session.environments
+        if name not in opened:
+            opened[name] = Environment(name, self.session.place, observation, action)
+        return opened[name]
+
     # ---- loops
+
+    def again(self, site: str, condition: bool = True) -> bool:
+        """Whether a `while` goes on; its rounds are counted, as draws in them differ."""
+        return self.session.again(f"{self.site}/{site}", self.label + site, bool(condition))
+
+    def leave(self, site: str) -> None:
+        """A `while` ended by a break."""
+        self.again(site, False)
 
     def loop(self, site: str, first: int, last: int | None, /, **objects: Any) -> Iterator[int]:
         """The counter from first to last, both included, or without end; `objects` are what the loop changes."""

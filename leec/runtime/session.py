@@ -107,6 +107,7 @@ class Session:
         self.max_steps = options.max_steps
         self.cut: dict[str, Any] | None = None  # when all steps are made: the models and optimizers of the loops
         self.closed = False
+        self.environments: dict[str, Any] = {}  # by name
 
     # ---- loops
 
@@ -133,6 +134,19 @@ class Session:
             frame.index = -1  # there was no such round
         finally:
             self.leave(frame, depth)
+
+    def again(self, site: str, label: str, condition: bool) -> bool:
+        """The head of a `while`: another round, or its end. Nothing resumes inside, as its rounds cannot be skipped."""
+        depth = next((i for i, f in enumerate(self.frames) if f.site == site), len(self.frames))
+        if depth == len(self.frames):
+            if condition:
+                self.frames.append(Frame(site, label, None, 0, {}))
+                self.begin_round(self.frames[-1], depth, 0)
+        elif condition:
+            self.begin_round(self.frames[depth], depth, self.frames[depth].index + 1)
+        else:
+            self.leave(self.frames[depth], depth)
+        return condition
 
     def begin_round(self, frame: Frame, depth: int, index: int) -> None:
         """The head of a loop: close the round before, and mark the place if it is time."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from leec.runtime import faults
 from leec.runtime.backend import Array, NumpyBackend, TorchBackend, copy, dtype_name, is_array
+from leec.runtime.records import Record
 
 Node = Any  # a JSON value: a number, string or None stands for itself, everything else is {"kind": ...}
 Tensors = dict[str, Array]
@@ -82,6 +83,8 @@ def fill(values: dict[str, Any], like: Any, name: str) -> Any:
 
 
 def record(values: dict[str, Any], like: Any, name: str) -> Any:
+    if like is None:
+        return Record(**values)  # of a list that was longer
     if (parts_of(like) or ("", {}))[1].keys() != values.keys():
         raise faults.changed_shape(name, f"it had the fields {', '.join(values)}")
     return type(like)(**values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from leec.dims import Dim
 from leec.ir.host import HostExpr, Ref
 from leec.types import TensorType
 

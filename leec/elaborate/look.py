@@ -8,7 +8,6 @@ from leec.elaborate.binding import bound_names, target_names
 from leec.elaborate.lists import part_of, read_at
 from leec.elaborate.scope import lookup
 from leec.elaborate.values import POISON
-from leec.ir import host
 from leec.syntax import nodes
 
 

@@ -12,7 +12,6 @@ from leec.immutable import Immutable
 from leec.ir import host
 from leec.ir.graph import Function
 
-
 INNER = ("test", "body", "then", "otherwise")  # fields of statements that hold statements
 BINDING = host.Assign | host.Construct | host.Load | host.Accept | host.Environment | host.Put
 

@@ -56,13 +56,49 @@ def read_names(node: object) -> set[str]:
     return set().union(*map(read_names, node)) if isinstance(node, tuple) else set()
 
 
+def read_first(body: object) -> set[str]:
+    """Names that a block may read before it binds them."""
+    found: set[str] = set()
+    bound: set[str] = set()
+    for node in body:
+        found |= reads(node) - bound
+        if isinstance(node, nodes.Assign | nodes.Declare | nodes.Draw):
+            bound |= bound_names(node) if not has_place(node) else set()
+    return found
+
+
+def reads(node: nodes.Stmt) -> set[str]:
+    """Names that one statement may read before it binds them."""
+    match node:
+        case nodes.Assign(target=nodes.Name() | nodes.Tuple(), value=value) if not has_place(node):
+            return read_names(value)
+        case nodes.Declare(type=type_, value=value):
+            return read_names((type_, value))
+        case nodes.Draw(target=nodes.Name(), type=type_, distribution=distribution):
+            return read_names((type_, distribution))
+        case nodes.For(target=target, iterable=iterable, body=body):
+            return read_names(iterable) | read_first(body) - target_names(target)
+        case nodes.While(condition=condition, body=body):
+            return read_names(condition) | read_first(body)
+        case nodes.If(branches=branches, otherwise=otherwise):
+            return read_first(otherwise).union(*(read_names(c) | read_first(b) for c, b in branches))
+    return read_names(node)
+
+
+def has_place(node: nodes.Stmt) -> bool:
+    """Is something else on the left than names?"""
+    target = getattr(node, "target", None)
+    parts = target.items if isinstance(target, nodes.Tuple) else (target,)
+    return any(isinstance(p, nodes.Subscript | nodes.Attribute) for p in parts)
+
+
 def read_inside(node: nodes.Stmt) -> set[str]:
     """Names that the blocks of a statement read, after what stands before it has been computed."""
     match node:
         case nodes.For() | nodes.While():
-            return read_names(node)
+            return reads(node)
         case nodes.If(branches=((_, body), *rest), otherwise=otherwise):
-            return read_names((body, *rest, otherwise))
+            return read_first(body) | read_first(otherwise).union(*(read_names(c) | read_first(b) for c, b in rest))
     return set()
 
 

@@ -13,7 +13,7 @@ from leec.elaborate.constructions import constructor
 from leec.elaborate.context import Context, NeedStructural, Restart, Session
 from leec.elaborate.hostexpr import host_value, is_host
 from leec.elaborate.lists import append, brought, is_wider, joined, variable, widened
-from leec.elaborate.look import changed_names, minimised_names, read_inside, read_names
+from leec.elaborate.look import changed_names, minimised_names, read_first, read_inside, read_names
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.places import is_place, prepared, put
 from leec.elaborate.points import keep
@@ -46,6 +46,7 @@ class ProcedureElaborator:
         self.labels: dict[str, int] = {}
         self.returned: object = None
         self.environments: dict[str, tuple[host.Environment, hv.HostEnvironment]] = {}
+        self.draws: dict[str, int] = {}  # how often each name was drawn
         self.wanted: dict[str, Span] = {}  # lists that were read before anything said what is in them
         changed = set().union(*map(changed_names, declaration.body)) if declaration.body else set()
         self.arguments = frozenset(p.name.id for p in declaration.params) - changed  # sizes that stay the same
@@ -57,9 +58,8 @@ class ProcedureElaborator:
     def statements(self, body: tuple[nodes.Stmt, ...]) -> tuple[host.Statement, ...]:
         """The host statements of a block; a run that is open at its end is closed."""
         outer, self.block = self.block, []
-        reads = [read_names(s) for s in body]
         for position, statement in enumerate(body):
-            self.later.append(read_inside(statement).union(*reads[position + 1 :]))
+            self.later.append(read_inside(statement) | read_first(body[position + 1 :]))
             try:
                 self.statement(statement)
             except (LeeError, NeedStructural) as error:
@@ -103,11 +103,12 @@ class ProcedureElaborator:
         wanted = sorted(n for n in run.assigned if any(n in later for later in self.later))
         objects = keep(run, self, wanted)
         losses = {f"loss_{i}" if i else "loss": v for i, v in enumerate(run.losses)}
-        suffix = "step" if run.is_step else "_".join(sorted(run.assigned.keys() - {"_"})) or "run"
+        suffix = "step" if run.is_step else "_".join(wanted) or "run"
         function, results = run.finish(f"{self.name}_{suffix}", wanted, losses)
         if not results and not function.state:
             return
-        site = function.name if any(p.name == "key" for p in function.parameters) else None
+        site = self.name if any(p.name == "key" for p in function.parameters) else None
+        self.draws = run.ctx.sites
         self.block += objects
         self.block.append(
             host.Compute(tuple(results), function.name, tuple(run.arguments), site, run.is_step, span=run.span)
@@ -165,7 +166,7 @@ class ProcedureElaborator:
         """What a loop changes, and its body; a variable keeps its kind from round to round."""
         carried = self.carried(node.body, bound)
         before = {n: self.variables[n] for n in carried}
-        with self.inside_loop(read_names(node.body)):
+        with self.inside_loop(read_first(node.body)):
             body = self.statements(node.body)
         for n in carried:
             self.keep_kind(n, before[n], self.variables.get(n), node.span)
@@ -291,7 +292,7 @@ def _while(self: ProcedureElaborator, node: nodes.While) -> None:
     """The condition is computed before every round."""
     self.flush()
     outer, self.block = self.block, []
-    with self.inside_loop(read_names(node.body) | read_names(node.condition)):
+    with self.inside_loop(read_first(node.body) | read_names(node.condition)):
         condition = host_value(self, node.condition)
     test, self.block = tuple(self.block), outer
     with self.inside_loop(read_names(node.condition)):

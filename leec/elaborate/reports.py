@@ -59,7 +59,8 @@ def compute(self, node: nodes.Report, items: list[tuple[str, nodes.Expr]]) -> di
             raise LeeError(names.declared_twice(nodes.Name(label, span=expression.span), expression))
         outputs[label] = as_value(run.ctx, evaluate(run.ctx, expression), expression.span)
     function, results = run.finish(f"{self.name}_{'_'.join(outputs)}", [], outputs)
-    site = function.name if any(p.name == "key" for p in function.parameters) else None
+    site = self.name if any(p.name == "key" for p in function.parameters) else None
+    self.draws = run.ctx.sites
     targets = tuple(f"reported_{r}" for r in results)
     self.block.append(host.Compute(targets, function.name, tuple(run.arguments), site, False, span=node.span))
     return {r: hv.HostNumber(host.Ref(t), "float") for r, t in zip(results, targets)}

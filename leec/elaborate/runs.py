@@ -33,6 +33,7 @@ class Run:
         self.owner = owner
         self.ctx = Context(owner.session, owner.home, "run", training)
         self.ctx.missing, self.ctx.restarts = self.capture, False
+        self.ctx.sites = owner.draws  # equal names of other runs draw other numbers, however statements are grouped
         self.parameters: list[Parameter] = []
         self.arguments: list[host.HostExpr] = []
         self.start: dict[str, Instance] = {}
@@ -290,7 +291,9 @@ class Run:
 
     def described(self, wanted: list[str]) -> dict[str, object]:
         """What the variables are for later statements."""
-        return {n: outside(self.ctx.names[n], self.parts(n)) for n in wanted if n in self.ctx.names and n not in self.start}
+        return {
+            n: outside(self.ctx.names[n], self.parts(n)) for n in wanted if n in self.ctx.names and n not in self.start
+        }
 
     def close_symbols(self) -> None:
         """Sizes that no argument's shape tells are passed as integers."""

@@ -18,6 +18,7 @@ from leec.emit.held import StepBody
 from leec.emit.inplace import InPlace
 from leec.emit.layout import text
 from leec.emit.listings import items, quote, returning, spare, taken
+from leec.emit.loops import LoopWriter
 from leec.emit.rules import Rule
 from leec.emit.splitting import fit
 from leec.emit.statements import Body, Line
@@ -86,6 +87,8 @@ class StepEmitter(Emitter):
                 self.update(self.updates.moves[equation])
             elif equation in self.updates.covered:
                 continue
+            elif equation.op == "scan":
+                LoopWriter(self.caller, equation).write()
             elif len(equation.results) == 1 and equation.result in self.gradients:
                 self.gradient(equation)
             else:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import replace
 
 from leec.emit.groups import Group
 from leec.emit.signatures import Signature
 from leec.emit.unit import Unit
-from leec.ir.graph import Parameter, Program
+from leec.ir.graph import Equation, Parameter, Program
 from leec.passes.dce import dce, reachable
 from leec.passes.fuse import fuse_again
 from leec.passes.inline import inlined
@@ -29,8 +30,23 @@ def whole_steps(unit: Unit, names: Sequence[str], column: str, groups: bool) -> 
     rules = [name for name in program.functions if is_rule(name)]
     program = inlined(program, lambda f: f.name not in rules)
     program = passes.run(reachable(program, [*names, *rules]), 2, only=AFTERWARDS)
-    program = dce(expand(program, column))
+    program = dce(expand(renamed_rounds(program), column))
     return fuse_again(program, names) if groups else program
+
+
+def renamed_rounds(program: Program) -> Program:
+    """What loops of steps call is not what autograd passes through: it gets a name of its own."""
+
+    def renamed(e: Equation) -> Equation:
+        is_round = e.op == "scan"
+        return replace(e, params={**e.params, "callee": f"{e.params['callee']}_in_step"}) if is_round else e
+
+    rounds = {e.params["callee"] for f in program.functions.values() for e in f.body if e.op == "scan"}
+    made = {}
+    for name, f in program.functions.items():
+        own = f"{name}_in_step" if name in rounds else name
+        made[own] = replace(f, name=own, body=tuple(map(renamed, f.body)))
+    return Program(made)
 
 
 class StepSignature(Signature):

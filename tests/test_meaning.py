@@ -10,7 +10,7 @@ import pytest
 from mutations import mutation
 
 from leec import driver
-from leec.diagnostics import Source, kinds, names, shapes, structure
+from leec.diagnostics import Source, kinds, names, procedures, shapes, structure
 from leec.diagnostics.render import render
 
 BAD = Path(__file__).parent / "bad" / "meaning"
@@ -33,7 +33,9 @@ def test_report(path: Path, golden) -> None:
 def test_every_error_of_these_families_has_a_file() -> None:
     told = {code for path in FILES for code in re.findall(r"LEE\d+", report(path))}
     declared = {
-        c for m in (names, shapes, kinds, structure) for c in re.findall(r'"(LEE\d+)"', Path(m.__file__).read_text())
+        c
+        for m in (names, shapes, kinds, structure, procedures)
+        for c in re.findall(r'"(LEE\d+)"', Path(m.__file__).read_text())
     }
     assert declared - told == set()
 

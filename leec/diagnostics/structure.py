@@ -70,18 +70,3 @@ def gradient_of_while(span: Span) -> Diagnostic:
 def nothing_moves(span: Span, theta: str) -> Diagnostic:
     return Diagnostic("LEE613", "nothing-moves", f"this rule never stores into `{theta}`, so nothing would be trained", Label(span),
                       helps=(f"a step stores the new parameters, as in `{theta} <- {theta} - lr * g`",))  # fmt: skip
-
-
-def several_kinds(span: Span, first: str, second: str) -> Diagnostic:
-    return Diagnostic("LEE621", "several-kinds", f"what is {first} elsewhere is {second} here", Label(span),
-                      helps=("all elements of a list have one kind and number of axes, and a variable keeps its kind from round to round",))  # fmt: skip
-
-
-def never_appended(span: Span, name: str) -> Diagnostic:
-    return Diagnostic("LEE622", "never-appended", f"nothing is appended to `{name}`, so nobody can say what is in it", Label(span),
-                      helps=(f"a list begins with `[]` and grows by `append e to {name}`",))  # fmt: skip
-
-
-def missing_field(span: Span, name: str, field: str) -> Diagnostic:
-    return Diagnostic("LEE623", "missing-field", f"the environment `{name}` does not say what its `{field}` is", Label(span),
-                      helps=("an environment declares both, as in `observation: [4]` and `action: int[] in 0..1`",))  # fmt: skip

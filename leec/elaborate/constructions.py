@@ -111,7 +111,9 @@ def _sample(self, target: nodes.Expr, node: nodes.Call) -> None:
     wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
     if isinstance(target, nodes.Name) and len(types) > 1:
         fields = tuple(hv.HostTensor(host.Ref(""), t) for t in types)
-        self.emit(host.Runtime((target.id,), "sample", (part.expr, exprs[0]), site=self.label(target.id), span=node.span))
+        self.emit(
+            host.Runtime((target.id,), "sample", (part.expr, exprs[0]), site=self.label(target.id), span=node.span)
+        )
         self.bind(target.id, hv.HostTuple(host.Ref(target.id), fields, tuple(part.fields)))
         return
     if len(wanted) != len(types):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from leec.diagnostics import LeeError, Span, names, shapes, structure
+from leec.diagnostics import LeeError, Span, names, procedures, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.context import Context
-from leec.elaborate.lists import brought, described
+from leec.elaborate.descriptions import described
+from leec.elaborate.lists import brought
 from leec.elaborate.sources import field_type
 from leec.elaborate.values import SourceValue
 from leec.ir import host
@@ -35,7 +36,7 @@ def environment(self, source: SourceValue, span: Span) -> hv.HostEnvironment:
     declared = {f.name.id: (field_type(home, f), bounds(f)) for f in item.fields}
     for wanted in FIELDS:
         if wanted not in declared:
-            raise LeeError(structure.missing_field(item.name.span, name, wanted))
+            raise LeeError(procedures.missing_field(item.name.span, name, wanted))
     for f in item.fields:
         if f.name.id not in FIELDS:
             raise LeeError(names.no_member(f.name.span, f.name.id, "an environment", FIELDS))

@@ -1,151 +1,21 @@
 """Lists of a `train`: what their elements are, `append`, `stack`, reading at a place (R16, R21).
 
-An element is described by a host value whose expression does not matter. Sizes that are not arguments of the procedure
-may differ from element to element: whoever reads one asks the array that is there.
+An element is described by a host value whose expression does not matter.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from leec.diagnostics import LeeError, Span, structure
+from leec.diagnostics import LeeError, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.descriptions import described, joined, labels_of, part_of, placed
 from leec.elaborate.hostexpr import host_value, is_host
-from leec.elaborate.values import POISON, describe
+from leec.elaborate.values import POISON
 from leec.ir import host
 from leec.syntax import nodes
 from leec.types import TensorType
-
-ANY = Dim.of("any size")  # of elements that differ; no argument is called so
-
-
-def part_of(expr: host.HostExpr, label: int | str) -> host.HostExpr:
-    """The expression of a part of a tuple or record."""
-    if isinstance(expr, host.Ref):
-        return host.Ref(expr.name, (*expr.fields, label))
-    return host.Item(expr, label if isinstance(label, str) else host.Literal(label))
-
-
-def labels_of(found: hv.HostTuple) -> tuple[int | str, ...]:
-    return found.names or tuple(range(len(found.items)))
-
-
-def placed(self, value: object, expr: host.HostExpr, hint: str, known: frozenset[str] | None = None) -> object:
-    """A described value, found at an expression; sizes that are not `known` are symbols that the run asks its arrays."""
-    known = known if known is not None else self.arguments
-    fresh: dict[Dim, Dim] = {}
-
-    def sized(dim: Dim, array: host.HostExpr, axis: int) -> Dim:
-        if dim == ANY or not dim.symbols <= known:
-            if dim == ANY or dim not in fresh:
-                fresh[dim] = Dim.of(self.fresh_symbol(f"{hint}_n", host.ShapeOf(array, axis)))
-            return fresh[dim]
-        return dim
-
-    def of_model(name: str, hyper: object, expr: host.HostExpr) -> object:
-        is_known = not isinstance(hyper, Dim) or hyper.symbols <= known
-        return hyper if is_known else Dim.of(self.fresh_symbol(f"{hint}_{name}", expr))
-
-    def at(value: object, expr: host.HostExpr) -> object:
-        match value:
-            case hv.HostTensor(type=t):
-                return hv.HostTensor(expr, t.with_dims(*(sized(d, expr, i) for i, d in enumerate(t.dims))))
-            case hv.HostTuple(items=items, names=names):
-                parts = zip(items, labels_of(value))
-                return hv.HostTuple(expr, tuple(at(v, part_of(expr, label)) for v, label in parts), names)
-            case hv.HostSplit(fields=fields):
-                own = {n: at(hv.HostTensor(expr, t), part_of(expr, n)).type for n, t in fields.items()}
-                return replace(value, expr=expr, fields=own)
-            case hv.HostData(splits=splits):
-                return hv.HostData(expr, {s: at(v, part_of(expr, s)) for s, v in splits.items()})
-            case hv.HostModel(hypers=hypers):
-                own = {n: of_model(n, v, part_of(expr, n)) for n, v in hypers.items()}
-                return replace(value, expr=expr, hypers=own)
-            case Dim():
-                return hv.HostNumber(expr, "int")
-        return replace(value, expr=expr) if hasattr(value, "expr") else value
-
-    return at(value, expr)
-
-
-def variable(self, name: str, value: object, known: frozenset[str] | None = None) -> object:
-    """A described value under a name of its own: integers become symbols, so that sizes can be made of them."""
-    found = placed(self, value, host.Ref(name), name, known)
-    return Dim.of(name) if isinstance(found, hv.HostNumber) and found.dtype == "int" else found
-
-
-def joined(self, old: object, new: object, span: Span) -> object:
-    """What describes both values. Raises LeeError for values of different kinds."""
-    old, new = (hv.HostNumber(host.Literal(0), "int") if isinstance(v, Dim) else v for v in (old, new))
-    match old, new:
-        case (None, found) | (found, None):
-            return found
-        case hv.HostNumber(dtype=a), hv.HostNumber(dtype=b) if a == b or {a, b} == {"int", "float"}:
-            return old if a == "float" else new
-        case hv.HostTensor(type=TensorType(dims=(), dtype=a)), hv.HostNumber(dtype=b) if a == b:
-            return old
-        case hv.HostNumber(dtype=a), hv.HostTensor(type=TensorType(dims=(), dtype=b)) if a == b:
-            return new
-        case hv.HostTensor(type=a), hv.HostTensor(type=b) if a.dtype == b.dtype and a.rank == b.rank:
-            return replace(old, type=a.with_dims(*(x if x == y else ANY for x, y in zip(a.dims, b.dims))))
-        case hv.HostTuple(items=a), hv.HostTuple(items=b) if len(a) == len(b) and old.names == new.names:
-            return replace(old, items=tuple(joined(self, x, y, span) for x, y in zip(a, b)))
-        case hv.HostList(element=a), hv.HostList(element=b):
-            return replace(old, element=joined(self, a, b, span))
-        case hv.HostModel(spec=a), hv.HostModel(spec=b) if a is b:
-            return old
-        case (hv.HostSplit() | hv.HostData() | hv.HostOptimizer() | hv.HostEnvironment()), _ if type(old) is type(new):
-            return old
-    raise LeeError(structure.several_kinds(span, described(old), described(new)))
-
-
-def widened(self, value: object, learned: object) -> object:
-    """A value that is bound to a variable of which more is known; unrelated ones stay as they are."""
-    if isinstance(value, Dim):
-        value = hv.HostNumber(host.Size(value), "int")
-    try:
-        both = joined(self, learned, value, None)
-    except LeeError:
-        return value
-    return replace(both, expr=value.expr) if both == learned or isinstance(both, hv.HostList) else value
-
-
-def is_wider(self, name: str, both: object, old: object) -> bool:
-    """Does the description of a variable hold more than what it was before? Its own sizes are asked for anyway."""
-    match both, old:
-        case hv.HostNumber(dtype="float"), (Dim() | hv.HostNumber(dtype="int")):
-            return True
-        case hv.HostTensor(type=a), hv.HostTensor(type=b):
-            own = (self.symbols.get(d.symbol or "") == host.ShapeOf(host.Ref(name), i) for i, d in enumerate(b.dims))
-            return any(x == ANY and not is_own for x, is_own in zip(a.dims, own))
-        case hv.HostTensor(), hv.HostNumber():
-            return True
-    return False
-
-
-def described(value: object) -> str:
-    match value:
-        case hv.HostTensor(type=t):
-            return t.shown if t.rank else f"a number ({t.dtype})"
-        case Dim() | hv.HostNumber(dtype="int"):
-            return "a number (int)"
-        case hv.HostNumber(dtype=dtype):
-            return f"a number ({dtype})"
-        case hv.HostTuple(names=names) if names:
-            return f"a record ({', '.join(names)})"
-        case hv.HostTuple(items=items):
-            return f"a tuple of {len(items)}"
-        case hv.HostModel(spec=spec):
-            return f"a model {spec.name}"
-        case hv.HostList():
-            return "a list"
-        case hv.HostEnvironment():
-            return "an environment"
-        case hv.HostSplit() | hv.HostData():
-            return "data"
-    return describe(value)
-
 
 # ---- any expression as a value of the host
 
@@ -295,7 +165,8 @@ def read_at(self, found: hv.HostList, node: nodes.Subscript) -> object:
     """`past[slot]`"""
     element = known_element(self, found, node.value)
     index = position(self, node)
-    return placed(self, element, host.Item(found.expr, index), node.span.text.partition("[")[0].replace(".", "_"))
+    hint = node.span.text.partition("[")[0].replace(".", "_")
+    return placed(self, element, host.Item(found.expr, index), hint, self.arguments)
 
 
 def position(self, node: nodes.Subscript) -> host.HostExpr:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from leec.diagnostics import LeeError
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import bound_names, target_names
-from leec.elaborate.lists import part_of, read_at
+from leec.elaborate.descriptions import part_of
+from leec.elaborate.lists import read_at
 from leec.elaborate.scope import lookup
 from leec.elaborate.values import POISON
 from leec.syntax import nodes

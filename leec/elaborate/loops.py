@@ -5,8 +5,9 @@ from __future__ import annotations
 from leec.diagnostics import LeeError, kinds, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.descriptions import described, joined
 from leec.elaborate.hostexpr import host_arguments, host_value, is_host
-from leec.elaborate.lists import brought, described, joined, known_element
+from leec.elaborate.lists import brought, known_element
 from leec.elaborate.values import describe
 from leec.ir import host
 from leec.syntax import nodes
@@ -192,7 +193,7 @@ def stream(self, node: nodes.Call) -> tuple[object, host.HostExpr]:
 def bind_round(self, target: nodes.Expr, element: object) -> set[str]:
     """The variables of a round."""
     if isinstance(target, nodes.Name):
-        self.bind(target.id, element)
+        self.bind(target.id, element, self.arguments)
         return {target.id}
     parts = getattr(element, "items", None)
     if not isinstance(parts, tuple) or len(parts) != len(target.items):

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from leec.diagnostics import LeeError, kinds, shapes
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.descriptions import described, joined
 from leec.elaborate.hostexpr import host_value, is_host
-from leec.elaborate.lists import brought, described, joined
+from leec.elaborate.lists import brought
 from leec.elaborate.look import look, read_names
 from leec.ir import host
 from leec.syntax import nodes

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from leec.diagnostics import LeeError, Span, structure
+from leec.diagnostics import LeeError, Span, procedures, structure
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import bound_names
-from leec.elaborate.constructions import constructor
 from leec.elaborate.context import Context, NeedStructural, Restart, Session
-from leec.elaborate.hostexpr import host_value, is_host
-from leec.elaborate.lists import append, brought, is_wider, joined, variable, widened
-from leec.elaborate.look import changed_names, minimised_names, read_first, read_inside, read_names
+from leec.elaborate.descriptions import is_wider, joined, variable, widened
+from leec.elaborate.handed import handed_on
+from leec.elaborate.look import changed_names, minimised_names, read_first, read_inside
 from leec.elaborate.modules import SpecModule
-from leec.elaborate.places import is_place, prepared, put
+from leec.elaborate.places import prepared
 from leec.elaborate.points import keep
 from leec.elaborate.runs import Run
 from leec.elaborate.structural import restart_for_procedure
@@ -78,7 +76,9 @@ class ProcedureElaborator:
 
     def statement(self, node: nodes.Stmt) -> None:
         node = prepared(self, node)
-        rule = _STATEMENT.get(type(node))
+        from leec.elaborate.hoststatements import STATEMENT
+
+        rule = STATEMENT.get(type(node))
         if rule is None:
             self.in_run(node)
         else:
@@ -113,7 +113,7 @@ class ProcedureElaborator:
         self.block.append(
             host.Compute(tuple(results), function.name, tuple(run.arguments), site, run.is_step, span=run.span)
         )
-        for name, value in run.described(wanted).items():
+        for name, value in handed_on(run, wanted).items():
             self.bind(name, value)
 
     # ---- variables
@@ -147,7 +147,8 @@ class ProcedureElaborator:
         for name, span in self.wanted.items():
             if getattr(self.session.learned.get((self.name, name)), "element", None) is not None:
                 raise Restart(name)
-            self.session.report(LeeError(structure.never_appended(span, name)))
+            if not self.session.diagnostics:  # a mistake may stand where something would have been appended
+                self.session.report(LeeError(procedures.never_appended(span, name)))
 
     # ---- loops
 
@@ -199,134 +200,6 @@ def reported(error: LeeError | NeedStructural) -> LeeError:
     if isinstance(error, LeeError):
         return error
     return LeeError(structure.needs_static(error.span, f"`{error.span.text}`, which chooses code,"))
-
-
-# ---- assignments
-
-
-def _assign(self: ProcedureElaborator, node: nodes.Assign) -> None:
-    if isinstance(node.target, nodes.Name) and isinstance(node.value, nodes.Call):
-        rule = constructor(self, node.value)
-        if rule is not None:
-            rule(self, node.target, node.value)
-            return
-    if isinstance(node.target, nodes.Tuple) and isinstance(node.value, nodes.Call) and constructor(self, node.value):
-        constructor(self, node.value)(self, node.target, node.value)
-        return
-    if isinstance(node.target, nodes.Subscript) and is_place(self, node.target):
-        put(self, node)
-        return
-    if isinstance(node.target, nodes.Name) and is_host(self, node.value):
-        assign_host(self, node.target.id, node)
-        return
-    if isinstance(node.target, nodes.Name) and isinstance(node.value, nodes.Name):
-        outer = self.variables.get(node.value.id)
-        if isinstance(outer, (hv.HostModel, hv.HostOptimizer)) or outer is not None and self.open is None:
-            snapshot(self, node.target.id, outer, node)
-            return
-    self.in_run(node)
-
-
-def assign_host(self: ProcedureElaborator, name: str, node: nodes.Assign) -> None:
-    if isinstance(node.value, nodes.List) and not node.value.items:
-        value: object = hv.HostList(host.ListOf(()))
-    else:
-        value = host_value(self, node.value)
-    if isinstance(value, bool):
-        value = hv.HostNumber(host.Literal(value), "bool")
-    learned = self.session.learned.get((self.name, name))
-    expr = value.expr
-    if getattr(learned, "dtype", "") == "float" and isinstance(expr, host.Literal) and type(expr.value) is int:
-        expr = host.Literal(float(expr.value))
-    copied = isinstance(value, hv.HostList) and not isinstance(expr, host.ListOf)
-    self.emit(host.Assign(name, expr, snapshot=copied, span=node.span))
-    self.bind(name, value)
-
-
-def snapshot(self: ProcedureElaborator, name: str, outer: object, node: nodes.Stmt) -> None:
-    """`b = a` copies the object (decision 1)."""
-    from dataclasses import replace
-
-    is_object = isinstance(outer, (hv.HostModel, hv.HostOptimizer, hv.HostList))
-    self.emit(host.Assign(name, outer.expr, snapshot=is_object, span=node.span))
-    self.variables[name] = replace(outer, expr=host.Ref(name))
-
-
-# ---- control
-
-
-def _for(self: ProcedureElaborator, node: nodes.For) -> None:
-    from leec.elaborate.loops import loop
-
-    loop(self, node)
-
-
-def _if(self: ProcedureElaborator, node: nodes.If) -> None:
-    (condition, body), *rest = node.branches
-    test = host_value(self, condition)
-    if isinstance(test, bool):
-        other = (nodes.If(tuple(rest), node.otherwise, span=node.span),) if rest else node.otherwise
-        for statement in body if test else other:
-            self.statement(statement)
-        return
-    self.flush()
-    start = dict(self.variables)
-    then = self.statements(body)
-    after_then, self.variables = self.variables, dict(start)
-    other = (nodes.If(tuple(rest), node.otherwise, span=node.span),) if rest else node.otherwise
-    otherwise = self.statements(other)
-    for name in after_then.keys() & self.variables.keys():
-        if after_then[name] is not start.get(name) and name in start:
-            self.keep_kind(name, self.variables[name], after_then[name], node.span)
-            after_then[name] = either(after_then[name], self.variables[name])
-    self.variables = {**self.variables, **after_then}
-    self.emit(host.If(test.expr, then, otherwise, span=node.span))
-
-
-def either(one: object, other: object) -> object:
-    """Of two descriptions of a variable the one that says more."""
-    return other if isinstance(one, hv.HostList) and one.element is None else one
-
-
-def _while(self: ProcedureElaborator, node: nodes.While) -> None:
-    """The condition is computed before every round."""
-    self.flush()
-    outer, self.block = self.block, []
-    with self.inside_loop(read_first(node.body) | read_names(node.condition)):
-        condition = host_value(self, node.condition)
-    test, self.block = tuple(self.block), outer
-    with self.inside_loop(read_names(node.condition)):
-        _, body = self.rounds(node, set())
-    expr = host.Literal(condition) if isinstance(condition, bool) else condition.expr
-    self.emit(host.While(self.label("while"), expr, body, test, span=node.span))
-
-
-def _return(self: ProcedureElaborator, node: nodes.Return) -> None:
-    self.later.append(read_names(node))
-    self.flush()
-    self.later.pop()
-    value, expr = brought(self, node.value, "returned") if node.value is not None else (None, None)
-    self.returned = joined(self, self.returned, value, node.span)
-    self.emit(host.Return(expr, span=node.span))
-
-
-def _report(self: ProcedureElaborator, node: nodes.Report) -> None:
-    """Evaluated without gradient, out of training; host numbers as they are (R33)."""
-    from leec.elaborate.reports import report
-
-    report(self, node)
-
-
-_STATEMENT: Mapping[type, Callable] = {
-    nodes.Assign: _assign,
-    nodes.For: _for,
-    nodes.If: _if,
-    nodes.While: _while,
-    nodes.Break: lambda self, node: self.emit(host.Break(span=node.span)),
-    nodes.Return: _return,
-    nodes.Report: _report,
-    nodes.Append: append,
-}
 
 
 def elaborate_procedure(session: Session, home: SpecModule, item: nodes.Function) -> None:

@@ -14,10 +14,11 @@ from leec.elaborate import hostvalues as hv
 from leec.elaborate import points
 from leec.elaborate.context import Context
 from leec.elaborate.gradients import reaches, scalar
+from leec.elaborate.handed import parts
 from leec.elaborate.members import hyper_symbols
 from leec.elaborate.readers import ListReader, Reader, RecordReader
 from leec.elaborate.statements import run_block
-from leec.elaborate.values import POISON, Distribution, Instance, Place, Record, leaves_of, rebuild
+from leec.elaborate.values import POISON, Instance, Place, leaves_of, rebuild
 from leec.ir import host
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.ir.symbols import readable, symbols_of
@@ -264,7 +265,7 @@ class Run:
     ) -> tuple[Function, list[str]]:
         """Close the function: its results are the wanted names, then the given values."""
         ctx = self.ctx
-        values = {r: v for n in wanted for r, v in self.parts(n).items()} | (outputs or {})
+        values = {r: v for n in wanted for r, v in parts(self, n).items()} | (outputs or {})
         state = points.changes(self)
         for parameter in self.parameters:
             state += [(v, self.optimizers[parameter.name][p]) for v, p in zip(parameter.values, parameter.paths)
@@ -280,45 +281,9 @@ class Run:
         session.functions[function.name] = function
         return function, list(values)
 
-    def parts(self, name: str) -> dict[str, Value]:
-        """The tensors that a variable of the run consists of, by the names that they get outside."""
-        value = self.ctx.names.get(name)
-        if isinstance(value, Value):
-            return {name: value}
-        if isinstance(value, Instance) and name in self.start:
-            return {}
-        return {f"{name}_{i}": v for i, v in enumerate(dict.fromkeys(leaves_of(value)))}
-
-    def described(self, wanted: list[str]) -> dict[str, object]:
-        """What the variables are for later statements."""
-        return {
-            n: outside(self.ctx.names[n], self.parts(n)) for n in wanted if n in self.ctx.names and n not in self.start
-        }
-
     def close_symbols(self) -> None:
         """Sizes that no argument's shape tells are passed as integers."""
         used = symbols_of((tuple(v for p in self.parameters for v in p.values), tuple(self.ctx.builder.equations)))
         for symbol in sorted(used - readable(self.parameters)):
             self.parameters.append(Parameter(symbol, static=symbol))
             self.arguments.append(host.Size(Dim.of(symbol)))
-
-
-def outside(value: object, parts: dict[str, Value]) -> object:
-    """A value of a run as a variable of the host, its tensors under these names."""
-    names = {v: n for n, v in parts.items()}
-    match value:
-        case Value():
-            expr = host.Ref(names[value])
-            return hv.HostNumber(expr, value.type.dtype) if value.type.host else hv.HostTensor(expr, value.type)
-        case tuple() | Record():
-            items = value.items if isinstance(value, Record) else value
-            own = tuple(outside(v, parts) for v in items)
-            labels = value.names if isinstance(value, Record) else ()
-            return hv.HostTuple(host.Bundle(tuple(host_expression(v) for v in own), labels), own, labels)
-        case Distribution() | Instance():
-            return hv.HostStructure(value, {v: outside(v, parts) for v in names})
-    return value
-
-
-def host_expression(value: object) -> host.HostExpr:
-    return host.Size(value) if isinstance(value, Dim) else getattr(value, "expr", host.Literal(value))

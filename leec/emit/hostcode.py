@@ -51,6 +51,15 @@ class HostCode:
         name = ast.Name(self.unit.function_name(self.unit.public_name(self.unit.functions[function])[0]))
         return function_of(last, ast.Call(name, [*map(self.tree, numbers), ast.Name(last)], []))
 
+    def rows(
+        self, function: str, site: str, part: host.HostExpr, options: tuple[tuple[str, host.HostExpr], ...]
+    ) -> ast.Call:
+        """`run.batches("batches", part, 64, shuffle=True)`"""
+        more = dict(options)
+        given = [ast.Constant(site), self.tree(part)]
+        given += [self.tree(more.pop("size"))] if "size" in more else []
+        return ast.Call(ast.Name(function), given, [ast.keyword(n, self.tree(v)) for n, v in more.items()])
+
     def tree(self, e: host.HostExpr) -> ast.expr:
         match e:
             case host.Ref(name=name) if name in self.inlined:
@@ -70,9 +79,7 @@ class HostCode:
             case host.Copy(of=of):
                 return ast.Call(ast.Attribute(self.tree(of), "copy"), [], [])
             case host.Stream(site=site, part=part, options=options):
-                given = [ast.Constant(site), self.tree(part), *(self.tree(v) for n, v in options if n == "size")]
-                more = [ast.keyword(n, self.tree(v)) for n, v in options if n != "size"]
-                return ast.Call(ast.Name("run.stream"), given, more)
+                return self.rows("run.stream", site, part, options)
             case host.Ask(function="zip", args=args):
                 return ast.Call(ast.Name("zip"), [self.tree(a) for a in args], [])
             case host.Ask(function=function, args=args):

@@ -23,11 +23,8 @@ def count(self: ProcedureEmitter, s: host.Count) -> list[str]:
 
 
 def batches(self: ProcedureEmitter, s: host.Batches) -> list[str]:
-    options = dict(s.options)
-    size = [self.code.tree(options.pop("size"))] if "size" in options else []
-    more = [ast.keyword(n, self.code.tree(v)) for n, v in options.items()]
     fields = ", ".join(map(self.code.name, s.fields))
-    call = ast.Call(ast.Name("run.batches"), [ast.Constant(s.label), self.code.tree(s.part), *size], more)
+    call = self.code.rows("run.batches", s.label, s.part, s.options)
     return [*self.line(f"for {fields} in {text(call)}:"), *self.indented(s.body)]
 
 

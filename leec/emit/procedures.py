@@ -237,7 +237,9 @@ class ProcedureEmitter:
         """Opened once in a run, and compared with what is declared."""
         given = [ast.Constant(s.place)]
         fields = [ast.keyword(n, declared(self.field(t), bounds)) for n, t, bounds in s.fields]
-        return self.line(f"{self.code.name(s.target)} = {text(ast.Call(ast.Name('run.environment'), given, fields))}", s)
+        return self.line(
+            f"{self.code.name(s.target)} = {text(ast.Call(ast.Name('run.environment'), given, fields))}", s
+        )
 
     def method(self, s: host.Method) -> list[str]:
         given = [*map(self.code.tree, s.arguments), *([self.code.key(s.site)] if s.site else [])]

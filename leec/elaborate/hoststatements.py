@@ -1,0 +1,143 @@
+"""The statements of a `train` that are for the host: objects, numbers, lists, conditions, loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from leec.elaborate import hostvalues as hv
+from leec.elaborate.constructions import constructor
+from leec.elaborate.descriptions import joined
+from leec.elaborate.hostexpr import host_value, is_host
+from leec.elaborate.lists import append, brought
+from leec.elaborate.look import read_first, read_names
+from leec.elaborate.places import is_place, put
+from leec.elaborate.procedures import ProcedureElaborator
+from leec.ir import host
+from leec.syntax import nodes
+
+# ---- assignments
+
+
+def _assign(self: ProcedureElaborator, node: nodes.Assign) -> None:
+    if isinstance(node.target, nodes.Name) and isinstance(node.value, nodes.Call):
+        rule = constructor(self, node.value)
+        if rule is not None:
+            rule(self, node.target, node.value)
+            return
+    if isinstance(node.target, nodes.Tuple) and isinstance(node.value, nodes.Call) and constructor(self, node.value):
+        constructor(self, node.value)(self, node.target, node.value)
+        return
+    if isinstance(node.target, nodes.Subscript) and is_place(self, node.target):
+        put(self, node)
+        return
+    if isinstance(node.target, nodes.Name) and is_host(self, node.value):
+        assign_host(self, node.target.id, node)
+        return
+    if isinstance(node.target, nodes.Name) and isinstance(node.value, nodes.Name):
+        outer = self.variables.get(node.value.id)
+        if isinstance(outer, (hv.HostModel, hv.HostOptimizer)) or outer is not None and self.open is None:
+            snapshot(self, node.target.id, outer, node)
+            return
+    self.in_run(node)
+
+
+def assign_host(self: ProcedureElaborator, name: str, node: nodes.Assign) -> None:
+    if isinstance(node.value, nodes.List) and not node.value.items:
+        value: object = hv.HostList(host.ListOf(()))
+    else:
+        value = host_value(self, node.value)
+    if isinstance(value, bool):
+        value = hv.HostNumber(host.Literal(value), "bool")
+    learned = self.session.learned.get((self.name, name))
+    expr = value.expr
+    if getattr(learned, "dtype", "") == "float" and isinstance(expr, host.Literal) and type(expr.value) is int:
+        expr = host.Literal(float(expr.value))
+    copied = isinstance(value, hv.HostList) and not isinstance(expr, host.ListOf)
+    self.emit(host.Assign(name, expr, snapshot=copied, span=node.span))
+    self.bind(name, value)
+
+
+def snapshot(self: ProcedureElaborator, name: str, outer: object, node: nodes.Stmt) -> None:
+    """`b = a` copies the object (decision 1)."""
+    from dataclasses import replace
+
+    is_object = isinstance(outer, (hv.HostModel, hv.HostOptimizer, hv.HostList))
+    self.emit(host.Assign(name, outer.expr, snapshot=is_object, span=node.span))
+    self.variables[name] = replace(outer, expr=host.Ref(name))
+
+
+# ---- control
+
+
+def _for(self: ProcedureElaborator, node: nodes.For) -> None:
+    from leec.elaborate.loops import loop
+
+    loop(self, node)
+
+
+def _if(self: ProcedureElaborator, node: nodes.If) -> None:
+    (condition, body), *rest = node.branches
+    test = host_value(self, condition)
+    if isinstance(test, bool):
+        other = (nodes.If(tuple(rest), node.otherwise, span=node.span),) if rest else node.otherwise
+        for statement in body if test else other:
+            self.statement(statement)
+        return
+    self.flush()
+    start = dict(self.variables)
+    then = self.statements(body)
+    after_then, self.variables = self.variables, dict(start)
+    other = (nodes.If(tuple(rest), node.otherwise, span=node.span),) if rest else node.otherwise
+    otherwise = self.statements(other)
+    for name in after_then.keys() & self.variables.keys():
+        if after_then[name] is not start.get(name) and name in start:
+            self.keep_kind(name, self.variables[name], after_then[name], node.span)
+            after_then[name] = either(after_then[name], self.variables[name])
+    self.variables = {**self.variables, **after_then}
+    self.emit(host.If(test.expr, then, otherwise, span=node.span))
+
+
+def either(one: object, other: object) -> object:
+    """Of two descriptions of a variable the one that says more."""
+    return other if isinstance(one, hv.HostList) and one.element is None else one
+
+
+def _while(self: ProcedureElaborator, node: nodes.While) -> None:
+    """The condition is computed before every round."""
+    self.flush()
+    outer, self.block = self.block, []
+    with self.inside_loop(read_first(node.body) | read_names(node.condition)):
+        condition = host_value(self, node.condition)
+    test, self.block = tuple(self.block), outer
+    with self.inside_loop(read_names(node.condition)):
+        _, body = self.rounds(node, set())
+    expr = host.Literal(condition) if isinstance(condition, bool) else condition.expr
+    self.emit(host.While(self.label("while"), expr, body, test, span=node.span))
+
+
+def _return(self: ProcedureElaborator, node: nodes.Return) -> None:
+    self.later.append(read_names(node))
+    self.flush()
+    self.later.pop()
+    value, expr = brought(self, node.value, "returned") if node.value is not None else (None, None)
+    self.returned = joined(self, self.returned, value, node.span)
+    self.emit(host.Return(expr, span=node.span))
+
+
+def _report(self: ProcedureElaborator, node: nodes.Report) -> None:
+    """Evaluated without gradient, out of training; host numbers as they are (R33)."""
+    from leec.elaborate.reports import report
+
+    report(self, node)
+
+
+STATEMENT: Mapping[type, Callable] = {
+    nodes.Assign: _assign,
+    nodes.For: _for,
+    nodes.If: _if,
+    nodes.While: _while,
+    nodes.Break: lambda self, node: self.emit(host.Break(span=node.span)),
+    nodes.Return: _return,
+    nodes.Report: _report,
+    nodes.Append: append,
+}

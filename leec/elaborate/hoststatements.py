@@ -62,7 +62,9 @@ def snapshot(self: ProcedureElaborator, name: str, outer: object, node: nodes.St
     from dataclasses import replace
 
     is_object = isinstance(outer, (hv.HostModel, hv.HostOptimizer, hv.HostList))
-    self.emit(host.Assign(name, outer.expr, snapshot=is_object, span=node.span))
+    is_stored_into = isinstance(outer, hv.HostTensor) and not self.puts.isdisjoint((name, node.value.id))
+    expr = host.Ask("copy", (outer.expr,)) if is_stored_into else outer.expr
+    self.emit(host.Assign(name, expr, snapshot=is_object, span=node.span))
     self.variables[name] = replace(outer, expr=host.Ref(name))
 
 
@@ -92,6 +94,7 @@ def _if(self: ProcedureElaborator, node: nodes.If) -> None:
     for name in after_then.keys() & self.variables.keys():
         if after_then[name] is not start.get(name) and name in start:
             self.keep_kind(name, self.variables[name], after_then[name], node.span)
+            self.keep_kind(name, after_then[name], self.variables[name], node.span)
             after_then[name] = either(after_then[name], self.variables[name])
     self.variables = {**self.variables, **after_then}
     self.emit(host.If(test.expr, then, otherwise, span=node.span))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from leec.diagnostics import LeeError, kinds, shapes
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.binding import target_names
 from leec.elaborate.descriptions import described, joined
 from leec.elaborate.hostexpr import host_value, is_host
 from leec.elaborate.lists import brought
@@ -75,6 +76,16 @@ def is_list(self, node: nodes.Expr) -> bool:
 
 
 # ---- storing at a place
+
+
+def stored_into(body: object) -> frozenset[str]:
+    """The names of `name[..] = e` anywhere in statements."""
+    if isinstance(body, nodes.Assign) and isinstance(body.target, nodes.Subscript):
+        return frozenset(target_names(body.target))
+    parts = body if isinstance(body, tuple) else ()
+    if isinstance(body, nodes.For | nodes.While | nodes.If):
+        parts = tuple(getattr(body, f) for f in body.__match_args__)
+    return frozenset().union(*map(stored_into, parts))
 
 
 def is_place(self, target: nodes.Subscript) -> bool:

@@ -13,7 +13,7 @@ from leec.elaborate.descriptions import is_wider, joined, variable, widened
 from leec.elaborate.handed import handed_on
 from leec.elaborate.look import changed_names, minimised_names, read_first, read_inside
 from leec.elaborate.modules import SpecModule
-from leec.elaborate.places import prepared
+from leec.elaborate.places import prepared, stored_into
 from leec.elaborate.points import keep
 from leec.elaborate.runs import Run
 from leec.elaborate.structural import restart_for_procedure
@@ -45,6 +45,7 @@ class ProcedureElaborator:
         self.returned: object = None
         self.environments: dict[str, tuple[host.Environment, hv.HostEnvironment]] = {}
         self.draws: dict[str, int] = {}  # how often each name was drawn
+        self.puts = stored_into(declaration.body)  # variables that change in place
         self.wanted: dict[str, Span] = {}  # lists that were read before anything said what is in them
         changed = set().union(*map(changed_names, declaration.body)) if declaration.body else set()
         self.arguments = frozenset(p.name.id for p in declaration.params) - changed  # sizes that stay the same
@@ -78,11 +79,16 @@ class ProcedureElaborator:
         node = prepared(self, node)
         from leec.elaborate.hoststatements import STATEMENT
 
+        is_alone = isinstance(node, nodes.Declare) and node.name.id in self.puts
+        if is_alone:
+            self.flush()
         rule = STATEMENT.get(type(node))
         if rule is None:
             self.in_run(node)
         else:
             rule(self, node)
+        if is_alone:
+            self.flush()
 
     def emit(self, statement: host.Statement) -> None:
         self.flush()
@@ -100,7 +106,7 @@ class ProcedureElaborator:
         run, self.open = self.open, None
         if run is None:
             return
-        wanted = sorted(n for n in run.assigned if any(n in later for later in self.later))
+        wanted = [n for n in run.assigned if any(n in later for later in self.later)]
         objects = keep(run, self, wanted)
         losses = {f"loss_{i}" if i else "loss": v for i, v in enumerate(run.losses)}
         suffix = "step" if run.is_step else "_".join(wanted) or "run"

@@ -17,6 +17,9 @@ BINARY = {"+": ast.Add, "-": ast.Sub, "*": ast.Mult, "/": ast.Div, "//": ast.Flo
 COMPARED = {"<": ast.Lt, "<=": ast.LtE, ">": ast.Gt, ">=": ast.GtE, "==": ast.Eq, "!=": ast.NotEq}
 
 
+PYTHON = {"maximum": "max", "minimum": "min"}  # of two numbers
+
+
 @dataclass
 class HostCode:
     """The expressions of one procedure."""
@@ -118,6 +121,8 @@ def operation(op: str, args: list[ast.expr]) -> ast.expr:
         return ast.BoolOp(ast.And() if op == "and" else ast.Or(), args)
     if op in ("-", "not"):
         return ast.UnaryOp(ast.USub() if op == "-" else ast.Not(), args[0])
+    if op in PYTHON:
+        return ast.Call(ast.Name(PYTHON[op]), args, [])
     if op in TABLE and isinstance(TABLE[op].host, str):
         return Replace(dict(zip(TABLE[op].args, args, strict=True))).visit(parse(TABLE[op].host))
     return ast.Call(ast.Name(op), args, [])

@@ -20,6 +20,7 @@ from leec.emit.hostblocks import Simple, Step, readings, rebound, steps_in
 from leec.emit.hostcode import HostCode
 from leec.emit.layout import WIDTH, quoted, text
 from leec.emit.names import Names
+from leec.emit.ownership import stored_into, to_copy
 from leec.emit.splitting import fit
 from leec.emit.unit import Unit
 from leec.ir import host
@@ -43,6 +44,7 @@ class ProcedureEmitter:
         self.code = HostCode(self.unit, self.procedure, self.names)
         self.bound_names = {name for name, _ in self.procedure.parameters}
         self.readings = Counter(readings(self.procedure.body))
+        self.stored = stored_into(self.procedure.body)
         self.made: dict[tuple[str, tuple[str, ...]], str] = {}  # step objects by function and what they move
 
     def text(self) -> str:
@@ -128,6 +130,8 @@ class ProcedureEmitter:
             return self.line(f"run.step({call})", s)
         targets = ", ".join(self.code.name(t) if t else "_" for t in s.targets)
         lines = self.line(f"{targets} = {call}" if targets else call, s)
+        own = map(self.code.name, to_copy(self.function(s), s, self.stored) if self.stored else ())
+        lines += [f"{name} = run.copy({name})" for name in own]
         return lines + [self.told(loss) for loss in losses]
 
     def told(self, loss: str) -> str:

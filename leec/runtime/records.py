@@ -20,6 +20,12 @@ class Record:
     def __iter__(self) -> Iterator[Any]:
         return iter(self.__dict__.values())
 
+    def __len__(self) -> int:
+        return len(self.__dict__)
+
+    def __getitem__(self, place: int) -> Any:
+        return list(self)[place]
+
     def __repr__(self) -> str:
         return f"({', '.join(f'{name} = {value!r}' for name, value in self.__dict__.items())})"
 

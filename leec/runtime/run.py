@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from leec.runtime import data, faults, records, sources
-from leec.runtime.backend import Array, is_array, to_numpy
+from leec.runtime.backend import Array, copy, is_array, to_numpy
 from leec.runtime.data import Batches, Declared, Source, Split
 from leec.runtime.draws_numpy import Key, fold
 from leec.runtime.environments import Declared as Space
@@ -104,6 +104,10 @@ class Procedure:
     def stack(self, items: Sequence[Any]) -> Any:
         """A list of equal things as arrays over a new first axis; records become a record of arrays."""
         return records.stack(items, self.session.place)
+
+    def copy(self, array: Array) -> Array:
+        """The values as they are now."""
+        return copy(array)
 
     def record(self, **values: Any) -> records.Record:
         return records.Record(**values)

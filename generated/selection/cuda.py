@@ -602,7 +602,7 @@ class Shared(Model):
         return {"first": d_first, "again": {"w": d_self["again"]["w"], "b": d_again_b}, "last": d_last}, d_x
 
 
-class Committee_2(Model):
+class Committee(Model):
     """Nets that differ in their first weights; the probabilities of all are averaged."""
 
     members = ("members",)
@@ -1014,11 +1014,9 @@ def rates(steps=20, *, run=None):
     run.restore("rate")
     for rate in run.each("rate", (0.3, 0.1, 0.01, 1e-3)):
         w = rates_w()  # selection.lee:184
-        (w,) = run.restore("step", w=w)
         for step in run.loop("step", 1, steps):
             w = rates_w_2(w, rate, x, y)  # selection.lee:186
             run.report(loss=mse(x @ w, y))  # selection.lee:187
-            run.keep("step", w=w)
 
 
 def rates_x_y(data_train_x, data_train_y):
@@ -1049,7 +1047,7 @@ def committee(epochs=10, batch=64, rate=0.3, *, run=None):
     data = run.data(
         "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
     )
-    net = Committee_2(sizes=(64, 12, 10), key=run.key("net")).to(run.session.place.device)  # selection.lee:193
+    net = Committee(sizes=(64, 12, 10), key=run.key("net")).to(run.session.place.device)  # selection.lee:193
     opt = SGD(lr=rate)  # selection.lee:194
     step = CommitteeStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
@@ -1191,7 +1189,7 @@ def example_shared(key):
 
 
 def example_vote(key):
-    net = Committee_2((4, 5, 3), key=fold(key, SITES["net"]))  # selection.lee:235
+    net = Committee((4, 5, 3), key=fold(key, SITES["net"]))  # selection.lee:235
     x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  selection.lee:236
     y = randint(fold(key, SITES["y"]), (6,), 0, 3)  # int[6]  selection.lee:237
     c = normal(fold(key, SITES["c"]), (6, 3), FLOAT)  # [6, 3]  selection.lee:238

@@ -12,12 +12,10 @@ from leec.emit.names import Names
 from leec.emit.unit import Unit
 from leec.ir import host
 from leec.ops import TABLE
+from leec.types import host as host_type
 
 BINARY = {"+": ast.Add, "-": ast.Sub, "*": ast.Mult, "/": ast.Div, "//": ast.FloorDiv, "%": ast.Mod, "**": ast.Pow}
 COMPARED = {"<": ast.Lt, "<=": ast.LtE, ">": ast.Gt, ">=": ast.GtE, "==": ast.Eq, "!=": ast.NotEq}
-
-
-PYTHON = {"maximum": "max", "minimum": "min"}  # of two numbers
 
 
 @dataclass
@@ -121,8 +119,8 @@ def operation(op: str, args: list[ast.expr]) -> ast.expr:
         return ast.BoolOp(ast.And() if op == "and" else ast.Or(), args)
     if op in ("-", "not"):
         return ast.UnaryOp(ast.USub() if op == "-" else ast.Not(), args[0])
-    if op in PYTHON:
-        return ast.Call(ast.Name(PYTHON[op]), args, [])
-    if op in TABLE and isinstance(TABLE[op].host, str):
-        return Replace(dict(zip(TABLE[op].args, args, strict=True))).visit(parse(TABLE[op].host))
+    if op in TABLE and TABLE[op].host is not None:
+        column = TABLE[op].host
+        code = column if isinstance(column, str) else column([host_type("float")] * len(args), {})
+        return Replace(dict(zip(TABLE[op].args, args, strict=True))).visit(parse(code))
     return ast.Call(ast.Name(op), args, [])

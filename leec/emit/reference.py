@@ -26,8 +26,8 @@ from leec.emit.procedures import ProcedureEmitter
 from leec.emit.steps import StepEmitter
 from leec.emit.support import library, needed
 from leec.emit.unit import EVAL, Unit
-from leec.emit.wholesteps import whole_steps
-from leec.ir.graph import Function, Program
+from leec.emit.wholesteps import rounds_in, whole_steps
+from leec.ir.graph import Function
 from leec.ir.module import ModelClass, Module
 from leec.ops.random import site_word
 from leec.passes.dce import dce, reachable
@@ -213,12 +213,6 @@ def step_blocks(file: File, emitter: type[StepEmitter]) -> tuple[list[Block], di
         steps[name] = Step(title, tuple(made.signature.objects), program.functions[name])
     rounds = [program.functions[name] for name in rounds_in(program)]
     return [*blocks, *(Block(t, f.span) for f in rounds for t in function_texts(unit, f, "", 0))], steps
-
-
-def rounds_in(program: Program) -> dict[str, None]:
-    """The functions of the rounds of loops."""
-    loops = (e for f in program.functions.values() for e in f.body if e.op == "scan")
-    return dict.fromkeys(e.params["callee"] for e in loops)
 
 
 def procedure_blocks(

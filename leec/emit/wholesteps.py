@@ -41,12 +41,18 @@ def renamed_rounds(program: Program) -> Program:
         is_round = e.op == "scan"
         return replace(e, params={**e.params, "callee": f"{e.params['callee']}_in_step"}) if is_round else e
 
-    rounds = {e.params["callee"] for f in program.functions.values() for e in f.body if e.op == "scan"}
+    rounds = rounds_in(program)
     made = {}
     for name, f in program.functions.items():
         own = f"{name}_in_step" if name in rounds else name
         made[own] = replace(f, name=own, body=tuple(map(renamed, f.body)))
     return Program(made)
+
+
+def rounds_in(program: Program) -> dict[str, None]:
+    """The functions of the rounds of loops."""
+    loops = (e for f in program.functions.values() for e in f.body if e.op == "scan")
+    return dict.fromkeys(e.params["callee"] for e in loops)
 
 
 class StepSignature(Signature):

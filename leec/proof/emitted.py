@@ -162,7 +162,7 @@ def leaf_names(f: Function) -> dict[Value, str]:
     return {
         v: f"{p.name}.{path}" if p.paths else p.name
         for p in f.parameters
-        for v, path in zip(p.values, p.paths or ("",), strict=True)
+        for v, path in zip(p.values, p.paths or ("",) * len(p.values), strict=True)
     }
 
 

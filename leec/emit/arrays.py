@@ -10,6 +10,7 @@ import ast
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count
 
 from leec.emit.names import Names
 from leec.ir.graph import Equation, Function, Value
@@ -23,6 +24,7 @@ class Slot:
 
     type: TensorType
     name: str | None = None
+    number: int = field(default_factory=count().__next__)  # in order of making, which sets do not keep
 
 
 NONE: frozenset[Slot] = frozenset()
@@ -68,7 +70,7 @@ class Arrays:
         for value in args:
             self.unread[value] -= 1
             self.waiting.subtract(self.held.get(value, NONE))
-        ending = {s for s in self.of(args) if self.waiting[s] <= 0}
+        ending = [s for s in sorted(self.of(args), key=lambda s: s.number) if self.waiting[s] <= 0]
         self.mentions = Counter(dict.fromkeys(ending, 0))
         for tree in trees:
             self.mentions.update(s for s in self.mentioned(tree) if s in ending)

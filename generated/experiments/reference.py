@@ -532,7 +532,7 @@ def mismatched(epochs=10, batch=64, rate=0.3, noise=0.3, *, run=None):
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, y in run.batches("batches", data.train, batch, shuffle=True):
             run.step(mismatched_step(net, opt, image, y))  # experiments.lee:109
-    other = mismatched_other(data.test.x, noise, key=run.key("mismatched_other"))  # experiments.lee:110
+    other = mismatched_other(data.test.x, noise, key=run.key("mismatched"))  # experiments.lee:110
     reported_same, reported_noisy, reported_mirrored = mismatched_same_noisy_mirrored(
         net, data.test.x, data.test.y, other
     )

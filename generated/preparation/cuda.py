@@ -687,8 +687,7 @@ def fit(epochs=20, batch=64, most=0.25, rate=3e-3, *, run=None):
     step = FitStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, y in run.batches("batches", data.train, batch, shuffle=True):
-            angle, zoom, loss = step(image, most, y, run.key("fit_step"))  # preparation.lee:106
-            run.step(loss)
+            run.step(step(image, most, y, run.key("fit")))  # preparation.lee:106
         run.report(accuracy=accuracy(net(as_vector(data.test.x)), data.test.y))  # preparation.lee:109
     return net
 
@@ -777,7 +776,7 @@ class FitStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return angle, zoom, surprise.sum() / count  # losses.lee:148
+        return surprise.sum() / count  # losses.lee:148
 
 
 def example_scaled(key):

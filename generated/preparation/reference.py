@@ -540,8 +540,7 @@ def fit(epochs=20, batch=64, most=0.25, rate=3e-3, *, run=None):
     opt = Adam(lr=rate)  # preparation.lee:103
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for image, y in run.batches("batches", data.train, batch, shuffle=True):
-            angle, zoom, loss = fit_step(net, opt, image, most, y, key=run.key("fit_step"))  # preparation.lee:106
-            run.step(loss)
+            run.step(fit_step(net, opt, image, most, y, key=run.key("fit")))  # preparation.lee:106
         run.report(accuracy=accuracy(net(as_vector(data.test.x)), data.test.y))  # preparation.lee:109
     return net
 
@@ -558,7 +557,7 @@ def fit_step(net, opt, image, most, y, key):
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
     d_net = net.forward_backward_parameters(reshape, saved_net, d_add_2)
     opt.update(net.parameters, net.flat(d_net))
-    return angle, zoom, cross_entropy(add_2, y)
+    return cross_entropy(add_2, y)
 
 
 def example_scaled(key):

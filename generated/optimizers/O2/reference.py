@@ -299,7 +299,7 @@ def example_shortened(key):
     np.multiply(2 * (np.where(1 <= div, 0.0, -(d_minimum * div / add_2)) * 0.5 / select), g, out=g)
     g += s_2
     d_g = np.add(s_, g, out=g)  # [20]
-    d_c = np.add(mul_2, mul, out=s)  # [20]
+    d_c = np.add(mul_2, mul, out=mul_2)  # [20]
     return value, d_g, d_c
 
 

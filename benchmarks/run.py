@@ -104,7 +104,15 @@ def cell(found: dict[str, dict[str, float]], name: str, key: str, goal: float | 
 
 def environment() -> dict[str, str]:
     versions = {package.__name__: package.__version__ for package in (leec, np, torch)}
-    return {"python": platform.python_version(), "machine": platform.machine(), **versions, "threads": "1"}
+    return {"python": platform.python_version(), "device": processor(), **versions, "threads": "1"}
+
+
+def processor() -> str:
+    """The model that the system names, else the architecture."""
+    listed = Path("/proc/cpuinfo")
+    lines = listed.read_text(encoding="utf-8").splitlines() if listed.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 @click.command(help=__doc__)

@@ -159,3 +159,37 @@ def test_groups_run_in_place() -> None:
         first,
     )
     assert group, first
+
+
+PULLED = """
+from std.data import batches
+from std.losses import mse
+from std.nn import Linear
+
+
+optimizer Pulled(lr):
+    state m like θ = 0
+
+    def update(θ, g, t):
+        before = 0.5 * θ
+        θ = θ - lr * g
+        m = m + before
+
+
+train fit(data: (x: [n, 3], y: [n, 2])):
+    net = Linear(3, 2)
+    opt = Pulled(lr = 0.1)
+    for x, y in batches(data.train, 4):
+        minimize mse(net(x), y) over net with opt
+    return net
+"""
+
+
+@pytest.mark.parametrize("level", (1, 2))
+def test_rules_go_block_by_block_and_read_parameters_before_they_move(level: int) -> None:
+    optimizer = leec.load(PULLED, level=level).numpy.Pulled(lr=0.1)
+    size = 2 * 16384 + 5  # several blocks, the last one short
+    θ, g = np.arange(size, dtype=np.float32), np.ones(size, np.float32)
+    optimizer.update(θ, g)
+    np.testing.assert_array_equal(optimizer.m, np.arange(size, dtype=np.float32) / 2)
+    np.testing.assert_array_equal(θ, np.arange(size, dtype=np.float32) - np.float32(0.1))

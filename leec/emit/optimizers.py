@@ -62,6 +62,38 @@ class Update(Emitter):
         return self.f.doc or "Move θ along its gradient, in place."
 
 
+class BlockSignature(UpdateSignature):
+    """The states are pieces of the object's, under their own names."""
+
+    def enter_state(self, p: Parameter, own: Group) -> None:
+        self.values[p.values[0]] = ast.Name(self.names.of(p, attribute(p.name)))
+
+
+class UpdateBlocks(Update):
+    """The inside of a loop over pieces of the vectors."""
+
+    def signed(self) -> Signature:
+        return BlockSignature(self.unit, self.f, self.names)
+
+    def whole(self) -> tuple[str, str]:
+        """The vectors that the pieces are of."""
+        return self.names.of("whole θ", "parameters"), self.names.of("whole g", "gradient")
+
+    def loop(self, optimizer: OptimizerClass) -> list[str] | None:
+        """`for θ, g, m in blocks(parameters, gradient, self.m):`; None for a rule that needs the vectors whole."""
+        vector = self.f.inputs[0].type.dims
+        apart = all(len(e.results) == 1 and (e.result.type.host or e.result.type.dims == vector) for e in self.f.body)
+        self.indent += len(INDENT)
+        inside = self.statements() if apart else []
+        if not apart or self.body.sizes.read:
+            return None
+        by_name = {p.name: p.values[0] for p in self.f.parameters}
+        pieces = [*self.parameters()[1:], *(text(self.body.values[by_name[name]]) for name, _ in optimizer.states)]
+        sources = [*self.whole(), *(f"self.{attribute(name)}" for name, _ in optimizer.states)]
+        head = f"for {', '.join(pieces)} in blocks({', '.join(sources)}):"
+        return [head, *(INDENT + line if line else "" for line in inside)]
+
+
 class UpdateEach(Update):
     """The same for one tensor: its part of every state is given."""
 
@@ -104,9 +136,11 @@ def constructor_text(unit: Unit, optimizer: OptimizerClass) -> str:
 def methods(unit: Unit, optimizer: OptimizerClass) -> Iterable[str]:
     here = unit.functions
     if optimizer.update in here:
-        emitter = Update(unit, here[optimizer.update], "update")
-        body = [*docstring(emitter.doc()), "self.begin(θ)".replace("θ", emitter.parameters()[1]), *emitter.statements()]
-        yield definition("update", emitter.parameters(), body, len(INDENT))
+        emitter, pieces = (kind(unit, here[optimizer.update], "update") for kind in (Update, UpdateBlocks))
+        loop = pieces.loop(optimizer) if unit.dialect.library == "np" else None
+        given = ["self", *pieces.whole()] if loop else emitter.parameters()
+        body = [*docstring(emitter.doc()), f"self.begin({given[1]})", *(loop or emitter.statements())]
+        yield definition("update", given, body, len(INDENT))
         return
     ranks = {rank: name for rank, name in optimizer.update_each.items() if name in here}
     yield walk(optimizer, ranks)

@@ -68,6 +68,7 @@ class Body:
         self.lines: list[Line] = []
         self.folded: dict[Value, Folded] = {}
         self.ready = {} if dialect.autograd else {after: before for before, after in f.state}  # stored once computed
+        self.moved = {before for before, _ in f.state}
         self.skipped: Collection[Equation] = ()  # what another statement stands for
         self.in_place: set[Value] = set()  # new state that a callee stored already
         self.provenance = Provenance(backward, sizes.short)
@@ -168,7 +169,7 @@ class Body:
         if value in self.folded:
             return self.folded[value].reads
         place = self.groups.places.get(value)
-        return frozenset([value]) if place and place.group.kind == "model" else frozenset()
+        return frozenset([value]) if value in self.moved or (place and place.group.kind == "model") else frozenset()
 
     # ---- values
 

@@ -155,6 +155,12 @@ class Optimizer:
         return twin
 
 
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)
+
+
 def update_together(optimizer, *pairs, each=False):
     """One update of several models, given with their gradients, as one vector; `each` for a rule of single tensors."""
     θ = np.concatenate([model.parameters for model, _ in pairs])

@@ -632,10 +632,11 @@ class SGD(Optimizer):
     def __init__(self, lr=0.01, weight_decay=0.0):
         self.lr, self.weight_decay = lr, weight_decay
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        θ -= self.lr * (g + self.weight_decay * θ)  # [count]  optim.lee:11
+        self.begin(parameters)
+        for θ, g in blocks(parameters, gradient):
+            θ -= self.lr * (g + self.weight_decay * θ)  # [count]  optim.lee:11
 
 
 # ---- what the code above uses
@@ -738,6 +739,12 @@ def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarr
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)
 
 
 def member(holder, path):

@@ -841,10 +841,11 @@ class SGD(Optimizer):
     def __init__(self, lr=0.01, weight_decay=0.0):
         self.lr, self.weight_decay = lr, weight_decay
 
-    def update(self, θ, g):
+    def update(self, parameters_, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        θ -= self.lr * (g + self.weight_decay * θ)  # [count]  optim.lee:11
+        self.begin(parameters_)
+        for θ, g in blocks(parameters_, gradient):
+            θ -= self.lr * (g + self.weight_decay * θ)  # [count]  optim.lee:11
 
 
 def stop(x):
@@ -1009,6 +1010,12 @@ def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
     return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)
 
 
 def member(holder, path):

@@ -269,10 +269,11 @@ class WeightDecay(Optimizer):
     def __init__(self, lr=0.1, decay=0.05):
         self.lr, self.decay = lr, decay
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        θ[...] = (1 - self.lr * self.decay) * θ - self.lr * g  # [count]  regularisation.lee:39
+        self.begin(parameters)
+        for θ, g in blocks(parameters, gradient):
+            θ[...] = (1 - self.lr * self.decay) * θ - self.lr * g  # [count]  regularisation.lee:39
 
 
 class SignDecay(Optimizer):
@@ -281,10 +282,11 @@ class SignDecay(Optimizer):
     def __init__(self, lr=0.1, decay=0.05):
         self.lr, self.decay = lr, decay
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        θ[...] = θ - self.lr * g - self.lr * self.decay * np.sign(θ)  # [count]  regularisation.lee:45
+        self.begin(parameters)
+        for θ, g in blocks(parameters, gradient):
+            θ[...] = θ - self.lr * g - self.lr * self.decay * np.sign(θ)  # [count]  regularisation.lee:45
 
 
 class Dropout(Model):
@@ -549,6 +551,12 @@ def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarr
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)
 
 
 def member(holder, path):

@@ -288,10 +288,11 @@ class GradientDescent(Optimizer):
     def __init__(self, lr=0.1):
         self.lr = lr
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        θ -= self.lr * g  # [count]  linear_regression.lee:30
+        self.begin(parameters)
+        for θ, g in blocks(parameters, gradient):
+            θ -= self.lr * g  # [count]  linear_regression.lee:30
 
 
 def example_noise(key):
@@ -450,6 +451,12 @@ def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarr
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)
 
 
 def member(holder, path):

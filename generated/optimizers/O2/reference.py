@@ -71,12 +71,13 @@ class Adagrad(Optimizer):
     def __init__(self, lr=0.01):
         self.lr = lr
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.total += g * g  # [count]  optimizers.lee:15
-        sigma = np.sqrt(self.total / self.t)  # [count]  optimizers.lee:16
-        θ -= self.lr / math.sqrt(self.t) * masked(g / sigma, sigma > 0)  # [count]  optimizers.lee:17
+        self.begin(parameters)
+        for θ, g, total in blocks(parameters, gradient, self.total):
+            total += g * g  # [count]  optimizers.lee:15
+            sigma = np.sqrt(total / self.t)  # [count]  optimizers.lee:16
+            θ -= self.lr / math.sqrt(self.t) * masked(g / sigma, sigma > 0)  # [count]  optimizers.lee:17
 
 
 class AdagradSum(Optimizer):
@@ -87,11 +88,12 @@ class AdagradSum(Optimizer):
     def __init__(self, lr=0.01, eps=1e-10):
         self.lr, self.eps = lr, eps
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.total += g * g  # [count]  optimizers.lee:25
-        θ -= self.lr * g / (np.sqrt(self.total) + self.eps)  # [count]  optimizers.lee:26
+        self.begin(parameters)
+        for θ, g, total in blocks(parameters, gradient, self.total):
+            total += g * g  # [count]  optimizers.lee:25
+            θ -= self.lr * g / (np.sqrt(total) + self.eps)  # [count]  optimizers.lee:26
 
 
 class AdagradSumAsPrinted(Optimizer):
@@ -102,11 +104,12 @@ class AdagradSumAsPrinted(Optimizer):
     def __init__(self, lr=0.01, eps=1e-10):
         self.lr, self.eps = lr, eps
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.total += g * g  # [count]  optimizers.lee:34
-        θ -= self.lr * g / (np.sqrt(self.total / self.t) + self.eps)  # [count]  optimizers.lee:35
+        self.begin(parameters)
+        for θ, g, total in blocks(parameters, gradient, self.total):
+            total += g * g  # [count]  optimizers.lee:34
+            θ -= self.lr * g / (np.sqrt(total / self.t) + self.eps)  # [count]  optimizers.lee:35
 
 
 class AdagradCompoundAsPrinted(Optimizer):
@@ -117,13 +120,13 @@ class AdagradCompoundAsPrinted(Optimizer):
     def __init__(self, lr=0.01):
         self.lr = lr
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.total += g * g  # [count]  optimizers.lee:44
-        # [count]  optimizers.lee:45
-        self.shrunk[...] = np.where(self.total > 0, self.shrunk / np.sqrt(self.total), self.shrunk)
-        θ -= self.lr * self.shrunk * g  # [count]  optimizers.lee:46
+        self.begin(parameters)
+        for θ, g, total, shrunk in blocks(parameters, gradient, self.total, self.shrunk):
+            total += g * g  # [count]  optimizers.lee:44
+            shrunk[...] = np.where(total > 0, shrunk / np.sqrt(total), shrunk)  # [count]  optimizers.lee:45
+            θ -= self.lr * shrunk * g  # [count]  optimizers.lee:46
 
 
 class Momentum(Optimizer):
@@ -134,11 +137,12 @@ class Momentum(Optimizer):
     def __init__(self, lr=0.01, decay=0.9):
         self.lr, self.decay = lr, decay
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.m[...] = self.decay * self.m - self.lr * g  # [count]  optimizers.lee:54
-        θ += self.m  # [count]  optimizers.lee:55
+        self.begin(parameters)
+        for θ, g, m in blocks(parameters, gradient, self.m):
+            m[...] = self.decay * m - self.lr * g  # [count]  optimizers.lee:54
+            θ += m  # [count]  optimizers.lee:55
 
 
 class RMSProp(Optimizer):
@@ -149,11 +153,12 @@ class RMSProp(Optimizer):
     def __init__(self, lr=1e-3, alpha=0.99, eps=1e-8):
         self.lr, self.alpha, self.eps = lr, alpha, eps
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:63
-        θ -= self.lr * g / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:64
+        self.begin(parameters)
+        for θ, g, v in blocks(parameters, gradient, self.v):
+            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:63
+            θ -= self.lr * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:64
 
 
 class RMSPropAsPrinted(Optimizer):
@@ -164,12 +169,13 @@ class RMSPropAsPrinted(Optimizer):
     def __init__(self, lr=1e-3, alpha=0.99, eps=1e-8):
         self.lr, self.alpha, self.eps = lr, alpha, eps
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        mul = g * g  # [count]  optimizers.lee:72
-        self.v[...] = np.where(self.t == 1, mul, self.alpha * self.v + (1 - self.alpha) * mul)  # [count]
-        θ -= self.lr * g / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:73
+        self.begin(parameters)
+        for θ, g, v in blocks(parameters, gradient, self.v):
+            mul = g * g  # [count]  optimizers.lee:72
+            v[...] = np.where(self.t == 1, mul, self.alpha * v + (1 - self.alpha) * mul)  # [count]
+            θ -= self.lr * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:73
 
 
 class Adam(Optimizer):
@@ -180,14 +186,15 @@ class Adam(Optimizer):
     def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
         self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.m[...] = self.beta1 * self.m + (1 - self.beta1) * g  # [count]  optimizers.lee:82
-        self.v[...] = self.beta2 * self.v + (1 - self.beta2) * (g * g)  # [count]  optimizers.lee:83
-        m_hat = self.m / (1 - math.pow(self.beta1, self.t))  # [count]  optimizers.lee:84
-        v_hat = self.v / (1 - math.pow(self.beta2, self.t))  # [count]  optimizers.lee:85
-        θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optimizers.lee:86
+        self.begin(parameters)
+        for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
+            m[...] = self.beta1 * m + (1 - self.beta1) * g  # [count]  optimizers.lee:82
+            v[...] = self.beta2 * v + (1 - self.beta2) * (g * g)  # [count]  optimizers.lee:83
+            m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optimizers.lee:84
+            v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optimizers.lee:85
+            θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optimizers.lee:86
 
 
 class AdamAsPrinted(Optimizer):
@@ -198,12 +205,12 @@ class AdamAsPrinted(Optimizer):
     def __init__(self, lr=1e-3, alpha=0.999, eps=1e-8):
         self.lr, self.alpha, self.eps = lr, alpha, eps
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:94
-        mul_4 = self.lr / math.sqrt(self.t) * g  # [count]  optimizers.lee:95
-        θ -= mul_4 / (np.sqrt(self.v) + self.eps)  # [count]
+        self.begin(parameters)
+        for θ, g, v in blocks(parameters, gradient, self.v):
+            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:94
+            θ -= self.lr / math.sqrt(self.t) * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:95
 
 
 class MomentumOverRMS(Optimizer):
@@ -214,12 +221,13 @@ class MomentumOverRMS(Optimizer):
     def __init__(self, lr=0.01, decay=0.9, alpha=0.99, eps=1e-8):
         self.lr, self.decay, self.alpha, self.eps = lr, decay, alpha, eps
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.m[...] = self.decay * self.m + (1 - self.decay) * g  # [count]  optimizers.lee:104
-        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:105
-        θ -= self.lr * self.m / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:106
+        self.begin(parameters)
+        for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
+            m[...] = self.decay * m + (1 - self.decay) * g  # [count]  optimizers.lee:104
+            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:105
+            θ -= self.lr * m / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:106
 
 
 class MomentumOverRMSAsPrinted(Optimizer):
@@ -230,12 +238,13 @@ class MomentumOverRMSAsPrinted(Optimizer):
     def __init__(self, lr=0.01, decay=0.9, alpha=0.99, eps=1e-8):
         self.lr, self.decay, self.alpha, self.eps = lr, decay, alpha, eps
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        self.m[...] = self.decay * self.m - self.lr * g  # [count]  optimizers.lee:115
-        self.v[...] = self.alpha * self.v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:116
-        θ -= self.lr * self.m / (np.sqrt(self.v) + self.eps)  # [count]  optimizers.lee:117
+        self.begin(parameters)
+        for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
+            m[...] = self.decay * m - self.lr * g  # [count]  optimizers.lee:115
+            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:116
+            θ -= self.lr * m / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:117
 
 
 def example_within_bounds(key):
@@ -368,3 +377,9 @@ def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarr
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)

@@ -16,6 +16,7 @@ import black
 import numpy as np
 import pytest
 
+import leec
 from leec import driver
 from leec.diagnostics import Source
 from leec.emit import emit_cuda, emit_reference
@@ -480,3 +481,29 @@ def test_a_long_check_is_split_inside_its_block() -> None:
         (function,) = [f for f in ast.parse(code).body if isinstance(f, ast.FunctionDef) and f.name == "both"]
         assert any(isinstance(s, ast.If) and isinstance(s.body[0], ast.Raise) for s in function.body)
         assert black.format_str(code, mode=black.Mode(line_length=120)) == code
+
+
+ALIKE = """
+model Scale(d):
+    param w: [d] = 1
+
+    def forward(x: [n, d]) -> [n, d]:
+        return x * w
+
+model Twice(d):
+    first = Scale(d)
+    second = Scale(d)
+
+    def forward(x: [n, d]) -> [n, d]:
+        return second(first(x))
+
+example e:
+    net = Twice(3)
+    x: [2, 3] ~ normal(0, 1)
+    return sum(net(x))
+"""
+
+
+def test_members_that_are_made_alike_are_two_objects() -> None:
+    net = leec.load(ALIKE).numpy.Twice(3)
+    assert net.first is not net.second and set(net.tensors()) == {"first.w", "second.w"}

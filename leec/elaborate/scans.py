@@ -15,6 +15,7 @@ from leec.elaborate.values import Instance
 from leec.ir.graph import Equation, Function, Parameter, Result, Value, rename
 from leec.ir.loops import CARRY, CONST, ROW, STATE, with_axis
 from leec.ir.symbols import readable, symbols_of
+from leec.ops.table import TABLE, complete
 
 
 @dataclass
@@ -80,7 +81,7 @@ def write_scan(ctx: Context, loop: Loop, carried: Carried, reverse: bool, span) 
         "going": names.index("going") if loop.length is None else None,
         "axes": tuple(a for a, _ in read), "starts": tuple(s for _, s in read), "out_axes": out_axes, "results": tuple(types),
     }  # fmt: skip
-    ctx.builder.equations.append(Equation("scan", args, params, results, span))
+    ctx.builder.equations.append(Equation("scan", args, complete(TABLE["scan"], params), results, span))
     finals = dict(zip((*order[0], *order[1]), (*results[: len(order[0])], *results[len(order[0]) + len(rows) :])))
     collected = zip(rows.items(), results[len(order[0]) :])
     return [finals[k] for k in range(len(finals))], {n: (v, without_loop(r, v, loop)) for (n, r), v in collected}

@@ -14,6 +14,7 @@ from leec.ir.loops import CONST, ROW, Recurrence, without_axis
 from leec.ir.symbols import symbols_of
 from leec.ops import TABLE
 from leec.ops.contract import Contraction
+from leec.passes.rewrite import asked_about
 from leec.passes.scans import Input, edited, inputs_of, over_scans
 
 
@@ -28,7 +29,12 @@ def hoisted(scan: Equation, f: Function, names: Builder) -> tuple | None:
     inputs = {i.inner: i for i in inputs_of(scan, f, Recurrence(scan))}
     before: list[Equation] = []
     body, added = [], {}
+    followed = set(asked_about(f))  # what a `grad` in the round follows stays in the round (R6)
     for e in f.body:
+        if followed.intersection(e.args):
+            followed.update(e.results)
+            body.append(e)
+            continue
         known = [inputs.get(a) or added.get(a) for a in e.args]
         made = outside(e, known, scan, names) if known and all(known) and e.results[0] not in f.outputs else None
         if made is None:

@@ -354,22 +354,21 @@ def newton(x, a, rounds):
     g = np.sinh(x) + a @ (0.5 * x @ a) + a @ (x @ a) * 0.5  # [n]  derivatives.lee:25
     step = np.zeros(n, dtype=FLOAT)  # [n]
     rest = -g  # [n]  derivatives.lee:28
-    sum_ = np.cosh(x).sum()  # derivatives.lee:25
     rest_ = rest  # derivatives.lee:30
     way = rest
     for k in range(rounds):
-        rest_, step, way = newton_step(rest_, step, way, x, a, a.T, sum_)
+        rest_, step, way = newton_step(rest_, step, way, x, a, a.T)
     return x + step  # [n]  derivatives.lee:37
 
 
-def newton_step(rest, step, way, x, a, transpose, sum_):
+def newton_step(rest, step, way, x, a, transpose):
     """rest [n], step [n], way [n], x [n], a [n, n], transpose [n, n] -> [n], [n], [n]"""
-    bent = way * 0.5 @ a @ transpose + a @ (transpose @ way) * 0.5  # [n]  derivatives.lee:31
-    sum_2 = (rest * rest).sum()  # derivatives.lee:32
-    length = sum_2 / (way * bent).sum()
+    bent = way * np.cosh(x) + way * 0.5 @ a @ transpose + a @ (transpose @ way) * 0.5  # [n]  derivatives.lee:31
+    sum_ = (rest * rest).sum()  # derivatives.lee:32
+    length = sum_ / (way * bent).sum()
     step_3 = step + length * way  # [n]  derivatives.lee:33
     less = rest - length * bent  # [n]  derivatives.lee:34
-    way_2 = less + (less * less).sum() / sum_2 * way  # [n]  derivatives.lee:35
+    way_2 = less + (less * less).sum() / sum_ * way  # [n]  derivatives.lee:35
     return less, step_3, way_2
 
 
@@ -434,20 +433,19 @@ def bowl(x, a):
     x [n], a [n, n] -> [n, n]
     """
     n = x.shape[0]
-    sum_ = np.cosh(x).sum()  # derivatives.lee:69
-    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]
+    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:69
     for row in range(n):
-        rows[row] = bowl_step(x, a, a.T, row, sum_)
+        rows[row] = bowl_step(x, a, a.T, row)
     return rows  # [n, n]
 
 
-def bowl_step(x, a, transpose, row, sum_):
+def bowl_step(x, a, transpose, row):
     """x [n], a [n, n], transpose [n, n] -> [n]"""
     n = x.shape[0]
     eq = np.arange(n) == row  # bool[n]  derivatives.lee:69
-    d_x_6 = a @ (transpose @ masked(np.ones(n, dtype=FLOAT), eq)) * 0.5  # [n]
     d_d_contract_2_2 = masked(np.full(n, 0.5, dtype=FLOAT), eq) @ a @ transpose  # [n]
-    return d_d_contract_2_2 + d_x_6  # [n]
+    d_x_9 = a @ (transpose @ masked(np.ones(n, dtype=FLOAT), eq)) * 0.5  # [n]
+    return d_d_contract_2_2 + masked(np.cosh(x), eq) + d_x_9  # [n]
 
 
 def spherical(r):
@@ -685,17 +683,81 @@ def sharpness(x, a):
     x [n], a [n] -> []
     """
     n = x.shape[0]
-    sum_ = np.sin(x * a).sum()  # derivatives.lee:89
-    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]
+    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:89
     for row in range(n):
-        rows[row] = sharpness_step(x, row, sum_)
+        rows[row] = sharpness_step(x, a, row)
     return (rows * rows).sum()
 
 
-def sharpness_step(x, row, sum_):
-    """x [n] -> [n]"""
+def sharpness_saved(x, a):
+    """As sharpness, and what its gradient needs."""
     n = x.shape[0]
-    return np.zeros(n, dtype=FLOAT)  # [n]  derivatives.lee:89
+    rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:89
+    saved_sharpness_step = [None] * n
+    for row in range(n):
+        rows[row], saved_sharpness_step[row] = sharpness_step_saved(x, a, row)
+    return (rows * rows).sum(), (rows, saved_sharpness_step)
+
+
+def sharpness_backward(x, a, saved, d_y):
+    """From d_sin_rows, d_sin_2_rows, d_mul_2_rows and d_y to the gradients by x and a."""
+    rows, saved_sharpness_step = saved
+    n = x.shape[0]
+    # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:89
+    d_rows = 2 * d_y * rows  # [n, n]
+    d_x_rows = np.empty((n, n), dtype=FLOAT)  # [n, n]
+    d_a_rows = np.empty((n, n), dtype=FLOAT)  # [n, n]
+    for row in reversed(range(n)):
+        d_x_rows[row], d_a_rows[row] = sharpness_step_backward(x, a, saved_sharpness_step[row], d_rows[row])
+    d_x = d_x_rows.sum(axis=0)  # [n]
+    d_a = d_a_rows.sum(axis=0)  # [n]
+    return d_x, d_a
+
+
+def sharpness_step(x, a, row):
+    """x [n], a [n] -> [n]"""
+    n = x.shape[0]
+    mul = x * a  # [n]  derivatives.lee:89
+    cos = np.cos(mul)  # [n]
+    eq = np.arange(n) == row  # bool[n]
+    d_reshape_2 = masked(a * cos, eq).sum(axis=0, keepdims=True)  # [1]
+    d_mul_4 = masked(np.ones(n, dtype=FLOAT), eq)[:1] * cos  # [n]
+    d_x_6 = (masked(-(a * x[:1] * np.sin(mul)), eq) + d_mul_4) * a  # [n]
+    return unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_x_6  # [n]
+
+
+def sharpness_step_saved(x, a, row):
+    """As sharpness_step, and what its gradient needs."""
+    n = x.shape[0]
+    mul = x * a  # [n]  derivatives.lee:89
+    sin_2 = np.sin(mul)  # [n]
+    slice_ = x[:1]  # [1]
+    cos = np.cos(mul)  # [n]
+    eq = np.arange(n) == row  # bool[n]
+    mul_4 = a * slice_  # [n]
+    d_d_slice = masked(np.ones(n, dtype=FLOAT), eq)[:1]  # [1]
+    d_reshape_2 = masked(a * cos, eq).sum(axis=0, keepdims=True)  # [1]
+    d_mul_2 = masked(-(mul_4 * sin_2), eq) + d_d_slice * cos  # [n]
+    saved = mul, np.broadcast_to(slice_, (n,)), cos, eq, a, mul_4, sin_2, np.broadcast_to(d_d_slice, (n,)), d_mul_2
+    return unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_mul_2 * a, saved
+
+
+def sharpness_step_backward(x, a, saved, d_rows):
+    """From d_sin, d_sin_2, d_mul_2 and d_rows to the gradients by x and a."""
+    mul, d_sin, cos, eq, a_, mul_4, sin_2, d_sin_2, d_mul_2 = saved
+    n = x.shape[0]
+    # gradient of return sum(hessian(sum(sin(x * a)) * x[0], x) ** 2)   derivatives.lee:89
+    d_d_mul_2 = d_rows * a  # [n]
+    sin = np.sin(mul)  # [n]
+    d_d_slice_2 = d_rows[:1]  # [1]
+    mul_5 = -d_d_mul_2 * sin_2  # [n]
+    d_reshape_2 = masked(mul_5 * a_, eq).sum(axis=0, keepdims=True)  # [1]
+    d_mul_4 = masked(-d_d_mul_2 * mul_4 * np.cos(mul), eq)  # [n]
+    d_mul = d_mul_4 - d_d_mul_2 * d_sin_2 * sin + masked(-(d_d_slice_2 * a_ * sin), eq)  # [n]
+    d_x = unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_mul * a  # [n]
+    d_mul_2_3 = masked(mul_5 * d_sin, eq) + masked(d_d_slice_2 * cos, eq)  # [n]
+    d_a = d_rows * d_mul_2 + d_mul_2_3 + d_mul * x  # [n]
+    return d_x, d_a
 
 
 def sensitivities(net, x):
@@ -760,7 +822,9 @@ def example_net_spectrum(key):
 def example_sharp(key):
     x = normal(fold(key, SITES["x"]), (3,), FLOAT)  # [3]  derivatives.lee:117
     a = normal(fold(key, SITES["a"]), (3,), FLOAT)  # [3]  derivatives.lee:118
-    return sharpness(x, a), np.zeros(3, dtype=FLOAT), np.zeros(3, dtype=FLOAT)  # derivatives.lee:119
+    value, saved_sharpness = sharpness_saved(x, a)  # derivatives.lee:119
+    d_x, d_a = sharpness_backward(x, a, saved_sharpness, FLOAT(1.0))
+    return value, d_x, d_a
 
 
 def fisher_saved(net, x, y):
@@ -898,29 +962,66 @@ def fisher_step_backward(net, x_i, saved, d_add, d_add_2, d_add_3, d_add_4, d_ne
     )
 
 
-def clipped(w, x, y, bound):
-    """The sum of the examples' gradients, none longer than a bound, as private learning asks.
-
-    w [d], x [n, d], y [n] -> [d]
-    """
+def clipped_saved(w, x, y, bound):
+    """As clipped, and what its gradient needs."""
     d = w.shape[0]
     n = x.shape[0]
     total = np.zeros(d, dtype=FLOAT)  # [d]  derivatives.lee:132
-    projection = x @ w  # [n]
+    saved_clipped_step = [None] * n
     for i in range(n):
-        total = clipped_step(total, y[i], w, bound, projection[i])
-    return total  # [d]
+        total, saved_clipped_step[i] = clipped_step_saved(total, x[i], y[i], w, bound)
+    return total, saved_clipped_step
 
 
-def clipped_step(total, y_i, w, bound, projection_i):
-    """total [d], w [d] -> [d]"""
-    d = total.shape[0]
-    return total + shortened(np.zeros(d, dtype=FLOAT), bound)  # [d]  derivatives.lee:132
+def clipped_backward(w, x, saved_clipped_step, bound, d_total_2):
+    """From d_sub_rows, d_w_rows and d_total_2 to the gradients by w, x and y."""
+    n, d = x.shape
+    # gradient of return sum[i](shortened(grad((x[i] @ w - y[i]) ** 2, w), bound))   derivatives.lee:132
+    d_x = np.empty((n, d), dtype=FLOAT)  # [n, d]
+    d_y = np.empty((n,), dtype=FLOAT)  # [n]
+    d_sub_2_rows = np.empty((n,), dtype=FLOAT)  # [n]
+    for i in reversed(range(n)):
+        d_total_2, d_x[i], d_y[i], d_sub_2_rows[i] = clipped_step_backward(
+            x[i], w, saved_clipped_step[i], bound, d_total_2
+        )
+    d_w = d_sub_2_rows @ x  # [d]
+    return d_w, d_x, d_y
 
 
-def shortened(g, bound):
-    """g [g_0] -> [g_0]"""
-    return g / np.maximum(1, norm(g) / bound)  # [g_0]  derivatives.lee:136
+def clipped_step_saved(total, x_i, y_i, w, bound):
+    """As clipped_step, and what its gradient needs."""
+    d_sub = 2 * (x_i @ w - y_i)  # derivatives.lee:132
+    d_w = x_i * d_sub  # [d]
+    div_2, saved_shortened = shortened_saved(d_w, bound)
+    return total + div_2, (d_sub, d_w, div_2, saved_shortened)
+
+
+def clipped_step_backward(x_i, w, saved, bound, d_add):
+    """From d_sub, d_w and d_add to the gradients by total, x_i, y_i and sub_2."""
+    d_sub, d_w, div_2, saved_shortened = saved
+    # gradient of return sum[i](shortened(grad((x[i] @ w - y[i]) ** 2, w), bound))   derivatives.lee:132
+    d_d_w = shortened_backward(d_w, saved_shortened, div_2, bound, d_add)  # [d]
+    d_d_sub = x_i @ d_d_w
+    d_sub_2 = 2 * d_d_sub
+    return d_add, d_d_w * d_sub + d_sub_2 * w, -2 * d_d_sub, d_sub_2
+
+
+def shortened_saved(g, bound):
+    """As shortened, and what its gradient needs."""
+    sqrt, saved_norm = norm_saved(g)  # derivatives.lee:136
+    div = sqrt / bound
+    maximum = np.maximum(1, div)
+    return g / maximum, (sqrt, saved_norm, div, maximum)
+
+
+def shortened_backward(g, saved, div_2, bound, d_div_2):
+    """From d_div_2 to the gradient by g."""
+    sqrt, saved_norm, div, maximum = saved
+    # gradient of return g / max(1, norm(g) / bound)   derivatives.lee:136
+    neg = -((d_div_2 * div_2 / maximum).sum() / bound)
+    d_g_3 = norm_backward(g, saved_norm, sqrt, np.where(1 >= div, 0.0, neg))  # [g_0]
+    d_g = d_div_2 / maximum + d_g_3  # [g_0]
+    return d_g  # [g_0]
 
 
 def longest(w, x, y):
@@ -929,17 +1030,58 @@ def longest(w, x, y):
     w [d], x [n, d], y [n] -> []
     """
     n = x.shape[0]
-    projection = x @ w  # [n]  derivatives.lee:141
-    rows = np.empty((n,), dtype=FLOAT)  # [n]
+    rows = np.empty((n,), dtype=FLOAT)  # [n]  derivatives.lee:141
     for i in range(n):
-        rows[i] = longest_step(y[i], w, projection[i])
+        rows[i] = longest_step(x[i], y[i], w)
     return rows.max(initial=-np.inf)
 
 
-def longest_step(y_i, w, projection_i):
-    """w [d] -> []"""
-    d = w.shape[0]
-    return norm(np.zeros(d, dtype=FLOAT))  # derivatives.lee:141
+def longest_saved(w, x, y):
+    """As longest, and what its gradient needs."""
+    n = x.shape[0]
+    rows = np.empty((n,), dtype=FLOAT)  # [n]  derivatives.lee:141
+    saved_longest_step = [None] * n
+    for i in range(n):
+        rows[i], saved_longest_step[i] = longest_step_saved(x[i], y[i], w)
+    return rows.max(initial=-np.inf), (rows, saved_longest_step)
+
+
+def longest_backward(w, x, saved, d_out):
+    """From d_sub_rows, d_w_rows and d_out to the gradients by w, x and y."""
+    rows, saved_longest_step = saved
+    n, d = x.shape
+    # gradient of return max[i](norm(grad((x[i] @ w - y[i]) ** 2, w)))   derivatives.lee:141
+    d_rows = masked(d_out, np.arange(n) == rows.argmax(axis=0))  # [n]
+    d_x = np.empty((n, d), dtype=FLOAT)  # [n, d]
+    d_y = np.empty((n,), dtype=FLOAT)  # [n]
+    d_sub_2_rows = np.empty((n,), dtype=FLOAT)  # [n]
+    for i in reversed(range(n)):
+        d_x[i], d_y[i], d_sub_2_rows[i] = longest_step_backward(x[i], w, saved_longest_step[i], rows[i], d_rows[i])
+    d_w = d_sub_2_rows @ x  # [d]
+    return d_w, d_x, d_y
+
+
+def longest_step(x_i, y_i, w):
+    """x_i [d], w [d] -> []"""
+    return norm(x_i * (2 * (x_i @ w - y_i)))  # derivatives.lee:141
+
+
+def longest_step_saved(x_i, y_i, w):
+    """As longest_step, and what its gradient needs."""
+    d_sub = 2 * (x_i @ w - y_i)  # derivatives.lee:141
+    d_w = x_i * d_sub  # [d]
+    rows, saved_norm = norm_saved(d_w)
+    return rows, (d_sub, d_w, saved_norm)
+
+
+def longest_step_backward(x_i, w, saved, sqrt, d_rows):
+    """From d_sub, d_w and d_rows to the gradients by x_i, y_i and sub_2."""
+    d_sub, d_w, saved_norm = saved
+    # gradient of return max[i](norm(grad((x[i] @ w - y[i]) ** 2, w)))   derivatives.lee:141
+    d_d_w = norm_backward(d_w, saved_norm, sqrt, d_rows)  # [d]
+    d_d_sub = x_i @ d_d_w
+    d_sub_2 = 2 * d_d_sub
+    return d_d_w * d_sub + d_sub_2 * w, -2 * d_d_sub, d_sub_2
 
 
 def example_information(key):
@@ -955,13 +1097,11 @@ def example_private(key):
     w = normal(fold(key, SITES["w"]), (3,), FLOAT)  # [3]  derivatives.lee:152
     x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  derivatives.lee:153
     y = normal(fold(key, SITES["y"]), (5,), FLOAT)  # [5]  derivatives.lee:154
-    total_2 = clipped(w, x, y, 2)  # [3]  derivatives.lee:155
-    return (
-        (total_2 * total_2).sum() + longest(w, x, y),
-        np.zeros(3, dtype=FLOAT),
-        np.zeros((5, 3), dtype=FLOAT),
-        np.zeros(5, dtype=FLOAT),
-    )
+    total_2, saved_clipped = clipped_saved(w, x, y, 2)  # derivatives.lee:155
+    max_, saved_longest = longest_saved(w, x, y)
+    d_w_2, d_x_2, d_y_2 = longest_backward(w, x, saved_longest, FLOAT(1.0))
+    d_w_3, d_x_3, d_y_3 = clipped_backward(w, x, saved_clipped, 2, 2 * total_2)
+    return (total_2 * total_2).sum() + max_, d_w_2 + d_w_3, d_x_2 + d_x_3, d_y_2 + d_y_3
 
 
 def fan_in_uniform(fan_in):
@@ -1453,6 +1593,19 @@ def norm(x):
     x [x_0] -> []
     """
     return np.sqrt((x * x).sum())  # prelude.lee:163
+
+
+def norm_saved(x):
+    """As norm, and what its gradient needs."""
+    sum_ = (x * x).sum()  # prelude.lee:163
+    return np.sqrt(sum_), sum_
+
+
+def norm_backward(x, sum_, sqrt, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
+    d_x = 2 * (d_y * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0]
+    return d_x  # [x_0]
 
 
 # ---- what the code above uses

@@ -56,10 +56,14 @@ def _select_numpy(types, params):
     return "np.where(c, x, y)"
 
 
+def _condition(c: TensorType) -> str:
+    return "torch.full((), c, device=DEVICE)" if c.host else "c"
+
+
 def _select_torch(types, params):
     """The condition must be a tensor, and of two numbers one, or torch would make its default float of them."""
     c, x, y = types
-    condition = "torch.full((), c, device=DEVICE)" if c.host else "c"
+    condition = _condition(c)
     if x.host and y.host and x.is_float | y.is_float:
         return f"torch.where({condition}, torch.full((), x, dtype=dtype, device=DEVICE), y)", {
             "dtype": join_dtypes(x, y)
@@ -110,11 +114,11 @@ def _guard_column(broadcast_arrays: str):
 declare(Op("guard", ("x", "c"), "x, whose cotangent is 0 where c is false: for operands inside a branch not taken (R3)",
            lambda x, c: TensorType(x.dtype, broadcast(x, c)),
            lambda b, g, out, x, c: (b.sum_to(b.select(c, g, 0.0), x.type.dims), None),
-           _guard_column("np.broadcast_arrays"), "torch.where(c, x, x.detach())",
+           _guard_column("np.broadcast_arrays"), lambda types, params: f"torch.where({_condition(types[1])}, x, x.detach())",
            torch_step=_guard_column("torch.broadcast_tensors"), operands=("any", "bool"), elementwise=True,
            facts={"linear": True, "alters": True, "cotangents": lambda g, x, c: (g * c, None)},
            examples=(example("float[a, b]", "bool[a, b]"), example("float[b]", "bool[a, b]"),
-                     example("float[1, b]", "bool[a, 1]")), equation="x"))  # fmt: skip
+                     example("float[1, b]", "bool[a, 1]"), example("float[b]", "host bool")), equation="x"))  # fmt: skip
 
 # ---- conversion
 

@@ -20,7 +20,8 @@ Declared = Mapping[str, tuple[str, tuple[int | str, ...]]]
 
 def takes_data(procedure: host.Procedure) -> set[str]:
     """The parameters whose fields some size of the procedure is of."""
-    shapes = [s.array for s in procedure.symbols.values() if isinstance(s, host.ShapeOf)]
+    arrays = (s.array for s in procedure.symbols.values() if isinstance(s, host.ShapeOf))
+    shapes = [a for a in arrays if isinstance(a, host.Ref)]
     names = {name for name, default in procedure.parameters if default is None}
     return {a.name for a in shapes if a.name in names and a.fields and a.fields[0] in PARTS}
 

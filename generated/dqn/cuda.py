@@ -1,0 +1,990 @@
+"""Deep Q-learning on a pole that has to be balanced (lecture: reinforcement; Mnih et al. 2015).
+
+q(s)_a learns r + γ max q'(s'), at moves drawn from a memory of the latest `capacity` ones, towards an older copy q' of
+itself. Chance plays less and less.
+
+Made from specs/reinforcement/dqn.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/reinforcement/dqn.lee
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import weakref
+
+if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
+    raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
+
+import torch  # noqa: E402
+
+FLOAT = torch.float32
+
+
+class Model(torch.nn.Module):
+    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
+
+    members: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def parts(self):
+        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, torch.nn.ModuleList):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every tensor by its path in the spec, such as "conv1.kernel"."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def state_dict(self, *args, prefix="", **options):
+        """Keys are the spec's names, also where an attribute has another one."""
+        found = super().state_dict(*args, prefix=prefix, **options)
+        for name, attribute in self.renamed.items():
+            move_keys(found, prefix + attribute, prefix + name)
+        return found
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name, attribute in self.renamed.items():
+            move_keys(state_dict, prefix + name, prefix + attribute)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @torch.no_grad()
+    def load_tensors(self, tensors):
+        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for path, tensor in own.items():
+            given = torch.as_tensor(tensors[path])
+            if tensor.shape != given.shape:
+                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
+            tensor.copy_(given)
+
+    def copy(self):
+        """The same model with tensors of its own."""
+        twin = self.at({})
+        for module in twin.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        return twin
+
+    def at(self, tensors):
+        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
+
+        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = dict(self.__dict__[table])
+        for name, buffer in twin._buffers.items():
+            twin._buffers[name] = buffer.clone()
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            if isinstance(member, torch.nn.ModuleList):
+                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
+                twin._modules[attribute] = torch.nn.ModuleList(parts)
+            elif isinstance(member, Model):
+                twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors:
+                twin._parameters.pop(attribute, None)
+                twin._buffers.pop(attribute, None)
+                twin.__dict__[attribute] = tensors[name]
+        return twin
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if self.rates is None:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            state = getattr(self, name, None)
+            if state is None or state.device != θ.device or state.dtype != θ.dtype:
+                setattr(self, name, torch.full_like(θ, start) if state is None else state.to(θ))
+            elif state.shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {state.numel()} parameters, not {θ.numel()}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, tensors):
+        """Go on from another's count and states; states that are there are filled, so that steps find them."""
+        self.t = int(tensors["t"])
+        for name in self.starts.keys() & tensors.keys():
+            if hasattr(self, name):
+                getattr(self, name).copy_(torch.as_tensor(tensors[name]))
+            else:
+                setattr(self, name, torch.as_tensor(tensors[name]).clone())
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.starts:
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name).clone())
+        return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
+class TrainStep:
+    """A training step as one function over flat vectors, without autograd; generated subclasses say which.
+
+    `moved` pairs the attribute of an optimizer with the paths of the models that it moves, for every update; `counted`
+    are the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything that it
+    touches keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
+    """
+
+    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counted: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
+    GRAPHS = 8  # shapes of batches that have a graph; others run without
+    BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
+
+    def scalars(self):
+        """Numbers that differ from step to step."""
+        return ()
+
+    def constants(self):
+        """Numbers that are written into a graph."""
+        return ()
+
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            if len(self.known) > 8 * self.GRAPHS:
+                self.known.clear()
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
+    def bind(self):
+        """Lay the parameters out and take views of all that the step reads and writes."""
+        wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
+        for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
+            self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
+        self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
+        self.optimizers = [getattr(self, name) for name, _ in self.moved]
+        for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
+            optimizer.make_states(vector.values)
+        self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
+        self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
+
+    def blocks_of(self, i):
+        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        vector, start, blocks = self.vectors[i], 0, []
+        largest = max(map(len, vector.pieces), default=0)
+        whole = vector.gradient.is_cuda or self.spare[i] is None
+        step = max(1, largest if whole else min(largest, self.BLOCK))
+        spare = [vector.gradient.new_empty(step) for _ in range(self.spare[i] or 0)]
+        for piece in vector.pieces:
+            beside = [t[start : start + len(piece)] for t in (vector.gradient, *self.states[i])]
+            start += len(piece)
+            blocks += [
+                (*(t[a : a + step] for t in (piece, *beside)), *(s[: len(piece) - a] for s in spare))
+                for a in range(0, len(piece), step)
+            ]
+        return blocks
+
+    def holds(self):
+        """Whether the views are still those of the models and optimizers."""
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
+
+    def __call__(self, *batch):
+        if not self.holds():
+            self.bind()
+        for name in self.counted:
+            getattr(self, name).count()
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
+                return self.replayed(batch)
+            return self.step(*batch, *self.scalars())
+
+    # ---- on a GPU
+
+    def replayed(self, batch):
+        key = (*map(kind, batch), self.constants())
+        if key not in self.graphs and len(self.graphs) >= self.GRAPHS:
+            return self.step(*batch, *self.scalars())
+        if key not in self.graphs:
+            self.graphs[key] = Graph(self, batch)
+        return self.graphs[key](batch, self.scalars())
+
+    def written(self):
+        """All tensors that a step writes into and that outlive it."""
+        vectors = [piece for vector in self.vectors for piece in vector.pieces]
+        return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
+
+
+def temporal_difference_saved(q, target, s, a, r, next_, done, gamma=0.99):
+    """As temporal_difference, and what its gradient needs."""
+    n = s.shape[0]
+    if target.sizes[0] != q.sizes[0]:
+        raise ValueError(f"target.sizes_0 = {target.sizes[0]} must equal q.sizes_0 = {q.sizes[0]}")
+    add_2, saved_q = q.forward_saved(s)  # dqn.lee:19
+    taken = add_2[torch.arange(n, device=s.device), a]  # [n]
+    best = largest(target(next_.reshape(n, target.sizes[0])), (1,), False)  # [n]  dqn.lee:20
+    goal = r + torch.where(done, 0, gamma * best)  # [n]  dqn.lee:21
+    mean, saved_huber = huber_saved(taken, stop(goal))  # dqn.lee:22
+    return mean, (saved_q, saved_huber)
+
+
+def temporal_difference_backward(q, s, a, saved, d_mean):
+    """From d_mean to the gradients by q and s."""
+    saved_q, saved_huber = saved
+    n = s.shape[0]
+    # gradient of return huber(taken, stop(goal))   dqn.lee:22
+    d_taken = huber_backward(1.0, saved_huber, d_mean)  # [n]
+    # gradient of taken[i] = q(s)[i, a[i]]   dqn.lee:19
+    i = torch.arange(n, device=s.device)  # int[n]
+    d_add_2 = scatter_add(d_taken, (i, a), (n, q.sizes[2]))  # [n, q.sizes_2]
+    d_q, d_s = q.forward_backward(s, saved_q, d_add_2)
+    return d_q, d_s
+
+
+def example_remembered(key):
+    """Five moves, the last one the end of an episode."""
+    q = MLP((4, 8, 2), key=fold(key, SITES["q"]))  # dqn.lee:27
+    target = MLP((4, 8, 2), key=fold(key, SITES["target"]))  # dqn.lee:28
+    s = normal(fold(key, SITES["s"]), (5, 4), FLOAT)  # [5, 4]  dqn.lee:29
+    next_ = normal(fold(key, SITES["next"]), (5, 4), FLOAT)  # [5, 4]  dqn.lee:30
+    a = randint(fold(key, SITES["a"]), (5,), 0, 2)  # int[5]  dqn.lee:31
+    r = normal(fold(key, SITES["r"]), (5,), FLOAT)  # [5]  dqn.lee:32
+    unslice_ = unslice(torch.full((1,), True, dtype=torch.bool), (5,), (slice(4, 5),))  # bool[5]  dqn.lee:34
+    done_2 = torch.where(unslice_, unslice_, False)  # bool[5]
+    value, saved_temporal_difference = temporal_difference_saved(q, target, s, a, r, next_, done_2)  # dqn.lee:35
+    d_value = torch.ones((), dtype=FLOAT)
+    d_q, d_s = temporal_difference_backward(q, s, a, saved_temporal_difference, d_value)
+    return (
+        value,
+        q.at(d_q),
+        q.at(
+            {
+                "layers.0": {"w": torch.zeros((4, 8), dtype=FLOAT), "b": torch.zeros(8, dtype=FLOAT)},
+                "layers.1": {"w": torch.zeros((8, 2), dtype=FLOAT), "b": torch.zeros(2, dtype=FLOAT)},
+            }
+        ),
+        d_s,
+        torch.zeros((5, 4), dtype=FLOAT),
+        torch.zeros(5, dtype=FLOAT),
+    )
+
+
+@torch.no_grad()
+def dqn(steps=20000, capacity=10000, batch=64, warmup=500, sync=500, explore=5000, rate=1e-3, *, run=None):
+    """By chance at first; from step `explore` on one move in twenty."""
+    from leec.runtime.run import Run
+
+    run = run or Run("dqn", backend="torch")
+    cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))  # dqn.lee:13
+    q = MLP(sizes=(4, 64, 2), key=run.key("q")).to(run.session.place.device)  # dqn.lee:40
+    target = q.copy()  # dqn.lee:41
+    opt = Adam(lr=rate)  # dqn.lee:42
+    step = DqnStep(q, target, opt)
+    memory = dqn_memory(capacity)  # dqn.lee:43
+    action = dqn_action(capacity)  # dqn.lee:44
+    reward = dqn_reward(capacity)  # dqn.lee:45
+    after = dqn_after(capacity)  # dqn.lee:46
+    ended = dqn_ended(capacity)  # dqn.lee:47
+    s = cartpole.reset(run.key("s"))  # dqn.lee:48
+    score = 0.0  # dqn.lee:49
+    action, after, ended, memory, reward, s, score, target = run.restore(
+        "t", action=action, after=after, ended=ended, memory=memory, reward=reward, s=s, score=score, target=target
+    )
+    for t in run.loop("t", 0, steps - 1, opt=opt, q=q):
+        eps = max(0.05, 1 - t / explore)  # dqn.lee:51
+        condition = dqn_condition(eps, key=run.key("dqn"))  # dqn.lee:52
+        if condition:
+            a = dqn_a(key=run.key("dqn"))  # dqn.lee:54
+        else:
+            a = dqn_a_2(q, s)  # dqn.lee:56
+        next_, r, terminated, truncated = cartpole.step(a)  # dqn.lee:57
+        slot = t % capacity  # dqn.lee:58
+        memory[slot] = s  # dqn.lee:59
+        action[slot] = a  # dqn.lee:60
+        reward[slot] = r  # dqn.lee:61
+        after[slot] = next_  # dqn.lee:62
+        ended[slot] = terminated  # dqn.lee:63
+        score = score + r  # dqn.lee:64
+        s = next_  # dqn.lee:65
+        if terminated or truncated:
+            run.report(score=score)  # dqn.lee:67
+            score = 0.0  # dqn.lee:68
+            s = cartpole.reset(run.key("s_2"))  # dqn.lee:69
+        if t >= warmup:
+            run.step(step(memory, action, reward, after, ended, batch, t, run.key("dqn")))  # dqn.lee:71
+        if t % sync == 0:
+            target = q.copy()  # dqn.lee:74
+            step = DqnStep(q, target, opt)
+        step = DqnStep(q, target, opt)
+        run.keep(
+            "t", action=action, after=after, ended=ended, memory=memory, reward=reward, s=s, score=score, target=target
+        )
+    return q
+
+
+def dqn_memory(capacity):
+    memory = torch.zeros((capacity, 4), dtype=FLOAT)  # [capacity, 4]  dqn.lee:43
+    return memory  # [capacity, 4]
+
+
+def dqn_action(capacity):
+    action = torch.zeros(capacity, dtype=torch.int64)  # int[capacity]  dqn.lee:44
+    return action  # int[capacity]
+
+
+def dqn_reward(capacity):
+    reward = torch.zeros(capacity, dtype=FLOAT)  # [capacity]  dqn.lee:45
+    return reward  # [capacity]
+
+
+def dqn_after(capacity):
+    after = torch.zeros((capacity, 4), dtype=FLOAT)  # [capacity, 4]  dqn.lee:46
+    return after  # [capacity, 4]
+
+
+def dqn_ended(capacity):
+    ended = torch.full((capacity,), False, dtype=torch.bool)  # bool[capacity]  dqn.lee:47
+    return ended  # bool[capacity]
+
+
+def dqn_condition(eps, key):
+    u = uniform(fold(key, SITES["u"]), (), FLOAT)  # dqn.lee:52
+    condition = u < eps  # dqn.lee:53
+    return condition
+
+
+def dqn_a(key):
+    a = randint(fold(key, SITES["a"]), (), 0, 2)  # dqn.lee:54
+    return a
+
+
+def dqn_a_2(q, s):
+    """s [4] -> []"""
+    a = q.forward_2(s).argmax(dim=0)  # dqn.lee:56
+    return a
+
+
+class DqnStep(TrainStep):
+    """One step of dqn for q, target, opt: call it with a batch."""
+
+    moved = (("opt", ("q",)),)
+    counted = ("opt",)
+    read = (
+        "q.layers.0.w",
+        "q.layers.0.b",
+        "q.layers.1.w",
+        "q.layers.1.b",
+        "target.layers.0.w",
+        "target.layers.0.b",
+        "target.layers.1.w",
+        "target.layers.1.b",
+    )
+    spare = (None,)
+
+    def __init__(self, q, target, opt):
+        self.q, self.target, self.opt = q, target, opt
+        self.bind()
+
+    def constants(self):
+        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
+
+    def scalars(self):
+        return (self.opt.t,)
+
+    def step(self, memory, action, reward, after, ended, batch, t, key, t_):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
+        layers_1_w_, layers_1_b_ = self.tensors[6:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        capacity = memory.shape[0]
+        key_2 = fold(key, SITES["i"])  # dqn.lee:71
+        i = randint(key_2, (batch,), 0, min(t + 1, capacity), memory.device)  # int[batch]
+        gather = memory[i]  # [batch, 4]  dqn.lee:72
+        gather_2 = action[i]  # int[batch]
+        x_2 = torch.relu(torch.addmm(layers_0_b, gather, layers_0_w))  # [batch, 64]  prelude.lee:61
+        i_2 = torch.arange(batch, device=memory.device)  # int[batch]  dqn.lee:19
+        x_2_2 = torch.relu(torch.addmm(layers_0_b_, after[i], layers_0_w_))  # [batch, 64]  prelude.lee:61
+        best = torch.addmm(layers_1_b_, x_2_2, layers_1_w_).amax(dim=1)  # [batch]  dqn.lee:20
+        taken = torch.addmm(layers_1_b, x_2, layers_1_w)[i_2, gather_2]  # [batch]  dqn.lee:19
+        sub = taken - (reward[i] + torch.where(ended[i], 0, 0.99 * best))  # [batch]  losses.lee:23
+        guard_2 = torch.abs(sub)  # [batch]
+        le = guard_2 <= 1.0  # bool[batch]  losses.lee:24
+        select_2 = torch.where(le, 0.5 * (guard_2 * guard_2), guard_2 - 0.5)  # [batch]
+        div = 1.0 / batch  # losses.lee:148
+        d_select = torch.full((batch,), div, dtype=FLOAT, device=memory.device)  # [batch]
+        d_e_2 = masked(2 * masked(0.5 / batch * guard_2, le), le)  # [batch]
+        d_taken = (torch.where(le, 0.0, d_select) + d_e_2) * torch.sign(sub)  # [batch]  losses.lee:23
+        d_add_2 = scatter_add(d_taken, (i_2, gather_2), (batch, 2))  # [batch, 2]  dqn.lee:19
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
+        torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 2]
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batch, 64]  prelude.lee:61
+        torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]  nn.lee:21
+        torch.mm(gather.T, d_add, out=d_layers_0_w)  # [4, 64]
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
+        return select_2.sum() / batch  # losses.lee:148
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+def huber_saved(y, target, delta=1.0):
+    """As huber, and what its gradient needs."""
+    sub = y - target  # [y_0]  losses.lee:23
+    e = torch.abs(sub)  # [y_0]
+    le = e <= delta  # bool[y_0]  losses.lee:24
+    mean = reduced(torch.where(le, 0.5 * (e * e), delta * (e - 0.5 * delta)))
+    return mean, (sub, le, e)
+
+
+def huber_backward(delta, saved, d_mean):
+    """From d_mean to the gradient by y."""
+    sub, le, e = saved
+    y_0 = sub.shape[0]
+    # gradient of return reduced(where(e <= delta, 0.5 * e ** 2, delta * (e - 0.5 * delta)), re..   losses.lee:24
+    d_select = reduced_backward(y_0, d_mean)  # [y_0]
+    d_guard = 2 * torch.where(le, d_select * 0.5 * e, 0.0)  # [y_0]
+    # gradient of e = abs(y - target)   losses.lee:23
+    d_e = torch.where(le, 0.0, d_select * delta) + torch.where(le, d_guard, 0.0)  # [y_0]
+    d_y = d_e * torch.sign(sub)  # [y_0]
+    return d_y  # [y_0]
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = (d_y / each_0).expand(each_0)  # [each_0]
+    return d_each  # [each_0]
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(dim=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+class MLP(Model):
+    """Linear layers with relu between them: MLP((64, 128, 10)) has one hidden layer of 128."""
+
+    members = ("layers",)
+
+    def __init__(self, sizes, *, key=(0, 0)):
+        super().__init__()
+        self.sizes = sizes
+        # nn.lee:37
+        self.layers = torch.nn.ModuleList(
+            [
+                Linear(sizes[0], sizes[1], key=fold(key, SITES["layers.0"])),
+                Linear(sizes[1], sizes[2], key=fold(key, SITES["layers.1"])),
+            ]
+        )
+
+    def forward(self, x):
+        """x [x_0, sizes_0] -> [x_0, sizes_2]"""
+        x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
+        return self.layers[1](x_2)  # [x_0, sizes_2]  nn.lee:42
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
+        return self.layers[1](x_2), x_2  # nn.lee:42
+
+    def forward_backward(self, x, x_2, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_layers_0_, d_x = self.layers[0].forward_backward(x, relu_backward(x_2, d_x_2))
+        return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
+
+    def forward_2(self, x):
+        """x [sizes_0] -> [sizes_2]"""
+        x_2 = relu_2(self.layers[0](x[None]).reshape(self.sizes[1]))  # [sizes_1]  nn.lee:41
+        return self.layers[1](x_2[None]).reshape(self.sizes[2])  # [sizes_2]  nn.lee:42
+
+
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        # optim.lee:79
+        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.t)
+
+
+def stop(x):
+    """x, through which no gradient flows.
+
+    x [x_0] -> [x_0]
+    """
+    return x.detach()  # [x_0]  prelude.lee:18
+
+
+def relu(x):
+    """x where it is positive, else 0.
+
+    x [x_0, x_1] -> [x_0, x_1]
+    """
+    return torch.relu(x)  # [x_0, x_1]  prelude.lee:61
+
+
+def relu_backward(select, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
+    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    return d_x  # [x_0, x_1]
+
+
+def relu_2(x):
+    """x where it is positive, else 0.
+
+    x [x_0] -> [x_0]
+    """
+    return torch.relu(x)  # [x_0]  prelude.lee:61
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "a": 0x2F42665B399EF840,
+    "b": 0x754F854DE3C27284,
+    "i": 0x3C67888C3C79D1D4,
+    "layers.0": 0x6E3BC4F53BE0CE84,
+    "layers.1": 0xE2AFCF8FB6B5EB86,
+    "next": 0x1637742F7A98A1A9,
+    "q": 0x3514BD29FB70352B,
+    "r": 0xF1DC5A7F078E3ACB,
+    "s": 0xDE6ECFAAC38449E6,
+    "target": 0x41DEDA04111F843F,
+    "u": 0x08D267E10C593806,
+    "w": 0x20925082A2286B9E,
+}
+
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+def largest(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
+    for axis in reversed(axes):
+        some = x.shape[axis] > 0
+        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
+    return x
+
+
+def amax(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing."""
+    some = all(x.shape[axis] for axis in axes)
+    return x.amax(axes, keepdim=keepdims) if some else x.sum(axes, keepdim=keepdims) - math.inf
+
+
+def unslice(x, dims, slices):
+    """Zeros of the given dims with x in the place of a slice."""
+    whole = x.new_zeros(dims)
+    whole[slices] = x
+    return whole
+
+
+def scatter_add(v, index, dims, axes=None):
+    """Zeros of the given dims with v added at positions of some axes (the first ones)."""
+    whole = v.new_zeros(dims)
+    front = whole if axes is None else whole.movedim(axes, tuple(range(len(axes))))
+    front.index_put_(index, v, accumulate=True)
+    return whole
+
+
+def masked(x, c):
+    """x where c holds, else 0. On a CPU by its bits, which takes a tenth of a choice entry by entry."""
+    if x.is_cuda or torch.is_grad_enabled():
+        return torch.where(c, x, 0.0)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
+    return x.view(bits).bitwise_and(c.to(bits).neg_()).view(x.dtype)
+
+
+def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adam_", None)
+    if kernel is None:
+        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+    else:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+
+
+def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is not None:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+        return
+    m.lerp_(g, 1 - beta1)
+    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    x.mul_(1 - lr * decay)
+    x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
+    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+    how = {"amsgrad": False, "maximize": False}
+    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int] | torch.Tensor
+
+
+Device = torch.device | str | None
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words are Python integers or int64 tensors below 2**32.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1 = (p1 >> 32 & MASK) ^ x1 ^ k0, p1 & MASK
+        x2, x3 = (p0 >> 32 & MASK) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key, word):
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int, device: Device = None) -> torch.Tensor:
+    """n random words, int64[n], all four words of a block used; at most 2**34 from one key."""
+    blocks = torch.arange(-(-n // 4), dtype=torch.int64, device=device)
+    return torch.stack(philox(key, (blocks, 0, 0, 0)), dim=1).reshape(-1)[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape), device) >> 8).reshape(shape).to(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2, device) >> 8).reshape(-1, 2).to(torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int, device: Device = None) -> torch.Tensor:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape), device).reshape(shape)
+    return (words * (high - low) >> 32 & MASK) + low
+
+
+def move_keys(found, old, new):
+    """Rename a key, or all below a path."""
+    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
+        found[new + key[len(old) :]] = found.pop(key)
+
+
+class Vector:
+    """Parameters side by side in one tensor; they become views of `values`.
+
+    Moving or casting a model severs them silently, so parts are asked whether they hold before every step.
+    """
+
+    def __init__(self, slots):
+        self.owners = [(weakref.ref(module), name) for module, name in slots]
+        self.positions = {slot: i for i, slot in enumerate(self.owners)}
+        self.parts = {}
+        with torch.no_grad():
+            parameters = [module._parameters[name] for module, name in slots]
+            self.values = torch.cat([p.reshape(-1) for p in parameters])
+            self.sizes = [p.numel() for p in parameters]
+            for (module, name), p, part in zip(slots, parameters, self.values.split(self.sizes), strict=True):
+                p.data = part.view(p.shape)
+                HOMES.setdefault(module, {})[name] = self
+
+    @staticmethod
+    def part_of(models, use=0):
+        """The parameters of these models where they stand side by side for all steps; `use` counts those in a step.
+
+        What shares parameters shares a vector: it is laid out anew when a step moves more than what stood there.
+        """
+        slots = [slot for model in models for slot in parameter_slots(model)]
+        homes = list(dict.fromkeys(HOMES.get(module, {}).get(name) for module, name in slots))
+        if len(homes) != 1 or homes[0] is None or not homes[0].part(slots, use).holds():
+            homes = [Vector(side_by_side(slots, [home for home in homes if home is not None]))]
+        return homes[0].part(slots, use)
+
+    def part(self, slots, use):
+        positions = tuple(self.positions[weakref.ref(module), name] for module, name in slots)
+        if (positions, use) not in self.parts:
+            self.parts[positions, use] = Part(self, slots, positions)
+        return self.parts[positions, use]
+
+
+HOMES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def side_by_side(slots, homes):
+    """The slots in their order, among those that share a vector with them: what was together stays so if it can."""
+    known = [(ref(), name) for home in homes for ref, name in home.owners if ref() is not None]
+    if set(known) <= set(slots):
+        return slots
+    before = slots[: next(i for i, slot in enumerate(slots) if slot in known)]
+    return [*before, *known, *(slot for slot in slots if slot not in known and slot not in before)]
+
+
+class Part:
+    """The parameters that one update moves, as pieces of a vector, with a gradient of their own."""
+
+    def __init__(self, vector, slots, positions):
+        starts = [sum(vector.sizes[:i]) for i in positions]
+        sizes = [vector.sizes[i] for i in positions]
+        bounds = []
+        for start, size in zip(starts, sizes, strict=True):
+            if bounds and bounds[-1][1] == start:
+                bounds[-1][1] += size
+            else:
+                bounds.append([start, start + size])
+        self.pieces = [vector.values[start:stop] for start, stop in bounds]
+        self.slots = [(module._parameters, name) for module, name in slots]
+        parameters = [table[name] for table, name in self.slots]
+        self.shapes = [tuple(p.shape) for p in parameters]
+        self.addresses = [p.data_ptr() for p in parameters]
+        self.gradient = vector.values.new_zeros(sum(sizes))
+        self.gradients = [part.view(p.shape) for part, p in zip(self.gradient.split(sizes), parameters, strict=True)]
+
+    @property
+    def values(self):
+        """All parameters in one tensor: themselves if they stand together, else copies."""
+        return self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
+
+    def moved_by(self, update, *more):
+        """Let a rule move the whole vector at once."""
+        values = self.values
+        update(values, self.gradient, *more)
+        if len(self.pieces) > 1:
+            for piece, moved in zip(self.pieces, values.split([len(p) for p in self.pieces]), strict=True):
+                piece.copy_(moved)
+
+    def holds(self):
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
+
+
+def parameter_slots(model):
+    """Where the parameters of a model are kept: (module, name), in declaration order."""
+    for name in model.members:
+        attribute = model.renamed.get(name, name)
+        if attribute in model._parameters:
+            yield model, attribute
+        elif attribute in model._modules:
+            member = model._modules[attribute]
+            for part in member if isinstance(member, torch.nn.ModuleList) else [member]:
+                yield from parameter_slots(part)
+
+
+def find_slot(step, path):
+    """(table, name) of the tensor at a path such as `net.layers.0.w`."""
+    owner, _, last = path.rpartition(".")
+    module = find_member(step, owner)
+    name = module.renamed.get(last, last)
+    return (module._parameters if name in module._parameters else module._buffers), name
+
+
+def find_member(step, path):
+    """The model at a path such as `net.layers.0`."""
+    module = step
+    for name in path.split("."):
+        module = (
+            module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
+        )
+    return module
+
+
+def kind(x):
+    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
+    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x
+
+
+class Graph:
+    """One captured step: batches, keys and numbers are put into tensors of fixed address, then everything is replayed.
+
+    Numbers are filled in by kernels, since a copy from the host would wait for the device.
+    """
+
+    def __init__(self, step, batch):
+        self.device = step.vectors[0].gradient.device
+        self.batch = [self.hold(x) for x in batch]
+        self.numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
+        before = [(tensor, tensor.clone()) for tensor in step.written()]
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
+            for _ in range(3):
+                step.step(*self.batch, *self.numbers)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.result = step.step(*self.batch, *self.numbers)
+        for tensor, value in before:
+            tensor.copy_(value)
+
+    def hold(self, x):
+        if isinstance(x, tuple):
+            return torch.tensor(x, dtype=torch.int64, device=self.device)
+        return x.clone() if isinstance(x, torch.Tensor) else x
+
+    def __call__(self, batch, numbers):
+        for held, x in zip(self.batch, batch, strict=True):
+            if isinstance(x, torch.Tensor):
+                held.copy_(x, non_blocking=True)
+            elif isinstance(x, tuple):
+                for word, value in zip(held.unbind(), x, strict=True):
+                    word.fill_(value)
+        for held, x in zip(self.numbers, numbers, strict=True):
+            held.fill_(x)
+        self.graph.replay()
+        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)

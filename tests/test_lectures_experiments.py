@@ -12,16 +12,9 @@ import torch
 import torch.nn.functional as F
 from against import Spec, agree
 from lectures import Row, every, example
-from trainings import Weights, begin, descent, loaded, quiet, rounds, trains
+from trainings import Weights, begin, descent, loaded, perceptron, quiet, rounds, trains
 
 BOTH = ("numpy", "torch")
-
-
-def perceptron(p, x, depth: int = 2, at: str = ""):
-    for i in range(depth):
-        z = x @ p[f"{at}layers.{i}.w"] + p[f"{at}layers.{i}.b"]
-        x = F.relu(z)
-    return z
 
 
 def on_digits(sizes: tuple[int, ...], batch: int, rate: float, epochs: int, test: float, model: str = "MLP"):

@@ -507,3 +507,27 @@ def test_what_cannot_be_verified_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "torch", None)
     absent = verify(TANH)
     assert absent.exit_code == 4 and "pip install 'leec[torch]'" in absent.stderr
+
+
+TWO_SIZES = """
+from std.nn import MLP
+
+
+def through(judge, maker, z: [n, k]):
+    for t in 2:
+        z = z + grad(sum(judge(maker(z))), z)
+    return maker(z)
+
+
+example judged:
+    judge = MLP((4, 3, 2))
+    maker = MLP((2, 3, 4))
+    z: [5, 2] ~ normal(0, 1)
+    return sum(through(judge, maker, z) ** 2)
+"""
+
+
+def test_the_gradients_of_two_models_of_a_class_have_the_sizes_of_their_models() -> None:
+    report = leec.verify(TWO_SIZES, dtypes=("f64",))
+    shapes = {row.quantity: row.shape for row in report.sections[0].rows}
+    assert report.ok and shapes["d_judge.layers.0.w"] == (4, 3) and shapes["d_maker.layers.0.w"] == (2, 3)

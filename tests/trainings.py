@@ -13,6 +13,7 @@ from itertools import islice
 from types import ModuleType
 
 import torch
+import torch.nn.functional as F
 from against import Draws, Spec, agree
 
 import leec
@@ -34,15 +35,24 @@ def quiet(procedure: str, backend: str = "numpy", **options: object) -> Run:
 
 
 def trains(
-    procedure: str, loop: Loop, steps: int = 3, variable: str = "net", tolerance: float = 1e-9, **arguments: object
+    procedure: str,
+    loop: Loop,
+    steps: int = 3,
+    variable: str = "net",
+    tolerance: float = 1e-9,
+    players: int = 1,
+    **arguments: object,
 ) -> Callable[[Spec], None]:
-    """The check that a model has the weights of a loop by hand after some steps of a procedure."""
+    """The check that a model has the weights of a loop by hand after some steps of a procedure.
+
+    A step of the loop may hold several updates, one of each player.
+    """
 
     def check(spec: Spec) -> None:
         program = loaded(spec.text)
         *_, expected = islice(loop(quiet(procedure), program.numpy), steps)
         for backend in BACKENDS:
-            with quiet(procedure, backend, max_steps=steps) as run:
+            with quiet(procedure, backend, max_steps=steps * players) as run:
                 getattr(program.backend(backend), procedure)(**arguments, run=run)
             assert run.session.cut, f"{procedure} ended before step {steps}"
             same(
@@ -84,10 +94,22 @@ def begin(run: Run, models: ModuleType, name: str, site: str = "net", **hypers: 
     return {path: torch.tensor(value).requires_grad_() for path, value in cls(**hypers, **key).tensors().items()}
 
 
-def rounds(run: Run, part: object, batch: int | None, epochs: int | None = None) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Shuffled batches of epoch after epoch; without a size, all rows again and again."""
-    for _ in run.loop("epoch", 1, epochs):
-        for fields in run.batches("batches", part, batch, shuffle=True) if batch else [tuple(part.fields.values())]:
+def perceptron(p: Mapping[str, torch.Tensor], x: torch.Tensor, depth: int = 2, at: str = "") -> torch.Tensor:
+    """std's MLP of some layers, its weights below a path."""
+    for i in range(depth):
+        z = x @ p[f"{at}layers.{i}.w"] + p[f"{at}layers.{i}.b"]
+        x = F.relu(z)
+    return z
+
+
+def rounds(
+    run: Run, part: object, batch: int | None, epochs: int | None = None, loop: str = ""
+) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Shuffled batches of epoch after epoch; without a size, all rows again and again. A second loop is "_2"."""
+    for _ in run.loop(f"epoch{loop}", 1, epochs):
+        for fields in (
+            run.batches(f"batches{loop}", part, batch, shuffle=True) if batch else [tuple(part.fields.values())]
+        ):
             yield tuple(map(torch.as_tensor, fields))
 
 

@@ -160,31 +160,22 @@ class Caller:
                 return ast.Call(ast.Attribute(found, "copy"), [], []) if discards else found
         if not tensors:
             return self.without_tensors(p)
-        like, point = self.like(p.model), self.dictionary({path: v for v, path in tensors})
-        if like is None:
-            raise InternalError(f"no {p.model} is in scope to make another one of")
-        return ast.Call(ast.Attribute(like, "at"), [point], [])
+        point = {path: v for v, path in tensors}
+        return ast.Call(ast.Attribute(self.like(p.model, point), "at"), [self.dictionary(point)], [])
 
     def whole(self, pairs: Sequence[tuple[Value, str]]) -> ast.expr | None:
         found = self.body.groups.whole([v for v, _ in pairs], [path for _, path in pairs], "model")
         return found[0].part(found[1]) if found else None
 
-    def like(self, model: str) -> ast.expr | None:
+    def like(self, model: str, tensors: Mapping[str, Value]) -> ast.expr:
         """An object of the class in scope, which knows the hyperparameters."""
-        found = self.in_scope(model)
+        found = self.in_scope(model, tensors)
         if found is None:
             raise InternalError(f"no {model} is in scope to make another one of")
         return found
 
-    def in_scope(self, model: str) -> ast.expr | None:
-        for place in self.body.groups.places.values():
-            if place.group.kind == "model" and place.group.model == model:
-                return place.group.root
-        for place in self.body.groups.places.values():
-            for path, name in self.unit.members(place.group.model).items():
-                if name == model:
-                    return place.group.part(path)
-        return None
+    def in_scope(self, model: str, tensors: Mapping[str, Value]) -> ast.expr | None:
+        return self.body.groups.alike(model, self.unit.members, tensors)
 
     def without_tensors(self, p: Parameter) -> ast.expr:
         """A member of a class that has no tensors: any of that class."""
@@ -228,8 +219,8 @@ class Caller:
         found = self.body.groups.whole(r.values, r.paths, "model")
         if found:
             return ast.Call(ast.Attribute(found[0].part(found[1]), "copy"), [], [])
-        like, tensors = self.like(r.model), self.gradient(r.values, r.paths)
-        return ast.Call(ast.Attribute(like, "at"), [tensors], []) if like else tensors  # of nothing that was computed
+        like = self.like(r.model, dict(zip(r.paths, r.values, strict=True)))
+        return ast.Call(ast.Attribute(like, "at"), [self.gradient(r.values, r.paths)], [])
 
     # ---- gradients and models as dicts
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leec.ir.graph import Result, Value
@@ -113,6 +113,25 @@ class Groups:
         if kind == "dict" and not prefix and places[0].group.size != len(values):
             return None
         return places[0].group, prefix
+
+    def alike(
+        self, model: str, members: Callable[[str], Mapping[str, str]], tensors: Mapping[str, Value]
+    ) -> ast.expr | None:
+        """An object of a class, its tensors of the same sizes if there is such a one: objects of a class may differ."""
+        candidates = [
+            (group, prefix)
+            for group in self.roots
+            if group.kind == "model"
+            for prefix, name in {"": group.model, **members(group.model)}.items()
+            if name == model
+        ]
+        if not candidates:
+            return None
+        types = {(place.group, place.path): value.type for value, place in self.places.items()}
+        group, prefix = max(
+            candidates, key=lambda c: sum(types.get((c[0], joined(c[1], p))) == v.type for p, v in tensors.items())
+        )
+        return group.part(prefix)
 
 
 def joined(prefix: str, path: str) -> str:

@@ -43,6 +43,7 @@ TRAINED = (
     Trained("E11", "convolution/cnn.lee", "fit_without_pooling", "accuracy", least=0.945),
     Trained("J6", "adversarial/attacks.lee", "by_proxy", "transferred", most=0.45),  # of 0.94 on clean digits
     Trained("J7", "adversarial/attacks.lee", "by_ensemble", "attacked", most=0.1),
+    Trained("J14", "adversarial/defence.lee", "hardened", "attacked", least=0.6),
     Trained("K6", "explain/explain.lee", "probed", "high", least=0.93),
     Trained("R5", "classification/logistic.lee", "tumours", "accuracy", least=0.96),  # breast_cancer
     Trained("R6", "classification/logistic.lee", "flowers", "accuracy", least=0.9),  # iris

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from against import Spec, agree
 from lectures import Row, every, example
-from trainings import Weights, begin, perceptron, rounds, trains
+from trainings import Weights, begin, descent, perceptron, rounds, trains
 
 BOTH = ("numpy", "torch")
 RNG = np.random.default_rng(0)
@@ -290,6 +290,31 @@ def through_filter(d):
 HARM = iterated(away, 4, along_signs(0.04), lambda x, before: box(x, before, 0.1))
 
 
+def hardening(run, models) -> Iterator[Weights]:
+    net = begin(run, models, "MLP", sizes=(64, 64, 10))
+    rule = torch.optim.Adam(list(net.values()), 3e-3)
+    for x, y in rounds(run, run.data("digits", shape=(64,), test=0.3).train, 64, 15):
+        found = moving(x)
+        for _ in range(4):
+            g = slope(lambda x, y=y: F.cross_entropy(perceptron(net, x), y), found)
+            found = box(found + 0.04 * g.sign(), x, 0.1).detach().requires_grad_()
+        rule.zero_grad()
+        (F.cross_entropy(perceptron(net, x), y) + F.cross_entropy(perceptron(net, found.detach()), y)).backward()
+        rule.step()
+        yield net
+
+
+PLAIN = descent(
+    "MLP",
+    {"sizes": (64, 64, 10)},
+    lambda p, x, y: F.cross_entropy(perceptron(p, x), y),
+    lambda w: torch.optim.Adam(w, 3e-3),
+    "digits",
+    64,
+    15,
+    shape=(64,),
+    test=0.3,
+)
 SIMPLE = """
 
 def filtered(x: [n, h, w]):
@@ -358,6 +383,8 @@ ROWS = (
     Row("J13", DEFENCE, "slope_through", example("through_filter", through_filter)),
     Row("J13", DEFENCE, "adaptive", example("through_filter", through_filter)),
     Row("J14", DEFENCE, "attacked", example("harmed", HARM)),
+    Row("J14", DEFENCE, "hardened", trains("hardened", hardening)),
+    Row("J14", DEFENCE, "unprotected", trains("unprotected", PLAIN)),
 )  # fmt: skip
 
 

@@ -138,7 +138,7 @@ def mismatch(spec: Spec) -> None:
     *_, weights = elsewhere(run, models)
     test = run.data("digits", shape=(1, 8, 8), test=0.3).test
     noise = 0.3 * models.normal(
-        models.fold(run.key("mismatched_other"), models.SITES["other"]), test.x.shape, np.float64
+        models.fold(run.key("mismatched"), models.SITES["other"]), test.x.shape, np.float64
     )
     sets = (test.x, test.x + noise, test.x[..., ::-1].copy())
     wanted = [(perceptron(weights, torch.tensor(x).flatten(1)).argmax(1).numpy() == test.y).mean() for x in sets]

@@ -141,7 +141,7 @@ class Run:
         from leec.elaborate.binding import bound_names
 
         run_block(self.ctx, (node,))
-        self.assigned |= {n: node.span for n in bound_names(node)}
+        self.assigned |= {n: node.span for n in sorted(bound_names(node))}
 
     def minimize(self, node: nodes.Minimize) -> None:
         """E once in training mode, its gradient, state committed, then the update (R27)."""

@@ -646,6 +646,110 @@ def attacked_step_backward_input(sub, add_3, saved, d_x_3, d_sub, d_add_3):
     return d_x, d_sub + d_sub_, d_add_3 + d_add_3_
 
 
+def attacked_step_in_step(net, x, y, rate, sub, add_3):
+    """x [n, net.sizes_0], y int[n], sub [n, net.sizes_0], add_3 [n, net.sizes_0] -> [n, net.sizes_0]"""
+    n = x.shape[0]
+    x_2 = torch.relu(torch.addmm(net.layers[0].b, x, net.layers[0].w))  # [n, net.sizes_1]  prelude.lee:61
+    affine_2 = torch.addmm(net.layers[1].b, x_2, net.layers[1].w)  # [n, net.sizes_2]  nn.lee:21
+    iota = torch.arange(net.sizes[2], device=x.device)[None, :]  # int[1, net.sizes_2]  losses.lee:45
+    softmax_ = torch.softmax(affine_2, dim=1)  # [n, net.sizes_2]
+    d_add_2 = (softmax_ - (iota == y[:, None]).to(FLOAT)) * (1.0 / n)  # [n, net.sizes_2]
+    slope = torch.where(x_2 > 0, d_add_2 @ net.layers[1].w.T, 0.0) @ net.layers[0].w.T  # [n, net.sizes_0]  nn.lee:21
+    x_3 = (x + rate * torch.sign(slope)).clamp(min=sub).clamp(max=add_3)  # [n, net.sizes_0]  prelude.lee:153
+    return x_3  # [n, net.sizes_0]
+
+
+@torch.no_grad()
+def hardened(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
+    """Of every batch also its attack on the net as it is now, with the right labels; again and again."""
+    from leec.runtime.run import Run
+
+    run = run or Run("hardened", backend="torch")
+    data = run.data(
+        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+    )
+    net = MLP(sizes=(64, 64, 10), key=run.key("net")).to(run.session.place.device)  # defence.lee:101
+    opt = Adam(lr=rate)  # defence.lee:102
+    step = HardenedStep(net, opt)
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(x, y, reach))  # defence.lee:105
+    x, y = hardened_x_y(data.test.x, data.test.y)  # defence.lee:107
+    reported_clean, reported_attacked = hardened_clean_attacked(net, x, y, reach)  # defence.lee:108
+    run.report(clean=reported_clean, attacked=reported_attacked)  # defence.lee:108
+    return net
+
+
+class HardenedStep(TrainStep):
+    """One step of hardened for net, opt: call it with a batch."""
+
+    moved = (("opt", ("net",)),)
+    counted = ("opt",)
+    read = ("net.layers.0.w", "net.layers.0.b", "net.layers.1.w", "net.layers.1.b")
+    spare = (None,)
+
+    def __init__(self, net, opt):
+        self.net, self.opt = net, opt
+        self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
+    def constants(self):
+        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
+
+    def scalars(self):
+        return (self.opt.t,)
+
+    def step(self, x, y, reach, t):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
+        sub = x - reach  # [batches_n, 64]  defence.lee:94
+        add_2 = x + reach  # [batches_n, 64]
+        x_ = x  # defence.lee:92
+        for k in range(4):
+            x_ = attacked_step_in_step(self.net, x_, y, 0.04, sub, add_2)
+        x_2_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 64]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        x_2 = torch.relu(torch.addmm(layers_0_b, x_, layers_0_w))  # [batches_n, 64]  prelude.lee:61
+        add_2_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
+        surprise_2 = torch.nn.functional.cross_entropy(add_2_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        one_hot = (torch.arange(10, device=x.device)[None, :] == y[:, None]).to(FLOAT)  # [batches_n, 10]
+        d_add_2_2 = (torch.softmax(add_2_2, dim=1) - one_hot) * scale  # [batches_n, 10]
+        d_add_3 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
+        d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
+        d_add_4 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2_2, 0)  # [batches_n, 64]  prelude.lee:61
+        torch.mm(x_.T, d_add_3, out=d_layers_0_w)  # [64, 64]  defence.lee:106
+        d_layers_0_w.add_(x.T @ d_add_4)  # [64, 64]
+        torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [64]
+        d_layers_0_b.add_(d_add_4.sum(dim=0))  # [64]
+        torch.mm(x_2.T, d_add_2_2, out=d_layers_1_w)  # [64, 10]
+        d_layers_1_w.add_(x_2_2.T @ d_add_2)  # [64, 10]
+        torch.sum(d_add_2_2, dim=0, out=d_layers_1_b)  # [10]
+        d_layers_1_b.add_(d_add_2.sum(dim=0))  # [10]
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return surprise.sum() / count + surprise_2.sum() / count
+
+
+def hardened_x_y(data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 64], int[data_test_n]"""
+    return data_test_x, data_test_y
+
+
+def hardened_clean_attacked(net, x, y, reach):
+    """x [data_test_n, 64], y int[data_test_n] -> [], []"""
+    return accuracy(net(x), y), accuracy(net(attacked(net, x, y, reach=reach)), y)  # defence.lee:108
+
+
 @torch.no_grad()
 def unprotected(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
     """For comparison: the same net, trained on clean digits alone, under attacks that know the filter or do not."""
@@ -655,15 +759,15 @@ def unprotected(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
     data = run.data(
         "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
     )
-    net = MLP(sizes=(64, 64, 10), key=run.key("net")).to(run.session.place.device)  # defence.lee:101
-    opt = Adam(lr=rate)  # defence.lee:102
+    net = MLP(sizes=(64, 64, 10), key=run.key("net")).to(run.session.place.device)  # defence.lee:115
+    opt = Adam(lr=rate)  # defence.lee:116
     step = UnprotectedStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # defence.lee:105
-    x, y = unprotected_x_y(data.test.x, data.test.y)  # defence.lee:106
-    reported_clean, reported_attacked = unprotected_clean_attacked(net, x, y, reach)  # defence.lee:107
-    run.report(clean=reported_clean, attacked=reported_attacked)  # defence.lee:107
+            run.step(step(x, y))  # defence.lee:119
+    x, y = unprotected_x_y(data.test.x, data.test.y)  # defence.lee:120
+    reported_clean, reported_attacked = unprotected_clean_attacked(net, x, y, reach)  # defence.lee:121
+    run.report(clean=reported_clean, attacked=reported_attacked)  # defence.lee:121
     return net
 
 
@@ -720,45 +824,45 @@ def unprotected_x_y(data_test_x, data_test_y):
 
 def unprotected_clean_attacked(net, x, y, reach):
     """x [data_test_n, 64], y int[data_test_n] -> [], []"""
-    return accuracy(net(x), y), accuracy(net(attacked(net, x, y, reach=reach)), y)  # defence.lee:107
+    return accuracy(net(x), y), accuracy(net(attacked(net, x, y, reach=reach)), y)  # defence.lee:121
 
 
 def example_blurred(key):
-    x = uniform(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:112
-    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:113
-    d_c, saved_smoothed = smoothed_saved(x)  # defence.lee:114
+    x = uniform(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:126
+    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:127
+    d_c, saved_smoothed = smoothed_saved(x)  # defence.lee:128
     return (c * d_c).sum(), smoothed_backward(saved_smoothed, 3, c), d_c
 
 
 def example_moved(key):
-    x = uniform(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:118
-    top = randint(fold(key, SITES["top"]), (), 0, 4)  # defence.lee:119
-    left = randint(fold(key, SITES["left"]), (), 0, 3)  # defence.lee:120
-    c = normal(fold(key, SITES["c"]), (3, 12, 12), FLOAT)  # [3, 12, 12]  defence.lee:121
-    y, saved_resized = resized_saved(x, 8, 9)  # defence.lee:122
+    x = uniform(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:132
+    top = randint(fold(key, SITES["top"]), (), 0, 4)  # defence.lee:133
+    left = randint(fold(key, SITES["left"]), (), 0, 3)  # defence.lee:134
+    c = normal(fold(key, SITES["c"]), (3, 12, 12), FLOAT)  # [3, 12, 12]  defence.lee:135
+    y, saved_resized = resized_saved(x, 8, 9)  # defence.lee:136
     d_c, saved_placed = placed_saved(y, 12, top, left)
     d_x = resized_backward(saved_resized, placed_backward(saved_placed, 8, 9, c))  # [3, 5, 6]
     return (c * d_c).sum(), d_x, d_c
 
 
 def example_somewhere(key):
-    x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:126
-    y_2, saved_at_random = at_random_saved(x, 5, 8, fold(key, SITES["at_random"]))  # defence.lee:127
+    x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:140
+    y_2, saved_at_random = at_random_saved(x, 5, 8, fold(key, SITES["at_random"]))  # defence.lee:141
     return (y_2 * y_2).sum(), at_random_backward(saved_at_random, 2 * y_2)
 
 
 def example_rounded(key):
-    x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:131
-    contract_4 = compressed(x)  # [3, 6, 6]  defence.lee:132
+    x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:145
+    contract_4 = compressed(x)  # [3, 6, 6]  defence.lee:146
     return (contract_4 * contract_4).sum() + squeezed(x).sum(), torch.zeros((3, 6, 6), dtype=FLOAT)
 
 
 def example_restored(key):
-    coder = MLP((6, 3, 6), key=fold(key, SITES["coder"]))  # defence.lee:136
-    net = MLP((6, 5, 4), key=fold(key, SITES["net"]))  # defence.lee:137
-    x = uniform(fold(key, SITES["x"]), (7, 6), FLOAT)  # [7, 6]  defence.lee:138
-    y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  defence.lee:139
-    reshape, saved_rebuilt = rebuilt_saved(coder, x)  # defence.lee:140
+    coder = MLP((6, 3, 6), key=fold(key, SITES["coder"]))  # defence.lee:150
+    net = MLP((6, 5, 4), key=fold(key, SITES["net"]))  # defence.lee:151
+    x = uniform(fold(key, SITES["x"]), (7, 6), FLOAT)  # [7, 6]  defence.lee:152
+    y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  defence.lee:153
+    reshape, saved_rebuilt = rebuilt_saved(coder, x)  # defence.lee:154
     add_2, saved_net = net.forward_saved(reshape)
     d_add_2 = cross_entropy_backward(add_2, y, torch.ones((), dtype=FLOAT))  # [7, 4]
     d_net, d_reshape = net.forward_backward(reshape, saved_net, d_add_2)
@@ -767,11 +871,11 @@ def example_restored(key):
 
 
 def example_through_filter(key):
-    net = MLP((20, 6, 4), key=fold(key, SITES["net"]))  # defence.lee:144
-    x = uniform(fold(key, SITES["x"]), (3, 4, 5), FLOAT)  # [3, 4, 5]  defence.lee:145
-    y = randint(fold(key, SITES["y"]), (3,), 0, 4)  # int[3]  defence.lee:146
-    c = normal(fold(key, SITES["c"]), (3, 4, 5), FLOAT)  # [3, 4, 5]  defence.lee:147
-    d_x, saved_slope_through = slope_through_saved(net, x, y)  # defence.lee:148
+    net = MLP((20, 6, 4), key=fold(key, SITES["net"]))  # defence.lee:158
+    x = uniform(fold(key, SITES["x"]), (3, 4, 5), FLOAT)  # [3, 4, 5]  defence.lee:159
+    y = randint(fold(key, SITES["y"]), (3,), 0, 4)  # int[3]  defence.lee:160
+    c = normal(fold(key, SITES["c"]), (3, 4, 5), FLOAT)  # [3, 4, 5]  defence.lee:161
+    d_x, saved_slope_through = slope_through_saved(net, x, y)  # defence.lee:162
     x_4, saved_adaptive = adaptive_saved(net, x, y)
     d_net, d_x_5 = slope_through_backward(net, saved_slope_through, 3, c)
     d_x_3 = adaptive_backward_input(saved_adaptive, 20, 6, 4, 4, c)  # [3, 4, 5]
@@ -779,11 +883,11 @@ def example_through_filter(key):
 
 
 def example_harmed(key):
-    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # defence.lee:152
-    x = 0.1 + 0.8 * uniform(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  defence.lee:153
-    y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  defence.lee:154
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  defence.lee:155
-    d_c, saved_attacked = attacked_saved(net, x, y)  # defence.lee:156
+    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # defence.lee:166
+    x = 0.1 + 0.8 * uniform(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  defence.lee:167
+    y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  defence.lee:168
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  defence.lee:169
+    d_c, saved_attacked = attacked_saved(net, x, y)  # defence.lee:170
     return (
         (c * d_c).sum(),
         net.at(

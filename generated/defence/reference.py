@@ -541,6 +541,62 @@ def attacked_step_backward_input(sub, add_3, saved, d_x_3, d_sub, d_add_3):
     return d_x, d_sub + d_sub_, d_add_3 + d_add_3_
 
 
+def hardened(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
+    """Of every batch also its attack on the net as it is now, with the right labels; again and again."""
+    from leec.runtime.run import Run
+
+    run = run or Run("hardened")
+    data = run.data(
+        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+    )
+    net = MLP(sizes=(64, 64, 10), key=run.key("net"))  # defence.lee:101
+    opt = Adam(lr=rate)  # defence.lee:102
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(hardened_step(net, opt, x, y, reach))  # defence.lee:105
+    x, y = hardened_x_y(data.test.x, data.test.y)  # defence.lee:107
+    reported_clean, reported_attacked = hardened_clean_attacked(net, x, y, reach)  # defence.lee:108
+    run.report(clean=reported_clean, attacked=reported_attacked)  # defence.lee:108
+    return net
+
+
+def hardened_step(net, opt, x, y, reach):
+    """One step of hardened."""
+    found = attacked(net, x, y, reach=reach)  # [batches_n, 64]  defence.lee:105
+    add_2, saved_net = net.forward_saved(x)  # defence.lee:106
+    add_2_2, saved_net_ = net.forward_saved(found)
+    d_add_2_2 = cross_entropy_backward(add_2_2, y, FLOAT(1.0))  # [batches_n, 10]
+    d_net = net.forward_backward_parameters(found, saved_net_, d_add_2_2)
+    d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
+    d_net_ = net.forward_backward_parameters(x, saved_net, d_add_2)
+    opt.update(
+        net.parameters,
+        net.flat(
+            {
+                "layers.0": {
+                    "w": d_net["layers.0"]["w"] + d_net_["layers.0"]["w"],
+                    "b": d_net["layers.0"]["b"] + d_net_["layers.0"]["b"],
+                },
+                "layers.1": {
+                    "w": d_net["layers.1"]["w"] + d_net_["layers.1"]["w"],
+                    "b": d_net["layers.1"]["b"] + d_net_["layers.1"]["b"],
+                },
+            }
+        ),
+    )
+    return cross_entropy(add_2, y) + cross_entropy(add_2_2, y)
+
+
+def hardened_x_y(data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 64], int[data_test_n]"""
+    return data_test_x, data_test_y
+
+
+def hardened_clean_attacked(net, x, y, reach):
+    """x [data_test_n, 64], y int[data_test_n] -> [], []"""
+    return accuracy(net(x), y), accuracy(net(attacked(net, x, y, reach=reach)), y)  # defence.lee:108
+
+
 def unprotected(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
     """For comparison: the same net, trained on clean digits alone, under attacks that know the filter or do not."""
     from leec.runtime.run import Run
@@ -549,20 +605,20 @@ def unprotected(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
     data = run.data(
         "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
     )
-    net = MLP(sizes=(64, 64, 10), key=run.key("net"))  # defence.lee:101
-    opt = Adam(lr=rate)  # defence.lee:102
+    net = MLP(sizes=(64, 64, 10), key=run.key("net"))  # defence.lee:115
+    opt = Adam(lr=rate)  # defence.lee:116
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(unprotected_step(net, opt, x, y))  # defence.lee:105
-    x, y = unprotected_x_y(data.test.x, data.test.y)  # defence.lee:106
-    reported_clean, reported_attacked = unprotected_clean_attacked(net, x, y, reach)  # defence.lee:107
-    run.report(clean=reported_clean, attacked=reported_attacked)  # defence.lee:107
+            run.step(unprotected_step(net, opt, x, y))  # defence.lee:119
+    x, y = unprotected_x_y(data.test.x, data.test.y)  # defence.lee:120
+    reported_clean, reported_attacked = unprotected_clean_attacked(net, x, y, reach)  # defence.lee:121
+    run.report(clean=reported_clean, attacked=reported_attacked)  # defence.lee:121
     return net
 
 
 def unprotected_step(net, opt, x, y):
     """One step of unprotected."""
-    add_2, saved_net = net.forward_saved(x)  # defence.lee:105
+    add_2, saved_net = net.forward_saved(x)  # defence.lee:119
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
     d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
     opt.update(net.parameters, net.flat(d_net))
@@ -576,45 +632,45 @@ def unprotected_x_y(data_test_x, data_test_y):
 
 def unprotected_clean_attacked(net, x, y, reach):
     """x [data_test_n, 64], y int[data_test_n] -> [], []"""
-    return accuracy(net(x), y), accuracy(net(attacked(net, x, y, reach=reach)), y)  # defence.lee:107
+    return accuracy(net(x), y), accuracy(net(attacked(net, x, y, reach=reach)), y)  # defence.lee:121
 
 
 def example_blurred(key):
-    x = uniform(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:112
-    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:113
-    d_c, saved_smoothed = smoothed_saved(x)  # defence.lee:114
+    x = uniform(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:126
+    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:127
+    d_c, saved_smoothed = smoothed_saved(x)  # defence.lee:128
     return (c * d_c).sum(), smoothed_backward(saved_smoothed, 3, c), d_c
 
 
 def example_moved(key):
-    x = uniform(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:118
-    top = randint(fold(key, SITES["top"]), (), 0, 4)  # defence.lee:119
-    left = randint(fold(key, SITES["left"]), (), 0, 3)  # defence.lee:120
-    c = normal(fold(key, SITES["c"]), (3, 12, 12), FLOAT)  # [3, 12, 12]  defence.lee:121
-    y, saved_resized = resized_saved(x, 8, 9)  # defence.lee:122
+    x = uniform(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  defence.lee:132
+    top = randint(fold(key, SITES["top"]), (), 0, 4)  # defence.lee:133
+    left = randint(fold(key, SITES["left"]), (), 0, 3)  # defence.lee:134
+    c = normal(fold(key, SITES["c"]), (3, 12, 12), FLOAT)  # [3, 12, 12]  defence.lee:135
+    y, saved_resized = resized_saved(x, 8, 9)  # defence.lee:136
     d_c, saved_placed = placed_saved(y, 12, top, left)
     d_x = resized_backward(saved_resized, placed_backward(saved_placed, 8, 9, c))  # [3, 5, 6]
     return (c * d_c).sum(), d_x, d_c
 
 
 def example_somewhere(key):
-    x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:126
-    y_2, saved_at_random = at_random_saved(x, 5, 8, fold(key, SITES["at_random"]))  # defence.lee:127
+    x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:140
+    y_2, saved_at_random = at_random_saved(x, 5, 8, fold(key, SITES["at_random"]))  # defence.lee:141
     return (y_2 * y_2).sum(), at_random_backward(saved_at_random, 2 * y_2)
 
 
 def example_rounded(key):
-    x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:131
-    contract_4 = compressed(x)  # [3, 6, 6]  defence.lee:132
+    x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:145
+    contract_4 = compressed(x)  # [3, 6, 6]  defence.lee:146
     return (contract_4 * contract_4).sum() + squeezed(x).sum(), np.zeros((3, 6, 6), dtype=FLOAT)
 
 
 def example_restored(key):
-    coder = MLP((6, 3, 6), key=fold(key, SITES["coder"]))  # defence.lee:136
-    net = MLP((6, 5, 4), key=fold(key, SITES["net"]))  # defence.lee:137
-    x = uniform(fold(key, SITES["x"]), (7, 6), FLOAT)  # [7, 6]  defence.lee:138
-    y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  defence.lee:139
-    reshape, saved_rebuilt = rebuilt_saved(coder, x)  # defence.lee:140
+    coder = MLP((6, 3, 6), key=fold(key, SITES["coder"]))  # defence.lee:150
+    net = MLP((6, 5, 4), key=fold(key, SITES["net"]))  # defence.lee:151
+    x = uniform(fold(key, SITES["x"]), (7, 6), FLOAT)  # [7, 6]  defence.lee:152
+    y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  defence.lee:153
+    reshape, saved_rebuilt = rebuilt_saved(coder, x)  # defence.lee:154
     add_2, saved_net = net.forward_saved(reshape)
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [7, 4]
     d_net, d_reshape = net.forward_backward(reshape, saved_net, d_add_2)
@@ -623,11 +679,11 @@ def example_restored(key):
 
 
 def example_through_filter(key):
-    net = MLP((20, 6, 4), key=fold(key, SITES["net"]))  # defence.lee:144
-    x = uniform(fold(key, SITES["x"]), (3, 4, 5), FLOAT)  # [3, 4, 5]  defence.lee:145
-    y = randint(fold(key, SITES["y"]), (3,), 0, 4)  # int[3]  defence.lee:146
-    c = normal(fold(key, SITES["c"]), (3, 4, 5), FLOAT)  # [3, 4, 5]  defence.lee:147
-    d_x, saved_slope_through = slope_through_saved(net, x, y)  # defence.lee:148
+    net = MLP((20, 6, 4), key=fold(key, SITES["net"]))  # defence.lee:158
+    x = uniform(fold(key, SITES["x"]), (3, 4, 5), FLOAT)  # [3, 4, 5]  defence.lee:159
+    y = randint(fold(key, SITES["y"]), (3,), 0, 4)  # int[3]  defence.lee:160
+    c = normal(fold(key, SITES["c"]), (3, 4, 5), FLOAT)  # [3, 4, 5]  defence.lee:161
+    d_x, saved_slope_through = slope_through_saved(net, x, y)  # defence.lee:162
     x_4, saved_adaptive = adaptive_saved(net, x, y)
     d_net, d_x_5 = slope_through_backward(net, saved_slope_through, 3, c)
     d_x_3 = adaptive_backward_input(saved_adaptive, 20, 6, 4, 4, c)  # [3, 4, 5]
@@ -635,11 +691,11 @@ def example_through_filter(key):
 
 
 def example_harmed(key):
-    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # defence.lee:152
-    x = 0.1 + 0.8 * uniform(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  defence.lee:153
-    y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  defence.lee:154
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  defence.lee:155
-    d_c, saved_attacked = attacked_saved(net, x, y)  # defence.lee:156
+    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # defence.lee:166
+    x = 0.1 + 0.8 * uniform(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  defence.lee:167
+    y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  defence.lee:168
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  defence.lee:169
+    d_c, saved_attacked = attacked_saved(net, x, y)  # defence.lee:170
     return (
         (c * d_c).sum(),
         net.at(
@@ -854,15 +910,16 @@ class Adam(Optimizer):
     def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
         self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
-        self.m[...] = self.beta1 * self.m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-        self.v[...] = self.beta2 * self.v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
-        m_hat = self.m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
-        v_hat = self.v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
-        θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
+        self.begin(parameters)
+        for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
+            g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+            m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
+            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
+            v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
+            θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
 
 
 def relu(x):
@@ -1108,6 +1165,12 @@ def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
     return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)
 
 
 def member(holder, path):

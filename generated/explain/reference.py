@@ -1386,15 +1386,16 @@ class Adam(Optimizer):
     def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
         self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
 
-    def update(self, θ, g):
+    def update(self, parameters, gradient):
         """Move θ along its gradient, in place."""
-        self.begin(θ)
-        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
-        self.m[...] = self.beta1 * self.m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-        self.v[...] = self.beta2 * self.v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
-        m_hat = self.m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
-        v_hat = self.v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
-        θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
+        self.begin(parameters)
+        for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
+            g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+            m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
+            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
+            v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
+            θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
 
 
 def stop(x):
@@ -1689,6 +1690,12 @@ def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
     return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)
 
 
 def member(holder, path):

@@ -177,6 +177,15 @@ example draws_while:
     s, rounds = doubled(x, 40.0)
     return float(rounds)
 
+def mean_inside(x: [n, time], lengths: int[n]) -> ([], []):
+    return sum[r, t in lengths[r]](x[r, t]) / sum(lengths), mean[r, t in lengths[r]](x[r, t] ** 2)
+
+example ranges_of_ranges:
+    x: [3, 5] ~ normal(0, 1)
+    lengths: int[3] ~ randint(1, 6)
+    a, b = mean_inside(x, lengths)
+    return a ** 2 + b
+
 example never:
     x: [0, 3] ~ normal(0, 1)
     h = ones([3])
@@ -253,6 +262,11 @@ def slope_of_slope(d: Draws) -> torch.Tensor:
     return torch.autograd.grad(y, d.x, create_graph=True)[0].square().sum()
 
 
+def ranges_of_ranges(d: Draws) -> torch.Tensor:
+    inside = torch.cat([row[:n] for row, n in zip(d.x, d.lengths, strict=True)])
+    return inside.mean() ** 2 + inside.square().mean()
+
+
 REFERENCES = {
     "lstm": lambda d: lstm(d.net, d.x).square().mean(),
     "reads_backwards": lambda d: lstm(d.net, d.x.flip(1))[:, -1].square().mean(),
@@ -266,6 +280,7 @@ REFERENCES = {
     "meta_gradient": meta_gradient,
     "states_in_loops": states_in_loops,
     "goes_on": lambda d: torch.tensor(111),
+    "ranges_of_ranges": ranges_of_ranges,
     "never": lambda d: torch.tensor(3.0, dtype=torch.float64) + 0 * d.x.sum(),
 }
 

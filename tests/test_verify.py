@@ -30,7 +30,8 @@ from leec.proof.report import Finding, Report
 from leec.proof.scale import Scales
 
 SPECS = Path(__file__).parent / "specs"
-TANH, BATCHNORM, PLAYERS = (str(SPECS / f"{name}.lee") for name in ("tanh_net", "batchnorm", "two_players"))
+NAMES = ("tanh_net", "batchnorm", "two_players", "given_models")
+TANH, BATCHNORM, PLAYERS, GIVEN = (str(SPECS / f"{name}.lee") for name in NAMES)
 LESSONS = sorted((Path(leec.__file__).parent / "cli" / "lessons").glob("*.lee"))
 
 
@@ -41,7 +42,7 @@ def line_of(spec: str, text: str) -> int:
 # ---- what agrees
 
 
-@pytest.mark.parametrize("spec", [TANH, PLAYERS, *map(str, LESSONS)], ids=lambda path: Path(path).stem)
+@pytest.mark.parametrize("spec", [TANH, PLAYERS, GIVEN, *map(str, LESSONS)], ids=lambda path: Path(path).stem)
 def test_the_programs_agree(spec: str) -> None:
     report = leec.verify(spec, dtypes=("f64",))
     assert report.ok, [(s.name, s.dtype, s.failures, s.finding) for s in report.sections if not s.agrees]

@@ -53,6 +53,8 @@ def hypers(spec: ModelSpec):
             yield Hyper(name, "int", literal, literal is not None)
         elif isinstance(own, (tuple, Record, ListValue)):
             yield Hyper(name, "tuple", symbols_of(own))
+        elif name in spec.parts:
+            yield Hyper(name, "model", spec.parts[name].spec.name)
 
 
 def symbols_of(value: object) -> tuple:

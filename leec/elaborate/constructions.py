@@ -67,7 +67,7 @@ def _construct_model(self, target: nodes.Name, node: nodes.Call) -> None:
     named = [p.name.id for p in named_params(cls.declaration.params, node, exprs)]
     arguments = tuple((n, exprs[n]) for n in named if not is_compiled_in(spec.hypers.get(n, exprs[n])))
     self.emit(host.Construct(target.id, "model", spec.name, arguments, target.id, span=node.span))
-    hypers = {n: v for n, v in values.items() if not isinstance(v, (float, Value, Instance))}
+    hypers = {n: v for n, v in values.items() if not isinstance(v, (float, Value))}
     self.variables[target.id] = hv.HostModel(host.Ref(target.id), spec, hypers)
 
 

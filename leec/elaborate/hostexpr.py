@@ -222,7 +222,7 @@ def argument_value(self, node: nodes.Expr) -> tuple[object, host.HostExpr]:
         case nodes.Name() | nodes.Attribute():
             found = look(self, node)
             if isinstance(found, hv.HostModel):
-                return stand_in(self, found), found.expr
+                return found.instance(), found.expr
             if found is not None and hasattr(found, "expr"):
                 return found, found.expr
             if isinstance(found, (Dim, tuple, *_LITERALS)) and not (found is None and not isinstance(node, nodes.Name)):
@@ -271,10 +271,3 @@ def function_argument(self, node: nodes.Call) -> tuple[object, host.HostExpr]:
     from leec.elaborate.schedules import schedule
 
     return schedule(self, node)
-
-
-def stand_in(self, found: hv.HostModel) -> Instance:
-    """A model variable where elaboration wants an instance."""
-    from leec.ir.graph import Value
-
-    return Instance(found.spec, found.hypers, {p: Value(p, t) for p, t in found.spec.leaves.items()})

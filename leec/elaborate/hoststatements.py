@@ -9,7 +9,7 @@ from leec.elaborate.constructions import constructor
 from leec.elaborate.descriptions import joined
 from leec.elaborate.hostexpr import host_value, is_host
 from leec.elaborate.lists import append, brought
-from leec.elaborate.look import read_first, read_names
+from leec.elaborate.look import look, read_first, read_names
 from leec.elaborate.places import is_place, put
 from leec.elaborate.procedures import ProcedureElaborator
 from leec.ir import host
@@ -36,6 +36,11 @@ def _assign(self: ProcedureElaborator, node: nodes.Assign) -> None:
     if isinstance(node.target, nodes.Name) and isinstance(node.value, nodes.Name):
         outer = self.variables.get(node.value.id)
         if isinstance(outer, (hv.HostModel, hv.HostOptimizer)) or outer is not None and self.open is None:
+            snapshot(self, node.target.id, outer, node)
+            return
+    if isinstance(node.target, nodes.Name) and isinstance(node.value, nodes.Attribute):
+        outer = look(self, node.value)
+        if isinstance(outer, hv.HostModel):
             snapshot(self, node.target.id, outer, node)
             return
     self.in_run(node)

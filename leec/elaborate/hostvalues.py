@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from leec.elaborate.values import Instance
+from leec.ir.graph import Value
 from leec.ir.host import HostExpr, Ref
 from leec.types import TensorType
 
@@ -34,6 +36,10 @@ class HostModel:
     hypers: Mapping[str, object]
     is_vector: bool = False
     dtype: str = "float"
+
+    def instance(self) -> Instance:
+        """The model where elaboration wants tensors: one of each type, with no place."""
+        return Instance(self.spec, self.hypers, {p: Value(p, t) for p, t in self.spec.leaves.items()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,8 @@ from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import bound_names, target_names
 from leec.elaborate.descriptions import part_of
 from leec.elaborate.lists import read_at
+from leec.elaborate.members import member_of
+from leec.elaborate.models import Part
 from leec.elaborate.scope import lookup
 from leec.elaborate.values import POISON
 from leec.syntax import nodes
@@ -36,6 +38,9 @@ def field_of(owner: object, name: str) -> object | None:
     match owner:
         case hv.HostData(splits=splits):
             return splits.get(name)
+        case hv.HostModel(expr=expr, spec=spec) if isinstance(spec.parts.get(name), Part):
+            (found,) = member_of(owner.instance(), name)
+            return hv.HostModel(part_of(expr, name), found.spec, found.hypers, owner.is_vector)
         case hv.HostSplit(fields=fields, expr=expr) if name in fields:
             return hv.HostTensor(part_of(expr, name), fields[name])
         case hv.HostTuple(items=items, names=field_names) if name in field_names:

@@ -13,7 +13,11 @@ from leec.ir.graph import Value
 def hyper_symbols(instance: Instance) -> Iterator[tuple[str, Dim]]:
     """The class's symbols with what they are for this instance."""
     for name, value in instance.hypers.items():
-        yield from _symbols(instance.spec.hypers.get(name), value)
+        if isinstance(value, Instance):
+            for inner, own in instance.spec.parts[name].hypers.items():
+                yield from _symbols(own, value.hypers.get(inner))
+        else:
+            yield from _symbols(instance.spec.hypers.get(name), value)
 
 
 def _symbols(own: object, value: object) -> Iterator[tuple[str, Dim]]:
@@ -71,8 +75,10 @@ def inner_instance(ctx: Context, instance: Instance, name: str) -> tuple[Instanc
     binding = {s: Dim.of(prefix + s) for s, _ in hyper_symbols(instance)}
     ctx.reserved |= {d.symbol for d in binding.values()}
     if name == "self":
-        ctx.declared |= ctx.reserved
-    hypers = {n: rebuild(v, lambda x: x, lambda d: d.substitute(binding)) for n, v in spec.hypers.items()}
+        ctx.declared |= {s for s in ctx.reserved if "." not in s}  # sizes of models given to it are not its own
+    given = {n: spec.parts[n] for n, v in instance.hypers.items() if isinstance(v, Instance)}
+    whole = {**spec.hypers, **{n: Instance(part.spec, part.hypers, {}) for n, part in given.items()}}
+    hypers = {n: rebuild(v, lambda x: x, lambda d: d.substitute(binding)) for n, v in whole.items()}
     leaves = {}
     for path in instance.leaves:
         leaves[path] = Value(ctx.builder.unique(prefix + path), spec.leaves[path].substitute(binding), None, True)

@@ -18,7 +18,7 @@ from leec.elaborate.entries import (
     used_indices,
     write_contraction,
 )
-from leec.elaborate.ranges import REDUCERS, infer
+from leec.elaborate.ranges import REDUCERS, infer, mentions
 from leec.elaborate.rowwise import reduce_rows, takes_rows
 from leec.ir.graph import Value
 from leec.syntax import nodes
@@ -68,7 +68,7 @@ def reduce_by_index(ctx: Context, node: nodes.Call) -> object:
         raise LeeError(structure.not_here(node.span, "anything but one expression", f"in `{kind}[..](..)`"))
     explicit, lengths, spans = _binders(ctx, head)
     body = node.args[0]
-    ranges = infer(ctx, explicit, body, spans, {})
+    ranges = infer(ctx, explicit, (body, *lengths.values()), spans, {})
     if len(ranges) == 1 and not lengths and ctx.indices is None and takes_rows(ctx, body, *ranges):
         ((index, size),) = ranges.items()
         return reduce_rows(ctx, kind, body, index, size, node.span)
@@ -78,12 +78,14 @@ def reduce_by_index(ctx: Context, node: nodes.Call) -> object:
         return _reduce(ctx, kind, body, list(ranges), lengths, node.span)
 
 
-def _binders(ctx: Context, head: nodes.Subscript) -> tuple[dict[str, Dim | None], dict[str, object], dict[str, Span]]:
-    """Index names with explicit ranges, names with ranges that depend on other indices (R4), and their spans."""
+def _binders(
+    ctx: Context, head: nodes.Subscript
+) -> tuple[dict[str, Dim | None], dict[str, nodes.Expr], dict[str, Span]]:
+    """Index names with explicit ranges, ranges that depend on indices before or around them (R4), and spans."""
     from leec.elaborate.expressions import evaluate
 
     explicit: dict[str, Dim | None] = {}
-    lengths: dict[str, object] = {}
+    lengths: dict[str, nodes.Expr] = {}
     spans: dict[str, Span] = {}
     for item in head.items:
         name = item.name if isinstance(item, nodes.IndexIn) else item
@@ -95,13 +97,14 @@ def _binders(ctx: Context, head: nodes.Subscript) -> tuple[dict[str, Dim | None]
                     name.span, f"`{name.id}`, which has a meaning already", "a fresh name for an index"
                 )
             )
+        before = set(explicit)
         explicit[name.id], spans[name.id] = None, name.span
         if isinstance(item, nodes.IndexIn):
-            bound = evaluate(ctx, item.range)
+            bound = None if mentions(item.range, before) else evaluate(ctx, item.range)
             if isinstance(bound, Dim):
                 explicit[name.id] = bound
             else:
-                lengths[name.id] = bound
+                lengths[name.id] = item.range
     return explicit, lengths, spans
 
 
@@ -162,7 +165,7 @@ def contract(ctx: Context, entries: list[Entry], free: list[str], summed: list[s
 
 
 def _reduce(
-    ctx: Context, kind: str, body: nodes.Expr, over_names: list[str], lengths: dict[str, object], span: Span
+    ctx: Context, kind: str, body: nodes.Expr, over_names: list[str], bounds: dict[str, nodes.Expr], span: Span
 ) -> object:
     from leec.elaborate.arithmetic import as_value, binary
     from leec.elaborate.builtins import counted
@@ -171,6 +174,7 @@ def _reduce(
     value = evaluate(ctx, body)
     value = position_value(ctx, value.dim, span) if isinstance(value, Position) else value
     value = value if isinstance(value, Entry) else as_value(ctx, value, body.span)
+    lengths = {name: evaluate(ctx, bound) for name, bound in bounds.items()}
     for name, length in lengths.items():
         inside = apply_entries(ctx, "lt", "<", (Position(Dim.of(symbol(name))), length), span, (span, span))
         value = apply_entries(ctx, "select", "where", (inside, value, NEUTRAL[kind]), span, (span, span, span))
@@ -187,6 +191,9 @@ def _reduce(
         else:
             result = ctx.builder.emit(op, (counted(ctx, op, array),), {"axes": axes})
     answer = Entry(result, tuple(Dim.of(symbol(n)) for n in free)) if free else result
+    if op != kind and set(used_indices(ctx, *lengths.values())) & set(over_names):
+        terms = _reduce(ctx, "sum", nodes.Number(1.0, span=span), over_names, bounds, span)
+        return binary(ctx, "/", answer, terms, span, (span, span))
     if op != kind:
         for name in over_names:
             answer = binary(ctx, "/", answer, lengths.get(name, ctx.indices.ranges[name]), span, (span, span))

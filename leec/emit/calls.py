@@ -99,7 +99,7 @@ class Caller:
             if not h.has_default and not call.keywords:
                 call.args.append(tree)
             elif not (h.has_default and isinstance(tree, ast.Constant) and tree.value == h.default):
-                call.keywords.append(ast.keyword(h.name, tree))
+                call.keywords.append(ast.keyword(self.unit.argument_name(h.name), tree))
         call.keywords += [ast.keyword("key", given["key"])] if "key" in given else []
         return call
 

@@ -53,7 +53,7 @@ class Constructor(Emitter):
 
     def statements(self) -> list[str]:
         for equation in self.f.body:
-            if is_call(equation.op) and equation.params["callee"].endswith(".init"):
+            if self.makes_member(equation):
                 self.construct(equation)
             elif is_call(equation.op):
                 self.caller.call(equation)
@@ -82,6 +82,11 @@ class Constructor(Emitter):
         return [*assignments(pairs), *statics]
 
     # ---- members
+
+    def makes_member(self, equation: Equation) -> bool:
+        """Whether it is a constructor of what becomes a member, and not of what another constructor is given."""
+        made = is_call(equation.op) and equation.params["callee"].endswith(".init")
+        return made and equation.results[0] in self.paths
 
     def construct(self, equation: Equation) -> None:
         """A submodel; its tensors are members of what is assigned."""
@@ -129,7 +134,9 @@ class Constructor(Emitter):
         made = {m.path for m in submodels(self.model) if any(p.startswith(f"{m.path}.") for p in self.leaves)}
         for m in submodels(self.model):
             if m.path not in made:
-                arguments = [ast.keyword(name, self.constant(v)) for name, v in m.arguments.items()]
+                arguments = [
+                    ast.keyword(self.unit.argument_name(name), self.constant(v)) for name, v in m.arguments.items()
+                ]
                 self.assign(m.path, ast.Call(ast.Name(self.unit.class_name(m.model)), [], arguments), None)
 
     def constant(self, value: object) -> ast.expr:

@@ -124,12 +124,12 @@ def optimizer_text(unit: Unit, optimizer: OptimizerClass, base: str = "Optimizer
 
 
 def constructor_text(unit: Unit, optimizer: OptimizerClass) -> str:
-    names = [h.name for h in optimizer.hypers]
+    names = [unit.argument_name(h.name) for h in optimizer.hypers]
     given = [
         n + (f"={text(constant_tree(h.default, unit.dialect))}" if h.has_default else "")
         for n, h in zip(names, optimizer.hypers, strict=True)
     ]
-    body = assignments([(f"self.{attribute(n)}", n) for n in names])
+    body = assignments([(f"self.{attribute(h.name)}", n) for n, h in zip(names, optimizer.hypers, strict=True)])
     return definition("__init__", ["self", *given], body, len(INDENT))
 
 

@@ -163,7 +163,13 @@ class ProcedureEmitter:
         return self.steps[s.function].function if s.function in self.steps else self.unit.functions[s.function]
 
     def construct(self, s: host.Construct) -> list[str]:
-        given = [ast.keyword(n, self.code.tree(v)) for n, v in s.arguments]
+        known = self.unit.module.models if s.kind == "model" else self.unit.module.optimizers
+        models = {h.name for h in known[s.name].hypers if h.kind == "model"}
+        trees = {n: self.code.tree(v) for n, v in s.arguments}
+        trees |= {
+            n: ast.Call(ast.Attribute(trees[n], "copy"), [], []) for n in models & trees.keys()
+        }  # no aliases (R8)
+        given = [ast.keyword(self.unit.argument_name(n), tree) for n, tree in trees.items()]
         call = ast.Call(ast.Name(self.unit.class_name(s.name)), [], given)
         if s.kind == "model" and self.unit.draws(s.name):
             call.keywords.append(ast.keyword("key", self.code.key(s.site)))

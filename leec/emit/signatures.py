@@ -123,7 +123,7 @@ class ConstructorSignature(Signature):
         self.parameters.append("self")
         for h in model.hypers:
             default = f"={text(constant_tree(h.default, self.unit.dialect))}" if h.has_default else ""
-            self.parameters.append(self.names.of(h.name, h.name) + default)
+            self.parameters.append(self.names.of(h.name, self.unit.argument_name(h.name)) + default)
         for p in self.f.parameters:
             self.enter(p, self.unit.hypers(model.name))
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from leec.emit.dialect import Dialect
 from leec.emit.hostblocks import scheduled
-from leec.emit.names import LIBRARIES, Names, identifier
+from leec.emit.names import Names, identifier
 from leec.ir.graph import Function, Parameter, Value
 from leec.ir.module import Module, Submodel
 
 EVAL = "_eval"
-RESERVED = {*LIBRARIES, *keyword.kwlist}
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,12 @@ class Unit:
         found = self.module.models.get(model or "")
         pairs: dict[str, str] = {}
         for h in found.hypers if found else ():
-            pairs |= (
-                {str(v): f"{h.name}.{i}" for i, v in enumerate(h.default)} if h.kind == "tuple" else {h.name: h.name}
-            )
+            if h.kind == "tuple":
+                pairs |= {str(v): f"{h.name}.{i}" for i, v in enumerate(h.default)}
+            elif h.kind == "model":
+                pairs |= {f"{h.name}.{s}": f"{h.name}.{path}" for s, path in self.hypers(h.default).items()}
+            else:
+                pairs[h.name] = h.name
         return pairs
 
     def has_self(self, f: Function) -> bool:
@@ -140,8 +141,12 @@ class Unit:
 
     def parameter_name(self, f: Function, p: Parameter) -> str:
         """The name of a parameter in the signature of its function."""
-        name = identifier(self.readable(f, p.name))
-        return f"{name}_" if name in RESERVED else name
+        return self.argument_name(self.readable(f, p.name))
+
+    def argument_name(self, name: str) -> str:
+        """The keyword of an argument, the same in a signature and in every call: no builtin, no name of the file."""
+        name = identifier(name)
+        return f"{name}_" if name in self.names.taken else name
 
     def readable(self, f: Function, name: str) -> str:
         """`d_y` for the cotangent of a result that the spec gives no name."""

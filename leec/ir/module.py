@@ -18,7 +18,9 @@ from leec.types import TensorType
 
 @dataclass(frozen=True)
 class Hyper:
-    """A constructor argument that survives to run time: a shape integer (`kind` int), a float, or a bool."""
+    """A constructor argument that survives to run time: a shape integer (`kind` int), a float, a tuple of these, or a
+    model, which becomes a member (decision 43); the `default` of a tuple are its items' symbols, of a model its class.
+    """
 
     name: str
     kind: str

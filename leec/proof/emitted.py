@@ -16,7 +16,7 @@ from leec.emit.groups import attribute, by_key
 from leec.emit.reference import File
 from leec.emit.unit import EVAL, Unit
 from leec.ir.graph import Function, Parameter, Result, Value
-from leec.ir.module import Module
+from leec.ir.module import Hyper, Module
 
 
 class Spec(Protocol):
@@ -91,14 +91,28 @@ class Emitted:
     def construct(self, model: str, hypers: Mapping[str, Any], key: Any = None) -> Any:
         """An object of a class of the spec, models and optimizers alike."""
         more = {"key": key} if key is not None and self.unit.draws(model) else {}
-        return getattr(self.module, self.unit.class_name(model))(**hypers, **more)
+        given = {self.unit.argument_name(n): v for n, v in hypers.items()}
+        return getattr(self.module, self.unit.class_name(model))(**given, **more)
 
     def hypers(self, model: str, other: Any) -> dict[str, Any]:
         """The constructor arguments with which an object was made, by the file of either back end."""
-        known = self.spec.optimised
-        names = (known.models.get(model) or known.optimizers[model]).hypers
         given = {**vars(other), **vars(other).get("rates", {})}  # a schedule, not its value at this count
-        return {h.name: given[attribute(h.name)] for h in names}
+        return {
+            h.name: (
+                self.twin(h.default, getattr(other, attribute(h.name)))
+                if h.kind == "model"
+                else given[attribute(h.name)]
+            )
+            for h in self.hyperparameters(model)
+        }
+
+    def hyperparameters(self, model: str) -> tuple[Hyper, ...]:
+        known = self.spec.optimised
+        return (known.models.get(model) or known.optimizers[model]).hypers
+
+    def twin(self, model: str, other: Any) -> Any:
+        """An object with the sizes and numbers of another one, and tensors of its own."""
+        return self.construct(model, self.hypers(model, other))
 
     def read(self, holder: Any, path: str) -> Any:
         """A tensor of a model or an optimizer by path, or a number that it was made with."""

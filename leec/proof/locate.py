@@ -72,7 +72,7 @@ def step_case(pair: Pair, call: Call, still: Mapping[str, Still]) -> Case:
     outputs: dict[str, list[np.ndarray]] = {program: r.outputs for program, r in replayed.items()}
     f = pair.spec.module.functions.functions[call.f.name]
     models = [p for p in f.parameters if p.model in pair.spec.module.models]
-    known = [pair.torch.construct(p.model, pair.torch.hypers(p.model, call.objects[p.name])) for p in models]
+    known = [pair.torch.twin(p.model, call.objects[p.name]) for p in models]
     machine = pair.through()
     for made in known:
         machine.know(made)

@@ -53,7 +53,7 @@ def objects_of(emitted: Emitted, call: Call) -> dict[str, Any]:
     for p, values in grouped(call.f, call.values):
         if p.model is None:
             continue
-        found = emitted.construct(p.model, emitted.hypers(p.model, call.objects[p.name]))
+        found = emitted.twin(p.model, call.objects[p.name])
         if p.model in emitted.spec.optimised.models:
             tensors = dict(zip(p.paths, values, strict=True))
             found.load_tensors({path: on(emitted, tensors[path]) for path in found.tensors()})

@@ -137,11 +137,19 @@ def step_body(pair: Pair, call: Call) -> str:
     return "\n".join(lines) + "\n"
 
 
+def construction(emitted: Emitted, model: str, found: Any, given: Mapping[str, Any]) -> str:
+    """The call that makes an object like this one; models that it was made with are made in there."""
+    classes = {h.name: h.default for h in emitted.hyperparameters(model) if h.kind == "model"}
+    parts = []
+    for name, x in emitted.hypers(model, found).items():
+        made = construction(emitted, classes[name], x, {}) if name in classes else repr(x)
+        parts.append(f"{emitted.unit.argument_name(name)}={given[name] if callable(x) and name in given else made}")
+    return f"file.{emitted.unit.class_name(model)}({', '.join(parts)})"
+
+
 def object_lines(emitted: Emitted, call: Call, p: Any, values: list[Any]) -> list[str]:
-    kind = emitted.unit.class_name(p.model)
     given = dict(zip(p.paths, values, strict=True))  # a schedule is what it was at this count
-    made = emitted.hypers(p.model, call.objects[p.name])
-    hypers = ", ".join(f"{n}={given[n] if callable(x) else x!r}" for n, x in made.items())
+    hypers = construction(emitted, p.model, call.objects[p.name], given)
     tensors = dict(zip(p.paths, p.values, strict=True))
     if p.model in emitted.spec.optimised.models:
         held = {path: v.name for path, v in tensors.items() if not v.type.host}
@@ -149,7 +157,7 @@ def object_lines(emitted: Emitted, call: Call, p: Any, values: list[Any]) -> lis
     else:
         count, states = optimizer_tensors(p, values)
         parts = [f'"t": {count}', *(f'"{path}": array(inputs["{tensors[path].name}"])' for path in states)]
-    return [f"    {p.name} = file.{kind}({hypers})", f"    {p.name}.load_tensors({{{', '.join(parts)}}})"]
+    return [f"    {p.name} = {hypers}", f"    {p.name}.load_tensors({{{', '.join(parts)}}})"]
 
 
 def packed(arrays: Mapping[str, Any]) -> bytes:

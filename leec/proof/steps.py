@@ -62,7 +62,7 @@ class Follower:
             return
         self.tensors[id(found)] = {}
         if isinstance(self.machine, Through) and model in self.pair.spec.module.models:
-            twin = self.pair.torch.construct(model, self.pair.torch.hypers(model, found))
+            twin = self.pair.torch.twin(model, found)
             self.machine.know(twin)
 
     def own(self, call: Call, home: tuple[str, str] | None, x: Any) -> Any:

@@ -19,7 +19,7 @@ from leec.elaborate.places import is_list
 from leec.elaborate.requirements import meet
 from leec.elaborate.sources import load_source, with_rows
 from leec.elaborate.structural import is_compiled_in
-from leec.elaborate.values import BuiltinValue, ClassValue, Instance, ProcedureValue, SourceValue
+from leec.elaborate.values import BuiltinValue, ClassValue, ProcedureValue, SourceValue
 from leec.ir import host
 from leec.ir.graph import Value
 from leec.syntax import nodes

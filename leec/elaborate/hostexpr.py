@@ -7,7 +7,7 @@ from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.calls import Arguments
 from leec.elaborate.structural import expression, is_structural
-from leec.elaborate.values import BuiltinValue, Instance, ListValue, Record, describe
+from leec.elaborate.values import BuiltinValue, ListValue, Record, describe
 from leec.ir import host
 from leec.ops.table import TABLE
 from leec.syntax import nodes

@@ -1,0 +1,1550 @@
+"""Recurrent networks (inventory F2, F3, F6-F11): what is remembered, and what decides about it.
+
+A loop over the positions of a sequence is a recurrence: what it reassigns is carried on, `out[:, t] = ..` collects a
+row. Sequences stand in a batch, `[n, time, inputs]`, and every memory is empty, 0, at first.
+
+Made from specs/recurrent/cells.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/recurrent/cells.lee
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+FLOAT = np.float32
+
+
+class Model:
+    """What every model has: named arrays in declaration order, the trainable ones side by side in one vector.
+
+    `members` names arrays and submodels (a list of submodels goes by one name), `states` what no gradient changes.
+    """
+
+    members: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def __call__(self, *inputs, **options):
+        return self.forward(*inputs, **options)
+
+    def parts(self):
+        """(name, member) of arrays and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, list):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every array by its path in the spec, such as "conv1.kernel"; they are the model's own."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": array for path, array in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def load_tensors(self, arrays):
+        """Copy arrays in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != arrays.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ arrays.keys())}")
+        for path, array in own.items():
+            if array.shape != np.shape(arrays[path]):
+                raise ValueError(f"{path} is {array.shape} here and {np.shape(arrays[path])} there")
+            array[...] = arrays[path]
+
+    def lay_out(self, vector=None):
+        """Move all parameters into one vector; the arrays become views of it, those of submodels too."""
+        sizes = [part.parameters.size if isinstance(part, Model) else part.size for _, part in self.trained()]
+        self.parameters = np.empty(sum(sizes), FLOAT) if vector is None else vector
+        stop = 0
+        for (name, part), size in zip(self.trained(), sizes, strict=True):
+            start, stop = stop, stop + size
+            if isinstance(part, Model):
+                part.lay_out(self.parameters[start:stop])
+            else:
+                view = self.parameters[start:stop].reshape(part.shape)
+                view[...] = part
+                setattr(self, self.renamed.get(name, name), view)
+
+    def trained(self):
+        return [(name, part) for name, part in self.parts() if name not in self.states]
+
+    def shapes(self):
+        """Of the parameters, in their order."""
+        found = (part.shapes() if isinstance(part, Model) else [part.shape] for _, part in self.trained())
+        return [shape for shapes in found for shape in shapes]
+
+    def flat(self, gradient):
+        """A gradient, nested dicts of arrays by member, as one vector beside `parameters`; what is missing is 0."""
+        vector, stop = np.zeros_like(self.parameters), 0
+        for name, part in self.trained():
+            is_model = isinstance(part, Model)
+            start, stop = stop, stop + (part.parameters.size if is_model else part.size)
+            if name in gradient:
+                vector[start:stop] = part.flat(gradient[name]) if is_model else gradient[name].ravel()
+        return vector
+
+    def copy(self):
+        """The same model with arrays of its own."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            setattr(twin, attribute, [part.copy() for part in member] if isinstance(member, list) else member.copy())
+        twin.lay_out()
+        return twin
+
+    def at(self, tensors):
+        """A copy at another point of parameter space: nested dicts of arrays by member, as gradients are."""
+        twin = self.copy()
+        twin.move_to(tensors)
+        return twin
+
+    def move_to(self, tensors):
+        for name, part in self.parts():
+            if name in tensors and isinstance(part, Model):
+                part.move_to(tensors[name])
+            elif name in tensors:
+                part[...] = tensors[name]
+
+
+class Elman(Model):
+    """hₜ = tanh(xₜ Wᵢ + hₜ₋₁ Wₕ + b): the hidden layer is fed back."""
+
+    members = ("wi", "wh", "b")
+
+    def __init__(self, inputs, hidden, *, key=(0, 0)):
+        self.inputs, self.hidden = inputs, hidden
+        div, div_2 = fan_in_uniform(hidden)  # cells.lee:12
+        uniform_ = uniform(fold(key, SITES["wi"]), (inputs, hidden), FLOAT)  # [inputs, hidden]
+        uniform_2 = uniform(fold(key, SITES["wh"]), (hidden, hidden), FLOAT)  # [hidden, hidden]  cells.lee:13
+        uniform_3 = uniform(fold(key, SITES["b"]), (hidden,), FLOAT)  # [hidden]  cells.lee:14
+        self.wi = div + (div_2 - div) * uniform_  # [inputs, hidden]  cells.lee:12
+        self.wh = div + (div_2 - div) * uniform_2  # [hidden, hidden]  cells.lee:13
+        self.b = div + (div_2 - div) * uniform_3  # [hidden]  cells.lee:14
+        self.lay_out()
+
+    def forward_step(self, h, projection_t):
+        """h [n, hidden], projection_t [n, hidden] -> [n, hidden], [n, hidden]"""
+        h_3 = np.tanh(projection_t + h @ self.wh + self.b)  # [n, hidden]  cells.lee:19
+        return h_3, h_3
+
+    def forward_step_saved(self, h, projection_t):
+        """As forward_step, and what its gradient needs."""
+        h_3 = np.tanh(projection_t + h @ self.wh + self.b)  # [n, hidden]  cells.lee:19
+        return h_3, h_3, h
+
+    def forward_step_backward(self, h, h_3, d_h_3, d_out):
+        """From d_h_3 and d_out to the gradients by h, projection_t and b."""
+        # gradient of h = tanh(x[:, t] @ wi + h @ wh + b)   cells.lee:19
+        d_h_3_2 = d_h_3 + d_out  # [n, hidden]
+        d_add_2 = d_h_3_2 * (1.0 - h_3 * h_3)  # [n, hidden]
+        d_b = d_add_2.sum(axis=0)  # [hidden]
+        d_h = d_add_2 @ self.wh.T  # [n, hidden]
+        return d_h, d_add_2, h, d_b
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, hidden]"""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:17
+        projection = x @ self.wi  # [n, time, hidden]  cells.lee:19
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:18
+        for t in range(time):
+            h, out[:, t] = self.forward_step(h, projection[:, t])
+        return out  # [n, time, hidden]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:17
+        projection = x @ self.wi  # [n, time, hidden]  cells.lee:19
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:18
+        saved_forward_step = [None] * time
+        for t in range(time):
+            h, out[:, t], saved_forward_step[t] = self.forward_step_saved(h, projection[:, t])
+        return out, saved_forward_step
+
+    def forward_backward(self, x, out, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   cells.lee:18
+        d_h_3 = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
+        d_projection = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_b_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        for t in reversed(range(time)):
+            d_h_3, d_projection[:, t], h_rows_2[:, t], d_b_rows[:, t] = self.forward_step_backward(
+                saved_forward_step[t], out[:, t], d_h_3, d_out[:, t]
+            )
+        reshape_2 = d_projection.reshape(n * time, self.hidden)  # [n * time, hidden]
+        d_wh = h_rows_2.reshape(n * time, self.hidden).T @ reshape_2  # [hidden, hidden]
+        d_b = d_b_rows.sum(axis=1)  # [hidden]
+        # gradient of h = tanh(x[:, t] @ wi + h @ wh + b)   cells.lee:19
+        d_x = d_projection @ self.wi.T  # [n, time, inputs]
+        d_wi = x.reshape(n * time, self.inputs).T @ reshape_2  # [inputs, hidden]
+        return {"wi": d_wi, "wh": d_wh, "b": d_b}, d_x
+
+
+class Jordan(Model):
+    """hₜ = tanh(xₜ Wᵢ + yₜ₋₁ Wᵧ + b), yₜ = σ(hₜ Wₒ + c): the output is fed back."""
+
+    members = ("wi", "wy", "wo", "b", "c")
+
+    def __init__(self, inputs, hidden, outputs, *, key=(0, 0)):
+        self.inputs, self.hidden, self.outputs = inputs, hidden, outputs
+        div, div_2 = fan_in_uniform(hidden)  # cells.lee:26
+        uniform_ = uniform(fold(key, SITES["wi"]), (inputs, hidden), FLOAT)  # [inputs, hidden]
+        uniform_2 = uniform(fold(key, SITES["wy"]), (outputs, hidden), FLOAT)  # [outputs, hidden]  cells.lee:27
+        uniform_3 = uniform(fold(key, SITES["wo"]), (hidden, outputs), FLOAT)  # [hidden, outputs]  cells.lee:28
+        uniform_4 = uniform(fold(key, SITES["b"]), (hidden,), FLOAT)  # [hidden]  cells.lee:29
+        uniform_5 = uniform(fold(key, SITES["c"]), (outputs,), FLOAT)  # [outputs]  cells.lee:30
+        self.wi = div + (div_2 - div) * uniform_  # [inputs, hidden]  cells.lee:26
+        self.wy = div + (div_2 - div) * uniform_2  # [outputs, hidden]  cells.lee:27
+        self.wo = div + (div_2 - div) * uniform_3  # [hidden, outputs]  cells.lee:28
+        self.b = div + (div_2 - div) * uniform_4  # [hidden]  cells.lee:29
+        self.c = div + (div_2 - div) * uniform_5  # [outputs]  cells.lee:30
+        self.lay_out()
+
+    def forward_step(self, y, projection_t):
+        """y [n, outputs], projection_t [n, hidden] -> [n, outputs], [n, outputs]"""
+        h = np.tanh(projection_t + y @ self.wy + self.b)  # [n, hidden]  cells.lee:35
+        add_3 = h @ self.wo + self.c  # [n, outputs]  cells.lee:36
+        y_3 = np.exp(np.minimum(add_3, 0)) / (1 + np.exp(-np.abs(add_3)))  # [n, outputs]  prelude.lee:36
+        return y_3, y_3
+
+    def forward_step_saved(self, y, projection_t):
+        """As forward_step, and what its gradient needs."""
+        h = np.tanh(projection_t + y @ self.wy + self.b)  # [n, hidden]  cells.lee:35
+        add_3 = h @ self.wo + self.c  # [n, outputs]  cells.lee:36
+        y_3 = np.exp(np.minimum(add_3, 0)) / (1 + np.exp(-np.abs(add_3)))  # [n, outputs]  prelude.lee:36
+        return y_3, y_3, (h, y)
+
+    def forward_step_backward(self, saved, y_3, d_y_3, d_out):
+        """From d_y_3 and d_out to the gradients by y, projection_t, add_3, b and c."""
+        h, y = saved
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_y_3_2 = d_y_3 + d_out  # [n, outputs]
+        d_add_3 = d_y_3_2 * (y_3 * (1.0 - y_3))  # [n, outputs]
+        # gradient of y = sigmoid(h @ wo + c)   cells.lee:36
+        d_c = d_add_3.sum(axis=0)  # [outputs]
+        d_h = d_add_3 @ self.wo.T  # [n, hidden]
+        # gradient of h = tanh(x[:, t] @ wi + y @ wy + b)   cells.lee:35
+        d_add_2 = d_h * (1.0 - h * h)  # [n, hidden]
+        d_b = d_add_2.sum(axis=0)  # [hidden]
+        d_y = d_add_2 @ self.wy.T  # [n, outputs]
+        return d_y, d_add_2, y, h, d_add_3, d_b, d_c
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, outputs]"""
+        n, time, _ = x.shape
+        y = np.zeros((n, self.outputs), dtype=FLOAT)  # [n, outputs]  cells.lee:33
+        projection = x @ self.wi  # [n, time, hidden]  cells.lee:35
+        out = np.empty((n, time, self.outputs), dtype=FLOAT)  # [n, time, outputs]  cells.lee:34
+        for t in range(time):
+            y, out[:, t] = self.forward_step(y, projection[:, t])
+        return out  # [n, time, outputs]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        y = np.zeros((n, self.outputs), dtype=FLOAT)  # [n, outputs]  cells.lee:33
+        projection = x @ self.wi  # [n, time, hidden]  cells.lee:35
+        out = np.empty((n, time, self.outputs), dtype=FLOAT)  # [n, time, outputs]  cells.lee:34
+        saved_forward_step = [None] * time
+        for t in range(time):
+            y, out[:, t], saved_forward_step[t] = self.forward_step_saved(y, projection[:, t])
+        return out, saved_forward_step
+
+    def forward_backward(self, x, out, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   cells.lee:34
+        d_y_3 = np.zeros((n, self.outputs), dtype=FLOAT)  # [n, outputs]
+        d_projection = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        y_rows_2 = np.empty((n, time, self.outputs), dtype=FLOAT)  # [n, time, outputs]
+        h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_add_3_rows = np.empty((n, time, self.outputs), dtype=FLOAT)  # [n, time, outputs]
+        d_b_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        d_c_rows = np.empty((self.outputs, time), dtype=FLOAT)  # [outputs, time]
+        for t in reversed(range(time)):
+            (
+                d_y_3,
+                d_projection[:, t],
+                y_rows_2[:, t],
+                h_rows_2[:, t],
+                d_add_3_rows[:, t],
+                d_b_rows[:, t],
+                d_c_rows[:, t],
+            ) = self.forward_step_backward(saved_forward_step[t], out[:, t], d_y_3, d_out[:, t])
+        reshape_2 = d_projection.reshape(n * time, self.hidden)  # [n * time, hidden]
+        d_wy = y_rows_2.reshape(n * time, self.outputs).T @ reshape_2  # [outputs, hidden]
+        reshape_4 = d_add_3_rows.reshape(n * time, self.outputs)  # [n * time, outputs]
+        d_wo = h_rows_2.reshape(n * time, self.hidden).T @ reshape_4  # [hidden, outputs]
+        d_b = d_b_rows.sum(axis=1)  # [hidden]
+        d_c = d_c_rows.sum(axis=1)  # [outputs]
+        # gradient of h = tanh(x[:, t] @ wi + y @ wy + b)   cells.lee:35
+        d_x = d_projection @ self.wi.T  # [n, time, inputs]
+        d_wi = x.reshape(n * time, self.inputs).T @ reshape_2  # [inputs, hidden]
+        return {"wi": d_wi, "wy": d_wy, "wo": d_wo, "b": d_b, "c": d_c}, d_x
+
+
+class LSTM(Model):
+    """cₜ = f cₜ₋₁ + i g, hₜ = o tanh(cₜ): an open forget gate, f = 1, keeps (Hochreiter & Schmidhuber 1997).
+
+    Four inputs with weights of their own: the input gate i, the forget gate f, the candidate g, the output gate o.
+    """
+
+    members = ("wx", "wh", "b")
+
+    def __init__(self, inputs, hidden, *, key=(0, 0)):
+        self.inputs, self.hidden = inputs, hidden
+        div, div_2 = fan_in_uniform(hidden)  # cells.lee:49
+        uniform_ = uniform(fold(key, SITES["wx"]), (4, inputs, hidden), FLOAT)  # [4, inputs, hidden]
+        uniform_2 = uniform(fold(key, SITES["wh"]), (4, hidden, hidden), FLOAT)  # [4, hidden, hidden]  cells.lee:50
+        uniform_3 = uniform(fold(key, SITES["b"]), (4, hidden), FLOAT)  # [4, hidden]  cells.lee:51
+        self.wx = div + (div_2 - div) * uniform_  # [4, inputs, hidden]  cells.lee:49
+        self.wh = div + (div_2 - div) * uniform_2  # [4, hidden, hidden]  cells.lee:50
+        self.b = div + (div_2 - div) * uniform_3  # [4, hidden]  cells.lee:51
+        self.lay_out()
+
+    def forward_step(self, c, h, projection_t):
+        """c [n, hidden], h [n, hidden], projection_t [4, n, hidden] -> [n, hidden], [n, hidden], [n, hidden]"""
+        n = c.shape[0]
+        z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:57
+        reshape_2 = z[1:2].reshape(n, self.hidden)  # [n, hidden]  cells.lee:58
+        sigmoid = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
+        reshape_3 = z[:1].reshape(n, self.hidden)  # [n, hidden]  cells.lee:58
+        sigmoid_2 = np.exp(np.minimum(reshape_3, 0)) / (1 + np.exp(-np.abs(reshape_3)))  # [n, hidden]  prelude.lee:36
+        c_3 = sigmoid * c + sigmoid_2 * np.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:58
+        reshape_5 = z[3:].reshape(n, self.hidden)  # [n, hidden]  cells.lee:59
+        sigmoid_3 = np.exp(np.minimum(reshape_5, 0)) / (1 + np.exp(-np.abs(reshape_5)))  # [n, hidden]  prelude.lee:36
+        h_3 = sigmoid_3 * np.tanh(c_3)  # [n, hidden]  cells.lee:59
+        return c_3, h_3, h_3
+
+    def forward_step_saved(self, c, h, projection_t):
+        """As forward_step, and what its gradient needs."""
+        n = c.shape[0]
+        z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:57
+        reshape_2 = z[1:2].reshape(n, self.hidden)  # [n, hidden]  cells.lee:58
+        sigmoid = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
+        reshape_3 = z[:1].reshape(n, self.hidden)  # [n, hidden]  cells.lee:58
+        sigmoid_2 = np.exp(np.minimum(reshape_3, 0)) / (1 + np.exp(-np.abs(reshape_3)))  # [n, hidden]  prelude.lee:36
+        tanh = np.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:58
+        c_3 = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
+        reshape_5 = z[3:].reshape(n, self.hidden)  # [n, hidden]  cells.lee:59
+        sigmoid_3 = np.exp(np.minimum(reshape_5, 0)) / (1 + np.exp(-np.abs(reshape_5)))  # [n, hidden]  prelude.lee:36
+        tanh_2 = np.tanh(c_3)  # [n, hidden]  cells.lee:59
+        h_3 = sigmoid_3 * tanh_2  # [n, hidden]
+        return c_3, h_3, h_3, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2, c, h)
+
+    def forward_step_backward(self, saved, d_c_3, d_h_3, d_out, d_self):
+        """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters and projection_t."""
+        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2, c, h = saved
+        n = sigmoid.shape[0]
+        # gradient of h = sigmoid(z[3]) * tanh(c)   cells.lee:59
+        d_h_3_2 = d_h_3 + d_out  # [n, hidden]
+        d_slice_4 = (d_h_3_2 * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_2 = unslice(d_slice_4, (4, n, self.hidden), (slice(3, 4), slice(0, n), slice(0, self.hidden)))
+        # gradient of c = sigmoid(z[1]) * c + sigmoid(z[0]) * tanh(z[2])   cells.lee:58
+        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
+        d_slice_3 = (d_c_3_2 * sigmoid_2 * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_3 = unslice(d_slice_3, (4, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
+        d_slice_2 = (d_c_3_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2)))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_4 = unslice(d_slice_2, (4, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
+        d_c = d_c_3_2 * sigmoid  # [n, hidden]
+        d_slice = (d_c_3_2 * c * (sigmoid * (1.0 - sigmoid)))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_5 = unslice(d_slice, (4, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:57
+        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [4, n, hidden]
+        d_b = d_z.sum(axis=1)  # [4, hidden]
+        d_h = (d_z @ self.wh.mT).sum(axis=0)  # [n, hidden]
+        return d_c, d_h, {"b": d_self["b"] + d_b}, d_z, h
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, hidden]"""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:54
+        reshape = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:57
+        projection = (reshape @ self.wx).reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
+        c = h  # cells.lee:56
+        h_ = h
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        for t in range(time):
+            c, h_, out[:, t] = self.forward_step(c, h_, projection[:, t])
+        return out  # [n, time, hidden]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:54
+        reshape = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:57
+        projection = (reshape @ self.wx).reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
+        c = h  # cells.lee:56
+        h_ = h
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        saved_forward_step = [None] * time
+        for t in range(time):
+            c, h_, out[:, t], saved_forward_step[t] = self.forward_step_saved(c, h_, projection[:, t])
+        return out, saved_forward_step
+
+    def forward_backward(self, x, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   cells.lee:56
+        d_c = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
+        d_c_3 = d_c
+        d_h_3 = d_c
+        d_self = {"b": np.zeros((4, self.hidden), dtype=FLOAT)}
+        d_projection = np.empty((4, time, n, self.hidden), dtype=FLOAT)  # [4, time, n, hidden]
+        h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        for t in reversed(range(time)):
+            d_c_3, d_h_3, d_self, d_projection[:, t], h_rows_2[:, t] = self.forward_step_backward(
+                saved_forward_step[t], d_c_3, d_h_3, d_out[:, t], d_self
+            )
+        reshape_2 = d_projection.transpose(0, 2, 1, 3).reshape(4, n * time, self.hidden)  # [4, n * time, hidden]
+        d_wh = h_rows_2.reshape(n * time, self.hidden).T @ reshape_2  # [4, hidden, hidden]
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:57
+        d_x = (reshape_2 @ self.wx.mT).reshape(4, n, time, self.inputs).sum(axis=0)  # [n, time, inputs]
+        d_wx = x.reshape(n * time, self.inputs).T @ reshape_2  # [4, inputs, hidden]
+        return {"wx": d_wx, "wh": d_wh, "b": d_self["b"]}, d_x
+
+
+class RememberingLSTM(Model):
+    """Before training nothing enters or leaves, and nothing is forgotten: biases of the gates begin so."""
+
+    members = ("wx", "wh", "input_bias", "forget_bias", "candidate_bias", "output_bias")
+
+    def __init__(self, inputs, hidden, closed=-1.0, open_=1.0, *, key=(0, 0)):
+        self.inputs, self.hidden, self.closed, self.open = inputs, hidden, closed, open_
+        div, div_2 = fan_in_uniform(hidden)  # cells.lee:66
+        uniform_ = uniform(fold(key, SITES["wx"]), (4, inputs, hidden), FLOAT)  # [4, inputs, hidden]
+        uniform_2 = uniform(fold(key, SITES["wh"]), (4, hidden, hidden), FLOAT)  # [4, hidden, hidden]  cells.lee:67
+        self.wx = div + (div_2 - div) * uniform_  # [4, inputs, hidden]  cells.lee:66
+        self.wh = div + (div_2 - div) * uniform_2  # [4, hidden, hidden]  cells.lee:67
+        self.input_bias = np.full(hidden, closed, dtype=FLOAT)  # [hidden]  cells.lee:68
+        self.forget_bias = np.full(hidden, open_, dtype=FLOAT)  # [hidden]  cells.lee:69
+        self.candidate_bias = np.zeros(hidden, dtype=FLOAT)  # [hidden]  cells.lee:70
+        self.output_bias = np.full(hidden, closed, dtype=FLOAT)  # [hidden]  cells.lee:68
+        self.lay_out()
+
+    def forward_step(self, c, h, b, projection_t):
+        """c [n, hidden], h [n, hidden], b [4, hidden], projection_t [4, n, hidden] -> [n, hidden], [n, hidden], [n,
+        hidden]
+        """
+        n = c.shape[0]
+        z = projection_t + h @ self.wh + b[:, None]  # [4, n, hidden]  cells.lee:78
+        reshape_2 = z[1:2].reshape(n, self.hidden)  # [n, hidden]  cells.lee:79
+        sigmoid = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
+        reshape_3 = z[:1].reshape(n, self.hidden)  # [n, hidden]  cells.lee:79
+        sigmoid_2 = np.exp(np.minimum(reshape_3, 0)) / (1 + np.exp(-np.abs(reshape_3)))  # [n, hidden]  prelude.lee:36
+        c_3 = sigmoid * c + sigmoid_2 * np.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:79
+        reshape_5 = z[3:].reshape(n, self.hidden)  # [n, hidden]  cells.lee:80
+        sigmoid_3 = np.exp(np.minimum(reshape_5, 0)) / (1 + np.exp(-np.abs(reshape_5)))  # [n, hidden]  prelude.lee:36
+        h_3 = sigmoid_3 * np.tanh(c_3)  # [n, hidden]  cells.lee:80
+        return c_3, h_3, h_3
+
+    def forward_step_saved(self, c, h, b, projection_t):
+        """As forward_step, and what its gradient needs."""
+        n = c.shape[0]
+        z = projection_t + h @ self.wh + b[:, None]  # [4, n, hidden]  cells.lee:78
+        reshape_2 = z[1:2].reshape(n, self.hidden)  # [n, hidden]  cells.lee:79
+        sigmoid = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
+        reshape_3 = z[:1].reshape(n, self.hidden)  # [n, hidden]  cells.lee:79
+        sigmoid_2 = np.exp(np.minimum(reshape_3, 0)) / (1 + np.exp(-np.abs(reshape_3)))  # [n, hidden]  prelude.lee:36
+        tanh = np.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:79
+        c_3 = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
+        reshape_5 = z[3:].reshape(n, self.hidden)  # [n, hidden]  cells.lee:80
+        sigmoid_3 = np.exp(np.minimum(reshape_5, 0)) / (1 + np.exp(-np.abs(reshape_5)))  # [n, hidden]  prelude.lee:36
+        tanh_2 = np.tanh(c_3)  # [n, hidden]  cells.lee:80
+        h_3 = sigmoid_3 * tanh_2  # [n, hidden]
+        return c_3, h_3, h_3, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2, c, h)
+
+    def forward_step_backward(self, saved, d_c_3, d_h_3, d_out, d_b):
+        """From d_c_3, d_h_3, d_out and d_b to the gradients by c, h, b and projection_t."""
+        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2, c, h = saved
+        n = sigmoid.shape[0]
+        # gradient of h = sigmoid(z[3]) * tanh(c)   cells.lee:80
+        d_h_3_2 = d_h_3 + d_out  # [n, hidden]
+        d_slice_4 = (d_h_3_2 * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_2 = unslice(d_slice_4, (4, n, self.hidden), (slice(3, 4), slice(0, n), slice(0, self.hidden)))
+        # gradient of c = sigmoid(z[1]) * c + sigmoid(z[0]) * tanh(z[2])   cells.lee:79
+        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
+        d_slice_3 = (d_c_3_2 * sigmoid_2 * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_3 = unslice(d_slice_3, (4, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
+        d_slice_2 = (d_c_3_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2)))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_4 = unslice(d_slice_2, (4, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
+        d_c = d_c_3_2 * sigmoid  # [n, hidden]
+        d_slice = (d_c_3_2 * c * (sigmoid * (1.0 - sigmoid)))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_5 = unslice(d_slice, (4, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:78
+        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [4, n, hidden]
+        d_b_ = d_z.sum(axis=1)  # [4, hidden]
+        d_h = (d_z @ self.wh.mT).sum(axis=0)  # [n, hidden]
+        return d_c, d_h, d_b + d_b_, d_z, h
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, hidden]"""
+        n, time, _ = x.shape
+        # [4, hidden]  cells.lee:74
+        b = np.concatenate(
+            (self.input_bias[None], self.forget_bias[None], self.candidate_bias[None], self.output_bias[None]), axis=0
+        )
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:75
+        reshape_5 = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:78
+        projection = (reshape_5 @ self.wx).reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
+        c = h  # cells.lee:77
+        h_ = h
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        for t in range(time):
+            c, h_, out[:, t] = self.forward_step(c, h_, b, projection[:, t])
+        return out  # [n, time, hidden]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        # [4, hidden]  cells.lee:74
+        b = np.concatenate(
+            (self.input_bias[None], self.forget_bias[None], self.candidate_bias[None], self.output_bias[None]), axis=0
+        )
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:75
+        reshape_5 = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:78
+        projection = (reshape_5 @ self.wx).reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
+        c = h  # cells.lee:77
+        h_ = h
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        saved_forward_step = [None] * time
+        for t in range(time):
+            c, h_, out[:, t], saved_forward_step[t] = self.forward_step_saved(c, h_, b, projection[:, t])
+        return out, saved_forward_step
+
+    def forward_backward(self, x, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   cells.lee:77
+        d_c = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
+        d_b_later = np.zeros((4, self.hidden), dtype=FLOAT)  # [4, hidden]
+        d_c_3 = d_c
+        d_h_3 = d_c
+        d_projection = np.empty((4, time, n, self.hidden), dtype=FLOAT)  # [4, time, n, hidden]
+        h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        for t in reversed(range(time)):
+            d_c_3, d_h_3, d_b_later, d_projection[:, t], h_rows_2[:, t] = self.forward_step_backward(
+                saved_forward_step[t], d_c_3, d_h_3, d_out[:, t], d_b_later
+            )
+        reshape_2 = d_projection.transpose(0, 2, 1, 3).reshape(4, n * time, self.hidden)  # [4, n * time, hidden]
+        d_wh = h_rows_2.reshape(n * time, self.hidden).T @ reshape_2  # [4, hidden, hidden]
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:78
+        d_x = (reshape_2 @ self.wx.mT).reshape(4, n, time, self.inputs).sum(axis=0)  # [n, time, inputs]
+        d_wx = x.reshape(n * time, self.inputs).T @ reshape_2  # [4, inputs, hidden]
+        # gradient of b = stack(input_bias, forget_bias, candidate_bias, output_bias, axis = 0)   cells.lee:74
+        d_output_bias = d_b_later[3:].reshape(self.hidden)  # [hidden]
+        d_candidate_bias = d_b_later[2:3].reshape(self.hidden)  # [hidden]
+        d_forget_bias = d_b_later[1:2].reshape(self.hidden)  # [hidden]
+        d_input_bias = d_b_later[:1].reshape(self.hidden)  # [hidden]
+        return {
+            "wx": d_wx,
+            "wh": d_wh,
+            "input_bias": d_input_bias,
+            "forget_bias": d_forget_bias,
+            "candidate_bias": d_candidate_bias,
+            "output_bias": d_output_bias,
+        }, d_x
+
+
+class PeepholeLSTM(Model):
+    """The gates see the memory too: i and f the old one, o the new one, unit by unit (Gers & Schmidhuber 2000)."""
+
+    members = ("wx", "wh", "b", "peep")
+
+    def __init__(self, inputs, hidden, *, key=(0, 0)):
+        self.inputs, self.hidden = inputs, hidden
+        div, div_2 = fan_in_uniform(hidden)  # cells.lee:87
+        uniform_ = uniform(fold(key, SITES["wx"]), (4, inputs, hidden), FLOAT)  # [4, inputs, hidden]
+        uniform_2 = uniform(fold(key, SITES["wh"]), (4, hidden, hidden), FLOAT)  # [4, hidden, hidden]  cells.lee:88
+        uniform_3 = uniform(fold(key, SITES["b"]), (4, hidden), FLOAT)  # [4, hidden]  cells.lee:89
+        uniform_4 = uniform(fold(key, SITES["peep"]), (3, hidden), FLOAT)  # [3, hidden]  cells.lee:90
+        self.wx = div + (div_2 - div) * uniform_  # [4, inputs, hidden]  cells.lee:87
+        self.wh = div + (div_2 - div) * uniform_2  # [4, hidden, hidden]  cells.lee:88
+        self.b = div + (div_2 - div) * uniform_3  # [4, hidden]  cells.lee:89
+        self.peep = div + (div_2 - div) * uniform_4  # [3, hidden]  cells.lee:90
+        self.lay_out()
+
+    def forward_step(self, c, h, projection_t):
+        """c [n, hidden], h [n, hidden], projection_t [4, n, hidden] -> [n, hidden], [n, hidden], [n, hidden]"""
+        n = c.shape[0]
+        z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:96
+        mul = self.peep[1:2].reshape(self.hidden) * c  # [n, hidden]  cells.lee:97
+        add_2 = z[1:2].reshape(n, self.hidden) + mul  # [n, hidden]
+        keep = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
+        mul_2 = self.peep[:1].reshape(self.hidden) * c  # [n, hidden]  cells.lee:98
+        add_3 = z[:1].reshape(n, self.hidden) + mul_2  # [n, hidden]
+        write = np.exp(np.minimum(add_3, 0)) / (1 + np.exp(-np.abs(add_3)))  # [n, hidden]  prelude.lee:36
+        c_3 = keep * c + write * np.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:99
+        mul_5 = self.peep[2:].reshape(self.hidden) * c_3  # [n, hidden]  cells.lee:100
+        add_4 = z[3:].reshape(n, self.hidden) + mul_5  # [n, hidden]
+        h_3 = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4))) * np.tanh(c_3)  # [n, hidden]
+        return c_3, h_3, h_3
+
+    def forward_step_saved(self, c, h, projection_t):
+        """As forward_step, and what its gradient needs."""
+        n = c.shape[0]
+        z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:96
+        mul = self.peep[1:2].reshape(self.hidden) * c  # [n, hidden]  cells.lee:97
+        add_2 = z[1:2].reshape(n, self.hidden) + mul  # [n, hidden]
+        keep = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
+        mul_2 = self.peep[:1].reshape(self.hidden) * c  # [n, hidden]  cells.lee:98
+        add_3 = z[:1].reshape(n, self.hidden) + mul_2  # [n, hidden]
+        write = np.exp(np.minimum(add_3, 0)) / (1 + np.exp(-np.abs(add_3)))  # [n, hidden]  prelude.lee:36
+        tanh = np.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:99
+        c_3 = keep * c + write * tanh  # [n, hidden]
+        mul_5 = self.peep[2:].reshape(self.hidden) * c_3  # [n, hidden]  cells.lee:100
+        add_4 = z[3:].reshape(n, self.hidden) + mul_5  # [n, hidden]
+        sigmoid = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
+        tanh_2 = np.tanh(c_3)  # [n, hidden]  cells.lee:100
+        h_3 = sigmoid * tanh_2  # [n, hidden]
+        return c_3, h_3, h_3, (keep, write, tanh, sigmoid, tanh_2, c, h, c_3)
+
+    def forward_step_backward(self, saved, d_c_3, d_h_3, d_out, d_self):
+        """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters and projection_t."""
+        keep, write, tanh, sigmoid, tanh_2, c, h, c_3 = saved
+        n = keep.shape[0]
+        # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
+        d_h_3_2 = d_h_3 + d_out  # [n, hidden]
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_add_4 = d_h_3_2 * tanh_2 * (sigmoid * (1.0 - sigmoid))  # [n, hidden]
+        # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
+        d_slice_7 = (d_add_4 * c_3).sum(axis=0, keepdims=True)  # [1, hidden]
+        d_peep_2 = unslice(d_slice_7, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
+        # [4, n, hidden]
+        d_z_2 = unslice(d_add_4[None], (4, n, self.hidden), (slice(3, 4), slice(0, n), slice(0, self.hidden)))
+        # gradient of c = keep * c + write * tanh(z[2])   cells.lee:99
+        d_c_3_5 = d_c_3 + d_h_3_2 * sigmoid * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
+        d_c_3_2 = d_c_3_5 + d_add_4 * self.peep[2:].reshape(self.hidden)  # [n, hidden]
+        d_write = d_c_3_2 * tanh  # [n, hidden]
+        d_slice_5 = (d_c_3_2 * write * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
+        # [4, n, hidden]
+        d_z_3 = unslice(d_slice_5, (4, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
+        d_keep = d_c_3_2 * c  # [n, hidden]
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_add_3 = d_write * (write * (1.0 - write))  # [n, hidden]
+        # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
+        d_slice_4 = (d_add_3 * c).sum(axis=0, keepdims=True)  # [1, hidden]
+        d_peep_3 = unslice(d_slice_4, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
+        # [4, n, hidden]
+        d_z_4 = unslice(d_add_3[None], (4, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_add_2 = d_keep * (keep * (1.0 - keep))  # [n, hidden]
+        # gradient of keep = sigmoid(z[1] + peep[1] * c)   cells.lee:97
+        d_slice_2 = (d_add_2 * c).sum(axis=0, keepdims=True)  # [1, hidden]
+        d_peep_4 = unslice(d_slice_2, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
+        # [4, n, hidden]
+        d_z_5 = unslice(d_add_2[None], (4, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
+        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [4, n, hidden]
+        d_b = d_z.sum(axis=1)  # [4, hidden]
+        d_h = (d_z @ self.wh.mT).sum(axis=0)  # [n, hidden]
+        d_peep = d_peep_2 + d_peep_3 + d_peep_4  # [3, hidden]
+        # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
+        d_c_4 = d_add_3 * self.peep[:1].reshape(self.hidden)  # [n, hidden]
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
+        d_c = d_c_3_2 * keep + d_c_4 + d_add_2 * self.peep[1:2].reshape(self.hidden)  # [n, hidden]
+        return d_c, d_h, {"b": d_self["b"] + d_b, "peep": d_self["peep"] + d_peep}, d_z, h
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, hidden]"""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:93
+        reshape = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:96
+        projection = (reshape @ self.wx).reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
+        c = h  # cells.lee:95
+        h_ = h
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        for t in range(time):
+            c, h_, out[:, t] = self.forward_step(c, h_, projection[:, t])
+        return out  # [n, time, hidden]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:93
+        reshape = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:96
+        projection = (reshape @ self.wx).reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
+        c = h  # cells.lee:95
+        h_ = h
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        saved_forward_step = [None] * time
+        for t in range(time):
+            c, h_, out[:, t], saved_forward_step[t] = self.forward_step_saved(c, h_, projection[:, t])
+        return out, saved_forward_step
+
+    def forward_backward(self, x, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   cells.lee:95
+        d_c = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
+        d_c_3 = d_c
+        d_h_3 = d_c
+        d_self = {"b": np.zeros((4, self.hidden), dtype=FLOAT), "peep": np.zeros((3, self.hidden), dtype=FLOAT)}
+        d_projection = np.empty((4, time, n, self.hidden), dtype=FLOAT)  # [4, time, n, hidden]
+        h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        for t in reversed(range(time)):
+            d_c_3, d_h_3, d_self, d_projection[:, t], h_rows_2[:, t] = self.forward_step_backward(
+                saved_forward_step[t], d_c_3, d_h_3, d_out[:, t], d_self
+            )
+        reshape_2 = d_projection.transpose(0, 2, 1, 3).reshape(4, n * time, self.hidden)  # [4, n * time, hidden]
+        d_wh = h_rows_2.reshape(n * time, self.hidden).T @ reshape_2  # [4, hidden, hidden]
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
+        d_x = (reshape_2 @ self.wx.mT).reshape(4, n, time, self.inputs).sum(axis=0)  # [n, time, inputs]
+        d_wx = x.reshape(n * time, self.inputs).T @ reshape_2  # [4, inputs, hidden]
+        return {"wx": d_wx, "wh": d_wh, "b": d_self["b"], "peep": d_self["peep"]}, d_x
+
+
+class CoupledLSTM(Model):
+    """One gate writes the new and erases the old: c = i g + (1 - i) c. Notes call this a GRU, which it is not."""
+
+    members = ("wx", "wh", "b")
+
+    def __init__(self, inputs, hidden, *, key=(0, 0)):
+        self.inputs, self.hidden = inputs, hidden
+        div, div_2 = fan_in_uniform(hidden)  # cells.lee:107
+        uniform_ = uniform(fold(key, SITES["wx"]), (3, inputs, hidden), FLOAT)  # [3, inputs, hidden]
+        uniform_2 = uniform(fold(key, SITES["wh"]), (3, hidden, hidden), FLOAT)  # [3, hidden, hidden]  cells.lee:108
+        uniform_3 = uniform(fold(key, SITES["b"]), (3, hidden), FLOAT)  # [3, hidden]  cells.lee:109
+        self.wx = div + (div_2 - div) * uniform_  # [3, inputs, hidden]  cells.lee:107
+        self.wh = div + (div_2 - div) * uniform_2  # [3, hidden, hidden]  cells.lee:108
+        self.b = div + (div_2 - div) * uniform_3  # [3, hidden]  cells.lee:109
+        self.lay_out()
+
+    def forward_step(self, c, h, projection_t):
+        """c [n, hidden], h [n, hidden], projection_t [3, n, hidden] -> [n, hidden], [n, hidden], [n, hidden]"""
+        n = c.shape[0]
+        z = projection_t + h @ self.wh + self.b[:, None]  # [3, n, hidden]  cells.lee:115
+        reshape_2 = z[:1].reshape(n, self.hidden)  # [n, hidden]  cells.lee:116
+        write = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
+        c_3 = write * np.tanh(z[1:2].reshape(n, self.hidden)) + (1 - write) * c  # [n, hidden]  cells.lee:117
+        reshape_4 = z[2:].reshape(n, self.hidden)  # [n, hidden]  cells.lee:118
+        sigmoid = np.exp(np.minimum(reshape_4, 0)) / (1 + np.exp(-np.abs(reshape_4)))  # [n, hidden]  prelude.lee:36
+        h_3 = sigmoid * np.tanh(c_3)  # [n, hidden]  cells.lee:118
+        return c_3, h_3, h_3
+
+    def forward_step_saved(self, c, h, projection_t):
+        """As forward_step, and what its gradient needs."""
+        n = c.shape[0]
+        z = projection_t + h @ self.wh + self.b[:, None]  # [3, n, hidden]  cells.lee:115
+        reshape_2 = z[:1].reshape(n, self.hidden)  # [n, hidden]  cells.lee:116
+        write = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
+        tanh = np.tanh(z[1:2].reshape(n, self.hidden))  # [n, hidden]  cells.lee:117
+        sub = 1 - write  # [n, hidden]
+        c_3 = write * tanh + sub * c  # [n, hidden]
+        reshape_4 = z[2:].reshape(n, self.hidden)  # [n, hidden]  cells.lee:118
+        sigmoid = np.exp(np.minimum(reshape_4, 0)) / (1 + np.exp(-np.abs(reshape_4)))  # [n, hidden]  prelude.lee:36
+        tanh_2 = np.tanh(c_3)  # [n, hidden]  cells.lee:118
+        h_3 = sigmoid * tanh_2  # [n, hidden]
+        return c_3, h_3, h_3, (write, tanh, sub, sigmoid, tanh_2, c, h)
+
+    def forward_step_backward(self, saved, d_c_3, d_h_3, d_out, d_self):
+        """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters and projection_t."""
+        write, tanh, sub, sigmoid, tanh_2, c, h = saved
+        n = write.shape[0]
+        # gradient of h = sigmoid(z[2]) * tanh(c)   cells.lee:118
+        d_h_3_2 = d_h_3 + d_out  # [n, hidden]
+        d_slice_3 = (d_h_3_2 * tanh_2 * (sigmoid * (1.0 - sigmoid)))[None]  # [1, n, hidden]
+        # [3, n, hidden]
+        d_z_2 = unslice(d_slice_3, (3, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
+        # gradient of c = write * tanh(z[1]) + (1 - write) * c   cells.lee:117
+        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
+        d_c = d_c_3_2 * sub  # [n, hidden]
+        d_slice_2 = (d_c_3_2 * write * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
+        # [3, n, hidden]
+        d_z_3 = unslice(d_slice_2, (3, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_write = d_c_3_2 * tanh - d_c_3_2 * c  # [n, hidden]
+        # gradient of write = sigmoid(z[0])   cells.lee:116
+        d_slice = (d_write * (write * (1.0 - write)))[None]  # [1, n, hidden]
+        # [3, n, hidden]
+        d_z_4 = unslice(d_slice, (3, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:115
+        d_z = d_z_2 + d_z_3 + d_z_4  # [3, n, hidden]
+        d_b = d_z.sum(axis=1)  # [3, hidden]
+        d_h = (d_z @ self.wh.mT).sum(axis=0)  # [n, hidden]
+        return d_c, d_h, {"b": d_self["b"] + d_b}, d_z, h
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, hidden]"""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:112
+        reshape = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:115
+        projection = (reshape @ self.wx).reshape(3, time, n, self.hidden)  # [3, time, n, hidden]
+        c = h  # cells.lee:114
+        h_ = h
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        for t in range(time):
+            c, h_, out[:, t] = self.forward_step(c, h_, projection[:, t])
+        return out  # [n, time, hidden]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:112
+        reshape = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:115
+        projection = (reshape @ self.wx).reshape(3, time, n, self.hidden)  # [3, time, n, hidden]
+        c = h  # cells.lee:114
+        h_ = h
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        saved_forward_step = [None] * time
+        for t in range(time):
+            c, h_, out[:, t], saved_forward_step[t] = self.forward_step_saved(c, h_, projection[:, t])
+        return out, saved_forward_step
+
+    def forward_backward(self, x, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   cells.lee:114
+        d_c = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
+        d_c_3 = d_c
+        d_h_3 = d_c
+        d_self = {"b": np.zeros((3, self.hidden), dtype=FLOAT)}
+        d_projection = np.empty((3, time, n, self.hidden), dtype=FLOAT)  # [3, time, n, hidden]
+        h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        for t in reversed(range(time)):
+            d_c_3, d_h_3, d_self, d_projection[:, t], h_rows_2[:, t] = self.forward_step_backward(
+                saved_forward_step[t], d_c_3, d_h_3, d_out[:, t], d_self
+            )
+        reshape_2 = d_projection.transpose(0, 2, 1, 3).reshape(3, n * time, self.hidden)  # [3, n * time, hidden]
+        d_wh = h_rows_2.reshape(n * time, self.hidden).T @ reshape_2  # [3, hidden, hidden]
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:115
+        d_x = (reshape_2 @ self.wx.mT).reshape(3, n, time, self.inputs).sum(axis=0)  # [n, time, inputs]
+        d_wx = x.reshape(n * time, self.inputs).T @ reshape_2  # [3, inputs, hidden]
+        return {"wx": d_wx, "wh": d_wh, "b": d_self["b"]}, d_x
+
+
+class GRU(Model):
+    """h = z h + (1 - z) h̃ with h̃ = tanh(x W + (r h) U + b): the reset gate acts on the state (Cho et al. 2014)."""
+
+    members = ("w", "u", "b")
+
+    def __init__(self, inputs, hidden, *, key=(0, 0)):
+        self.inputs, self.hidden = inputs, hidden
+        div, div_2 = fan_in_uniform(hidden)  # cells.lee:125
+        uniform_ = uniform(fold(key, SITES["w"]), (3, inputs, hidden), FLOAT)  # [3, inputs, hidden]
+        uniform_2 = uniform(fold(key, SITES["u"]), (3, hidden, hidden), FLOAT)  # [3, hidden, hidden]  cells.lee:126
+        uniform_3 = uniform(fold(key, SITES["b"]), (3, hidden), FLOAT)  # [3, hidden]  cells.lee:127
+        self.w = div + (div_2 - div) * uniform_  # [3, inputs, hidden]  cells.lee:125
+        self.u = div + (div_2 - div) * uniform_2  # [3, hidden, hidden]  cells.lee:126
+        self.b = div + (div_2 - div) * uniform_3  # [3, hidden]  cells.lee:127
+        self.lay_out()
+
+    def forward_step(self, h, x_t):
+        """h [n, hidden], x_t [n, inputs] -> [n, hidden], [n, hidden]"""
+        contract = x_t @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:132
+        add = contract + h @ self.u[:1].reshape(self.hidden, self.hidden)  # [n, hidden]
+        add_2 = add + self.b[:1].reshape(self.hidden)  # [n, hidden]
+        reset = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
+        contract_3 = x_t @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:133
+        contract_4 = h @ self.u[1:2].reshape(self.hidden, self.hidden)  # [n, hidden]
+        add_4 = contract_3 + contract_4 + self.b[1:2].reshape(self.hidden)  # [n, hidden]
+        update = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
+        contract_6 = reset * h @ self.u[2:].reshape(self.hidden, self.hidden)  # [n, hidden]  cells.lee:134
+        contract_5 = x_t @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, hidden]
+        candidate = np.tanh(contract_5 + contract_6 + self.b[2:].reshape(self.hidden))  # [n, hidden]
+        h_3 = update * h + (1 - update) * candidate  # [n, hidden]  cells.lee:135
+        return h_3, h_3
+
+    def forward_step_saved(self, h, x_t):
+        """As forward_step, and what its gradient needs."""
+        contract = x_t @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:132
+        add = contract + h @ self.u[:1].reshape(self.hidden, self.hidden)  # [n, hidden]
+        add_2 = add + self.b[:1].reshape(self.hidden)  # [n, hidden]
+        reset = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
+        contract_3 = x_t @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:133
+        contract_4 = h @ self.u[1:2].reshape(self.hidden, self.hidden)  # [n, hidden]
+        add_4 = contract_3 + contract_4 + self.b[1:2].reshape(self.hidden)  # [n, hidden]
+        update = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
+        mul = reset * h  # [n, hidden]  cells.lee:134
+        contract_5 = x_t @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, hidden]
+        contract_6 = mul @ self.u[2:].reshape(self.hidden, self.hidden)  # [n, hidden]
+        candidate = np.tanh(contract_5 + contract_6 + self.b[2:].reshape(self.hidden))  # [n, hidden]
+        sub = 1 - update  # [n, hidden]  cells.lee:135
+        h_3 = update * h + sub * candidate  # [n, hidden]
+        return h_3, h_3, (reset, update, mul, candidate, sub, h)
+
+    def forward_step_backward(self, saved, x_t, d_h_3, d_out, d_self):
+        """From d_h_3, d_out and d_self to the gradients by h, the parameters and x_t."""
+        reset, update, mul, candidate, sub, h = saved
+        # gradient of h = update * h + (1 - update) * candidate   cells.lee:135
+        d_h_3_2 = d_h_3 + d_out  # [n, hidden]
+        d_candidate = d_h_3_2 * sub  # [n, hidden]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
+        d_add_6 = d_candidate * (1.0 - candidate * candidate)  # [n, hidden]
+        d_slice_9 = d_add_6.sum(axis=0, keepdims=True)  # [1, hidden]
+        d_b_2 = unslice(d_slice_9, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
+        d_mul = d_add_6 @ self.u[2:].reshape(self.hidden, self.hidden).T  # [n, hidden]
+        d_slice_8 = (mul.T @ d_add_6)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_2 = unslice(
+            d_slice_8, (3, self.hidden, self.hidden), (slice(2, 3), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        d_reset = d_mul * h  # [n, hidden]
+        d_slice_7 = (x_t.T @ d_add_6)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_2 = unslice(
+            d_slice_7, (3, self.inputs, self.hidden), (slice(2, 3), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_update = d_h_3_2 * h - d_h_3_2 * candidate  # [n, hidden]
+        d_add_4 = d_update * (update * (1.0 - update))  # [n, hidden]
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
+        d_slice_6 = d_add_4.sum(axis=0, keepdims=True)  # [1, hidden]
+        d_b_3 = unslice(d_slice_6, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
+        d_slice_5 = (h.T @ d_add_4)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_3 = unslice(
+            d_slice_5, (3, self.hidden, self.hidden), (slice(1, 2), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        d_slice_4 = (x_t.T @ d_add_4)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_3 = unslice(
+            d_slice_4, (3, self.inputs, self.hidden), (slice(1, 2), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_add_2 = d_reset * (reset * (1.0 - reset))  # [n, hidden]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
+        d_slice_3 = d_add_2.sum(axis=0, keepdims=True)  # [1, hidden]
+        d_b_4 = unslice(d_slice_3, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
+        d_slice_2 = (h.T @ d_add_2)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_4 = unslice(
+            d_slice_2, (3, self.hidden, self.hidden), (slice(0, 1), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        d_slice = (x_t.T @ d_add_2)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_4 = unslice(
+            d_slice, (3, self.inputs, self.hidden), (slice(0, 1), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        d_w = d_w_2 + d_w_3 + d_w_4  # [3, inputs, hidden]
+        d_u = d_u_2 + d_u_3 + d_u_4  # [3, hidden, hidden]
+        d_b = d_b_2 + d_b_3 + d_b_4  # [3, hidden]
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
+        d_h_5 = d_add_4 @ self.u[1:2].reshape(self.hidden, self.hidden).T  # [n, hidden]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
+        d_h_6 = d_add_2 @ self.u[:1].reshape(self.hidden, self.hidden).T  # [n, hidden]
+        d_h = d_h_3_2 * update + d_mul * reset + d_h_5 + d_h_6  # [n, hidden]
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
+        d_x_t_3 = d_add_4 @ self.w[1:2].reshape(self.inputs, self.hidden).T  # [n, inputs]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
+        d_x_t_2 = d_add_6 @ self.w[2:].reshape(self.inputs, self.hidden).T  # [n, inputs]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
+        d_x_t_4 = d_add_2 @ self.w[:1].reshape(self.inputs, self.hidden).T  # [n, inputs]
+        return (
+            d_h,
+            {"w": d_self["w"] + d_w, "u": d_self["u"] + d_u, "b": d_self["b"] + d_b},
+            d_x_t_2 + d_x_t_3 + d_x_t_4,
+        )
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, hidden]"""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:130
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:131
+        for t in range(time):
+            h, out[:, t] = self.forward_step(h, x[:, t])
+        return out  # [n, time, hidden]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:130
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:131
+        saved_forward_step = [None] * time
+        for t in range(time):
+            h, out[:, t], saved_forward_step[t] = self.forward_step_saved(h, x[:, t])
+        return out, saved_forward_step
+
+    def forward_backward(self, x, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   cells.lee:131
+        d_h_3 = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
+        d_self = {
+            "w": np.zeros((3, self.inputs, self.hidden), dtype=FLOAT),
+            "u": np.zeros((3, self.hidden, self.hidden), dtype=FLOAT),
+            "b": np.zeros((3, self.hidden), dtype=FLOAT),
+        }
+        d_x = np.empty((n, time, self.inputs), dtype=FLOAT)  # [n, time, inputs]
+        for t in reversed(range(time)):
+            d_h_3, d_self, d_x[:, t] = self.forward_step_backward(
+                saved_forward_step[t], x[:, t], d_h_3, d_out[:, t], d_self
+            )
+        return d_self, d_x
+
+
+class GRUResetAfter(Model):
+    """h̃ = tanh(x W + b + r (h U + c)): the reset gate acts behind the product, as in the libraries."""
+
+    members = ("w", "u", "b", "c")
+
+    def __init__(self, inputs, hidden, *, key=(0, 0)):
+        self.inputs, self.hidden = inputs, hidden
+        div, div_2 = fan_in_uniform(hidden)  # cells.lee:142
+        uniform_ = uniform(fold(key, SITES["w"]), (3, inputs, hidden), FLOAT)  # [3, inputs, hidden]
+        uniform_2 = uniform(fold(key, SITES["u"]), (3, hidden, hidden), FLOAT)  # [3, hidden, hidden]  cells.lee:143
+        uniform_3 = uniform(fold(key, SITES["b"]), (3, hidden), FLOAT)  # [3, hidden]  cells.lee:144
+        uniform_4 = uniform(fold(key, SITES["c"]), (hidden,), FLOAT)  # [hidden]  cells.lee:145
+        self.w = div + (div_2 - div) * uniform_  # [3, inputs, hidden]  cells.lee:142
+        self.u = div + (div_2 - div) * uniform_2  # [3, hidden, hidden]  cells.lee:143
+        self.b = div + (div_2 - div) * uniform_3  # [3, hidden]  cells.lee:144
+        self.c = div + (div_2 - div) * uniform_4  # [hidden]  cells.lee:145
+        self.lay_out()
+
+    def forward_step(self, h, x_t):
+        """h [n, hidden], x_t [n, inputs] -> [n, hidden], [n, hidden]"""
+        contract = x_t @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:150
+        add = contract + h @ self.u[:1].reshape(self.hidden, self.hidden)  # [n, hidden]
+        add_2 = add + self.b[:1].reshape(self.hidden)  # [n, hidden]
+        reset = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
+        contract_3 = x_t @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:151
+        contract_4 = h @ self.u[1:2].reshape(self.hidden, self.hidden)  # [n, hidden]
+        add_4 = contract_3 + contract_4 + self.b[1:2].reshape(self.hidden)  # [n, hidden]
+        update = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
+        contract_5 = x_t @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:152
+        add_6 = h @ self.u[2:].reshape(self.hidden, self.hidden) + self.c  # [n, hidden]
+        candidate = np.tanh(contract_5 + self.b[2:].reshape(self.hidden) + reset * add_6)  # [n, hidden]
+        h_3 = update * h + (1 - update) * candidate  # [n, hidden]  cells.lee:153
+        return h_3, h_3
+
+    def forward_step_saved(self, h, x_t):
+        """As forward_step, and what its gradient needs."""
+        contract = x_t @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:150
+        add = contract + h @ self.u[:1].reshape(self.hidden, self.hidden)  # [n, hidden]
+        add_2 = add + self.b[:1].reshape(self.hidden)  # [n, hidden]
+        reset = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
+        contract_3 = x_t @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:151
+        contract_4 = h @ self.u[1:2].reshape(self.hidden, self.hidden)  # [n, hidden]
+        add_4 = contract_3 + contract_4 + self.b[1:2].reshape(self.hidden)  # [n, hidden]
+        update = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
+        contract_5 = x_t @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:152
+        add_6 = h @ self.u[2:].reshape(self.hidden, self.hidden) + self.c  # [n, hidden]
+        candidate = np.tanh(contract_5 + self.b[2:].reshape(self.hidden) + reset * add_6)  # [n, hidden]
+        sub = 1 - update  # [n, hidden]  cells.lee:153
+        h_3 = update * h + sub * candidate  # [n, hidden]
+        return h_3, h_3, (reset, update, add_6, candidate, sub, h)
+
+    def forward_step_backward(self, saved, x_t, d_h_3, d_out, d_self):
+        """From d_h_3, d_out and d_self to the gradients by h, the parameters, x_t and c."""
+        reset, update, add_6, candidate, sub, h = saved
+        # gradient of h = update * h + (1 - update) * candidate   cells.lee:153
+        d_h_3_2 = d_h_3 + d_out  # [n, hidden]
+        d_candidate = d_h_3_2 * sub  # [n, hidden]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
+        d_add_7 = d_candidate * (1.0 - candidate * candidate)  # [n, hidden]
+        d_reset = d_add_7 * add_6  # [n, hidden]
+        d_add_6 = d_add_7 * reset  # [n, hidden]
+        d_c = d_add_6.sum(axis=0)  # [hidden]
+        d_slice_9 = (h.T @ d_add_6)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_2 = unslice(
+            d_slice_9, (3, self.hidden, self.hidden), (slice(2, 3), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        d_slice_8 = d_add_7.sum(axis=0, keepdims=True)  # [1, hidden]
+        d_b_2 = unslice(d_slice_8, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
+        d_slice_7 = (x_t.T @ d_add_7)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_2 = unslice(
+            d_slice_7, (3, self.inputs, self.hidden), (slice(2, 3), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_update = d_h_3_2 * h - d_h_3_2 * candidate  # [n, hidden]
+        d_add_4 = d_update * (update * (1.0 - update))  # [n, hidden]
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
+        d_slice_6 = d_add_4.sum(axis=0, keepdims=True)  # [1, hidden]
+        d_b_3 = unslice(d_slice_6, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
+        d_slice_5 = (h.T @ d_add_4)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_3 = unslice(
+            d_slice_5, (3, self.hidden, self.hidden), (slice(1, 2), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        d_slice_4 = (x_t.T @ d_add_4)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_3 = unslice(
+            d_slice_4, (3, self.inputs, self.hidden), (slice(1, 2), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_add_2 = d_reset * (reset * (1.0 - reset))  # [n, hidden]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
+        d_slice_3 = d_add_2.sum(axis=0, keepdims=True)  # [1, hidden]
+        d_b_4 = unslice(d_slice_3, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
+        d_slice_2 = (h.T @ d_add_2)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_4 = unslice(
+            d_slice_2, (3, self.hidden, self.hidden), (slice(0, 1), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        d_slice = (x_t.T @ d_add_2)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_4 = unslice(
+            d_slice, (3, self.inputs, self.hidden), (slice(0, 1), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        d_w = d_w_2 + d_w_3 + d_w_4  # [3, inputs, hidden]
+        d_u = d_u_2 + d_u_3 + d_u_4  # [3, hidden, hidden]
+        d_b = d_b_2 + d_b_3 + d_b_4  # [3, hidden]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
+        d_h_4 = d_add_6 @ self.u[2:].reshape(self.hidden, self.hidden).T  # [n, hidden]
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
+        d_h_5 = d_add_4 @ self.u[1:2].reshape(self.hidden, self.hidden).T  # [n, hidden]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
+        d_h_6 = d_add_2 @ self.u[:1].reshape(self.hidden, self.hidden).T  # [n, hidden]
+        d_h = d_h_3_2 * update + d_h_4 + d_h_5 + d_h_6  # [n, hidden]
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
+        d_x_t_3 = d_add_4 @ self.w[1:2].reshape(self.inputs, self.hidden).T  # [n, inputs]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
+        d_x_t_2 = d_add_7 @ self.w[2:].reshape(self.inputs, self.hidden).T  # [n, inputs]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
+        d_x_t_4 = d_add_2 @ self.w[:1].reshape(self.inputs, self.hidden).T  # [n, inputs]
+        return (
+            d_h,
+            {"w": d_self["w"] + d_w, "u": d_self["u"] + d_u, "b": d_self["b"] + d_b},
+            d_x_t_2 + d_x_t_3 + d_x_t_4,
+            d_c,
+        )
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, hidden]"""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:148
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:149
+        for t in range(time):
+            h, out[:, t] = self.forward_step(h, x[:, t])
+        return out  # [n, time, hidden]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:148
+        out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:149
+        saved_forward_step = [None] * time
+        for t in range(time):
+            h, out[:, t], saved_forward_step[t] = self.forward_step_saved(h, x[:, t])
+        return out, saved_forward_step
+
+    def forward_backward(self, x, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   cells.lee:149
+        d_h_3 = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
+        d_self = {
+            "w": np.zeros((3, self.inputs, self.hidden), dtype=FLOAT),
+            "u": np.zeros((3, self.hidden, self.hidden), dtype=FLOAT),
+            "b": np.zeros((3, self.hidden), dtype=FLOAT),
+        }
+        d_x = np.empty((n, time, self.inputs), dtype=FLOAT)  # [n, time, inputs]
+        d_c_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        for t in reversed(range(time)):
+            d_h_3, d_self, d_x[:, t], d_c_rows[:, t] = self.forward_step_backward(
+                saved_forward_step[t], x[:, t], d_h_3, d_out[:, t], d_self
+            )
+        d_c = d_c_rows.sum(axis=1)  # [hidden]
+        return {"w": d_self["w"], "u": d_self["u"], "b": d_self["b"], "c": d_c}, d_x
+
+
+def last_slope(net, x, target):
+    """The gradient of the last position's error by Wᵢ, shared by all positions: their slopes add up.
+
+    x [n, time, net.inputs], target [n, net.hidden] -> [net.inputs, net.hidden]
+    """
+    n, time, _ = x.shape
+    h = np.zeros((n, net.hidden), dtype=FLOAT)  # [n, net.hidden]  cells.lee:163
+    projection = x @ net.wi  # [n, time, net.hidden]  cells.lee:165
+    state = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]  cells.lee:164
+    for t in range(time):
+        h, state[:, t] = last_slope_step(net, h, projection[:, t])
+    d_h = 2 * (h - target)  # [n, net.hidden]  cells.lee:167
+    slope = np.zeros((net.inputs, net.hidden), dtype=FLOAT)  # [net.inputs, net.hidden]  cells.lee:168
+    # cells.lee:169
+    for t_ in reversed(range(time)):
+        d_h, slope = last_slope_step_2(net, d_h, slope, state[:, t_], x[:, t_])
+    return slope  # [net.inputs, net.hidden]
+
+
+def last_slope_saved(net, x, target):
+    """As last_slope, and what its gradient needs."""
+    n, time, _ = x.shape
+    h = np.zeros((n, net.hidden), dtype=FLOAT)  # [n, net.hidden]  cells.lee:163
+    projection = x @ net.wi  # [n, time, net.hidden]  cells.lee:165
+    state = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]  cells.lee:164
+    saved_last_slope_step = [None] * time
+    for t in range(time):
+        h, state[:, t], saved_last_slope_step[t] = last_slope_step_saved(net, h, projection[:, t])
+    d_h = 2 * (h - target)  # [n, net.hidden]  cells.lee:167
+    slope = np.zeros((net.inputs, net.hidden), dtype=FLOAT)  # [net.inputs, net.hidden]  cells.lee:168
+    saved_last_slope_step_2 = [None] * time  # cells.lee:169
+    for t_ in reversed(range(time)):
+        d_h, slope, saved_last_slope_step_2[t_] = last_slope_step_2_saved(net, d_h, slope, state[:, t_], x[:, t_])
+    return slope, (state, saved_last_slope_step, saved_last_slope_step_2)
+
+
+def last_slope_backward(net, x, saved, d_slope_4):
+    """From d_z_rows, d_h_rows and d_slope_4 to the gradients by net, x and target."""
+    state, saved_last_slope_step, saved_last_slope_step_2 = saved
+    n, time, _ = x.shape
+    # gradient of for t in reversed(time):   cells.lee:169
+    d_d_h_3 = np.zeros((n, net.hidden), dtype=FLOAT)  # [n, net.hidden]
+    d_state = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]
+    d_x_2 = np.empty((n, time, net.inputs), dtype=FLOAT)  # [n, time, net.inputs]
+    d_z_rows_2 = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]
+    d_d_h_3_rows = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]
+    for t in range(time):
+        d_d_h_3, d_slope_4, d_state[:, t], d_x_2[:, t], d_z_rows_2[:, t], d_d_h_3_rows[:, t] = (
+            last_slope_step_2_backward(net, saved_last_slope_step_2[t], state[:, t], x[:, t], d_d_h_3, d_slope_4)
+        )
+    reshape = d_d_h_3_rows.reshape(n * time, net.hidden)  # [n * time, net.hidden]
+    # gradient of d_h = 2 * (h - target)   cells.lee:167
+    d_h_4 = d_d_h_3 * 2  # [n, net.hidden]
+    d_target = -d_h_4  # [n, net.hidden]
+    # gradient of for t in time:   cells.lee:164
+    d_h_3 = d_h_4
+    d_projection = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]
+    h_rows_2 = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]
+    d_net_b_rows = np.empty((net.hidden, time), dtype=FLOAT)  # [net.hidden, time]
+    for t_ in reversed(range(time)):
+        d_h_3, d_projection[:, t_], h_rows_2[:, t_], d_net_b_rows[:, t_] = last_slope_step_backward(
+            net, saved_last_slope_step[t_], state[:, t_], d_h_3, d_state[:, t_]
+        )
+    reshape_4 = d_projection.reshape(n * time, net.hidden)  # [n * time, net.hidden]
+    d_net_b = d_net_b_rows.sum(axis=1)  # [net.hidden]
+    # gradient of h = tanh(x[:, t] @ net.wi + h @ net.wh + net.b)   cells.lee:165
+    d_net_wi = x.reshape(n * time, net.inputs).T @ reshape_4  # [net.inputs, net.hidden]
+    # gradient of for t in reversed(time):   cells.lee:169
+    contract = reshape.T @ d_z_rows_2.reshape(n * time, net.hidden)  # [net.hidden, net.hidden]
+    # gradient of h = tanh(x[:, t] @ net.wi + h @ net.wh + net.b)   cells.lee:165
+    d_net_wh = contract + h_rows_2.reshape(n * time, net.hidden).T @ reshape_4  # [net.hidden, net.hidden]
+    d_x = d_x_2 + d_projection @ net.wi.T  # [n, time, net.inputs]
+    return {"wi": d_net_wi, "wh": d_net_wh, "b": d_net_b}, d_x, d_target
+
+
+def last_slope_step(net, h, projection_t):
+    """h [n, net.hidden], projection_t [n, net.hidden] -> [n, net.hidden], [n, net.hidden]"""
+    h_3 = np.tanh(projection_t + h @ net.wh + net.b)  # [n, net.hidden]  cells.lee:165
+    return h_3, h_3
+
+
+def last_slope_step_saved(net, h, projection_t):
+    """As last_slope_step, and what its gradient needs."""
+    h_3 = np.tanh(projection_t + h @ net.wh + net.b)  # [n, net.hidden]  cells.lee:165
+    return h_3, h_3, h
+
+
+def last_slope_step_backward(net, h, h_3, d_h_3, d_state):
+    """From d_h_3 and d_state to the gradients by h, projection_t and net.b."""
+    # gradient of h = tanh(x[:, t] @ net.wi + h @ net.wh + net.b)   cells.lee:165
+    d_h_3_2 = d_h_3 + d_state  # [n, net.hidden]
+    d_add_2 = d_h_3_2 * (1.0 - h_3 * h_3)  # [n, net.hidden]
+    d_net_b = d_add_2.sum(axis=0)  # [net.hidden]
+    d_h = d_add_2 @ net.wh.T  # [n, net.hidden]
+    return d_h, d_add_2, h, d_net_b
+
+
+def last_slope_step_2(net, d_h, slope, state_t, x_t_2):
+    """d_h [n, net.hidden], slope [net.inputs, net.hidden], state_t [n, net.hidden], x_t_2 [n, net.inputs] -> [n,
+    net.hidden], [net.inputs, net.hidden]
+    """
+    d_z = d_h * (1 - state_t * state_t)  # [n, net.hidden]  cells.lee:170
+    slope_3 = slope + x_t_2.T @ d_z  # [net.inputs, net.hidden]  cells.lee:171
+    d_h_3 = d_z @ net.wh.T  # [n, net.hidden]  cells.lee:172
+    return d_h_3, slope_3
+
+
+def last_slope_step_2_saved(net, d_h, slope, state_t, x_t_2):
+    """As last_slope_step_2, and what its gradient needs."""
+    sub = 1 - state_t * state_t  # [n, net.hidden]  cells.lee:170
+    d_z = d_h * sub  # [n, net.hidden]
+    slope_3 = slope + x_t_2.T @ d_z  # [net.inputs, net.hidden]  cells.lee:171
+    d_h_3 = d_z @ net.wh.T  # [n, net.hidden]  cells.lee:172
+    return d_h_3, slope_3, (sub, d_z, d_h)
+
+
+def last_slope_step_2_backward(net, saved, state_t, x_t_2, d_d_h_3, d_slope_3):
+    """From d_h, d_z, d_d_h_3 and d_slope_3 to the gradients by d_h, slope, state_t, x_t_2, z and d_h_3."""
+    sub, d_z, d_h = saved
+    # gradient of d_z = d_h * (1 - state[:, t] ** 2)   cells.lee:170
+    d_d_z = d_d_h_3 @ net.wh + x_t_2 @ d_slope_3  # [n, net.hidden]
+    d_d_h = d_d_z * sub  # [n, net.hidden]
+    return d_d_h, d_slope_3, -2 * (state_t * (d_d_z * d_h)), d_z @ d_slope_3.T, d_z, d_d_h_3
+
+
+def truncated_saved(net, x, target, every):
+    """As truncated, and what its gradient needs."""
+    n, time, _ = x.shape
+    h = np.zeros((n, net.hidden), dtype=FLOAT)  # [n, net.hidden]  cells.lee:178
+    total = FLOAT(0)  # cells.lee:180
+    projection = x @ net.wi  # [n, time, net.hidden]  cells.lee:182
+    saved_truncated_step = [None] * time  # cells.lee:180
+    for t in range(time):
+        h, total, saved_truncated_step[t] = truncated_step_saved(
+            net, h, total, target[:, t], every, t, projection[:, t]
+        )
+    return total / time, saved_truncated_step  # cells.lee:184
+
+
+def truncated_backward(net, x, saved_truncated_step, every, d_div):
+    """From d_div to the gradients by net, x and target."""
+    n, time, _ = x.shape
+    # gradient of return total / time   cells.lee:184
+    d_total_3 = d_div / time
+    # gradient of for t in time:   cells.lee:180
+    d_h_4 = np.zeros((n, net.hidden), dtype=FLOAT)  # [n, net.hidden]
+    d_target = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]
+    d_projection = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]
+    h_3_rows_2 = np.empty((n, time, net.hidden), dtype=FLOAT)  # [n, time, net.hidden]
+    d_net_b_rows = np.empty((net.hidden, time), dtype=FLOAT)  # [net.hidden, time]
+    for t in reversed(range(time)):
+        d_h_4, d_total_3, d_target[:, t], d_projection[:, t], h_3_rows_2[:, t], d_net_b_rows[:, t] = (
+            truncated_step_backward(net, saved_truncated_step[t], every, t, d_h_4, d_total_3)
+        )
+    reshape_2 = d_projection.reshape(n * time, net.hidden)  # [n * time, net.hidden]
+    d_net_wh = h_3_rows_2.reshape(n * time, net.hidden).T @ reshape_2  # [net.hidden, net.hidden]
+    d_net_b = d_net_b_rows.sum(axis=1)  # [net.hidden]
+    # gradient of h = tanh(x[:, t] @ net.wi + h @ net.wh + net.b)   cells.lee:182
+    d_x = d_projection @ net.wi.T  # [n, time, net.inputs]
+    d_net_wi = x.reshape(n * time, net.inputs).T @ reshape_2  # [net.inputs, net.hidden]
+    return {"wi": d_net_wi, "wh": d_net_wh, "b": d_net_b}, d_x, d_target
+
+
+def truncated_step_saved(net, h, total, target_t, every, t, projection_t):
+    """As truncated_step, and what its gradient needs."""
+    h_3 = np.where(t - every * (t // every) == 0, stop(h), h)  # [n, net.hidden]  cells.lee:181
+    h_4 = np.tanh(projection_t + h_3 @ net.wh + net.b)  # [n, net.hidden]  cells.lee:182
+    sub = h_4 - target_t  # [n, net.hidden]  cells.lee:183
+    total_2 = total + (sub * sub).mean()
+    return h_4, total_2, (h_3, sub, h_4)
+
+
+def truncated_step_backward(net, saved, every, t, d_h_4, d_total_2):
+    """From d_h_4 and d_total_2 to the gradients by h, total, target_t, projection_t and net.b."""
+    h_3, sub, h_4 = saved
+    n = h_3.shape[0]
+    # gradient of total = total + mean((h - target[:, t]) ** 2)   cells.lee:183
+    d_sub = 2 * (d_total_2 / (n * net.hidden)) * sub  # [n, net.hidden]
+    # gradient of h = tanh(x[:, t] @ net.wi + h @ net.wh + net.b)   cells.lee:182
+    d_h_4_2 = d_h_4 + d_sub  # [n, net.hidden]
+    d_add_2 = d_h_4_2 * (1.0 - h_4 * h_4)  # [n, net.hidden]
+    d_net_b = d_add_2.sum(axis=0)  # [net.hidden]
+    d_h_3 = d_add_2 @ net.wh.T  # [n, net.hidden]
+    # gradient of h = where(t % every == 0, stop(h), h)   cells.lee:181
+    d_h = np.where(t - every * (t // every) == 0, 0.0, d_h_3)  # [n, net.hidden]
+    return d_h, d_total_2, -d_sub, d_add_2, h_3, d_net_b
+
+
+def example_elman(key):
+    net = Elman(3, 4, key=fold(key, SITES["net"]))  # cells.lee:191
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:192
+    c = normal(fold(key, SITES["c"]), (2, 5, 4), FLOAT)  # [2, 5, 4]  cells.lee:193
+    d_c, saved_net = net.forward_saved(x)  # cells.lee:194
+    d_net, d_x = net.forward_backward(x, d_c, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_jordan(key):
+    net = Jordan(3, 4, 2, key=fold(key, SITES["net"]))  # cells.lee:198
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:199
+    c = normal(fold(key, SITES["c"]), (2, 5, 2), FLOAT)  # [2, 5, 2]  cells.lee:200
+    d_c, saved_net = net.forward_saved(x)  # cells.lee:201
+    d_net, d_x = net.forward_backward(x, d_c, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_lstm(key):
+    net = LSTM(3, 4, key=fold(key, SITES["net"]))  # cells.lee:205
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:206
+    c = normal(fold(key, SITES["c"]), (2, 5, 4), FLOAT)  # [2, 5, 4]  cells.lee:207
+    d_c, saved_net = net.forward_saved(x)  # cells.lee:208
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_remembering(key):
+    net = RememberingLSTM(3, 4, closed=-1.0, key=fold(key, SITES["net"]))  # cells.lee:212
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:213
+    c = normal(fold(key, SITES["c"]), (2, 5, 4), FLOAT)  # [2, 5, 4]  cells.lee:214
+    d_c, saved_net = net.forward_saved(x)  # cells.lee:215
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_peephole(key):
+    net = PeepholeLSTM(3, 4, key=fold(key, SITES["net"]))  # cells.lee:219
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:220
+    c = normal(fold(key, SITES["c"]), (2, 5, 4), FLOAT)  # [2, 5, 4]  cells.lee:221
+    d_c, saved_net = net.forward_saved(x)  # cells.lee:222
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_coupled(key):
+    net = CoupledLSTM(3, 4, key=fold(key, SITES["net"]))  # cells.lee:226
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:227
+    c = normal(fold(key, SITES["c"]), (2, 5, 4), FLOAT)  # [2, 5, 4]  cells.lee:228
+    d_c, saved_net = net.forward_saved(x)  # cells.lee:229
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_gru(key):
+    net = GRU(3, 4, key=fold(key, SITES["net"]))  # cells.lee:233
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:234
+    c = normal(fold(key, SITES["c"]), (2, 5, 4), FLOAT)  # [2, 5, 4]  cells.lee:235
+    d_c, saved_net = net.forward_saved(x)  # cells.lee:236
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_gru_reset_after(key):
+    net = GRUResetAfter(3, 4, key=fold(key, SITES["net"]))  # cells.lee:240
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:241
+    c = normal(fold(key, SITES["c"]), (2, 5, 4), FLOAT)  # [2, 5, 4]  cells.lee:242
+    d_c, saved_net = net.forward_saved(x)  # cells.lee:243
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_by_hand(key):
+    net = Elman(3, 4, key=fold(key, SITES["net"]))  # cells.lee:247
+    x = normal(fold(key, SITES["x"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  cells.lee:248
+    target = normal(fold(key, SITES["target"]), (2, 4), FLOAT)  # [2, 4]  cells.lee:249
+    c = normal(fold(key, SITES["c"]), (3, 4), FLOAT)  # [3, 4]  cells.lee:250
+    d_c, saved_last_slope = last_slope_saved(net, x, target)  # cells.lee:251
+    d_net, d_x, d_target = last_slope_backward(net, x, saved_last_slope, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_target, d_c
+
+
+def example_in_stretches(key):
+    net = Elman(3, 4, key=fold(key, SITES["net"]))  # cells.lee:255
+    x = normal(fold(key, SITES["x"]), (2, 7, 3), FLOAT)  # [2, 7, 3]  cells.lee:256
+    target = normal(fold(key, SITES["target"]), (2, 7, 4), FLOAT)  # [2, 7, 4]  cells.lee:257
+    value, saved_truncated = truncated_saved(net, x, target, 3)  # cells.lee:258
+    d_net, d_x, d_target = truncated_backward(net, x, saved_truncated, 3, FLOAT(1.0))
+    return value, net.at(d_net), d_x, d_target
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+def stop(x):
+    """x, through which no gradient flows.
+
+    x [x_0, x_1] -> [x_0, x_1]
+    """
+    return x  # [x_0, x_1]
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "b": 0x754F854DE3C27284,
+    "c": 0x1B2C07CD64633F37,
+    "net": 0xF087C76970C91612,
+    "peep": 0x48CF89813274BA3B,
+    "target": 0x41DEDA04111F843F,
+    "u": 0x08D267E10C593806,
+    "w": 0x20925082A2286B9E,
+    "wh": 0x98D9F5EB4FBD575D,
+    "wi": 0x61EC5D31D93AEF83,
+    "wo": 0x2155FF327B0CDD3B,
+    "wx": 0x20F3723A9511181A,
+    "wy": 0x0572EE747A0AB2C5,
+    "x": 0x4F586EF96743DF4A,
+}
+
+
+def unslice(x, dims, slices):
+    """Zeros of the given dims with x in the place of a slice."""
+    whole = np.zeros(dims, x.dtype)
+    whole[slices] = x
+    return whole
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int]
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words of the counter are Python integers or uint64 arrays below 2**32, those of the key integers.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1, x2, x3 = (p1 >> 32) ^ x1 ^ k0, p1 & MASK, (p0 >> 32) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key: Key, word: int) -> Key:
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    word = int(word)  # a NumPy integer would wrap
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int) -> np.ndarray:
+    """n random words, uint32[n], all four words of a block used; at most 2**34 from one key."""
+    words = np.empty((-(-n // 4), 4), np.uint32)
+    for start in range(0, len(words), 8192):  # a stretch that stays in the cache
+        part = words[start : start + 8192]
+        blocks = np.arange(start, start + len(part), dtype=np.uint64)
+        for column, word in enumerate(philox(key, (blocks, 0, 0, 0))):
+            part[:, column] = word
+    return words.ravel()[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape)) >> 8).reshape(shape).astype(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2) >> 8).reshape(-1, 2).astype(np.float64)
+    radius = np.sqrt(-2.0 * np.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
+    return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)
+
+
+def member(holder, path):
+    """The model or tensor at a path such as `net.layers.0.w`."""
+    for step in path.split("."):
+        holder = (
+            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
+        )
+    return holder

@@ -532,3 +532,24 @@ def test_the_gradients_of_two_models_of_a_class_have_the_sizes_of_their_models()
     report = leec.verify(TWO_SIZES, dtypes=("f64",))
     shapes = {row.quantity: row.shape for row in report.sections[0].rows}
     assert report.ok and shapes["d_judge.layers.0.w"] == (4, 3) and shapes["d_maker.layers.0.w"] == (2, 3)
+
+
+REQUIRES = """
+example fails:
+    x: [5] ~ uniform(0, 1)
+    require sum(x) < 0
+    return sum(x)
+
+
+example holds:
+    x: [5] ~ uniform(0, 1)
+    require max(abs(grad(sum(x ** 2), x) - 2 * x)) < 1e-6
+    return sum(x)
+"""
+
+
+def test_what_an_example_requires_is_tested() -> None:
+    report = leec.verify(REQUIRES, dtypes=("f64",))
+    assert not report.ok
+    (finding,) = report.findings
+    assert (finding.kind, finding.name, finding.span.text) == ("requirement", "fails", "sum(x) < 0")

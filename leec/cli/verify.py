@@ -17,7 +17,7 @@ from leec.cli.console import DISAGREE, OK, Console
 from leec.cli.files import beside, read_source, write_all
 from leec.cli.options import json_option
 from leec.diagnostics import Diagnostic, LeeError
-from leec.diagnostics.running import programs_disagree
+from leec.diagnostics.running import programs_disagree, requirement_fails
 from leec.proof.agreement import AFTER_STEPS, TOLERANCES, Row
 from leec.proof.examples import Pair
 from leec.proof.report import Report, Section, finding_dict
@@ -152,6 +152,9 @@ def disagreements(report: Report) -> list[Diagnostic]:
             message = f.message if f else "programs part, though every operation, pass and file agrees on its own"
             label = f"in `{f.function}`" if f and f.function else ""
             data = {"section": heading(s), **({"finding": finding_dict(f)} if f else {})}
+            if f and f.kind == "requirement":
+                found[blamed] = requirement_fails(f.span, label, [heading(s)], data)
+                continue
             found[blamed] = programs_disagree(report.path, message, f.span if f else None, label, remarks(s), data)
     return list(found.values())
 
@@ -177,8 +180,10 @@ def evidence(report: Report, specs: dict[str, Loaded]) -> dict[str, Any]:
 
 
 def write_repro(folder: Path, specs: dict[str, Loaded], report: Report) -> None:
-    """The first disagreement as files."""
+    """The first disagreement as files; a requirement that fails is no disagreement."""
     from leec.proof.repro import repro_files
 
-    section = next(s for s in report.sections if s.finding)
+    section = next((s for s in report.sections if s.finding and s.finding.kind != "requirement"), None)
+    if section is None:
+        return
     write_all({folder / name: text for name, text in repro_files(Pair(specs[section.dtype], execute), section).items()})

@@ -24,6 +24,15 @@ def programs_disagree(
     )
 
 
+def requirement_fails(span: Span, label: str, notes: Iterable[str], data: Mapping[str, Any]) -> Diagnostic:
+    """What an example requires of its values is not so."""
+    message = f"the requirement `{span.text}` does not hold in this run"
+    return Diagnostic(
+        "LEE822", "requirement-fails", message, Label(span, label), notes=tuple(notes), data=dict(data),
+        helps=("an example states what it expects: either the formula or the expectation is wrong",),
+    )  # fmt: skip
+
+
 def became_nan(
     message: str, span: Span, label: str, notes: Iterable[str], help: str, data: Mapping[str, Any]
 ) -> Diagnostic:

@@ -21,6 +21,7 @@ def assemble(session: Session, home: SpecModule, public: list[str]) -> Module:
         dict(session.procedures),
         dict(session.examples),
         tuple(dict.fromkeys(public)),
+        dict(session.requirements),
     )
 
 

@@ -60,6 +60,7 @@ class Session:
     active: dict[tuple, str] = field(default_factory=dict)
     reserved_names: set[str] = field(default_factory=set)  # of classes that are being made
     examples: dict[str, str] = field(default_factory=dict)
+    requirements: dict[str, object] = field(default_factory=dict)  # of examples, by name
     procedures: dict[str, object] = field(default_factory=dict)
     calls: list[tuple[str, Span]] = field(default_factory=list)  # under way: what is called, and where
     duties: dict[str, tuple[Check, ...]] = field(default_factory=dict)  # of functions and of all that they call

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from leec.diagnostics import LeeError, structure
 from leec.elaborate.context import Context, Session
 from leec.elaborate.gradients import reaches
@@ -9,6 +11,7 @@ from leec.elaborate.modules import SpecModule
 from leec.elaborate.statements import run_block
 from leec.elaborate.values import Instance, leaves_of
 from leec.ir.graph import Function, Parameter, Result, Value
+from leec.ir.module import Requirements
 from leec.syntax import nodes
 
 
@@ -28,7 +31,17 @@ def elaborate_example(session: Session, home: SpecModule, item: nodes.Example) -
         name, parameters, tuple(ctx.builder.equations), tuple(results), (), ctx.facts, tuple(ctx.checks), item.doc or "", item.span,
     )  # fmt: skip
     session.examples[item.name.id] = name
+    if ctx.requirements:
+        session.requirements[item.name.id] = requirements(ctx, session.functions[name])
     return name
+
+
+def requirements(ctx: Context, f: Function) -> Requirements:
+    """The conditions that the example requires of its run, to be tested with it."""
+    conditions = [ctx.builder.lift(v) if isinstance(v, bool) else v for v, _ in ctx.requirements]
+    results = tuple(Result(f"holds_{i}", (v,)) for i, v in enumerate(conditions))
+    asked = replace(f, name=f"{f.name}.requires", results=results, body=tuple(ctx.builder.equations), public=False)
+    return Requirements(asked, tuple(span for _, span in ctx.requirements))
 
 
 def gradients(ctx: Context, value: Value, span) -> list[Result]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from leec.diagnostics import Source, Span
 from leec.dims import Dim, Facts
-from leec.ir.graph import Program
+from leec.ir.graph import Function, Program
 from leec.ir.host import Procedure
 from leec.types import TensorType
 
@@ -79,6 +79,14 @@ class OptimizerClass:
 
 
 @dataclass(frozen=True)
+class Requirements:
+    """A function from the key of an example to the conditions that it requires, and where these stand."""
+
+    function: Function
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
 class Module:
     """A compiled spec. `functions` holds every IR function; `public` are the names a user may call, in spec order."""
 
@@ -90,4 +98,5 @@ class Module:
     procedures: Mapping[str, Procedure]
     examples: Mapping[str, str]  # example -> function
     public: tuple[str, ...] = ()
+    requirements: Mapping[str, Requirements] = field(default_factory=dict)  # of examples, that only a run can test
     followed: Program | None = None  # the functions as a library's autograd has to see them, where that differs

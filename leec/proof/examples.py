@@ -15,7 +15,7 @@ from leec.proof.autograd import Through, Written
 from leec.proof.emitted import Emitted, Spec, result_names, to_array
 from leec.proof.failures import running
 from leec.proof.interpret import bind
-from leec.proof.report import MODULE, NUMPY, TORCH, WRITTEN, Section
+from leec.proof.report import MODULE, NUMPY, TORCH, WRITTEN, Finding, Section
 from leec.proof.scale import Scales
 from leec.runtime.philox import site_key
 
@@ -89,6 +89,21 @@ def example_inputs(pair: Pair, example: str, seed: int) -> tuple[Function, dict[
     name = pair.spec.module.examples[example]
     f = pair.spec.optimised.functions.functions[name]
     return f, {p.name: site_key(seed, name) for p in f.parameters}
+
+
+def unmet(pair: Pair, example: str, seed: int) -> Finding | None:
+    """The first requirement of an example that does not hold in its run."""
+    asked = pair.spec.module.requirements.get(example)
+    if asked is None:
+        return None
+    _, given = example_inputs(pair, example, seed)
+    values, sizes = bind(asked.function, given)
+    program = pair.spec.module.functions.adding(asked.function)
+    held = Written(program, float_dtype=pair.dtype, rules=pair.rules).evaluate(asked.function, values, sizes)
+    for span, holds in zip(asked.spans, held, strict=True):
+        if not to_array(holds).all():
+            return Finding("requirement", example, f"`{span.text}` does not hold in this run", example, span=span)
+    return None
 
 
 def unusable(values: Mapping[str, np.ndarray]) -> bool:

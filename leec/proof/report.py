@@ -17,8 +17,8 @@ NUMPY, TORCH, MODULE, WRITTEN = "NumPy file", "torch step", "torch autograd", "s
 class Finding:
     """What is to blame for a disagreement.
 
-    `kind` is operation, gradient rule, pass, emitter, update rule or procedure; `name` says which one; `sides` are the
-    statistics of the two values that part.
+    `kind` is operation, gradient rule, pass, emitter, update rule, procedure or requirement; `name` says which one;
+    `sides` are the statistics of the two values that part.
     """
 
     kind: str
@@ -49,7 +49,8 @@ class Section:
 
     @property
     def agrees(self) -> bool:
-        return self.by_steps or all(row.agrees for row in self.rows)
+        unmet = self.finding is not None and self.finding.kind == "requirement"
+        return not unmet and (self.by_steps or all(row.agrees for row in self.rows))
 
     @property
     def failures(self) -> list[Row]:

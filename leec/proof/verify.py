@@ -12,7 +12,7 @@ from typing import Any
 
 from leec.proof.agreement import AFTER_STEPS, TOLERANCES, compare
 from leec.proof.emitted import Spec
-from leec.proof.examples import Loader, Pair, verify_example
+from leec.proof.examples import Loader, Pair, unmet, verify_example
 from leec.proof.failures import ProgramFailed, failed
 from leec.proof.locate import Case, example_case, locate, step_case
 from leec.proof.report import Finding, Report, Section, Worst
@@ -65,7 +65,8 @@ def sections(pair: Pair, plan: Plan) -> Iterable[Section]:
 
 def blamed_example(pair: Pair, example: str, seed: int, plan: Plan) -> Section:
     section = verify_example(pair, example, seed, plan.level)
-    if not section.agrees:
+    section.finding = unmet(pair, example, seed)
+    if not section.agrees and section.finding is None:
         section.finding = locate(example_case(pair, example, seed), TOLERANCES[pair.dtype])
     return section
 

@@ -244,7 +244,7 @@ class Caller:
         self, callee: Function, groups: list[tuple[Result, list[Value]]], receiver: ast.expr | None
     ) -> list[ast.expr]:
         """The variables of the results; all that was saved goes into one."""
-        extras = self.unit.extras(callee if callee.name.endswith("_saved") else None)
+        extras = self.unit.extras(callee)
         own = groups[: len(groups) - len(extras)]
         found = [self.target(callee, r, values, receiver) for r, values in own]
         if extras:

@@ -88,7 +88,7 @@ class Emitter:
         """State into its place, results to the caller."""
         states = [(b, a) for b, a in self.f.state if a not in self.body.in_place]
         self.body.settle(frozenset(b for b, _ in states), but=[a for _, a in states])
-        extras = self.unit.extras(self.f if self.f.name.endswith("_saved") else None)
+        extras = self.unit.extras(self.f)
         results = self.f.results[: len(self.f.results) - len(extras)]
         trees = [self.result(r) for r in results] + ([self.saved(extras)] if extras else [])
         self.write_states(states)

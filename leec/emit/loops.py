@@ -36,7 +36,7 @@ class LoopWriter:
         self.role = dict(zip(self.callee.inputs, self.loop.roles, strict=True))
         self.outer = dict(zip(self.callee.inputs, equation.args, strict=True))
         self.inside: dict[Value, Value] = {}  # what a round is called with, by the callee's inputs
-        self.extras = self.unit.extras(self.callee if self.callee.name.endswith("_saved") else None)
+        self.extras = self.unit.extras(self.callee)
         self.before: list[tuple[str, tuple[Value, ...]]] = []
         self.after: list[str] = []
 

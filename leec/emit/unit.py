@@ -118,8 +118,7 @@ class Unit:
         if forward is None:
             return {}
         if forward not in self.beside:
-            base = self.complete.get(forward.name.removesuffix("_saved"), forward)
-            more = forward.results[len(base.results) :]
+            more = forward.results[len(forward.results) - forward.saves :]
             self.beside[forward] = {r.name: r.values[0] for r in more}
         return self.beside[forward]
 

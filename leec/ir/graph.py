@@ -73,7 +73,8 @@ class Result:
 class Function:
     """`state` pairs a leaf of a parameter with the value that it has afterwards (R9).
 
-    `pack` is the size that stands for the axes of `..`, which a caller outside sees one by one (decision 46).
+    `pack` is the size that stands for the axes of `..`, which a caller outside sees one by one (decision 46). The last
+    `saves` results are what a backward reads, not what the spec returns.
     """
 
     name: str
@@ -88,6 +89,7 @@ class Function:
     owner: str | None = None  # the model whose method this is
     public: bool = True
     pack: str | None = None
+    saves: int = 0
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:

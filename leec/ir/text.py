@@ -60,7 +60,10 @@ def _lines(f: Function) -> Iterable[str]:
         yield print_equation(equation)
     for before, after in f.state:
         yield f"state {before.name} -> {after.name}"
-    yield " ".join(("return", ", ".join(map(_result, f.results)))).rstrip()
+    shown = [*map(_result, f.results)]
+    own = len(shown) - f.saves
+    saved = f"save {', '.join(shown[own:])}" if f.saves else ""
+    yield " ".join(filter(None, ("return", ", ".join(shown[:own]), saved)))
 
 
 def print_equation(equation: Equation) -> str:
@@ -180,7 +183,7 @@ class _Reader(lark.Transformer):
     floordiv, pow = map(staticmethod, (operator.floordiv, operator.pow))
     size = string = constant = staticmethod(lambda value: value)
     items = sizes = operands = ranges = range = binding = staticmethod(lambda *items: items)
-    program = parameters = leaves = leaf = binders = items
+    program = parameters = leaves = leaf = binders = returns = items
 
     def CONSTANT(self, token: str) -> bool | None:
         return {"true": True, "false": False, "None": None}[token]
@@ -241,8 +244,9 @@ def _with_statement(f: Function, statement: lark.Tree, scope: dict[str, Value]) 
             equation = _equation(binders, op, arguments, scope)
             scope |= {r.name: r for r in equation.results}
             return f.with_body((*f.body, equation))
-        case "ending", results:
-            return replace(f, results=tuple(_read_result(r, scope) for r in results))
+        case "ending", (own, saved):
+            results = tuple(_read_result(r, scope) for r in (*(own or ()), *(saved or ())))
+            return replace(f, results=results, saves=len(saved or ()))
     raise InternalError(f"the grammar of the IR has a statement {statement.data} that nothing reads")
 
 

@@ -71,9 +71,11 @@ def edited(
     loop = Recurrence(scan)
     ends = f.outputs[: len(loop.carries)]
     kept = [k for k in range(len(ends)) if k not in dropped]
-    collected = list(zip(f.outputs[len(ends) :], loop.collected))
+    arrays, axes = [v for v, _ in loop.collected], scan.params["out_axes"]
+    first = len(arrays) - f.saves  # what is saved stays last
     own = [r for r in map(partial(without, goes={ends[k] for k in dropped}), f.results) if r.values]
-    results = (*own, *(Result(r.inner.name, (r.inner,)) for r in rows))
+    more = [Result(r.inner.name, (r.inner,)) for r in rows]
+    results = (*own[: len(own) - f.saves], *more, *own[len(own) - f.saves :])
     f = live(replace(f, body=tuple(body), results=results))
     inputs = [*inputs_of(scan, f, loop), *added]
     used = {a for e in f.body for a in e.args}.union(f.outputs)
@@ -87,16 +89,12 @@ def edited(
     order = [by_value[v] for v in f.inputs]
     binding = dict(scan.params["dims"])
     symbols = sorted(symbols_of(f) - {scan.params["counter"]})
-    out = [
-        *(scan.results[k] for k in kept),
-        *(v for _, (v, _) in collected),
-        *(r.array for r in rows),
-        *loop.new_states,
-    ]
+    arrays = [*arrays[:first], *(r.array for r in rows), *arrays[first:]]
+    out = [*(scan.results[k] for k in kept), *arrays, *loop.new_states]
     params = {
         **scan.params, "dims": tuple((s, binding.get(s, Dim.of(s))) for s in symbols), "roles": tuple(i.role for i in order),
         "axes": tuple(i.axis for i in order if i.role == ROW), "starts": tuple(i.start for i in order if i.role == ROW),
-        "out_axes": (*scan.params["out_axes"], *(r.axis for r in rows)), "results": tuple(v.type for v in out),
+        "out_axes": (*axes[:first], *(r.axis for r in rows), *axes[first:]), "results": tuple(v.type for v in out),
     }  # fmt: skip
     return replace(scan, args=tuple(i.outer for i in order), params=params, results=tuple(out)), f
 

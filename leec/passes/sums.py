@@ -44,7 +44,7 @@ class Work:
         self.made = {r: e for e in f.body for r in e.results}
         self.inputs = {i.inner: i for i in inputs_of(scan, f, self.loop)}
         self.listed = saved_names(program, f)
-        self.plain = outputs_of_its_own(program, f)
+        self.plain = len(f.outputs) - len(f.state) - f.saves  # outputs that generated code has as arrays
         self.dropped: set[int] = set()
         self.rows: dict[Value, Row] = {}
         self.after = Builder()
@@ -122,11 +122,4 @@ def saved_names(program: Program, f: Function) -> set[str]:
     """What a backward gets from its forward: generated code has it round by round, not as one array."""
     base = f.name.rpartition("_backward")[0]
     forward = program.functions.get(base if base.endswith("_saved") else f"{base}_saved")
-    plain = program.functions.get(forward.name.removesuffix("_saved")) if forward else None
-    return {r.name for r in forward.results[len(plain.results) :]} if plain else set()
-
-
-def outputs_of_its_own(program: Program, f: Function) -> int:
-    """How many values a function gives beside those that it saves."""
-    plain = program.functions.get(f.name.removesuffix("_saved"), f)
-    return sum(len(r.values) for r in plain.results)
+    return {r.name for r in forward.results[len(forward.results) - forward.saves :]} if forward else set()

@@ -100,7 +100,8 @@ class Derivation:
         f, given = self.function, {v for r in self.function.results for v in r.values}
         free = Builder(r.name for r in f.results)  # a round saves what it gives, too: under the same name
         saved = tuple(Result(v.name if v in given else free.unique(v.name), (v,)) for v in self.saved)
-        return replace(f, name=self.saved_name, body=tuple(self.scope.body), results=(*f.results, *saved), public=False)
+        body, results = tuple(self.scope.body), (*f.results, *saved)
+        return replace(f, name=self.saved_name, body=body, results=results, public=False, saves=f.saves + len(saved))
 
 
 class Derivatives:

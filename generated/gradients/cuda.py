@@ -844,20 +844,18 @@ def cliff_backward_saved(w, saved_cliff_step, length, d_state_4):
     """From d_state_4 to the gradients by w and state_3_rows."""
     n = w.shape[0]
     # gradient of for step in length:   gradients.lee:58
-    d_state_3_rows = [None] * length
+    d_w_rows = [None] * length
     saved_cliff_step_backward = [None] * length
     for step in reversed(range(length)):
-        d_state_4, d_state_3_rows[step], saved_cliff_step_backward[step] = cliff_step_backward_saved(
+        d_state_4, d_w_rows[step], saved_cliff_step_backward[step] = cliff_step_backward_saved(
             saved_cliff_step[step], w, d_state_4
         )
-    d_state_3_rows = (
-        torch.stack(d_state_3_rows, 0) if d_state_3_rows else torch.zeros((length, n), dtype=FLOAT, device=w.device)
-    )
-    d_w = saved_cliff_step_backward.sum(dim=0)  # [n]
-    return d_w, d_state_3_rows
+    d_w_rows = torch.stack(d_w_rows, 0) if d_w_rows else torch.zeros((length, n), dtype=FLOAT, device=w.device)
+    d_w = d_w_rows.sum(dim=0)  # [n]
+    return d_w, saved_cliff_step_backward
 
 
-def cliff_backward_backward(w, state_rows, d_state_3_rows, length, d_d_w):
+def cliff_backward_backward(w, state_rows, saved_cliff_step_backward, length, d_d_w):
     """From d_state_3_rows and d_d_w to the gradients by w and state_rows."""
     n = w.shape[0]
     # gradient of for step in length:   gradients.lee:58
@@ -866,7 +864,7 @@ def cliff_backward_backward(w, state_rows, d_state_3_rows, length, d_d_w):
     d_w_rows = [None] * length
     for step in range(length):
         d_d_state, d_d_w, d_state_rows[step], d_w_rows[step] = cliff_step_backward_backward(
-            state_rows[step], w, d_state_3_rows[step], d_d_state, d_d_w
+            state_rows[step], w, saved_cliff_step_backward[step], d_d_state, d_d_w
         )
     d_state_rows = (
         torch.stack(d_state_rows, 0) if d_state_rows else torch.zeros((length, n), dtype=FLOAT, device=w.device)
@@ -897,11 +895,11 @@ def cliff_step_saved(state, w):
 
 
 def cliff_step_backward_saved(state, w, d_state_3):
-    """From d_state_3 to the gradients by state, state_3 and w."""
+    """From d_state_3 to the gradients by state, w and state_3."""
     # gradient of state = w * state   gradients.lee:59
     d_w = d_state_3 * state  # [n]
     d_state = d_state_3 * w  # [n]
-    return d_state, d_state_3, d_w
+    return d_state, d_w, d_state_3
 
 
 def cliff_step_backward_backward(state, w, d_state_3, d_d_state, d_d_w):

@@ -388,8 +388,8 @@ def curvature_2(θ, along, x, y):
     """
     _, saved_toy = toy_saved(θ, x, y)  # landscape.lee:23
     d_sum = torch.ones((), dtype=FLOAT, device=θ.device)
-    _, d_mul = toy_backward_saved(θ, x, saved_toy, d_sum)
-    d_θ_2, d_sub = toy_backward_backward(θ, x, d_sum, d_mul, along)
+    _, saved_toy_backward = toy_backward_saved(θ, x, saved_toy, d_sum)
+    d_θ_2, d_sub = toy_backward_backward(θ, x, d_sum, saved_toy_backward, along)
     return d_θ_2 + toy_saved_backward(θ, x, d_sub)  # [2]
 
 
@@ -397,8 +397,8 @@ def curvature_2_saved(θ, along, x, y):
     """As curvature_2, and what its gradient needs."""
     _, saved_toy = toy_saved(θ, x, y)  # landscape.lee:23
     d_sum = torch.ones((), dtype=FLOAT, device=θ.device)
-    _, d_mul = toy_backward_saved(θ, x, saved_toy, d_sum)
-    d_θ_2, d_sub = toy_backward_backward(θ, x, d_sum, d_mul, along)
+    _, saved_toy_backward = toy_backward_saved(θ, x, saved_toy, d_sum)
+    d_θ_2, d_sub = toy_backward_backward(θ, x, d_sum, saved_toy_backward, along)
     d_θ_3, saved_toy_saved_backward = toy_saved_backward_saved(θ, x, d_sub)
     return d_θ_2 + d_θ_3, (along, saved_toy_saved_backward)
 

@@ -381,16 +381,16 @@ def curvature_2(θ, along, x, y):
     θ [2], along [2], x [x_0], y [x_0] -> [2]
     """
     _, saved_toy = toy_saved(θ, x, y)  # landscape.lee:23
-    _, d_mul = toy_backward_saved(θ, x, saved_toy, FLOAT(1.0))
-    d_θ_2, d_sub = toy_backward_backward(θ, x, FLOAT(1.0), d_mul, along)
+    _, saved_toy_backward = toy_backward_saved(θ, x, saved_toy, FLOAT(1.0))
+    d_θ_2, d_sub = toy_backward_backward(θ, x, FLOAT(1.0), saved_toy_backward, along)
     return d_θ_2 + toy_saved_backward(θ, x, d_sub)  # [2]
 
 
 def curvature_2_saved(θ, along, x, y):
     """As curvature_2, and what its gradient needs."""
     _, saved_toy = toy_saved(θ, x, y)  # landscape.lee:23
-    _, d_mul = toy_backward_saved(θ, x, saved_toy, FLOAT(1.0))
-    d_θ_2, d_sub = toy_backward_backward(θ, x, FLOAT(1.0), d_mul, along)
+    _, saved_toy_backward = toy_backward_saved(θ, x, saved_toy, FLOAT(1.0))
+    d_θ_2, d_sub = toy_backward_backward(θ, x, FLOAT(1.0), saved_toy_backward, along)
     d_θ_3, saved_toy_saved_backward = toy_saved_backward_saved(θ, x, d_sub)
     return d_θ_2 + d_θ_3, (along, saved_toy_saved_backward)
 

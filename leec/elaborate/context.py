@@ -128,6 +128,7 @@ class Context:
         self.inherited: list[Check] = []  # of callees, over the sizes of this function: what its callers must meet
         self.requirements: list[tuple[Value, Span]] = []  # conditions that only a run can test
         self.pinned: Span | None = None  # where everything stands that is elaborated in the place of a library's name
+        self.within: str | None = None  # what is elaborated in place here, and has names of its own
         self.title = role  # what functions that are made of a part of this one are named after
         self.loops: list = []  # the recurrences (elaborate/rounds.py) that stand around, outermost first
         self.conditional = False  # whether a run-time condition decides that this is reached

@@ -96,7 +96,9 @@ def name_value(ctx: Context, name: str, value: Value, node: nodes.Node) -> Value
     last = ctx.last_made
     if value.named or last is None or value not in last.results:
         return value
-    renamed = Value(ctx.builder.unique(name), value.type, node.span, True)
+    own = ctx.within is None  # else it is a local of what is elaborated in place, and the user's names come first
+    hint = name if own else f"{ctx.within}_{name}"
+    renamed = Value(ctx.builder.unique(hint), value.type, node.span, own)
     ctx.builder.names.discard(value.name)
     ctx.builder.equations[-1] = replace(last, results=tuple(renamed if r is value else r for r in last.results))
     return renamed

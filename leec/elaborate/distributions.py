@@ -133,7 +133,7 @@ def sample(ctx: Context, p: Distribution, wanted: TensorType | None, free: set[s
     """A draw of the wanted type, and the sizes among `free` as it has them."""
     found = layout(ctx, p, span)
     if found.variate is None:  # of no tensor: a point
-        return methods(p)["sample"] and ask(ctx, p, "sample", [], span), {}
+        return methods(p)["sample"] and ask(ctx, p, "sample", [], {}, span), {}
     rank = len(own_axes(found.variate))
     if wanted is not None:
         event = wanted.dims[wanted.rank - rank :]
@@ -152,7 +152,7 @@ def sample(ctx: Context, p: Distribution, wanted: TensorType | None, free: set[s
         verify_dtype(natural, wanted, span)
         wanted = wanted.substitute(known)
     dims = wanted.dims[: wanted.rank - rank]
-    value = arithmetic.as_value(ctx, ask(ctx, p, "sample", [dims], span), span)
+    value = arithmetic.as_value(ctx, ask(ctx, p, "sample", [dims], found.sizes, span), span)
     with ctx.at(span):
         if value.type.dtype != wanted.dtype:
             value = ctx.builder.cast(value, dtype=wanted.dtype)
@@ -214,7 +214,7 @@ def call_method(ctx: Context, method: DistributionMethod, given, skip: int = 0) 
     values = [bound[n.name.id][0] for n in declaration.params if n.name.id in bound]
     for value, span in bound.values():
         verify_family(p, value, span)
-    found = ask(ctx, p, declaration.name.id, values, given.span)
+    found = ask(ctx, p, declaration.name.id, values, layout(ctx, p, given.span).sizes, given.span)
     return found if any(map(is_indexed, [found, *p.items])) else over_batch(ctx, p, found, given.span)
 
 
@@ -224,7 +224,7 @@ def verify_family(p: Distribution, other: object, span: Span) -> None:
         raise LeeError(structure.wrong_kind(span, describe(other), describe(p)))
 
 
-def ask(ctx: Context, p: Distribution, name: str, values: list[object], span: Span) -> object:
+def ask(ctx: Context, p: Distribution, name: str, values: list[object], sizes: dict[str, Dim], span: Span) -> object:
     """What a method gives, elaborated here."""
     from leec.elaborate.statements import run_block
 
@@ -232,8 +232,9 @@ def ask(ctx: Context, p: Distribution, name: str, values: list[object], span: Sp
     if declaration is None:
         raise LeeError(kinds.unknown_of_family(span, name, p.family.name, sorted(methods(p))))
     inner = ctx.child(p.family.home)
-    inner.missing, inner.dims, inner.storable = None, dict(layout(ctx, p, span).sizes), set()
+    inner.missing, inner.dims, inner.storable = None, dict(sizes), set()
     inner.names = {**p.parameters, **dict(zip((a.name.id for a in declaration.params), values))}
+    inner.within = p.family.name
     if p.family.home.is_std:
         inner.pinned = ctx.pinned or span
     with calling(ctx.session, name if name != "sample" else p.family.name, span):

@@ -97,6 +97,10 @@ unary("erf", "error function", lambda b, g, out, x: b.mul(g, b.mul(b.exp(b.neg(b
 unary("erfc", "1 - erf(x), precise where that is near 0",
       lambda b, g, out, x: b.mul(g, b.mul(b.exp(b.neg(b.mul(x, x))), -2 / math.sqrt(math.pi))),
       "erfc(x)", "torch.erfc(x)", "math.erfc(x)", flops=20, equation=r"\operatorname{erfc} x")
+unary("erfinv", "the number whose erf is x, infinite at -1 and 1",
+      lambda b, g, out, x: b.mul(g, b.mul(b.exp(b.mul(out, out)), math.sqrt(math.pi) / 2)),
+      "erfinv(x)", "torch.erfinv(x)", flops=80, domain=(-0.95, 0.95),
+      borders=(border([-1.0, 0.0, 1.0], value=[-math.inf, 0.0, math.inf]),), equation=r"\operatorname{erf}^{-1} x")
 unary("lgamma", "logarithm of the absolute value of the gamma function", lambda b, g, out, x: b.mul(g, b.digamma(x)),
       "lgamma(x)", "torch.lgamma(x)", "math.lgamma(x)", flops=20,
       borders=(border([0.0, -1.0, -2.5, 1e5], value=[math.inf, math.inf, -0.05624371649767457, 1051287.7089736566]),),

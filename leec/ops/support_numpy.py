@@ -112,6 +112,20 @@ def erfc_tail(x):
     return np.where(x < 1.25, near, power / x)
 
 
+def erfinv(x):
+    """Inverse of erf: a guess by Winitzki's formula, then steps of Halley's rule; near 1 by erfc, which stays precise."""
+    a = np.abs(x)
+    inner = np.minimum(a, 1 - 1e-17 if x.dtype == np.float64 else 1 - 6e-8)
+    s = np.log((1 - inner) * (1 + inner))
+    t = 2 / (0.147 * np.pi) + s / 2
+    y = np.sqrt(np.sqrt(t * t - s / 0.147) - t)
+    for _ in range(3):
+        missed = np.where(inner < 0.5, erf(y) - inner, (1 - inner) - erfc(y))
+        step = missed * (0.5 * np.sqrt(np.pi)) * np.exp(y * y)
+        y = y - step / (1 + y * step)
+    return np.sign(x) * np.where(a < 1, y, np.inf)
+
+
 def lgamma(x):
     """Logarithm of |gamma(x)|, infinite at 0, -1, -2, .."""
     poles = [math.inf if v <= 0 and v % 1 == 0 else math.lgamma(v) for v in np.ravel(x).tolist()]

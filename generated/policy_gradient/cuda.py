@@ -351,29 +351,31 @@ def surprise_saved(policy, s, a, advantage, bonus=0.0):
     """As surprise, and what its gradient needs."""
     add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:34
     softmax_ = softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:122
-    log_softmax_ = torch.log_softmax(add_2, dim=1)  # [n, policy.sizes_2]  prelude.lee:127
-    found = of_class(log_softmax_, a)  # [n]  policy_gradient.lee:35
-    select, saved_share = share_saved(softmax_, log_softmax_)
+    categorical_score = torch.log_softmax(add_2, dim=1)  # [n, policy.sizes_2]  prelude.lee:127
+    found = of_class(categorical_score, a)  # [n]  policy_gradient.lee:35
+    select, saved_share = share_saved(softmax_, categorical_score)
     mul_2 = bonus * select.sum(dim=1).mean()
-    return mul_2 - (found * advantage).mean(), (saved_policy, softmax_, log_softmax_, found, saved_share)
+    saved = saved_policy, softmax_, categorical_score, found, saved_share
+    return mul_2 - (found * advantage).mean(), saved
 
 
 def surprise_backward(policy, s, a, advantage, bonus, saved, d_sub):
     """From d_sub to the gradients by policy, s and advantage."""
-    saved_policy, softmax_, log_softmax_, found, saved_share = saved
+    saved_policy, softmax_, categorical_score, found, saved_share = saved
     n = s.shape[0]
     # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:35
     d_select = (d_sub * bonus / n).expand(n, policy.sizes[2])  # [n, policy.sizes_2]
-    d_softmax, d_log_softmax_2 = share_backward(softmax_, log_softmax_, saved_share, d_select)
+    d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
     neg = -(d_sub / n)
     d_advantage = neg * found  # [n]
+    d_categorical_score_3 = of_class_backward(a, policy.sizes[2], neg * advantage)  # [n, policy.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_log_softmax = d_log_softmax_2 + of_class_backward(a, policy.sizes[2], neg * advantage)  # [n, policy.sizes_2]
-    sum_ = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
+    d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [n, policy.sizes_2]
+    sum_ = d_categorical_score.sum(dim=1, keepdim=True)  # [n, 1]
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sub = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [n, policy.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_add_2_2 = d_log_softmax - torch.exp(log_softmax_) * sum_  # [n, policy.sizes_2]
+    d_add_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_  # [n, policy.sizes_2]
     # gradient of p = categorical(policy(s))   policy_gradient.lee:34
     d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2_2 + softmax_ * sub)
     return d_policy, d_s, d_advantage
@@ -427,10 +429,10 @@ def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
 
 def reinforce_a(policy, s, key):
     """s [4] -> []"""
-    below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:62
-    u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
-    passed = u * below[1:] >= below  # bool[2]
-    a = passed.to(torch.int64).sum().clamp(max=1)
+    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:62
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = categorical_passed.to(torch.int64).sum().clamp(max=1)
     return a
 
 
@@ -470,24 +472,25 @@ class ReinforceStep(TrainStep):
         x_2 = torch.relu(torch.addmm(layers_0_b, states, layers_0_w))  # [states_n, 64]  prelude.lee:61
         add_2_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [states_n, 2]  nn.lee:21
         softmax_ = softmax(add_2_2, (1,))  # [states_n, 2]  prelude.lee:122
-        log_softmax_ = torch.log_softmax(add_2_2, dim=1)  # [states_n, 2]  prelude.lee:127
-        # [states_n]  distributions.lee:116
+        categorical_score = torch.log_softmax(add_2_2, dim=1)  # [states_n, 2]  prelude.lee:127
+        # [states_n]  distributions.lee:119
         cross_entropy = torch.nn.functional.cross_entropy(add_2_2, actions, reduction="none")
-        mul_3 = softmax_ * log_softmax_  # [states_n, 2]  distributions.lee:111
+        mul_3 = softmax_ * categorical_score  # [states_n, 2]  distributions.lee:114
         relu_gradient = torch.ops.aten.threshold_backward(mul_3, softmax_, 0)  # [states_n, 2]
         mul_2_2 = 0.0 * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:35
-        # [states_n, 2]  distributions.lee:111
-        d_softmax = torch.ops.aten.threshold_backward(scale * log_softmax_, softmax_, 0)
+        # [states_n, 2]  distributions.lee:114
+        d_softmax = torch.ops.aten.threshold_backward(scale * categorical_score, softmax_, 0)
         mul_2_2_2 = scale * softmax_  # [states_n, 2]
-        i = torch.arange(states_n, device=states.device)  # int[states_n]  distributions.lee:116
-        # [states_n, 2]  distributions.lee:111
-        d_log_softmax_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
-        # [states_n, 2]  prelude.lee:127
-        d_log_softmax = d_log_softmax_2 + scatter_add(scale_ * div_3, (i, actions), (states_n, 2))
-        sum_5 = d_log_softmax.sum(dim=1, keepdim=True)  # [states_n, 1]
+        i = torch.arange(states_n, device=states.device)  # int[states_n]  distributions.lee:119
+        # [states_n, 2]  distributions.lee:114
+        d_categorical_score_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
+        # [states_n, 2]  distributions.lee:119
+        d_categorical_score_3 = scatter_add(scale_ * div_3, (i, actions), (states_n, 2))
+        d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [states_n, 2]  prelude.lee:127
+        sum_5 = d_categorical_score.sum(dim=1, keepdim=True)  # [states_n, 1]
         sub_3 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [states_n, 2]  prelude.lee:122
-        # [states_n, 2]  policy_gradient.lee:34
-        d_add_2 = d_log_softmax - torch.exp(log_softmax_) * sum_5 + softmax_ * sub_3
+        d_add_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_5  # [states_n, 2]  prelude.lee:127
+        d_add_2 = d_add_2_2 + softmax_ * sub_3  # [states_n, 2]  policy_gradient.lee:34
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 2]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [states_n, 64]  prelude.lee:61
@@ -538,10 +541,10 @@ def actor_critic(rounds=1500, length=32, gamma=0.98, rate=3e-3, bonus=0.01, *, r
 
 def actor_critic_a(policy, s, key):
     """s [4] -> []"""
-    below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:83
-    u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
-    passed = u * below[1:] >= below  # bool[2]
-    a = passed.to(torch.int64).sum().clamp(max=1)
+    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:83
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = categorical_passed.to(torch.int64).sum().clamp(max=1)
     return a
 
 
@@ -592,10 +595,10 @@ class ActorCriticStep(TrainStep):
         x_2 = torch.relu(torch.addmm(layers_0_b_, b_state, layers_0_w_))  # [b_state_n, 64]  prelude.lee:61
         add_2_3 = torch.addmm(layers_1_b_, x_2, layers_1_w_)  # [b_state_n, 2]  nn.lee:21
         softmax_ = softmax(add_2_3, (1,))  # [b_state_n, 2]  prelude.lee:122
-        log_softmax_ = torch.log_softmax(add_2_3, dim=1)  # [b_state_n, 2]  prelude.lee:127
-        # [b_state_n]  distributions.lee:116
+        categorical_score = torch.log_softmax(add_2_3, dim=1)  # [b_state_n, 2]  prelude.lee:127
+        # [b_state_n]  distributions.lee:119
         cross_entropy = torch.nn.functional.cross_entropy(add_2_3, b_action, reduction="none")
-        mul_3 = softmax_ * log_softmax_  # [b_state_n, 2]  distributions.lee:111
+        mul_3 = softmax_ * categorical_score  # [b_state_n, 2]  distributions.lee:114
         relu_gradient = torch.ops.aten.threshold_backward(mul_3, softmax_, 0)  # [b_state_n, 2]
         mul_2_2 = bonus * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:35
         sub_2 = reshape_2 - goal  # [b_state_n]  losses.lee:23
@@ -606,17 +609,18 @@ class ActorCriticStep(TrainStep):
         div_3 = 1.0 / b_state_n  # losses.lee:148
         d_select = torch.full((b_state_n,), div_3, dtype=FLOAT, device=b_over.device)  # [b_state_n]
         d_e_2 = masked(2 * masked(scale * guard, le), le)  # [b_state_n]
-        mul_3_4 = bonus / b_state_n * log_softmax_  # [b_state_n, 2]  distributions.lee:111
+        mul_3_4 = bonus / b_state_n * categorical_score  # [b_state_n, 2]  distributions.lee:114
         d_softmax = torch.ops.aten.threshold_backward(mul_3_4, softmax_, 0)  # [b_state_n, 2]
         mul_2_2_2 = bonus / b_state_n * softmax_  # [b_state_n, 2]
-        i = torch.arange(b_state_n, device=b_over.device)  # int[b_state_n]  distributions.lee:116
-        d_log_softmax_3 = scatter_add(-div_3 * error, (i, b_action), (b_state_n, 2))  # [b_state_n, 2]
-        # [b_state_n, 2]  prelude.lee:127
-        d_log_softmax = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0) + d_log_softmax_3
-        sum_5 = d_log_softmax.sum(dim=1, keepdim=True)  # [b_state_n, 1]
+        i = torch.arange(b_state_n, device=b_over.device)  # int[b_state_n]  distributions.lee:119
+        d_categorical_score_3 = scatter_add(-div_3 * error, (i, b_action), (b_state_n, 2))  # [b_state_n, 2]
+        # [b_state_n, 2]  distributions.lee:114
+        d_categorical_score_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
+        d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [b_state_n, 2]  prelude.lee:127
+        sum_5 = d_categorical_score.sum(dim=1, keepdim=True)  # [b_state_n, 1]
         sub_3 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [b_state_n, 2]  prelude.lee:122
-        # [b_state_n, 2]  policy_gradient.lee:34
-        d_add_2 = d_log_softmax - torch.exp(log_softmax_) * sum_5 + softmax_ * sub_3
+        d_add_2_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_5  # [b_state_n, 2]  prelude.lee:127
+        d_add_2 = d_add_2_2_2 + softmax_ * sub_3  # [b_state_n, 2]  policy_gradient.lee:34
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 2]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w_.T, x_2, 0)  # [b_state_n, 64]  prelude.lee:61
@@ -642,13 +646,13 @@ class ActorCriticStep(TrainStep):
 
 def share_saved(p, of):
     """As share, and what its gradient needs."""
-    gt = p > 0  # bool[p_0, p_1]  distributions.lee:111
+    gt = p > 0  # bool[p_0, p_1]  distributions.lee:114
     return torch.where(gt, p * of, 0), gt
 
 
 def share_backward(p, of, gt, d_select):
     """From d_select to the gradients by p and of."""
-    # gradient of return where(p > 0, p * of, 0)   distributions.lee:111
+    # gradient of return where(p > 0, p * of, 0)   distributions.lee:114
     d_p = torch.where(gt, d_select * of, 0.0)  # [p_0, p_1]
     d_of = torch.where(gt, d_select * p, 0.0)  # [p_0, p_1]
     return d_p, d_of
@@ -661,14 +665,14 @@ def of_class(score, x):
     score [.., k], x int[..] -> [..]
     """
     rows = score.shape[0]
-    found = score[torch.arange(rows, device=score.device), x]  # [rows]  distributions.lee:116
+    found = score[torch.arange(rows, device=score.device), x]  # [rows]  distributions.lee:119
     return found  # [rows]
 
 
 def of_class_backward(x, k, d_found):
     """From d_found to the gradient by score."""
     rows = x.shape[0]
-    # gradient of found[i] = score[i, x[i]]   distributions.lee:116
+    # gradient of found[i] = score[i, x[i]]   distributions.lee:119
     d_score = scatter_add(d_found, (torch.arange(rows, device=x.device), x), (rows, k))  # [rows, k]
     return d_score  # [rows, k]
 

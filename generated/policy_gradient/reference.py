@@ -246,29 +246,31 @@ def surprise_saved(policy, s, a, advantage, bonus=0.0):
     """As surprise, and what its gradient needs."""
     add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:34
     softmax_ = softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:122
-    log_softmax_ = log_softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:127
-    found = of_class(log_softmax_, a)  # [n]  policy_gradient.lee:35
-    select, saved_share = share_saved(softmax_, log_softmax_)
+    categorical_score = log_softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:127
+    found = of_class(categorical_score, a)  # [n]  policy_gradient.lee:35
+    select, saved_share = share_saved(softmax_, categorical_score)
     mul_2 = bonus * select.sum(axis=1).mean()
-    return mul_2 - (found * advantage).mean(), (saved_policy, softmax_, log_softmax_, found, saved_share)
+    saved = saved_policy, softmax_, categorical_score, found, saved_share
+    return mul_2 - (found * advantage).mean(), saved
 
 
 def surprise_backward(policy, s, a, advantage, bonus, saved, d_sub):
     """From d_sub to the gradients by policy, s and advantage."""
-    saved_policy, softmax_, log_softmax_, found, saved_share = saved
+    saved_policy, softmax_, categorical_score, found, saved_share = saved
     n = s.shape[0]
     # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:35
     d_select = np.broadcast_to(d_sub * bonus / n, (n, policy.sizes[2]))  # [n, policy.sizes_2]
-    d_softmax, d_log_softmax_2 = share_backward(softmax_, log_softmax_, saved_share, d_select)
+    d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
     neg = -(d_sub / n)
     d_advantage = neg * found  # [n]
+    d_categorical_score_3 = of_class_backward(a, policy.sizes[2], neg * advantage)  # [n, policy.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_log_softmax = d_log_softmax_2 + of_class_backward(a, policy.sizes[2], neg * advantage)  # [n, policy.sizes_2]
-    sum_ = d_log_softmax.sum(axis=1, keepdims=True)  # [n, 1]
+    d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [n, policy.sizes_2]
+    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sum_2 = (d_softmax * softmax_).sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_add_2_2 = d_log_softmax - np.exp(log_softmax_) * sum_  # [n, policy.sizes_2]
+    d_add_2_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [n, policy.sizes_2]
     # gradient of p = categorical(policy(s))   policy_gradient.lee:34
     d_add_2 = d_add_2_2 + softmax_ * (d_softmax - sum_2)  # [n, policy.sizes_2]
     d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2)
@@ -277,19 +279,19 @@ def surprise_backward(policy, s, a, advantage, bonus, saved, d_sub):
 
 def surprise_backward_parameters(policy, s, a, advantage, bonus, saved, d_sub):
     """From d_sub to the gradient by policy."""
-    saved_policy, softmax_, log_softmax_, _, saved_share = saved
+    saved_policy, softmax_, categorical_score, _, saved_share = saved
     n = s.shape[0]
     # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:35
     d_select = np.broadcast_to(d_sub * bonus / n, (n, policy.sizes[2]))  # [n, policy.sizes_2]
-    d_softmax, d_log_softmax_2 = share_backward(softmax_, log_softmax_, saved_share, d_select)
-    d_log_softmax_3 = of_class_backward(a, policy.sizes[2], -(d_sub / n) * advantage)  # [n, policy.sizes_2]
+    d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
+    d_categorical_score_3 = of_class_backward(a, policy.sizes[2], -(d_sub / n) * advantage)  # [n, policy.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_log_softmax = d_log_softmax_2 + d_log_softmax_3  # [n, policy.sizes_2]
-    sum_ = d_log_softmax.sum(axis=1, keepdims=True)  # [n, 1]
+    d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [n, policy.sizes_2]
+    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sum_2 = (d_softmax * softmax_).sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_add_2_2 = d_log_softmax - np.exp(log_softmax_) * sum_  # [n, policy.sizes_2]
+    d_add_2_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [n, policy.sizes_2]
     # gradient of p = categorical(policy(s))   policy_gradient.lee:34
     d_add_2 = d_add_2_2 + softmax_ * (d_softmax - sum_2)  # [n, policy.sizes_2]
     d_policy = policy.forward_backward_parameters(s, saved_policy, d_add_2)
@@ -341,10 +343,10 @@ def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
 
 def reinforce_a(policy, s, key):
     """s [4] -> []"""
-    below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:62
-    u = uniform(fold(key, SITES["a"]), (), FLOAT)
-    passed = u * below[1:] >= below  # bool[2]
-    a = np.minimum(passed.astype(np.int64).sum(), 1)
+    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:62
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = np.minimum(categorical_passed.astype(np.int64).sum(), 1)
     return a
 
 
@@ -391,10 +393,10 @@ def actor_critic(rounds=1500, length=32, gamma=0.98, rate=3e-3, bonus=0.01, *, r
 
 def actor_critic_a(policy, s, key):
     """s [4] -> []"""
-    below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:83
-    u = uniform(fold(key, SITES["a"]), (), FLOAT)
-    passed = u * below[1:] >= below  # bool[2]
-    a = np.minimum(passed.astype(np.int64).sum(), 1)
+    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:83
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = np.minimum(categorical_passed.astype(np.int64).sum(), 1)
     return a
 
 
@@ -419,13 +421,13 @@ def actor_critic_step(critic, policy, opt, b_over, b_next, b_reward, gamma, b_st
 
 def share_saved(p, of):
     """As share, and what its gradient needs."""
-    gt = p > 0  # bool[p_0, p_1]  distributions.lee:111
+    gt = p > 0  # bool[p_0, p_1]  distributions.lee:114
     return masked(p * of, gt), gt
 
 
 def share_backward(p, of, gt, d_select):
     """From d_select to the gradients by p and of."""
-    # gradient of return where(p > 0, p * of, 0)   distributions.lee:111
+    # gradient of return where(p > 0, p * of, 0)   distributions.lee:114
     d_p = masked(d_select * of, gt)  # [p_0, p_1]
     d_of = masked(d_select * p, gt)  # [p_0, p_1]
     return d_p, d_of
@@ -438,14 +440,14 @@ def of_class(score, x):
     score [.., k], x int[..] -> [..]
     """
     rows = score.shape[0]
-    found = score[np.arange(rows), inside(x)]  # [rows]  distributions.lee:116
+    found = score[np.arange(rows), inside(x)]  # [rows]  distributions.lee:119
     return found  # [rows]
 
 
 def of_class_backward(x, k, d_found):
     """From d_found to the gradient by score."""
     rows = x.shape[0]
-    # gradient of found[i] = score[i, x[i]]   distributions.lee:116
+    # gradient of found[i] = score[i, x[i]]   distributions.lee:119
     d_score = scatter_add(d_found, (np.arange(rows), x), (rows, k))  # [rows, k]
     return d_score  # [rows, k]
 

@@ -377,24 +377,24 @@ def clipped_saved(policy, s, a, old, advantage, eps=0.2, bonus=0.01):
     """As clipped, and what its gradient needs."""
     add_2, saved_policy = policy.forward_saved(s)  # ppo.lee:33
     softmax_ = softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:122
-    log_softmax_ = torch.log_softmax(add_2, dim=1)  # [n, policy.sizes_2]  prelude.lee:127
-    ratio = torch.exp(of_class(log_softmax_, a) - old)  # [n]  ppo.lee:34
+    categorical_score = torch.log_softmax(add_2, dim=1)  # [n, policy.sizes_2]  prelude.lee:127
+    ratio = torch.exp(of_class(categorical_score, a) - old)  # [n]  ppo.lee:34
     mul = ratio * advantage  # [n]  ppo.lee:35
     minimum, saved_clip = clip_saved(ratio, 1 - eps, 1 + eps)
     mul_2 = minimum * advantage  # [n]
     gain = mul.clamp(max=mul_2)  # [n]
-    select, saved_share = share_saved(softmax_, log_softmax_)  # ppo.lee:36
-    saved = saved_policy, softmax_, log_softmax_, ratio, mul, minimum, saved_clip, mul_2, saved_share
+    select, saved_share = share_saved(softmax_, categorical_score)  # ppo.lee:36
+    saved = saved_policy, softmax_, categorical_score, ratio, mul, minimum, saved_clip, mul_2, saved_share
     return bonus * select.sum(dim=1).mean() - gain.mean(), saved
 
 
 def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     """From d_sub_3 to the gradients by policy, s, old and advantage."""
-    saved_policy, softmax_, log_softmax_, ratio, mul, minimum, saved_clip, mul_2, saved_share = saved
+    saved_policy, softmax_, categorical_score, ratio, mul, minimum, saved_clip, mul_2, saved_share = saved
     n = s.shape[0]
     # gradient of return -mean(gain) - bonus * mean(entropy(p))   ppo.lee:36
     d_select = (d_sub_3 * bonus / n).expand(n, policy.sizes[2])  # [n, policy.sizes_2]
-    d_softmax, d_log_softmax_2 = share_backward(softmax_, log_softmax_, saved_share, d_select)
+    d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
     neg = -(d_sub_3 / n)
     # gradient of gain = min(ratio * advantage, clip(ratio, 1 - eps, 1 + eps) * advantage)   ppo.lee:35
     le = mul <= mul_2  # bool[n]
@@ -406,12 +406,12 @@ def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     d_sub = d_ratio * ratio  # [n]
     d_old = -d_sub  # [n]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_log_softmax = d_log_softmax_2 + of_class_backward(a, policy.sizes[2], d_sub)  # [n, policy.sizes_2]
-    sum_ = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
+    d_categorical_score = d_categorical_score_2 + of_class_backward(a, policy.sizes[2], d_sub)  # [n, policy.sizes_2]
+    sum_ = d_categorical_score.sum(dim=1, keepdim=True)  # [n, 1]
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sub_2 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [n, policy.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_add_2_2 = d_log_softmax - torch.exp(log_softmax_) * sum_  # [n, policy.sizes_2]
+    d_add_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_  # [n, policy.sizes_2]
     # gradient of p = categorical(policy(s))   ppo.lee:33
     d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2_2 + softmax_ * sub_2)
     d_advantage = torch.where(le, 0.0, neg * minimum) + torch.where(le, neg * ratio, 0.0)  # [n]
@@ -438,13 +438,13 @@ def example_ratio(key):
     a = randint(fold(key, SITES["a"]), (6,), 0, 2)  # int[6]  ppo.lee:54
     advantage = normal(fold(key, SITES["advantage"]), (6,), FLOAT)  # [6]  ppo.lee:55
     add_2, saved_older = older.forward_saved(s)  # ppo.lee:56
-    log_softmax_ = torch.log_softmax(add_2, dim=1)  # [6, 2]  prelude.lee:127
-    value, saved_clipped = clipped_saved(policy, s, a, of_class(log_softmax_, a), advantage)  # ppo.lee:56
+    categorical_score = torch.log_softmax(add_2, dim=1)  # [6, 2]  prelude.lee:127
+    value, saved_clipped = clipped_saved(policy, s, a, of_class(categorical_score, a), advantage)  # ppo.lee:56
     d_value = torch.ones((), dtype=FLOAT)
     d_policy, d_s_2, d_found, d_advantage = clipped_backward(policy, s, a, advantage, 0.2, 0.01, saved_clipped, d_value)
-    d_log_softmax = of_class_backward(a, 2, d_found)  # [6, 2]
-    sum_ = d_log_softmax.sum(dim=1, keepdim=True)  # [6, 1]  prelude.lee:127
-    d_add_2 = d_log_softmax - torch.exp(log_softmax_) * sum_  # [6, 2]
+    d_categorical_score = of_class_backward(a, 2, d_found)  # [6, 2]
+    sum_ = d_categorical_score.sum(dim=1, keepdim=True)  # [6, 1]  prelude.lee:127
+    d_add_2 = d_categorical_score - torch.exp(categorical_score) * sum_  # [6, 2]
     d_older, d_s_3 = older.forward_backward(s, saved_older, d_add_2)  # ppo.lee:56
     return value, policy.at(d_policy), policy.at(d_older), d_s_2 + d_s_3, d_advantage
 
@@ -496,10 +496,10 @@ def ppo(rounds=40, horizon=2048, epochs=10, batch=64, limit=0.02, gamma=0.99, ra
 def ppo_p_a(policy, s, key):
     """s [4] -> [2], []"""
     p_0 = policy.forward_2(s)  # [2]  ppo.lee:70
-    below = softmax(p_0, (0,)).cumsum(dim=0)  # [2]  ppo.lee:71
-    u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
-    passed = u * below[1:] >= below  # bool[2]
-    a = passed.to(torch.int64).sum().clamp(max=1)
+    categorical_below = softmax(p_0, (0,)).cumsum(dim=0)  # [2]  ppo.lee:71
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = categorical_passed.to(torch.int64).sum().clamp(max=1)
     return p_0, a
 
 
@@ -565,14 +565,14 @@ class PpoStep(TrainStep):
         x_2_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 64]  prelude.lee:61
         add_2_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w)  # [batches_n, 2]  nn.lee:21
         softmax_ = softmax(add_2_2, (1,))  # [batches_n, 2]  prelude.lee:122
-        log_softmax_ = torch.log_softmax(add_2_2, dim=1)  # [batches_n, 2]  prelude.lee:127
-        # [batches_n]  distributions.lee:116
+        categorical_score = torch.log_softmax(add_2_2, dim=1)  # [batches_n, 2]  prelude.lee:127
+        # [batches_n]  distributions.lee:119
         cross_entropy = torch.nn.functional.cross_entropy(add_2_2, a, reduction="none")
         ratio = torch.exp(-cross_entropy - old)  # [batches_n]  ppo.lee:34
         mul = ratio * d  # [batches_n]  ppo.lee:35
         maximum = ratio.clamp(min=0.8)  # [batches_n]  prelude.lee:153
         mul_2_2 = maximum.clamp(max=1.2) * d  # [batches_n]  ppo.lee:35
-        mul_4_2 = softmax_ * log_softmax_  # [batches_n, 2]  distributions.lee:111
+        mul_4_2 = softmax_ * categorical_score  # [batches_n, 2]  distributions.lee:114
         relu_gradient = torch.ops.aten.threshold_backward(mul_4_2, softmax_, 0)  # [batches_n, 2]
         mul_3_2 = 0.01 * (relu_gradient.sum(dim=1).sum() / count)  # ppo.lee:36
         x_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
@@ -585,22 +585,23 @@ class PpoStep(TrainStep):
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w_.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
         torch.sum(d_add_3, dim=0, out=d_layers_0_b_)  # [64]  nn.lee:21
         torch.mm(x.T, d_add_3, out=d_layers_0_w_)  # [4, 64]
-        # [batches_n, 2]  distributions.lee:111
-        d_softmax = torch.ops.aten.threshold_backward(scale_ * log_softmax_, softmax_, 0)
+        # [batches_n, 2]  distributions.lee:114
+        d_softmax = torch.ops.aten.threshold_backward(scale_ * categorical_score, softmax_, 0)
         mul_2_2_2 = scale_ * softmax_  # [batches_n, 2]
         le = mul <= mul_2_2  # bool[batches_n]  ppo.lee:35
         mul_3_3 = scale_2 * d  # [batches_n]
         masked_ = masked(torch.where(le, 0.0, mul_3_3), ratio >= 0.8)  # [batches_n]  prelude.lee:153
         d_ratio_2 = torch.where(le, 0.0, masked(masked_, maximum <= 1.2))  # [batches_n]  ppo.lee:35
         d_sub_2 = (d_ratio_2 + masked(mul_3_3, le)) * ratio  # [batches_n]  ppo.lee:34
-        i = torch.arange(batches_n, device=x.device)  # int[batches_n]  distributions.lee:116
-        # [batches_n, 2]  distributions.lee:111
-        d_log_softmax_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
+        i = torch.arange(batches_n, device=x.device)  # int[batches_n]  distributions.lee:119
+        # [batches_n, 2]  distributions.lee:114
+        d_categorical_score_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
         # [batches_n, 2]  prelude.lee:127
-        d_log_softmax = d_log_softmax_2 + scatter_add(d_sub_2, (i, a), (batches_n, 2))
-        sum_5 = d_log_softmax.sum(dim=1, keepdim=True)  # [batches_n, 1]
+        d_categorical_score = d_categorical_score_2 + scatter_add(d_sub_2, (i, a), (batches_n, 2))
+        sum_5 = d_categorical_score.sum(dim=1, keepdim=True)  # [batches_n, 1]
         sub_2_3 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [batches_n, 2]  prelude.lee:122
-        d_add_2_4 = d_log_softmax - torch.exp(log_softmax_) * sum_5 + softmax_ * sub_2_3  # [batches_n, 2]  ppo.lee:33
+        d_add_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_5  # [batches_n, 2]  prelude.lee:127
+        d_add_2_4 = d_add_2_2 + softmax_ * sub_2_3  # [batches_n, 2]  ppo.lee:33
         torch.sum(d_add_2_4, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
         torch.mm(x_2_2.T, d_add_2_4, out=d_layers_1_w)  # [64, 2]
         # [batches_n, 64]  prelude.lee:61
@@ -627,13 +628,13 @@ def ppo_drift_condition(b_logp, policy, b_state, b_action, limit):
 
 def share_saved(p, of):
     """As share, and what its gradient needs."""
-    gt = p > 0  # bool[p_0, p_1]  distributions.lee:111
+    gt = p > 0  # bool[p_0, p_1]  distributions.lee:114
     return torch.where(gt, p * of, 0), gt
 
 
 def share_backward(p, of, gt, d_select):
     """From d_select to the gradients by p and of."""
-    # gradient of return where(p > 0, p * of, 0)   distributions.lee:111
+    # gradient of return where(p > 0, p * of, 0)   distributions.lee:114
     d_p = torch.where(gt, d_select * of, 0.0)  # [p_0, p_1]
     d_of = torch.where(gt, d_select * p, 0.0)  # [p_0, p_1]
     return d_p, d_of
@@ -646,14 +647,14 @@ def of_class(score, x):
     score [.., k], x int[..] -> [..]
     """
     rows = score.shape[0]
-    found = score[torch.arange(rows, device=score.device), x]  # [rows]  distributions.lee:116
+    found = score[torch.arange(rows, device=score.device), x]  # [rows]  distributions.lee:119
     return found  # [rows]
 
 
 def of_class_backward(x, k, d_found):
     """From d_found to the gradient by score."""
     rows = x.shape[0]
-    # gradient of found[i] = score[i, x[i]]   distributions.lee:116
+    # gradient of found[i] = score[i, x[i]]   distributions.lee:119
     d_score = scatter_add(d_found, (torch.arange(rows, device=x.device), x), (rows, k))  # [rows, k]
     return d_score  # [rows, k]
 

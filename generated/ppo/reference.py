@@ -274,24 +274,24 @@ def clipped_saved(policy, s, a, old, advantage, eps=0.2, bonus=0.01):
     """As clipped, and what its gradient needs."""
     add_2, saved_policy = policy.forward_saved(s)  # ppo.lee:33
     softmax_ = softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:122
-    log_softmax_ = log_softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:127
-    ratio = np.exp(of_class(log_softmax_, a) - old)  # [n]  ppo.lee:34
+    categorical_score = log_softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:127
+    ratio = np.exp(of_class(categorical_score, a) - old)  # [n]  ppo.lee:34
     mul = ratio * advantage  # [n]  ppo.lee:35
     minimum, saved_clip = clip_saved(ratio, 1 - eps, 1 + eps)
     mul_2 = minimum * advantage  # [n]
     gain = np.minimum(mul, mul_2)  # [n]
-    select, saved_share = share_saved(softmax_, log_softmax_)  # ppo.lee:36
-    saved = saved_policy, softmax_, log_softmax_, ratio, mul, minimum, saved_clip, mul_2, saved_share
+    select, saved_share = share_saved(softmax_, categorical_score)  # ppo.lee:36
+    saved = saved_policy, softmax_, categorical_score, ratio, mul, minimum, saved_clip, mul_2, saved_share
     return bonus * select.sum(axis=1).mean() - gain.mean(), saved
 
 
 def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     """From d_sub_3 to the gradients by policy, s, old and advantage."""
-    saved_policy, softmax_, log_softmax_, ratio, mul, minimum, saved_clip, mul_2, saved_share = saved
+    saved_policy, softmax_, categorical_score, ratio, mul, minimum, saved_clip, mul_2, saved_share = saved
     n = s.shape[0]
     # gradient of return -mean(gain) - bonus * mean(entropy(p))   ppo.lee:36
     d_select = np.broadcast_to(d_sub_3 * bonus / n, (n, policy.sizes[2]))  # [n, policy.sizes_2]
-    d_softmax, d_log_softmax_2 = share_backward(softmax_, log_softmax_, saved_share, d_select)
+    d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
     neg = -(d_sub_3 / n)
     # gradient of gain = min(ratio * advantage, clip(ratio, 1 - eps, 1 + eps) * advantage)   ppo.lee:35
     le = mul <= mul_2  # bool[n]
@@ -302,12 +302,12 @@ def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     d_sub = d_ratio * ratio  # [n]
     d_old = -d_sub  # [n]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_log_softmax = d_log_softmax_2 + of_class_backward(a, policy.sizes[2], d_sub)  # [n, policy.sizes_2]
-    sum_ = d_log_softmax.sum(axis=1, keepdims=True)  # [n, 1]
+    d_categorical_score = d_categorical_score_2 + of_class_backward(a, policy.sizes[2], d_sub)  # [n, policy.sizes_2]
+    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sum_2 = (d_softmax * softmax_).sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_add_2_2 = d_log_softmax - np.exp(log_softmax_) * sum_  # [n, policy.sizes_2]
+    d_add_2_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [n, policy.sizes_2]
     # gradient of p = categorical(policy(s))   ppo.lee:33
     d_add_2 = d_add_2_2 + softmax_ * (d_softmax - sum_2)  # [n, policy.sizes_2]
     d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2)
@@ -317,24 +317,25 @@ def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
 
 def clipped_backward_parameters(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     """From d_sub_3 to the gradient by policy."""
-    saved_policy, softmax_, log_softmax_, ratio, mul, _, saved_clip, mul_2, saved_share = saved
+    saved_policy, softmax_, categorical_score, ratio, mul, _, saved_clip, mul_2, saved_share = saved
     n = s.shape[0]
     # gradient of return -mean(gain) - bonus * mean(entropy(p))   ppo.lee:36
     d_select = np.broadcast_to(d_sub_3 * bonus / n, (n, policy.sizes[2]))  # [n, policy.sizes_2]
-    d_softmax, d_log_softmax_2 = share_backward(softmax_, log_softmax_, saved_share, d_select)
+    d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
     # gradient of gain = min(ratio * advantage, clip(ratio, 1 - eps, 1 + eps) * advantage)   ppo.lee:35
     le = mul <= mul_2  # bool[n]
     mul_3 = -(d_sub_3 / n) * advantage  # [n]
     d_ratio_4 = clip_backward(ratio, 1 - eps, 1 + eps, saved_clip, np.where(le, 0.0, mul_3))  # [n]
     # gradient of ratio = exp(log_prob(p, a) - old)   ppo.lee:34
     d_ratio = np.where(le, 0.0, d_ratio_4) + masked(mul_3, le)  # [n]
+    d_categorical_score_3 = of_class_backward(a, policy.sizes[2], d_ratio * ratio)  # [n, policy.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_log_softmax = d_log_softmax_2 + of_class_backward(a, policy.sizes[2], d_ratio * ratio)  # [n, policy.sizes_2]
-    sum_ = d_log_softmax.sum(axis=1, keepdims=True)  # [n, 1]
+    d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [n, policy.sizes_2]
+    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sum_2 = (d_softmax * softmax_).sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
-    d_add_2_2 = d_log_softmax - np.exp(log_softmax_) * sum_  # [n, policy.sizes_2]
+    d_add_2_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [n, policy.sizes_2]
     # gradient of p = categorical(policy(s))   ppo.lee:33
     d_add_2 = d_add_2_2 + softmax_ * (d_softmax - sum_2)  # [n, policy.sizes_2]
     d_policy = policy.forward_backward_parameters(s, saved_policy, d_add_2)
@@ -361,13 +362,13 @@ def example_ratio(key):
     a = randint(fold(key, SITES["a"]), (6,), 0, 2)  # int[6]  ppo.lee:54
     advantage = normal(fold(key, SITES["advantage"]), (6,), FLOAT)  # [6]  ppo.lee:55
     add_2, saved_older = older.forward_saved(s)  # ppo.lee:56
-    log_softmax_ = log_softmax(add_2, (1,))  # [6, 2]  prelude.lee:127
-    value, saved_clipped = clipped_saved(policy, s, a, of_class(log_softmax_, a), advantage)  # ppo.lee:56
+    categorical_score = log_softmax(add_2, (1,))  # [6, 2]  prelude.lee:127
+    value, saved_clipped = clipped_saved(policy, s, a, of_class(categorical_score, a), advantage)  # ppo.lee:56
     d_value = FLOAT(1.0)
     d_policy, d_s_2, d_found, d_advantage = clipped_backward(policy, s, a, advantage, 0.2, 0.01, saved_clipped, d_value)
-    d_log_softmax = of_class_backward(a, 2, d_found)  # [6, 2]
-    sum_ = d_log_softmax.sum(axis=1, keepdims=True)  # [6, 1]  prelude.lee:127
-    d_add_2 = d_log_softmax - np.exp(log_softmax_) * sum_  # [6, 2]
+    d_categorical_score = of_class_backward(a, 2, d_found)  # [6, 2]
+    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [6, 1]  prelude.lee:127
+    d_add_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [6, 2]
     d_older, d_s_3 = older.forward_backward(s, saved_older, d_add_2)  # ppo.lee:56
     return value, policy.at(d_policy), policy.at(d_older), d_s_2 + d_s_3, d_advantage
 
@@ -417,10 +418,10 @@ def ppo(rounds=40, horizon=2048, epochs=10, batch=64, limit=0.02, gamma=0.99, ra
 def ppo_p_a(policy, s, key):
     """s [4] -> [2], []"""
     p_0 = policy.forward_2(s)  # [2]  ppo.lee:70
-    below = np.cumsum(softmax(p_0, (0,)), axis=0)  # [2]  ppo.lee:71
-    u = uniform(fold(key, SITES["a"]), (), FLOAT)
-    passed = u * below[1:] >= below  # bool[2]
-    a = np.minimum(passed.astype(np.int64).sum(), 1)
+    categorical_below = np.cumsum(softmax(p_0, (0,)), axis=0)  # [2]  ppo.lee:71
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = np.minimum(categorical_passed.astype(np.int64).sum(), 1)
     return p_0, a
 
 
@@ -466,13 +467,13 @@ def ppo_drift_condition(b_logp, policy, b_state, b_action, limit):
 
 def share_saved(p, of):
     """As share, and what its gradient needs."""
-    gt = p > 0  # bool[p_0, p_1]  distributions.lee:111
+    gt = p > 0  # bool[p_0, p_1]  distributions.lee:114
     return masked(p * of, gt), gt
 
 
 def share_backward(p, of, gt, d_select):
     """From d_select to the gradients by p and of."""
-    # gradient of return where(p > 0, p * of, 0)   distributions.lee:111
+    # gradient of return where(p > 0, p * of, 0)   distributions.lee:114
     d_p = masked(d_select * of, gt)  # [p_0, p_1]
     d_of = masked(d_select * p, gt)  # [p_0, p_1]
     return d_p, d_of
@@ -485,14 +486,14 @@ def of_class(score, x):
     score [.., k], x int[..] -> [..]
     """
     rows = score.shape[0]
-    found = score[np.arange(rows), inside(x)]  # [rows]  distributions.lee:116
+    found = score[np.arange(rows), inside(x)]  # [rows]  distributions.lee:119
     return found  # [rows]
 
 
 def of_class_backward(x, k, d_found):
     """From d_found to the gradient by score."""
     rows = x.shape[0]
-    # gradient of found[i] = score[i, x[i]]   distributions.lee:116
+    # gradient of found[i] = score[i, x[i]]   distributions.lee:119
     d_score = scatter_add(d_found, (np.arange(rows), x), (rows, k))  # [rows, k]
     return d_score  # [rows, k]
 

@@ -137,9 +137,7 @@ def mismatch(spec: Spec) -> None:
     run, models = quiet("mismatched"), loaded(spec.text).numpy
     *_, weights = elsewhere(run, models)
     test = run.data("digits", shape=(1, 8, 8), test=0.3).test
-    noise = 0.3 * models.normal(
-        models.fold(run.key("mismatched"), models.SITES["other"]), test.x.shape, np.float64
-    )
+    noise = 0.3 * models.normal(models.fold(run.key("mismatched"), models.SITES["other"]), test.x.shape, np.float64)
     sets = (test.x, test.x + noise, test.x[..., ::-1].copy())
     wanted = [(perceptron(weights, torch.tensor(x).flatten(1)).argmax(1).numpy() == test.y).mean() for x in sets]
     for backend in BOTH:

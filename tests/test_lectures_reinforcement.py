@@ -47,9 +47,7 @@ def advantages(d: Draws) -> torch.Tensor:
     alive = torch.tensor([1.0, 1, 0, 1, 1], dtype=after.dtype)
     error = d.reward + 0.99 * alive * after - d.value
     episodes = [[0, 1, 2], [3, 4]]
-    return sum(
-        sum((0.99 * 0.95) ** (t - n) * error[t] for t in rows if t >= n) ** 2 for rows in episodes for n in rows
-    )
+    return sum(sum((0.99 * 0.95) ** (t - n) * error[t] for t in rows if t >= n) ** 2 for rows in episodes for n in rows)
 
 
 def clipped(d: Draws) -> torch.Tensor:
@@ -106,7 +104,12 @@ class Flat:
 
 ROWS = (
     Row("M2", GRADIENT, "surprise", example("episode", surprise)),
-    Row("M3", GRADIENT, "discounted", example("gains", lambda d: gains(torch.tensor([0, 0, 0, 1.0], dtype=torch.float64)).sum())),
+    Row(
+        "M3",
+        GRADIENT,
+        "discounted",
+        example("gains", lambda d: gains(torch.tensor([0, 0, 0, 1.0], dtype=torch.float64)).sum()),
+    ),
     Row("M4", GRADIENT, "reinforce", trains("reinforce", reinforce, variable="policy")),
     Row("M6", PPO, "advantages", example("ends", advantages)),
     Row("M6", PPO, "clipped", example("ratio", clipped)),

@@ -80,7 +80,9 @@ def test_every_sample_parses_and_every_span_is_right(path: Path) -> None:
         assert covered and covered == covered.strip(), node
         if isinstance(node, n.Name):
             assert covered == node.id
-        if isinstance(node, n.Function | n.Model | n.Optimizer | n.Distribution | n.For | n.While | n.If | n.MemberIf | n.Example):
+        if isinstance(
+            node, n.Function | n.Model | n.Optimizer | n.Distribution | n.For | n.While | n.If | n.MemberIf | n.Example
+        ):
             assert covered.endswith(":") and "\n" not in covered
     for item in spec.items:
         heads = [node.span for node in inside(item) if node.span.start < item.span.start]

@@ -116,7 +116,9 @@ class Emitter:
     def result(self, r: Result) -> ast.expr:
         if r.model is None:
             return self.body.read(r.values[0])
-        unknown = r.name.startswith("d_") and self.caller.in_scope(r.model, {}) is None  # nothing reads the model itself
+        unknown = (
+            r.name.startswith("d_") and self.caller.in_scope(r.model, {}) is None
+        )  # nothing reads the model itself
         if is_derivative(self.f) or unknown:
             return self.caller.gradient(r.values, r.paths)
         return self.caller.model_value(r)

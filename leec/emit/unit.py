@@ -123,10 +123,10 @@ class Unit:
         return self.beside[forward]
 
     def ordered(self, f: Function) -> list[Parameter]:
-        """The parameters as Python has them: in a step the models and optimizers come first."""
+        """The parameters as Python has them: in a step models and optimizers come first, defaults last anywhere else."""
         optimizers = self.module.optimizers
         if not any(p.model in optimizers for p in f.parameters):
-            return list(f.parameters)
+            return sorted(f.parameters, key=lambda p: p.default is not None)
         return sorted(f.parameters, key=lambda p: (p.model is None, p.model in optimizers))
 
     # ---- names

@@ -45,7 +45,7 @@ def hoisted(scan: Equation, f: Function, names: Builder) -> tuple | None:
     if not before:
         return None
     own = Builder(v.name for v in f.values())
-    inner = {v: replace(v, name=own.unique(inner_name(i, scan))) for v, i in added.items() if i.role == ROW}
+    inner = {v: replace(v, name=own.unique(inner_name(i, scan))) for v, i in added.items()}
     body = [rename(e, inner) for e in body]
     used = {a for e in body for a in e.args}
     entering = [replace(i, inner=inner.get(v, v)) for v, i in added.items()]
@@ -55,7 +55,7 @@ def hoisted(scan: Equation, f: Function, names: Builder) -> tuple | None:
 
 def inner_name(i: Input, scan: Equation) -> str:
     """`projection_t`"""
-    return i.inner.name if i.inner.named else f"{i.outer.name}_{scan.params['counter']}"
+    return i.inner.name if i.inner.named or i.role == CONST else f"{i.outer.name}_{scan.params['counter']}"
 
 
 def outside(e: Equation, known: list[Input], scan: Equation, names: Builder) -> tuple[Equation, Input] | None:
@@ -70,12 +70,32 @@ def outside(e: Equation, known: list[Input], scan: Equation, names: Builder) -> 
     ):
         return None
     roles = {i.role for i in known}
-    if roles == {CONST} and "moves" not in row.facts and not all(i.inner.type.host for i in known):
-        value = Value(names.unique(e.result.name), e.result.type, e.result.span, e.result.named)
-        return Equation(e.op, tuple(i.outer for i in known), e.params, (value,), e.span), Input(e.result, value, CONST)
+    if roles == {CONST} and not all(i.inner.type.host for i in known) and not is_mere_view(e, known):
+        name = part_name(e, known) if "moves" in row.facts and not e.result.named else e.result.name
+        value = Value(names.unique(name), e.result.type, e.result.span, e.result.named)
+        inner = replace(e.result, name=value.name)
+        equation = Equation(e.op, tuple(i.outer for i in known), e.params, (value,), e.span)
+        return equation, Input(inner, value, CONST, is_part=True)
     if isinstance(e.params.get("spec"), Contraction) and roles == {CONST, ROW}:
         return product_of_rows(e, known, scan, names)
     return None
+
+
+def is_mere_view(e: Equation, known: list[Input]) -> bool:
+    """A transpose or another form of what the round has: it costs nothing there. A part of it does, in gradients."""
+    whole = {i.inner.type.size for i in known if not i.inner.type.host} == {e.result.type.size}
+    return "moves" in TABLE[e.op].facts and whole and not any(i.is_part for i in known)
+
+
+def part_name(e: Equation, known: list[Input]) -> str:
+    """`w_2` of `self.w[2]`, a slice and another form of it."""
+    base = known[0].outer.name.rpartition(".")[2]
+    if base.endswith("_part"):
+        return base.removesuffix("_part")
+    ones = [
+        str(start) for start, stop, _ in e.params.get("slices", ()) if stop - start == 1 and start.constant is not None
+    ]
+    return "_".join([base, *ones, "part"])
 
 
 def product_of_rows(e: Equation, known: list[Input], scan: Equation, names: Builder) -> tuple[Equation, Input] | None:

@@ -17,13 +17,14 @@ START = Dim.of(0)
 
 @dataclass(frozen=True)
 class Input:
-    """A value of the round and what stands outside for it."""
+    """A value of the round and what stands outside for it; `is_part`: computed there, as a part of something may be."""
 
     inner: Value
     outer: Value
     role: str
     axis: int = 0
     start: Dim = START
+    is_part: bool = False
 
 
 @dataclass(frozen=True)

@@ -583,43 +583,39 @@ class PeepholeLSTM(Model):
         self.peep = div + (div_2 - div) * uniform_4  # [3, hidden]  cells.lee:90
         self.lay_out()
 
-    def forward_step(self, c, h, projection_t):
-        """c [n, hidden], h [n, hidden], projection_t [4, n, hidden] -> [n, hidden], [n, hidden], [n, hidden]"""
+    def forward_step(self, c, h, projection_t, peep_1, peep_0, peep_2):
+        """c [n, hidden], h [n, hidden], projection_t [4, n, hidden], peep_1 [hidden], peep_0 [hidden], peep_2 [hidden]
+        -> [n, hidden], [n, hidden], [n, hidden]
+        """
         n = c.shape[0]
         z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:96
-        mul = self.peep[1:2].reshape(self.hidden) * c  # [n, hidden]  cells.lee:97
-        add_2 = z[1:2].reshape(n, self.hidden) + mul  # [n, hidden]
+        add_2 = z[1:2].reshape(n, self.hidden) + peep_1 * c  # [n, hidden]  cells.lee:97
         keep = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
-        mul_2 = self.peep[:1].reshape(self.hidden) * c  # [n, hidden]  cells.lee:98
-        add_3 = z[:1].reshape(n, self.hidden) + mul_2  # [n, hidden]
+        add_3 = z[:1].reshape(n, self.hidden) + peep_0 * c  # [n, hidden]  cells.lee:98
         write = np.exp(np.minimum(add_3, 0)) / (1 + np.exp(-np.abs(add_3)))  # [n, hidden]  prelude.lee:36
         c_3 = keep * c + write * np.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:99
-        mul_5 = self.peep[2:].reshape(self.hidden) * c_3  # [n, hidden]  cells.lee:100
-        add_4 = z[3:].reshape(n, self.hidden) + mul_5  # [n, hidden]
+        add_4 = z[3:].reshape(n, self.hidden) + peep_2 * c_3  # [n, hidden]  cells.lee:100
         h_3 = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4))) * np.tanh(c_3)  # [n, hidden]
         return c_3, h_3, h_3
 
-    def forward_step_saved(self, c, h, projection_t):
+    def forward_step_saved(self, c, h, projection_t, peep_1, peep_0, peep_2):
         """As forward_step, and what its gradient needs."""
         n = c.shape[0]
         z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:96
-        mul = self.peep[1:2].reshape(self.hidden) * c  # [n, hidden]  cells.lee:97
-        add_2 = z[1:2].reshape(n, self.hidden) + mul  # [n, hidden]
+        add_2 = z[1:2].reshape(n, self.hidden) + peep_1 * c  # [n, hidden]  cells.lee:97
         keep = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
-        mul_2 = self.peep[:1].reshape(self.hidden) * c  # [n, hidden]  cells.lee:98
-        add_3 = z[:1].reshape(n, self.hidden) + mul_2  # [n, hidden]
+        add_3 = z[:1].reshape(n, self.hidden) + peep_0 * c  # [n, hidden]  cells.lee:98
         write = np.exp(np.minimum(add_3, 0)) / (1 + np.exp(-np.abs(add_3)))  # [n, hidden]  prelude.lee:36
         tanh = np.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:99
         c_3 = keep * c + write * tanh  # [n, hidden]
-        mul_5 = self.peep[2:].reshape(self.hidden) * c_3  # [n, hidden]  cells.lee:100
-        add_4 = z[3:].reshape(n, self.hidden) + mul_5  # [n, hidden]
+        add_4 = z[3:].reshape(n, self.hidden) + peep_2 * c_3  # [n, hidden]  cells.lee:100
         sigmoid = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
         tanh_2 = np.tanh(c_3)  # [n, hidden]  cells.lee:100
         h_3 = sigmoid * tanh_2  # [n, hidden]
         return c_3, h_3, h_3, (keep, write, tanh, sigmoid, tanh_2, c, h, c_3)
 
-    def forward_step_backward(self, saved, d_c_3, d_h_3, d_out, d_self):
-        """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters and projection_t."""
+    def forward_step_backward(self, saved, peep_1, peep_0, peep_2, d_c_3, d_h_3, d_out, d_self):
+        """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters, projection_t, peep_1, peep_0 and peep_2."""
         keep, write, tanh, sigmoid, tanh_2, c, h, c_3 = saved
         n = keep.shape[0]
         # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
@@ -627,42 +623,40 @@ class PeepholeLSTM(Model):
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_add_4 = d_h_3_2 * tanh_2 * (sigmoid * (1.0 - sigmoid))  # [n, hidden]
         # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
-        d_slice_7 = (d_add_4 * c_3).sum(axis=0, keepdims=True)  # [1, hidden]
-        d_peep_2 = unslice(d_slice_7, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
         # [4, n, hidden]
         d_z_2 = unslice(d_add_4[None], (4, n, self.hidden), (slice(3, 4), slice(0, n), slice(0, self.hidden)))
         # gradient of c = keep * c + write * tanh(z[2])   cells.lee:99
-        d_c_3_5 = d_c_3 + d_h_3_2 * sigmoid * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_c_3_2 = d_c_3_5 + d_add_4 * self.peep[2:].reshape(self.hidden)  # [n, hidden]
+        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid * (1.0 - tanh_2 * tanh_2) + d_add_4 * peep_2  # [n, hidden]
         d_write = d_c_3_2 * tanh  # [n, hidden]
-        d_slice_5 = (d_c_3_2 * write * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
+        d_slice_3 = (d_c_3_2 * write * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
         # [4, n, hidden]
-        d_z_3 = unslice(d_slice_5, (4, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
+        d_z_3 = unslice(d_slice_3, (4, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
         d_keep = d_c_3_2 * c  # [n, hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_add_3 = d_write * (write * (1.0 - write))  # [n, hidden]
         # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
-        d_slice_4 = (d_add_3 * c).sum(axis=0, keepdims=True)  # [1, hidden]
-        d_peep_3 = unslice(d_slice_4, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
         # [4, n, hidden]
         d_z_4 = unslice(d_add_3[None], (4, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_add_2 = d_keep * (keep * (1.0 - keep))  # [n, hidden]
         # gradient of keep = sigmoid(z[1] + peep[1] * c)   cells.lee:97
-        d_slice_2 = (d_add_2 * c).sum(axis=0, keepdims=True)  # [1, hidden]
-        d_peep_4 = unslice(d_slice_2, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
         # [4, n, hidden]
         d_z_5 = unslice(d_add_2[None], (4, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
         # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
         d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [4, n, hidden]
         d_b = d_z.sum(axis=1)  # [4, hidden]
         d_h = (d_z @ self.wh.mT).sum(axis=0)  # [n, hidden]
-        d_peep = d_peep_2 + d_peep_3 + d_peep_4  # [3, hidden]
-        # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
-        d_c_4 = d_add_3 * self.peep[:1].reshape(self.hidden)  # [n, hidden]
-        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
-        d_c = d_c_3_2 * keep + d_c_4 + d_add_2 * self.peep[1:2].reshape(self.hidden)  # [n, hidden]
-        return d_c, d_h, {"b": d_self["b"] + d_b, "peep": d_self["peep"] + d_peep}, d_z, h
+        d_c = d_c_3_2 * keep + d_add_3 * peep_0 + d_add_2 * peep_1  # [n, hidden]
+        return (
+            d_c,
+            d_h,
+            {"b": d_self["b"] + d_b},
+            d_z,
+            h,
+            (d_add_2 * c).sum(axis=0),
+            (d_add_3 * c).sum(axis=0),
+            (d_add_4 * c_3).sum(axis=0),
+        )
 
     def forward(self, x):
         """x [n, time, inputs] -> [n, time, hidden]"""
@@ -670,11 +664,14 @@ class PeepholeLSTM(Model):
         h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:93
         reshape = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:96
         projection = (reshape @ self.wx).reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
+        peep_1 = self.peep[1:2].reshape(self.hidden)  # [hidden]  cells.lee:97
+        peep_0 = self.peep[:1].reshape(self.hidden)  # [hidden]  cells.lee:98
+        peep_2 = self.peep[2:].reshape(self.hidden)  # [hidden]  cells.lee:100
         c = h  # cells.lee:95
         h_ = h
         out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
         for t in range(time):
-            c, h_, out[:, t] = self.forward_step(c, h_, projection[:, t])
+            c, h_, out[:, t] = self.forward_step(c, h_, projection[:, t], peep_1, peep_0, peep_2)
         return out  # [n, time, hidden]
 
     def forward_saved(self, x):
@@ -683,12 +680,17 @@ class PeepholeLSTM(Model):
         h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:93
         reshape = x.transpose(1, 0, 2).reshape(n * time, self.inputs)  # [n * time, inputs]  cells.lee:96
         projection = (reshape @ self.wx).reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
+        peep_1 = self.peep[1:2].reshape(self.hidden)  # [hidden]  cells.lee:97
+        peep_0 = self.peep[:1].reshape(self.hidden)  # [hidden]  cells.lee:98
+        peep_2 = self.peep[2:].reshape(self.hidden)  # [hidden]  cells.lee:100
         c = h  # cells.lee:95
         h_ = h
         out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
         saved_forward_step = [None] * time
         for t in range(time):
-            c, h_, out[:, t], saved_forward_step[t] = self.forward_step_saved(c, h_, projection[:, t])
+            c, h_, out[:, t], saved_forward_step[t] = self.forward_step_saved(
+                c, h_, projection[:, t], peep_1, peep_0, peep_2
+            )
         return out, saved_forward_step
 
     def forward_backward(self, x, saved_forward_step, d_out):
@@ -696,21 +698,50 @@ class PeepholeLSTM(Model):
         n, time, _ = x.shape
         # gradient of for t in time:   cells.lee:95
         d_c = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
+        # gradient of keep = sigmoid(z[1] + peep[1] * c)   cells.lee:97
+        peep_1 = self.peep[1:2].reshape(self.hidden)  # [hidden]
+        # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
+        peep_0 = self.peep[:1].reshape(self.hidden)  # [hidden]
+        # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
+        peep_2 = self.peep[2:].reshape(self.hidden)  # [hidden]
+        # gradient of for t in time:   cells.lee:95
         d_c_3 = d_c
         d_h_3 = d_c
-        d_self = {"b": np.zeros((4, self.hidden), dtype=FLOAT), "peep": np.zeros((3, self.hidden), dtype=FLOAT)}
+        d_self = {"b": np.zeros((4, self.hidden), dtype=FLOAT)}
         d_projection = np.empty((4, time, n, self.hidden), dtype=FLOAT)  # [4, time, n, hidden]
         h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_peep_1_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        d_peep_0_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        d_peep_2_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
         for t in reversed(range(time)):
-            d_c_3, d_h_3, d_self, d_projection[:, t], h_rows_2[:, t] = self.forward_step_backward(
-                saved_forward_step[t], d_c_3, d_h_3, d_out[:, t], d_self
+            (
+                d_c_3,
+                d_h_3,
+                d_self,
+                d_projection[:, t],
+                h_rows_2[:, t],
+                d_peep_1_rows[:, t],
+                d_peep_0_rows[:, t],
+                d_peep_2_rows[:, t],
+            ) = self.forward_step_backward(
+                saved_forward_step[t], peep_1, peep_0, peep_2, d_c_3, d_h_3, d_out[:, t], d_self
             )
         reshape_2 = d_projection.transpose(0, 2, 1, 3).reshape(4, n * time, self.hidden)  # [4, n * time, hidden]
         d_wh = h_rows_2.reshape(n * time, self.hidden).T @ reshape_2  # [4, hidden, hidden]
+        # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
+        d_peep_2_part = d_peep_2_rows.sum(axis=1)[None]  # [1, hidden]
+        d_peep_3 = unslice(d_peep_2_part, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
+        # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
+        d_peep_0_part = d_peep_0_rows.sum(axis=1)[None]  # [1, hidden]
+        d_peep_4 = unslice(d_peep_0_part, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
+        # gradient of keep = sigmoid(z[1] + peep[1] * c)   cells.lee:97
+        d_peep_1_part = d_peep_1_rows.sum(axis=1)[None]  # [1, hidden]
+        d_peep_5 = unslice(d_peep_1_part, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
         # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
         d_x = (reshape_2 @ self.wx.mT).reshape(4, n, time, self.inputs).sum(axis=0)  # [n, time, inputs]
         d_wx = x.reshape(n * time, self.inputs).T @ reshape_2  # [4, inputs, hidden]
-        return {"wx": d_wx, "wh": d_wh, "b": d_self["b"], "peep": d_self["peep"]}, d_x
+        d_peep = d_peep_3 + d_peep_4 + d_peep_5  # [3, hidden]
+        return {"wx": d_wx, "wh": d_wh, "b": d_self["b"], "peep": d_peep}, d_x
 
 
 class CoupledLSTM(Model):
@@ -848,148 +879,178 @@ class GRU(Model):
         self.b = div + (div_2 - div) * uniform_3  # [3, hidden]  cells.lee:127
         self.lay_out()
 
-    def forward_step(self, h, x_t):
-        """h [n, hidden], x_t [n, inputs] -> [n, hidden], [n, hidden]"""
-        contract = x_t @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:132
-        add = contract + h @ self.u[:1].reshape(self.hidden, self.hidden)  # [n, hidden]
-        add_2 = add + self.b[:1].reshape(self.hidden)  # [n, hidden]
+    @staticmethod
+    def forward_step(h, projection_t, u_0, b_0, projection_2_t, u_1, b_1, projection_3_t, u_2, b_2):
+        """h [n, hidden], projection_t [n, hidden], u_0 [hidden, hidden], b_0 [hidden], projection_2_t [n, hidden], u_1
+        [hidden, hidden], b_1 [hidden], projection_3_t [n, hidden], u_2 [hidden, hidden], b_2 [hidden] -> [n,
+        hidden], [n, hidden]
+        """
+        add_2 = projection_t + h @ u_0 + b_0  # [n, hidden]  cells.lee:132
         reset = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
-        contract_3 = x_t @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:133
-        contract_4 = h @ self.u[1:2].reshape(self.hidden, self.hidden)  # [n, hidden]
-        add_4 = contract_3 + contract_4 + self.b[1:2].reshape(self.hidden)  # [n, hidden]
+        add_4 = projection_2_t + h @ u_1 + b_1  # [n, hidden]  cells.lee:133
         update = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
-        contract_6 = reset * h @ self.u[2:].reshape(self.hidden, self.hidden)  # [n, hidden]  cells.lee:134
-        contract_5 = x_t @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, hidden]
-        candidate = np.tanh(contract_5 + contract_6 + self.b[2:].reshape(self.hidden))  # [n, hidden]
+        candidate = np.tanh(projection_3_t + reset * h @ u_2 + b_2)  # [n, hidden]  cells.lee:134
         h_3 = update * h + (1 - update) * candidate  # [n, hidden]  cells.lee:135
         return h_3, h_3
 
-    def forward_step_saved(self, h, x_t):
+    @staticmethod
+    def forward_step_saved(h, projection_t, u_0, b_0, projection_2_t, u_1, b_1, projection_3_t, u_2, b_2):
         """As forward_step, and what its gradient needs."""
-        contract = x_t @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:132
-        add = contract + h @ self.u[:1].reshape(self.hidden, self.hidden)  # [n, hidden]
-        add_2 = add + self.b[:1].reshape(self.hidden)  # [n, hidden]
+        add_2 = projection_t + h @ u_0 + b_0  # [n, hidden]  cells.lee:132
         reset = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
-        contract_3 = x_t @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:133
-        contract_4 = h @ self.u[1:2].reshape(self.hidden, self.hidden)  # [n, hidden]
-        add_4 = contract_3 + contract_4 + self.b[1:2].reshape(self.hidden)  # [n, hidden]
+        add_4 = projection_2_t + h @ u_1 + b_1  # [n, hidden]  cells.lee:133
         update = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
         mul = reset * h  # [n, hidden]  cells.lee:134
-        contract_5 = x_t @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, hidden]
-        contract_6 = mul @ self.u[2:].reshape(self.hidden, self.hidden)  # [n, hidden]
-        candidate = np.tanh(contract_5 + contract_6 + self.b[2:].reshape(self.hidden))  # [n, hidden]
+        candidate = np.tanh(projection_3_t + mul @ u_2 + b_2)  # [n, hidden]
         sub = 1 - update  # [n, hidden]  cells.lee:135
         h_3 = update * h + sub * candidate  # [n, hidden]
         return h_3, h_3, (reset, update, mul, candidate, sub, h)
 
-    def forward_step_backward(self, saved, x_t, d_h_3, d_out, d_self):
-        """From d_h_3, d_out and d_self to the gradients by h, the parameters and x_t."""
+    @staticmethod
+    def forward_step_backward(saved, u_0, u_1, u_2, d_h_3, d_out):
+        """From d_h_3 and d_out to the gradients by h, projection_t, projection_2_t, projection_3_t, b_0, b_1 and b_2."""
         reset, update, mul, candidate, sub, h = saved
         # gradient of h = update * h + (1 - update) * candidate   cells.lee:135
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
         d_candidate = d_h_3_2 * sub  # [n, hidden]
         # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
         d_add_6 = d_candidate * (1.0 - candidate * candidate)  # [n, hidden]
-        d_slice_9 = d_add_6.sum(axis=0, keepdims=True)  # [1, hidden]
-        d_b_2 = unslice(d_slice_9, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
-        d_mul = d_add_6 @ self.u[2:].reshape(self.hidden, self.hidden).T  # [n, hidden]
-        d_slice_8 = (mul.T @ d_add_6)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_2 = unslice(
-            d_slice_8, (3, self.hidden, self.hidden), (slice(2, 3), slice(0, self.hidden), slice(0, self.hidden))
-        )
+        d_mul = d_add_6 @ u_2.T  # [n, hidden]
         d_reset = d_mul * h  # [n, hidden]
-        d_slice_7 = (x_t.T @ d_add_6)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_2 = unslice(
-            d_slice_7, (3, self.inputs, self.hidden), (slice(2, 3), slice(0, self.inputs), slice(0, self.hidden))
-        )
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_update = d_h_3_2 * h - d_h_3_2 * candidate  # [n, hidden]
         d_add_4 = d_update * (update * (1.0 - update))  # [n, hidden]
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
-        d_slice_6 = d_add_4.sum(axis=0, keepdims=True)  # [1, hidden]
-        d_b_3 = unslice(d_slice_6, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
-        d_slice_5 = (h.T @ d_add_4)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_3 = unslice(
-            d_slice_5, (3, self.hidden, self.hidden), (slice(1, 2), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        d_slice_4 = (x_t.T @ d_add_4)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_3 = unslice(
-            d_slice_4, (3, self.inputs, self.hidden), (slice(1, 2), slice(0, self.inputs), slice(0, self.hidden))
-        )
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_add_2 = d_reset * (reset * (1.0 - reset))  # [n, hidden]
         # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
-        d_slice_3 = d_add_2.sum(axis=0, keepdims=True)  # [1, hidden]
-        d_b_4 = unslice(d_slice_3, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
-        d_slice_2 = (h.T @ d_add_2)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_4 = unslice(
-            d_slice_2, (3, self.hidden, self.hidden), (slice(0, 1), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        d_slice = (x_t.T @ d_add_2)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_4 = unslice(
-            d_slice, (3, self.inputs, self.hidden), (slice(0, 1), slice(0, self.inputs), slice(0, self.hidden))
-        )
-        d_w = d_w_2 + d_w_3 + d_w_4  # [3, inputs, hidden]
-        d_u = d_u_2 + d_u_3 + d_u_4  # [3, hidden, hidden]
-        d_b = d_b_2 + d_b_3 + d_b_4  # [3, hidden]
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
-        d_h_5 = d_add_4 @ self.u[1:2].reshape(self.hidden, self.hidden).T  # [n, hidden]
-        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
-        d_h_6 = d_add_2 @ self.u[:1].reshape(self.hidden, self.hidden).T  # [n, hidden]
-        d_h = d_h_3_2 * update + d_mul * reset + d_h_5 + d_h_6  # [n, hidden]
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
-        d_x_t_3 = d_add_4 @ self.w[1:2].reshape(self.inputs, self.hidden).T  # [n, inputs]
-        # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
-        d_x_t_2 = d_add_6 @ self.w[2:].reshape(self.inputs, self.hidden).T  # [n, inputs]
-        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
-        d_x_t_4 = d_add_2 @ self.w[:1].reshape(self.inputs, self.hidden).T  # [n, inputs]
-        return (
-            d_h,
-            {"w": d_self["w"] + d_w, "u": d_self["u"] + d_u, "b": d_self["b"] + d_b},
-            d_x_t_2 + d_x_t_3 + d_x_t_4,
-        )
+        d_h = d_h_3_2 * update + d_mul * reset + d_add_4 @ u_1.T + d_add_2 @ u_0.T  # [n, hidden]
+        return d_h, d_add_2, d_add_4, d_add_6, h, d_add_2.sum(axis=0), d_add_4.sum(axis=0), mul, d_add_6.sum(axis=0)
 
     def forward(self, x):
         """x [n, time, inputs] -> [n, time, hidden]"""
         n, time, _ = x.shape
         h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:130
+        projection = x @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:132
+        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_0 = self.b[:1].reshape(self.hidden)  # [hidden]
+        projection_2 = x @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:133
+        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_1 = self.b[1:2].reshape(self.hidden)  # [hidden]
+        projection_3 = x @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:134
+        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_2 = self.b[2:].reshape(self.hidden)  # [hidden]
         out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:131
         for t in range(time):
-            h, out[:, t] = self.forward_step(h, x[:, t])
+            h, out[:, t] = GRU.forward_step(
+                h, projection[:, t], u_0, b_0, projection_2[:, t], u_1, b_1, projection_3[:, t], u_2, b_2
+            )
         return out  # [n, time, hidden]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
         h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:130
+        projection = x @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:132
+        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_0 = self.b[:1].reshape(self.hidden)  # [hidden]
+        projection_2 = x @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:133
+        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_1 = self.b[1:2].reshape(self.hidden)  # [hidden]
+        projection_3 = x @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:134
+        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_2 = self.b[2:].reshape(self.hidden)  # [hidden]
         out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:131
         saved_forward_step = [None] * time
         for t in range(time):
-            h, out[:, t], saved_forward_step[t] = self.forward_step_saved(h, x[:, t])
+            h, out[:, t], saved_forward_step[t] = GRU.forward_step_saved(
+                h, projection[:, t], u_0, b_0, projection_2[:, t], u_1, b_1, projection_3[:, t], u_2, b_2
+            )
         return out, saved_forward_step
 
     def forward_backward(self, x, saved_forward_step, d_out):
         """From d_out to the gradients by the parameters and x."""
         n, time, _ = x.shape
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
+        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
+        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
+        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
         # gradient of for t in time:   cells.lee:131
         d_h_3 = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
-        d_self = {
-            "w": np.zeros((3, self.inputs, self.hidden), dtype=FLOAT),
-            "u": np.zeros((3, self.hidden, self.hidden), dtype=FLOAT),
-            "b": np.zeros((3, self.hidden), dtype=FLOAT),
-        }
-        d_x = np.empty((n, time, self.inputs), dtype=FLOAT)  # [n, time, inputs]
+        d_projection = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_projection_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_projection_3 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_b_0_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        d_b_1_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        mul_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_b_2_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
         for t in reversed(range(time)):
-            d_h_3, d_self, d_x[:, t] = self.forward_step_backward(
-                saved_forward_step[t], x[:, t], d_h_3, d_out[:, t], d_self
-            )
-        return d_self, d_x
+            (
+                d_h_3,
+                d_projection[:, t],
+                d_projection_2[:, t],
+                d_projection_3[:, t],
+                h_rows_2[:, t],
+                d_b_0_rows[:, t],
+                d_b_1_rows[:, t],
+                mul_rows_2[:, t],
+                d_b_2_rows[:, t],
+            ) = GRU.forward_step_backward(saved_forward_step[t], u_0, u_1, u_2, d_h_3, d_out[:, t])
+        reshape = h_rows_2.reshape(n * time, self.hidden)  # [n * time, hidden]
+        reshape_2 = d_projection.reshape(n * time, self.hidden)  # [n * time, hidden]
+        reshape_3 = d_projection_2.reshape(n * time, self.hidden)  # [n * time, hidden]
+        reshape_5 = d_projection_3.reshape(n * time, self.hidden)  # [n * time, hidden]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
+        d_b_2_part = d_b_2_rows.sum(axis=1)[None]  # [1, hidden]
+        d_b_3 = unslice(d_b_2_part, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
+        # gradient of for t in time:   cells.lee:131
+        contract_3 = mul_rows_2.reshape(n * time, self.hidden).T @ reshape_5  # [hidden, hidden]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
+        # [3, hidden, hidden]
+        d_u_3 = unslice(
+            contract_3[None], (3, self.hidden, self.hidden), (slice(2, 3), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        w_2 = self.w[2:].reshape(self.inputs, self.hidden)  # [inputs, hidden]
+        reshape_6 = x.reshape(n * time, self.inputs)  # [n * time, inputs]
+        d_w_2_part = (reshape_6.T @ reshape_5)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_3 = unslice(
+            d_w_2_part, (3, self.inputs, self.hidden), (slice(2, 3), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
+        d_b_1_part = d_b_1_rows.sum(axis=1)[None]  # [1, hidden]
+        d_b_4 = unslice(d_b_1_part, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
+        d_u_1_part = (reshape.T @ reshape_3)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_4 = unslice(
+            d_u_1_part, (3, self.hidden, self.hidden), (slice(1, 2), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        w_1 = self.w[1:2].reshape(self.inputs, self.hidden)  # [inputs, hidden]
+        d_w_1_part = (reshape_6.T @ reshape_3)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_4 = unslice(
+            d_w_1_part, (3, self.inputs, self.hidden), (slice(1, 2), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
+        d_b_0_part = d_b_0_rows.sum(axis=1)[None]  # [1, hidden]
+        d_b_5 = unslice(d_b_0_part, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
+        d_u_0_part = (reshape.T @ reshape_2)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_5 = unslice(
+            d_u_0_part, (3, self.hidden, self.hidden), (slice(0, 1), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        w_0 = self.w[:1].reshape(self.inputs, self.hidden)  # [inputs, hidden]
+        d_w_0_part = (reshape_6.T @ reshape_2)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_5 = unslice(
+            d_w_0_part, (3, self.inputs, self.hidden), (slice(0, 1), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        d_w = d_w_3 + d_w_4 + d_w_5  # [3, inputs, hidden]
+        d_u = d_u_3 + d_u_4 + d_u_5  # [3, hidden, hidden]
+        d_b = d_b_3 + d_b_4 + d_b_5  # [3, hidden]
+        d_x = d_projection_3 @ w_2.T + d_projection_2 @ w_1.T + d_projection @ w_0.T  # [n, time, inputs]
+        return {"w": d_w, "u": d_u, "b": d_b}, d_x
 
 
 class GRUResetAfter(Model):
@@ -1010,41 +1071,34 @@ class GRUResetAfter(Model):
         self.c = div + (div_2 - div) * uniform_4  # [hidden]  cells.lee:145
         self.lay_out()
 
-    def forward_step(self, h, x_t):
-        """h [n, hidden], x_t [n, inputs] -> [n, hidden], [n, hidden]"""
-        contract = x_t @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:150
-        add = contract + h @ self.u[:1].reshape(self.hidden, self.hidden)  # [n, hidden]
-        add_2 = add + self.b[:1].reshape(self.hidden)  # [n, hidden]
+    def forward_step(self, h, projection_t, u_0, b_0, projection_2_t, u_1, b_1, projection_3_t, b_2, u_2):
+        """h [n, hidden], projection_t [n, hidden], u_0 [hidden, hidden], b_0 [hidden], projection_2_t [n, hidden], u_1
+        [hidden, hidden], b_1 [hidden], projection_3_t [n, hidden], b_2 [hidden], u_2 [hidden, hidden] -> [n,
+        hidden], [n, hidden]
+        """
+        add_2 = projection_t + h @ u_0 + b_0  # [n, hidden]  cells.lee:150
         reset = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
-        contract_3 = x_t @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:151
-        contract_4 = h @ self.u[1:2].reshape(self.hidden, self.hidden)  # [n, hidden]
-        add_4 = contract_3 + contract_4 + self.b[1:2].reshape(self.hidden)  # [n, hidden]
+        add_4 = projection_2_t + h @ u_1 + b_1  # [n, hidden]  cells.lee:151
         update = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
-        contract_5 = x_t @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:152
-        add_6 = h @ self.u[2:].reshape(self.hidden, self.hidden) + self.c  # [n, hidden]
-        candidate = np.tanh(contract_5 + self.b[2:].reshape(self.hidden) + reset * add_6)  # [n, hidden]
+        candidate = np.tanh(projection_3_t + b_2 + reset * (h @ u_2 + self.c))  # [n, hidden]  cells.lee:152
         h_3 = update * h + (1 - update) * candidate  # [n, hidden]  cells.lee:153
         return h_3, h_3
 
-    def forward_step_saved(self, h, x_t):
+    def forward_step_saved(self, h, projection_t, u_0, b_0, projection_2_t, u_1, b_1, projection_3_t, b_2, u_2):
         """As forward_step, and what its gradient needs."""
-        contract = x_t @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:150
-        add = contract + h @ self.u[:1].reshape(self.hidden, self.hidden)  # [n, hidden]
-        add_2 = add + self.b[:1].reshape(self.hidden)  # [n, hidden]
+        add_2 = projection_t + h @ u_0 + b_0  # [n, hidden]  cells.lee:150
         reset = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, hidden]  prelude.lee:36
-        contract_3 = x_t @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:151
-        contract_4 = h @ self.u[1:2].reshape(self.hidden, self.hidden)  # [n, hidden]
-        add_4 = contract_3 + contract_4 + self.b[1:2].reshape(self.hidden)  # [n, hidden]
+        add_4 = projection_2_t + h @ u_1 + b_1  # [n, hidden]  cells.lee:151
         update = np.exp(np.minimum(add_4, 0)) / (1 + np.exp(-np.abs(add_4)))  # [n, hidden]  prelude.lee:36
-        contract_5 = x_t @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, hidden]  cells.lee:152
-        add_6 = h @ self.u[2:].reshape(self.hidden, self.hidden) + self.c  # [n, hidden]
-        candidate = np.tanh(contract_5 + self.b[2:].reshape(self.hidden) + reset * add_6)  # [n, hidden]
+        add_6 = h @ u_2 + self.c  # [n, hidden]  cells.lee:152
+        candidate = np.tanh(projection_3_t + b_2 + reset * add_6)  # [n, hidden]
         sub = 1 - update  # [n, hidden]  cells.lee:153
         h_3 = update * h + sub * candidate  # [n, hidden]
         return h_3, h_3, (reset, update, add_6, candidate, sub, h)
 
-    def forward_step_backward(self, saved, x_t, d_h_3, d_out, d_self):
-        """From d_h_3, d_out and d_self to the gradients by h, the parameters, x_t and c."""
+    @staticmethod
+    def forward_step_backward(saved, u_0, u_1, u_2, d_h_3, d_out):
+        """From d_h_3 and d_out to the gradients by h, projection_t, projection_2_t, projection_3_t, c, b_0, b_1, b_2 and add_6."""
         reset, update, add_6, candidate, sub, h = saved
         # gradient of h = update * h + (1 - update) * candidate   cells.lee:153
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
@@ -1054,109 +1108,151 @@ class GRUResetAfter(Model):
         d_reset = d_add_7 * add_6  # [n, hidden]
         d_add_6 = d_add_7 * reset  # [n, hidden]
         d_c = d_add_6.sum(axis=0)  # [hidden]
-        d_slice_9 = (h.T @ d_add_6)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_2 = unslice(
-            d_slice_9, (3, self.hidden, self.hidden), (slice(2, 3), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        d_slice_8 = d_add_7.sum(axis=0, keepdims=True)  # [1, hidden]
-        d_b_2 = unslice(d_slice_8, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
-        d_slice_7 = (x_t.T @ d_add_7)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_2 = unslice(
-            d_slice_7, (3, self.inputs, self.hidden), (slice(2, 3), slice(0, self.inputs), slice(0, self.hidden))
-        )
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_update = d_h_3_2 * h - d_h_3_2 * candidate  # [n, hidden]
         d_add_4 = d_update * (update * (1.0 - update))  # [n, hidden]
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
-        d_slice_6 = d_add_4.sum(axis=0, keepdims=True)  # [1, hidden]
-        d_b_3 = unslice(d_slice_6, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
-        d_slice_5 = (h.T @ d_add_4)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_3 = unslice(
-            d_slice_5, (3, self.hidden, self.hidden), (slice(1, 2), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        d_slice_4 = (x_t.T @ d_add_4)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_3 = unslice(
-            d_slice_4, (3, self.inputs, self.hidden), (slice(1, 2), slice(0, self.inputs), slice(0, self.hidden))
-        )
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_add_2 = d_reset * (reset * (1.0 - reset))  # [n, hidden]
         # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
-        d_slice_3 = d_add_2.sum(axis=0, keepdims=True)  # [1, hidden]
-        d_b_4 = unslice(d_slice_3, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
-        d_slice_2 = (h.T @ d_add_2)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_4 = unslice(
-            d_slice_2, (3, self.hidden, self.hidden), (slice(0, 1), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        d_slice = (x_t.T @ d_add_2)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_4 = unslice(
-            d_slice, (3, self.inputs, self.hidden), (slice(0, 1), slice(0, self.inputs), slice(0, self.hidden))
-        )
-        d_w = d_w_2 + d_w_3 + d_w_4  # [3, inputs, hidden]
-        d_u = d_u_2 + d_u_3 + d_u_4  # [3, hidden, hidden]
-        d_b = d_b_2 + d_b_3 + d_b_4  # [3, hidden]
-        # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
-        d_h_4 = d_add_6 @ self.u[2:].reshape(self.hidden, self.hidden).T  # [n, hidden]
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
-        d_h_5 = d_add_4 @ self.u[1:2].reshape(self.hidden, self.hidden).T  # [n, hidden]
-        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
-        d_h_6 = d_add_2 @ self.u[:1].reshape(self.hidden, self.hidden).T  # [n, hidden]
-        d_h = d_h_3_2 * update + d_h_4 + d_h_5 + d_h_6  # [n, hidden]
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
-        d_x_t_3 = d_add_4 @ self.w[1:2].reshape(self.inputs, self.hidden).T  # [n, inputs]
-        # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
-        d_x_t_2 = d_add_7 @ self.w[2:].reshape(self.inputs, self.hidden).T  # [n, inputs]
-        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
-        d_x_t_4 = d_add_2 @ self.w[:1].reshape(self.inputs, self.hidden).T  # [n, inputs]
+        d_h = d_h_3_2 * update + d_add_6 @ u_2.T + d_add_4 @ u_1.T + d_add_2 @ u_0.T  # [n, hidden]
         return (
             d_h,
-            {"w": d_self["w"] + d_w, "u": d_self["u"] + d_u, "b": d_self["b"] + d_b},
-            d_x_t_2 + d_x_t_3 + d_x_t_4,
+            d_add_2,
+            d_add_4,
+            d_add_7,
             d_c,
+            h,
+            d_add_2.sum(axis=0),
+            d_add_4.sum(axis=0),
+            d_add_7.sum(axis=0),
+            d_add_6,
         )
 
     def forward(self, x):
         """x [n, time, inputs] -> [n, time, hidden]"""
         n, time, _ = x.shape
         h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:148
+        projection = x @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:150
+        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_0 = self.b[:1].reshape(self.hidden)  # [hidden]
+        projection_2 = x @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:151
+        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_1 = self.b[1:2].reshape(self.hidden)  # [hidden]
+        projection_3 = x @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:152
+        b_2 = self.b[2:].reshape(self.hidden)  # [hidden]
+        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
         out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:149
         for t in range(time):
-            h, out[:, t] = self.forward_step(h, x[:, t])
+            h, out[:, t] = self.forward_step(
+                h, projection[:, t], u_0, b_0, projection_2[:, t], u_1, b_1, projection_3[:, t], b_2, u_2
+            )
         return out  # [n, time, hidden]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
         h = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]  cells.lee:148
+        projection = x @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:150
+        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_0 = self.b[:1].reshape(self.hidden)  # [hidden]
+        projection_2 = x @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:151
+        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        b_1 = self.b[1:2].reshape(self.hidden)  # [hidden]
+        projection_3 = x @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:152
+        b_2 = self.b[2:].reshape(self.hidden)  # [hidden]
+        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
         out = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]  cells.lee:149
         saved_forward_step = [None] * time
         for t in range(time):
-            h, out[:, t], saved_forward_step[t] = self.forward_step_saved(h, x[:, t])
+            h, out[:, t], saved_forward_step[t] = self.forward_step_saved(
+                h, projection[:, t], u_0, b_0, projection_2[:, t], u_1, b_1, projection_3[:, t], b_2, u_2
+            )
         return out, saved_forward_step
 
     def forward_backward(self, x, saved_forward_step, d_out):
         """From d_out to the gradients by the parameters and x."""
         n, time, _ = x.shape
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
+        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
+        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
+        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
         # gradient of for t in time:   cells.lee:149
         d_h_3 = np.zeros((n, self.hidden), dtype=FLOAT)  # [n, hidden]
-        d_self = {
-            "w": np.zeros((3, self.inputs, self.hidden), dtype=FLOAT),
-            "u": np.zeros((3, self.hidden, self.hidden), dtype=FLOAT),
-            "b": np.zeros((3, self.hidden), dtype=FLOAT),
-        }
-        d_x = np.empty((n, time, self.inputs), dtype=FLOAT)  # [n, time, inputs]
+        d_projection = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_projection_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_projection_3 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
         d_c_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        h_rows_2 = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
+        d_b_0_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        d_b_1_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        d_b_2_rows = np.empty((self.hidden, time), dtype=FLOAT)  # [hidden, time]
+        d_add_6_rows = np.empty((n, time, self.hidden), dtype=FLOAT)  # [n, time, hidden]
         for t in reversed(range(time)):
-            d_h_3, d_self, d_x[:, t], d_c_rows[:, t] = self.forward_step_backward(
-                saved_forward_step[t], x[:, t], d_h_3, d_out[:, t], d_self
-            )
+            (
+                d_h_3,
+                d_projection[:, t],
+                d_projection_2[:, t],
+                d_projection_3[:, t],
+                d_c_rows[:, t],
+                h_rows_2[:, t],
+                d_b_0_rows[:, t],
+                d_b_1_rows[:, t],
+                d_b_2_rows[:, t],
+                d_add_6_rows[:, t],
+            ) = GRUResetAfter.forward_step_backward(saved_forward_step[t], u_0, u_1, u_2, d_h_3, d_out[:, t])
         d_c = d_c_rows.sum(axis=1)  # [hidden]
-        return {"w": d_self["w"], "u": d_self["u"], "b": d_self["b"], "c": d_c}, d_x
+        reshape = h_rows_2.reshape(n * time, self.hidden)  # [n * time, hidden]
+        reshape_2 = d_projection.reshape(n * time, self.hidden)  # [n * time, hidden]
+        reshape_3 = d_projection_2.reshape(n * time, self.hidden)  # [n * time, hidden]
+        contract_3 = reshape.T @ d_add_6_rows.reshape(n * time, self.hidden)  # [hidden, hidden]
+        # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
+        # [3, hidden, hidden]
+        d_u_3 = unslice(
+            contract_3[None], (3, self.hidden, self.hidden), (slice(2, 3), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        d_b_2_part = d_b_2_rows.sum(axis=1)[None]  # [1, hidden]
+        d_b_3 = unslice(d_b_2_part, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
+        w_2 = self.w[2:].reshape(self.inputs, self.hidden)  # [inputs, hidden]
+        reshape_5 = x.reshape(n * time, self.inputs)  # [n * time, inputs]
+        d_w_2 = reshape_5.T @ d_projection_3.reshape(n * time, self.hidden)  # [inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_3 = unslice(
+            d_w_2[None], (3, self.inputs, self.hidden), (slice(2, 3), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
+        d_b_1_part = d_b_1_rows.sum(axis=1)[None]  # [1, hidden]
+        d_b_4 = unslice(d_b_1_part, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
+        d_u_1_part = (reshape.T @ reshape_3)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_4 = unslice(
+            d_u_1_part, (3, self.hidden, self.hidden), (slice(1, 2), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        w_1 = self.w[1:2].reshape(self.inputs, self.hidden)  # [inputs, hidden]
+        d_w_1_part = (reshape_5.T @ reshape_3)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_4 = unslice(
+            d_w_1_part, (3, self.inputs, self.hidden), (slice(1, 2), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
+        d_b_0_part = d_b_0_rows.sum(axis=1)[None]  # [1, hidden]
+        d_b_5 = unslice(d_b_0_part, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
+        d_u_0_part = (reshape.T @ reshape_2)[None]  # [1, hidden, hidden]
+        # [3, hidden, hidden]
+        d_u_5 = unslice(
+            d_u_0_part, (3, self.hidden, self.hidden), (slice(0, 1), slice(0, self.hidden), slice(0, self.hidden))
+        )
+        w_0 = self.w[:1].reshape(self.inputs, self.hidden)  # [inputs, hidden]
+        d_w_0_part = (reshape_5.T @ reshape_2)[None]  # [1, inputs, hidden]
+        # [3, inputs, hidden]
+        d_w_5 = unslice(
+            d_w_0_part, (3, self.inputs, self.hidden), (slice(0, 1), slice(0, self.inputs), slice(0, self.hidden))
+        )
+        d_w = d_w_3 + d_w_4 + d_w_5  # [3, inputs, hidden]
+        d_u = d_u_3 + d_u_4 + d_u_5  # [3, hidden, hidden]
+        d_b = d_b_3 + d_b_4 + d_b_5  # [3, hidden]
+        d_x = d_projection_3 @ w_2.T + d_projection_2 @ w_1.T + d_projection @ w_0.T  # [n, time, inputs]
+        return {"w": d_w, "u": d_u, "b": d_b, "c": d_c}, d_x
 
 
 def last_slope(net, x, target):

@@ -437,9 +437,9 @@ def integrated_backward(net, saved, steps, d_div_2):
     return d_net, d_x, d_base
 
 
-def integrated_step_saved(net, total, base, label, k, steps, sub):
+def integrated_step_saved(net, total, base, label, k, steps, sub_2):
     """As integrated_step, and what its gradient needs."""
-    between = base + (k + 0.5) / steps * sub  # [n, net.sizes_0]  explain.lee:69
+    between = base + (k + 0.5) / steps * sub_2  # [n, net.sizes_0]  explain.lee:69
     _, saved_score_of = score_of_saved(net, between, label)  # explain.lee:70
     d_between, saved_score_of_backward_input = score_of_backward_input_saved(net, label, saved_score_of, FLOAT(1.0))
     total_3 = total + d_between  # [n, net.sizes_0]

@@ -68,7 +68,7 @@ def _construct_model(self, target: nodes.Name, node: nodes.Call) -> None:
     arguments = tuple((n, exprs[n]) for n in named if not is_compiled_in(spec.hypers.get(n, exprs[n])))
     self.emit(host.Construct(target.id, "model", spec.name, arguments, target.id, span=node.span))
     hypers = {n: v for n, v in values.items() if not isinstance(v, (float, Value))}
-    self.variables[target.id] = hv.HostModel(host.Ref(target.id), spec, hypers)
+    self.bind(target.id, hv.HostModel(host.Ref(target.id), spec, hypers))
 
 
 def named_params(params: tuple[nodes.Param, ...], node: nodes.Call, exprs: dict) -> list[nodes.Param]:

@@ -42,7 +42,7 @@ def placed(self, value: object, expr: host.HostExpr, hint: str, known: frozenset
         return dim
 
     def of_model(name: str, hyper: object, expr: host.HostExpr) -> object:
-        is_known = not isinstance(hyper, Dim) or known is None or hyper.symbols <= known
+        is_known = not isinstance(hyper, Dim) or hyper != ANY and (known is None or hyper.symbols <= known)
         return hyper if is_known else Dim.of(self.fresh_symbol(f"{hint}_{name}", expr))
 
     def at(value: object, expr: host.HostExpr) -> object:
@@ -91,8 +91,9 @@ def joined(self, old: object, new: object, span: Span) -> object:
             return replace(old, items=tuple(joined(self, x, y, span) for x, y in zip(a, b)))
         case hv.HostList(element=a), hv.HostList(element=b):
             return replace(old, element=joined(self, a, b, span))
-        case hv.HostModel(spec=a), hv.HostModel(spec=b) if a is b:
-            return old
+        case hv.HostModel(spec=a), hv.HostModel(spec=b) if a.name == b.name:
+            own = {n: v if v == new.hypers[n] or not isinstance(v, Dim) else ANY for n, v in old.hypers.items()}
+            return old if own == old.hypers else replace(new, hypers=own)
         case (hv.HostSplit() | hv.HostData() | hv.HostOptimizer() | hv.HostEnvironment()), _ if type(old) is type(new):
             return old
     raise LeeError(procedures.several_kinds(span, described(old), described(new)))
@@ -106,6 +107,8 @@ def widened(self, value: object, learned: object) -> object:
         both = joined(self, learned, value, None)
     except LeeError:
         return value
+    if isinstance(value, hv.HostModel):
+        return replace(value, hypers=both.hypers)  # its class is that of this elaboration
     return replace(both, expr=value.expr) if both == learned or isinstance(both, hv.HostList) else value
 
 
@@ -119,6 +122,9 @@ def is_wider(self, name: str, both: object, old: object) -> bool:
             return any(x == ANY and not is_own for x, is_own in zip(a.dims, own))
         case hv.HostTensor(), hv.HostNumber():
             return True
+        case hv.HostModel(hypers=a), hv.HostModel(hypers=b):
+            own = {n: self.symbols.get(getattr(v, "symbol", None) or "") == host.Ref(name, (n,)) for n, v in b.items()}
+            return any(v == ANY and not own[n] for n, v in a.items())
     return False
 
 

@@ -13,6 +13,7 @@ from leec.ops.table import TABLE
 from leec.syntax import nodes
 from leec.types import TensorType
 
+CASTS = ("int", "float")  # functions of Python that have the same meaning there
 _LITERALS = (bool, str, float, type(None))
 _PLAIN = (nodes.Number, nodes.String, nodes.Bool)
 _COMPUTED = (*_PLAIN, nodes.Name, nodes.Binary, nodes.Unary, nodes.Compare, nodes.Logic, nodes.Ternary, nodes.Subscript)
@@ -46,11 +47,8 @@ def is_host(self, node: nodes.Expr) -> bool:
             return isinstance(look(self, argument), (hv.HostList, hv.HostSplit))
         case nodes.Call(function=nodes.Name() as function, args=args, keywords=()):
             found = look(self, function)
-            return (
-                isinstance(found, BuiltinValue)
-                and host_row(found.name) is not None
-                and all(is_host(self, a) for a in args)
-            )
+            is_known = isinstance(found, BuiltinValue) and (found.name in CASTS or host_row(found.name) is not None)
+            return is_known and all(is_host(self, a) for a in args)
     return False
 
 
@@ -130,6 +128,10 @@ def _translate(self, node: nodes.Expr) -> object:
             return _dims(self, attribute, items, node.span)
         case nodes.Call(function=nodes.Name(id="len"), args=(argument,)):
             return hv.HostNumber(host.Operation("len", (look(self, argument).expr,)), "int")
+        case nodes.Call(function=function, args=args) if function.id in CASTS:
+            number = _translate(self, args[0])
+            expr = host.Literal(number) if isinstance(number, bool) else number.expr
+            return hv.HostNumber(host.Operation(function.id, (expr,)), function.id)
         case nodes.Call(function=function, args=args):
             return operation(host_row(function.id), [_translate(self, a) for a in args])
     raise LeeError(structure.not_built(node.span, "this host expression"))

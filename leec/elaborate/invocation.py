@@ -8,6 +8,7 @@ from leec.diagnostics import LeeError, Span, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.context import Context, NeedStructural, Session
+from leec.elaborate.descriptions import joined
 from leec.elaborate.modules import SpecModule
 from leec.elaborate.structural import compiled_for, from_python, known_numbers
 from leec.elaborate.values import FunctionValue, ListValue
@@ -166,7 +167,7 @@ def invoke(caller, target, node: nodes.Call):
     from leec.elaborate.hostexpr import host_arguments
 
     item: nodes.Function = target.declaration
-    given, exprs = call_arguments(caller, node, host_arguments)
+    given, exprs = call_arguments(caller, item, node, host_arguments)
     full: dict[str, object] = {}
     arguments = []
     for position, param in enumerate(item.params):
@@ -211,7 +212,19 @@ def is_schedule(caller, node: nodes.Expr) -> bool:
     return isinstance(found, FunctionValue) and any(isinstance(s, nodes.Function) for s in found.declaration.body)
 
 
-def call_arguments(caller, node: nodes.Call, host_arguments) -> tuple[dict, dict]:
+def objects(caller, node: nodes.List) -> tuple[hv.HostList, host.HostExpr]:
+    """`[first, second]`: data, models or arrays as a list."""
+    from leec.elaborate.look import look
+
+    found = [look(caller, i) for i in node.items]
+    element = None
+    for value, item in zip(found, node.items):
+        element = joined(caller, element, value, item.span)
+    expr = host.ListOf(tuple(v.expr for v in found))
+    return hv.HostList(expr, element), expr
+
+
+def call_arguments(caller, item: nodes.Function, node: nodes.Call, host_arguments) -> tuple[dict, dict]:
     """Values and expressions by position or name; data and models are passed as the objects they are."""
     from leec.elaborate.hostexpr import is_host
     from leec.elaborate.lists import brought
@@ -225,8 +238,12 @@ def call_arguments(caller, node: nodes.Call, host_arguments) -> tuple[dict, dict
         if isinstance(found, OBJECTS):
             values[key], exprs[key] = found, found.expr
             continue
+        if isinstance(argument, nodes.List) and all(isinstance(look(caller, i), OBJECTS) for i in argument.items):
+            values[key], exprs[key] = objects(caller, argument)
+            continue
         if found is None and not is_host(caller, argument) and not is_schedule(caller, argument):
-            values[key], exprs[key] = brought(caller, argument, f"argument_{key}")
+            hint = item.params[key].name.id if isinstance(key, int) and key < len(item.params) else str(key)
+            values[key], exprs[key] = brought(caller, argument, hint)
             continue
         single = nodes.Call(node.function, (argument,), (), span=node.span)
         given, own = host_arguments(caller, single)

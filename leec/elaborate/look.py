@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leec.diagnostics import LeeError
+from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import bound_names, target_names
 from leec.elaborate.descriptions import part_of
@@ -45,6 +46,8 @@ def field_of(owner: object, name: str) -> object | None:
             return hv.HostTensor(part_of(expr, name), fields[name])
         case hv.HostTuple(items=items, names=field_names) if name in field_names:
             return items[field_names.index(name)]
+        case hv.HostModel(hypers=hypers) if isinstance(hypers.get(name), Dim):
+            return hypers[name]
     if owner is POISON:
         raise LeeError()
     return None

@@ -152,7 +152,7 @@ def over_items(self, node: nodes.For, iterable: nodes.Expr) -> None:
     if isinstance(iterable, nodes.Name) and iterable.id in carried:
         expr = host.Copy(expr)  # the rounds are those of the list as it was
     names = tree(node.target)
-    label = self.label(sorted(bound)[0] if isinstance(node.target, nodes.Tuple) else node.target.id)
+    label = self.label(next(iter(sorted(bound)), "item"))
     self.emit(host.Each(label, names if isinstance(names, tuple) else (names,), expr, body, carried, span=node.span))
 
 
@@ -193,6 +193,8 @@ def stream(self, node: nodes.Call) -> tuple[object, host.HostExpr]:
 def bind_round(self, target: nodes.Expr, element: object) -> set[str]:
     """The variables of a round."""
     if isinstance(target, nodes.Name):
+        if target.id == "_":
+            return set()
         self.bind(target.id, element, self.arguments)
         return {target.id}
     parts = getattr(element, "items", None)

@@ -47,6 +47,8 @@ def keep(run, owner, wanted: list[str]) -> list[host.Statement]:
         if not isinstance(value, Instance):
             continue
         span = run.assigned[name]
+        if name in run.start and value.hypers != run.start[name].hypers:
+            raise LeeError(structure.not_built(span, "a model of other sizes than the one it was computed from"))
         if name not in run.start:
             source = known if is_like(known, value) else next((m for m in models(owner) if is_like(m, value)), None)
             if source is None:
@@ -55,7 +57,7 @@ def keep(run, owner, wanted: list[str]) -> list[host.Statement]:
                 made.append(host.Assign(name, source.expr, snapshot=True, span=span))
             bring_back(run, name, replace(source, expr=host.Ref(name)))
         dtype = next((v.type.dtype for _, v in value.parameters()), "float")
-        owner.variables[name] = hv.HostModel(host.Ref(name), value.spec, value.hypers, value.is_vector, dtype)
+        owner.bind(name, hv.HostModel(host.Ref(name), value.spec, value.hypers, value.is_vector, dtype))
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.descriptions import part_of
 from leec.ir import host
 from leec.syntax import nodes
 from leec.types import TensorType
@@ -23,8 +24,7 @@ class Reader:
             full = f"{self.name}_{name}"
             inner = table[name]
             if isinstance(inner, TensorType):
-                expr = host.Ref(self.outer.expr.name, (*self.outer.expr.fields, name))
-                self.made[name] = self.run.enter(full, inner, expr)
+                self.made[name] = self.run.enter(full, inner, part_of(self.outer.expr, name))
             else:
                 self.made[name] = Reader(self.run, full, inner)
         return (self.made[name],)

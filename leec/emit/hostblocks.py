@@ -96,6 +96,16 @@ def scheduled(statements: Iterable[host.Statement]) -> set[tuple[str, str]]:
     return found
 
 
+def stepped(statements: Iterable[host.Statement]) -> set[str]:
+    """The environments that statements act on, at any depth."""
+    found: set[str] = set()
+    for s in statements:
+        found |= {s.owner} if isinstance(s, host.Method) else set()
+        for inner in INNER:
+            found |= stepped(getattr(s, inner, ()))
+    return found
+
+
 def leaves_by_break(statements: Iterable[host.Statement]) -> bool:
     """May a `break` of this very loop end it?"""
     for s in statements:

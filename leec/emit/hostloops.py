@@ -9,7 +9,7 @@ import ast
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from leec.emit.hostblocks import leaves_by_break, rebound, steps_in
+from leec.emit.hostblocks import leaves_by_break, rebound, stepped, steps_in
 from leec.emit.layout import quoted, text
 from leec.ir import host
 
@@ -36,7 +36,7 @@ def each(self: ProcedureEmitter, s: host.Each) -> list[str]:
 def pattern(self: ProcedureEmitter, variable: str | tuple) -> str:
     """Names, in parentheses where they are unpacked together."""
     if isinstance(variable, str):
-        return self.code.name(variable)
+        return variable if variable == "_" else self.code.name(variable)
     return f"({', '.join(pattern(self, v) for v in variable)})"
 
 
@@ -48,6 +48,7 @@ def loop(
     anew = rebound(s.body)
     carried = s.carried if is_mark else ()
     values = [n for n in carried if n in anew]
+    carried = (*carried, *(sorted(stepped(s.body)) if is_mark else ()))
     objects = [ast.keyword(n, ast.Name(self.code.name(n))) for n in carried if n not in anew]
     call = ast.Call(ast.Name(f"run.{function}"), [ast.Constant(s.label), *arguments], objects)
     opening = restored(self, s.label, values) if is_mark and (values or not objects) else []

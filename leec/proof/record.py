@@ -18,6 +18,7 @@ from leec.ir import host
 from leec.ir.graph import Function, Parameter, Value
 from leec.proof.emitted import Emitted, copied, grouped, to_array
 from leec.proof.standin import Drawn, StandIn
+from leec.runtime.environments import Environment
 from leec.runtime.run import Run
 from leec.runtime.session import StepLimit
 
@@ -59,7 +60,7 @@ class Recording:
         known = next((n for n, other in self.objects.items() if other is found), None)
         while known is None and name in self.objects:
             name += "'"
-        if hasattr(found, "tensors"):
+        if hasattr(found, "tensors") and not isinstance(found, Environment):
             self.objects.setdefault(known or name, found)
         return known or (name if name in self.objects else None)
 

@@ -306,16 +306,16 @@ def temporal_difference_saved(q, target, s, a, r, next_, done, gamma=0.99):
     taken = add_2[torch.arange(n, device=s.device), a]  # [n]
     best = largest(target(next_.reshape(n, target.sizes[0])), (1,), False)  # [n]  dqn.lee:20
     goal = r + torch.where(done, 0, gamma * best)  # [n]  dqn.lee:21
-    mean, saved_huber = huber_saved(taken, stop(goal))  # dqn.lee:22
-    return mean, (saved_q, saved_huber)
+    mean, saved_mse = mse_saved(taken, stop(goal))  # dqn.lee:22
+    return mean, (saved_q, saved_mse)
 
 
 def temporal_difference_backward(q, s, a, saved, d_mean):
     """From d_mean to the gradients by q and s."""
-    saved_q, saved_huber = saved
+    saved_q, saved_mse = saved
     n = s.shape[0]
-    # gradient of return huber(taken, stop(goal))   dqn.lee:22
-    d_taken = huber_backward(1.0, saved_huber, d_mean)  # [n]
+    # gradient of return mse(taken, stop(goal))   dqn.lee:22
+    d_taken = mse_backward(saved_mse, d_mean)  # [n]
     # gradient of taken[i] = q(s)[i, a[i]]   dqn.lee:19
     i = torch.arange(n, device=s.device)  # int[n]
     d_add_2 = scatter_add(d_taken, (i, a), (n, q.sizes[2]))  # [n, q.sizes_2]
@@ -352,7 +352,7 @@ def example_remembered(key):
 
 
 @torch.no_grad()
-def dqn(steps=20000, capacity=10000, batch=64, warmup=500, sync=500, explore=5000, rate=1e-3, *, run=None):
+def dqn(steps=30000, capacity=10000, batch=128, warmup=500, sync=200, explore=5000, rate=1e-3, *, run=None):
     """By chance at first; from step `explore` on one move in twenty."""
     from leec.runtime.run import Run
 
@@ -372,7 +372,7 @@ def dqn(steps=20000, capacity=10000, batch=64, warmup=500, sync=500, explore=500
     action, after, ended, memory, reward, s, score, target = run.restore(
         "t", action=action, after=after, ended=ended, memory=memory, reward=reward, s=s, score=score, target=target
     )
-    for t in run.loop("t", 0, steps - 1, opt=opt, q=q):
+    for t in run.loop("t", 0, steps - 1, opt=opt, q=q, cartpole=cartpole):
         eps = max(0.05, 1 - t / explore)  # dqn.lee:51
         condition = dqn_condition(eps, key=run.key("dqn"))  # dqn.lee:52
         if condition:
@@ -487,15 +487,8 @@ class DqnStep(TrainStep):
         x_2_2 = torch.relu(torch.addmm(layers_0_b_, after[i], layers_0_w_))  # [batch, 64]  prelude.lee:61
         best = torch.addmm(layers_1_b_, x_2_2, layers_1_w_).amax(dim=1)  # [batch]  dqn.lee:20
         taken = torch.addmm(layers_1_b, x_2, layers_1_w)[i_2, gather_2]  # [batch]  dqn.lee:19
-        sub = taken - (reward[i] + torch.where(ended[i], 0, 0.99 * best))  # [batch]  losses.lee:23
-        guard_2 = torch.abs(sub)  # [batch]
-        le = guard_2 <= 1.0  # bool[batch]  losses.lee:24
-        select_2 = torch.where(le, 0.5 * (guard_2 * guard_2), guard_2 - 0.5)  # [batch]
-        div = 1.0 / batch  # losses.lee:148
-        d_select = torch.full((batch,), div, dtype=FLOAT, device=memory.device)  # [batch]
-        d_e_2 = masked(2 * masked(0.5 / batch * guard_2, le), le)  # [batch]
-        d_taken = (torch.where(le, 0.0, d_select) + d_e_2) * torch.sign(sub)  # [batch]  losses.lee:23
-        d_add_2 = scatter_add(d_taken, (i_2, gather_2), (batch, 2))  # [batch, 2]  dqn.lee:19
+        sub = taken - (reward[i] + torch.where(ended[i], 0, 0.99 * best))  # [batch]  losses.lee:13
+        d_add_2 = scatter_add(2 / batch * sub, (i_2, gather_2), (batch, 2))  # [batch, 2]  dqn.lee:19
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 2]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batch, 64]  prelude.lee:61
@@ -508,7 +501,7 @@ class DqnStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return select_2.sum() / batch  # losses.lee:148
+        return (sub * sub).sum() / batch  # losses.lee:148
 
 
 def fan_in_uniform(fan_in):
@@ -516,25 +509,17 @@ def fan_in_uniform(fan_in):
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
 
 
-def huber_saved(y, target, delta=1.0):
-    """As huber, and what its gradient needs."""
-    sub = y - target  # [y_0]  losses.lee:23
-    e = torch.abs(sub)  # [y_0]
-    le = e <= delta  # bool[y_0]  losses.lee:24
-    mean = reduced(torch.where(le, 0.5 * (e * e), delta * (e - 0.5 * delta)))
-    return mean, (sub, le, e)
+def mse_saved(y, target):
+    """As mse, and what its gradient needs."""
+    sub = y - target  # [y_0]  losses.lee:13
+    return reduced(sub * sub), sub
 
 
-def huber_backward(delta, saved, d_mean):
+def mse_backward(sub, d_mean):
     """From d_mean to the gradient by y."""
-    sub, le, e = saved
     y_0 = sub.shape[0]
-    # gradient of return reduced(where(e <= delta, 0.5 * e ** 2, delta * (e - 0.5 * delta)), re..   losses.lee:24
-    d_select = reduced_backward(y_0, d_mean)  # [y_0]
-    d_guard = 2 * torch.where(le, d_select * 0.5 * e, 0.0)  # [y_0]
-    # gradient of e = abs(y - target)   losses.lee:23
-    d_e = torch.where(le, 0.0, d_select * delta) + torch.where(le, d_guard, 0.0)  # [y_0]
-    d_y = d_e * torch.sign(sub)  # [y_0]
+    # gradient of return reduced((y - target) ** 2, reduce)   losses.lee:13
+    d_y = 2 * (reduced_backward(y_0, d_mean) * sub)  # [y_0]
     return d_y  # [y_0]
 
 
@@ -723,14 +708,6 @@ def scatter_add(v, index, dims, axes=None):
     front = whole if axes is None else whole.movedim(axes, tuple(range(len(axes))))
     front.index_put_(index, v, accumulate=True)
     return whole
-
-
-def masked(x, c):
-    """x where c holds, else 0. On a CPU by its bits, which takes a tenth of a choice entry by entry."""
-    if x.is_cuda or torch.is_grad_enabled():
-        return torch.where(c, x, 0.0)
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    return x.view(bits).bitwise_and(c.to(bits).neg_()).view(x.dtype)
 
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):

@@ -207,16 +207,16 @@ def temporal_difference_saved(q, target, s, a, r, next_, done, gamma=0.99):
     taken = add_2[np.arange(n), inside(a)]  # [n]
     best = target(next_.reshape(n, target.sizes[0])).max(axis=1, initial=-np.inf)  # [n]  dqn.lee:20
     goal = r + np.where(done, 0, gamma * best)  # [n]  dqn.lee:21
-    mean, saved_huber = huber_saved(taken, stop(goal))  # dqn.lee:22
-    return mean, (saved_q, saved_huber)
+    mean, saved_mse = mse_saved(taken, stop(goal))  # dqn.lee:22
+    return mean, (saved_q, saved_mse)
 
 
 def temporal_difference_backward(q, s, a, saved, d_mean):
     """From d_mean to the gradients by q and s."""
-    saved_q, saved_huber = saved
+    saved_q, saved_mse = saved
     n = s.shape[0]
-    # gradient of return huber(taken, stop(goal))   dqn.lee:22
-    d_taken = huber_backward(1.0, saved_huber, d_mean)  # [n]
+    # gradient of return mse(taken, stop(goal))   dqn.lee:22
+    d_taken = mse_backward(saved_mse, d_mean)  # [n]
     # gradient of taken[i] = q(s)[i, a[i]]   dqn.lee:19
     d_add_2 = scatter_add(d_taken, (np.arange(n), a), (n, q.sizes[2]))  # [n, q.sizes_2]
     d_q, d_s = q.forward_backward(s, saved_q, d_add_2)
@@ -225,10 +225,10 @@ def temporal_difference_backward(q, s, a, saved, d_mean):
 
 def temporal_difference_backward_parameters(q, s, a, saved, d_mean):
     """From d_mean to the gradient by q."""
-    saved_q, saved_huber = saved
+    saved_q, saved_mse = saved
     n = s.shape[0]
-    # gradient of return huber(taken, stop(goal))   dqn.lee:22
-    d_taken = huber_backward(1.0, saved_huber, d_mean)  # [n]
+    # gradient of return mse(taken, stop(goal))   dqn.lee:22
+    d_taken = mse_backward(saved_mse, d_mean)  # [n]
     # gradient of taken[i] = q(s)[i, a[i]]   dqn.lee:19
     d_add_2 = scatter_add(d_taken, (np.arange(n), a), (n, q.sizes[2]))  # [n, q.sizes_2]
     d_q = q.forward_backward_parameters(s, saved_q, d_add_2)
@@ -262,7 +262,7 @@ def example_remembered(key):
     )
 
 
-def dqn(steps=20000, capacity=10000, batch=64, warmup=500, sync=500, explore=5000, rate=1e-3, *, run=None):
+def dqn(steps=30000, capacity=10000, batch=128, warmup=500, sync=200, explore=5000, rate=1e-3, *, run=None):
     """By chance at first; from step `explore` on one move in twenty."""
     from leec.runtime.run import Run
 
@@ -281,7 +281,7 @@ def dqn(steps=20000, capacity=10000, batch=64, warmup=500, sync=500, explore=500
     action, after, ended, memory, reward, s, score, target = run.restore(
         "t", action=action, after=after, ended=ended, memory=memory, reward=reward, s=s, score=score, target=target
     )
-    for t in run.loop("t", 0, steps - 1, opt=opt, q=q):
+    for t in run.loop("t", 0, steps - 1, opt=opt, q=q, cartpole=cartpole):
         eps = max(0.05, 1 - t / explore)  # dqn.lee:51
         condition = dqn_condition(eps, key=run.key("dqn"))  # dqn.lee:52
         if condition:
@@ -376,25 +376,17 @@ def fan_in_uniform(fan_in):
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
 
 
-def huber_saved(y, target, delta=1.0):
-    """As huber, and what its gradient needs."""
-    sub = y - target  # [y_0]  losses.lee:23
-    e = np.abs(sub)  # [y_0]
-    le = e <= delta  # bool[y_0]  losses.lee:24
-    mean = reduced(np.where(le, 0.5 * (e * e), delta * (e - 0.5 * delta)))
-    return mean, (sub, le, e)
+def mse_saved(y, target):
+    """As mse, and what its gradient needs."""
+    sub = y - target  # [y_0]  losses.lee:13
+    return reduced(sub * sub), sub
 
 
-def huber_backward(delta, saved, d_mean):
+def mse_backward(sub, d_mean):
     """From d_mean to the gradient by y."""
-    sub, le, e = saved
     y_0 = sub.shape[0]
-    # gradient of return reduced(where(e <= delta, 0.5 * e ** 2, delta * (e - 0.5 * delta)), re..   losses.lee:24
-    d_select = reduced_backward(y_0, d_mean)  # [y_0]
-    d_e_2 = masked(2 * masked(d_select * 0.5 * e, le), le)  # [y_0]
-    # gradient of e = abs(y - target)   losses.lee:23
-    d_e = np.where(le, 0.0, d_select * delta) + d_e_2  # [y_0]
-    d_y = d_e * np.sign(sub)  # [y_0]
+    # gradient of return reduced((y - target) ** 2, reduce)   losses.lee:13
+    d_y = 2 * (reduced_backward(y_0, d_mean) * sub)  # [y_0]
     return d_y  # [y_0]
 
 

@@ -411,7 +411,7 @@ def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
     policy = MLP(sizes=(4, 64, 2), key=run.key("policy")).to(run.session.place.device)  # policy_gradient.lee:55
     opt = Adam(lr=rate)  # policy_gradient.lee:56
     step = ReinforceStep(policy, opt)
-    for episode in run.loop("episode", 1, episodes, opt=opt, policy=policy):
+    for episode in run.loop("episode", 1, episodes, opt=opt, policy=policy, cartpole=cartpole):
         s = cartpole.reset(run.key("s"))  # policy_gradient.lee:58
         path = []  # policy_gradient.lee:59
         done = False  # policy_gradient.lee:60
@@ -507,8 +507,8 @@ class ReinforceStep(TrainStep):
 
 
 @torch.no_grad()
-def actor_critic(rounds=1500, length=32, gamma=0.98, rate=3e-3, bonus=0.01, *, run=None):
-    """A step after `length` moves, whether an episode ended or not: the critic stands in for what has not happened."""
+def actor_critic(rounds=600, length=128, gamma=0.99, rate=2e-3, bonus=0.01, *, run=None):
+    """A step after `length` moves, wherever episodes end: the critic stands in for what has not happened."""
     from leec.runtime.run import Run
 
     run = run or Run("actor_critic", backend="torch")
@@ -520,28 +520,30 @@ def actor_critic(rounds=1500, length=32, gamma=0.98, rate=3e-3, bonus=0.01, *, r
     s = cartpole.reset(run.key("s"))  # policy_gradient.lee:78
     score = 0.0  # policy_gradient.lee:79
     s, score = run.restore("round", s=s, score=score)
-    for round_ in run.loop("round", 1, rounds, critic=critic, opt=opt, policy=policy):
+    for round_ in run.loop("round", 1, rounds, critic=critic, opt=opt, policy=policy, cartpole=cartpole):
         path = []  # policy_gradient.lee:81
+        finished = []  # policy_gradient.lee:82
         for t in run.loop("t", 0, length - 1):
-            a = actor_critic_a(policy, s, key=run.key("actor_critic"))  # policy_gradient.lee:83
-            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:84
-            path.append(run.record(state=s, action=a, reward=r, next=next_, over=terminated))  # policy_gradient.lee:85
-            score = score + r  # policy_gradient.lee:86
-            s = next_  # policy_gradient.lee:87
+            a = actor_critic_a(policy, s, key=run.key("actor_critic"))  # policy_gradient.lee:84
+            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:85
+            path.append(run.record(state=s, action=a, reward=r, next=next_, over=terminated))  # policy_gradient.lee:86
+            score = score + r  # policy_gradient.lee:87
+            s = next_  # policy_gradient.lee:88
             if terminated or truncated:
-                run.report(score=score)  # policy_gradient.lee:89
-                score = 0.0  # policy_gradient.lee:90
-                s = cartpole.reset(run.key("s_2"))  # policy_gradient.lee:91
-                break
+                finished.append(score)  # policy_gradient.lee:90
+                score = 0.0  # policy_gradient.lee:91
+                s = cartpole.reset(run.key("s_2"))  # policy_gradient.lee:92
         b = run.stack(path)  # policy_gradient.lee:93
         run.step(step(b.over, b.next, b.reward, gamma, b.state, b.action, bonus))  # policy_gradient.lee:94
+        if len(finished) > 0:
+            run.report(score=run.stack(finished).mean())  # policy_gradient.lee:105
         run.keep("round", s=s, score=score)
     return policy
 
 
 def actor_critic_a(policy, s, key):
     """s [4] -> []"""
-    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:83
+    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:84
     categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
     categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
     a = categorical_passed.to(torch.int64).sum().clamp(max=1)
@@ -570,7 +572,7 @@ class ActorCriticStep(TrainStep):
         self.bind()
 
     def numbers(self, b_state_n):
-        return (b_state_n, 0.5 / b_state_n)
+        return (b_state_n, 2 / b_state_n, -(1.0 / b_state_n))
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -584,7 +586,7 @@ class ActorCriticStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b, d_layers_0_w_, d_layers_0_b_ = self.gradients[:6]
         d_layers_1_w_, d_layers_1_b_ = self.gradients[6:]
         b_state_n = b_over.shape[0]
-        count, scale = self.held(b_state_n)  # b_state_n, 0.5 / b_state_n
+        count, scale, scale_ = self.held(b_state_n)  # b_state_n, 2 / b_state_n, -(1.0 / b_state_n)
         x_2_3 = torch.relu(torch.addmm(layers_0_b, b_next, layers_0_w))  # [b_state_n, 64]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2_3, layers_1_w)  # [b_state_n, 1]  nn.lee:21
         after = torch.where(b_over, 0, affine_2.reshape(b_state_n))  # [b_state_n]  policy_gradient.lee:94
@@ -592,42 +594,38 @@ class ActorCriticStep(TrainStep):
         x_2_2 = torch.relu(torch.addmm(layers_0_b, b_state, layers_0_w))  # [b_state_n, 64]  prelude.lee:61
         reshape_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w).reshape(b_state_n)  # [b_state_n]  policy_gradient.lee:96
         error = goal - reshape_2  # [b_state_n]
+        sub_2_2 = error - error.mean(dim=0, keepdim=True)  # [b_state_n]  prelude.lee:168
+        add = torch.sqrt((sub_2_2 * sub_2_2).sum() / count) + 1e-8  # policy_gradient.lee:29
+        div_3 = (error - error.sum() / count) / add  # [b_state_n]
         x_2 = torch.relu(torch.addmm(layers_0_b_, b_state, layers_0_w_))  # [b_state_n, 64]  prelude.lee:61
         add_2_3 = torch.addmm(layers_1_b_, x_2, layers_1_w_)  # [b_state_n, 2]  nn.lee:21
         softmax_ = softmax(add_2_3, (1,))  # [b_state_n, 2]  prelude.lee:122
         categorical_score = torch.log_softmax(add_2_3, dim=1)  # [b_state_n, 2]  prelude.lee:127
         # [b_state_n]  distributions.lee:119
         cross_entropy = torch.nn.functional.cross_entropy(add_2_3, b_action, reduction="none")
-        mul_3 = softmax_ * categorical_score  # [b_state_n, 2]  distributions.lee:114
-        relu_gradient = torch.ops.aten.threshold_backward(mul_3, softmax_, 0)  # [b_state_n, 2]
+        mul_3_2 = softmax_ * categorical_score  # [b_state_n, 2]  distributions.lee:114
+        relu_gradient = torch.ops.aten.threshold_backward(mul_3_2, softmax_, 0)  # [b_state_n, 2]
         mul_2_2 = bonus * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:35
-        sub_2 = reshape_2 - goal  # [b_state_n]  losses.lee:23
-        guard = torch.abs(sub_2)  # [b_state_n]
-        le = guard <= 1.0  # bool[b_state_n]  losses.lee:24
-        sum_4 = torch.where(le, 0.5 * (guard * guard), guard - 0.5).sum()  # losses.lee:148
-        sub = mul_2_2 - (-cross_entropy * error).sum() / count  # policy_gradient.lee:35
-        div_3 = 1.0 / b_state_n  # losses.lee:148
-        d_select = torch.full((b_state_n,), div_3, dtype=FLOAT, device=b_over.device)  # [b_state_n]
-        d_e_2 = masked(2 * masked(scale * guard, le), le)  # [b_state_n]
-        mul_3_4 = bonus / b_state_n * categorical_score  # [b_state_n, 2]  distributions.lee:114
-        d_softmax = torch.ops.aten.threshold_backward(mul_3_4, softmax_, 0)  # [b_state_n, 2]
+        sub_3 = reshape_2 - goal  # [b_state_n]  losses.lee:13
+        sub_2 = mul_2_2 - (-cross_entropy * div_3).sum() / count  # policy_gradient.lee:35
+        mul_3_3 = bonus / b_state_n * categorical_score  # [b_state_n, 2]  distributions.lee:114
+        d_softmax = torch.ops.aten.threshold_backward(mul_3_3, softmax_, 0)  # [b_state_n, 2]
         mul_2_2_2 = bonus / b_state_n * softmax_  # [b_state_n, 2]
         i = torch.arange(b_state_n, device=b_over.device)  # int[b_state_n]  distributions.lee:119
-        d_categorical_score_3 = scatter_add(-div_3 * error, (i, b_action), (b_state_n, 2))  # [b_state_n, 2]
+        d_categorical_score_3 = scatter_add(scale_ * div_3, (i, b_action), (b_state_n, 2))  # [b_state_n, 2]
         # [b_state_n, 2]  distributions.lee:114
         d_categorical_score_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
         d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [b_state_n, 2]  prelude.lee:127
-        sum_5 = d_categorical_score.sum(dim=1, keepdim=True)  # [b_state_n, 1]
-        sub_3 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [b_state_n, 2]  prelude.lee:122
-        d_add_2_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_5  # [b_state_n, 2]  prelude.lee:127
-        d_add_2 = d_add_2_2_2 + softmax_ * sub_3  # [b_state_n, 2]  policy_gradient.lee:34
+        sum_6 = d_categorical_score.sum(dim=1, keepdim=True)  # [b_state_n, 1]
+        sub_4 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [b_state_n, 2]  prelude.lee:122
+        d_add_2_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_6  # [b_state_n, 2]  prelude.lee:127
+        d_add_2 = d_add_2_2_2 + softmax_ * sub_4  # [b_state_n, 2]  policy_gradient.lee:34
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 2]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w_.T, x_2, 0)  # [b_state_n, 64]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]  nn.lee:21
         torch.mm(b_state.T, d_add, out=d_layers_0_w)  # [4, 64]
-        # [b_state_n, 1]  policy_gradient.lee:96
-        d_add_2_2 = ((torch.where(le, 0.0, d_select) + d_e_2) * torch.sign(sub_2))[:, None]
+        d_add_2_2 = (scale * sub_3)[:, None]  # [b_state_n, 1]  policy_gradient.lee:96
         torch.sum(d_add_2_2, dim=0, out=d_layers_1_b_)  # [1]  nn.lee:21
         torch.mm(x_2_2.T, d_add_2_2, out=d_layers_1_w_)  # [64, 1]
         # [b_state_n, 64]  prelude.lee:61
@@ -641,7 +639,7 @@ class ActorCriticStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return sub + sum_4 / count  # policy_gradient.lee:97
+        return sub_2 + (sub_3 * sub_3).sum() / count  # policy_gradient.lee:97
 
 
 def share_saved(p, of):
@@ -903,14 +901,6 @@ def scatter_add(v, index, dims, axes=None):
     front = whole if axes is None else whole.movedim(axes, tuple(range(len(axes))))
     front.index_put_(index, v, accumulate=True)
     return whole
-
-
-def masked(x, c):
-    """x where c holds, else 0. On a CPU by its bits, which takes a tenth of a choice entry by entry."""
-    if x.is_cuda or torch.is_grad_enabled():
-        return torch.where(c, x, 0.0)
-    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[x.element_size()]
-    return x.view(bits).bitwise_and(c.to(bits).neg_()).view(x.dtype)
 
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):

@@ -325,7 +325,7 @@ def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
     cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
     policy = MLP(sizes=(4, 64, 2), key=run.key("policy"))  # policy_gradient.lee:55
     opt = Adam(lr=rate)  # policy_gradient.lee:56
-    for episode in run.loop("episode", 1, episodes, opt=opt, policy=policy):
+    for episode in run.loop("episode", 1, episodes, opt=opt, policy=policy, cartpole=cartpole):
         s = cartpole.reset(run.key("s"))  # policy_gradient.lee:58
         path = []  # policy_gradient.lee:59
         done = False  # policy_gradient.lee:60
@@ -360,8 +360,8 @@ def reinforce_step(policy, opt, states, actions, rewards, gamma):
     return loss
 
 
-def actor_critic(rounds=1500, length=32, gamma=0.98, rate=3e-3, bonus=0.01, *, run=None):
-    """A step after `length` moves, whether an episode ended or not: the critic stands in for what has not happened."""
+def actor_critic(rounds=600, length=128, gamma=0.99, rate=2e-3, bonus=0.01, *, run=None):
+    """A step after `length` moves, wherever episodes end: the critic stands in for what has not happened."""
     from leec.runtime.run import Run
 
     run = run or Run("actor_critic")
@@ -372,28 +372,30 @@ def actor_critic(rounds=1500, length=32, gamma=0.98, rate=3e-3, bonus=0.01, *, r
     s = cartpole.reset(run.key("s"))  # policy_gradient.lee:78
     score = 0.0  # policy_gradient.lee:79
     s, score = run.restore("round", s=s, score=score)
-    for round_ in run.loop("round", 1, rounds, critic=critic, opt=opt, policy=policy):
+    for round_ in run.loop("round", 1, rounds, critic=critic, opt=opt, policy=policy, cartpole=cartpole):
         path = []  # policy_gradient.lee:81
+        finished = []  # policy_gradient.lee:82
         for t in run.loop("t", 0, length - 1):
-            a = actor_critic_a(policy, s, key=run.key("actor_critic"))  # policy_gradient.lee:83
-            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:84
-            path.append(run.record(state=s, action=a, reward=r, next=next_, over=terminated))  # policy_gradient.lee:85
-            score = score + r  # policy_gradient.lee:86
-            s = next_  # policy_gradient.lee:87
+            a = actor_critic_a(policy, s, key=run.key("actor_critic"))  # policy_gradient.lee:84
+            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:85
+            path.append(run.record(state=s, action=a, reward=r, next=next_, over=terminated))  # policy_gradient.lee:86
+            score = score + r  # policy_gradient.lee:87
+            s = next_  # policy_gradient.lee:88
             if terminated or truncated:
-                run.report(score=score)  # policy_gradient.lee:89
-                score = 0.0  # policy_gradient.lee:90
-                s = cartpole.reset(run.key("s_2"))  # policy_gradient.lee:91
-                break
+                finished.append(score)  # policy_gradient.lee:90
+                score = 0.0  # policy_gradient.lee:91
+                s = cartpole.reset(run.key("s_2"))  # policy_gradient.lee:92
         b = run.stack(path)  # policy_gradient.lee:93
         run.step(actor_critic_step(critic, policy, opt, b.over, b.next, b.reward, gamma, b.state, b.action, bonus))
+        if len(finished) > 0:
+            run.report(score=run.stack(finished).mean())  # policy_gradient.lee:105
         run.keep("round", s=s, score=score)
     return policy
 
 
 def actor_critic_a(policy, s, key):
     """s [4] -> []"""
-    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:83
+    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:84
     categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT)
     categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
     a = np.minimum(categorical_passed.astype(np.int64).sum(), 1)
@@ -407,16 +409,16 @@ def actor_critic_step(critic, policy, opt, b_over, b_next, b_reward, gamma, b_st
     goal = stop(b_reward + gamma * after)  # [b_state_n]  policy_gradient.lee:95
     add_2_2, saved_critic = critic.forward_saved(b_state)  # policy_gradient.lee:96
     reshape_2 = add_2_2.reshape(b_state_n)  # [b_state_n]
-    error = goal - reshape_2  # [b_state_n]
-    graft = stop(error)  # [b_state_n]  policy_gradient.lee:101
-    sub, saved_surprise = surprise_saved(policy, b_state, b_action, graft, bonus=bonus)  # policy_gradient.lee:97
-    mean, saved_huber = huber_saved(reshape_2, goal)  # policy_gradient.lee:103
+    error = stop(goal - reshape_2)  # [b_state_n]
+    div = standard(error)  # [b_state_n]  policy_gradient.lee:101
+    sub_2, saved_surprise = surprise_saved(policy, b_state, b_action, div, bonus=bonus)  # policy_gradient.lee:97
+    mean, saved_mse = mse_saved(reshape_2, goal)  # policy_gradient.lee:103
     d_loss = FLOAT(1.0)  # policy_gradient.lee:97
-    d_policy = surprise_backward_parameters(policy, b_state, b_action, graft, bonus, saved_surprise, d_loss)
-    d_add_2_2 = huber_backward(1.0, saved_huber, FLOAT(1.0))[:, None]  # [b_state_n, 1]  policy_gradient.lee:96
+    d_policy = surprise_backward_parameters(policy, b_state, b_action, div, bonus, saved_surprise, d_loss)
+    d_add_2_2 = mse_backward(saved_mse, FLOAT(1.0))[:, None]  # [b_state_n, 1]  policy_gradient.lee:96
     d_critic = critic.forward_backward_parameters(b_state, saved_critic, d_add_2_2)
     update_together(opt, (policy, d_policy), (critic, d_critic))  # policy_gradient.lee:97
-    return sub + mean
+    return sub_2 + mean
 
 
 def share_saved(p, of):
@@ -457,25 +459,17 @@ def fan_in_uniform(fan_in):
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
 
 
-def huber_saved(y, target, delta=1.0):
-    """As huber, and what its gradient needs."""
-    sub = y - target  # [y_0]  losses.lee:23
-    e = np.abs(sub)  # [y_0]
-    le = e <= delta  # bool[y_0]  losses.lee:24
-    mean = reduced(np.where(le, 0.5 * (e * e), delta * (e - 0.5 * delta)))
-    return mean, (sub, le, e)
+def mse_saved(y, target):
+    """As mse, and what its gradient needs."""
+    sub = y - target  # [y_0]  losses.lee:13
+    return reduced(sub * sub), sub
 
 
-def huber_backward(delta, saved, d_mean):
+def mse_backward(sub, d_mean):
     """From d_mean to the gradient by y."""
-    sub, le, e = saved
     y_0 = sub.shape[0]
-    # gradient of return reduced(where(e <= delta, 0.5 * e ** 2, delta * (e - 0.5 * delta)), re..   losses.lee:24
-    d_select = reduced_backward(y_0, d_mean)  # [y_0]
-    d_e_2 = masked(2 * masked(d_select * 0.5 * e, le), le)  # [y_0]
-    # gradient of e = abs(y - target)   losses.lee:23
-    d_e = np.where(le, 0.0, d_select * delta) + d_e_2  # [y_0]
-    d_y = d_e * np.sign(sub)  # [y_0]
+    # gradient of return reduced((y - target) ** 2, reduce)   losses.lee:13
+    d_y = 2 * (reduced_backward(y_0, d_mean) * sub)  # [y_0]
     return d_y  # [y_0]
 
 

@@ -385,7 +385,7 @@ def ppo(rounds=40, horizon=2048, epochs=10, batch=64, limit=0.02, gamma=0.99, ra
     s = cartpole.reset(run.key("s"))  # ppo.lee:64
     score = 0.0  # ppo.lee:65
     s, score = run.restore("round", s=s, score=score)
-    for round_ in run.loop("round", 1, rounds, critic=critic, opt=opt, policy=policy):
+    for round_ in run.loop("round", 1, rounds, critic=critic, opt=opt, policy=policy, cartpole=cartpole):
         path = []  # ppo.lee:67
         finished = []  # ppo.lee:68
         for t in run.loop("t", 0, horizon - 1):

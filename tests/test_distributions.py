@@ -257,3 +257,76 @@ def test_slopes_of_large_and_small_concentrations(column: str) -> None:
     x = np.array([1e-12, 0.05, 3.0, 20.0, 1080.0, 9.9e3])
     theirs = torch._standard_gamma_grad(torch.tensor(a), torch.tensor(x)).numpy()
     assert np.allclose(MOVED.value("sloped", column, 1, x=x, a=a), theirs, rtol=2e-3)
+
+
+# ---- draws stay what they are when something else changes (R24)
+
+EDITED = """
+from std.nn import Dropout, Linear
+
+
+def noisy(x: [n]) -> [n]:
+    e: [n] ~ normal(0, 1)
+    return x + e
+
+
+def walked(x: [n], steps) -> [n]:
+    for step in steps:
+        e: [n] ~ normal(0, 1)
+        x = x + e
+    return x
+
+
+model Net(d):
+    first = Linear(d, 3)
+    drop = Dropout(0.5)
+
+    def forward(x: [n, d]) -> [n, 3]:
+        return drop(first(x))
+
+
+example drawn:
+    net = Net(4)
+    x: [5] ~ gamma(2, 1)
+    label: int[5] ~ categorical(zeros([5, 3]))
+    far = walked(noisy(x), 3)
+    y = net(ones([2, 4]), training = true)
+    return x, label, far, y, net.first.w, noisy(x)
+"""
+EDITS = {
+    "another statement": ("    x: [5] ~ gamma", "    u: [7] ~ normal(0, 1)\n    v = noisy(u)\n    x: [5] ~ gamma"),
+    "a new layer": ("    drop = Dropout(0.5)\n", "    second = Linear(d, d)\n    drop = Dropout(0.5)\n"),
+    "a new loop": ("    far = ", "    for i in 4:\n        z: [2] ~ normal(0, 1)\n    far = "),
+    "another rank elsewhere": (
+        "    net = Net(4)",
+        "    other = Dropout(0.1)(ones([2]), training = true)\n    net = Net(4)",
+    ),
+    "another name": ("label", "named"),
+    "another use": ("example drawn", "example another:\n    return sum(noisy(arange(3)))\n\n\nexample drawn"),
+    "a declaration before": (
+        "model Net",
+        "def Noise(x: [n]) -> [n]:\n    e: [n] ~ normal(0, 1)\n    return e\n\n\nmodel Net",
+    ),
+}
+
+
+def drawn(text: str, level: int) -> list[np.ndarray]:
+    return [np.asarray(v) for k, v in Spec(text).results("drawn", level).items() if not k.startswith("d_")]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_draws_survive_edits(edit: str) -> None:
+    before, after = EDITS[edit]
+    assert before in EDITED
+    old, new = drawn(EDITED, 1), drawn(EDITED.replace(before, after), 1)
+    assert len(old) == len(new) == 6
+    different = [k for k, (a, b) in enumerate(zip(old, new)) if not np.array_equal(a, b)]
+    assert different == ([1] if edit == "another name" else []), "what is renamed is drawn anew, and nothing else"
+
+
+@pytest.mark.parametrize("level", (0, 2))
+def test_draws_survive_levels(level: int) -> None:
+    for ours, theirs in zip(drawn(EDITED, level), drawn(EDITED, 1), strict=True):
+        assert (
+            np.array_equal(ours, theirs) if ours.dtype.kind in "ib" else np.allclose(ours, theirs, rtol=1e-12, atol=0)
+        )

@@ -194,7 +194,7 @@ def emit_call(ctx: Context, specialised, target: object, full: dict, packs, span
     args: list[Value] = []
     for parameter in function.parameters:
         if parameter.name == "key":
-            args.append(ctx.draw_key(function.name, span))
+            args.append(ctx.draw_key(shown_name(target), span))  # which no other use of it changes
             continue
         value, where = full[parameter.name] if parameter.name in full else (part(full, parameter.name), span)
         args += bind_argument(ctx, function, parameter, value, where, binding, shown_name(target))

@@ -269,9 +269,10 @@ def finish(
 ) -> Specialised:
     """The Function: results, state that changed, and a name no other specialisation has."""
     session, declaration = ctx.session, target.declaration
-    if ctx.key is not None:
-        parameters.append(Parameter("key", (ctx.key,)))
     parameters = [p for p in parameters if p.values or p.static or p.model]
+    if ctx.key is not None:  # in front of what may be left out
+        place = next((i for i, p in enumerate(parameters) if p.default is not None), len(parameters))
+        parameters.insert(place, Parameter("key", (ctx.key,)))
     state = tuple(
         (before, ctx.names[name].leaves[path])
         for name, instance in start.items()

@@ -115,13 +115,13 @@ def erfc_tail(x):
 def erfinv(x):
     """Inverse of erf: a guess by Winitzki's formula, then steps of Halley's rule; near 1 by erfc, which stays precise."""
     a = np.abs(x)
-    inner = np.minimum(a, 1 - 1e-17 if x.dtype == np.float64 else 1 - 6e-8)
+    inner = np.minimum(a, 1 - np.finfo(x.dtype).epsneg)
     s = np.log((1 - inner) * (1 + inner))
     t = 2 / (0.147 * np.pi) + s / 2
     y = np.sqrt(np.sqrt(t * t - s / 0.147) - t)
     for _ in range(3):
         missed = np.where(inner < 0.5, erf(y) - inner, (1 - inner) - erfc(y))
-        step = missed * (0.5 * np.sqrt(np.pi)) * np.exp(y * y)
+        step = missed * (0.5 * math.sqrt(math.pi)) * np.exp(y * y)
         y = y - step / (1 + y * step)
     return np.sign(x) * np.where(a < 1, y, np.inf)
 

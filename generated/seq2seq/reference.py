@@ -1078,7 +1078,7 @@ def example_mixed(key):
     lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:239
     y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:240
     key_6 = fold(key, SITES["Translator.forward"])  # seq2seq.lee:241
-    out, saved_net = net.forward_saved(x, lengths, y, own=0.5, key=key_6)
+    out, saved_net = net.forward_saved(x, lengths, y, key_6, own=0.5)
     d_net = net.forward_backward(x, saved_net, 0.027777777777777776 * out)
     return (out * out).mean(), net.at(d_net)
 

@@ -126,18 +126,22 @@ def elementwise(ctx: Context, row: str, shown: str, operands: tuple, span: Span,
         raise LeeError(kinds.bool_arithmetic(span, shown))
     values = align(ctx, values, span, spans, f"the operands of `{shown}`")
     with ctx.at(span):
+        if all(v.type.host for v in values) and not TABLE[row].host:  # Python has no such function
+            values[0] = ctx.builder.fill(values[0], dims=(), dtype="float")
         return ctx.builder.emit(row, tuple(values))
 
 
 def guard(ctx: Context, value: object, span: Span) -> object:
     """An operand inside a branch of `where`: its cotangent is 0 where the branch is not taken (R3).
 
-    Of an array that has no entry for every choice (what `sum` goes over, say) none is known not to be taken.
+    An array without subscripts, inside a definition by entries, is there for all of them, whatever this entry takes.
     """
     from leec.elaborate.entries import Entry, apply_entries, is_indexed
 
     condition = ctx.guard
     if not isinstance(value, (Value, Entry)) or not value.type.is_float or value.type.host:
+        return value
+    if isinstance(value, Value) and value.type.rank and is_indexed(condition):
         return value
     if is_indexed(value) or is_indexed(condition):
         return apply_entries(ctx, "guard", "where", (value, condition), span, (span, span))

@@ -168,14 +168,6 @@ def pairwise(ctx: Context, row: str, shown: str, given) -> object:
     return result
 
 
-@builtin("logaddexp")
-def _logaddexp(ctx: Context, given) -> object:
-    """The log of the sum of exponentials of two arrays or more, entry by entry (decision 42)."""
-    if len(given.positional) < 2 or given.keywords:
-        raise LeeError(names.argument_count(given.span, "logaddexp", "takes two arguments or more"))
-    return pairwise(ctx, "logaddexp", "logaddexp", given)
-
-
 def over_leaves(ctx: Context, name: str, reader: Reader) -> Value:
     """Over all the parameters of a point (R28), which has no axes; a sum leaf by leaf, without one vector of them."""
     told = (p for p in ("axis", "over", "keepdims") if not (reader.get(p) is None or reader.get(p) is False))

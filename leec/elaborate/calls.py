@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from leec.diagnostics import Diagnostic, LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic, distributions, specialise
+from leec.elaborate.branches import within_branch
 from leec.elaborate.callers import calling
 from leec.elaborate.context import Context
 from leec.elaborate.entries import is_indexed
@@ -70,7 +71,7 @@ def call(ctx: Context, target: object, node: nodes.Call) -> object:
         case BuiltinValue():
             return target.apply(ctx, arguments)
         case FunctionValue() | MethodValue():
-            return call_function(ctx, target, arguments)
+            return call_function(ctx, target, within_branch(ctx, arguments))
         case ClassValue(declaration=nodes.Model()):
             from leec.elaborate.models import construct
 

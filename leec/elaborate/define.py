@@ -111,13 +111,20 @@ def update_positions(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -
     ctx.names[target.value.id] = name_value(ctx, target.value.id, store(ctx, target, value), target)
 
 
+def augment_places(ctx: Context, target: nodes.Subscript, op: str, value: nodes.Expr) -> None:
+    """`x[i, :] += value`: as an update with what stands there and the value, but equal computed places add up (R25)."""
+    from leec.elaborate.stores import augment
+
+    ctx.names[target.value.id] = name_value(ctx, target.value.id, augment(ctx, target, op, value), target)
+
+
 def add_entries(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> None:
     """`y[s*i + u, ..] += value`: every setting of the indices adds to the entry that the left names (decision 9)."""
     from leec.elaborate.stores import add_at_computed, stored_array
     from leec.elaborate.subscripts import bound_items
 
     before = stored_array(ctx, target)
-    free, items = _left_indices(ctx, target), bound_items(target, before)
+    free, items = left_indices(ctx, target), bound_items(target, before)
     if all(affine(ctx, item, set(free)) is not None for item in items):
         ranges = infer(ctx, {n: None for n in free}, value, free, _left_ranges(target, before, free))
         with over(ctx, ranges, {n for n in ranges if n in ctx.dims}):
@@ -163,7 +170,7 @@ def _sum_body(ctx: Context, value: nodes.Expr) -> tuple[nodes.Expr, dict[str, Di
     return value, {}
 
 
-def _left_indices(ctx: Context, target: nodes.Subscript) -> dict[str, object]:
+def left_indices(ctx: Context, target: nodes.Subscript) -> dict[str, object]:
     """Every unbound name inside the left subscripts, with its span (R1; a dim inside a compound is a number)."""
     found: dict[str, object] = {}
 
@@ -189,4 +196,4 @@ def _left_ranges(target: nodes.Subscript, before: Value, free: dict[str, object]
     return {i.id: d for i, d in zip(target.items, before.type.dims) if isinstance(i, nodes.Name) and i.id in free}
 
 
-__all__ = ["add_entries", "define_entries", "is_bound", "mentions", "name_value"]
+__all__ = ["add_entries", "augment_places", "define_entries", "is_bound", "left_indices", "mentions", "name_value"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from leec.diagnostics import LeeError, Span, kinds, names, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic
+from leec.elaborate.branches import reaches
 from leec.elaborate.context import Context, NeedStructural, WrittenOut
 from leec.elaborate.distributions import member as of_distribution
 from leec.elaborate.entries import Position
@@ -30,12 +31,17 @@ from leec.types import DTYPES, ShapeMismatch, TensorType
 
 def evaluate(ctx: Context, node: nodes.Expr) -> object:
     """The value of an expression. Raises LeeError, with no diagnostics where the cause was reported before."""
+    guard = ctx.guard
     try:
+        if guard is not None and not reaches(ctx, node):
+            ctx.guard = None
         return _EVALUATE[type(node)](ctx, node)
     except ShapeMismatch as mismatch:  # what no rule of the language caught before the row did
         raise LeeError(
             shapes.shapes_differ(node.span, f"the operands of `{node.span.text}`", [], str(mismatch))
         ) from mismatch
+    finally:
+        ctx.guard = guard
 
 
 def structural_int(ctx: Context, value: object, span: Span) -> int:

@@ -120,13 +120,19 @@ def factors(node: nodes.Expr) -> tuple[list[nodes.Expr], bool]:
     return [node], False
 
 
+READ = (nodes.Name, nodes.Number, nodes.Subscript)  # factors that are as they stand
+
+
 def product(ctx: Context, body: nodes.Expr) -> tuple[list[Entry], list[object]]:
     """A product's factors that depend on indices, and those that do not (a sign is a factor -1)."""
+    from leec.elaborate.arithmetic import guard
     from leec.elaborate.expressions import evaluate
 
     parts, negative = factors(body)
     values = [evaluate(ctx, p) for p in parts]
     values = [position_value(ctx, v.dim, p.span) if isinstance(v, Position) else v for v, p in zip(values, parts)]
+    if ctx.guard is not None and len(parts) > 1 and not all(isinstance(p, READ) for p in parts):
+        values = [guard(ctx, v, p.span) for v, p in zip(values, parts)]  # a factor that is computed may be infinite
     entries = [v for v in values if isinstance(v, Entry)]
     for entry, part in zip(values, parts):
         if isinstance(entry, Entry) and entry.type.dtype == "bool" and len(values) > 1:

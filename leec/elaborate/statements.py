@@ -13,7 +13,7 @@ from leec.dims import Dim
 from leec.elaborate import arithmetic, points
 from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped
 from leec.elaborate.context import Context
-from leec.elaborate.define import add_entries, define_entries, name_value
+from leec.elaborate.define import add_entries, augment_places, define_entries, left_indices, name_value
 from leec.elaborate.distributions import draw
 from leec.elaborate.expressions import evaluate
 from leec.elaborate.forloops import for_loop
@@ -31,7 +31,7 @@ from leec.elaborate.values import (
 )  # fmt: skip
 from leec.ir.graph import Value
 from leec.syntax import nodes
-from leec.types import TensorType
+from leec.types import ShapeMismatch, TensorType
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,8 @@ def run_block(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Returned | None:
         ctx.begun = len(ctx.builder.equations)
         try:
             returned = _STATEMENT[type(statement)](ctx, statement)
-        except LeeError as error:
-            ctx.session.report(error)
-            failed = failed or error
+        except (LeeError, ShapeMismatch) as error:
+            failed = failed or told(ctx, error, statement)
             for name in bound_names(statement):
                 ctx.names[name] = POISON
             continue
@@ -60,6 +59,14 @@ def run_block(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Returned | None:
     if failed:
         raise LeeError()
     return None
+
+
+def told(ctx: Context, error: LeeError | ShapeMismatch, statement: nodes.Stmt) -> LeeError:
+    """A mistake in a statement, reported; of a shape that no rule of the language caught before the row did, as one."""
+    if isinstance(error, ShapeMismatch):
+        error = LeeError(shapes.shapes_differ(statement.span, "the two sides", [], str(error)))
+    ctx.session.report(error)
+    return error
 
 
 def _assign(ctx: Context, node: nodes.Assign) -> None:
@@ -95,6 +102,9 @@ def _store(ctx: Context, node: nodes.Store) -> None:
 
 
 def _augment(ctx: Context, node: nodes.Augment) -> None:
+    if isinstance(node.target, nodes.Subscript) and not left_indices(ctx, node.target):
+        augment_places(ctx, node.target, node.op, node.value)
+        return
     if isinstance(node.target, nodes.Subscript):
         if node.op != "+":
             raise LeeError(structure.not_built(node.span, f"`{node.op}=` on entries"))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from leec.diagnostics import LeeError, kinds, names, structure
 from leec.dims import Dim
-from leec.elaborate.arithmetic import as_value, elementwise
+from leec.elaborate.arithmetic import as_value, binary, elementwise
 from leec.elaborate.context import Context
 from leec.elaborate.entries import Entry, Position, plain, position_value
 from leec.elaborate.expressions import evaluate
 from leec.elaborate.ranges import infer
 from leec.elaborate.reductions import over
-from leec.elaborate.subscripts import expand_items, static_slices
+from leec.elaborate.subscripts import expand_items, static_slices, subscript
 from leec.elaborate.values import describe
 from leec.ir.graph import Value
 from leec.syntax import nodes
@@ -30,11 +30,21 @@ def stored_array(ctx: Context, target: nodes.Subscript) -> Value:
 def store(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> Value:
     """The array after `x[i, :] = value`."""
     before = stored_array(ctx, target)
-    items = expand_items(target, before)
-    found = [None if isinstance(i, nodes.Slice) else evaluate(ctx, i) for i in items]
+    items, found = places_of(ctx, target, before)
     new = as_value(ctx, evaluate(ctx, value), value.span)
     if any(isinstance(f, Value) for f in found):
         return store_computed(ctx, before, items, found, new)
+    return store_known(ctx, target, before, new)
+
+
+def places_of(ctx: Context, target: nodes.Subscript, before: Value) -> tuple[list, list]:
+    """What stands on every axis of a left side, and the positions among it."""
+    items = expand_items(target, before)
+    return items, [None if isinstance(i, nodes.Slice) else evaluate(ctx, i) for i in items]
+
+
+def store_known(ctx: Context, target: nodes.Subscript, before: Value, new: Value) -> Value:
+    """The array with slices and positions replaced that are known before a run."""
     slices, kept = static_slices(ctx, before, target)
     with ctx.at(target.span):
         part = ctx.builder.slice(before, slices=slices).type.dims
@@ -46,8 +56,44 @@ def store(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> Value:
         return ctx.builder.select(whole, ctx.builder.unslice(new, slices=slices, dims=before.type.dims), before)
 
 
+def augment(ctx: Context, target: nodes.Subscript, op: str, value: nodes.Expr) -> Value:
+    """The array after `x[i, :] += value`, which writes what stands there; at computed positions equal ones add up (R25)."""
+    before = stored_array(ctx, target)
+    items, found = places_of(ctx, target, before)
+    spans = (target.span, value.span)
+    new = evaluate(ctx, value)
+    if not any(isinstance(f, Value) for f in found):
+        changed = binary(ctx, op, subscript(ctx, before, target), new, target.span, spans)
+        return store_known(ctx, target, before, as_value(ctx, changed, value.span))
+    if op not in "+-":
+        raise LeeError(structure.not_built(target.span, f"`{op}=` at computed positions"))
+    axes, places, form = computed_places(ctx, before, items, found)
+    new = brought_forward(ctx, fit(ctx, as_value(ctx, new, value.span), before, form), before, places, axes)
+    added = ctx.builder.scatter_add(new, *places, dims=before.type.dims, axes=axes)
+    return elementwise(ctx, "add" if op == "+" else "sub", op, (before, added), target.span, spans)
+
+
 def store_computed(ctx: Context, before: Value, items: list, found: list, new: Value) -> Value:
     """The array with rows at computed positions replaced."""
+    axes, places, form = computed_places(ctx, before, items, found)
+    new = brought_forward(ctx, fit(ctx, new, before, form), before, places, axes)
+    return ctx.builder.scatter_set(before, new, *places, axes=axes)
+
+
+def brought_forward(ctx: Context, new: Value, before: Value, places: tuple[Value, ...], axes: tuple[int, ...]) -> Value:
+    """What is written, its axes of positions first, as the rows have them; `x[:, at]` reads and writes them second."""
+    lead, rank = axes[0], new.type.rank - (before.type.rank - len(axes))
+    if not lead or not rank:
+        return new
+    return ctx.builder.transpose(
+        new, perm=(*range(lead, lead + rank), *range(lead), *range(lead + rank, new.type.rank))
+    )
+
+
+def computed_places(
+    ctx: Context, before: Value, items: list, found: list
+) -> tuple[tuple[int, ...], tuple[Value, ...], tuple[Dim, ...]]:
+    """The axes with positions, the positions, and the dims that `x[..]` has there."""
     places: dict[int, Value] = {}
     for axis, (item, place) in enumerate(zip(items, found)):
         if isinstance(item, nodes.Slice):
@@ -59,8 +105,9 @@ def store_computed(ctx: Context, before: Value, items: list, found: list, new: V
         if not isinstance(places[axis], Value) or places[axis].type.dtype != "int":
             raise LeeError(kinds.needs_int(item.span, "a subscript", describe(place)))
     axes = tuple(places)
-    form = ctx.builder.gather(before, *places.values(), axes=axes).type.dims
-    return ctx.builder.scatter_set(before, fit(ctx, new, before, form), *places.values(), axes=axes)
+    found, lead = ctx.builder.gather(before, *places.values(), axes=axes).type.dims, axes[0]
+    block = len(found) - (before.type.rank - len(axes))
+    return axes, tuple(places.values()), (*found[block : block + lead], *found[:block], *found[block + lead :])
 
 
 def fit(ctx: Context, new: Value, before: Value, dims: tuple[Dim, ...]) -> Value:

@@ -107,18 +107,33 @@ declare(Op("stop", ("x",), "x, through which no gradient flows", lambda x: x, la
            examples=(example("float[a]"), example("float[]")), equation="x"))  # fmt: skip
 
 
-def _guard_column(broadcast_arrays: str):
-    return lambda types, params: "x" if types[0].dims == broadcast(*types) else f"{broadcast_arrays}(x, c)[0]"
+def _guard_column(broadcast_arrays: str, filled: str):
+    """A number of the host has no cotangent, but what reads the result wants an array."""
+
+    def column(types, params):
+        x, c = types
+        if x.host:
+            return filled.format("()" if c.host else "c.shape"), {"dtype": x.dtype}
+        return "x" if x.dims == broadcast(*types) else f"{broadcast_arrays}(x, c)[0]"
+
+    return column
+
+
+_GUARD_STEP = _guard_column("torch.broadcast_tensors", "torch.full({}, x, dtype=dtype, device=DEVICE)")
+
+
+def _guard_torch(types, params):
+    return _GUARD_STEP(types, params) if types[0].host else f"torch.where({_condition(types[1])}, x, x.detach())"
 
 
 declare(Op("guard", ("x", "c"), "x, whose cotangent is 0 where c is false: for operands inside a branch not taken (R3)",
            lambda x, c: TensorType(x.dtype, broadcast(x, c)),
            lambda b, g, out, x, c: (b.sum_to(b.select(c, g, 0.0), x.type.dims), None),
-           _guard_column("np.broadcast_arrays"), lambda types, params: f"torch.where({_condition(types[1])}, x, x.detach())",
-           torch_step=_guard_column("torch.broadcast_tensors"), operands=("any", "bool"), elementwise=True,
+           _guard_column("np.broadcast_arrays", "np.full({}, x, dtype)"), _guard_torch, torch_step=_GUARD_STEP, operands=("any", "bool"), elementwise=True,
            facts={"linear": True, "alters": True, "cotangents": lambda g, x, c: (g * c, None)},
            examples=(example("float[a, b]", "bool[a, b]"), example("float[b]", "bool[a, b]"),
-                     example("float[1, b]", "bool[a, 1]"), example("float[b]", "host bool")), equation="x"))  # fmt: skip
+                     example("float[1, b]", "bool[a, 1]"), example("float[b]", "host bool"),
+                     example("host float", "bool[a]"), example("host float", "host bool")), equation="x"))  # fmt: skip
 
 # ---- conversion
 

@@ -136,12 +136,17 @@ class Rewriter(Builder):
                     value = rule(self, equation)
                 except ShapeMismatch:  # what it would build has no type
                     value = None
-                if value is not None and value.type == equation.result.type:
+                if value is not None and value.type == equation.result.type and self._computable(mark):
                     return value
                 self._forget(mark)
         finally:
             self.depth -= 1
         return None
+
+    def _computable(self, mark: int) -> bool:
+        """Whether Python has a column for every number of the host that a rule wrote, which few composites have."""
+        numbers = (e for e in self.equations[mark:] if e.results[0].type.host and e.results[0].type.dtype != "key")
+        return all(TABLE[e.op].host or "callee" in e.params for e in numbers)
 
     def _index(self, equation: Equation) -> None:
         for value in equation.results:

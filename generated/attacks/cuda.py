@@ -1067,13 +1067,17 @@ def away_from_others_backward_input(crowd, y, saved, left_out, d_div):
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     eq_3 = 2 == left_out
     d_neg_3 = torch.where(torch.full((), eq_3, device=y.device), 0.0, d_total_3)
+    d_guard_3 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
+    d_x_2 = torch.where(torch.full((), eq_3, device=y.device), 0.0, d_guard_3)  # [n, crowd.features]
     eq_2 = 1 == left_out
     d_neg_2 = torch.where(torch.full((), eq_2, device=y.device), 0.0, d_total_3)
+    d_guard_2 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
+    d_x_3 = torch.where(torch.full((), eq_2, device=y.device), 0.0, d_guard_2)  # [n, crowd.features]
     eq = 0 == left_out
     d_neg = torch.where(torch.full((), eq, device=y.device), 0.0, d_total_3)
-    d_x_2 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
-    d_x_3 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
-    d_x = d_x_2 + d_x_3 + away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
+    d_guard = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
+    d_x_4 = torch.where(torch.full((), eq, device=y.device), 0.0, d_guard)  # [n, crowd.features]
+    d_x = d_x_2 + d_x_3 + d_x_4  # [n, crowd.features]
     return d_x  # [n, crowd.features]
 
 
@@ -1085,13 +1089,16 @@ def away_from_others_backward(crowd, x, y, saved, left_out, d_div):
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     eq_3 = 2 == left_out
     d_neg_3 = torch.where(torch.full((), eq_3, device=x.device), 0.0, d_total_3)
-    d_crowd_nets_2_, d_x_2 = away_backward(crowd.nets[2], x, y, saved_away_2, d_neg_3)
+    d_crowd_nets_2_, d_guard_3 = away_backward(crowd.nets[2], x, y, saved_away_2, d_neg_3)
+    d_x_2 = torch.where(torch.full((), eq_3, device=x.device), 0.0, d_guard_3)  # [n, crowd.features]
     eq_2 = 1 == left_out
     d_neg_2 = torch.where(torch.full((), eq_2, device=x.device), 0.0, d_total_3)
-    d_crowd_nets_1_, d_x_3 = away_backward(crowd.nets[1], x, y, saved_away_, d_neg_2)
+    d_crowd_nets_1_, d_guard_2 = away_backward(crowd.nets[1], x, y, saved_away_, d_neg_2)
+    d_x_3 = torch.where(torch.full((), eq_2, device=x.device), 0.0, d_guard_2)  # [n, crowd.features]
     eq = 0 == left_out
     d_neg = torch.where(torch.full((), eq, device=x.device), 0.0, d_total_3)
-    d_crowd_nets_0_, d_x_4 = away_backward(crowd.nets[0], x, y, saved_away, d_neg)
+    d_crowd_nets_0_, d_guard = away_backward(crowd.nets[0], x, y, saved_away, d_neg)
+    d_x_4 = torch.where(torch.full((), eq, device=x.device), 0.0, d_guard)  # [n, crowd.features]
     d_x = d_x_2 + d_x_3 + d_x_4  # [n, crowd.features]
     return {"nets.0": d_crowd_nets_0_, "nets.1": d_crowd_nets_1_, "nets.2": d_crowd_nets_2_}, d_x
 
@@ -1124,19 +1131,24 @@ def away_from_others_2_backward_input(crowd, y, saved, left_out, d_div):
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     eq_5 = 4 == left_out
     d_neg_5 = torch.where(torch.full((), eq_5, device=y.device), 0.0, d_total_5)
+    d_guard_5 = away_backward_input(crowd.nets[4], y, saved_away_4, d_neg_5)  # [n, crowd.features]
+    d_x_2 = torch.where(torch.full((), eq_5, device=y.device), 0.0, d_guard_5)  # [n, crowd.features]
     eq_4 = 3 == left_out
     d_neg_4 = torch.where(torch.full((), eq_4, device=y.device), 0.0, d_total_5)
+    d_guard_4 = away_backward_input(crowd.nets[3], y, saved_away_3, d_neg_4)  # [n, crowd.features]
+    d_x_3 = torch.where(torch.full((), eq_4, device=y.device), 0.0, d_guard_4)  # [n, crowd.features]
     eq_3 = 2 == left_out
     d_neg_3 = torch.where(torch.full((), eq_3, device=y.device), 0.0, d_total_5)
+    d_guard_3 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
+    d_x_4 = torch.where(torch.full((), eq_3, device=y.device), 0.0, d_guard_3)  # [n, crowd.features]
     eq_2 = 1 == left_out
     d_neg_2 = torch.where(torch.full((), eq_2, device=y.device), 0.0, d_total_5)
+    d_guard_2 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
+    d_x_5 = torch.where(torch.full((), eq_2, device=y.device), 0.0, d_guard_2)  # [n, crowd.features]
     eq = 0 == left_out
     d_neg = torch.where(torch.full((), eq, device=y.device), 0.0, d_total_5)
-    d_x_2 = away_backward_input(crowd.nets[4], y, saved_away_4, d_neg_5)  # [n, crowd.features]
-    d_x_3 = away_backward_input(crowd.nets[3], y, saved_away_3, d_neg_4)  # [n, crowd.features]
-    d_x_4 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
-    d_x_5 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
-    d_x_6 = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
+    d_guard = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
+    d_x_6 = torch.where(torch.full((), eq, device=y.device), 0.0, d_guard)  # [n, crowd.features]
     d_x = d_x_2 + d_x_3 + d_x_4 + d_x_5 + d_x_6  # [n, crowd.features]
     return d_x  # [n, crowd.features]
 

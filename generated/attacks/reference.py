@@ -865,11 +865,14 @@ def away_from_others_backward_input(crowd, y, saved, left_out, d_div):
     d_total_3 = d_div / 2
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     d_neg_3 = np.where(2 == left_out, 0.0, d_total_3)
+    d_guard_3 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
     d_neg_2 = np.where(1 == left_out, 0.0, d_total_3)
+    d_guard_2 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
     d_neg = np.where(0 == left_out, 0.0, d_total_3)
-    d_x_2 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
-    d_x_3 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
-    d_x = d_x_2 + d_x_3 + away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
+    d_guard = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
+    d_x_2 = np.where(2 == left_out, 0.0, d_guard_3)  # [n, crowd.features]
+    d_x_5 = d_x_2 + np.where(1 == left_out, 0.0, d_guard_2)  # [n, crowd.features]
+    d_x = d_x_5 + np.where(0 == left_out, 0.0, d_guard)  # [n, crowd.features]
     return d_x  # [n, crowd.features]
 
 
@@ -880,12 +883,14 @@ def away_from_others_backward(crowd, x, y, saved, left_out, d_div):
     d_total_3 = d_div / 2
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     d_neg_3 = np.where(2 == left_out, 0.0, d_total_3)
-    d_crowd_nets_2_, d_x_2 = away_backward(crowd.nets[2], x, y, saved_away_2, d_neg_3)
+    d_crowd_nets_2_, d_guard_3 = away_backward(crowd.nets[2], x, y, saved_away_2, d_neg_3)
     d_neg_2 = np.where(1 == left_out, 0.0, d_total_3)
-    d_crowd_nets_1_, d_x_3 = away_backward(crowd.nets[1], x, y, saved_away_, d_neg_2)
+    d_crowd_nets_1_, d_guard_2 = away_backward(crowd.nets[1], x, y, saved_away_, d_neg_2)
     d_neg = np.where(0 == left_out, 0.0, d_total_3)
-    d_crowd_nets_0_, d_x_4 = away_backward(crowd.nets[0], x, y, saved_away, d_neg)
-    d_x = d_x_2 + d_x_3 + d_x_4  # [n, crowd.features]
+    d_crowd_nets_0_, d_guard = away_backward(crowd.nets[0], x, y, saved_away, d_neg)
+    d_x_2 = np.where(2 == left_out, 0.0, d_guard_3)  # [n, crowd.features]
+    d_x_5 = d_x_2 + np.where(1 == left_out, 0.0, d_guard_2)  # [n, crowd.features]
+    d_x = d_x_5 + np.where(0 == left_out, 0.0, d_guard)  # [n, crowd.features]
     return {"nets.0": d_crowd_nets_0_, "nets.1": d_crowd_nets_1_, "nets.2": d_crowd_nets_2_}, d_x
 
 
@@ -912,16 +917,20 @@ def away_from_others_2_backward_input(crowd, y, saved, left_out, d_div):
     d_total_5 = d_div / 4
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     d_neg_5 = np.where(4 == left_out, 0.0, d_total_5)
+    d_guard_5 = away_backward_input(crowd.nets[4], y, saved_away_4, d_neg_5)  # [n, crowd.features]
     d_neg_4 = np.where(3 == left_out, 0.0, d_total_5)
+    d_guard_4 = away_backward_input(crowd.nets[3], y, saved_away_3, d_neg_4)  # [n, crowd.features]
     d_neg_3 = np.where(2 == left_out, 0.0, d_total_5)
+    d_guard_3 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
     d_neg_2 = np.where(1 == left_out, 0.0, d_total_5)
+    d_guard_2 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
     d_neg = np.where(0 == left_out, 0.0, d_total_5)
-    d_x_2 = away_backward_input(crowd.nets[4], y, saved_away_4, d_neg_5)  # [n, crowd.features]
-    d_x_3 = away_backward_input(crowd.nets[3], y, saved_away_3, d_neg_4)  # [n, crowd.features]
-    d_x_4 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
-    d_x_5 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
-    d_x_6 = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
-    d_x = d_x_2 + d_x_3 + d_x_4 + d_x_5 + d_x_6  # [n, crowd.features]
+    d_guard = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
+    d_x_2 = np.where(4 == left_out, 0.0, d_guard_5)  # [n, crowd.features]
+    d_x_7 = d_x_2 + np.where(3 == left_out, 0.0, d_guard_4)  # [n, crowd.features]
+    d_x_8 = d_x_7 + np.where(2 == left_out, 0.0, d_guard_3)  # [n, crowd.features]
+    d_x_9 = d_x_8 + np.where(1 == left_out, 0.0, d_guard_2)  # [n, crowd.features]
+    d_x = d_x_9 + np.where(0 == left_out, 0.0, d_guard)  # [n, crowd.features]
     return d_x  # [n, crowd.features]
 
 

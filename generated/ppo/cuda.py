@@ -505,9 +505,10 @@ def ppo_p_a(policy, s, key):
 
 def ppo_logp_value_reward(truncated, gamma, critic, next_, p_reshape_4, a, s, r):
     """next [4], p_reshape_4 [2], s [4] -> [], [], []"""
-    reshape = critic.forward_2(next_).reshape(())  # ppo.lee:74
-    guard = torch.where(torch.full((), truncated, device=next_.device), reshape, reshape.detach())
-    mul = gamma * guard
+    guard = torch.where(torch.full((), truncated, device=next_.device), next_, next_.detach())  # [4]
+    reshape = critic.forward_2(guard).reshape(())  # ppo.lee:74
+    guard_2 = torch.where(torch.full((), truncated, device=next_.device), reshape, reshape.detach())
+    mul = gamma * guard_2
     cut = torch.where(torch.full((), truncated, device=next_.device), mul, 0)
     found = of_class(torch.log_softmax(p_reshape_4, dim=0)[None], a[None])  # [1]  ppo.lee:78
     logp = found.reshape(())

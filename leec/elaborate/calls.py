@@ -285,8 +285,7 @@ def bind_hypers(function: Function, parameter, instance: Instance, binding: dict
     from leec.elaborate.members import hyper_symbols
 
     prefix = "" if parameter.name == "self" else f"{parameter.name}."
-    for symbol, dim in hyper_symbols(instance):
-        binding[prefix + symbol] = dim
+    binding.update((prefix + symbol, dim) for symbol, dim in hyper_symbols(instance))
 
 
 def write_state(ctx: Context, function: Function, full: dict, after: tuple[Value, ...]) -> None:

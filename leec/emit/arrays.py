@@ -96,9 +96,13 @@ class Arrays:
             del self.mentions[slot]
             self.free.append(slot)
 
+    def passing(self, tree: ast.expr) -> list[Slot]:
+        """The slots that an expression mentions and that are free after this equation."""
+        return list(dict.fromkeys(s for s in self.mentioned(tree) if s in self.mentions))
+
     def keep(self, name: str, slot: Slot, times: int = 1) -> None:
-        """Statements to come read an array so many times by this name."""
-        self.variables[name] = frozenset([slot])
+        """Statements to come read an array so many times by this name, which may be a view of several."""
+        self.variables[name] = self.variables.get(name, NONE) | {slot}
         self.mentions[slot] += times
 
 

@@ -142,13 +142,15 @@ class PlannedBody(Body):
 
     def member(self, value: Value, name: str, tree: ast.expr, later: Sequence[ast.expr]) -> None:
         """A value that the rest of its group reads twice."""
+        times = sum(isinstance(n, ast.Name) and n.id == name for t in later for n in ast.walk(t))
         slot = self.ufuncs.compute(tree, name)
         if slot is None:
             made = self.ufuncs.inline(tree)
             self.lines.append(Line(f"{name} = {unparenthesised(made)}"))
+            for seen in self.arrays.passing(made):  # it may be a view of them
+                self.arrays.keep(name, seen, times)
             self.arrays.release([made])
         else:
-            times = sum(isinstance(n, ast.Name) and n.id == name for t in later for n in ast.walk(t))
             self.arrays.keep(name, slot, times)
 
     # ---- views

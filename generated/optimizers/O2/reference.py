@@ -301,13 +301,13 @@ def example_shortened(key):
     np.multiply(c, g, out=s_2)
     d_minimum = s_2.sum()
     select = np.where(sum_ > 0.0, sqrt, np.inf)
-    np.multiply(c, minimum_2, out=s_2)
-    np.multiply(2 * (np.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2)) * 0.5 / select), g, out=s_)
-    s_ += s_2
-    np.multiply(c, minimum, out=s_2)
-    np.multiply(2 * (np.where(1 <= div, 0.0, -(d_minimum * div / add_2)) * 0.5 / select), g, out=g)
-    g += s_2
-    d_g = np.add(s_, g, out=g)  # [20]
+    np.multiply(c, minimum_2, out=s_)
+    s_3 = 2 * (np.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2)) * 0.5 / select) * g
+    s_3 += s_
+    np.multiply(c, minimum, out=s_)
+    np.multiply(2 * (np.where(1 <= div, 0.0, -(d_minimum * div / add_2)) * 0.5 / select), g, out=s_2)
+    s_2 += s_
+    d_g = np.add(s_3, s_2, out=s_2)  # [20]
     d_c = np.add(mul_2, mul, out=mul_2)  # [20]
     return value, d_g, d_c
 

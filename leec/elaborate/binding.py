@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
-from leec.elaborate import arithmetic
+from leec.elaborate import arithmetic, points
 from leec.elaborate.context import Context
 from leec.elaborate.define import name_value
 from leec.elaborate.values import Alias, Instance, ListValue, Place, Record, describe
@@ -90,15 +90,20 @@ def variable(ctx: Context, name: str, model: Instance) -> Instance:
 
 
 def assign_field(ctx: Context, target: nodes.Attribute, value: object) -> None:
-    """`layer.shift = value`: a functional update of the local name (R8)."""
+    """`layer.shift = value`, `net.layer = other.layer`: a functional update of the local name (R8)."""
     from leec.elaborate.expressions import evaluate
 
     owner = evaluate(ctx, target.value)
-    name = target.name.id
-    if not isinstance(owner, Instance) or owner.place is None or name not in owner.leaves:
-        raise LeeError(structure.cannot_store(target.span, target.span.text))
-    stored = filled(ctx, value, owner.leaves[name].type, target.span)
-    ctx.write_back(owner.place, {name: stored})
+    if isinstance(owner, Instance) and owner.place is not None:
+        old = owner.leaves.get(target.name.id) or evaluate(ctx, target)
+        if isinstance(old, Value):
+            ctx.write_back(owner.place, {target.name.id: filled(ctx, value, old.type, target.span)})
+            return
+        if isinstance(old, Instance):
+            parts = points.hold(old, value, target.span).leaves.items()
+            ctx.write_back(old.place, {p: filled(ctx, v, old.leaves[p].type, target.span) for p, v in parts})
+            return
+    raise LeeError(structure.cannot_store(target.span, target.span.text))
 
 
 def stopped(ctx: Context, value: object, span: Span) -> object:

@@ -35,18 +35,22 @@ def whole_steps(unit: Unit, names: Sequence[str], column: str, groups: bool) -> 
 
 
 def renamed_rounds(program: Program) -> Program:
-    """What loops of steps call is not what autograd passes through: it gets a name of its own."""
+    """What loops of steps call is not what autograd passes through: it gets a name of its own, and is no method."""
 
     def renamed(e: Equation) -> Equation:
         is_round = e.op == "scan"
-        return replace(e, params={**e.params, "callee": f"{e.params['callee']}_in_step"}) if is_round else e
+        return replace(e, params={**e.params, "callee": in_step(e.params["callee"])}) if is_round else e
 
     rounds = rounds_in(program)
     made = {}
     for name, f in program.functions.items():
-        own = f"{name}_in_step" if name in rounds else name
-        made[own] = replace(f, name=own, body=tuple(map(renamed, f.body)))
+        own = in_step(name) if name in rounds else name
+        made[own] = replace(f, name=own, body=tuple(map(renamed, f.body)), owner=None if name in rounds else f.owner)
     return Program(made)
+
+
+def in_step(name: str) -> str:
+    return f"{name.replace('.', '_')}_in_step"
 
 
 def rounds_in(program: Program) -> dict[str, None]:

@@ -553,3 +553,35 @@ def test_what_an_example_requires_is_tested() -> None:
     assert not report.ok
     (finding,) = report.findings
     assert (finding.kind, finding.name, finding.span.text) == ("requirement", "fails", "sum(x) < 0")
+
+
+TWICE = """
+def unit(v: [d]) -> [d]:
+    return v / norm(v)
+
+
+model Spectral(inputs, outputs):
+    param w: [inputs, outputs] ~ normal(0, 1)
+    state right: [outputs] ~ normal(0, 1)
+
+    def forward(x: [n, inputs]) -> [n, outputs]:
+        if training:
+            right <- unit(unit(stop(w) @ right) @ stop(w))
+        left = unit(stop(w) @ stop(right))
+        return x @ (w / (left @ w @ stop(right)))
+
+
+loss both(critic, real: [n, d], fake: [n, d]):
+    return mean(critic(real) ** 2) - mean(critic(fake) ** 3)
+
+
+example judged:
+    critic = Spectral(5, 6)
+    real: [7, 5] ~ normal(0, 1)
+    fake: [7, 5] ~ normal(0, 1)
+    return both(critic, real, fake)
+"""
+
+
+def test_what_a_forward_saved_of_a_state_is_its_own_also_through_a_function() -> None:
+    assert leec.verify(TWICE, dtypes=("f64",)).ok

@@ -44,7 +44,7 @@ def hoisted(scan: Equation, f: Function, names: Builder) -> tuple | None:
         before.append(equation)
     if not before:
         return None
-    own = Builder(v.name for v in f.values())
+    own = Builder(v.name for v in f.values() if v not in added)
     inner = {v: replace(v, name=own.unique(inner_name(i, scan))) for v, i in added.items()}
     body = [rename(e, inner) for e in body]
     used = {a for e in body for a in e.args}

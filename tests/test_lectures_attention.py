@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from against import agree
 from lectures import Row, every, example
 from test_lectures_recurrent import PAIRS, attended, translated
 

@@ -553,30 +553,30 @@ def adaptive_backward_input(saved, net_sizes_0, net_sizes_1, net_sizes_2, steps,
     n, h, w = sub.shape
     # gradient of for k in steps:   defence.lee:82
     d_sub_2 = torch.zeros((n, h, w), dtype=FLOAT, device=sub.device)  # [n, h, w]
-    d_sub_2_later = d_sub_2
-    d_add_2_2_later = d_sub_2
+    d_sub_later = d_sub_2
+    d_add_2_later = d_sub_2
     for k in reversed(range(steps)):
-        d_x_4, d_sub_2_later, d_add_2_2_later = adaptive_step_backward_input(
-            sub, add, saved_adaptive_step[k], d_x_4, d_sub_2_later, d_add_2_2_later
+        d_x_4, d_sub_later, d_add_2_later = adaptive_step_backward_input(
+            sub, add, saved_adaptive_step[k], d_x_4, d_sub_later, d_add_2_later
         )
     # gradient of x = clip(x + rate * sign(slope_through(net, x, y)), before - reach, before + ..   defence.lee:83
-    d_x = d_x_4 + d_add_2_2_later + d_sub_2_later  # [n, h, w]
+    d_x = d_x_4 + d_add_2_later + d_sub_later  # [n, h, w]
     return d_x  # [n, h, w]
 
 
-def adaptive_step_saved(net, x, y, rate, sub_2, add_2_2):
+def adaptive_step_saved(net, x, y, rate, sub, add_2):
     """As adaptive_step, and what its gradient needs."""
     add = x + rate * torch.sign(slope_through(net, x, y))  # [n, h, w]  defence.lee:83
-    x_3, saved_clip = clip_saved(add, sub_2, add_2_2)
+    x_3, saved_clip = clip_saved(add, sub, add_2)
     return x_3, (add, saved_clip)
 
 
-def adaptive_step_backward_input(sub_2, add_2_2, saved, d_x_3, d_sub_2, d_add_2_2):
-    """From d_x_3, d_sub_2 and d_add_2_2 to the gradients by x, sub_2 and add_2_2."""
+def adaptive_step_backward_input(sub, add_2, saved, d_x_3, d_sub, d_add_2):
+    """From d_x_3, d_sub and d_add_2 to the gradients by x, sub and add_2."""
     add, saved_clip = saved
     # gradient of x = clip(x + rate * sign(slope_through(net, x, y)), before - reach, before + ..   defence.lee:83
-    d_x, d_sub_2_, d_add_2_2_ = clip_backward(add, sub_2, add_2_2, saved_clip, d_x_3)
-    return d_x, d_sub_2 + d_sub_2_, d_add_2_2 + d_add_2_2_
+    d_x, d_sub_, d_add_2_ = clip_backward(add, sub, add_2, saved_clip, d_x_3)
+    return d_x, d_sub + d_sub_, d_add_2 + d_add_2_
 
 
 def attacked(net, x, y, reach=0.1, rate=0.04, steps=4):
@@ -606,48 +606,48 @@ def attacked_backward_input(saved, net_sizes_1, net_sizes_2, steps, d_x_4):
     n, net_sizes_0 = sub.shape
     # gradient of for k in steps:   defence.lee:92
     d_sub_2 = torch.zeros((n, net_sizes_0), dtype=FLOAT, device=sub.device)  # [n, net.sizes_0]
-    d_sub_2_later = d_sub_2
-    d_add_3_2_later = d_sub_2
+    d_sub_later = d_sub_2
+    d_add_3_later = d_sub_2
     for k in reversed(range(steps)):
-        d_x_4, d_sub_2_later, d_add_3_2_later = attacked_step_backward_input(
-            sub, add, saved_attacked_step[k], d_x_4, d_sub_2_later, d_add_3_2_later
+        d_x_4, d_sub_later, d_add_3_later = attacked_step_backward_input(
+            sub, add, saved_attacked_step[k], d_x_4, d_sub_later, d_add_3_later
         )
     # gradient of x = clip(x + rate * sign(slope), before - reach, before + reach)   defence.lee:94
-    d_x = d_x_4 + d_add_3_2_later + d_sub_2_later  # [n, net.sizes_0]
+    d_x = d_x_4 + d_add_3_later + d_sub_later  # [n, net.sizes_0]
     return d_x  # [n, net.sizes_0]
 
 
-def attacked_step(net, x, y, rate, sub_2, add_3_2):
-    """x [n, net.sizes_0], y int[n], sub_2 [n, net.sizes_0], add_3_2 [n, net.sizes_0] -> [n, net.sizes_0]"""
+def attacked_step(net, x, y, rate, sub, add_3):
+    """x [n, net.sizes_0], y int[n], sub [n, net.sizes_0], add_3 [n, net.sizes_0] -> [n, net.sizes_0]"""
     add_2, saved_net = net.forward_saved(x)  # defence.lee:93
     d_mean = torch.ones((), dtype=FLOAT, device=x.device)
     d_add_2 = cross_entropy_backward(add_2, y, d_mean)  # [n, net.sizes_2]
     slope = net.forward_backward_input(saved_net, d_add_2)  # [n, net.sizes_0]
-    x_3 = clip_2(x + rate * torch.sign(slope), sub_2, add_3_2)  # [n, net.sizes_0]  defence.lee:94
+    x_3 = clip_2(x + rate * torch.sign(slope), sub, add_3)  # [n, net.sizes_0]  defence.lee:94
     return x_3  # [n, net.sizes_0]
 
 
-def attacked_step_saved(net, x, y, rate, sub_2, add_3_2):
+def attacked_step_saved(net, x, y, rate, sub, add_3):
     """As attacked_step, and what its gradient needs."""
     add_2, saved_net = net.forward_saved(x)  # defence.lee:93
     d_mean = torch.ones((), dtype=FLOAT, device=x.device)
     d_add_2 = cross_entropy_backward(add_2, y, d_mean)  # [n, net.sizes_2]
     slope = net.forward_backward_input(saved_net, d_add_2)  # [n, net.sizes_0]
     add = x + rate * torch.sign(slope)  # [n, net.sizes_0]  defence.lee:94
-    x_3, saved_clip_2 = clip_2_saved(add, sub_2, add_3_2)
+    x_3, saved_clip_2 = clip_2_saved(add, sub, add_3)
     return x_3, (add, saved_clip_2)
 
 
-def attacked_step_backward_input(sub_2, add_3_2, saved, d_x_3, d_sub_2, d_add_3_2):
-    """From d_x_3, d_sub_2 and d_add_3_2 to the gradients by x, sub_2 and add_3_2."""
+def attacked_step_backward_input(sub, add_3, saved, d_x_3, d_sub, d_add_3):
+    """From d_x_3, d_sub and d_add_3 to the gradients by x, sub and add_3."""
     add, saved_clip_2 = saved
     # gradient of x = clip(x + rate * sign(slope), before - reach, before + reach)   defence.lee:94
-    d_x, d_sub_2_, d_add_3_2_ = clip_2_backward(add, sub_2, add_3_2, saved_clip_2, d_x_3)
-    return d_x, d_sub_2 + d_sub_2_, d_add_3_2 + d_add_3_2_
+    d_x, d_sub_, d_add_3_ = clip_2_backward(add, sub, add_3, saved_clip_2, d_x_3)
+    return d_x, d_sub + d_sub_, d_add_3 + d_add_3_
 
 
-def attacked_step_in_step(net, x, y, rate, sub_2, add_3_2):
-    """x [n, net.sizes_0], y int[n], sub_2 [n, net.sizes_0], add_3_2 [n, net.sizes_0] -> [n, net.sizes_0]"""
+def attacked_step_in_step(net, x, y, rate, sub, add_3):
+    """x [n, net.sizes_0], y int[n], sub [n, net.sizes_0], add_3 [n, net.sizes_0] -> [n, net.sizes_0]"""
     n = x.shape[0]
     x_2 = torch.relu(torch.addmm(net.layers[0].b, x, net.layers[0].w))  # [n, net.sizes_1]  prelude.lee:61
     affine_2 = torch.addmm(net.layers[1].b, x_2, net.layers[1].w)  # [n, net.sizes_2]  nn.lee:21
@@ -655,7 +655,7 @@ def attacked_step_in_step(net, x, y, rate, sub_2, add_3_2):
     softmax_ = torch.softmax(affine_2, dim=1)  # [n, net.sizes_2]
     d_add_2 = (softmax_ - (iota == y[:, None]).to(FLOAT)) * (1.0 / n)  # [n, net.sizes_2]
     slope = torch.where(x_2 > 0, d_add_2 @ net.layers[1].w.T, 0.0) @ net.layers[0].w.T  # [n, net.sizes_0]  nn.lee:21
-    x_3 = (x + rate * torch.sign(slope)).clamp(min=sub_2).clamp(max=add_3_2)  # [n, net.sizes_0]  prelude.lee:153
+    x_3 = (x + rate * torch.sign(slope)).clamp(min=sub).clamp(max=add_3)  # [n, net.sizes_0]  prelude.lee:153
     return x_3  # [n, net.sizes_0]
 
 

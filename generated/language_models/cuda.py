@@ -1,0 +1,1786 @@
+"""Language models made of attention (inventory G15, G20, G21; self-supervised learning): GPT and BERT.
+
+GPT says what comes next, BERT what is hidden. Both as published: GPT-2 normalises before each branch and takes gelu by
+its form with tanh, BERT normalises behind each sum and takes the exact one.
+
+Made from specs/attention/language_models.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/attention/language_models.lee
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+
+if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
+    raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
+
+import torch  # noqa: E402
+
+FLOAT = torch.float32
+
+
+class Model(torch.nn.Module):
+    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
+
+    members: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def parts(self):
+        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, torch.nn.ModuleList):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every tensor by its path in the spec, such as "conv1.kernel"."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def state_dict(self, *args, prefix="", **options):
+        """Keys are the spec's names, also where an attribute has another one."""
+        found = super().state_dict(*args, prefix=prefix, **options)
+        for name, attribute in self.renamed.items():
+            move_keys(found, prefix + attribute, prefix + name)
+        return found
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name, attribute in self.renamed.items():
+            move_keys(state_dict, prefix + name, prefix + attribute)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @torch.no_grad()
+    def load_tensors(self, tensors):
+        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for path, tensor in own.items():
+            given = torch.as_tensor(tensors[path])
+            if tensor.shape != given.shape:
+                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
+            tensor.copy_(given)
+
+    def copy(self):
+        """The same model with tensors of its own."""
+        twin = self.at({})
+        for module in twin.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        return twin
+
+    def at(self, tensors):
+        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
+
+        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = dict(self.__dict__[table])
+        for name, buffer in twin._buffers.items():
+            twin._buffers[name] = buffer.clone()
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            if isinstance(member, torch.nn.ModuleList):
+                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
+                twin._modules[attribute] = torch.nn.ModuleList(parts)
+            elif isinstance(member, Model):
+                twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors:
+                twin._parameters.pop(attribute, None)
+                twin._buffers.pop(attribute, None)
+                twin.__dict__[attribute] = tensors[name]
+        return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
+class Block(Model):
+    """Attention back and layers for each position, added to what came in."""
+
+    members = ("norm1", "attention", "norm2", "up", "down")
+
+    def __init__(self, d, heads, *, key=(0, 0)):
+        super().__init__()
+        self.d, self.heads = d, heads
+        self.norm1 = LayerNorm(d)  # language_models.lee:16
+        self.attention = MultiHeadAttention(d, heads, key=fold(key, SITES["attention"]))  # language_models.lee:17
+        self.norm2 = LayerNorm(d)  # language_models.lee:18
+        self.up = Linear(d, 4 * d, key=fold(key, SITES["up"]))  # language_models.lee:19
+        self.down = Linear(4 * d, d, key=fold(key, SITES["down"]))  # language_models.lee:20
+
+    def forward(self, x, mask):
+        """x [n, time, d], mask bool[1, 1, time, time] -> [n, time, d]"""
+        n, time, _ = x.shape
+        add_2 = self.norm1(x.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:23
+        x_2 = x + self.attention(add_2.reshape(n, time, self.d), mask)  # [n, time, d]
+        add = self.up(self.norm2(x_2.reshape(n * time, self.d)))  # [n * time, 4 * d]  language_models.lee:24
+        mul_6 = gelu(add.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
+        add_3 = self.down(mul_6.reshape(n * time, 4 * self.d))  # [n * time, d]
+        return x_2 + add_3.reshape(n, time, self.d)  # [n, time, d]
+
+    def forward_saved(self, x, mask):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        add_2, saved_norm1 = self.norm1.forward_saved(x.reshape(n * time, self.d))  # language_models.lee:23
+        reshape_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        reshape_12, saved_attention = self.attention.forward_saved(reshape_2, mask)
+        x_2 = x + reshape_12  # [n, time, d]
+        reshape_3 = x_2.reshape(n * time, self.d)  # [n * time, d]  language_models.lee:24
+        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_3)
+        reshape_4 = self.up(add_2_2).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]
+        reshape_5 = gelu(reshape_4).reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
+        saved = saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, reshape_4, reshape_5
+        return x_2 + self.down(reshape_5).reshape(n, time, self.d), saved
+
+    def forward_backward(self, x, mask, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, reshape_4, reshape_5 = saved
+        n, time, _ = x.shape
+        # gradient of return x + down(gelu(up(norm2(x)), approximate = true))   language_models.lee:24
+        d_down, d_reshape_5 = self.down.forward_backward(reshape_5, d_y.reshape(n * time, self.d))
+        d_reshape_4 = gelu_backward(reshape_4, d_reshape_5.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
+        d_up, d_add_2_2 = self.up.forward_backward(add_2_2, d_reshape_4.reshape(n * time, 4 * self.d))
+        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_add_2_2)
+        # gradient of x = x + attention(norm1(x), mask = mask)   language_models.lee:23
+        d_x_2 = d_y + d_reshape_3.reshape(n, time, self.d)  # [n, time, d]
+        d_attention, d_reshape_2 = self.attention.forward_backward(reshape_2, mask, saved_attention, d_x_2)
+        d_add_2 = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        reshape = x.reshape(n * time, self.d)  # [n * time, d]
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2)
+        d_x = d_x_2 + d_reshape.reshape(n, time, self.d)  # [n, time, d]
+        return {"norm1": d_norm1, "attention": d_attention, "norm2": d_norm2, "up": d_up, "down": d_down}, d_x
+
+    def forward_2(self, x, mask):
+        """x [n, time, d], mask bool[n, 1, time, time] -> [n, time, d]"""
+        n, time, _ = x.shape
+        add_2 = self.norm1(x.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:23
+        reshape_12 = self.attention.forward_2(add_2.reshape(n, time, self.d), mask)  # [n, time, d]
+        x_2 = x + reshape_12  # [n, time, d]
+        add = self.up(self.norm2(x_2.reshape(n * time, self.d)))  # [n * time, 4 * d]  language_models.lee:24
+        mul_6 = gelu(add.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
+        add_3 = self.down(mul_6.reshape(n * time, 4 * self.d))  # [n * time, d]
+        return x_2 + add_3.reshape(n, time, self.d)  # [n, time, d]
+
+    def forward_2_saved(self, x, mask):
+        """As forward_2, and what its gradient needs."""
+        n, time, _ = x.shape
+        add_2, saved_norm1 = self.norm1.forward_saved(x.reshape(n * time, self.d))  # language_models.lee:23
+        reshape_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        reshape_12, saved_attention = self.attention.forward_2_saved(reshape_2, mask)
+        x_2 = x + reshape_12  # [n, time, d]
+        reshape_3 = x_2.reshape(n * time, self.d)  # [n * time, d]  language_models.lee:24
+        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_3)
+        reshape_4 = self.up(add_2_2).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]
+        reshape_5 = gelu(reshape_4).reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
+        saved = saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, reshape_4, reshape_5
+        return x_2 + self.down(reshape_5).reshape(n, time, self.d), saved
+
+    def forward_2_backward(self, x, mask, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, reshape_4, reshape_5 = saved
+        n, time, _ = x.shape
+        # gradient of return x + down(gelu(up(norm2(x)), approximate = true))   language_models.lee:24
+        d_down, d_reshape_5 = self.down.forward_backward(reshape_5, d_y.reshape(n * time, self.d))
+        d_reshape_4 = gelu_backward(reshape_4, d_reshape_5.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
+        d_up, d_add_2_2 = self.up.forward_backward(add_2_2, d_reshape_4.reshape(n * time, 4 * self.d))
+        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_add_2_2)
+        # gradient of x = x + attention(norm1(x), mask = mask)   language_models.lee:23
+        d_x_2 = d_y + d_reshape_3.reshape(n, time, self.d)  # [n, time, d]
+        d_attention, d_reshape_2 = self.attention.forward_2_backward(reshape_2, mask, saved_attention, d_x_2)
+        d_add_2 = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        reshape = x.reshape(n * time, self.d)  # [n * time, d]
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2)
+        d_x = d_x_2 + d_reshape.reshape(n, time, self.d)  # [n, time, d]
+        return {"norm1": d_norm1, "attention": d_attention, "norm2": d_norm2, "up": d_up, "down": d_down}, d_x
+
+    def extend(self, x, keys, values, t):
+        """One position more: what earlier ones offer and give is kept, that of position t is added.
+
+        x [n, 1, d], keys [n, context, d], values [n, context, d] -> [n, 1, d], [n, context, d], [n, context, d]
+        """
+        n = x.shape[0]
+        context = keys.shape[1]
+        if self.d * n != self.d // self.heads * self.heads * n:
+            raise ValueError(
+                f"language_models.lee:36: d * n = {self.d * n} "
+                f"must equal (d // heads) * heads * n = {self.d // self.heads * self.heads * n}"
+            )
+        if context * self.d * n != context * (self.d // self.heads) * self.heads * n:
+            raise ValueError(
+                f"language_models.lee:37: context * d * n = {context * self.d * n} "
+                f"must equal context * (d // heads) * heads * n = {context * (self.d // self.heads) * self.heads * n}"
+            )
+        if context * self.d * n != context * (self.d // self.heads) * self.heads * n:
+            raise ValueError(
+                f"language_models.lee:38: context * d * n = {context * self.d * n} "
+                f"must equal context * (d // heads) * heads * n = {context * (self.d // self.heads) * self.heads * n}"
+            )
+        if self.d // self.heads * self.heads * n != self.d * n:
+            raise ValueError(
+                f"language_models.lee:40: (d // heads) * heads * n = {self.d // self.heads * self.heads * n} "
+                f"must equal d * n = {self.d * n}"
+            )
+        add_2 = self.norm1(x.reshape(n, self.d))  # [n, d]  language_models.lee:33
+        # bool[n, 1, d]  language_models.lee:34
+        fill = torch.full((n, 1, self.d), True, dtype=torch.bool, device=x.device)
+        # bool[n, context, d]
+        unslice_ = unslice(fill, (n, context, self.d), (slice(0, n), slice(t, t + 1), slice(0, self.d)))
+        reshape_2 = self.attention.key(add_2)[:, None]  # [n, 1, d]
+        # [n, context, d]
+        unslice_2 = unslice(reshape_2, (n, context, self.d), (slice(0, n), slice(t, t + 1), slice(0, self.d)))
+        keys_2 = torch.where(unslice_, unslice_2, keys)  # [n, context, d]
+        reshape_3 = self.attention.value(add_2)[:, None]  # [n, 1, d]  language_models.lee:35
+        # [n, context, d]
+        unslice_3 = unslice(reshape_3, (n, context, self.d), (slice(0, n), slice(t, t + 1), slice(0, self.d)))
+        values_2 = torch.where(unslice_, unslice_3, values)  # [n, context, d]
+        # [n, 1, heads, d // heads]  language_models.lee:36
+        q = self.attention.query(add_2).reshape(n, 1, self.heads, self.d // self.heads)
+        # [n, context, heads, d // heads]  language_models.lee:37
+        k = keys_2.reshape(n, context, self.heads, self.d // self.heads)
+        # [n, context, heads, d // heads]  language_models.lee:38
+        v = values_2.reshape(n, context, self.heads, self.d // self.heads)
+        # bool[1, 1, 1, context]  language_models.lee:39
+        seen = (torch.arange(context, device=x.device) <= t).expand(1, 1, 1, context)
+        add_5 = self.attention.output(attend_3(q, k, v, seen).reshape(n, self.d))  # [n, d]  language_models.lee:40
+        x_2 = x + add_5[:, None]  # [n, 1, d]
+        mul_6 = gelu_2(self.up(self.norm2(x_2.reshape(n, self.d)))[:, None])  # [n, 1, 4 * d]  language_models.lee:41
+        return x_2 + self.down(mul_6.reshape(n, 4 * self.d))[:, None], keys_2, values_2
+
+
+class GPT_2(Model):
+    """Every position says what comes next; the table that reads words also writes them (Radford et al. 2019)."""
+
+    members = ("token", "position", "blocks", "final")
+
+    def __init__(self, vocab, d=128, heads=4, context=64, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d, self.heads, self.context = vocab, d, heads, context
+        self.token = Embedding(vocab, d, key=fold(key, SITES["token"]))  # language_models.lee:46
+        self.position = Embedding(context, d, key=fold(key, SITES["position"]))  # language_models.lee:47
+        # language_models.lee:48
+        self.blocks = torch.nn.ModuleList(
+            [Block(d, heads, key=fold(key, SITES["blocks.0"])), Block(d, heads, key=fold(key, SITES["blocks.1"]))]
+        )
+        self.final = LayerNorm(d)  # language_models.lee:49
+
+    def scored(self, tokens, mask):
+        """tokens int[n, time], mask bool[1, 1, time, time] -> [n, time, vocab]"""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        gather_2 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        x = gather.reshape(n, time, self.d) + gather_2  # [n, time, d]
+        x_2 = self.blocks[0](x, mask)  # [n, time, d]  language_models.lee:55
+        x_3 = self.blocks[1](x_2, mask)  # [n, time, d]
+        add_2 = self.final(x_3.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
+        return add_2.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
+
+    def scored_saved(self, tokens, mask):
+        """As scored, and what its gradient needs."""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        gather_2 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        x = gather.reshape(n, time, self.d) + gather_2  # [n, time, d]
+        x_2, saved_blocks_0_ = self.blocks[0].forward_saved(x, mask)  # language_models.lee:55
+        x_3, saved_blocks_1_ = self.blocks[1].forward_saved(x_2, mask)
+        reshape_3 = x_3.reshape(n * time, self.d)  # [n * time, d]  language_models.lee:56
+        add_2, saved_final = self.final.forward_saved(reshape_3)
+        reshape_4 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        saved = x, x_2, saved_blocks_0_, saved_blocks_1_, reshape_3, saved_final, reshape_4
+        return reshape_4 @ self.token.table.T, saved
+
+    def scored_backward(self, tokens, mask, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        x, x_2, saved_blocks_0_, saved_blocks_1_, reshape_3, saved_final, reshape_4 = saved
+        n, time = tokens.shape
+        # gradient of return final(x) @ token.table.T   language_models.lee:56
+        reshape_6 = reshape_4.reshape(n * time, self.d)  # [n * time, d]
+        d_add_2 = (d_y @ self.token.table).reshape(n * time, self.d)  # [n * time, d]
+        d_final, d_reshape_3 = self.final.forward_backward(reshape_3, saved_final, d_add_2)
+        d_x_3 = d_reshape_3.reshape(n, time, self.d)  # [n, time, d]
+        # gradient of x = block(x, mask)   language_models.lee:55
+        d_blocks_1_, d_x_2 = self.blocks[1].forward_backward(x_2, mask, saved_blocks_1_, d_x_3)
+        d_blocks_0_, d_x = self.blocks[0].forward_backward(x, mask, saved_blocks_0_, d_x_2)
+        # gradient of x = token(tokens) + position(arange(time))   language_models.lee:53
+        iota = torch.arange(time, device=tokens.device)  # int[time]
+        d_position = Embedding.forward_backward(iota, self.context, d_x.sum(dim=0))
+        d_gather = d_x.reshape(n * time, self.d)  # [n * time, d]
+        d_token = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_gather)
+        d_token_table = d_y.reshape(n * time, self.vocab).T @ reshape_6 + d_token["table"]  # [vocab, d]
+        return {
+            "token": {"table": d_token_table},
+            "position": d_position,
+            "blocks.0": d_blocks_0_,
+            "blocks.1": d_blocks_1_,
+            "final": d_final,
+        }
+
+    def forward(self, tokens):
+        """tokens int[n, time] -> [n, time, vocab]"""
+        time = tokens.shape[1]
+        return self.scored(tokens, causal_mask(time))  # [n, time, vocab]  language_models.lee:59
+
+    def forward_saved(self, tokens):
+        """As forward, and what its gradient needs."""
+        time = tokens.shape[1]
+        contract, saved_self = self.scored_saved(tokens, causal_mask(time))  # language_models.lee:59
+        return contract, (causal_mask(time), saved_self)
+
+    def forward_backward(self, tokens, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        back, saved_self = saved
+        # gradient of return scored(tokens, causal_mask(time))   language_models.lee:59
+        d_gpt_2 = self.scored_backward(tokens, back, saved_self, d_y)
+        return d_gpt_2
+
+    def scored_2(self, tokens, mask):
+        """tokens int[n, time], mask bool[n, 1, time, time] -> [n, time, vocab]"""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        gather_2 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        x = gather.reshape(n, time, self.d) + gather_2  # [n, time, d]
+        x_2 = self.blocks[0].forward_2(x, mask)  # [n, time, d]  language_models.lee:55
+        x_3 = self.blocks[1].forward_2(x_2, mask)  # [n, time, d]
+        add_2 = self.final(x_3.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
+        return add_2.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
+
+    def scored_2_saved(self, tokens, mask):
+        """As scored_2, and what its gradient needs."""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        gather_2 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        x = gather.reshape(n, time, self.d) + gather_2  # [n, time, d]
+        x_2, saved_blocks_0_ = self.blocks[0].forward_2_saved(x, mask)  # language_models.lee:55
+        x_3, saved_blocks_1_ = self.blocks[1].forward_2_saved(x_2, mask)
+        reshape_3 = x_3.reshape(n * time, self.d)  # [n * time, d]  language_models.lee:56
+        add_2, saved_final = self.final.forward_saved(reshape_3)
+        reshape_4 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        saved = x, x_2, saved_blocks_0_, saved_blocks_1_, reshape_3, saved_final, reshape_4
+        return reshape_4 @ self.token.table.T, saved
+
+    def scored_2_backward(self, tokens, mask, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        x, x_2, saved_blocks_0_, saved_blocks_1_, reshape_3, saved_final, reshape_4 = saved
+        n, time = tokens.shape
+        # gradient of return final(x) @ token.table.T   language_models.lee:56
+        reshape_6 = reshape_4.reshape(n * time, self.d)  # [n * time, d]
+        d_add_2 = (d_y @ self.token.table).reshape(n * time, self.d)  # [n * time, d]
+        d_final, d_reshape_3 = self.final.forward_backward(reshape_3, saved_final, d_add_2)
+        d_x_3 = d_reshape_3.reshape(n, time, self.d)  # [n, time, d]
+        # gradient of x = block(x, mask)   language_models.lee:55
+        d_blocks_1_, d_x_2 = self.blocks[1].forward_2_backward(x_2, mask, saved_blocks_1_, d_x_3)
+        d_blocks_0_, d_x = self.blocks[0].forward_2_backward(x, mask, saved_blocks_0_, d_x_2)
+        # gradient of x = token(tokens) + position(arange(time))   language_models.lee:53
+        iota = torch.arange(time, device=tokens.device)  # int[time]
+        d_position = Embedding.forward_backward(iota, self.context, d_x.sum(dim=0))
+        d_gather = d_x.reshape(n * time, self.d)  # [n * time, d]
+        d_token = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_gather)
+        d_token_table = d_y.reshape(n * time, self.vocab).T @ reshape_6 + d_token["table"]  # [vocab, d]
+        return {
+            "token": {"table": d_token_table},
+            "position": d_position,
+            "blocks.0": d_blocks_0_,
+            "blocks.1": d_blocks_1_,
+            "final": d_final,
+        }
+
+    def padded(self, tokens, lengths):
+        """Rows of different lengths: what stands behind them is seen by nobody.
+
+        tokens int[n, time], lengths int[n] -> [n, time, vocab]
+        """
+        time = tokens.shape[1]
+        # [n, time, vocab]  language_models.lee:63
+        y = self.scored_2(tokens, causal_mask(time) & padding_mask(lengths, time))
+        return y  # [n, time, vocab]
+
+    def padded_saved(self, tokens, lengths):
+        """As padded, and what its gradient needs."""
+        time = tokens.shape[1]
+        logical_and = causal_mask(time) & padding_mask(lengths, time)  # bool[n, 1, time, time]  language_models.lee:63
+        contract, saved_self = self.scored_2_saved(tokens, logical_and)
+        return contract, (logical_and, saved_self)
+
+    def padded_backward(self, tokens, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        logical_and, saved_self = saved
+        # gradient of return scored(tokens, causal_mask(time) and padding_mask(lengths, time))   language_models.lee:63
+        d_gpt_2 = self.scored_2_backward(tokens, logical_and, saved_self, d_y)
+        return d_gpt_2
+
+
+class GPT_3(Model):
+    """Every position says what comes next; the table that reads words also writes them (Radford et al. 2019)."""
+
+    members = ("token", "position", "blocks", "final")
+
+    def __init__(self, vocab, d=128, heads=4, context=64, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d, self.heads, self.context = vocab, d, heads, context
+        self.token = Embedding(vocab, d, key=fold(key, SITES["token"]))  # language_models.lee:46
+        self.position = Embedding(context, d, key=fold(key, SITES["position"]))  # language_models.lee:47
+        # language_models.lee:48
+        self.blocks = torch.nn.ModuleList(
+            [
+                Block(d, heads, key=fold(key, SITES["blocks.0"])),
+                Block(d, heads, key=fold(key, SITES["blocks.1"])),
+                Block(d, heads, key=fold(key, SITES["blocks.2"])),
+                Block(d, heads, key=fold(key, SITES["blocks.3"])),
+            ]
+        )
+        self.final = LayerNorm(d)  # language_models.lee:49
+
+    def scored(self, tokens, mask):
+        """tokens int[n, time], mask bool[1, 1, time, time] -> [n, time, vocab]"""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        gather_2 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        x = gather.reshape(n, time, self.d) + gather_2  # [n, time, d]
+        x_2 = self.blocks[0](x, mask)  # [n, time, d]  language_models.lee:55
+        x_3 = self.blocks[1](x_2, mask)  # [n, time, d]
+        x_4 = self.blocks[2](x_3, mask)  # [n, time, d]
+        x_5 = self.blocks[3](x_4, mask)  # [n, time, d]
+        add_2 = self.final(x_5.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
+        return add_2.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
+
+    def forward(self, tokens):
+        """tokens int[n, time] -> [n, time, vocab]"""
+        time = tokens.shape[1]
+        return self.scored(tokens, causal_mask(time))  # [n, time, vocab]  language_models.lee:59
+
+    def scored_2(self, tokens, mask):
+        """tokens int[n, time], mask bool[n, 1, time, time] -> [n, time, vocab]"""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        gather_2 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        x = gather.reshape(n, time, self.d) + gather_2  # [n, time, d]
+        x_2 = self.blocks[0].forward_2(x, mask)  # [n, time, d]  language_models.lee:55
+        x_3 = self.blocks[1].forward_2(x_2, mask)  # [n, time, d]
+        x_4 = self.blocks[2].forward_2(x_3, mask)  # [n, time, d]
+        x_5 = self.blocks[3].forward_2(x_4, mask)  # [n, time, d]
+        add_2 = self.final(x_5.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
+        return add_2.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
+
+    def padded(self, tokens, lengths):
+        """Rows of different lengths: what stands behind them is seen by nobody.
+
+        tokens int[n, time], lengths int[n] -> [n, time, vocab]
+        """
+        time = tokens.shape[1]
+        # [n, time, vocab]  language_models.lee:63
+        y = self.scored_2(tokens, causal_mask(time) & padding_mask(lengths, time))
+        return y  # [n, time, vocab]
+
+
+def generate(net, prompt, length, key, temperature=1.0):
+    """Words are drawn one after the other, by what the model makes of all before.
+
+    prompt int[n, time] -> int[n, length + time]
+    """
+    n, time = prompt.shape
+    fill = torch.zeros((n, length), dtype=torch.int64, device=prompt.device)  # int[n, length]  language_models.lee:68
+    tokens = torch.cat((prompt, fill), dim=1)  # int[n, length + time]
+    # language_models.lee:69
+    for i in range(length):
+        tokens = generate_step(net, tokens, temperature, key, i, length, time)
+    return tokens  # int[n, length + time]
+
+
+def generate_step(net, tokens, temperature, key, i, length, time):
+    """tokens int[n, length + time] -> int[n, length + time]"""
+    n = tokens.shape[0]
+    slice_ = net(tokens)[:, i + time - 1 : i + time]  # [n, 1, net.vocab]  language_models.lee:70
+    logits = slice_.reshape(n, net.vocab) / temperature  # [n, net.vocab]
+    fill = torch.full((n, 1), True, dtype=torch.bool, device=tokens.device)  # bool[n, 1]  language_models.lee:71
+    unslice_ = unslice(fill, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))  # bool[n, length + time]
+    reshape_2 = drawn(logits, fold(fold(key, SITES["drawn"]), i))[:, None]  # int[n, 1]
+    # int[n, length + time]
+    unslice_2 = unslice(reshape_2, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))
+    tokens_3 = torch.where(unslice_, unslice_2, tokens)  # int[n, length + time]
+    return tokens_3  # int[n, length + time]
+
+
+def drawn(logits, key):
+    """A word with the probabilities softmax(logits): the largest after noise -log(-log u) is added.
+
+    logits [n, vocab] -> int[n]
+    """
+    n, vocab = logits.shape
+    u = uniform(fold(key, SITES["u"]), (n, vocab), FLOAT, logits.device)  # [n, vocab]  language_models.lee:77
+    return (logits - torch.log(-torch.log(u))).argmax(dim=1)  # int[n]  language_models.lee:78
+
+
+def continued(net, prompt, length):
+    """The likeliest word each time, everything computed anew for every word.
+
+    prompt int[n, time] -> int[n, length + time]
+    """
+    n, time = prompt.shape
+    fill = torch.zeros((n, length), dtype=torch.int64, device=prompt.device)  # int[n, length]  language_models.lee:83
+    tokens = torch.cat((prompt, fill), dim=1)  # int[n, length + time]
+    # language_models.lee:84
+    for i in range(length):
+        tokens = continued_step(net, tokens, i, length, time)
+    return tokens  # int[n, length + time]
+
+
+def continued_step(net, tokens, i, length, time):
+    """tokens int[n, length + time] -> int[n, length + time]"""
+    n = tokens.shape[0]
+    slice_ = net(tokens)[:, i + time - 1 : i + time]  # [n, 1, net.vocab]  language_models.lee:85
+    fill = torch.full((n, 1), True, dtype=torch.bool, device=tokens.device)  # bool[n, 1]
+    unslice_ = unslice(fill, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))  # bool[n, length + time]
+    reshape_2 = slice_.reshape(n, net.vocab).argmax(dim=1)[:, None]  # int[n, 1]
+    # int[n, length + time]
+    unslice_2 = unslice(reshape_2, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))
+    tokens_3 = torch.where(unslice_, unslice_2, tokens)  # int[n, length + time]
+    return tokens_3  # int[n, length + time]
+
+
+def continued_with_cache(net, prompt, length):
+    """The same words: keys and values of every block are kept, so each word costs one position.
+
+    prompt int[n, time] -> int[n, length + time]
+    """
+    n, time = prompt.shape
+    fill = torch.zeros((n, length), dtype=torch.int64, device=prompt.device)  # int[n, length]  language_models.lee:91
+    tokens = torch.cat((prompt, fill), dim=1)  # int[n, length + time]
+    # [2, n, length + time, net.d]  language_models.lee:92
+    keys = torch.zeros((2, n, length + time, net.d), dtype=FLOAT, device=prompt.device)
+    keys_ = keys  # language_models.lee:94
+    values = keys
+    for t in range(length + time - 1):
+        keys_, tokens, values = continued_with_cache_step(net, keys_, tokens, values, length, t, time)
+    return tokens  # int[n, length + time]
+
+
+def continued_with_cache_step(net, keys, tokens, values, length, t, time):
+    """keys [2, n, length + time, net.d], tokens int[n, length + time], values [2, n, length + time, net.d] -> [2,
+    n, length + time, net.d], int[n, length + time], [2, n, length + time, net.d]
+    """
+    n = keys.shape[1]
+    gather_2 = net.position(torch.arange(1, device=keys.device) + t)  # [1, net.d]  language_models.lee:95
+    x = net.token(tokens[:, t : t + 1].reshape(n))[:, None] + gather_2  # [n, 1, net.d]
+    reshape_4 = values[:1].reshape(n, length + time, net.d)  # [n, length + time, net.d]  language_models.lee:98
+    reshape_3 = keys[:1].reshape(n, length + time, net.d)  # [n, length + time, net.d]
+    x_2, k, v = net.blocks[0].extend(x, reshape_3, reshape_4, t)
+    # bool[1, n, length + time, net.d]  language_models.lee:99
+    fill = torch.full((1, n, length + time, net.d), True, dtype=torch.bool, device=keys.device)
+    # bool[2, n, length + time, net.d]
+    unslice_ = unslice(
+        fill, (2, n, length + time, net.d), (slice(0, 1), slice(0, n), slice(0, length + time), slice(0, net.d))
+    )
+    # [2, n, length + time, net.d]
+    unslice_2 = unslice(
+        k[None], (2, n, length + time, net.d), (slice(0, 1), slice(0, n), slice(0, length + time), slice(0, net.d))
+    )
+    keys_3 = torch.where(unslice_, unslice_2, keys)  # [2, n, length + time, net.d]
+    # [2, n, length + time, net.d]  language_models.lee:100
+    unslice_3 = unslice(
+        v[None], (2, n, length + time, net.d), (slice(0, 1), slice(0, n), slice(0, length + time), slice(0, net.d))
+    )
+    values_3 = torch.where(unslice_, unslice_3, values)  # [2, n, length + time, net.d]
+    reshape_8 = values_3[1:].reshape(n, length + time, net.d)  # [n, length + time, net.d]  language_models.lee:98
+    reshape_7 = keys_3[1:].reshape(n, length + time, net.d)  # [n, length + time, net.d]
+    x_3, k_2, v_2 = net.blocks[1].extend(x_2, reshape_7, reshape_8, t)
+    # bool[2, n, length + time, net.d]  language_models.lee:99
+    unslice_4 = unslice(
+        fill, (2, n, length + time, net.d), (slice(1, 2), slice(0, n), slice(0, length + time), slice(0, net.d))
+    )
+    # [2, n, length + time, net.d]
+    unslice_5 = unslice(
+        k_2[None], (2, n, length + time, net.d), (slice(1, 2), slice(0, n), slice(0, length + time), slice(0, net.d))
+    )
+    keys_4 = torch.where(unslice_4, unslice_5, keys_3)  # [2, n, length + time, net.d]
+    # [2, n, length + time, net.d]  language_models.lee:100
+    unslice_6 = unslice(
+        v_2[None], (2, n, length + time, net.d), (slice(1, 2), slice(0, n), slice(0, length + time), slice(0, net.d))
+    )
+    values_4 = torch.where(unslice_4, unslice_6, values_3)  # [2, n, length + time, net.d]
+    reshape_12 = net.final(x_3.reshape(n, net.d))[:, None]  # [n, 1, net.d]  language_models.lee:102
+    best = (reshape_12 @ net.token.table.T).reshape(n, net.vocab).argmax(dim=1)  # int[n]
+    reshape_14 = tokens[:, t + 1 : t + 2].reshape(n)  # int[n]  language_models.lee:103
+    ge = t + 1 >= time
+    select = torch.where(torch.full((), ge, device=keys.device), best, reshape_14)  # int[n]
+    fill_2 = torch.full((n, 1), True, dtype=torch.bool, device=keys.device)  # bool[n, 1]
+    unslice_7 = unslice(fill_2, (n, length + time), (slice(0, n), slice(t + 1, t + 2)))  # bool[n, length + time]
+    reshape_15 = select[:, None]  # int[n, 1]
+    unslice_8 = unslice(reshape_15, (n, length + time), (slice(0, n), slice(t + 1, t + 2)))  # int[n, length + time]
+    tokens_3 = torch.where(unslice_7, unslice_8, tokens)  # int[n, length + time]
+    return keys_4, tokens_3, values_4
+
+
+class Layer(Model):
+    """Attention to all positions, then layers for each; normalised behind each sum."""
+
+    members = ("attention", "norm1", "up", "down", "norm2")
+
+    def __init__(self, d, heads, *, key=(0, 0)):
+        super().__init__()
+        self.d, self.heads = d, heads
+        self.attention = MultiHeadAttention(d, heads, key=fold(key, SITES["attention"]))  # language_models.lee:112
+        self.norm1 = LayerNorm(d, eps=1e-12)  # language_models.lee:113
+        self.up = Linear(d, 4 * d, key=fold(key, SITES["up"]))  # language_models.lee:114
+        self.down = Linear(4 * d, d, key=fold(key, SITES["down"]))  # language_models.lee:115
+        self.norm2 = LayerNorm(d, eps=1e-12)  # language_models.lee:116
+
+    def forward(self, x, lengths):
+        """x [n, time, d], lengths int[n] -> [n, time, d]"""
+        n, time, _ = x.shape
+        add = x + self.attention.forward_3(x, padding_mask(lengths, time))  # [n, time, d]  language_models.lee:119
+        add_2 = self.norm1(add.reshape(n * time, self.d))  # [n * time, d]
+        x_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        mul_2 = gelu_3(self.up(add_2).reshape(n, time, 4 * self.d))  # [n, time, 4 * d]  language_models.lee:120
+        add_4 = self.down(mul_2.reshape(n * time, 4 * self.d))  # [n * time, d]
+        add_5 = x_2 + add_4.reshape(n, time, self.d)  # [n, time, d]
+        add_2_2 = self.norm2(add_5.reshape(n * time, self.d))  # [n * time, d]
+        return add_2_2.reshape(n, time, self.d)  # [n, time, d]
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        inside = padding_mask(lengths, time)  # bool[n, 1, 1, time]  language_models.lee:119
+        reshape_12, saved_attention = self.attention.forward_3_saved(x, inside)
+        reshape = (x + reshape_12).reshape(n * time, self.d)  # [n * time, d]
+        add_2, saved_norm1 = self.norm1.forward_saved(reshape)
+        x_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        reshape_2 = self.up(add_2).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]  language_models.lee:120
+        reshape_3 = gelu_3(reshape_2).reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
+        add_5 = x_2 + self.down(reshape_3).reshape(n, time, self.d)  # [n, time, d]
+        reshape_5 = add_5.reshape(n * time, self.d)  # [n * time, d]
+        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_5)
+        saved = inside, saved_attention, reshape, add_2, saved_norm1, reshape_2, reshape_3, reshape_5, saved_norm2
+        return add_2_2.reshape(n, time, self.d), saved
+
+    def forward_backward(self, x, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        inside, saved_attention, reshape, add_2, saved_norm1, reshape_2, reshape_3, reshape_5, saved_norm2 = saved
+        n, time, _ = x.shape
+        # gradient of return norm2(x + down(gelu(up(x))))   language_models.lee:120
+        d_add_2_2 = d_y.reshape(n * time, self.d)  # [n * time, d]
+        d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_add_2_2)
+        d_down, d_reshape_3 = self.down.forward_backward(reshape_3, d_reshape_5)
+        d_reshape_2 = gelu_3_backward(reshape_2, d_reshape_3.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
+        d_up, d_add_2_3 = self.up.forward_backward(add_2, d_reshape_2.reshape(n * time, 4 * self.d))
+        # gradient of x = norm1(x + attention(x, mask = padding_mask(lengths, time)))   language_models.lee:119
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2_3 + d_reshape_5)
+        d_add = d_reshape.reshape(n, time, self.d)  # [n, time, d]
+        d_attention, d_x_3 = self.attention.forward_3_backward(x, inside, saved_attention, d_add)
+        d_x = d_add + d_x_3  # [n, time, d]
+        return {"attention": d_attention, "norm1": d_norm1, "up": d_up, "down": d_down, "norm2": d_norm2}, d_x
+
+
+class Bert_3(Model):
+    """Words of one or two parts, each with all others in view (Devlin et al. 2019)."""
+
+    members = ("token", "segment", "position", "norm", "blocks")
+
+    def __init__(self, vocab, d=128, heads=4, context=128, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d, self.heads, self.context = vocab, d, heads, context
+        self.token = Embedding(vocab, d, key=fold(key, SITES["token"]))  # language_models.lee:125
+        self.segment = Embedding(2, d, key=fold(key, SITES["segment"]))  # language_models.lee:126
+        self.position = Embedding(context, d, key=fold(key, SITES["position"]))  # language_models.lee:127
+        self.norm = LayerNorm(d, eps=1e-12)  # language_models.lee:128
+        # language_models.lee:129
+        self.blocks = torch.nn.ModuleList(
+            [Layer(d, heads, key=fold(key, SITES["blocks.0"])), Layer(d, heads, key=fold(key, SITES["blocks.1"]))]
+        )
+
+    def forward(self, tokens, part, lengths):
+        """tokens int[n, time], part int[n, time], lengths int[n] -> [n, time, d]"""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:132: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
+        gather_2 = self.segment(part.reshape(n * time))  # [n * time, d]
+        reshape_4 = gather_2.reshape(n, time, self.d)  # [n, time, d]
+        gather_3 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        add_2 = gather.reshape(n, time, self.d) + reshape_4 + gather_3  # [n, time, d]
+        x = self.norm(add_2.reshape(n * time, self.d)).reshape(n, time, self.d)  # [n, time, d]
+        x_2 = self.blocks[0](x, lengths)  # [n, time, d]  language_models.lee:135
+        x_3 = self.blocks[1](x_2, lengths)  # [n, time, d]
+        return x_3  # [n, time, d]
+
+    def forward_saved(self, tokens, part, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:132: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
+        gather_2 = self.segment(part.reshape(n * time))  # [n * time, d]
+        reshape_4 = gather_2.reshape(n, time, self.d)  # [n, time, d]
+        gather_3 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        add_2 = gather.reshape(n, time, self.d) + reshape_4 + gather_3  # [n, time, d]
+        reshape_5 = add_2.reshape(n * time, self.d)  # [n * time, d]
+        add_2_2, saved_norm = self.norm.forward_saved(reshape_5)
+        x = add_2_2.reshape(n, time, self.d)  # [n, time, d]
+        x_2, saved_blocks_0_ = self.blocks[0].forward_saved(x, lengths)  # language_models.lee:135
+        x_3, saved_blocks_1_ = self.blocks[1].forward_saved(x_2, lengths)
+        saved = reshape_5, saved_norm, x, x_2, saved_blocks_0_, saved_blocks_1_
+        return x_3, saved
+
+    def forward_backward(self, tokens, part, saved, d_mul):
+        """From d_mul to the gradient by the parameters."""
+        reshape_5, saved_norm, x, x_2, saved_blocks_0_, saved_blocks_1_ = saved
+        n, time = tokens.shape
+        # gradient of x = block(x, lengths)   language_models.lee:135
+        d_blocks_1_, d_x_2 = self.blocks[1].forward_backward(x_2, saved_blocks_1_, d_mul)
+        d_blocks_0_, d_x = self.blocks[0].forward_backward(x, saved_blocks_0_, d_x_2)
+        # gradient of x = norm(token(tokens) + segment(part) + position(arange(time)))   language_models.lee:133
+        d_add_2_2 = d_x.reshape(n * time, self.d)  # [n * time, d]
+        d_norm, d_reshape_5 = self.norm.forward_backward(reshape_5, saved_norm, d_add_2_2)
+        d_gather_3 = d_reshape_5.reshape(n, time, self.d).sum(dim=0)  # [time, d]
+        iota = torch.arange(time, device=tokens.device)  # int[time]
+        d_position = Embedding.forward_backward(iota, self.context, d_gather_3)
+        d_segment = Embedding.forward_backward(part.reshape(n * time), 2, d_reshape_5)
+        reshape = tokens.reshape(n * time)  # int[n * time]
+        d_token = Embedding.forward_backward(reshape, self.vocab, d_reshape_5)
+        return {
+            "token": d_token,
+            "segment": d_segment,
+            "position": d_position,
+            "norm": d_norm,
+            "blocks.0": d_blocks_0_,
+            "blocks.1": d_blocks_1_,
+        }
+
+
+class Bert_4(Model):
+    """Words of one or two parts, each with all others in view (Devlin et al. 2019)."""
+
+    members = ("token", "segment", "position", "norm", "blocks")
+
+    def __init__(self, vocab, d=128, heads=4, context=128, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d, self.heads, self.context = vocab, d, heads, context
+        self.token = Embedding(vocab, d, key=fold(key, SITES["token"]))  # language_models.lee:125
+        self.segment = Embedding(2, d, key=fold(key, SITES["segment"]))  # language_models.lee:126
+        self.position = Embedding(context, d, key=fold(key, SITES["position"]))  # language_models.lee:127
+        self.norm = LayerNorm(d, eps=1e-12)  # language_models.lee:128
+        # language_models.lee:129
+        self.blocks = torch.nn.ModuleList(
+            [
+                Layer(d, heads, key=fold(key, SITES["blocks.0"])),
+                Layer(d, heads, key=fold(key, SITES["blocks.1"])),
+                Layer(d, heads, key=fold(key, SITES["blocks.2"])),
+                Layer(d, heads, key=fold(key, SITES["blocks.3"])),
+            ]
+        )
+
+    def forward(self, tokens, part, lengths):
+        """tokens int[n, time], part int[n, time], lengths int[n] -> [n, time, d]"""
+        n, time = tokens.shape
+        if time > self.context:
+            raise ValueError(
+                f"language_models.lee:132: time <= context must hold: context = {self.context}, time = {time}"
+            )
+        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
+        gather_2 = self.segment(part.reshape(n * time))  # [n * time, d]
+        reshape_4 = gather_2.reshape(n, time, self.d)  # [n, time, d]
+        gather_3 = self.position(torch.arange(time, device=tokens.device))  # [time, d]
+        add_2 = gather.reshape(n, time, self.d) + reshape_4 + gather_3  # [n, time, d]
+        x = self.norm(add_2.reshape(n * time, self.d)).reshape(n, time, self.d)  # [n, time, d]
+        x_2 = self.blocks[0](x, lengths)  # [n, time, d]  language_models.lee:135
+        x_3 = self.blocks[1](x_2, lengths)  # [n, time, d]
+        x_4 = self.blocks[2](x_3, lengths)  # [n, time, d]
+        x_5 = self.blocks[3](x_4, lengths)  # [n, time, d]
+        return x_5  # [n, time, d]
+
+
+class MaskedLM_2(Model):
+    """What stands at every position, by what stands around it."""
+
+    members = ("encoder", "change", "norm", "bias")
+
+    def __init__(self, vocab, d=128, heads=4, context=128, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d, self.heads, self.context = vocab, d, heads, context
+        # language_models.lee:141
+        self.encoder = Bert_3(vocab, d=d, heads=heads, context=context, key=fold(key, SITES["encoder"]))
+        self.change = Linear(d, d, key=fold(key, SITES["change"]))  # language_models.lee:142
+        self.norm = LayerNorm(d, eps=1e-12)  # language_models.lee:143
+        self.bias = torch.nn.Parameter(torch.zeros(vocab, dtype=FLOAT))  # [vocab]  language_models.lee:144
+
+    def forward(self, tokens, part, lengths):
+        """tokens int[n, time], part int[n, time], lengths int[n] -> [n, time, vocab]"""
+        n, time = tokens.shape
+        mul = self.encoder(tokens, part, lengths)  # [n, time, d]  language_models.lee:147
+        add = self.change(mul.reshape(n * time, self.d))  # [n * time, d]
+        mul_2 = gelu_3(add.reshape(n, time, self.d))  # [n, time, d]
+        h = self.norm(mul_2.reshape(n * time, self.d)).reshape(n, time, self.d)  # [n, time, d]
+        # [n, time, vocab]  language_models.lee:148
+        y = torch.nn.functional.linear(h, self.encoder.token.table, self.bias)
+        return y  # [n, time, vocab]
+
+    def forward_saved(self, tokens, part, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = tokens.shape
+        mul, saved_encoder = self.encoder.forward_saved(tokens, part, lengths)  # language_models.lee:147
+        reshape = mul.reshape(n * time, self.d)  # [n * time, d]
+        reshape_2 = self.change(reshape).reshape(n, time, self.d)  # [n, time, d]
+        reshape_3 = gelu_3(reshape_2).reshape(n * time, self.d)  # [n * time, d]
+        add_2, saved_norm = self.norm.forward_saved(reshape_3)
+        h = add_2.reshape(n, time, self.d)  # [n, time, d]
+        # [n, time, vocab]  language_models.lee:148
+        add_3 = torch.nn.functional.linear(h, self.encoder.token.table, self.bias)
+        return add_3, (saved_encoder, reshape, reshape_2, reshape_3, saved_norm, h)
+
+    def forward_backward(self, tokens, part, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        saved_encoder, reshape, reshape_2, reshape_3, saved_norm, h = saved
+        n, time = tokens.shape
+        # gradient of return h @ encoder.token.table.T + bias   language_models.lee:148
+        d_bias = d_y.sum(dim=(0, 1))  # [vocab]
+        d_h = d_y @ self.encoder.token.table  # [n, time, d]
+        reshape_4 = d_y.reshape(n * time, self.vocab)  # [n * time, vocab]
+        # gradient of h = norm(gelu(change(encoder(tokens, part, lengths))))   language_models.lee:147
+        d_add_2 = d_h.reshape(n * time, self.d)  # [n * time, d]
+        d_norm, d_reshape_3 = self.norm.forward_backward(reshape_3, saved_norm, d_add_2)
+        d_reshape_2 = gelu_3_backward(reshape_2, d_reshape_3.reshape(n, time, self.d))  # [n, time, d]
+        d_change, d_reshape = self.change.forward_backward(reshape, d_reshape_2.reshape(n * time, self.d))
+        d_mul = d_reshape.reshape(n, time, self.d)  # [n, time, d]
+        d_encoder = self.encoder.forward_backward(tokens, part, saved_encoder, d_mul)
+        d_encoder_token_table = reshape_4.T @ h.reshape(n * time, self.d) + d_encoder["token"]["table"]  # [vocab, d]
+        return {
+            "encoder": {
+                "token": {"table": d_encoder_token_table},
+                "segment": d_encoder["segment"],
+                "position": d_encoder["position"],
+                "norm": d_encoder["norm"],
+                "blocks.0": d_encoder["blocks.0"],
+                "blocks.1": d_encoder["blocks.1"],
+            },
+            "change": d_change,
+            "norm": d_norm,
+            "bias": d_bias,
+        }
+
+
+class MaskedLM_3(Model):
+    """What stands at every position, by what stands around it."""
+
+    members = ("encoder", "change", "norm", "bias")
+
+    def __init__(self, vocab, d=128, heads=4, context=128, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d, self.heads, self.context = vocab, d, heads, context
+        # language_models.lee:141
+        self.encoder = Bert_4(vocab, d=d, heads=heads, context=context, key=fold(key, SITES["encoder"]))
+        self.change = Linear(d, d, key=fold(key, SITES["change"]))  # language_models.lee:142
+        self.norm = LayerNorm(d, eps=1e-12)  # language_models.lee:143
+        self.bias = torch.nn.Parameter(torch.zeros(vocab, dtype=FLOAT))  # [vocab]  language_models.lee:144
+
+    def forward(self, tokens, part, lengths):
+        """tokens int[n, time], part int[n, time], lengths int[n] -> [n, time, vocab]"""
+        n, time = tokens.shape
+        mul = self.encoder(tokens, part, lengths)  # [n, time, d]  language_models.lee:147
+        add = self.change(mul.reshape(n * time, self.d))  # [n * time, d]
+        mul_2 = gelu_3(add.reshape(n, time, self.d))  # [n, time, d]
+        h = self.norm(mul_2.reshape(n * time, self.d)).reshape(n, time, self.d)  # [n, time, d]
+        # [n, time, vocab]  language_models.lee:148
+        y = torch.nn.functional.linear(h, self.encoder.token.table, self.bias)
+        return y  # [n, time, vocab]
+
+
+def corrupt(tokens, lengths, vocab, blank, key, rate=0.15):
+    """Of the chosen words 80 % become [MASK], 10 % a random word, 10 % stay.
+
+    tokens int[n, time], lengths int[n] -> int[n, time], bool[n, time]
+    """
+    n, time = tokens.shape
+    pick = uniform(fold(key, SITES["pick"]), (n, time), FLOAT, tokens.device)  # [n, time]  language_models.lee:153
+    kind_ = uniform(fold(key, SITES["kind"]), (n, time), FLOAT, tokens.device)  # [n, time]  language_models.lee:154
+    # int[n, time]  language_models.lee:155
+    other = randint(fold(key, SITES["other"]), (n, time), 0, vocab, tokens.device)
+    lt_2 = torch.arange(time, device=tokens.device) < lengths[:, None]  # bool[n, time]  language_models.lee:156
+    chosen = (pick < rate) & lt_2  # bool[n, time]
+    # int[n, time]  language_models.lee:157
+    changed = torch.where(kind_ < 0.8, blank, torch.where(kind_ < 0.9, other, tokens))
+    return torch.where(chosen, changed, tokens), chosen  # language_models.lee:158
+
+
+def masked_lm_saved(net, tokens, part, lengths, vocab, blank, key):
+    """As masked_lm, and what its gradient needs."""
+    n, time = tokens.shape
+    seen, chosen_2 = corrupt(tokens, lengths, vocab, blank, fold(key, SITES["corrupt"]))  # language_models.lee:163
+    add_3, saved_net = net.forward_saved(seen, part, lengths)  # language_models.lee:164
+    reshape = add_3.reshape(n * time, net.vocab)  # [n * time, net.vocab]
+    each_2 = cross_entropy_2(reshape, tokens.reshape(n * time)).reshape(n, time)  # [n, time]
+    maximum = chosen_2.to(FLOAT).sum().clamp(min=1)  # language_models.lee:165
+    return torch.where(chosen_2, each_2, 0).sum() / maximum, (seen, chosen_2, saved_net, reshape, maximum)
+
+
+def masked_lm_backward(net, tokens, part, saved, d_div):
+    """From d_div to the gradient by net."""
+    seen, chosen_2, saved_net, reshape, maximum = saved
+    n, time = tokens.shape
+    # gradient of return sum(where(chosen, each, 0)) / max(sum(float(chosen)), 1)   language_models.lee:165
+    d_each_2 = torch.where(chosen_2, d_div / maximum, 0.0)  # [n, time]
+    # gradient of each = cross_entropy(net(seen, part, lengths), tokens, reduce = false)   language_models.lee:164
+    d_each = d_each_2.reshape(n * time)  # [n * time]
+    d_reshape = cross_entropy_2_backward(reshape, tokens.reshape(n * time), d_each)  # [n * time, net.vocab]
+    d_add_3 = d_reshape.reshape(n, time, net.vocab)  # [n, time, net.vocab]
+    d_net = net.forward_backward(seen, part, saved_net, d_add_3)
+    return d_net
+
+
+class Reader(Model):
+    """Fine-tuning: where an answer begins and where it ends."""
+
+    members = ("encoder", "ends")
+
+    def __init__(self, encoder, *, key=(0, 0)):
+        super().__init__()
+        self.encoder = encoder
+        self.ends = Linear(encoder.d, 2, key=fold(key, SITES["ends"]))  # language_models.lee:170
+
+    def forward(self, tokens, part, lengths):
+        """tokens int[n, time], part int[n, time], lengths int[n] -> [n, time], [n, time]"""
+        n, time = tokens.shape
+        mul = self.encoder(tokens, part, lengths)  # [n, time, encoder.d]  language_models.lee:173
+        z = self.ends(mul.reshape(n * time, self.encoder.d)).reshape(n, time, 2)  # [n, time, 2]
+        lt = torch.arange(time, device=tokens.device) < lengths[:, None]  # bool[n, time]  language_models.lee:174
+        z_2 = torch.where(lt[:, :, None], z, -torch.inf)  # [n, time, 2]
+        return z_2[:, :, :1].reshape(n, time), z_2[:, :, 1:].reshape(n, time)  # language_models.lee:175
+
+    def forward_saved(self, tokens, part, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = tokens.shape
+        mul, saved_encoder = self.encoder.forward_saved(tokens, part, lengths)  # language_models.lee:173
+        reshape = mul.reshape(n * time, self.encoder.d)  # [n * time, encoder.d]
+        z = self.ends(reshape).reshape(n, time, 2)  # [n, time, 2]
+        # bool[n, time, 1]  language_models.lee:174
+        reshape_3 = (torch.arange(time, device=tokens.device) < lengths[:, None])[:, :, None]
+        z_2 = torch.where(reshape_3, z, -torch.inf)  # [n, time, 2]
+        # language_models.lee:175
+        return z_2[:, :, :1].reshape(n, time), z_2[:, :, 1:].reshape(n, time), (saved_encoder, reshape, reshape_3)
+
+    def forward_backward(self, tokens, part, saved, encoder_context, encoder_vocab, d_reshape_5, d_reshape_6):
+        """From d_reshape_5 and d_reshape_6 to the gradient by the parameters."""
+        saved_encoder, reshape, reshape_3 = saved
+        n, time = tokens.shape
+        # gradient of return z[.., 0], z[.., 1]   language_models.lee:175
+        d_slice_2 = d_reshape_6[:, :, None]  # [n, time, 1]
+        d_z_2_2 = unslice(d_slice_2, (n, time, 2), (slice(0, n), slice(0, time), slice(1, 2)))  # [n, time, 2]
+        d_slice = d_reshape_5[:, :, None]  # [n, time, 1]
+        d_z_2_3 = unslice(d_slice, (n, time, 2), (slice(0, n), slice(0, time), slice(0, 1)))  # [n, time, 2]
+        # gradient of z[b, t, e] = where(t < lengths[b], z[b, t, e], -inf)   language_models.lee:174
+        d_z_2 = d_z_2_2 + d_z_2_3  # [n, time, 2]
+        d_z = torch.where(reshape_3, d_z_2, 0.0)  # [n, time, 2]
+        # gradient of z = ends(encoder(tokens, part, lengths))   language_models.lee:173
+        d_ends, d_reshape = self.ends.forward_backward(reshape, d_z.reshape(n * time, 2))
+        d_mul = d_reshape.reshape(n, time, self.encoder.d)  # [n, time, encoder.d]
+        d_encoder = self.encoder.forward_backward(tokens, part, saved_encoder, d_mul)
+        return {"encoder": d_encoder, "ends": d_ends}
+
+
+def span_saved(net, tokens, part, lengths, first, last):
+    """As span, and what its gradient needs."""
+    a, b, saved_net = net.forward_saved(tokens, part, lengths)  # language_models.lee:180
+    return (cross_entropy(a, first) + cross_entropy(b, last)) / 2, (a, b, saved_net)  # language_models.lee:181
+
+
+def span_backward(net, tokens, part, first, last, saved, net_encoder_context, net_encoder_vocab, d_div):
+    """From d_div to the gradient by net."""
+    a, b, saved_net = saved
+    # gradient of return (cross_entropy(a, first) + cross_entropy(b, last)) / 2   language_models.lee:181
+    d_add = d_div / 2
+    d_b = cross_entropy_backward(b, last, d_add)  # [n, time]
+    d_a = cross_entropy_backward(a, first, d_add)  # [n, time]
+    # gradient of a, b = net(tokens, part, lengths)   language_models.lee:180
+    d_net = net.forward_backward(tokens, part, saved_net, net_encoder_context, net_encoder_vocab, d_a, d_b)
+    return d_net
+
+
+def best_span(first, last, longest=15):
+    """The pair of positions with the largest sum, in order and not too far apart.
+
+    first [n, time], last [n, time] -> int[n], int[n]
+    """
+    n, time = first.shape
+    i = torch.arange(time, device=first.device)  # int[time]  language_models.lee:186
+    logical_and = (i[:, None] <= i) & (i < (i + longest)[:, None])  # bool[time, time]
+    score = torch.where(logical_and, first[:, :, None] + last[:, None], -torch.inf)  # [n, time, time]
+    place = score.reshape(n, time**2).argmax(dim=1)  # int[n]  language_models.lee:187
+    return place // time, place % time  # language_models.lee:188
+
+
+def example_next_word(key):
+    net = GPT_2(11, d=16, heads=2, context=8, key=fold(key, SITES["net"]))  # language_models.lee:195
+    tokens = randint(fold(key, SITES["tokens"]), (3, 8), 0, 11)  # int[3, 8]  language_models.lee:196
+    slice_ = tokens[:, :7]  # int[3, 7]  language_models.lee:197
+    contract, saved_net = net.forward_saved(slice_)
+    reshape = contract.reshape(21, 11)  # [21, 11]
+    reshape_2 = tokens[:, 1:].reshape(21)  # int[21]
+    d_reshape = cross_entropy_backward(reshape, reshape_2, torch.ones((), dtype=FLOAT))  # [21, 11]
+    d_net = net.forward_backward(slice_, saved_net, d_reshape.reshape(3, 7, 11))
+    return cross_entropy(reshape, reshape_2), net.at(d_net)
+
+
+def example_padded(key):
+    net = GPT_2(11, d=16, heads=2, context=8, key=fold(key, SITES["net"]))  # language_models.lee:201
+    tokens = randint(fold(key, SITES["tokens"]), (3, 6), 0, 11)  # int[3, 6]  language_models.lee:202
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 7)  # int[3]  language_models.lee:203
+    contract, saved_net = net.padded_saved(tokens, lengths)  # language_models.lee:204
+    reshape = contract.reshape(18, 11)  # [18, 11]
+    reshape_2 = tokens.reshape(18)  # int[18]
+    d_reshape = cross_entropy_backward(reshape, reshape_2, torch.ones((), dtype=FLOAT))  # [18, 11]
+    d_net = net.padded_backward(tokens, saved_net, d_reshape.reshape(3, 6, 11))
+    return cross_entropy(reshape, reshape_2), net.at(d_net)
+
+
+def example_generated(key):
+    net = GPT_2(5, d=8, heads=2, context=12, key=fold(key, SITES["net"]))  # language_models.lee:208
+    prompt = randint(fold(key, SITES["prompt"]), (4, 3), 0, 5)  # int[4, 3]  language_models.lee:209
+    return generate(net, prompt, 6, fold(key, SITES["generate"]))  # int[4, 9]  language_models.lee:210
+
+
+def example_greedy(key):
+    net = GPT_2(11, d=16, heads=2, context=16, key=fold(key, SITES["net"]))  # language_models.lee:214
+    prompt = randint(fold(key, SITES["prompt"]), (4, 3), 0, 11)  # int[4, 3]  language_models.lee:215
+    return continued(net, prompt, 8)  # int[4, 11]  language_models.lee:216
+
+
+def example_greedy_with_cache(key):
+    net = GPT_2(11, d=16, heads=2, context=16, key=fold(key, SITES["net"]))  # language_models.lee:220
+    prompt = randint(fold(key, SITES["prompt"]), (4, 3), 0, 11)  # int[4, 3]  language_models.lee:221
+    return continued_with_cache(net, prompt, 8)  # int[4, 11]  language_models.lee:222
+
+
+def example_hidden(key):
+    net = MaskedLM_2(11, d=8, heads=2, context=8, key=fold(key, SITES["net"]))  # language_models.lee:226
+    tokens = randint(fold(key, SITES["tokens"]), (3, 6), 0, 10)  # int[3, 6]  language_models.lee:227
+    part = randint(fold(key, SITES["part"]), (3, 6), 0, 2)  # int[3, 6]  language_models.lee:228
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 7)  # int[3]  language_models.lee:229
+    key_6 = fold(key, SITES["masked_lm"])  # language_models.lee:230
+    value, saved_masked_lm = masked_lm_saved(net, tokens, part, lengths, 11, 10, key_6)
+    d_value = torch.ones((), dtype=FLOAT)
+    d_net = masked_lm_backward(net, tokens, part, saved_masked_lm, d_value)
+    return value, net.at(d_net)
+
+
+def example_asked(key):
+    self_ = Bert_3(11, d=8, heads=2, context=8, key=fold(key, SITES["net"]))  # language_models.lee:234
+    net = Reader(self_, key=fold(key, SITES["net#2"]))
+    tokens = randint(fold(key, SITES["tokens"]), (3, 6), 0, 11)  # int[3, 6]  language_models.lee:235
+    part = randint(fold(key, SITES["part"]), (3, 6), 0, 2)  # int[3, 6]  language_models.lee:236
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 4, 7)  # int[3]  language_models.lee:237
+    first = randint(fold(key, SITES["first"]), (3,), 0, 4)  # int[3]  language_models.lee:238
+    last = randint(fold(key, SITES["last"]), (3,), 0, 4)  # int[3]  language_models.lee:239
+    value, saved_span = span_saved(net, tokens, part, lengths, first, last)  # language_models.lee:240
+    d_value = torch.ones((), dtype=FLOAT)
+    d_net = span_backward(net, tokens, part, first, last, saved_span, 8, 11, d_value)
+    return value, net.at(d_net)
+
+
+def example_answered(key):
+    first = normal(fold(key, SITES["first"]), (3, 9), FLOAT)  # [3, 9]  language_models.lee:244
+    last = normal(fold(key, SITES["last"]), (3, 9), FLOAT)  # [3, 9]  language_models.lee:245
+    value, value_1 = best_span(first, last, longest=3)  # language_models.lee:246
+    return value, value_1
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def cross_entropy(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [.., k], y int[..] -> []
+    """
+    surprise = torch.nn.functional.cross_entropy(z, y, reduction="none")  # [rows]  losses.lee:45
+    return reduced(surprise)  # losses.lee:46
+
+
+def cross_entropy_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    eq = torch.arange(k, device=z.device)[None, :] == y[:, None]  # bool[rows, k]
+    d_z = (torch.softmax(z, dim=1) - eq.to(FLOAT)) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+@packed(0, z=(0, 2), y=(0, 1))
+def cross_entropy_2(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [.., k], y int[..] -> [..]
+    """
+    surprise = torch.nn.functional.cross_entropy(z, y, reduction="none")  # [rows]  losses.lee:45
+    return reduced_2(surprise)  # [rows]  losses.lee:46
+
+
+def cross_entropy_2_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    k = z.shape[1]
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_2_backward(d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    eq = torch.arange(k, device=z.device)[None, :] == y[:, None]  # bool[rows, k]
+    d_z = (torch.softmax(z, dim=1) - eq.to(FLOAT)) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = (d_y / each_0).expand(each_0)  # [each_0]
+    return d_each  # [each_0]
+
+
+def reduced_2(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> [each_0]
+    """
+    return each  # [each_0]
+
+
+def reduced_2_backward(d_each):
+    """From d_each to the gradient by each."""
+    return d_each  # [each_0]
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(dim=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+class Embedding(Model):
+    """A row of a table for each index."""
+
+    members = ("table",)
+
+    def __init__(self, count, d, *, key=(0, 0)):
+        super().__init__()
+        self.count, self.d = count, d
+        self.table = torch.nn.Parameter(normal(fold(key, SITES["table"]), (count, d), FLOAT))  # [count, d]  nn.lee:47
+
+    @packed(0, index=(0, 1))
+    def forward(self, index):
+        """index int[..] -> [.., d]"""
+        return self.table[index]  # [rows, d]  nn.lee:50
+
+    @staticmethod
+    def forward_backward(index, count, d_y):
+        """From d_y to the gradient by the parameters."""
+        d = d_y.shape[1]
+        # gradient of return table[index]   nn.lee:50
+        d_table = scatter_add(d_y, (index,), (count, d))  # [count, d]
+        return {"table": d_table}  # [count, d]
+
+
+class LayerNorm(Model):
+    """(x - μ) / √(σ² + ε) · γ + β, over the last axis (Ba et al. 2016)."""
+
+    members = ("gamma", "beta")
+
+    def __init__(self, d, eps=1e-5):
+        super().__init__()
+        self.d, self.eps = d, eps
+        self.gamma = torch.nn.Parameter(torch.ones(d, dtype=FLOAT))  # [d]  nn.lee:191
+        self.beta = torch.nn.Parameter(torch.zeros(d, dtype=FLOAT))  # [d]  nn.lee:192
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., d] -> [.., d]"""
+        y = torch.nn.functional.layer_norm(x, (self.d,), self.gamma, self.beta, self.eps)  # [rows, d]  nn.lee:197
+        return y  # [rows, d]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        normalise = torch.nn.functional.layer_norm(x, (self.d,), eps=self.eps)  # [rows, d]  nn.lee:197
+        return normalise * self.gamma + self.beta, normalise.clone()
+
+    def forward_backward(self, x, normalise, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return gamma * (x - mu) / sqrt(var + eps) + beta   nn.lee:197
+        d_beta = d_y.sum(dim=0)  # [d]
+        d_gamma = (d_y * normalise).sum(dim=0)  # [d]
+        d_x = normalise_gradient(d_y * self.gamma, x, (self.d,), self.eps)  # [rows, d]
+        return {"gamma": d_gamma, "beta": d_beta}, d_x
+
+
+def attend(q, k, v, mask):
+    """Shares softmax(q k / √size) of the values, in several heads; only where `mask` is true (Vaswani et al. 2017).
+
+    q [n, m, heads, size], k [n, time, heads, size], v [n, time, heads, size], mask bool[1, 1, m, time] -> [n,
+    m, heads, size]
+    """
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed  # [n, m, heads, size]
+
+
+def attend_saved(q, k, v, mask):
+    """As attend, and what its gradient needs."""
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed, share
+
+
+def attend_backward(q, k, v, mask, share, d_mixed):
+    """From d_mixed to the gradients by q, k and v."""
+    size = q.shape[3]
+    # gradient of mixed[b, i, h, a] = sum[j](share[b, h, i, j] * v[b, j, h, a])   nn.lee:337
+    transpose = d_mixed.permute(0, 2, 1, 3)  # [n, heads, m, size]
+    d_share = transpose @ v.permute(0, 2, 3, 1)  # [n, heads, m, time]
+    d_v = (share.mT @ transpose).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
+    sub = d_share - (d_share * share).sum(dim=3, keepdim=True)  # [n, heads, m, time]
+    # gradient of score[b, h, i, j] = sum[a](q[b, i, h, a] * k[b, j, h, a]) / sqrt(size)   nn.lee:335
+    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0.0)  # [n, heads, m, time]
+    d_q = (d_contract @ k.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]
+    d_k = (d_contract.mT @ q.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    return d_q, d_k, d_v
+
+
+def attend_2(q, k, v, mask):
+    """Shares softmax(q k / √size) of the values, in several heads; only where `mask` is true (Vaswani et al. 2017).
+
+    q [n, m, heads, size], k [n, time, heads, size], v [n, time, heads, size], mask bool[n, 1, m, time] -> [n,
+    m, heads, size]
+    """
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed  # [n, m, heads, size]
+
+
+def attend_2_saved(q, k, v, mask):
+    """As attend_2, and what its gradient needs."""
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed, share
+
+
+def attend_2_backward(q, k, v, mask, share, d_mixed):
+    """From d_mixed to the gradients by q, k and v."""
+    size = q.shape[3]
+    # gradient of mixed[b, i, h, a] = sum[j](share[b, h, i, j] * v[b, j, h, a])   nn.lee:337
+    transpose = d_mixed.permute(0, 2, 1, 3)  # [n, heads, m, size]
+    d_share = transpose @ v.permute(0, 2, 3, 1)  # [n, heads, m, time]
+    d_v = (share.mT @ transpose).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
+    sub = d_share - (d_share * share).sum(dim=3, keepdim=True)  # [n, heads, m, time]
+    # gradient of score[b, h, i, j] = sum[a](q[b, i, h, a] * k[b, j, h, a]) / sqrt(size)   nn.lee:335
+    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0.0)  # [n, heads, m, time]
+    d_q = (d_contract @ k.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]
+    d_k = (d_contract.mT @ q.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    return d_q, d_k, d_v
+
+
+def attend_3(q, k, v, mask):
+    """Shares softmax(q k / √size) of the values, in several heads; only where `mask` is true (Vaswani et al. 2017).
+
+    q [n, m, heads, size], k [n, time, heads, size], v [n, time, heads, size], mask bool[1, 1, 1, time] -> [n,
+    m, heads, size]
+    """
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed  # [n, m, heads, size]
+
+
+def attend_4(q, k, v, mask):
+    """Shares softmax(q k / √size) of the values, in several heads; only where `mask` is true (Vaswani et al. 2017).
+
+    q [n, m, heads, size], k [n, time, heads, size], v [n, time, heads, size], mask bool[n, 1, 1, time] -> [n,
+    m, heads, size]
+    """
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed  # [n, m, heads, size]
+
+
+def attend_4_saved(q, k, v, mask):
+    """As attend_4, and what its gradient needs."""
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed, share
+
+
+def attend_4_backward(q, k, v, mask, share, d_mixed):
+    """From d_mixed to the gradients by q, k and v."""
+    size = q.shape[3]
+    # gradient of mixed[b, i, h, a] = sum[j](share[b, h, i, j] * v[b, j, h, a])   nn.lee:337
+    transpose = d_mixed.permute(0, 2, 1, 3)  # [n, heads, m, size]
+    d_share = transpose @ v.permute(0, 2, 3, 1)  # [n, heads, m, time]
+    d_v = (share.mT @ transpose).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
+    sub = d_share - (d_share * share).sum(dim=3, keepdim=True)  # [n, heads, m, time]
+    # gradient of score[b, h, i, j] = sum[a](q[b, i, h, a] * k[b, j, h, a]) / sqrt(size)   nn.lee:335
+    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0.0)  # [n, heads, m, time]
+    d_q = (d_contract @ k.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]
+    d_k = (d_contract.mT @ q.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    return d_q, d_k, d_v
+
+
+def padding_mask(lengths, time):
+    """True at the positions before each length.
+
+    lengths int[n] -> bool[n, 1, 1, time]
+    """
+    lt = torch.arange(time, device=lengths.device) < lengths[:, None]  # bool[n, time]  nn.lee:343
+    inside = lt[:, None, None]  # bool[n, 1, 1, time]
+    return inside  # bool[n, 1, 1, time]
+
+
+def causal_mask(time):
+    """True where a position looks at itself or back."""
+    # bool[1, 1, time, time]  nn.lee:349
+    back = (torch.arange(time) <= torch.arange(time)[:, None]).expand(1, 1, time, time)
+    return back  # bool[1, 1, time, time]
+
+
+class MultiHeadAttention(Model):
+    """Positions of x attend to those of `memory`, which is x itself unless given."""
+
+    members = ("query", "key", "value", "output")
+
+    def __init__(self, d, heads, *, key=(0, 0)):
+        super().__init__()
+        self.d, self.heads = d, heads
+        if d % heads != 0:
+            raise ValueError(f"nn.lee:355: d % heads == 0 must hold: d = {d}, heads = {heads}")
+        self.query = Linear(d, d, key=fold(key, SITES["query"]))  # nn.lee:356
+        self.key = Linear(d, d, key=fold(key, SITES["key"]))  # nn.lee:357
+        self.value = Linear(d, d, key=fold(key, SITES["value"]))  # nn.lee:358
+        self.output = Linear(d, d, key=fold(key, SITES["output"]))  # nn.lee:359
+
+    def forward(self, x, mask):
+        """x [n, m, d], mask bool[1, 1, m, m] -> [n, m, d]"""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        add_4 = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return add_4.reshape(n, m, self.d)  # [n, m, d]
+
+    def forward_saved(self, x, mask):
+        """As forward, and what its gradient needs."""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        mixed, saved_attend = attend_saved(q, k, v, mask)  # nn.lee:367
+        reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
+        return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend, reshape_2)
+
+    def forward_backward(self, x, mask, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        q, k, v, saved_attend, reshape_2 = saved
+        n, m, _ = x.shape
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
+        d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
+        d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        d_q, d_k, d_v = attend_backward(q, k, v, mask, saved_attend, d_mixed)
+        # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
+        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
+        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
+        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
+
+    def forward_2(self, x, mask):
+        """x [n, m, d], mask bool[n, 1, m, m] -> [n, m, d]"""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        add_4 = self.output(attend_2(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return add_4.reshape(n, m, self.d)  # [n, m, d]
+
+    def forward_2_saved(self, x, mask):
+        """As forward_2, and what its gradient needs."""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        mixed, saved_attend_2 = attend_2_saved(q, k, v, mask)  # nn.lee:367
+        reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
+        return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend_2, reshape_2)
+
+    def forward_2_backward(self, x, mask, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        q, k, v, saved_attend_2, reshape_2 = saved
+        n, m, _ = x.shape
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
+        d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
+        d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        d_q, d_k, d_v = attend_2_backward(q, k, v, mask, saved_attend_2, d_mixed)
+        # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
+        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
+        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
+        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
+
+    def forward_3(self, x, mask):
+        """x [n, m, d], mask bool[n, 1, 1, m] -> [n, m, d]"""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        add_4 = self.output(attend_4(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return add_4.reshape(n, m, self.d)  # [n, m, d]
+
+    def forward_3_saved(self, x, mask):
+        """As forward_3, and what its gradient needs."""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        mixed, saved_attend_4 = attend_4_saved(q, k, v, mask)  # nn.lee:367
+        reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
+        return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend_4, reshape_2)
+
+    def forward_3_backward(self, x, mask, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        q, k, v, saved_attend_4, reshape_2 = saved
+        n, m, _ = x.shape
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
+        d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
+        d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        d_q, d_k, d_v = attend_4_backward(q, k, v, mask, saved_attend_4, d_mixed)
+        # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
+        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
+        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
+        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
+
+
+def gelu(x):
+    """x · Φ(x), Φ the normal distribution function; or its form by tanh (Hendrycks & Gimpel 2016).
+
+    x [x_0, x_1, x_2] -> [x_0, x_1, x_2]
+    """
+    return torch.nn.functional.gelu(x, approximate="tanh")  # [x_0, x_1, x_2]  prelude.lee:112
+
+
+def gelu_backward(x, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)))   prelude.lee:112
+    d_x = torch.ops.aten.gelu_backward(d_y, x, approximate="tanh")  # [x_0, x_1, x_2]
+    return d_x  # [x_0, x_1, x_2]
+
+
+def gelu_2(x):
+    """x · Φ(x), Φ the normal distribution function; or its form by tanh (Hendrycks & Gimpel 2016).
+
+    x [x_0, 1, x_2] -> [x_0, 1, x_2]
+    """
+    return torch.nn.functional.gelu(x, approximate="tanh")  # [x_0, 1, x_2]  prelude.lee:112
+
+
+def gelu_3(x):
+    """x · Φ(x), Φ the normal distribution function; or its form by tanh (Hendrycks & Gimpel 2016).
+
+    x [x_0, x_1, x_2] -> [x_0, x_1, x_2]
+    """
+    return torch.nn.functional.gelu(x)  # [x_0, x_1, x_2]  prelude.lee:113
+
+
+def gelu_3_backward(x, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return 0.5 * x * (1 + erf(x / sqrt(2)))   prelude.lee:113
+    d_x = torch.ops.aten.gelu_backward(d_y, x)  # [x_0, x_1, x_2]
+    return d_x  # [x_0, x_1, x_2]
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "attention": 0x9C3F13C526941895,
+    "b": 0x754F854DE3C27284,
+    "blocks.0": 0x6CE3212D64C10C6D,
+    "blocks.1": 0xD0D0BD5FB969D595,
+    "blocks.2": 0x762B1768D0E6E703,
+    "blocks.3": 0xAFF7BFD989845012,
+    "change": 0x18ED08D5759AC95E,
+    "corrupt": 0x8CAA74165F60A197,
+    "down": 0x672F5B678D49ED61,
+    "drawn": 0x987C648E5228A0E1,
+    "encoder": 0x651C9E989B434403,
+    "ends": 0xC5BD593B09217EE1,
+    "first": 0xA31DFC4F51C2A8A2,
+    "generate": 0xED3CD6285D44F1B2,
+    "key": 0xF54CA9C3ADCC7CCE,
+    "kind": 0x59F77F5C0BDD245A,
+    "last": 0x840C26AC856B94B1,
+    "lengths": 0xDE00C8960E49C03F,
+    "masked_lm": 0x43261D4CE906259B,
+    "net": 0xF087C76970C91612,
+    "net#2": 0x59EFC03AB2BE3D0C,
+    "other": 0xAF93053850CE50D6,
+    "output": 0x02DE2253159F1835,
+    "part": 0xE4F808109F8B917C,
+    "pick": 0x35CADA6132A6B8E7,
+    "position": 0xB1E70806EEF9B6AE,
+    "prompt": 0xCDD6BE63AF8F0FB8,
+    "query": 0x0368BD6C66AB1F7B,
+    "segment": 0xE6129885B6DDCC87,
+    "table": 0x4F51E0D95EBC91EB,
+    "token": 0x749B6B869AC2013F,
+    "tokens": 0x0C6CD902DB662605,
+    "u": 0x08D267E10C593806,
+    "up": 0xDD49F622B87D879F,
+    "value": 0x196B9BE45174F330,
+    "w": 0x20925082A2286B9E,
+}
+
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+def largest(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
+    for axis in reversed(axes):
+        some = x.shape[axis] > 0
+        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
+    return x
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0 and so is its gradient."""
+    top = x.detach().amax(dim=axes, keepdim=True)
+    empty = torch.isneginf(top)
+    e = torch.exp(x - torch.where(empty, 0.0, top))
+    return e / torch.where(empty, 1.0, e.sum(dim=axes, keepdim=True))
+
+
+def unslice(x, dims, slices):
+    """Zeros of the given dims with x in the place of a slice."""
+    whole = x.new_zeros(dims)
+    whole[slices] = x
+    return whole
+
+
+def scatter_add(v, index, dims, axes=None):
+    """Zeros of the given dims with v added at positions of some axes (the first ones)."""
+    whole = v.new_zeros(dims)
+    front = whole if axes is None else whole.movedim(axes, tuple(range(len(axes))))
+    front.index_put_(index, v, accumulate=True)
+    return whole
+
+
+def normalise_gradient(g, x, shape, eps):
+    """The gradient of `layer_norm(x, shape, eps=eps)` by x."""
+    _, mean, rstd = torch.native_layer_norm(x, shape, None, None, eps)
+    return torch.ops.aten.native_layer_norm_backward(g, x, shape, mean, rstd, None, None, (True, False, False))[0]
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int] | torch.Tensor
+
+
+Device = torch.device | str | None
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words are Python integers or int64 tensors below 2**32.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1 = (p1 >> 32 & MASK) ^ x1 ^ k0, p1 & MASK
+        x2, x3 = (p0 >> 32 & MASK) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key, word):
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int, device: Device = None) -> torch.Tensor:
+    """n random words, int64[n], all four words of a block used; at most 2**34 from one key."""
+    blocks = torch.arange(-(-n // 4), dtype=torch.int64, device=device)
+    return torch.stack(philox(key, (blocks, 0, 0, 0)), dim=1).reshape(-1)[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape), device) >> 8).reshape(shape).to(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2, device) >> 8).reshape(-1, 2).to(torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int, device: Device = None) -> torch.Tensor:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape), device).reshape(shape)
+    return (words * (high - low) >> 32 & MASK) + low
+
+
+def move_keys(found, old, new):
+    """Rename a key, or all below a path."""
+    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
+        found[new + key[len(old) :]] = found.pop(key)
+
+
+def kind(x):
+    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
+    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x

@@ -1,0 +1,1805 @@
+"""The Transformer (inventory G10, G11, G14-G17, G24, G25): attention and layers for each position, nothing recurrent.
+
+Sequences end with a word of their own, `end`; `lengths` are the true lengths, the end included. The same program
+translates, answers, or writes a tree as brackets: only the pairs differ.
+
+Made from specs/attention/transformer.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/attention/transformer.lee
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+
+if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
+    raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
+
+import torch  # noqa: E402
+
+FLOAT = torch.float32
+
+
+class Model(torch.nn.Module):
+    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
+
+    members: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def parts(self):
+        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, torch.nn.ModuleList):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every tensor by its path in the spec, such as "conv1.kernel"."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def state_dict(self, *args, prefix="", **options):
+        """Keys are the spec's names, also where an attribute has another one."""
+        found = super().state_dict(*args, prefix=prefix, **options)
+        for name, attribute in self.renamed.items():
+            move_keys(found, prefix + attribute, prefix + name)
+        return found
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name, attribute in self.renamed.items():
+            move_keys(state_dict, prefix + name, prefix + attribute)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @torch.no_grad()
+    def load_tensors(self, tensors):
+        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for path, tensor in own.items():
+            given = torch.as_tensor(tensors[path])
+            if tensor.shape != given.shape:
+                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
+            tensor.copy_(given)
+
+    def copy(self):
+        """The same model with tensors of its own."""
+        twin = self.at({})
+        for module in twin.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        return twin
+
+    def at(self, tensors):
+        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
+
+        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = dict(self.__dict__[table])
+        for name, buffer in twin._buffers.items():
+            twin._buffers[name] = buffer.clone()
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            if isinstance(member, torch.nn.ModuleList):
+                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
+                twin._modules[attribute] = torch.nn.ModuleList(parts)
+            elif isinstance(member, Model):
+                twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors:
+                twin._parameters.pop(attribute, None)
+                twin._buffers.pop(attribute, None)
+                twin.__dict__[attribute] = tensors[name]
+        return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
+class EncoderLayer(Model):
+    """Attention, then layers for each position; each with what came in added, and then normalised."""
+
+    members = ("attention", "up", "down", "norm1", "norm2")
+
+    def __init__(self, d, heads, hidden, *, key=(0, 0)):
+        super().__init__()
+        self.d, self.heads, self.hidden = d, heads, hidden
+        self.attention = MultiHeadAttention(d, heads, key=fold(key, SITES["attention"]))  # transformer.lee:14
+        self.up = Linear(d, hidden, key=fold(key, SITES["up"]))  # transformer.lee:15
+        self.down = Linear(hidden, d, key=fold(key, SITES["down"]))  # transformer.lee:16
+        self.norm1 = LayerNorm(d)  # transformer.lee:17
+        self.norm2 = LayerNorm(d)  # transformer.lee:18
+
+    def forward(self, x, lengths):
+        """x [n, time, d], lengths int[n] -> [n, time, d]"""
+        n, time, _ = x.shape
+        add = x + self.attention(x, padding_mask(lengths, time))  # [n, time, d]  transformer.lee:21
+        add_2 = self.norm1(add.reshape(n * time, self.d))  # [n * time, d]
+        x_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        select = relu(self.up(add_2).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:22
+        add_4 = self.down(select.reshape(n * time, self.hidden))  # [n * time, d]
+        add_5 = x_2 + add_4.reshape(n, time, self.d)  # [n, time, d]
+        add_2_2 = self.norm2(add_5.reshape(n * time, self.d))  # [n * time, d]
+        return add_2_2.reshape(n, time, self.d)  # [n, time, d]
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        inside = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:21
+        reshape_12, saved_attention = self.attention.forward_saved(x, inside)
+        reshape = (x + reshape_12).reshape(n * time, self.d)  # [n * time, d]
+        add_2, saved_norm1 = self.norm1.forward_saved(reshape)
+        x_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        select = relu(self.up(add_2).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:22
+        add_4 = self.down(select.reshape(n * time, self.hidden))  # [n * time, d]
+        reshape_5 = (x_2 + add_4.reshape(n, time, self.d)).reshape(n * time, self.d)  # [n * time, d]
+        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_5)
+        saved = inside, saved_attention, reshape, add_2, saved_norm1, select, reshape_5, saved_norm2
+        return add_2_2.reshape(n, time, self.d), saved
+
+    def forward_backward(self, x, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        inside, saved_attention, reshape, add_2, saved_norm1, select, reshape_5, saved_norm2 = saved
+        n, time, _ = x.shape
+        # gradient of return norm2(x + down(relu(up(x))))   transformer.lee:22
+        d_add_2_2 = d_y.reshape(n * time, self.d)  # [n * time, d]
+        d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_add_2_2)
+        reshape_2 = select.reshape(n * time, self.hidden)  # [n * time, hidden]
+        d_down, d_reshape_3 = self.down.forward_backward(reshape_2, d_reshape_5)
+        d_reshape_2 = relu_backward(select, d_reshape_3.reshape(n, time, self.hidden))  # [n, time, hidden]
+        d_up, d_add_2_3 = self.up.forward_backward(add_2, d_reshape_2.reshape(n * time, self.hidden))
+        # gradient of x = norm1(x + attention(x, mask = padding_mask(lengths, time)))   transformer.lee:21
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2_3 + d_reshape_5)
+        d_add = d_reshape.reshape(n, time, self.d)  # [n, time, d]
+        d_attention, d_x_3 = self.attention.forward_backward(x, inside, saved_attention, d_add)
+        d_x = d_add + d_x_3  # [n, time, d]
+        return {"attention": d_attention, "up": d_up, "down": d_down, "norm1": d_norm1, "norm2": d_norm2}, d_x
+
+
+class DecoderLayer(Model):
+    """Attention to what was written so far, then to what was read, then layers for each position."""
+
+    members = ("attention", "cross", "up", "down", "norm1", "norm2", "norm3")
+
+    def __init__(self, d, heads, hidden, *, key=(0, 0)):
+        super().__init__()
+        self.d, self.heads, self.hidden = d, heads, hidden
+        self.attention = MultiHeadAttention(d, heads, key=fold(key, SITES["attention"]))  # transformer.lee:27
+        self.cross = MultiHeadAttention(d, heads, key=fold(key, SITES["cross"]))  # transformer.lee:28
+        self.up = Linear(d, hidden, key=fold(key, SITES["up"]))  # transformer.lee:29
+        self.down = Linear(hidden, d, key=fold(key, SITES["down"]))  # transformer.lee:30
+        self.norm1 = LayerNorm(d)  # transformer.lee:31
+        self.norm2 = LayerNorm(d)  # transformer.lee:32
+        self.norm3 = LayerNorm(d)  # transformer.lee:33
+
+    def forward(self, y, memory, lengths):
+        """y [n, length, d], memory [n, time, d], lengths int[n] -> [n, length, d]"""
+        n, length, _ = y.shape
+        time = memory.shape[1]
+        add = y + self.attention.forward_2(y, causal_mask(length))  # [n, length, d]  transformer.lee:36
+        y_2 = self.norm1(add.reshape(length * n, self.d)).reshape(n, length, self.d)  # [n, length, d]
+        # [n, length, d]  transformer.lee:37
+        reshape_12_2 = self.cross.forward_3(y_2, memory, padding_mask(lengths, time))
+        add_2_2 = self.norm2((y_2 + reshape_12_2).reshape(length * n, self.d))  # [length * n, d]
+        y_3 = add_2_2.reshape(n, length, self.d)  # [n, length, d]
+        select = relu(self.up(add_2_2).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:38
+        add_5 = self.down(select.reshape(length * n, self.hidden))  # [length * n, d]
+        add_6 = y_3 + add_5.reshape(n, length, self.d)  # [n, length, d]
+        add_2_3 = self.norm3(add_6.reshape(length * n, self.d))  # [length * n, d]
+        return add_2_3.reshape(n, length, self.d)  # [n, length, d]
+
+    def forward_saved(self, y, memory, lengths):
+        """As forward, and what its gradient needs."""
+        n, length, _ = y.shape
+        time = memory.shape[1]
+        reshape_12, saved_attention = self.attention.forward_2_saved(y, causal_mask(length))  # transformer.lee:36
+        reshape = (y + reshape_12).reshape(length * n, self.d)  # [length * n, d]
+        add_2, saved_norm1 = self.norm1.forward_saved(reshape)
+        y_2 = add_2.reshape(n, length, self.d)  # [n, length, d]
+        inside = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:37
+        reshape_12_2, saved_cross = self.cross.forward_3_saved(y_2, memory, inside)
+        reshape_2 = (y_2 + reshape_12_2).reshape(length * n, self.d)  # [length * n, d]
+        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_2)
+        y_3 = add_2_2.reshape(n, length, self.d)  # [n, length, d]
+        select = relu(self.up(add_2_2).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:38
+        add_5 = self.down(select.reshape(length * n, self.hidden))  # [length * n, d]
+        reshape_6 = (y_3 + add_5.reshape(n, length, self.d)).reshape(length * n, self.d)  # [length * n, d]
+        add_2_3, saved_norm3 = self.norm3.forward_saved(reshape_6)
+        saved = (
+            causal_mask(length),
+            saved_attention,
+            reshape,
+            saved_norm1,
+            y_2,
+            inside,
+            saved_cross,
+            reshape_2,
+            add_2_2,
+            saved_norm2,
+            select,
+            reshape_6,
+            saved_norm3,
+        )
+        return add_2_3.reshape(n, length, self.d), saved
+
+    def forward_backward(self, y, memory, saved, d_out):
+        """From d_out to the gradients by the parameters, y and memory."""
+        back, saved_attention, reshape, saved_norm1, y_2, inside, saved_cross, reshape_2, add_2_2, saved_norm2, select, reshape_6, saved_norm3 = saved
+        n, length, _ = y.shape
+        # gradient of return norm3(y + down(relu(up(y))))   transformer.lee:38
+        d_add_2_3 = d_out.reshape(length * n, self.d)  # [length * n, d]
+        d_norm3, d_reshape_6 = self.norm3.forward_backward(reshape_6, saved_norm3, d_add_2_3)
+        reshape_3 = select.reshape(length * n, self.hidden)  # [length * n, hidden]
+        d_down, d_reshape_4 = self.down.forward_backward(reshape_3, d_reshape_6)
+        d_reshape_3 = relu_backward(select, d_reshape_4.reshape(n, length, self.hidden))  # [n, length, hidden]
+        d_add_4 = d_reshape_3.reshape(length * n, self.hidden)  # [length * n, hidden]
+        d_up, d_add_2_2_2 = self.up.forward_backward(add_2_2, d_add_4)
+        # gradient of y = norm2(y + cross(y, memory, mask = padding_mask(lengths, time)))   transformer.lee:37
+        d_add_2_2 = d_add_2_2_2 + d_reshape_6  # [length * n, d]
+        d_norm2, d_reshape_2 = self.norm2.forward_backward(reshape_2, saved_norm2, d_add_2_2)
+        d_add_3 = d_reshape_2.reshape(n, length, self.d)  # [n, length, d]
+        d_cross, d_y_2_2, d_memory = self.cross.forward_3_backward(y_2, memory, inside, saved_cross, d_add_3)
+        # gradient of y = norm1(y + attention(y, mask = causal_mask(length)))   transformer.lee:36
+        d_y_2 = d_add_3 + d_y_2_2  # [n, length, d]
+        d_add_2 = d_y_2.reshape(length * n, self.d)  # [length * n, d]
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2)
+        d_add = d_reshape.reshape(n, length, self.d)  # [n, length, d]
+        d_attention, d_y_4 = self.attention.forward_2_backward(y, back, saved_attention, d_add)
+        d_y = d_add + d_y_4  # [n, length, d]
+        return (
+            {
+                "attention": d_attention,
+                "cross": d_cross,
+                "up": d_up,
+                "down": d_down,
+                "norm1": d_norm1,
+                "norm2": d_norm2,
+                "norm3": d_norm3,
+            },
+            d_y,
+            d_memory,
+        )
+
+
+class Encoder_2(Model):
+    """Words and their positions, through layer after layer."""
+
+    members = ("read", "blocks")
+
+    def __init__(self, vocab, d, heads, hidden, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d, self.heads, self.hidden = vocab, d, heads, hidden
+        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:43
+        # transformer.lee:44
+        self.blocks = torch.nn.ModuleList(
+            [
+                EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"])),
+                EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.1"])),
+            ]
+        )
+
+    def forward(self, x, lengths):
+        """x int[n, time], lengths int[n] -> [n, time, d]"""
+        n, time = x.shape
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        h = math.sqrt(self.d) * reshape_2 + sinusoids(time, self.d)  # [n, time, d]
+        h_2 = self.blocks[0](h, lengths)  # [n, time, d]  transformer.lee:49
+        h_3 = self.blocks[1](h_2, lengths)  # [n, time, d]
+        return h_3  # [n, time, d]
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = x.shape
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        h = math.sqrt(self.d) * reshape_2 + sinusoids(time, self.d)  # [n, time, d]
+        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, lengths)  # transformer.lee:49
+        h_3, saved_blocks_1_ = self.blocks[1].forward_saved(h_2, lengths)
+        return h_3, (h, h_2, saved_blocks_0_, saved_blocks_1_)
+
+    def forward_backward(self, x, saved, d_mul_2):
+        """From d_mul_2 to the gradient by the parameters."""
+        h, h_2, saved_blocks_0_, saved_blocks_1_ = saved
+        n, time = x.shape
+        # gradient of h = block(h, lengths)   transformer.lee:49
+        d_blocks_1_, d_h_2 = self.blocks[1].forward_backward(h_2, saved_blocks_1_, d_mul_2)
+        d_blocks_0_, d_h = self.blocks[0].forward_backward(h, saved_blocks_0_, d_h_2)
+        # gradient of h = sqrt(d) * read(x) + sinusoids(time, d)   transformer.lee:47
+        d_gather = (d_h * math.sqrt(self.d)).reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        return {"read": d_read, "blocks.0": d_blocks_0_, "blocks.1": d_blocks_1_}
+
+
+class Encoder_3(Model):
+    """Words and their positions, through layer after layer."""
+
+    members = ("read", "blocks")
+
+    def __init__(self, vocab, d, heads, hidden, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d, self.heads, self.hidden = vocab, d, heads, hidden
+        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:43
+        # transformer.lee:44
+        self.blocks = torch.nn.ModuleList([EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))])
+
+    def forward(self, x, lengths):
+        """x int[n, time], lengths int[n] -> [n, time, d]"""
+        n, time = x.shape
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        h = math.sqrt(self.d) * reshape_2 + sinusoids(time, self.d)  # [n, time, d]
+        h_2 = self.blocks[0](h, lengths)  # [n, time, d]  transformer.lee:49
+        return h_2  # [n, time, d]
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = x.shape
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        h = math.sqrt(self.d) * reshape_2 + sinusoids(time, self.d)  # [n, time, d]
+        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, lengths)  # transformer.lee:49
+        return h_2, (h, saved_blocks_0_)
+
+    def forward_backward(self, x, saved, d_mul_2):
+        """From d_mul_2 to the gradient by the parameters."""
+        h, saved_blocks_0_ = saved
+        n, time = x.shape
+        # gradient of h = block(h, lengths)   transformer.lee:49
+        d_blocks_0_, d_h = self.blocks[0].forward_backward(h, saved_blocks_0_, d_mul_2)
+        # gradient of h = sqrt(d) * read(x) + sinusoids(time, d)   transformer.lee:47
+        d_gather = (d_h * math.sqrt(self.d)).reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        return {"read": d_read, "blocks.0": d_blocks_0_}
+
+
+class Transformer_2(Model):
+    """Reads all at once, writes word by word (Vaswani et al. 2017)."""
+
+    members = ("encoder", "write", "blocks", "head")
+
+    def __init__(self, source, target, d, heads, hidden, start=1, end=2, *, key=(0, 0)):
+        super().__init__()
+        self.source, self.target, self.d, self.heads = source, target, d, heads
+        self.hidden, self.start, self.end = hidden, start, end
+        self.encoder = Encoder_2(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:55
+        self.write = Embedding(target, d, key=fold(key, SITES["write"]))  # transformer.lee:56
+        # transformer.lee:57
+        self.blocks = torch.nn.ModuleList(
+            [
+                DecoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"])),
+                DecoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.1"])),
+            ]
+        )
+        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:58
+
+    def decode(self, memory, lengths, y):
+        """What comes behind each of the words y.
+
+        memory [n, time, d], lengths int[n], y int[n, length] -> [n, length, target]
+        """
+        n, length = y.shape
+        reshape_2 = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
+        h = math.sqrt(self.d) * reshape_2 + sinusoids(length, self.d)  # [n, length, d]
+        h_2 = self.blocks[0](h, memory, lengths)  # [n, length, d]  transformer.lee:64
+        h_3 = self.blocks[1](h_2, memory, lengths)  # [n, length, d]
+        add = self.head(h_3.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:65
+        return add.reshape(n, length, self.target)  # [n, length, target]
+
+    def decode_saved(self, memory, lengths, y):
+        """As decode, and what its gradient needs."""
+        n, length = y.shape
+        reshape_2 = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
+        h = math.sqrt(self.d) * reshape_2 + sinusoids(length, self.d)  # [n, length, d]
+        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, memory, lengths)  # transformer.lee:64
+        h_3, saved_blocks_1_ = self.blocks[1].forward_saved(h_2, memory, lengths)
+        reshape_3 = h_3.reshape(length * n, self.d)  # [length * n, d]  transformer.lee:65
+        return self.head(reshape_3).reshape(n, length, self.target), (
+            h,
+            h_2,
+            saved_blocks_0_,
+            saved_blocks_1_,
+            reshape_3,
+        )
+
+    def decode_backward(self, memory, y, saved, d_out):
+        """From d_out to the gradients by the parameters and memory."""
+        h, h_2, saved_blocks_0_, saved_blocks_1_, reshape_3 = saved
+        n, length = y.shape
+        # gradient of return head(h)   transformer.lee:65
+        d_add = d_out.reshape(length * n, self.target)  # [length * n, target]
+        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_add)
+        d_h_3 = d_reshape_3.reshape(n, length, self.d)  # [n, length, d]
+        # gradient of h = block(h, memory, lengths)   transformer.lee:64
+        d_blocks_1_, d_h_2, d_memory_2 = self.blocks[1].forward_backward(h_2, memory, saved_blocks_1_, d_h_3)
+        d_blocks_0_, d_h, d_memory_3 = self.blocks[0].forward_backward(h, memory, saved_blocks_0_, d_h_2)
+        # gradient of h = sqrt(d) * write(y) + sinusoids(length, d)   transformer.lee:62
+        d_gather = (d_h * math.sqrt(self.d)).reshape(length * n, self.d)  # [length * n, d]
+        d_write = Embedding.forward_backward(y.reshape(length * n), self.target, d_gather)
+        d_memory = d_memory_2 + d_memory_3  # [n, time, d]
+        return {"write": d_write, "blocks.0": d_blocks_0_, "blocks.1": d_blocks_1_, "head": d_head}, d_memory
+
+    def forward(self, x, lengths, y):
+        """Teacher forcing: the true words, one place further back, behind the start.
+
+        x int[n, time], lengths int[n], y int[n, length] -> [n, length, target]
+        """
+        length = y.shape[1]
+        t = torch.arange(length, device=x.device)  # int[length]  transformer.lee:69
+        minimum = (t + -1).clamp(min=0).clamp(max=length - 1)  # int[length]
+        before = torch.where(t > 0, y.permute((1, 0))[minimum].T, self.start)  # int[n, length]
+        return self.decode(self.encoder(x, lengths), lengths, before)  # [n, length, target]  transformer.lee:70
+
+    def forward_saved(self, x, lengths, y):
+        """As forward, and what its gradient needs."""
+        length = y.shape[1]
+        t = torch.arange(length, device=x.device)  # int[length]  transformer.lee:69
+        minimum = (t + -1).clamp(min=0).clamp(max=length - 1)  # int[length]
+        before = torch.where(t > 0, y.permute((1, 0))[minimum].T, self.start)  # int[n, length]
+        mul_2, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:70
+        reshape_4, saved_self = self.decode_saved(mul_2, lengths, before)
+        return reshape_4, (before, mul_2, saved_encoder, saved_self)
+
+    def forward_backward(self, x, saved, d_out):
+        """From d_out to the gradient by the parameters."""
+        before, mul_2, saved_encoder, saved_self = saved
+        # gradient of return decode(encoder(x, lengths), lengths, before)   transformer.lee:70
+        d_transformer_2, d_mul_2 = self.decode_backward(mul_2, before, saved_self, d_out)
+        d_encoder = self.encoder.forward_backward(x, saved_encoder, d_mul_2)
+        return {
+            "encoder": d_encoder,
+            "write": d_transformer_2["write"],
+            "blocks.0": d_transformer_2["blocks.0"],
+            "blocks.1": d_transformer_2["blocks.1"],
+            "head": d_transformer_2["head"],
+        }
+
+
+class Transformer_3(Model):
+    """Reads all at once, writes word by word (Vaswani et al. 2017)."""
+
+    members = ("encoder", "write", "blocks", "head")
+
+    def __init__(self, source, target, d, heads, hidden, start=1, end=2, *, key=(0, 0)):
+        super().__init__()
+        self.source, self.target, self.d, self.heads = source, target, d, heads
+        self.hidden, self.start, self.end = hidden, start, end
+        self.encoder = Encoder_3(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:55
+        self.write = Embedding(target, d, key=fold(key, SITES["write"]))  # transformer.lee:56
+        # transformer.lee:57
+        self.blocks = torch.nn.ModuleList([DecoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))])
+        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:58
+
+    def decode(self, memory, lengths, y):
+        """What comes behind each of the words y.
+
+        memory [n, time, d], lengths int[n], y int[n, length] -> [n, length, target]
+        """
+        n, length = y.shape
+        reshape_2 = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
+        h = math.sqrt(self.d) * reshape_2 + sinusoids(length, self.d)  # [n, length, d]
+        h_2 = self.blocks[0](h, memory, lengths)  # [n, length, d]  transformer.lee:64
+        add = self.head(h_2.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:65
+        return add.reshape(n, length, self.target)  # [n, length, target]
+
+    def translate_step(self, done, y, stopped, memory, lengths, limit, t):
+        """done bool[n], y int[n, limit + 1], memory [n, time, d], lengths int[n] -> bool[n], int[n, limit + 1], []"""
+        n = done.shape[0]
+        slice_ = self.decode(memory, lengths, y)[:, t : t + 1]  # [n, 1, target]  transformer.lee:79
+        word = slice_.reshape(n, self.target).argmax(dim=1)  # int[n]
+        fill = torch.full((n, 1), True, dtype=torch.bool, device=done.device)  # bool[n, 1]  transformer.lee:80
+        unslice_ = unslice(fill, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # bool[n, limit + 1]
+        reshape_2 = torch.where(done, self.end, word)[:, None]  # int[n, 1]
+        unslice_2 = unslice(reshape_2, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # int[n, limit + 1]
+        y_4 = torch.where(unslice_, unslice_2, y)  # int[n, limit + 1]
+        done_3 = done | (word == self.end)  # bool[n]  transformer.lee:81
+        # transformer.lee:78
+        return torch.where(stopped, done, done_3), torch.where(stopped, y, y_4), stopped | done_3.all()
+
+    def translate(self, x, lengths, limit=20):
+        """From the start the likeliest word is appended, again and again, until every row has ended.
+
+        x int[n, time], lengths int[n] -> int[n, limit]
+        """
+        n = x.shape[0]
+        memory = self.encoder(x, lengths)  # [n, time, d]  transformer.lee:74
+        fill = torch.full((n, 1), self.start, dtype=torch.int64, device=x.device)  # int[n, 1]  transformer.lee:76
+        fill_2 = torch.full((n, 1), True, dtype=torch.bool, device=x.device)  # bool[n, 1]
+        unslice_ = unslice(fill_2, (n, limit + 1), (slice(0, n), slice(0, 1)))  # bool[n, limit + 1]
+        unslice_2 = unslice(fill, (n, limit + 1), (slice(0, n), slice(0, 1)))  # int[n, limit + 1]
+        y_2 = torch.where(unslice_, unslice_2, self.end)  # int[n, limit + 1]
+        done = torch.full((n,), False, dtype=torch.bool, device=x.device)  # bool[n]  transformer.lee:77
+        stopped = torch.full((), False, dtype=torch.bool, device=x.device)  # transformer.lee:78
+        for t in range(limit):
+            done, y_2, stopped = self.translate_step(done, y_2, stopped, memory, lengths, limit, t)
+        return y_2[:, 1:]  # int[n, limit]  transformer.lee:84
+
+
+class AllAtOnce_2(Model):
+    """Without autoregression: a number says how many words there are, and every place guesses its own (Gu et al. 2018)."""
+
+    members = ("encoder", "place", "blocks", "cross", "head", "size")
+
+    def __init__(self, source, target, d, heads, hidden, longest, *, key=(0, 0)):
+        super().__init__()
+        self.source, self.target, self.d = source, target, d
+        self.heads, self.hidden, self.longest = heads, hidden, longest
+        self.encoder = Encoder_3(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:89
+        # [longest, d]  transformer.lee:90
+        self.place = torch.nn.Parameter(normal(fold(key, SITES["place"]), (longest, d), FLOAT))
+        # transformer.lee:91
+        self.blocks = torch.nn.ModuleList([EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))])
+        # transformer.lee:92
+        self.cross = torch.nn.ModuleList([MultiHeadAttention(d, heads, key=fold(key, SITES["cross.0"]))])
+        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:93
+        self.size = Linear(d, longest, key=fold(key, SITES["size"]))  # transformer.lee:94
+
+    def forward(self, x, lengths, sizes):
+        """x int[n, time], lengths int[n], sizes int[n] -> [n, longest, target], [n, longest]"""
+        n, time = x.shape
+        memory = self.encoder(x, lengths)  # [n, time, d]  transformer.lee:97
+        h = self.place.expand(n, self.longest, self.d)  # [n, longest, d]  transformer.lee:98
+        # [n, longest, d]  transformer.lee:100
+        reshape_12 = self.cross[0].forward_3(h, memory, padding_mask(lengths, time))
+        h_2 = self.blocks[0](self.place + reshape_12, sizes)  # [n, longest, d]
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:101
+        reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
+        mean_ = torch.where(reshape_2, memory.mT, 0).sum(dim=2) / reshape.to(FLOAT)  # [n, d]
+        add_2 = self.head(h_2.reshape(self.longest * n, self.d))  # [longest * n, target]  transformer.lee:102
+        return add_2.reshape(n, self.longest, self.target), self.size(mean_)
+
+    def forward_saved(self, x, lengths, sizes):
+        """As forward, and what its gradient needs."""
+        n, time = x.shape
+        memory, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:97
+        h = self.place.expand(n, self.longest, self.d)  # [n, longest, d]  transformer.lee:98
+        inside = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:100
+        reshape_12, saved_cross_0_ = self.cross[0].forward_3_saved(h, memory, inside)
+        add = self.place + reshape_12  # [n, longest, d]
+        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(add, sizes)
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:101
+        reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
+        cast = reshape.to(FLOAT)  # [n, 1]
+        mean_ = torch.where(reshape_2, memory.mT, 0).sum(dim=2) / cast  # [n, d]
+        reshape_3 = h_2.reshape(self.longest * n, self.d)  # [longest * n, d]  transformer.lee:102
+        saved = memory, saved_encoder, inside, saved_cross_0_, add, saved_blocks_0_, reshape_2, cast, mean_, reshape_3
+        return self.head(reshape_3).reshape(n, self.longest, self.target), self.size(mean_), saved
+
+    def forward_backward(self, x, saved, d_reshape_5, d_add_3):
+        """From d_reshape_5 and d_add_3 to the gradient by the parameters."""
+        memory, saved_encoder, inside, saved_cross_0_, add, saved_blocks_0_, reshape_2, cast, mean_, reshape_3 = saved
+        n = x.shape[0]
+        # gradient of h[b in n, t in longest, a in d] = 1.0 * place[t, a]   transformer.lee:98
+        h = self.place.expand(n, self.longest, self.d)  # [n, longest, d]
+        # gradient of return head(h), size(mean_)   transformer.lee:102
+        d_size, d_mean_ = self.size.forward_backward(mean_, d_add_3)
+        d_add_2 = d_reshape_5.reshape(self.longest * n, self.target)  # [longest * n, target]
+        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_add_2)
+        d_h_2 = d_reshape_3.reshape(n, self.longest, self.d)  # [n, longest, d]
+        # gradient of h = block(h + look(h, memory, mask = padding_mask(lengths, time)), sizes)   transformer.lee:100
+        d_blocks_0_, d_add = self.blocks[0].forward_backward(add, saved_blocks_0_, d_h_2)
+        d_cross_0_, d_h, d_memory_3 = self.cross[0].forward_3_backward(h, memory, inside, saved_cross_0_, d_add)
+        # gradient of memory = encoder(x, lengths)   transformer.lee:97
+        d_memory = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0.0).mT + d_memory_3  # [n, time, d]
+        d_encoder = self.encoder.forward_backward(x, saved_encoder, d_memory)
+        d_place = d_add.sum(dim=0) + d_h.sum(dim=0)  # [longest, d]
+        return {
+            "encoder": d_encoder,
+            "place": d_place,
+            "blocks.0": d_blocks_0_,
+            "cross.0": d_cross_0_,
+            "head": d_head,
+            "size": d_size,
+        }
+
+
+def per_word(z, y, lengths):
+    """The cross-entropy of every word that counts, the end included; what stands behind it does not.
+
+    z [n, length, target], y int[n, length], lengths int[n] -> []
+    """
+    n, length, target = z.shape
+    each = cross_entropy_2(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  transformer.lee:107
+    each_2 = each.reshape(n, length)  # [n, length]
+    lt = torch.arange(length, device=z.device) < lengths[:, None]  # bool[n, length]  transformer.lee:108
+    return torch.where(lt, each_2, 0).sum() / lengths.sum().to(FLOAT)
+
+
+def per_word_saved(z, y, lengths):
+    """As per_word, and what its gradient needs."""
+    n, length, target = z.shape
+    each = cross_entropy_2(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  transformer.lee:107
+    each_2 = each.reshape(n, length)  # [n, length]
+    lt = torch.arange(length, device=z.device) < lengths[:, None]  # bool[n, length]  transformer.lee:108
+    cast = lengths.sum().to(FLOAT)
+    return torch.where(lt, each_2, 0).sum() / cast, (lt, cast)
+
+
+def per_word_backward(z, y, saved, d_out):
+    """From d_out to the gradient by z."""
+    lt, cast = saved
+    n, length, target = z.shape
+    # gradient of return sum[b, t in lengths[b]](each[b, t]) / sum(lengths)   transformer.lee:108
+    d_each_2 = torch.where(lt, d_out / cast, 0.0)  # [n, length]
+    # gradient of each = cross_entropy(z, y, reduce = false)   transformer.lee:107
+    reshape = z.reshape(length * n, target)  # [length * n, target]
+    d_each = d_each_2.reshape(length * n)  # [length * n]
+    d_reshape = cross_entropy_2_backward(reshape, y.reshape(length * n), d_each)  # [length * n, target]
+    d_z = d_reshape.reshape(n, length, target)  # [n, length, target]
+    return d_z  # [n, length, target]
+
+
+def all_at_once_saved(net, x, lengths, y, sizes):
+    """As all_at_once, and what its gradient needs."""
+    z, size, saved_net = net.forward_saved(x, lengths, sizes)  # transformer.lee:113
+    div, saved_per_word = per_word_saved(z, y, sizes)  # transformer.lee:114
+    sub = sizes - 1  # int[n]
+    return div + cross_entropy(size, sub), (z, size, saved_net, saved_per_word, sub)
+
+
+def all_at_once_backward(net, x, y, saved, d_add):
+    """From d_add to the gradient by net."""
+    z, size, saved_net, saved_per_word, sub = saved
+    # gradient of return per_word(z, y, sizes) + cross_entropy(size, sizes - 1)   transformer.lee:114
+    d_size = cross_entropy_backward(size, sub, d_add)  # [n, net.longest]
+    d_z = per_word_backward(z, y, saved_per_word, d_add)  # [n, net.longest, net.target]
+    # gradient of z, size = net(x, lengths, sizes)   transformer.lee:113
+    d_net = net.forward_backward(x, saved_net, d_z, d_size)
+    return d_net
+
+
+class Recurrent(Model):
+    """Recurrent(vocab, d)"""
+
+    members = ("read", "rnn")
+
+    def __init__(self, vocab, d, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d = vocab, d
+        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:121
+        self.rnn = LSTM(d, d, key=fold(key, SITES["rnn"]))  # transformer.lee:122
+
+    def forward(self, x, lengths):
+        """x int[n, time], lengths int[n] -> [n, time, d]"""
+        n, time = x.shape
+        y = self.rnn(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  transformer.lee:125
+        return y  # [n, time, d]
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = x.shape
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:125
+        out, saved_rnn = self.rnn.forward_saved(reshape_2)
+        return out, (reshape_2, saved_rnn)
+
+    def forward_backward(self, x, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        reshape_2, saved_rnn = saved
+        n, time = x.shape
+        # gradient of return rnn(read(x))   transformer.lee:125
+        d_rnn, d_reshape_2 = self.rnn.forward_backward(reshape_2, saved_rnn, d_y)
+        d_gather = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        return {"read": d_read, "rnn": d_rnn}
+
+
+class Convolutional(Model):
+    """Convolutional(vocab, d)"""
+
+    members = ("read", "conv")
+
+    def __init__(self, vocab, d, *, key=(0, 0)):
+        super().__init__()
+        self.vocab, self.d = vocab, d
+        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:129
+        self.conv = Conv1d(d, d, padding=1, key=fold(key, SITES["conv"]))  # transformer.lee:130
+
+    def forward(self, x, lengths):
+        """x int[n, time], lengths int[n] -> [n, time, d]"""
+        n, time = x.shape
+        z = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:133
+        lt = torch.arange(time, device=x.device) < lengths[:, None]  # bool[n, time]  transformer.lee:134
+        across = torch.where(lt[:, None], z.mT, 0)  # [n, d, time]
+        y = relu(self.conv(across))  # [n, d, time]  transformer.lee:135
+        back = y.mT  # [n, time, d]  transformer.lee:136
+        return back  # [n, time, d]
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = x.shape
+        z = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:133
+        # bool[n, 1, time]  transformer.lee:134
+        reshape_3 = (torch.arange(time, device=x.device) < lengths[:, None])[:, None]
+        across = torch.where(reshape_3, z.mT, 0)  # [n, d, time]
+        y = relu(self.conv(across))  # [n, d, time]  transformer.lee:135
+        back = y.mT  # [n, time, d]  transformer.lee:136
+        return back, (reshape_3, across, y)
+
+    def forward_backward(self, x, saved, d_mul):
+        """From d_mul to the gradient by the parameters."""
+        reshape_3, across, y = saved
+        n, time = x.shape
+        # gradient of back[b, t, a] = y[b, a, t]   transformer.lee:136
+        d_y = d_mul.mT  # [n, d, time]
+        # gradient of y = relu(conv(across))   transformer.lee:135
+        d_conv, d_across = self.conv.forward_backward(across, relu_backward(y, d_y))
+        # gradient of across[b, a in d, t in time] = where(t < lengths[b], z[b, t, a], 0)   transformer.lee:134
+        d_z = torch.where(reshape_3, d_across, 0.0).mT  # [n, time, d]
+        # gradient of z = read(x)   transformer.lee:133
+        d_gather = d_z.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        return {"read": d_read, "conv": d_conv}
+
+
+class Reader(Model):
+    """A class of a sequence: whatever turns vectors into vectors may be the encoder."""
+
+    members = ("encoder", "head")
+
+    def __init__(self, encoder, d, classes, *, key=(0, 0)):
+        super().__init__()
+        self.encoder, self.d, self.classes = encoder, d, classes
+        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:142
+
+    def forward(self, x, lengths):
+        """x int[n, time], lengths int[n] -> [n, classes]"""
+        n, time = x.shape
+        if self.d != self.encoder.d:
+            raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
+        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:145
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
+        mean_ = torch.where(reshape_2, h.mT, 0).sum(dim=2) / reshape.to(FLOAT)  # [n, encoder.d]
+        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:147
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = x.shape
+        if self.d != self.encoder.d:
+            raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
+        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:145
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
+        cast = reshape.to(FLOAT)  # [n, 1]
+        mean_ = torch.where(reshape_2, h.mT, 0).sum(dim=2) / cast  # [n, encoder.d]
+        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:147
+        return self.head(reshape_3), (saved_encoder, reshape_2, cast, reshape_3)
+
+    def forward_backward(self, x, saved, encoder_vocab, d_y):
+        """From d_y to the gradient by the parameters."""
+        saved_encoder, reshape_2, cast, reshape_3 = saved
+        n = x.shape[0]
+        # gradient of return head(mean_)   transformer.lee:147
+        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
+        d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
+        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
+        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0.0).mT  # [n, time, encoder.d]
+        # gradient of h = encoder(x, lengths)   transformer.lee:145
+        d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
+        return {"encoder": d_encoder, "head": d_head}
+
+
+class Reader_2(Model):
+    """A class of a sequence: whatever turns vectors into vectors may be the encoder."""
+
+    members = ("encoder", "head")
+
+    def __init__(self, encoder, d, classes, *, key=(0, 0)):
+        super().__init__()
+        self.encoder, self.d, self.classes = encoder, d, classes
+        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:142
+
+    def forward(self, x, lengths):
+        """x int[n, time], lengths int[n] -> [n, classes]"""
+        n, time = x.shape
+        if self.d != self.encoder.d:
+            raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
+        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:145
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
+        mean_ = torch.where(reshape_2, h.mT, 0).sum(dim=2) / reshape.to(FLOAT)  # [n, encoder.d]
+        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:147
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = x.shape
+        if self.d != self.encoder.d:
+            raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
+        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:145
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
+        cast = reshape.to(FLOAT)  # [n, 1]
+        mean_ = torch.where(reshape_2, h.mT, 0).sum(dim=2) / cast  # [n, encoder.d]
+        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:147
+        return self.head(reshape_3), (saved_encoder, reshape_2, cast, reshape_3)
+
+    def forward_backward(self, x, saved, encoder_vocab, d_y):
+        """From d_y to the gradient by the parameters."""
+        saved_encoder, reshape_2, cast, reshape_3 = saved
+        n = x.shape[0]
+        # gradient of return head(mean_)   transformer.lee:147
+        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
+        d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
+        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
+        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0.0).mT  # [n, time, encoder.d]
+        # gradient of h = encoder(x, lengths)   transformer.lee:145
+        d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
+        return {"encoder": d_encoder, "head": d_head}
+
+
+class Reader_3(Model):
+    """A class of a sequence: whatever turns vectors into vectors may be the encoder."""
+
+    members = ("encoder", "head")
+
+    def __init__(self, encoder, d, classes, *, key=(0, 0)):
+        super().__init__()
+        self.encoder, self.d, self.classes = encoder, d, classes
+        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:142
+
+    def forward(self, x, lengths):
+        """x int[n, time], lengths int[n] -> [n, classes]"""
+        n, time = x.shape
+        if self.d != self.encoder.d:
+            raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
+        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:145
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
+        mean_ = torch.where(reshape_2, h.mT, 0).sum(dim=2) / reshape.to(FLOAT)  # [n, encoder.d]
+        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:147
+
+    def forward_saved(self, x, lengths):
+        """As forward, and what its gradient needs."""
+        n, time = x.shape
+        if self.d != self.encoder.d:
+            raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
+        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:145
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
+        cast = reshape.to(FLOAT)  # [n, 1]
+        mean_ = torch.where(reshape_2, h.mT, 0).sum(dim=2) / cast  # [n, encoder.d]
+        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:147
+        return self.head(reshape_3), (saved_encoder, reshape_2, cast, reshape_3)
+
+    def forward_backward(self, x, saved, encoder_vocab, d_y):
+        """From d_y to the gradient by the parameters."""
+        saved_encoder, reshape_2, cast, reshape_3 = saved
+        n = x.shape[0]
+        # gradient of return head(mean_)   transformer.lee:147
+        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
+        d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
+        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
+        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0.0).mT  # [n, time, encoder.d]
+        # gradient of h = encoder(x, lengths)   transformer.lee:145
+        d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
+        return {"encoder": d_encoder, "head": d_head}
+
+
+def example_layer(key):
+    net = EncoderLayer(6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:154
+    x = normal(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:155
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:156
+    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:157
+    d_c, saved_net = net.forward_saved(x, lengths)  # transformer.lee:158
+    d_net, d_x = net.forward_backward(x, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_x, d_c
+
+
+def example_decoder_layer(key):
+    net = DecoderLayer(6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:162
+    y = normal(fold(key, SITES["y"]), (3, 4, 6), FLOAT)  # [3, 4, 6]  transformer.lee:163
+    memory = normal(fold(key, SITES["memory"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:164
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:165
+    c = normal(fold(key, SITES["c"]), (3, 4, 6), FLOAT)  # [3, 4, 6]  transformer.lee:166
+    d_c, saved_net = net.forward_saved(y, memory, lengths)  # transformer.lee:167
+    d_net, d_y, d_memory = net.forward_backward(y, memory, saved_net, c)
+    return (c * d_c).sum(), net.at(d_net), d_y, d_memory, d_c
+
+
+def example_read_by_attention(key):
+    self_ = Encoder_2(7, 6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:171
+    net = Reader(self_, 6, 3, key=fold(key, SITES["net#2"]))
+    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:172
+    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:173
+    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:174
+    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:175
+    d_add = cross_entropy_backward(add, y, torch.ones((), dtype=FLOAT))  # [4, 3]
+    d_net = net.forward_backward(x, saved_net, 7, d_add)
+    return cross_entropy(add, y), net.at(d_net)
+
+
+def example_read_by_recurrence(key):
+    self_ = Recurrent(7, 6, key=fold(key, SITES["net"]))  # transformer.lee:179
+    net = Reader_2(self_, 6, 3, key=fold(key, SITES["net#2"]))
+    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:180
+    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:181
+    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:182
+    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:183
+    d_add = cross_entropy_backward(add, y, torch.ones((), dtype=FLOAT))  # [4, 3]
+    d_net = net.forward_backward(x, saved_net, 7, d_add)
+    return cross_entropy(add, y), net.at(d_net)
+
+
+def example_read_by_convolution(key):
+    self_ = Convolutional(7, 6, key=fold(key, SITES["net"]))  # transformer.lee:187
+    net = Reader_3(self_, 6, 3, key=fold(key, SITES["net#2"]))
+    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:188
+    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:189
+    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:190
+    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:191
+    d_add = cross_entropy_backward(add, y, torch.ones((), dtype=FLOAT))  # [4, 3]
+    d_net = net.forward_backward(x, saved_net, 7, d_add)
+    return cross_entropy(add, y), net.at(d_net)
+
+
+def example_translated(key):
+    net = Transformer_2(7, 6, 8, 2, 12, key=fold(key, SITES["net"]))  # transformer.lee:195
+    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  transformer.lee:196
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:197
+    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  transformer.lee:198
+    sizes = randint(fold(key, SITES["sizes"]), (3,), 1, 5)  # int[3]  transformer.lee:199
+    reshape_4, saved_net = net.forward_saved(x, lengths, y)  # transformer.lee:200
+    value, saved_per_word = per_word_saved(reshape_4, y, sizes)
+    d_reshape_4 = per_word_backward(reshape_4, y, saved_per_word, torch.ones((), dtype=FLOAT))  # [3, 4, 6]
+    d_net = net.forward_backward(x, saved_net, d_reshape_4)
+    return value, net.at(d_net)
+
+
+def example_word_by_word(key):
+    net = Transformer_3(7, 4, 8, 2, 12, key=fold(key, SITES["net"]))  # transformer.lee:204
+    x = randint(fold(key, SITES["x"]), (30, 5), 0, 7)  # int[30, 5]  transformer.lee:205
+    lengths = randint(fold(key, SITES["lengths"]), (30,), 1, 6)  # int[30]  transformer.lee:206
+    return net.translate(x, lengths, limit=6)  # int[30, 6]  transformer.lee:207
+
+
+def example_at_once(key):
+    net = AllAtOnce_2(7, 6, 8, 2, 12, 4, key=fold(key, SITES["net"]))  # transformer.lee:211
+    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  transformer.lee:212
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:213
+    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  transformer.lee:214
+    sizes = randint(fold(key, SITES["sizes"]), (3,), 1, 5)  # int[3]  transformer.lee:215
+    value, saved_all_at_once = all_at_once_saved(net, x, lengths, y, sizes)  # transformer.lee:216
+    d_value = torch.ones((), dtype=FLOAT)
+    d_net = all_at_once_backward(net, x, y, saved_all_at_once, d_value)
+    return value, net.at(d_net)
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def cross_entropy(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [.., k], y int[..] -> []
+    """
+    surprise = torch.nn.functional.cross_entropy(z, y, reduction="none")  # [rows]  losses.lee:45
+    return reduced(surprise)  # losses.lee:46
+
+
+def cross_entropy_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    eq = torch.arange(k, device=z.device)[None, :] == y[:, None]  # bool[rows, k]
+    d_z = (torch.softmax(z, dim=1) - eq.to(FLOAT)) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+@packed(0, z=(0, 2), y=(0, 1))
+def cross_entropy_2(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [.., k], y int[..] -> [..]
+    """
+    surprise = torch.nn.functional.cross_entropy(z, y, reduction="none")  # [rows]  losses.lee:45
+    return reduced_2(surprise)  # [rows]  losses.lee:46
+
+
+def cross_entropy_2_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    k = z.shape[1]
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_2_backward(d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    eq = torch.arange(k, device=z.device)[None, :] == y[:, None]  # bool[rows, k]
+    d_z = (torch.softmax(z, dim=1) - eq.to(FLOAT)) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = (d_y / each_0).expand(each_0)  # [each_0]
+    return d_each  # [each_0]
+
+
+def reduced_2(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> [each_0]
+    """
+    return each  # [each_0]
+
+
+def reduced_2_backward(d_each):
+    """From d_each to the gradient by each."""
+    return d_each  # [each_0]
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(dim=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+class Embedding(Model):
+    """A row of a table for each index."""
+
+    members = ("table",)
+
+    def __init__(self, count, d, *, key=(0, 0)):
+        super().__init__()
+        self.count, self.d = count, d
+        self.table = torch.nn.Parameter(normal(fold(key, SITES["table"]), (count, d), FLOAT))  # [count, d]  nn.lee:47
+
+    @packed(0, index=(0, 1))
+    def forward(self, index):
+        """index int[..] -> [.., d]"""
+        return self.table[index]  # [rows, d]  nn.lee:50
+
+    @staticmethod
+    def forward_backward(index, count, d_y):
+        """From d_y to the gradient by the parameters."""
+        d = d_y.shape[1]
+        # gradient of return table[index]   nn.lee:50
+        d_table = scatter_add(d_y, (index,), (count, d))  # [count, d]
+        return {"table": d_table}  # [count, d]
+
+
+def conv1d(x, kernel, stride=1, padding=0, dilation=1):
+    """yₙₒᵢ = Σ xₙ,c,sᵢ₊ᵤ Kₒcᵤ
+
+    x [n, c, w], kernel [o, c, k] -> [n, o, out_w]
+    """
+    # [n, o, out_w]  nn.lee:76
+    y = torch.nn.functional.conv1d(x, kernel, stride=stride, padding=padding, dilation=dilation)
+    return y  # [n, o, out_w]
+
+
+def conv1d_backward(x, kernel, dilation, padding, stride, d_y):
+    """From d_y to the gradients by x and kernel."""
+    _, c, w = x.shape
+    o, _, k = kernel.shape
+    out_w = d_y.shape[2]
+    # gradient of y[n, o, i in (w + 2*padding - dilation*(k - 1) - 1) // stride + 1] = sum[c, u..   nn.lee:76
+    # [n, c, w]
+    d_x = torch.nn.functional.conv_transpose1d(
+        d_y,
+        kernel,
+        stride=stride,
+        padding=padding,
+        output_padding=dilation + 2 * padding + stride + w - dilation * k - out_w * stride - 1,
+        dilation=dilation,
+    )
+    # [o, c, k]
+    d_kernel = torch.nn.grad.conv1d_weight(x, (o, c, k), d_y, stride=stride, padding=padding, dilation=dilation)
+    return d_x, d_kernel
+
+
+class Conv1d(Model):
+    """Convolution along one axis."""
+
+    members = ("kernel", "bias")
+
+    def __init__(self, inputs, outputs, k=3, stride=1, padding=0, dilation=1, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs, self.k = inputs, outputs, k
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        div, div_2 = fan_in_uniform(inputs * k)  # nn.lee:96
+        key_2 = fold(key, SITES["kernel"])
+        uniform_2 = uniform(fold(key, SITES["bias"]), (outputs,), FLOAT)  # [outputs]  nn.lee:97
+        # [outputs, inputs, k]  nn.lee:96
+        self.kernel = torch.nn.Parameter(div + (div_2 - div) * uniform(key_2, (outputs, inputs, k), FLOAT))
+        self.bias = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:97
+
+    def forward(self, x):
+        """x [n, inputs, w] -> [n, outputs, out_w]"""
+        # [n, outputs, out_w]  nn.lee:100
+        y = conv1d(x, self.kernel, stride=self.stride, padding=self.padding, dilation=self.dilation)
+        return y + self.bias[:, None]  # [n, outputs, out_w]
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return conv1d(x, kernel, stride, padding, dilation) + bias[:, None]   nn.lee:100
+        d_bias = d_y.sum(dim=0).sum(dim=1)  # [outputs]
+        d_x, d_kernel = conv1d_backward(x, self.kernel, self.dilation, self.padding, self.stride, d_y)
+        return {"kernel": d_kernel, "bias": d_bias}, d_x
+
+
+class LayerNorm(Model):
+    """(x - μ) / √(σ² + ε) · γ + β, over the last axis (Ba et al. 2016)."""
+
+    members = ("gamma", "beta")
+
+    def __init__(self, d, eps=1e-5):
+        super().__init__()
+        self.d, self.eps = d, eps
+        self.gamma = torch.nn.Parameter(torch.ones(d, dtype=FLOAT))  # [d]  nn.lee:191
+        self.beta = torch.nn.Parameter(torch.zeros(d, dtype=FLOAT))  # [d]  nn.lee:192
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., d] -> [.., d]"""
+        y = torch.nn.functional.layer_norm(x, (self.d,), self.gamma, self.beta, self.eps)  # [rows, d]  nn.lee:197
+        return y  # [rows, d]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        normalise = torch.nn.functional.layer_norm(x, (self.d,), eps=self.eps)  # [rows, d]  nn.lee:197
+        return normalise * self.gamma + self.beta, normalise.clone()
+
+    def forward_backward(self, x, normalise, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return gamma * (x - mu) / sqrt(var + eps) + beta   nn.lee:197
+        d_beta = d_y.sum(dim=0)  # [d]
+        d_gamma = (d_y * normalise).sum(dim=0)  # [d]
+        d_x = normalise_gradient(d_y * self.gamma, x, (self.d,), self.eps)  # [rows, d]
+        return {"gamma": d_gamma, "beta": d_beta}, d_x
+
+
+class LSTMCell(Model):
+    """c ← f c + i g, h ← o tanh(c), one step: gates i, f, g, o in this order (Hochreiter & Schmidhuber 1997)."""
+
+    members = ("w", "u", "b")
+
+    def __init__(self, inputs, hidden, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.hidden = inputs, hidden
+        div, div_2 = fan_in_uniform(hidden)  # nn.lee:245
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, 4 * hidden), FLOAT)  # [inputs, 4 * hidden]
+        uniform_2 = uniform(fold(key, SITES["u"]), (hidden, 4 * hidden), FLOAT)  # [hidden, 4 * hidden]  nn.lee:246
+        uniform_3 = uniform(fold(key, SITES["b"]), (4 * hidden,), FLOAT)  # [4 * hidden]  nn.lee:247
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, 4 * hidden]  nn.lee:245
+        self.u = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [hidden, 4 * hidden]  nn.lee:246
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_3)  # [4 * hidden]  nn.lee:247
+
+    def forward(self, x, h, c):
+        """x [n, inputs], h [n, hidden], c [n, hidden] -> [n, hidden], [n, hidden]"""
+        n = x.shape[0]
+        z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
+        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        mul_2 = sigmoid_2 * torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
+        memory = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden)) * c + mul_2  # [n, hidden]
+        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        return sigmoid_3 * torch.tanh(memory), memory  # nn.lee:252
+
+    def forward_saved(self, x, h, c):
+        """As forward, and what its gradient needs."""
+        n = x.shape[0]
+        z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
+        sigmoid = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]
+        tanh = torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
+        memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
+        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        tanh_2 = torch.tanh(memory)  # [n, hidden]  nn.lee:252
+        return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
+
+    def forward_backward(self, x, h, c, saved, d_y, d_memory):
+        """From d_y and d_memory to the gradients by the parameters, x, h and c."""
+        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
+        n = x.shape[0]
+        # gradient of return sigmoid(z[:, 3]) * tanh(memory), memory   nn.lee:252
+        d_slice_4 = (d_y * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[:, None]  # [n, 1, hidden]
+        # [n, 4, hidden]
+        d_z_2 = unslice(d_slice_4, (n, 4, self.hidden), (slice(0, n), slice(3, 4), slice(0, self.hidden)))
+        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
+        d_slice_3 = (d_memory_2 * sigmoid_2 * (1.0 - tanh * tanh))[:, None]  # [n, 1, hidden]
+        # [n, 4, hidden]
+        d_z_3 = unslice(d_slice_3, (n, 4, self.hidden), (slice(0, n), slice(2, 3), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2))  # [n, hidden]
+        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
+        d_slice_2 = d_reshape_2[:, None]  # [n, 1, hidden]
+        # [n, 4, hidden]
+        d_z_4 = unslice(d_slice_2, (n, 4, self.hidden), (slice(0, n), slice(0, 1), slice(0, self.hidden)))
+        d_c = d_memory_2 * sigmoid  # [n, hidden]
+        d_slice = (d_memory_2 * c * (sigmoid * (1.0 - sigmoid)))[:, None]  # [n, 1, hidden]
+        # [n, 4, hidden]
+        d_z_5 = unslice(d_slice, (n, 4, self.hidden), (slice(0, n), slice(1, 2), slice(0, self.hidden)))
+        # gradient of z = reshape(x @ w + h @ u + b, [n, 4, hidden])   nn.lee:250
+        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [n, 4, hidden]
+        d_add_2 = d_z.reshape(n, 4 * self.hidden)  # [n, 4 * hidden]
+        d_b = d_add_2.sum(dim=0)  # [4 * hidden]
+        d_h = d_add_2 @ self.u.T  # [n, hidden]
+        d_u = h.T @ d_add_2  # [hidden, 4 * hidden]
+        d_x = d_add_2 @ self.w.T  # [n, inputs]
+        d_w = x.T @ d_add_2  # [inputs, 4 * hidden]
+        return {"w": d_w, "u": d_u, "b": d_b}, d_x, d_h, d_c
+
+
+class LSTM(Model):
+    """LSTMCell at every position, from states of 0."""
+
+    members = ("cell",)
+
+    def __init__(self, inputs, hidden, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.hidden = inputs, hidden
+        self.cell = LSTMCell(inputs, hidden, key=fold(key, SITES["cell"]))  # nn.lee:293
+
+    def forward_step(self, c, h, x_t):
+        """c [n, hidden], h [n, hidden], x_t [n, inputs] -> [n, hidden], [n, hidden], [n, hidden]"""
+        h_3, c_3 = self.cell(x_t, h, c)  # nn.lee:299
+        return c_3, h_3, h_3
+
+    def forward_step_saved(self, c, h, x_t):
+        """As forward_step, and what its gradient needs."""
+        h_3, c_3, saved_cell = self.cell.forward_saved(x_t, h, c)  # nn.lee:299
+        return c_3, h_3, h_3, (saved_cell, c, h)
+
+    def forward_step_backward(self, saved, x_t, d_c_3, d_h_3, d_out, d_self):
+        """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters, x_t and cell.b."""
+        saved_cell, c, h = saved
+        # gradient of h, c = cell(x[:, t], h, c)   nn.lee:299
+        d_h_3_2 = d_h_3 + d_out  # [n, hidden]
+        d_cell, d_x_t, d_h, d_c = self.cell.forward_backward(x_t, h, c, saved_cell, d_h_3_2, d_c_3)
+        return (
+            d_c,
+            d_h,
+            {"cell": {"w": d_self["cell"]["w"] + d_cell["w"], "u": d_self["cell"]["u"] + d_cell["u"]}},
+            d_x_t,
+            d_cell["b"],
+        )
+
+    def forward(self, x):
+        """x [n, time, inputs] -> [n, time, hidden]"""
+        n, time, _ = x.shape
+        h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  nn.lee:296
+        c = h  # nn.lee:298
+        h_ = h
+        out = [None] * time
+        for t in range(time):
+            c, h_, out[t] = self.forward_step(c, h_, x[:, t])
+        out = torch.stack(out, 1) if out else torch.zeros((n, time, self.hidden), dtype=FLOAT, device=x.device)
+        return out  # [n, time, hidden]
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        n, time, _ = x.shape
+        h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  nn.lee:296
+        c = h  # nn.lee:298
+        h_ = h
+        out = [None] * time
+        saved_forward_step = [None] * time
+        for t in range(time):
+            c, h_, out[t], saved_forward_step[t] = self.forward_step_saved(c, h_, x[:, t])
+        out = torch.stack(out, 1) if out else torch.zeros((n, time, self.hidden), dtype=FLOAT, device=x.device)
+        return out, saved_forward_step
+
+    def forward_backward(self, x, saved_forward_step, d_out):
+        """From d_out to the gradients by the parameters and x."""
+        n, time, _ = x.shape
+        # gradient of for t in time:   nn.lee:298
+        d_c = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]
+        d_cell_w_2 = torch.zeros((self.inputs, 4 * self.hidden), dtype=FLOAT, device=x.device)  # [inputs, 4 * hidden]
+        d_cell_u_2 = torch.zeros((self.hidden, 4 * self.hidden), dtype=FLOAT, device=x.device)  # [hidden, 4 * hidden]
+        d_c_3 = d_c
+        d_h_3 = d_c
+        d_self = {"cell": {"w": d_cell_w_2, "u": d_cell_u_2}}
+        d_x = [None] * time
+        d_cell_b_rows = [None] * time
+        for t in reversed(range(time)):
+            d_c_3, d_h_3, d_self, d_x[t], d_cell_b_rows[t] = self.forward_step_backward(
+                saved_forward_step[t], x[:, t], d_c_3, d_h_3, d_out[:, t], d_self
+            )
+        d_x = torch.stack(d_x, 1) if d_x else torch.zeros((n, time, self.inputs), dtype=FLOAT, device=x.device)
+        d_cell_b_rows = (
+            torch.stack(d_cell_b_rows, 1)
+            if d_cell_b_rows
+            else torch.zeros((4 * self.hidden, time), dtype=FLOAT, device=x.device)
+        )
+        d_cell_b = d_cell_b_rows.sum(dim=1)  # [4 * hidden]
+        return {"cell": {"w": d_self["cell"]["w"], "u": d_self["cell"]["u"], "b": d_cell_b}}, d_x
+
+
+def attend(q, k, v, mask):
+    """Shares softmax(q k / √size) of the values, in several heads; only where `mask` is true (Vaswani et al. 2017).
+
+    q [n, m, heads, size], k [n, time, heads, size], v [n, time, heads, size], mask bool[n, 1, 1, time] -> [n,
+    m, heads, size]
+    """
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed  # [n, m, heads, size]
+
+
+def attend_saved(q, k, v, mask):
+    """As attend, and what its gradient needs."""
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed, share
+
+
+def attend_backward(q, k, v, mask, share, d_mixed):
+    """From d_mixed to the gradients by q, k and v."""
+    size = q.shape[3]
+    # gradient of mixed[b, i, h, a] = sum[j](share[b, h, i, j] * v[b, j, h, a])   nn.lee:337
+    transpose = d_mixed.permute(0, 2, 1, 3)  # [n, heads, m, size]
+    d_share = transpose @ v.permute(0, 2, 3, 1)  # [n, heads, m, time]
+    d_v = (share.mT @ transpose).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
+    sub = d_share - (d_share * share).sum(dim=3, keepdim=True)  # [n, heads, m, time]
+    # gradient of score[b, h, i, j] = sum[a](q[b, i, h, a] * k[b, j, h, a]) / sqrt(size)   nn.lee:335
+    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0.0)  # [n, heads, m, time]
+    d_q = (d_contract @ k.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]
+    d_k = (d_contract.mT @ q.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    return d_q, d_k, d_v
+
+
+def attend_2(q, k, v, mask):
+    """Shares softmax(q k / √size) of the values, in several heads; only where `mask` is true (Vaswani et al. 2017).
+
+    q [n, m, heads, size], k [n, time, heads, size], v [n, time, heads, size], mask bool[1, 1, m, time] -> [n,
+    m, heads, size]
+    """
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed  # [n, m, heads, size]
+
+
+def attend_2_saved(q, k, v, mask):
+    """As attend_2, and what its gradient needs."""
+    size = q.shape[3]
+    score = q.permute(0, 2, 1, 3) @ k.permute(0, 2, 3, 1) / math.sqrt(size)  # [n, heads, m, time]  nn.lee:335
+    share = softmax(torch.where(mask, score, -torch.inf), (3,))  # [n, heads, m, time]  prelude.lee:122
+    mixed = (share @ v.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]  nn.lee:337
+    return mixed, share
+
+
+def attend_2_backward(q, k, v, mask, share, d_mixed):
+    """From d_mixed to the gradients by q, k and v."""
+    size = q.shape[3]
+    # gradient of mixed[b, i, h, a] = sum[j](share[b, h, i, j] * v[b, j, h, a])   nn.lee:337
+    transpose = d_mixed.permute(0, 2, 1, 3)  # [n, heads, m, size]
+    d_share = transpose @ v.permute(0, 2, 3, 1)  # [n, heads, m, time]
+    d_v = (share.mT @ transpose).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
+    sub = d_share - (d_share * share).sum(dim=3, keepdim=True)  # [n, heads, m, time]
+    # gradient of score[b, h, i, j] = sum[a](q[b, i, h, a] * k[b, j, h, a]) / sqrt(size)   nn.lee:335
+    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0.0)  # [n, heads, m, time]
+    d_q = (d_contract @ k.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]
+    d_k = (d_contract.mT @ q.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, time, heads, size]
+    return d_q, d_k, d_v
+
+
+def padding_mask(lengths, time):
+    """True at the positions before each length.
+
+    lengths int[n] -> bool[n, 1, 1, time]
+    """
+    lt = torch.arange(time, device=lengths.device) < lengths[:, None]  # bool[n, time]  nn.lee:343
+    inside = lt[:, None, None]  # bool[n, 1, 1, time]
+    return inside  # bool[n, 1, 1, time]
+
+
+def causal_mask(time):
+    """True where a position looks at itself or back."""
+    # bool[1, 1, time, time]  nn.lee:349
+    back = (torch.arange(time) <= torch.arange(time)[:, None]).expand(1, 1, time, time)
+    return back  # bool[1, 1, time, time]
+
+
+class MultiHeadAttention(Model):
+    """Positions of x attend to those of `memory`, which is x itself unless given."""
+
+    members = ("query", "key", "value", "output")
+
+    def __init__(self, d, heads, *, key=(0, 0)):
+        super().__init__()
+        self.d, self.heads = d, heads
+        if d % heads != 0:
+            raise ValueError(f"nn.lee:355: d % heads == 0 must hold: d = {d}, heads = {heads}")
+        self.query = Linear(d, d, key=fold(key, SITES["query"]))  # nn.lee:356
+        self.key = Linear(d, d, key=fold(key, SITES["key"]))  # nn.lee:357
+        self.value = Linear(d, d, key=fold(key, SITES["value"]))  # nn.lee:358
+        self.output = Linear(d, d, key=fold(key, SITES["output"]))  # nn.lee:359
+
+    def forward(self, x, mask):
+        """x [n, m, d], mask bool[n, 1, 1, m] -> [n, m, d]"""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        add_4 = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return add_4.reshape(n, m, self.d)  # [n, m, d]
+
+    def forward_saved(self, x, mask):
+        """As forward, and what its gradient needs."""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        mixed, saved_attend = attend_saved(q, k, v, mask)  # nn.lee:367
+        reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
+        return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend, reshape_2)
+
+    def forward_backward(self, x, mask, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        q, k, v, saved_attend, reshape_2 = saved
+        n, m, _ = x.shape
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
+        d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
+        d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        d_q, d_k, d_v = attend_backward(q, k, v, mask, saved_attend, d_mixed)
+        # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
+        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
+        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
+        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
+
+    def forward_2(self, x, mask):
+        """x [n, m, d], mask bool[1, 1, m, m] -> [n, m, d]"""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        add_4 = self.output(attend_2(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return add_4.reshape(n, m, self.d)  # [n, m, d]
+
+    def forward_2_saved(self, x, mask):
+        """As forward_2, and what its gradient needs."""
+        n, m, _ = x.shape
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        mixed, saved_attend_2 = attend_2_saved(q, k, v, mask)  # nn.lee:367
+        reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
+        return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend_2, reshape_2)
+
+    def forward_2_backward(self, x, mask, saved, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        q, k, v, saved_attend_2, reshape_2 = saved
+        n, m, _ = x.shape
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
+        d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
+        d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        d_q, d_k, d_v = attend_2_backward(q, k, v, mask, saved_attend_2, d_mixed)
+        # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
+        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
+        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
+        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
+
+    def forward_3(self, x, memory, mask):
+        """x [n, m, d], memory [memory_0, memory_1, d], mask bool[n, 1, 1, memory_1] -> [n, m, d]"""
+        n, m, _ = x.shape
+        memory_0, memory_1, _ = memory.shape
+        if self.d * memory_0 * memory_1 != self.d // self.heads * self.heads * memory_1 * n:
+            raise ValueError(
+                f"nn.lee:365: d * memory_0 * memory_1 = {self.d * memory_0 * memory_1} "
+                f"must equal (d // heads) * heads * memory_1 * n = {self.d // self.heads * self.heads * memory_1 * n}"
+            )
+        if self.d * memory_0 * memory_1 != self.d // self.heads * self.heads * memory_1 * n:
+            raise ValueError(
+                f"nn.lee:366: d * memory_0 * memory_1 = {self.d * memory_0 * memory_1} "
+                f"must equal (d // heads) * heads * memory_1 * n = {self.d // self.heads * self.heads * memory_1 * n}"
+            )
+        add = self.query(x.reshape(m * n, self.d))  # [m * n, d]  nn.lee:364
+        q = add.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        reshape_2 = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]  nn.lee:365
+        # [n, memory_1, heads, d // heads]
+        k = self.key(reshape_2).reshape(n, memory_1, self.heads, self.d // self.heads)
+        # [n, memory_1, heads, d // heads]  nn.lee:366
+        v = self.value(reshape_2).reshape(n, memory_1, self.heads, self.d // self.heads)
+        add_4 = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return add_4.reshape(n, m, self.d)  # [n, m, d]
+
+    def forward_3_saved(self, x, memory, mask):
+        """As forward_3, and what its gradient needs."""
+        n, m, _ = x.shape
+        memory_0, memory_1, _ = memory.shape
+        if self.d * memory_0 * memory_1 != self.d // self.heads * self.heads * memory_1 * n:
+            raise ValueError(
+                f"nn.lee:365: d * memory_0 * memory_1 = {self.d * memory_0 * memory_1} "
+                f"must equal (d // heads) * heads * memory_1 * n = {self.d // self.heads * self.heads * memory_1 * n}"
+            )
+        if self.d * memory_0 * memory_1 != self.d // self.heads * self.heads * memory_1 * n:
+            raise ValueError(
+                f"nn.lee:366: d * memory_0 * memory_1 = {self.d * memory_0 * memory_1} "
+                f"must equal (d // heads) * heads * memory_1 * n = {self.d // self.heads * self.heads * memory_1 * n}"
+            )
+        add = self.query(x.reshape(m * n, self.d))  # [m * n, d]  nn.lee:364
+        q = add.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        reshape_2 = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]  nn.lee:365
+        # [n, memory_1, heads, d // heads]
+        k = self.key(reshape_2).reshape(n, memory_1, self.heads, self.d // self.heads)
+        # [n, memory_1, heads, d // heads]  nn.lee:366
+        v = self.value(reshape_2).reshape(n, memory_1, self.heads, self.d // self.heads)
+        mixed, saved_attend = attend_saved(q, k, v, mask)  # nn.lee:367
+        reshape_3 = mixed.reshape(m * n, self.d)  # [m * n, d]
+        return self.output(reshape_3).reshape(n, m, self.d), (q, k, v, saved_attend, reshape_3)
+
+    def forward_3_backward(self, x, memory, mask, saved, d_y):
+        """From d_y to the gradients by the parameters, x and memory."""
+        q, k, v, saved_attend, reshape_3 = saved
+        n, m, _ = x.shape
+        memory_0, memory_1, _ = memory.shape
+        # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
+        reshape_2 = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
+        # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
+        d_output, d_reshape_3 = self.output.forward_backward(reshape_3, d_y.reshape(m * n, self.d))
+        d_mixed = d_reshape_3.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        d_q, d_k, d_v = attend_backward(q, k, v, mask, saved_attend, d_mixed)
+        # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
+        d_add_3 = d_v.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
+        d_value, d_reshape_2_2 = self.value.forward_backward(reshape_2, d_add_3)
+        # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
+        d_add_2 = d_k.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
+        d_key, d_reshape_2_3 = self.key.forward_backward(reshape_2, d_add_2)
+        d_memory = (d_reshape_2_2 + d_reshape_2_3).reshape(memory_0, memory_1, self.d)  # [memory_0, memory_1, d]
+        # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
+        d_add = d_q.reshape(m * n, self.d)  # [m * n, d]
+        d_query, d_reshape = self.query.forward_backward(x.reshape(m * n, self.d), d_add)
+        d_x = d_reshape.reshape(n, m, self.d)  # [n, m, d]
+        return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x, d_memory
+
+
+def sinusoids(time, d):
+    """sin(t / 10000^(i / d)) at even i, cos(t / 10000^((i - 1) / d)) at odd ones (Vaswani et al. 2017)."""
+    power = torch.pow(1e4, (2 * (torch.arange(d) // 2)).to(FLOAT) / d)  # [d]  nn.lee:410
+    angle = torch.arange(time)[:, None].to(FLOAT) / power  # [time, d]
+    wave = torch.where(torch.arange(d) % 2 == 0, torch.sin(angle), torch.cos(angle))  # [time, d]  nn.lee:411
+    return wave  # [time, d]
+
+
+def relu(x):
+    """x where it is positive, else 0.
+
+    x [x_0, x_1, x_2] -> [x_0, x_1, x_2]
+    """
+    return torch.relu(x)  # [x_0, x_1, x_2]  prelude.lee:61
+
+
+def relu_backward(select, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
+    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2]
+    return d_x  # [x_0, x_1, x_2]
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "attention": 0x9C3F13C526941895,
+    "b": 0x754F854DE3C27284,
+    "bias": 0x7246FEB96AC500B4,
+    "blocks.0": 0x6CE3212D64C10C6D,
+    "blocks.1": 0xD0D0BD5FB969D595,
+    "c": 0x1B2C07CD64633F37,
+    "cell": 0x3FB231439DC63663,
+    "conv": 0xBF4928CF149132C4,
+    "cross": 0x3F07C725FA58A85A,
+    "cross.0": 0xF013DD73E7CACA74,
+    "down": 0x672F5B678D49ED61,
+    "encoder": 0x651C9E989B434403,
+    "head": 0xBD7890018BD219D5,
+    "kernel": 0x273FEA903E119357,
+    "key": 0xF54CA9C3ADCC7CCE,
+    "lengths": 0xDE00C8960E49C03F,
+    "memory": 0xE8A0B2FC89DDFBBA,
+    "net": 0xF087C76970C91612,
+    "net#2": 0x59EFC03AB2BE3D0C,
+    "output": 0x02DE2253159F1835,
+    "place": 0x49621941663E417B,
+    "query": 0x0368BD6C66AB1F7B,
+    "read": 0xCF660812E3283339,
+    "rnn": 0x68FB173A756887E4,
+    "size": 0x3A6A097DE733342D,
+    "sizes": 0x6BD3462770941974,
+    "table": 0x4F51E0D95EBC91EB,
+    "u": 0x08D267E10C593806,
+    "up": 0xDD49F622B87D879F,
+    "value": 0x196B9BE45174F330,
+    "w": 0x20925082A2286B9E,
+    "write": 0x931A160AFD5D0A8C,
+    "x": 0x4F586EF96743DF4A,
+    "y": 0x5FA69583C58CA30F,
+}
+
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0 and so is its gradient."""
+    top = x.detach().amax(dim=axes, keepdim=True)
+    empty = torch.isneginf(top)
+    e = torch.exp(x - torch.where(empty, 0.0, top))
+    return e / torch.where(empty, 1.0, e.sum(dim=axes, keepdim=True))
+
+
+def unslice(x, dims, slices):
+    """Zeros of the given dims with x in the place of a slice."""
+    whole = x.new_zeros(dims)
+    whole[slices] = x
+    return whole
+
+
+def scatter_add(v, index, dims, axes=None):
+    """Zeros of the given dims with v added at positions of some axes (the first ones)."""
+    whole = v.new_zeros(dims)
+    front = whole if axes is None else whole.movedim(axes, tuple(range(len(axes))))
+    front.index_put_(index, v, accumulate=True)
+    return whole
+
+
+def normalise_gradient(g, x, shape, eps):
+    """The gradient of `layer_norm(x, shape, eps=eps)` by x."""
+    _, mean, rstd = torch.native_layer_norm(x, shape, None, None, eps)
+    return torch.ops.aten.native_layer_norm_backward(g, x, shape, mean, rstd, None, None, (True, False, False))[0]
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int] | torch.Tensor
+
+
+Device = torch.device | str | None
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words are Python integers or int64 tensors below 2**32.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1 = (p1 >> 32 & MASK) ^ x1 ^ k0, p1 & MASK
+        x2, x3 = (p0 >> 32 & MASK) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key, word):
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int, device: Device = None) -> torch.Tensor:
+    """n random words, int64[n], all four words of a block used; at most 2**34 from one key."""
+    blocks = torch.arange(-(-n // 4), dtype=torch.int64, device=device)
+    return torch.stack(philox(key, (blocks, 0, 0, 0)), dim=1).reshape(-1)[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape), device) >> 8).reshape(shape).to(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2, device) >> 8).reshape(-1, 2).to(torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int, device: Device = None) -> torch.Tensor:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape), device).reshape(shape)
+    return (words * (high - low) >> 32 & MASK) + low
+
+
+def move_keys(found, old, new):
+    """Rename a key, or all below a path."""
+    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
+        found[new + key[len(old) :]] = found.pop(key)

@@ -184,11 +184,14 @@ class Fill(Replace):
         if dims is None:
             return ast.Tuple([self.slice_object(*s) for s in slices])
         items = [self.slice(s, d) for s, d in zip(slices, dims, strict=True)]
-        while len(items) > 1 and items[-1].lower is items[-1].upper is items[-1].step is None:
+        while len(items) > 1 and isinstance(items[-1], ast.Slice) and not any(vars(items[-1]).values()):
             items.pop()
         return items[0] if len(items) == 1 else ast.Tuple(items)
 
-    def slice(self, stretch: tuple[Dim, Dim, Dim], dim: Dim) -> ast.Slice:
+    def slice(self, stretch: Dim | tuple[Dim, Dim, Dim], dim: Dim) -> ast.expr:
+        """A position, or a stretch without the bounds that the axis has itself."""
+        if isinstance(stretch, Dim):
+            return self.value(stretch)
         start, stop, step = stretch
         return ast.Slice(
             None if start == 0 else self.value(start),

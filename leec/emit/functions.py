@@ -14,13 +14,13 @@ from leec.emit.dialect import Dialect
 from leec.emit.docs import docstring, function_doc
 from leec.emit.expressions import dim_tree
 from leec.emit.groups import joined
-from leec.emit.layout import text
+from leec.emit.layout import text, unparenthesised
 from leec.emit.loops import LoopWriter
 from leec.emit.names import Names
 from leec.emit.planned import PlannedBody
 from leec.emit.signatures import Signature
 from leec.emit.splitting import fit
-from leec.emit.statements import Body, unparenthesised
+from leec.emit.statements import Body
 from leec.emit.unit import Entry, Unit, is_derivative
 from leec.emit.updates import Updates
 from leec.ir.graph import Check, Function, Result, Value

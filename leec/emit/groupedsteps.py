@@ -22,10 +22,10 @@ from leec.emit.docs import docstring
 from leec.emit.functions import INDENT
 from leec.emit.held import StepBody
 from leec.emit.inplace import library_call
-from leec.emit.layout import text
+from leec.emit.layout import text, unparenthesised
 from leec.emit.names import identifier
 from leec.emit.splitting import fit
-from leec.emit.statements import Body, unparenthesised
+from leec.emit.statements import Body
 from leec.emit.steps import StepEmitter
 from leec.emit.support import CONSTANTS, library
 from leec.ir.build import Builder

@@ -16,6 +16,24 @@ def idiomatic(tree: ast.expr, library: str) -> ast.expr:
     return tree
 
 
+def squared(tree: ast.expr) -> ast.expr:
+    """x * x is x**2."""
+    product = isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.Mult) and isinstance(tree.left, ast.Name)
+    if product and _is_name(tree.right, tree.left.id):
+        return ast.BinOp(tree.left, ast.Pow(), ast.Constant(2))
+    return tree
+
+
+def whole(tree: ast.expr) -> ast.expr:
+    """Among arrays of floats 1 is 1.0."""
+    number = tree.operand if isinstance(tree, ast.UnaryOp) else tree
+    value = number.value if isinstance(number, ast.Constant) else None
+    if not isinstance(value, float) or not value.is_integer() or abs(value) > 1e6:
+        return tree
+    short = ast.Constant(int(value))
+    return ast.UnaryOp(tree.op, short) if number is not tree else short
+
+
 def _spread(call: ast.Call, library: str) -> ast.Call:
     """Methods take sizes and axes one by one: x.reshape((n, d)) is x.reshape(n, d)."""
     is_method = isinstance(call.func, ast.Attribute) and not _is_name(call.func.value, library)

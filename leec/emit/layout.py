@@ -179,3 +179,10 @@ WRITERS = {
     ast.List: lambda node: (f"[{', '.join(map(text, node.elts))}]", ATOM),
     ast.Starred: lambda node: (f"*{write(node.value, 6)}", ATOM),
 }
+
+
+def unparenthesised(tree: ast.expr) -> str:
+    """Tuples need no parentheses around `=` and `return`."""
+    if isinstance(tree, ast.Tuple) and len(tree.elts) > 1:
+        return text(tree)[1:-1]
+    return text(tree)

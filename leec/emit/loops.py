@@ -17,8 +17,7 @@ from leec.dims import Dim
 from leec.emit.calls import Caller
 from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group
-from leec.emit.layout import text
-from leec.emit.statements import unparenthesised
+from leec.emit.layout import text, unparenthesised
 from leec.emit.unit import saved_names
 from leec.ir.graph import Equation, Function, Parameter, Value
 from leec.ir.loops import CARRY, CONST, ROW, STATE, Recurrence

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from leec.emit.arrays import NONE, Arrays, Slot, leaving, makes_own
 from leec.emit.expressions import argument_uses, dim_tree
-from leec.emit.layout import text
-from leec.emit.statements import FOLDED, Body, Line, is_atom, unparenthesised
+from leec.emit.layout import text, unparenthesised
+from leec.emit.statements import FOLDED, Body, Line, is_atom
 from leec.emit.ufuncs import Ufuncs
 from leec.emit.values import plain_numbers
 from leec.ir.graph import Equation, Function, Value

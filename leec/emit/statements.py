@@ -16,12 +16,12 @@ from leec.emit.comments import Provenance
 from leec.emit.dialect import HOST, Dialect
 from leec.emit.expressions import argument_uses, equation_tree, in_place_tree
 from leec.emit.groups import Groups
-from leec.emit.idioms import folded, with_bias
-from leec.emit.layout import WIDTH, text
+from leec.emit.idioms import folded, squared, whole, with_bias
+from leec.emit.layout import WIDTH, text, unparenthesised
 from leec.emit.names import Names
 from leec.emit.sizes import Sizes
 from leec.emit.splitting import fit
-from leec.emit.values import better_names, fills, plain_numbers
+from leec.emit.values import among_floats, better_names, fills, plain_numbers
 from leec.ir.graph import Equation, Function, Value
 from leec.ops import TABLE
 from leec.types import TensorType
@@ -115,7 +115,9 @@ class Body:
             args = tuple(self.read(a) for a in equation.args)
             return args[0] if fills(equation) else folded(equation_tree(equation, HOST, args, self.sizes))
         args = tuple(self.operand(equation, a) for a in equation.args)
-        tree = equation_tree(equation, self.dialect, args, self.sizes, self.device())
+        if among_floats(equation, self.plain):
+            args = tuple(whole(t) if a.type.host else t for a, t in zip(equation.args, args))
+        tree = squared(equation_tree(equation, self.dialect, args, self.sizes, self.device()))
         return with_bias(tree, self.rank) if self.dialect.column == "torch_step" else tree
 
     def operand(self, equation: Equation, value: Value) -> ast.expr:
@@ -290,10 +292,3 @@ def is_atom(tree: ast.expr) -> bool:
     if isinstance(tree, ast.UnaryOp):
         tree = tree.operand
     return isinstance(tree, ast.Name | ast.Constant)
-
-
-def unparenthesised(tree: ast.expr) -> str:
-    """Tuples need no parentheses around `=` and `return`."""
-    if isinstance(tree, ast.Tuple) and len(tree.elts) > 1:
-        return text(tree)[1:-1]
-    return text(tree)

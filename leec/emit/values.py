@@ -29,6 +29,12 @@ def fills(equation: Equation) -> bool:
     return one and "uniform" in TABLE[equation.op].facts and not equation.results[0].type.host
 
 
+def among_floats(equation: Equation, plain: set[Value]) -> bool:
+    """Whether an equation computes entry by entry with arrays of floats, so that the kind of a number changes nothing."""
+    arrays = [a for a in equation.args if not a.type.host and a not in plain]
+    return TABLE[equation.op].elementwise and any(a.type.is_float for a in arrays)
+
+
 def plain_numbers(f: Function) -> set[Value]:
     """Scalars that are arithmetic on numbers of the host and meet only arithmetic: Python computes them."""
     found: set[Value] = set()

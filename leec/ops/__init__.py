@@ -18,6 +18,7 @@ from leec.ops import (  # noqa: F401
     linalg,
     logic,
     order,
+    places,
     points,
     random,
     reduce,

@@ -60,6 +60,48 @@ MOVEMENT = (
     Law("concat(*xs, axis=a)", lambda b, xs, a: xs[0] if len(xs) == 1 else None),
 )  # fmt: skip
 
+# ---- sums of pieces
+
+
+def _addends(b, value: Value, readers: int = 0) -> list[Value]:
+    """What a sum adds up, through sums that nobody else reads and the user gave no name."""
+    e = b.producer(value)
+    hidden = e is not None and e.op == "add" and b.uses[value] <= readers and not value.named
+    return [p for a in e.args for p in _addends(b, a, 1)] if hidden else [value]
+
+
+def _tiled(b, x: Value, y: Value):
+    """Arrays that are 0 but for a stretch of an axis, which fill it one after the other, are a concat."""
+    found: dict[Dim, tuple[Value, Dim]] = {}
+    along, rest = None, []
+    for part in (*_addends(b, x), *_addends(b, y)):
+        e = b.producer(part)
+        axes = _cut(e.params["slices"], part.type.dims) if e is not None and e.op == "unslice" else ()
+        start = e.params["slices"][axes[0]][0] if len(axes) == 1 else None
+        if start is None or axes[0] != (axes[0] if along is None else along) or start in found:
+            rest.append(part)
+        else:
+            along, found[start] = axes[0], (e.args[0], e.params["slices"][axes[0]][1])
+    pieces, stop = [], Dim.of(0)
+    while stop in found and stop != found[stop][1]:
+        piece, stop = found[stop]
+        pieces.append(piece)
+    if along is None or len(pieces) < max(2, len(found)) or stop != x.type.dims[along]:
+        return None
+    total = b.concat(*pieces, axis=along)
+    for part in rest:
+        total = b.add(total, part)
+    return total
+
+
+def _cut(slices: Slices, dims: tuple[Dim, ...]) -> tuple[int, ...]:
+    """The axes along which a slice is not all there is; none where it leaves something out in between."""
+    axes = tuple(i for i, (s, d) in enumerate(zip(slices, dims, strict=True)) if s[:2] != (0, d) or s[2] != 1)
+    return axes if all(slices[i][2] == 1 for i in axes) else ()
+
+
+PIECES = (Law("add(x, y)", _tiled),)
+
 # ---- reductions
 
 
@@ -213,4 +255,4 @@ CONTRACTIONS = (
     Law("contract(x, spec=s)", _of_one_operand),
 )
 
-SHAPE_LAWS = (*MOVEMENT, *REDUCTIONS, *CONTRACTIONS)
+SHAPE_LAWS = (*MOVEMENT, *PIECES, *REDUCTIONS, *CONTRACTIONS)

@@ -10,7 +10,15 @@ MOVES = {"moves": True, "uniform": True}  # every entry is one of x; so of equal
 
 
 class Slices(tuple):
-    """(start, stop, step) for every axis, dims all; emitted as a Python subscript."""
+    """(start, stop, step) for every axis, dims all; emitted as a Python subscript.
+
+    In a column a dim alone may stand for an axis: one position, which drops the axis.
+    """
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        """Those of what is left."""
+        return tuple((stop - start + step - 1) // step for start, stop, step in self)
 
     @staticmethod
     def whole(dims: tuple[Dim, ...]) -> Slices:
@@ -161,7 +169,7 @@ declare(Op("iota", (), "0, 1, 2, .. along one axis; the other dims are 1", lambd
 
 
 def _slice_type(x: TensorType, slices: Slices) -> TensorType:
-    return x.with_dims(*((stop - start + step - 1) // step for start, stop, step in slices))
+    return x.with_dims(*slices.dims)
 
 
 _STRETCHES = Slices([(Dim.of(1), Dim.of("a"), Dim.of(1)), (Dim.of(0), Dim.of(5), Dim.of(2))])

@@ -242,10 +242,13 @@ class Interpreter:
             case Dim():
                 return value.evaluate(sizes)
             case Slices():
-                return tuple(slice(*(d.evaluate(sizes) for d in stretch)) for stretch in value)
+                return tuple(self.stretch(s, sizes) for s in value)
             case tuple():
                 return tuple(self.param("", v, sizes) for v in value)
         return value
+
+    def stretch(self, s: Dim | tuple[Dim, Dim, Dim], sizes: Mapping[str, int]) -> int | slice:
+        return s.evaluate(sizes) if isinstance(s, Dim) else slice(*(d.evaluate(sizes) for d in s))
 
     def check(self, f: Function, e: Equation, type: TensorType, found: object, sizes: Mapping[str, int]) -> None:
         """Raises InternalError for a result that is not of its type."""

@@ -207,7 +207,7 @@ def soft_step_saved(x, height, bias, weight):
 def soft_step_backward(sigmoid, height, weight, d_mul_2):
     """From d_mul_2 to the gradient by x."""
     # gradient of return height * sigmoid(bias + weight * x)   activations.lee:20
-    d_x = d_mul_2 * height * (sigmoid * (1.0 - sigmoid)) * weight  # [x_0]
+    d_x = d_mul_2 * height * (sigmoid * (1 - sigmoid)) * weight  # [x_0]
     return d_x  # [x_0]
 
 
@@ -256,7 +256,7 @@ def relu(x):
 def relu_backward(x, d_y):
     """From d_y to the gradient by x."""
     # gradient of return max(0, x)   activations.lee:36
-    d_x = np.where(0 >= x, 0.0, d_y)  # [x_0]
+    d_x = np.where(0 >= x, 0, d_y)  # [x_0]
     return d_x  # [x_0]
 
 
@@ -268,7 +268,7 @@ def leaky_relu_saved(x):
 
 def leaky_relu_backward(gt, d_select):
     """From d_select to the gradient by x."""
-    d_x = masked(d_select, gt) + np.where(gt, 0.0, d_select / 100)  # [x_0]
+    d_x = masked(d_select, gt) + np.where(gt, 0, d_select / 100)  # [x_0]
     return d_x  # [x_0]
 
 
@@ -293,8 +293,8 @@ class ParametricReLU(Model):
 
     def forward_backward(self, x, gt, d_y):
         """From d_y to the gradients by the parameters and x."""
-        d_alpha = np.where(gt, 0.0, d_y * x).sum(axis=0)  # [channels]
-        d_x = masked(d_y, gt) + np.where(gt, 0.0, d_y * self.alpha)  # [n, channels]
+        d_alpha = np.where(gt, 0, d_y * x).sum(axis=0)  # [channels]
+        d_x = masked(d_y, gt) + np.where(gt, 0, d_y * self.alpha)  # [n, channels]
         return {"alpha": d_alpha}, d_x
 
 
@@ -401,7 +401,7 @@ def tanh_saved(x):
 def tanh_backward(sigmoid, d_sub):
     """From d_sub to the gradient by x."""
     # gradient of return 1 / (1 + exp(-x))   activations.lee:15
-    d_x = d_sub * 2 * (sigmoid * (1.0 - sigmoid)) * 2  # [x_0]
+    d_x = d_sub * 2 * (sigmoid * (1 - sigmoid)) * 2  # [x_0]
     return d_x  # [x_0]
 
 
@@ -467,25 +467,25 @@ def fit_step(net, opt, x, y):
 
 
 def example_steps(key):
-    x = 2.0 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:103
+    x = 2 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:103
     c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:104
     sigmoid = np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # [50]  activations.lee:15
-    mul_2 = c * c  # [50]  activations.lee:105
+    mul_2 = c**2  # [50]  activations.lee:105
     mul_2_2, saved_soft_step = soft_step_saved(x, 3, 1, 2)
     d_x_2 = soft_step_backward(saved_soft_step, 3, 2, mul_2)  # [50]
     # activations.lee:15
     return (
         (c * sigmoid).sum() + (mul_2 * mul_2_2).sum(),
-        d_x_2 + c * (sigmoid * (1.0 - sigmoid)),
+        d_x_2 + c * (sigmoid * (1 - sigmoid)),
         2 * (mul_2_2 * c) + sigmoid,
     )
 
 
 def example_ramps(key):
-    x = 3.0 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:109
+    x = 3 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:109
     c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:110
     minimum, saved_hard_sigmoid = hard_sigmoid_saved(x)  # activations.lee:111
-    mul_2 = c * c  # [50]
+    mul_2 = c**2  # [50]
     sub_3, saved_hard_step = hard_step_saved(x, -1, 2, 5)
     d_x_2 = hard_step_backward(saved_hard_step, 2, 5, -1, mul_2)  # [50]
     return (
@@ -514,7 +514,7 @@ def example_learned_slope(key):
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  activations.lee:128
     select, saved_net = net.forward_saved(x)  # activations.lee:129
     d_net, d_x = net.forward_backward(x, saved_net, 2 * select)
-    return (select * select).sum(), net.at(d_net), d_x
+    return (select**2).sum(), net.at(d_net), d_x
 
 
 def example_largest_piece(key):
@@ -522,11 +522,11 @@ def example_largest_piece(key):
     x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:134
     max_, saved_net = net.forward_saved(x)  # activations.lee:135
     d_net, d_x = net.forward_backward(x, saved_net, 2 * max_)
-    return (max_ * max_).sum(), net.at(d_net), d_x
+    return (max_**2).sum(), net.at(d_net), d_x
 
 
 def example_shares(key):
-    z = 2.0 * normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:139
+    z = 2 * normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:139
     c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:140
     d_c = softmax(z, (1,))  # [9, 5]  activations.lee:64
     mul = c * d_c  # [9, 5]  activations.lee:141
@@ -534,14 +534,14 @@ def example_shares(key):
 
 
 def example_shares_as_printed(key):
-    z = 2.0 * normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:145
+    z = 2 * normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:145
     c = normal(fold(key, SITES["c"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:146
     d_c, saved_softmaxAsPrinted = softmaxAsPrinted_saved(z)  # activations.lee:147
     return (c * d_c).sum(), softmaxAsPrinted_backward(saved_softmaxAsPrinted, d_c, c), d_c
 
 
 def example_hyperbolic(key):
-    x = 2.0 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:151
+    x = 2 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:151
     c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:152
     d_c, saved_tanh = tanh_saved(x)  # activations.lee:153
     return (c * d_c).sum(), tanh_backward(saved_tanh, c), d_c

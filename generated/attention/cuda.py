@@ -219,7 +219,7 @@ def additive_backward(w, tanh, d_mul):
     n, time, source, d = tanh.shape
     # gradient of score[b, i, j] = sum[a](w[a] * tanh(q[b, i, a] + k[b, j, a]))   attention.lee:30
     d_w = d_mul.reshape(n * source * time) @ tanh.reshape(n * source * time, d)  # [d]
-    d_add = w * d_mul[:, :, :, None] * (1.0 - tanh * tanh)  # [n, time, source, d]
+    d_add = w * d_mul[:, :, :, None] * (1 - tanh**2)  # [n, time, source, d]
     d_k = d_add.sum(dim=1)  # [n, source, d]
     d_q = d_add.sum(dim=2)  # [n, time, d]
     return d_q, d_k, d_w
@@ -246,7 +246,7 @@ def rectified_backward(v, relu, d_mul):
     # gradient of mixed[b, i, a] = sum[j](relu(score[b, i, j]) * v[b, j, a])   attention.lee:36
     d_v = relu.mT @ d_mul  # [n, source, d]
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_score = torch.where(relu > 0.0, d_mul @ v.mT, 0.0)  # [n, time, source]
+    d_score = torch.where(relu > 0, d_mul @ v.mT, 0)  # [n, time, source]
     return d_score, d_v
 
 
@@ -322,7 +322,7 @@ class MultiHead(Model):
         sub = d_share - (d_share * share).sum(dim=3, keepdim=True)  # [n, heads, time, source]
         # gradient of score[b, h, i, j] = sum[a](q[b, i, h, a] * k[b, j, h, a]) / sqrt(d // heads)   attention.lee:56
         div = share * sub / math.sqrt(self.d // self.heads)  # [n, heads, time, source]
-        d_contract_4 = torch.where(allowed[:, None], div, 0.0)  # [n, heads, time, source]
+        d_contract_4 = torch.where(allowed[:, None], div, 0)  # [n, heads, time, source]
         d_q = (d_contract_4 @ k.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, time, heads, d // heads]
         d_k = (d_contract_4.mT @ q.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, source, heads, d // heads]
         # gradient of v = reshape(give(memory), [n, source, heads, d // heads])   attention.lee:55
@@ -397,7 +397,7 @@ def masked_backward(v, saved, d_mul):
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sub = d_share - (d_share * share).sum(dim=2, keepdim=True)  # [n, m, m]
     # gradient of z = where(mask, x, -inf)   prelude.lee:120
-    d_score = torch.where(allowed, share * sub, 0.0)  # [n, m, m]
+    d_score = torch.where(allowed, share * sub, 0)  # [n, m, m]
     return d_score, d_v
 
 
@@ -428,7 +428,7 @@ def maskedAsPrinted_backward(v, saved, d_mul):
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sub = d_share - (d_share * share).sum(dim=2, keepdim=True)  # [n, m, m]
     # gradient of share = softmax(where(along_edges(edge), score, 0), axis = 2)   attention.lee:98
-    d_score = torch.where(allowed, share * sub, 0.0)  # [n, m, m]
+    d_score = torch.where(allowed, share * sub, 0)  # [n, m, m]
     return d_score, d_v
 
 
@@ -755,7 +755,7 @@ def guided(share, width=0.2):
     _, out, source = share.shape
     div = torch.arange(out, device=share.device).to(FLOAT) / out  # [out]  attention.lee:173
     sub = div[:, None] - torch.arange(source, device=share.device).to(FLOAT) / source  # [out, source]
-    away = 1 - torch.exp(-(sub * sub) / (2 * math.pow(width, 2)))  # [out, source]
+    away = 1 - torch.exp(-(sub**2) / (2 * math.pow(width, 2)))  # [out, source]
     return (share * away).mean()  # attention.lee:174
 
 
@@ -764,7 +764,7 @@ def guided_saved(share, width=0.2):
     _, out, source = share.shape
     div = torch.arange(out, device=share.device).to(FLOAT) / out  # [out]  attention.lee:173
     sub = div[:, None] - torch.arange(source, device=share.device).to(FLOAT) / source  # [out, source]
-    away = 1 - torch.exp(-(sub * sub) / (2 * math.pow(width, 2)))  # [out, source]
+    away = 1 - torch.exp(-(sub**2) / (2 * math.pow(width, 2)))  # [out, source]
     return (share * away).mean(), away  # attention.lee:174
 
 
@@ -844,7 +844,7 @@ def example_near(key):
 def example_graph(key):
     score = normal(fold(key, SITES["score"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:232
     v = normal(fold(key, SITES["v"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  attention.lee:233
-    edge = -1.0 + 2.0 * uniform(fold(key, SITES["edge"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:234
+    edge = -1 + 2 * uniform(fold(key, SITES["edge"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:234
     c = normal(fold(key, SITES["c"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  attention.lee:235
     d_c, saved_masked = masked_saved(score, v, edge)  # attention.lee:236
     d_score, d_v = masked_backward(v, saved_masked, c)
@@ -854,7 +854,7 @@ def example_graph(key):
 def example_graph_as_printed(key):
     score = normal(fold(key, SITES["score"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:240
     v = normal(fold(key, SITES["v"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  attention.lee:241
-    edge = -1.0 + 2.0 * uniform(fold(key, SITES["edge"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:242
+    edge = -1 + 2 * uniform(fold(key, SITES["edge"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:242
     c = normal(fold(key, SITES["c"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  attention.lee:243
     d_c, saved_maskedAsPrinted = maskedAsPrinted_saved(score, v, edge)  # attention.lee:244
     d_score, d_v = maskedAsPrinted_backward(v, saved_maskedAsPrinted, c)
@@ -971,7 +971,7 @@ class Linear(Model):
 
 def sinusoids(time, d):
     """sin(t / 10000^(i / d)) at even i, cos(t / 10000^((i - 1) / d)) at odd ones (Vaswani et al. 2017)."""
-    power = torch.pow(1e4, (2 * (torch.arange(d) // 2)).to(FLOAT) / d)  # [d]  nn.lee:410
+    power = torch.pow(10000, (2 * (torch.arange(d) // 2)).to(FLOAT) / d)  # [d]  nn.lee:410
     angle = torch.arange(time)[:, None].to(FLOAT) / power  # [time, d]
     wave = torch.where(torch.arange(d) % 2 == 0, torch.sin(angle), torch.cos(angle))  # [time, d]  nn.lee:411
     return wave  # [time, d]
@@ -997,7 +997,7 @@ def elu_saved(x, alpha=1.0):
 def elu_backward(alpha, saved, d_y):
     """From d_y to the gradient by x."""
     gt, exp = saved
-    d_x = torch.where(gt, d_y, 0.0) + torch.where(gt, 0.0, d_y * alpha * exp)  # [x_0, x_1, x_2]
+    d_x = torch.where(gt, d_y, 0) + torch.where(gt, 0, d_y * alpha * exp)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

@@ -231,7 +231,7 @@ def additive_backward(w, tanh, d_mul):
     n, time, source, d = tanh.shape
     # gradient of score[b, i, j] = sum[a](w[a] * tanh(q[b, i, a] + k[b, j, a]))   attention.lee:30
     d_w = d_mul.reshape(n * source * time) @ tanh.reshape(n * source * time, d)  # [d]
-    d_add = w * d_mul[:, :, :, None] * (1.0 - tanh * tanh)  # [n, time, source, d]
+    d_add = w * d_mul[:, :, :, None] * (1 - tanh**2)  # [n, time, source, d]
     d_k = d_add.sum(axis=1)  # [n, source, d]
     d_q = d_add.sum(axis=2)  # [n, time, d]
     return d_q, d_k, d_w
@@ -258,7 +258,7 @@ def rectified_backward(v, relu, d_mul):
     # gradient of mixed[b, i, a] = sum[j](relu(score[b, i, j]) * v[b, j, a])   attention.lee:36
     d_v = relu.mT @ d_mul  # [n, source, d]
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_score = masked(d_mul @ v.mT, relu > 0.0)  # [n, time, source]
+    d_score = masked(d_mul @ v.mT, relu > 0)  # [n, time, source]
     return d_score, d_v
 
 
@@ -738,7 +738,7 @@ def guided(share, width=0.2):
     _, out, source = share.shape
     reshape = (np.arange(out).astype(FLOAT) / out)[:, None]  # [out, 1]  attention.lee:173
     sub = reshape - np.arange(source).astype(FLOAT) / source  # [out, source]
-    away = 1 - np.exp(-(sub * sub) / (2 * math.pow(width, 2)))  # [out, source]
+    away = 1 - np.exp(-(sub**2) / (2 * math.pow(width, 2)))  # [out, source]
     return (share * away).mean()  # attention.lee:174
 
 
@@ -747,7 +747,7 @@ def guided_saved(share, width=0.2):
     _, out, source = share.shape
     reshape = (np.arange(out).astype(FLOAT) / out)[:, None]  # [out, 1]  attention.lee:173
     sub = reshape - np.arange(source).astype(FLOAT) / source  # [out, source]
-    away = 1 - np.exp(-(sub * sub) / (2 * math.pow(width, 2)))  # [out, source]
+    away = 1 - np.exp(-(sub**2) / (2 * math.pow(width, 2)))  # [out, source]
     return (share * away).mean(), away  # attention.lee:174
 
 
@@ -827,7 +827,7 @@ def example_near(key):
 def example_graph(key):
     score = normal(fold(key, SITES["score"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:232
     v = normal(fold(key, SITES["v"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  attention.lee:233
-    edge = -1.0 + 2.0 * uniform(fold(key, SITES["edge"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:234
+    edge = -1 + 2 * uniform(fold(key, SITES["edge"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:234
     c = normal(fold(key, SITES["c"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  attention.lee:235
     d_c, saved_masked = masked_saved(score, v, edge)  # attention.lee:236
     d_score, d_v = masked_backward(v, saved_masked, c)
@@ -837,7 +837,7 @@ def example_graph(key):
 def example_graph_as_printed(key):
     score = normal(fold(key, SITES["score"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:240
     v = normal(fold(key, SITES["v"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  attention.lee:241
-    edge = -1.0 + 2.0 * uniform(fold(key, SITES["edge"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:242
+    edge = -1 + 2 * uniform(fold(key, SITES["edge"]), (2, 5, 5), FLOAT)  # [2, 5, 5]  attention.lee:242
     c = normal(fold(key, SITES["c"]), (2, 5, 3), FLOAT)  # [2, 5, 3]  attention.lee:243
     d_c, saved_maskedAsPrinted = maskedAsPrinted_saved(score, v, edge)  # attention.lee:244
     d_score, d_v = maskedAsPrinted_backward(v, saved_maskedAsPrinted, c)
@@ -954,7 +954,7 @@ class Linear(Model):
 
 def sinusoids(time, d):
     """sin(t / 10000^(i / d)) at even i, cos(t / 10000^((i - 1) / d)) at odd ones (Vaswani et al. 2017)."""
-    power = 1e4 ** ((2 * (np.arange(d) // 2)).astype(FLOAT) / d)  # [d]  nn.lee:410
+    power = 10000 ** ((2 * (np.arange(d) // 2)).astype(FLOAT) / d)  # [d]  nn.lee:410
     angle = np.arange(time)[:, None].astype(FLOAT) / power  # [time, d]
     wave = np.where(np.arange(d) % 2 == 0, np.sin(angle), np.cos(angle))  # [time, d]  nn.lee:411
     return wave  # [time, d]
@@ -978,7 +978,7 @@ def elu_saved(x, alpha=1.0):
 def elu_backward(alpha, saved, d_y):
     """From d_y to the gradient by x."""
     gt, exp = saved
-    d_x = masked(d_y, gt) + np.where(gt, 0.0, d_y * alpha * exp)  # [x_0, x_1, x_2]
+    d_x = masked(d_y, gt) + np.where(gt, 0, d_y * alpha * exp)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

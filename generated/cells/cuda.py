@@ -132,7 +132,7 @@ class Elman(Model):
         """From d_h_3 and d_out to the gradients by h, projection_t and b."""
         # gradient of h = tanh(x[:, t] @ wi + h @ wh + b)   cells.lee:19
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
-        d_add_2 = d_h_3_2 * (1.0 - h_3 * h_3)  # [n, hidden]
+        d_add_2 = d_h_3_2 * (1 - h_3**2)  # [n, hidden]
         d_b = d_add_2.sum(dim=0)  # [hidden]
         d_h = d_add_2 @ self.wh.T  # [n, hidden]
         return d_h, d_add_2, h, d_b
@@ -229,12 +229,12 @@ class Jordan(Model):
         h, y = saved
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_y_3_2 = d_y_3 + d_out  # [n, outputs]
-        d_add_3 = d_y_3_2 * (y_3 * (1.0 - y_3))  # [n, outputs]
+        d_add_3 = d_y_3_2 * (y_3 * (1 - y_3))  # [n, outputs]
         # gradient of y = sigmoid(h @ wo + c)   cells.lee:36
         d_c = d_add_3.sum(dim=0)  # [outputs]
         d_h = d_add_3 @ self.wo.T  # [n, hidden]
         # gradient of h = tanh(x[:, t] @ wi + y @ wy + b)   cells.lee:35
-        d_add_2 = d_h * (1.0 - h * h)  # [n, hidden]
+        d_add_2 = d_h * (1 - h**2)  # [n, hidden]
         d_b = d_add_2.sum(dim=0)  # [hidden]
         d_y = d_add_2 @ self.wy.T  # [n, outputs]
         return d_y, d_add_2, y, h, d_add_3, d_b, d_c
@@ -332,23 +332,19 @@ class LSTM(Model):
 
     def forward_step(self, c, h, projection_t):
         """c [n, hidden], h [n, hidden], projection_t [4, n, hidden] -> [n, hidden], [n, hidden], [n, hidden]"""
-        n = c.shape[0]
         z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:57
-        sigmoid_2 = torch.sigmoid(z[:1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        mul_2 = sigmoid_2 * torch.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:58
-        c_3 = torch.sigmoid(z[1:2].reshape(n, self.hidden)) * c + mul_2  # [n, hidden]
-        h_3 = torch.sigmoid(z[3:].reshape(n, self.hidden)) * torch.tanh(c_3)  # [n, hidden]  cells.lee:59
+        c_3 = torch.sigmoid(z[1]) * c + torch.sigmoid(z[0]) * torch.tanh(z[2])  # [n, hidden]  cells.lee:58
+        h_3 = torch.sigmoid(z[3]) * torch.tanh(c_3)  # [n, hidden]  cells.lee:59
         return c_3, h_3, h_3
 
     def forward_step_saved(self, c, h, projection_t):
         """As forward_step, and what its gradient needs."""
-        n = c.shape[0]
         z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:57
-        sigmoid = torch.sigmoid(z[1:2].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        sigmoid_2 = torch.sigmoid(z[:1].reshape(n, self.hidden))  # [n, hidden]
-        tanh = torch.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:58
+        sigmoid = torch.sigmoid(z[1])  # [n, hidden]  prelude.lee:36
+        sigmoid_2 = torch.sigmoid(z[0])  # [n, hidden]
+        tanh = torch.tanh(z[2])  # [n, hidden]  cells.lee:58
         c_3 = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        sigmoid_3 = torch.sigmoid(z[3])  # [n, hidden]  prelude.lee:36
         tanh_2 = torch.tanh(c_3)  # [n, hidden]  cells.lee:59
         h_3 = sigmoid_3 * tanh_2  # [n, hidden]
         return c_3, h_3, h_3, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2, c, h)
@@ -356,26 +352,19 @@ class LSTM(Model):
     def forward_step_backward(self, saved, d_c_3, d_h_3, d_out, d_self):
         """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters and projection_t."""
         sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2, c, h = saved
-        n = sigmoid.shape[0]
         # gradient of h = sigmoid(z[3]) * tanh(c)   cells.lee:59
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
-        d_slice_4 = (d_h_3_2 * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_2 = unslice(d_slice_4, (4, n, self.hidden), (slice(3, 4), slice(0, n), slice(0, self.hidden)))
         # gradient of c = sigmoid(z[1]) * c + sigmoid(z[0]) * tanh(z[2])   cells.lee:58
-        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_slice_3 = (d_c_3_2 * sigmoid_2 * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_3 = unslice(d_slice_3, (4, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
-        d_slice_2 = (d_c_3_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2)))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_4 = unslice(d_slice_2, (4, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
+        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
         d_c = d_c_3_2 * sigmoid  # [n, hidden]
-        d_slice = (d_c_3_2 * c * (sigmoid * (1.0 - sigmoid)))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_5 = unslice(d_slice, (4, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_5 = d_h_3_2 * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape_3 = d_c_3_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
+        d_reshape_2 = d_c_3_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        # gradient of c = sigmoid(z[1]) * c + sigmoid(z[0]) * tanh(z[2])   cells.lee:58
+        d_reshape_4 = d_c_3_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]
         # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:57
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [4, n, hidden]
+        d_z = torch.stack((d_reshape_3, d_reshape_2, d_reshape_4, d_reshape_5))  # [4, n, hidden]
         d_b = d_z.sum(dim=1)  # [4, hidden]
         d_h = (d_z @ self.wh.mT).sum(dim=0)  # [n, hidden]
         return d_c, d_h, {"b": d_self["b"] + d_b}, d_z, h
@@ -461,23 +450,19 @@ class RememberingLSTM(Model):
         """c [n, hidden], h [n, hidden], b [4, hidden], projection_t [4, n, hidden] -> [n, hidden], [n, hidden], [n,
         hidden]
         """
-        n = c.shape[0]
         z = projection_t + h @ self.wh + b[:, None]  # [4, n, hidden]  cells.lee:78
-        sigmoid_2 = torch.sigmoid(z[:1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        mul_2 = sigmoid_2 * torch.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:79
-        c_3 = torch.sigmoid(z[1:2].reshape(n, self.hidden)) * c + mul_2  # [n, hidden]
-        h_3 = torch.sigmoid(z[3:].reshape(n, self.hidden)) * torch.tanh(c_3)  # [n, hidden]  cells.lee:80
+        c_3 = torch.sigmoid(z[1]) * c + torch.sigmoid(z[0]) * torch.tanh(z[2])  # [n, hidden]  cells.lee:79
+        h_3 = torch.sigmoid(z[3]) * torch.tanh(c_3)  # [n, hidden]  cells.lee:80
         return c_3, h_3, h_3
 
     def forward_step_saved(self, c, h, b, projection_t):
         """As forward_step, and what its gradient needs."""
-        n = c.shape[0]
         z = projection_t + h @ self.wh + b[:, None]  # [4, n, hidden]  cells.lee:78
-        sigmoid = torch.sigmoid(z[1:2].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        sigmoid_2 = torch.sigmoid(z[:1].reshape(n, self.hidden))  # [n, hidden]
-        tanh = torch.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:79
+        sigmoid = torch.sigmoid(z[1])  # [n, hidden]  prelude.lee:36
+        sigmoid_2 = torch.sigmoid(z[0])  # [n, hidden]
+        tanh = torch.tanh(z[2])  # [n, hidden]  cells.lee:79
         c_3 = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        sigmoid_3 = torch.sigmoid(z[3])  # [n, hidden]  prelude.lee:36
         tanh_2 = torch.tanh(c_3)  # [n, hidden]  cells.lee:80
         h_3 = sigmoid_3 * tanh_2  # [n, hidden]
         return c_3, h_3, h_3, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2, c, h)
@@ -485,26 +470,19 @@ class RememberingLSTM(Model):
     def forward_step_backward(self, saved, d_c_3, d_h_3, d_out, d_b):
         """From d_c_3, d_h_3, d_out and d_b to the gradients by c, h, b and projection_t."""
         sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2, c, h = saved
-        n = sigmoid.shape[0]
         # gradient of h = sigmoid(z[3]) * tanh(c)   cells.lee:80
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
-        d_slice_4 = (d_h_3_2 * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_2 = unslice(d_slice_4, (4, n, self.hidden), (slice(3, 4), slice(0, n), slice(0, self.hidden)))
         # gradient of c = sigmoid(z[1]) * c + sigmoid(z[0]) * tanh(z[2])   cells.lee:79
-        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_slice_3 = (d_c_3_2 * sigmoid_2 * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_3 = unslice(d_slice_3, (4, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
-        d_slice_2 = (d_c_3_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2)))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_4 = unslice(d_slice_2, (4, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
+        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
         d_c = d_c_3_2 * sigmoid  # [n, hidden]
-        d_slice = (d_c_3_2 * c * (sigmoid * (1.0 - sigmoid)))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_5 = unslice(d_slice, (4, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_5 = d_h_3_2 * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape_3 = d_c_3_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
+        d_reshape_2 = d_c_3_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        # gradient of c = sigmoid(z[1]) * c + sigmoid(z[0]) * tanh(z[2])   cells.lee:79
+        d_reshape_4 = d_c_3_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]
         # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:78
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [4, n, hidden]
+        d_z = torch.stack((d_reshape_3, d_reshape_2, d_reshape_4, d_reshape_5))  # [4, n, hidden]
         d_b_ = d_z.sum(dim=1)  # [4, hidden]
         d_h = (d_z @ self.wh.mT).sum(dim=0)  # [n, hidden]
         return d_c, d_h, d_b + d_b_, d_z, h
@@ -513,9 +491,7 @@ class RememberingLSTM(Model):
         """x [n, time, inputs] -> [n, time, hidden]"""
         n, time, _ = x.shape
         # [4, hidden]  cells.lee:74
-        b = torch.cat(
-            (self.input_bias[None], self.forget_bias[None], self.candidate_bias[None], self.output_bias[None]), dim=0
-        )
+        b = torch.stack((self.input_bias, self.forget_bias, self.candidate_bias, self.output_bias))
         h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  cells.lee:75
         contract = x.permute(1, 0, 2).reshape(n * time, self.inputs) @ self.wx  # [4, n * time, hidden]  cells.lee:78
         projection = contract.reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
@@ -531,9 +507,7 @@ class RememberingLSTM(Model):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
         # [4, hidden]  cells.lee:74
-        b = torch.cat(
-            (self.input_bias[None], self.forget_bias[None], self.candidate_bias[None], self.output_bias[None]), dim=0
-        )
+        b = torch.stack((self.input_bias, self.forget_bias, self.candidate_bias, self.output_bias))
         h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  cells.lee:75
         contract = x.permute(1, 0, 2).reshape(n * time, self.inputs) @ self.wx  # [4, n * time, hidden]  cells.lee:78
         projection = contract.reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
@@ -574,10 +548,10 @@ class RememberingLSTM(Model):
         d_x = (reshape_2 @ self.wx.mT).reshape(4, n, time, self.inputs).sum(dim=0)  # [n, time, inputs]
         d_wx = x.reshape(n * time, self.inputs).T @ reshape_2  # [4, inputs, hidden]
         # gradient of b = stack(input_bias, forget_bias, candidate_bias, output_bias, axis = 0)   cells.lee:74
-        d_output_bias = d_b_later[3:].reshape(self.hidden)  # [hidden]
-        d_candidate_bias = d_b_later[2:3].reshape(self.hidden)  # [hidden]
-        d_forget_bias = d_b_later[1:2].reshape(self.hidden)  # [hidden]
-        d_input_bias = d_b_later[:1].reshape(self.hidden)  # [hidden]
+        d_output_bias = d_b_later[3]  # [hidden]
+        d_candidate_bias = d_b_later[2]  # [hidden]
+        d_forget_bias = d_b_later[1]  # [hidden]
+        d_input_bias = d_b_later[0]  # [hidden]
         return {
             "wx": d_wx,
             "wh": d_wh,
@@ -610,24 +584,21 @@ class PeepholeLSTM(Model):
         """c [n, hidden], h [n, hidden], projection_t [4, n, hidden], peep_1 [hidden], peep_0 [hidden], peep_2 [hidden]
         -> [n, hidden], [n, hidden], [n, hidden]
         """
-        n = c.shape[0]
         z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:96
-        keep = torch.sigmoid(z[1:2].reshape(n, self.hidden) + peep_1 * c)  # [n, hidden]  prelude.lee:36
-        write = torch.sigmoid(z[:1].reshape(n, self.hidden) + peep_0 * c)  # [n, hidden]
-        c_3 = keep * c + write * torch.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:99
-        sigmoid = torch.sigmoid(z[3:].reshape(n, self.hidden) + peep_2 * c_3)  # [n, hidden]  prelude.lee:36
-        h_3 = sigmoid * torch.tanh(c_3)  # [n, hidden]  cells.lee:100
+        keep = torch.sigmoid(z[1] + peep_1 * c)  # [n, hidden]  prelude.lee:36
+        write = torch.sigmoid(z[0] + peep_0 * c)  # [n, hidden]
+        c_3 = keep * c + write * torch.tanh(z[2])  # [n, hidden]  cells.lee:99
+        h_3 = torch.sigmoid(z[3] + peep_2 * c_3) * torch.tanh(c_3)  # [n, hidden]  cells.lee:100
         return c_3, h_3, h_3
 
     def forward_step_saved(self, c, h, projection_t, peep_1, peep_0, peep_2):
         """As forward_step, and what its gradient needs."""
-        n = c.shape[0]
         z = projection_t + h @ self.wh + self.b[:, None]  # [4, n, hidden]  cells.lee:96
-        keep = torch.sigmoid(z[1:2].reshape(n, self.hidden) + peep_1 * c)  # [n, hidden]  prelude.lee:36
-        write = torch.sigmoid(z[:1].reshape(n, self.hidden) + peep_0 * c)  # [n, hidden]
-        tanh = torch.tanh(z[2:3].reshape(n, self.hidden))  # [n, hidden]  cells.lee:99
+        keep = torch.sigmoid(z[1] + peep_1 * c)  # [n, hidden]  prelude.lee:36
+        write = torch.sigmoid(z[0] + peep_0 * c)  # [n, hidden]
+        tanh = torch.tanh(z[2])  # [n, hidden]  cells.lee:99
         c_3 = keep * c + write * tanh  # [n, hidden]
-        sigmoid = torch.sigmoid(z[3:].reshape(n, self.hidden) + peep_2 * c_3)  # [n, hidden]  prelude.lee:36
+        sigmoid = torch.sigmoid(z[3] + peep_2 * c_3)  # [n, hidden]  prelude.lee:36
         tanh_2 = torch.tanh(c_3)  # [n, hidden]  cells.lee:100
         h_3 = sigmoid * tanh_2  # [n, hidden]
         return c_3, h_3, h_3, (keep, write, tanh, sigmoid, tanh_2, c, h, c_3)
@@ -635,33 +606,19 @@ class PeepholeLSTM(Model):
     def forward_step_backward(self, saved, peep_1, peep_0, peep_2, d_c_3, d_h_3, d_out, d_self):
         """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters, projection_t, peep_1, peep_0 and peep_2."""
         keep, write, tanh, sigmoid, tanh_2, c, h, c_3 = saved
-        n = keep.shape[0]
         # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_add_4 = d_h_3_2 * tanh_2 * (sigmoid * (1.0 - sigmoid))  # [n, hidden]
-        # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
-        # [4, n, hidden]
-        d_z_2 = unslice(d_add_4[None], (4, n, self.hidden), (slice(3, 4), slice(0, n), slice(0, self.hidden)))
+        d_add_4 = d_h_3_2 * tanh_2 * (sigmoid * (1 - sigmoid))  # [n, hidden]
         # gradient of c = keep * c + write * tanh(z[2])   cells.lee:99
-        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid * (1.0 - tanh_2 * tanh_2) + d_add_4 * peep_2  # [n, hidden]
+        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid * (1 - tanh_2**2) + d_add_4 * peep_2  # [n, hidden]
         d_write = d_c_3_2 * tanh  # [n, hidden]
-        d_slice_3 = (d_c_3_2 * write * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
-        # [4, n, hidden]
-        d_z_3 = unslice(d_slice_3, (4, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
         d_keep = d_c_3_2 * c  # [n, hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_add_3 = d_write * (write * (1.0 - write))  # [n, hidden]
-        # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
-        # [4, n, hidden]
-        d_z_4 = unslice(d_add_3[None], (4, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_add_2 = d_keep * (keep * (1.0 - keep))  # [n, hidden]
-        # gradient of keep = sigmoid(z[1] + peep[1] * c)   cells.lee:97
-        # [4, n, hidden]
-        d_z_5 = unslice(d_add_2[None], (4, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
+        d_add_3 = d_write * (write * (1 - write))  # [n, hidden]
+        d_add_2 = d_keep * (keep * (1 - keep))  # [n, hidden]
         # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [4, n, hidden]
+        d_z = torch.stack((d_add_3, d_add_2, d_c_3_2 * write * (1 - tanh**2), d_add_4))  # [4, n, hidden]
         d_b = d_z.sum(dim=1)  # [4, hidden]
         d_h = (d_z @ self.wh.mT).sum(dim=0)  # [n, hidden]
         d_c = d_c_3_2 * keep + d_add_3 * peep_0 + d_add_2 * peep_1  # [n, hidden]
@@ -682,14 +639,11 @@ class PeepholeLSTM(Model):
         h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  cells.lee:93
         contract = x.permute(1, 0, 2).reshape(n * time, self.inputs) @ self.wx  # [4, n * time, hidden]  cells.lee:96
         projection = contract.reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
-        peep_1 = self.peep[1:2].reshape(self.hidden)  # [hidden]  cells.lee:97
-        peep_0 = self.peep[:1].reshape(self.hidden)  # [hidden]  cells.lee:98
-        peep_2 = self.peep[2:].reshape(self.hidden)  # [hidden]  cells.lee:100
         c = h  # cells.lee:95
         h_ = h
         out = [None] * time
         for t in range(time):
-            c, h_, out[t] = self.forward_step(c, h_, projection[:, t], peep_1, peep_0, peep_2)
+            c, h_, out[t] = self.forward_step(c, h_, projection[:, t], self.peep[1], self.peep[0], self.peep[2])
         out = torch.stack(out, 1) if out else torch.zeros((n, time, self.hidden), dtype=FLOAT, device=x.device)
         return out  # [n, time, hidden]
 
@@ -699,16 +653,13 @@ class PeepholeLSTM(Model):
         h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  cells.lee:93
         contract = x.permute(1, 0, 2).reshape(n * time, self.inputs) @ self.wx  # [4, n * time, hidden]  cells.lee:96
         projection = contract.reshape(4, time, n, self.hidden)  # [4, time, n, hidden]
-        peep_1 = self.peep[1:2].reshape(self.hidden)  # [hidden]  cells.lee:97
-        peep_0 = self.peep[:1].reshape(self.hidden)  # [hidden]  cells.lee:98
-        peep_2 = self.peep[2:].reshape(self.hidden)  # [hidden]  cells.lee:100
         c = h  # cells.lee:95
         h_ = h
         out = [None] * time
         saved_forward_step = [None] * time
         for t in range(time):
             c, h_, out[t], saved_forward_step[t] = self.forward_step_saved(
-                c, h_, projection[:, t], peep_1, peep_0, peep_2
+                c, h_, projection[:, t], self.peep[1], self.peep[0], self.peep[2]
             )
         out = torch.stack(out, 1) if out else torch.zeros((n, time, self.hidden), dtype=FLOAT, device=x.device)
         return out, saved_forward_step
@@ -718,13 +669,6 @@ class PeepholeLSTM(Model):
         n, time, _ = x.shape
         # gradient of for t in time:   cells.lee:95
         d_c = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]
-        # gradient of keep = sigmoid(z[1] + peep[1] * c)   cells.lee:97
-        peep_1 = self.peep[1:2].reshape(self.hidden)  # [hidden]
-        # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
-        peep_0 = self.peep[:1].reshape(self.hidden)  # [hidden]
-        # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
-        peep_2 = self.peep[2:].reshape(self.hidden)  # [hidden]
-        # gradient of for t in time:   cells.lee:95
         d_c_3 = d_c
         d_h_3 = d_c
         d_self = {"b": torch.zeros((4, self.hidden), dtype=FLOAT, device=x.device)}
@@ -736,7 +680,7 @@ class PeepholeLSTM(Model):
         for t in reversed(range(time)):
             d_c_3, d_h_3, d_self, d_projection[t], h_rows_2[t], d_peep_1_rows[t], d_peep_0_rows[t], d_peep_2_rows[t] = (
                 self.forward_step_backward(
-                    saved_forward_step[t], peep_1, peep_0, peep_2, d_c_3, d_h_3, d_out[:, t], d_self
+                    saved_forward_step[t], self.peep[1], self.peep[0], self.peep[2], d_c_3, d_h_3, d_out[:, t], d_self
                 )
             )
         d_projection = (
@@ -764,19 +708,13 @@ class PeepholeLSTM(Model):
         )
         reshape_2 = d_projection.permute(0, 2, 1, 3).reshape(4, n * time, self.hidden)  # [4, n * time, hidden]
         d_wh = h_rows_2.reshape(n * time, self.hidden).T @ reshape_2  # [4, hidden, hidden]
-        # gradient of h = sigmoid(z[3] + peep[2] * c) * tanh(c)   cells.lee:100
-        d_peep_2_part = d_peep_2_rows.sum(dim=1)[None]  # [1, hidden]
-        d_peep_3 = unslice(d_peep_2_part, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
-        # gradient of write = sigmoid(z[0] + peep[0] * c)   cells.lee:98
-        d_peep_0_part = d_peep_0_rows.sum(dim=1)[None]  # [1, hidden]
-        d_peep_4 = unslice(d_peep_0_part, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
-        # gradient of keep = sigmoid(z[1] + peep[1] * c)   cells.lee:97
-        d_peep_1_part = d_peep_1_rows.sum(dim=1)[None]  # [1, hidden]
-        d_peep_5 = unslice(d_peep_1_part, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
         # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
         d_x = (reshape_2 @ self.wx.mT).reshape(4, n, time, self.inputs).sum(dim=0)  # [n, time, inputs]
         d_wx = x.reshape(n * time, self.inputs).T @ reshape_2  # [4, inputs, hidden]
-        d_peep = d_peep_3 + d_peep_4 + d_peep_5  # [3, hidden]
+        # gradient of for t in time:   cells.lee:95
+        sum_2 = d_peep_0_rows.sum(dim=1)  # [hidden]
+        # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:96
+        d_peep = torch.stack((sum_2, d_peep_1_rows.sum(dim=1), d_peep_2_rows.sum(dim=1)))  # [3, hidden]
         return {"wx": d_wx, "wh": d_wh, "b": d_self["b"], "peep": d_peep}, d_x
 
 
@@ -798,22 +736,20 @@ class CoupledLSTM(Model):
 
     def forward_step(self, c, h, projection_t):
         """c [n, hidden], h [n, hidden], projection_t [3, n, hidden] -> [n, hidden], [n, hidden], [n, hidden]"""
-        n = c.shape[0]
         z = projection_t + h @ self.wh + self.b[:, None]  # [3, n, hidden]  cells.lee:115
-        write = torch.sigmoid(z[:1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        c_3 = write * torch.tanh(z[1:2].reshape(n, self.hidden)) + (1 - write) * c  # [n, hidden]  cells.lee:117
-        h_3 = torch.sigmoid(z[2:].reshape(n, self.hidden)) * torch.tanh(c_3)  # [n, hidden]  cells.lee:118
+        write = torch.sigmoid(z[0])  # [n, hidden]  prelude.lee:36
+        c_3 = write * torch.tanh(z[1]) + (1 - write) * c  # [n, hidden]  cells.lee:117
+        h_3 = torch.sigmoid(z[2]) * torch.tanh(c_3)  # [n, hidden]  cells.lee:118
         return c_3, h_3, h_3
 
     def forward_step_saved(self, c, h, projection_t):
         """As forward_step, and what its gradient needs."""
-        n = c.shape[0]
         z = projection_t + h @ self.wh + self.b[:, None]  # [3, n, hidden]  cells.lee:115
-        write = torch.sigmoid(z[:1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        tanh = torch.tanh(z[1:2].reshape(n, self.hidden))  # [n, hidden]  cells.lee:117
+        write = torch.sigmoid(z[0])  # [n, hidden]  prelude.lee:36
+        tanh = torch.tanh(z[1])  # [n, hidden]  cells.lee:117
         sub = 1 - write  # [n, hidden]
         c_3 = write * tanh + sub * c  # [n, hidden]
-        sigmoid = torch.sigmoid(z[2:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        sigmoid = torch.sigmoid(z[2])  # [n, hidden]  prelude.lee:36
         tanh_2 = torch.tanh(c_3)  # [n, hidden]  cells.lee:118
         h_3 = sigmoid * tanh_2  # [n, hidden]
         return c_3, h_3, h_3, (write, tanh, sub, sigmoid, tanh_2, c, h)
@@ -821,26 +757,17 @@ class CoupledLSTM(Model):
     def forward_step_backward(self, saved, d_c_3, d_h_3, d_out, d_self):
         """From d_c_3, d_h_3, d_out and d_self to the gradients by c, h, the parameters and projection_t."""
         write, tanh, sub, sigmoid, tanh_2, c, h = saved
-        n = write.shape[0]
         # gradient of h = sigmoid(z[2]) * tanh(c)   cells.lee:118
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
-        d_slice_3 = (d_h_3_2 * tanh_2 * (sigmoid * (1.0 - sigmoid)))[None]  # [1, n, hidden]
-        # [3, n, hidden]
-        d_z_2 = unslice(d_slice_3, (3, n, self.hidden), (slice(2, 3), slice(0, n), slice(0, self.hidden)))
         # gradient of c = write * tanh(z[1]) + (1 - write) * c   cells.lee:117
-        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
+        d_c_3_2 = d_c_3 + d_h_3_2 * sigmoid * (1 - tanh_2**2)  # [n, hidden]
         d_c = d_c_3_2 * sub  # [n, hidden]
-        d_slice_2 = (d_c_3_2 * write * (1.0 - tanh * tanh))[None]  # [1, n, hidden]
-        # [3, n, hidden]
-        d_z_3 = unslice(d_slice_2, (3, n, self.hidden), (slice(1, 2), slice(0, n), slice(0, self.hidden)))
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_write = d_c_3_2 * tanh - d_c_3_2 * c  # [n, hidden]
-        # gradient of write = sigmoid(z[0])   cells.lee:116
-        d_slice = (d_write * (write * (1.0 - write)))[None]  # [1, n, hidden]
-        # [3, n, hidden]
-        d_z_4 = unslice(d_slice, (3, n, self.hidden), (slice(0, 1), slice(0, n), slice(0, self.hidden)))
+        d_reshape_4 = d_h_3_2 * tanh_2 * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        d_reshape_2 = d_write * (write * (1 - write))  # [n, hidden]
         # gradient of z[g, r, j] = sum[i](x[r, t, i] * wx[g, i, j]) + sum[k](h[r, k] * wh[g, k, j])..   cells.lee:115
-        d_z = d_z_2 + d_z_3 + d_z_4  # [3, n, hidden]
+        d_z = torch.stack((d_reshape_2, d_c_3_2 * write * (1 - tanh**2), d_reshape_4))  # [3, n, hidden]
         d_b = d_z.sum(dim=1)  # [3, hidden]
         d_h = (d_z @ self.wh.mT).sum(dim=0)  # [n, hidden]
         return d_c, d_h, {"b": d_self["b"] + d_b}, d_z, h
@@ -951,13 +878,13 @@ class GRU(Model):
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
         d_candidate = d_h_3_2 * sub  # [n, hidden]
         # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
-        d_add_6 = d_candidate * (1.0 - candidate * candidate)  # [n, hidden]
+        d_add_6 = d_candidate * (1 - candidate**2)  # [n, hidden]
         d_mul = d_add_6 @ u_2.T  # [n, hidden]
         d_reset = d_mul * h  # [n, hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_update = d_h_3_2 * h - d_h_3_2 * candidate  # [n, hidden]
-        d_add_4 = d_update * (update * (1.0 - update))  # [n, hidden]
-        d_add_2 = d_reset * (reset * (1.0 - reset))  # [n, hidden]
+        d_add_4 = d_update * (update * (1 - update))  # [n, hidden]
+        d_add_2 = d_reset * (reset * (1 - reset))  # [n, hidden]
         # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
         d_h = d_h_3_2 * update + d_mul * reset + d_add_4 @ u_1.T + d_add_2 @ u_0.T  # [n, hidden]
         return d_h, d_add_2, d_add_4, d_add_6, h, d_add_2.sum(dim=0), d_add_4.sum(dim=0), mul, d_add_6.sum(dim=0)
@@ -966,19 +893,22 @@ class GRU(Model):
         """x [n, time, inputs] -> [n, time, hidden]"""
         n, time, _ = x.shape
         h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  cells.lee:130
-        projection = x @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:132
-        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_0 = self.b[:1].reshape(self.hidden)  # [hidden]
-        projection_2 = x @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:133
-        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_1 = self.b[1:2].reshape(self.hidden)  # [hidden]
-        projection_3 = x @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:134
-        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_2 = self.b[2:].reshape(self.hidden)  # [hidden]
+        projection = x @ self.w[0]  # [n, time, hidden]  cells.lee:132
+        projection_2 = x @ self.w[1]  # [n, time, hidden]  cells.lee:133
+        projection_3 = x @ self.w[2]  # [n, time, hidden]  cells.lee:134
         out = [None] * time  # cells.lee:131
         for t in range(time):
             h, out[t] = GRU.forward_step(
-                h, projection[:, t], u_0, b_0, projection_2[:, t], u_1, b_1, projection_3[:, t], u_2, b_2
+                h,
+                projection[:, t],
+                self.u[0],
+                self.b[0],
+                projection_2[:, t],
+                self.u[1],
+                self.b[1],
+                projection_3[:, t],
+                self.u[2],
+                self.b[2],
             )
         out = torch.stack(out, 1) if out else torch.zeros((n, time, self.hidden), dtype=FLOAT, device=x.device)
         return out  # [n, time, hidden]
@@ -987,20 +917,23 @@ class GRU(Model):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
         h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  cells.lee:130
-        projection = x @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:132
-        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_0 = self.b[:1].reshape(self.hidden)  # [hidden]
-        projection_2 = x @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:133
-        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_1 = self.b[1:2].reshape(self.hidden)  # [hidden]
-        projection_3 = x @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:134
-        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_2 = self.b[2:].reshape(self.hidden)  # [hidden]
+        projection = x @ self.w[0]  # [n, time, hidden]  cells.lee:132
+        projection_2 = x @ self.w[1]  # [n, time, hidden]  cells.lee:133
+        projection_3 = x @ self.w[2]  # [n, time, hidden]  cells.lee:134
         out = [None] * time  # cells.lee:131
         saved_forward_step = [None] * time
         for t in range(time):
             h, out[t], saved_forward_step[t] = GRU.forward_step_saved(
-                h, projection[:, t], u_0, b_0, projection_2[:, t], u_1, b_1, projection_3[:, t], u_2, b_2
+                h,
+                projection[:, t],
+                self.u[0],
+                self.b[0],
+                projection_2[:, t],
+                self.u[1],
+                self.b[1],
+                projection_3[:, t],
+                self.u[2],
+                self.b[2],
             )
         out = torch.stack(out, 1) if out else torch.zeros((n, time, self.hidden), dtype=FLOAT, device=x.device)
         return out, saved_forward_step
@@ -1008,12 +941,6 @@ class GRU(Model):
     def forward_backward(self, x, saved_forward_step, d_out):
         """From d_out to the gradients by the parameters and x."""
         n, time, _ = x.shape
-        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
-        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
-        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
-        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
         # gradient of for t in time:   cells.lee:131
         d_h_3 = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]
         d_projection = [None] * time
@@ -1035,7 +962,7 @@ class GRU(Model):
                 d_b_1_rows[t],
                 mul_rows_2[t],
                 d_b_2_rows[t],
-            ) = GRU.forward_step_backward(saved_forward_step[t], u_0, u_1, u_2, d_h_3, d_out[:, t])
+            ) = GRU.forward_step_backward(saved_forward_step[t], self.u[0], self.u[1], self.u[2], d_h_3, d_out[:, t])
         d_projection = (
             torch.stack(d_projection, 1)
             if d_projection
@@ -1073,54 +1000,20 @@ class GRU(Model):
         reshape_3 = d_projection_2.reshape(n * time, self.hidden)  # [n * time, hidden]
         reshape_5 = d_projection_3.reshape(n * time, self.hidden)  # [n * time, hidden]
         # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
-        d_b_2_part = d_b_2_rows.sum(dim=1)[None]  # [1, hidden]
-        d_b_3 = unslice(d_b_2_part, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
+        reshape_6 = x.reshape(n * time, self.inputs)  # [n * time, inputs]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
+        d_w_0 = reshape_6.T @ reshape_2  # [inputs, hidden]
+        d_w = torch.stack((d_w_0, reshape_6.T @ reshape_3, reshape_6.T @ reshape_5))  # [3, inputs, hidden]
         # gradient of for t in time:   cells.lee:131
         contract_3 = mul_rows_2.reshape(n * time, self.hidden).T @ reshape_5  # [hidden, hidden]
-        # gradient of candidate = tanh(x[:, t] @ w[2] + (reset * h) @ u[2] + b[2])   cells.lee:134
-        # [3, hidden, hidden]
-        d_u_3 = unslice(
-            contract_3[None], (3, self.hidden, self.hidden), (slice(2, 3), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        w_2 = self.w[2:].reshape(self.inputs, self.hidden)  # [inputs, hidden]
-        reshape_6 = x.reshape(n * time, self.inputs)  # [n * time, inputs]
-        d_w_2_part = (reshape_6.T @ reshape_5)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_3 = unslice(
-            d_w_2_part, (3, self.inputs, self.hidden), (slice(2, 3), slice(0, self.inputs), slice(0, self.hidden))
-        )
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:133
-        d_b_1_part = d_b_1_rows.sum(dim=1)[None]  # [1, hidden]
-        d_b_4 = unslice(d_b_1_part, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
-        d_u_1_part = (reshape.T @ reshape_3)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_4 = unslice(
-            d_u_1_part, (3, self.hidden, self.hidden), (slice(1, 2), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        w_1 = self.w[1:2].reshape(self.inputs, self.hidden)  # [inputs, hidden]
-        d_w_1_part = (reshape_6.T @ reshape_3)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_4 = unslice(
-            d_w_1_part, (3, self.inputs, self.hidden), (slice(1, 2), slice(0, self.inputs), slice(0, self.hidden))
-        )
         # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
-        d_b_0_part = d_b_0_rows.sum(dim=1)[None]  # [1, hidden]
-        d_b_5 = unslice(d_b_0_part, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
-        d_u_0_part = (reshape.T @ reshape_2)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_5 = unslice(
-            d_u_0_part, (3, self.hidden, self.hidden), (slice(0, 1), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        w_0 = self.w[:1].reshape(self.inputs, self.hidden)  # [inputs, hidden]
-        d_w_0_part = (reshape_6.T @ reshape_2)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_5 = unslice(
-            d_w_0_part, (3, self.inputs, self.hidden), (slice(0, 1), slice(0, self.inputs), slice(0, self.hidden))
-        )
-        d_w = d_w_3 + d_w_4 + d_w_5  # [3, inputs, hidden]
-        d_u = d_u_3 + d_u_4 + d_u_5  # [3, hidden, hidden]
-        d_b = d_b_3 + d_b_4 + d_b_5  # [3, hidden]
-        d_x = d_projection_3 @ w_2.T + d_projection_2 @ w_1.T + d_projection @ w_0.T  # [n, time, inputs]
+        d_u = torch.stack((reshape.T @ reshape_2, reshape.T @ reshape_3, contract_3))  # [3, hidden, hidden]
+        # gradient of for t in time:   cells.lee:131
+        sum_ = d_b_0_rows.sum(dim=1)  # [hidden]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:132
+        d_b = torch.stack((sum_, d_b_1_rows.sum(dim=1), d_b_2_rows.sum(dim=1)))  # [3, hidden]
+        d_x_5 = d_projection_3 @ self.w[2].T + d_projection_2 @ self.w[1].T  # [n, time, inputs]
+        d_x = d_x_5 + d_projection @ self.w[0].T  # [n, time, inputs]
         return {"w": d_w, "u": d_u, "b": d_b}, d_x
 
 
@@ -1171,14 +1064,14 @@ class GRUResetAfter(Model):
         d_h_3_2 = d_h_3 + d_out  # [n, hidden]
         d_candidate = d_h_3_2 * sub  # [n, hidden]
         # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
-        d_add_7 = d_candidate * (1.0 - candidate * candidate)  # [n, hidden]
+        d_add_7 = d_candidate * (1 - candidate**2)  # [n, hidden]
         d_reset = d_add_7 * add_6  # [n, hidden]
         d_add_6 = d_add_7 * reset  # [n, hidden]
         d_c = d_add_6.sum(dim=0)  # [hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_update = d_h_3_2 * h - d_h_3_2 * candidate  # [n, hidden]
-        d_add_4 = d_update * (update * (1.0 - update))  # [n, hidden]
-        d_add_2 = d_reset * (reset * (1.0 - reset))  # [n, hidden]
+        d_add_4 = d_update * (update * (1 - update))  # [n, hidden]
+        d_add_2 = d_reset * (reset * (1 - reset))  # [n, hidden]
         # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
         d_h = d_h_3_2 * update + d_add_6 @ u_2.T + d_add_4 @ u_1.T + d_add_2 @ u_0.T  # [n, hidden]
         return (
@@ -1198,19 +1091,22 @@ class GRUResetAfter(Model):
         """x [n, time, inputs] -> [n, time, hidden]"""
         n, time, _ = x.shape
         h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  cells.lee:148
-        projection = x @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:150
-        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_0 = self.b[:1].reshape(self.hidden)  # [hidden]
-        projection_2 = x @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:151
-        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_1 = self.b[1:2].reshape(self.hidden)  # [hidden]
-        projection_3 = x @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:152
-        b_2 = self.b[2:].reshape(self.hidden)  # [hidden]
-        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        projection = x @ self.w[0]  # [n, time, hidden]  cells.lee:150
+        projection_2 = x @ self.w[1]  # [n, time, hidden]  cells.lee:151
+        projection_3 = x @ self.w[2]  # [n, time, hidden]  cells.lee:152
         out = [None] * time  # cells.lee:149
         for t in range(time):
             h, out[t] = self.forward_step(
-                h, projection[:, t], u_0, b_0, projection_2[:, t], u_1, b_1, projection_3[:, t], b_2, u_2
+                h,
+                projection[:, t],
+                self.u[0],
+                self.b[0],
+                projection_2[:, t],
+                self.u[1],
+                self.b[1],
+                projection_3[:, t],
+                self.b[2],
+                self.u[2],
             )
         out = torch.stack(out, 1) if out else torch.zeros((n, time, self.hidden), dtype=FLOAT, device=x.device)
         return out  # [n, time, hidden]
@@ -1219,20 +1115,23 @@ class GRUResetAfter(Model):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
         h = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]  cells.lee:148
-        projection = x @ self.w[:1].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:150
-        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_0 = self.b[:1].reshape(self.hidden)  # [hidden]
-        projection_2 = x @ self.w[1:2].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:151
-        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        b_1 = self.b[1:2].reshape(self.hidden)  # [hidden]
-        projection_3 = x @ self.w[2:].reshape(self.inputs, self.hidden)  # [n, time, hidden]  cells.lee:152
-        b_2 = self.b[2:].reshape(self.hidden)  # [hidden]
-        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
+        projection = x @ self.w[0]  # [n, time, hidden]  cells.lee:150
+        projection_2 = x @ self.w[1]  # [n, time, hidden]  cells.lee:151
+        projection_3 = x @ self.w[2]  # [n, time, hidden]  cells.lee:152
         out = [None] * time  # cells.lee:149
         saved_forward_step = [None] * time
         for t in range(time):
             h, out[t], saved_forward_step[t] = self.forward_step_saved(
-                h, projection[:, t], u_0, b_0, projection_2[:, t], u_1, b_1, projection_3[:, t], b_2, u_2
+                h,
+                projection[:, t],
+                self.u[0],
+                self.b[0],
+                projection_2[:, t],
+                self.u[1],
+                self.b[1],
+                projection_3[:, t],
+                self.b[2],
+                self.u[2],
             )
         out = torch.stack(out, 1) if out else torch.zeros((n, time, self.hidden), dtype=FLOAT, device=x.device)
         return out, saved_forward_step
@@ -1240,12 +1139,6 @@ class GRUResetAfter(Model):
     def forward_backward(self, x, saved_forward_step, d_out):
         """From d_out to the gradients by the parameters and x."""
         n, time, _ = x.shape
-        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
-        u_0 = self.u[:1].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
-        u_1 = self.u[1:2].reshape(self.hidden, self.hidden)  # [hidden, hidden]
-        # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
-        u_2 = self.u[2:].reshape(self.hidden, self.hidden)  # [hidden, hidden]
         # gradient of for t in time:   cells.lee:149
         d_h_3 = torch.zeros((n, self.hidden), dtype=FLOAT, device=x.device)  # [n, hidden]
         d_projection = [None] * time
@@ -1269,7 +1162,9 @@ class GRUResetAfter(Model):
                 d_b_1_rows[t],
                 d_b_2_rows[t],
                 d_add_6_rows[t],
-            ) = GRUResetAfter.forward_step_backward(saved_forward_step[t], u_0, u_1, u_2, d_h_3, d_out[:, t])
+            ) = GRUResetAfter.forward_step_backward(
+                saved_forward_step[t], self.u[0], self.u[1], self.u[2], d_h_3, d_out[:, t]
+            )
         d_projection = (
             torch.stack(d_projection, 1)
             if d_projection
@@ -1309,53 +1204,21 @@ class GRUResetAfter(Model):
         reshape = h_rows_2.reshape(n * time, self.hidden)  # [n * time, hidden]
         reshape_2 = d_projection.reshape(n * time, self.hidden)  # [n * time, hidden]
         reshape_3 = d_projection_2.reshape(n * time, self.hidden)  # [n * time, hidden]
-        contract_3 = reshape.T @ d_add_6_rows.reshape(n * time, self.hidden)  # [hidden, hidden]
         # gradient of candidate = tanh(x[:, t] @ w[2] + b[2] + reset * (h @ u[2] + c))   cells.lee:152
-        # [3, hidden, hidden]
-        d_u_3 = unslice(
-            contract_3[None], (3, self.hidden, self.hidden), (slice(2, 3), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        d_b_2_part = d_b_2_rows.sum(dim=1)[None]  # [1, hidden]
-        d_b_3 = unslice(d_b_2_part, (3, self.hidden), (slice(2, 3), slice(0, self.hidden)))  # [3, hidden]
-        w_2 = self.w[2:].reshape(self.inputs, self.hidden)  # [inputs, hidden]
         reshape_5 = x.reshape(n * time, self.inputs)  # [n * time, inputs]
         d_w_2 = reshape_5.T @ d_projection_3.reshape(n * time, self.hidden)  # [inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_3 = unslice(
-            d_w_2[None], (3, self.inputs, self.hidden), (slice(2, 3), slice(0, self.inputs), slice(0, self.hidden))
-        )
-        # gradient of update = sigmoid(x[:, t] @ w[1] + h @ u[1] + b[1])   cells.lee:151
-        d_b_1_part = d_b_1_rows.sum(dim=1)[None]  # [1, hidden]
-        d_b_4 = unslice(d_b_1_part, (3, self.hidden), (slice(1, 2), slice(0, self.hidden)))  # [3, hidden]
-        d_u_1_part = (reshape.T @ reshape_3)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_4 = unslice(
-            d_u_1_part, (3, self.hidden, self.hidden), (slice(1, 2), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        w_1 = self.w[1:2].reshape(self.inputs, self.hidden)  # [inputs, hidden]
-        d_w_1_part = (reshape_5.T @ reshape_3)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_4 = unslice(
-            d_w_1_part, (3, self.inputs, self.hidden), (slice(1, 2), slice(0, self.inputs), slice(0, self.hidden))
-        )
         # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
-        d_b_0_part = d_b_0_rows.sum(dim=1)[None]  # [1, hidden]
-        d_b_5 = unslice(d_b_0_part, (3, self.hidden), (slice(0, 1), slice(0, self.hidden)))  # [3, hidden]
-        d_u_0_part = (reshape.T @ reshape_2)[None]  # [1, hidden, hidden]
-        # [3, hidden, hidden]
-        d_u_5 = unslice(
-            d_u_0_part, (3, self.hidden, self.hidden), (slice(0, 1), slice(0, self.hidden), slice(0, self.hidden))
-        )
-        w_0 = self.w[:1].reshape(self.inputs, self.hidden)  # [inputs, hidden]
-        d_w_0_part = (reshape_5.T @ reshape_2)[None]  # [1, inputs, hidden]
-        # [3, inputs, hidden]
-        d_w_5 = unslice(
-            d_w_0_part, (3, self.inputs, self.hidden), (slice(0, 1), slice(0, self.inputs), slice(0, self.hidden))
-        )
-        d_w = d_w_3 + d_w_4 + d_w_5  # [3, inputs, hidden]
-        d_u = d_u_3 + d_u_4 + d_u_5  # [3, hidden, hidden]
-        d_b = d_b_3 + d_b_4 + d_b_5  # [3, hidden]
-        d_x = d_projection_3 @ w_2.T + d_projection_2 @ w_1.T + d_projection @ w_0.T  # [n, time, inputs]
+        d_w = torch.stack((reshape_5.T @ reshape_2, reshape_5.T @ reshape_3, d_w_2))  # [3, inputs, hidden]
+        # gradient of for t in time:   cells.lee:149
+        contract_3 = reshape.T @ d_add_6_rows.reshape(n * time, self.hidden)  # [hidden, hidden]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
+        d_u = torch.stack((reshape.T @ reshape_2, reshape.T @ reshape_3, contract_3))  # [3, hidden, hidden]
+        # gradient of for t in time:   cells.lee:149
+        sum_ = d_b_0_rows.sum(dim=1)  # [hidden]
+        # gradient of reset = sigmoid(x[:, t] @ w[0] + h @ u[0] + b[0])   cells.lee:150
+        d_b = torch.stack((sum_, d_b_1_rows.sum(dim=1), d_b_2_rows.sum(dim=1)))  # [3, hidden]
+        d_x_5 = d_projection_3 @ self.w[2].T + d_projection_2 @ self.w[1].T  # [n, time, inputs]
+        d_x = d_x_5 + d_projection @ self.w[0].T  # [n, time, inputs]
         return {"w": d_w, "u": d_u, "b": d_b, "c": d_c}, d_x
 
 
@@ -1475,7 +1338,7 @@ def last_slope_step_backward(net, h, h_3, d_h_3, d_state):
     """From d_h_3 and d_state to the gradients by h, projection_t and net.b."""
     # gradient of h = tanh(x[:, t] @ net.wi + h @ net.wh + net.b)   cells.lee:165
     d_h_3_2 = d_h_3 + d_state  # [n, net.hidden]
-    d_add_2 = d_h_3_2 * (1.0 - h_3 * h_3)  # [n, net.hidden]
+    d_add_2 = d_h_3_2 * (1 - h_3**2)  # [n, net.hidden]
     d_net_b = d_add_2.sum(dim=0)  # [net.hidden]
     d_h = d_add_2 @ net.wh.T  # [n, net.hidden]
     return d_h, d_add_2, h, d_net_b
@@ -1485,7 +1348,7 @@ def last_slope_step_2(net, d_h, slope, state_t, x_t_2):
     """d_h [n, net.hidden], slope [net.inputs, net.hidden], state_t [n, net.hidden], x_t_2 [n, net.inputs] -> [n,
     net.hidden], [net.inputs, net.hidden]
     """
-    d_z = d_h * (1 - state_t * state_t)  # [n, net.hidden]  cells.lee:170
+    d_z = d_h * (1 - state_t**2)  # [n, net.hidden]  cells.lee:170
     slope_3 = slope + x_t_2.T @ d_z  # [net.inputs, net.hidden]  cells.lee:171
     d_h_3 = d_z @ net.wh.T  # [n, net.hidden]  cells.lee:172
     return d_h_3, slope_3
@@ -1493,7 +1356,7 @@ def last_slope_step_2(net, d_h, slope, state_t, x_t_2):
 
 def last_slope_step_2_saved(net, d_h, slope, state_t, x_t_2):
     """As last_slope_step_2, and what its gradient needs."""
-    sub = 1 - state_t * state_t  # [n, net.hidden]  cells.lee:170
+    sub = 1 - state_t**2  # [n, net.hidden]  cells.lee:170
     d_z = d_h * sub  # [n, net.hidden]
     slope_3 = slope + x_t_2.T @ d_z  # [net.inputs, net.hidden]  cells.lee:171
     d_h_3 = d_z @ net.wh.T  # [n, net.hidden]  cells.lee:172
@@ -1567,7 +1430,7 @@ def truncated_step_saved(net, h, total, target_t, every, t, projection_t):
     h_3 = torch.where(torch.full((), eq, device=h.device), stop(h), h)  # [n, net.hidden]
     h_4 = torch.tanh(projection_t + h_3 @ net.wh + net.b)  # [n, net.hidden]  cells.lee:182
     sub = h_4 - target_t  # [n, net.hidden]  cells.lee:183
-    total_2 = total + (sub * sub).mean()
+    total_2 = total + (sub**2).mean()
     return h_4, total_2, (h_3, sub, h_4)
 
 
@@ -1579,12 +1442,12 @@ def truncated_step_backward(net, saved, every, t, d_h_4, d_total_2):
     d_sub = 2 * (d_total_2 / (n * net.hidden)) * sub  # [n, net.hidden]
     # gradient of h = tanh(x[:, t] @ net.wi + h @ net.wh + net.b)   cells.lee:182
     d_h_4_2 = d_h_4 + d_sub  # [n, net.hidden]
-    d_add_2 = d_h_4_2 * (1.0 - h_4 * h_4)  # [n, net.hidden]
+    d_add_2 = d_h_4_2 * (1 - h_4**2)  # [n, net.hidden]
     d_net_b = d_add_2.sum(dim=0)  # [net.hidden]
     d_h_3 = d_add_2 @ net.wh.T  # [n, net.hidden]
     # gradient of h = where(t % every == 0, stop(h), h)   cells.lee:181
     eq = t - every * (t // every) == 0
-    d_h = torch.where(torch.full((), eq, device=h_3.device), 0.0, d_h_3)  # [n, net.hidden]
+    d_h = torch.where(torch.full((), eq, device=h_3.device), 0, d_h_3)  # [n, net.hidden]
     return d_h, d_total_2, -d_sub, d_add_2, h_3, d_net_b
 
 
@@ -1717,13 +1580,6 @@ def sqrt(x):
     """Square root, whose gradient at 0 is 0."""
     zero = x == 0
     return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
-
-
-def unslice(x, dims, slices):
-    """Zeros of the given dims with x in the place of a slice."""
-    whole = x.new_zeros(dims)
-    whole[slices] = x
-    return whole
 
 
 MASK = 0xFFFFFFFF

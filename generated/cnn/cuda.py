@@ -438,21 +438,21 @@ def spectrogram(sound, window, hop):
     """
     cast = torch.arange(window, device=sound.device).to(FLOAT)  # [window]  cnn.lee:45
     sin = torch.sin(3.141592653589793 * cast / window)  # [window]
-    fade = sin * sin  # [window]
+    fade = sin**2  # [window]
     frame = sound.unfold(1, window, hop) * fade  # [n, out_time, window]  cnn.lee:46
     cast_2 = torch.arange(window // 2 + 1, device=sound.device).to(FLOAT)  # [window // 2 + 1]  cnn.lee:47
     div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window  # [window // 2 + 1, window]
     real = torch.cos(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]
     imaginary = torch.sin(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]  cnn.lee:48
     sum_ = fade.sum()  # cnn.lee:49
-    return (real * real + imaginary * imaginary) / (sum_ * sum_)  # [n, window // 2 + 1, out_time]
+    return (real**2 + imaginary**2) / sum_**2  # [n, window // 2 + 1, out_time]
 
 
 def spectrogram_saved(sound, window, hop):
     """As spectrogram, and what its gradient needs."""
     cast = torch.arange(window, device=sound.device).to(FLOAT)  # [window]  cnn.lee:45
     sin = torch.sin(3.141592653589793 * cast / window)  # [window]
-    fade = sin * sin  # [window]
+    fade = sin**2  # [window]
     frame = sound.unfold(1, window, hop) * fade  # [n, out_time, window]  cnn.lee:46
     cast_2 = torch.arange(window // 2 + 1, device=sound.device).to(FLOAT)  # [window // 2 + 1]  cnn.lee:47
     div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window  # [window // 2 + 1, window]
@@ -461,8 +461,8 @@ def spectrogram_saved(sound, window, hop):
     sin_2 = torch.sin(div_2)  # [window // 2 + 1, window]  cnn.lee:48
     imaginary = sin_2 @ frame.mT  # [n, window // 2 + 1, out_time]
     sum_ = fade.sum()  # cnn.lee:49
-    mul_6 = sum_ * sum_
-    return (real * real + imaginary * imaginary) / mul_6, (fade, cos, real, sin_2, imaginary, mul_6)
+    mul_6 = sum_**2
+    return (real**2 + imaginary**2) / mul_6, (fade, cos, real, sin_2, imaginary, mul_6)
 
 
 def spectrogram_backward(saved, hop, time, d_y):
@@ -535,7 +535,7 @@ class SpeechNet(Model):
         reshape_5 = reshape_3.expand(n, self.filters, out_window)[:, :, :, None]  # [n, filters, out_window, 1]
         eq = iota == select.mT.argmax(dim=3)[:, :, :, None]  # bool[n, filters, out_window, window // 2 + 2 - k]
         # [n, filters, window // 2 + 2 - k, out_window]
-        d_score = relu_backward(select, torch.where(eq, reshape_5, 0.0).mT)
+        d_score = relu_backward(select, torch.where(eq, reshape_5, 0).mT)
         # gradient of score[r, o, i in window // 2 + 2 - k, t in (time - window) // hop + 1] = sum[u](   cnn.lee:60
         d_reshape_3 = d_score.permute(0, 3, 1, 2)  # [n, out_window, filters, window // 2 + 2 - k]
         # [n * out_window, filters, window // 2 + 2 - k]
@@ -558,12 +558,12 @@ def affine_sample(image, theta):
     n, c, h, w = image.shape
     cast = (torch.arange(w, device=image.device) * 2 + (1 - w)).to(FLOAT)  # [w]  cnn.lee:68
     cast_2 = (torch.arange(h, device=image.device) * 2 + (1 - h)).to(FLOAT)  # [h]
-    div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
-    reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
-    across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:69
-    reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
-    down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
+    reshape_4 = (theta[:, 0, 1][:, None] * cast_2 / h)[:, :, None]  # [n, h, 1]
+    add_3 = (theta[:, 0, 0][:, None] * cast / w)[:, None] + reshape_4  # [n, h, w]
+    across = add_3 + theta[:, 0, 2][:, None, None]  # [n, h, w]
+    reshape_9 = (theta[:, 1, 1][:, None] * cast_2 / h)[:, :, None]  # [n, h, 1]  cnn.lee:69
+    add_4 = (theta[:, 1, 0][:, None] * cast / w)[:, None] + reshape_9  # [n, h, w]
+    down = add_4 + theta[:, 1, 2][:, None, None]  # [n, h, w]
     column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:70
     row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:71
     p = torch.floor(row).to(torch.int64)  # int[n, h, w]  cnn.lee:72
@@ -571,25 +571,25 @@ def affine_sample(image, theta):
     sub_3 = row - p.to(FLOAT)  # [n, h, w]  cnn.lee:75
     u_2 = torch.arange(2, device=image.device)  # int[2]  cnn.lee:86
     eq = u_2 == 0  # bool[2]
-    reshape_17 = (1 - sub_3)[:, :, :, None]  # [n, h, w, 1]
+    reshape_11 = (1 - sub_3)[:, :, :, None]  # [n, h, w, 1]
     sub_5 = column - q.to(FLOAT)  # [n, h, w]  cnn.lee:75
-    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:86
+    reshape_13 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:86
     add_7 = p[:, :, :, None] + u_2  # int[n, h, w, 2]  cnn.lee:76
     add_8 = q[:, :, :, None] + u_2  # int[n, h, w, 2]
-    reshape_23 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
-    logical_and_2 = reshape_23 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
+    reshape_17 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
+    logical_and_2 = reshape_17 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
     maximum_3 = torch.arange(n, device=image.device).clamp(min=0)  # int[n]  cnn.lee:77
-    reshape_26 = maximum_3.clamp(max=n - 1)[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
-    reshape_27 = add_7.clamp(min=0).clamp(max=h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
-    reshape_28 = add_8.clamp(min=0).clamp(max=w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
-    gather = image.permute((0, 2, 3, 1))[reshape_26, reshape_27, reshape_28]  # [n, h, w, 2, 2, c]
-    reshape_29 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
-    select = torch.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
-    select_2 = torch.where(eq, reshape_19, sub_5[:, :, :, None])  # [n, h, w, 2]
-    select_3 = torch.where(reshape_29, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]  cnn.lee:75
+    reshape_20 = maximum_3.clamp(max=n - 1)[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
+    reshape_21 = add_7.clamp(min=0).clamp(max=h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
+    reshape_22 = add_8.clamp(min=0).clamp(max=w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
+    gather = image.permute((0, 2, 3, 1))[reshape_20, reshape_21, reshape_22]  # [n, h, w, 2, 2, c]
+    reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
+    select = torch.where(eq, reshape_11, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
+    select_2 = torch.where(eq, reshape_13, sub_5[:, :, :, None])  # [n, h, w, 2]
+    select_3 = torch.where(reshape_23, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]  cnn.lee:75
     mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]  cnn.lee:74
-    reshape_32 = select_3.permute(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
-    contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
+    reshape_26 = select_3.permute(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
+    contract = reshape_26 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
     seen = contract.reshape(n, h, w, c).permute(0, 3, 1, 2)  # [n, c, h, w]
     return seen  # [n, c, h, w]
 
@@ -599,12 +599,12 @@ def affine_sample_saved(image, theta):
     n, c, h, w = image.shape
     cast = (torch.arange(w, device=image.device) * 2 + (1 - w)).to(FLOAT)  # [w]  cnn.lee:68
     cast_2 = (torch.arange(h, device=image.device) * 2 + (1 - h)).to(FLOAT)  # [h]
-    div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
-    reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
-    across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:69
-    reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
-    down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
+    reshape_4 = (theta[:, 0, 1][:, None] * cast_2 / h)[:, :, None]  # [n, h, 1]
+    add_3 = (theta[:, 0, 0][:, None] * cast / w)[:, None] + reshape_4  # [n, h, w]
+    across = add_3 + theta[:, 0, 2][:, None, None]  # [n, h, w]
+    reshape_9 = (theta[:, 1, 1][:, None] * cast_2 / h)[:, :, None]  # [n, h, 1]  cnn.lee:69
+    add_4 = (theta[:, 1, 0][:, None] * cast / w)[:, None] + reshape_9  # [n, h, w]
+    down = add_4 + theta[:, 1, 2][:, None, None]  # [n, h, w]
     column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:70
     row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:71
     p = torch.floor(row).to(torch.int64)  # int[n, h, w]  cnn.lee:72
@@ -617,8 +617,8 @@ def affine_sample_saved(image, theta):
     select_2 = torch.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
     add_7 = p[:, :, :, None] + u_2  # int[n, h, w, 2]  cnn.lee:76
     add_8 = q[:, :, :, None] + u_2  # int[n, h, w, 2]
-    reshape_27 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
-    logical_and_2 = reshape_27 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
+    reshape_17 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
+    logical_and_2 = reshape_17 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
     maximum_3 = torch.arange(n, device=image.device).clamp(min=0)  # int[n]  cnn.lee:77
     reshape_20 = maximum_3.clamp(max=n - 1)[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
     reshape_21 = add_7.clamp(min=0).clamp(max=h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
@@ -627,8 +627,8 @@ def affine_sample_saved(image, theta):
     reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
     select_3 = torch.where(reshape_23, gather.permute(0, 5, 1, 2, 3, 4), 0)  # [n, c, h, w, 2, 2]  cnn.lee:75
     mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]  cnn.lee:74
-    reshape_32 = select_3.permute(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
-    contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
+    reshape_26 = select_3.permute(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
+    contract = reshape_26 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
     seen = contract.reshape(n, h, w, c).permute(0, 3, 1, 2)  # [n, c, h, w]
     saved = cast, cast_2, eq, select, select_2, reshape_20, reshape_21, reshape_22, reshape_23, select_3
     return seen, saved
@@ -651,18 +651,18 @@ def affine_sample_backward(saved, d_seen):
     reshape_8 = (reshape_5 * select_2[:, :, :, None])[:, None]  # [n, 1, h, w, 2, 2]
     d_select_3 = d_seen[:, :, :, :, None, None] * reshape_8  # [n, c, h, w, 2, 2]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   cnn.lee:75
-    d_transpose = torch.where(reshape_23, d_select_3, 0.0)  # [n, c, h, w, 2, 2]
+    d_transpose = torch.where(reshape_23, d_select_3, 0)  # [n, c, h, w, 2, 2]
     # gradient of image[r, a, p[r, i, j] + u, q[r, i, j] + v],   cnn.lee:77
     d_gather = d_transpose.permute(0, 2, 3, 4, 5, 1)  # [n, h, w, 2, 2, c]
     d_image = scatter_add(d_gather, (reshape_20, reshape_21, reshape_22), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
     # gradient of return where(u == 0, 1 - t, t)   cnn.lee:86
-    d_sub_5 = torch.where(eq, 0.0, d_select_2).sum(dim=3)  # [n, h, w]
+    d_sub_5 = torch.where(eq, 0, d_select_2).sum(dim=3)  # [n, h, w]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   cnn.lee:75
-    d_column = d_sub_5 - torch.where(eq, d_select_2, 0.0).sum(dim=3)  # [n, h, w]
+    d_column = d_sub_5 - torch.where(eq, d_select_2, 0).sum(dim=3)  # [n, h, w]
     # gradient of return where(u == 0, 1 - t, t)   cnn.lee:86
-    d_sub_3 = torch.where(eq, 0.0, d_select).sum(dim=3)  # [n, h, w]
+    d_sub_3 = torch.where(eq, 0, d_select).sum(dim=3)  # [n, h, w]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   cnn.lee:75
-    d_row = d_sub_3 - torch.where(eq, d_select, 0.0).sum(dim=3)  # [n, h, w]
+    d_row = d_sub_3 - torch.where(eq, d_select, 0).sum(dim=3)  # [n, h, w]
     # gradient of row = ((down + 1) * h - 1) / 2   cnn.lee:71
     d_down = d_row / 2 * h  # [n, h, w]
     # gradient of column = ((across + 1) * w - 1) / 2   cnn.lee:70
@@ -730,8 +730,7 @@ class SpatialTransformer(Model):
         d_h = d_contract @ self.w.T  # [n, hidden]
         d_w = h.T @ d_contract  # [hidden, 6]
         # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:96
-        reshape = image.reshape(n, self.side**2)  # [n, side**2]
-        d_look, d_reshape = self.look.forward_backward(reshape, d_h * (1.0 - h * h))
+        d_look, d_reshape = self.look.forward_backward(image.reshape(n, self.side**2), d_h * (1 - h**2))
         d_image = d_image_2 + d_reshape.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
         return {"look": d_look, "w": d_w, "b": d_b}, d_image
 
@@ -929,7 +928,7 @@ def example_residual(key):
     x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  cnn.lee:140
     select_2, saved_net = net.forward_saved(x)  # cnn.lee:141
     d_net, d_x = net.forward_backward(x, saved_net, select_2, 2 * select_2)
-    return (select_2 * select_2).sum(), net.at(d_net), d_x
+    return (select_2**2).sum(), net.at(d_net), d_x
 
 
 def example_heard(key):
@@ -1147,7 +1146,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

@@ -370,21 +370,21 @@ def spectrogram(sound, window_, hop):
     """
     cast = np.arange(window_).astype(FLOAT)  # [window]  cnn.lee:45
     sin = np.sin(3.141592653589793 * cast / window_)  # [window]
-    fade = sin * sin  # [window]
+    fade = sin**2  # [window]
     frame = window(sound, 1, window_, hop, 1) * fade  # [n, out_time, window]  cnn.lee:46
     cast_2 = np.arange(window_ // 2 + 1).astype(FLOAT)  # [window // 2 + 1]  cnn.lee:47
     div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window_  # [window // 2 + 1, window]
     real = np.cos(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]
     imaginary = np.sin(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]  cnn.lee:48
     sum_ = fade.sum()  # cnn.lee:49
-    return (real * real + imaginary * imaginary) / (sum_ * sum_)  # [n, window // 2 + 1, out_time]
+    return (real**2 + imaginary**2) / sum_**2  # [n, window // 2 + 1, out_time]
 
 
 def spectrogram_saved(sound, window_, hop):
     """As spectrogram, and what its gradient needs."""
     cast = np.arange(window_).astype(FLOAT)  # [window]  cnn.lee:45
     sin = np.sin(3.141592653589793 * cast / window_)  # [window]
-    fade = sin * sin  # [window]
+    fade = sin**2  # [window]
     frame = window(sound, 1, window_, hop, 1) * fade  # [n, out_time, window]  cnn.lee:46
     cast_2 = np.arange(window_ // 2 + 1).astype(FLOAT)  # [window // 2 + 1]  cnn.lee:47
     div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window_  # [window // 2 + 1, window]
@@ -393,8 +393,8 @@ def spectrogram_saved(sound, window_, hop):
     sin_2 = np.sin(div_2)  # [window // 2 + 1, window]  cnn.lee:48
     imaginary = sin_2 @ frame.mT  # [n, window // 2 + 1, out_time]
     sum_ = fade.sum()  # cnn.lee:49
-    mul_6 = sum_ * sum_
-    return (real * real + imaginary * imaginary) / mul_6, (fade, cos, real, sin_2, imaginary, mul_6)
+    mul_6 = sum_**2
+    return (real**2 + imaginary**2) / mul_6, (fade, cos, real, sin_2, imaginary, mul_6)
 
 
 def spectrogram_backward(saved, hop, time, d_y):
@@ -497,37 +497,37 @@ def affine_sample(image, theta):
     n, c, h, w = image.shape
     cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  cnn.lee:68
     cast_2 = (np.arange(h) * 2 + (1 - h)).astype(FLOAT)  # [h]
-    div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
-    reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
-    across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:69
-    reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
-    down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
+    reshape_4 = (theta[:, 0, 1][:, None] * cast_2 / h)[:, :, None]  # [n, h, 1]
+    add_3 = (theta[:, 0, 0][:, None] * cast / w)[:, None] + reshape_4  # [n, h, w]
+    across = add_3 + theta[:, 0, 2][:, None, None]  # [n, h, w]
+    reshape_9 = (theta[:, 1, 1][:, None] * cast_2 / h)[:, :, None]  # [n, h, 1]  cnn.lee:69
+    add_4 = (theta[:, 1, 0][:, None] * cast / w)[:, None] + reshape_9  # [n, h, w]
+    down = add_4 + theta[:, 1, 2][:, None, None]  # [n, h, w]
     column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:70
     row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:71
     p = np.floor(row).astype(np.int64)  # int[n, h, w]  cnn.lee:72
     q = np.floor(column).astype(np.int64)  # int[n, h, w]  cnn.lee:73
     sub_3 = row - p.astype(FLOAT)  # [n, h, w]  cnn.lee:75
     eq = np.arange(2) == 0  # bool[2]  cnn.lee:86
-    reshape_17 = (1 - sub_3)[:, :, :, None]  # [n, h, w, 1]
+    reshape_11 = (1 - sub_3)[:, :, :, None]  # [n, h, w, 1]
     sub_5 = column - q.astype(FLOAT)  # [n, h, w]  cnn.lee:75
-    reshape_19 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:86
+    reshape_13 = (1 - sub_5)[:, :, :, None]  # [n, h, w, 1]  cnn.lee:86
     add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  cnn.lee:76
     add_8 = q[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]
-    reshape_23 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
-    logical_and_2 = reshape_23 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
+    reshape_17 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
+    logical_and_2 = reshape_17 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
     minimum_3 = np.minimum(np.maximum(np.arange(n), 0), n - 1)  # int[n]  cnn.lee:77
-    reshape_27 = np.minimum(np.maximum(add_7, 0), h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
-    reshape_28 = np.minimum(np.maximum(add_8, 0), w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
-    reshape_26 = minimum_3[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
-    gather = image.transpose((0, 2, 3, 1))[reshape_26, reshape_27, reshape_28]  # [n, h, w, 2, 2, c]
-    reshape_29 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
-    select = np.where(eq, reshape_17, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
-    select_2 = np.where(eq, reshape_19, sub_5[:, :, :, None])  # [n, h, w, 2]
-    masked_ = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_29)  # [n, c, h, w, 2, 2]  cnn.lee:75
+    reshape_21 = np.minimum(np.maximum(add_7, 0), h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
+    reshape_22 = np.minimum(np.maximum(add_8, 0), w - 1)[:, :, :, None]  # int[n, h, w, 1, 2]
+    reshape_20 = minimum_3[:, None, None, None, None]  # int[n, 1, 1, 1, 1]
+    gather = image.transpose((0, 2, 3, 1))[reshape_20, reshape_21, reshape_22]  # [n, h, w, 2, 2, c]
+    reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
+    select = np.where(eq, reshape_11, sub_3[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
+    select_2 = np.where(eq, reshape_13, sub_5[:, :, :, None])  # [n, h, w, 2]
+    masked_ = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_23)  # [n, c, h, w, 2, 2]  cnn.lee:75
     mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]  cnn.lee:74
-    reshape_32 = masked_.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
-    contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
+    reshape_26 = masked_.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
+    contract = reshape_26 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
     seen = contract.reshape(n, h, w, c).transpose(0, 3, 1, 2)  # [n, c, h, w]
     return seen  # [n, c, h, w]
 
@@ -537,12 +537,12 @@ def affine_sample_saved(image, theta):
     n, c, h, w = image.shape
     cast = (np.arange(w) * 2 + (1 - w)).astype(FLOAT)  # [w]  cnn.lee:68
     cast_2 = (np.arange(h) * 2 + (1 - h)).astype(FLOAT)  # [h]
-    div_2 = theta[:, :1, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]
-    reshape_5 = (theta[:, :1, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
-    across = reshape_5 + div_2[:, :, None] + theta[:, :1, 2:].reshape(n)[:, None, None]  # [n, h, w]
-    div_4 = theta[:, 1:, 1:2].reshape(n)[:, None] * cast_2 / h  # [n, h]  cnn.lee:69
-    reshape_13 = (theta[:, 1:, :1].reshape(n)[:, None] * cast / w)[:, None]  # [n, 1, w]
-    down = reshape_13 + div_4[:, :, None] + theta[:, 1:, 2:].reshape(n)[:, None, None]  # [n, h, w]
+    reshape_4 = (theta[:, 0, 1][:, None] * cast_2 / h)[:, :, None]  # [n, h, 1]
+    add_3 = (theta[:, 0, 0][:, None] * cast / w)[:, None] + reshape_4  # [n, h, w]
+    across = add_3 + theta[:, 0, 2][:, None, None]  # [n, h, w]
+    reshape_9 = (theta[:, 1, 1][:, None] * cast_2 / h)[:, :, None]  # [n, h, 1]  cnn.lee:69
+    add_4 = (theta[:, 1, 0][:, None] * cast / w)[:, None] + reshape_9  # [n, h, w]
+    down = add_4 + theta[:, 1, 2][:, None, None]  # [n, h, w]
     column = ((across + 1) * w - 1) / 2  # [n, h, w]  cnn.lee:70
     row = ((down + 1) * h - 1) / 2  # [n, h, w]  cnn.lee:71
     p = np.floor(row).astype(np.int64)  # int[n, h, w]  cnn.lee:72
@@ -554,8 +554,8 @@ def affine_sample_saved(image, theta):
     select_2 = np.where(eq, (1 - sub_5)[:, :, :, None], sub_5[:, :, :, None])  # [n, h, w, 2]  cnn.lee:86
     add_7 = p[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]  cnn.lee:76
     add_8 = q[:, :, :, None] + np.arange(2)  # int[n, h, w, 2]
-    reshape_27 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
-    logical_and_2 = reshape_27 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
+    reshape_17 = ((0 <= add_7) & (add_7 < h))[:, :, :, :, None]  # bool[n, h, w, 2, 1]
+    logical_and_2 = reshape_17 & (0 <= add_8)[:, :, :, None]  # bool[n, h, w, 2, 2]
     # int[n, 1, 1, 1, 1]  cnn.lee:77
     reshape_20 = np.minimum(np.maximum(np.arange(n), 0), n - 1)[:, None, None, None, None]
     reshape_21 = np.minimum(np.maximum(add_7, 0), h - 1)[:, :, :, :, None]  # int[n, h, w, 2, 1]
@@ -564,8 +564,8 @@ def affine_sample_saved(image, theta):
     reshape_23 = (logical_and_2 & (add_8 < w)[:, :, :, None])[:, None]  # bool[n, 1, h, w, 2, 2]  cnn.lee:76
     select_3 = masked(gather.transpose(0, 5, 1, 2, 3, 4), reshape_23)  # [n, c, h, w, 2, 2]  cnn.lee:75
     mul_9 = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, h, w, 2, 2]  cnn.lee:74
-    reshape_32 = select_3.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
-    contract = reshape_32 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
+    reshape_26 = select_3.transpose(0, 2, 3, 1, 4, 5).reshape(n, h, w, c, 4)  # [n, h, w, c, 4]
+    contract = reshape_26 @ mul_9.reshape(n, h, w, 4, 1)  # [n, h, w, c, 1]
     seen = contract.reshape(n, h, w, c).transpose(0, 3, 1, 2)  # [n, c, h, w]
     saved = cast, cast_2, eq, select, select_2, reshape_20, reshape_21, reshape_22, reshape_23, select_3
     return seen, saved
@@ -590,11 +590,9 @@ def affine_sample_backward(saved, d_seen):
     # gradient of image[r, a, p[r, i, j] + u, q[r, i, j] + v],   cnn.lee:77
     d_gather = masked(d_select_3, reshape_23).transpose(0, 2, 3, 4, 5, 1)  # [n, h, w, 2, 2, c]
     d_image = scatter_add(d_gather, (reshape_20, reshape_21, reshape_22), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
-    # gradient of return where(u == 0, 1 - t, t)   cnn.lee:86
-    d_sub_5 = np.where(eq, 0.0, d_select_2).sum(axis=3)  # [n, h, w]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   cnn.lee:75
-    d_column = d_sub_5 - masked(d_select_2, eq).sum(axis=3)  # [n, h, w]
-    d_row = np.where(eq, 0.0, d_select).sum(axis=3) - masked(d_select, eq).sum(axis=3)  # [n, h, w]
+    d_column = np.where(eq, 0, d_select_2).sum(axis=3) - masked(d_select_2, eq).sum(axis=3)  # [n, h, w]
+    d_row = np.where(eq, 0, d_select).sum(axis=3) - masked(d_select, eq).sum(axis=3)  # [n, h, w]
     # gradient of row = ((down + 1) * h - 1) / 2   cnn.lee:71
     d_down = d_row / 2 * h  # [n, h, w]
     # gradient of column = ((across + 1) * w - 1) / 2   cnn.lee:70
@@ -659,8 +657,7 @@ class SpatialTransformer(Model):
         d_h = d_contract @ self.w.T  # [n, hidden]
         d_w = h.T @ d_contract  # [hidden, 6]
         # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:96
-        reshape = image.reshape(n, self.side**2)  # [n, side**2]
-        d_look, d_reshape = self.look.forward_backward(reshape, d_h * (1.0 - h * h))
+        d_look, d_reshape = self.look.forward_backward(image.reshape(n, self.side**2), d_h * (1 - h**2))
         d_image = d_image_2 + d_reshape.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
         return {"look": d_look, "w": d_w, "b": d_b}, d_image
 
@@ -748,7 +745,7 @@ def example_residual(key):
     x = normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  cnn.lee:140
     select_2, saved_net = net.forward_saved(x)  # cnn.lee:141
     d_net, d_x = net.forward_backward(x, saved_net, select_2, 2 * select_2)
-    return (select_2 * select_2).sum(), net.at(d_net), d_x
+    return (select_2**2).sum(), net.at(d_net), d_x
 
 
 def example_heard(key):
@@ -990,7 +987,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -1007,7 +1004,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

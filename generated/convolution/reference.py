@@ -551,7 +551,7 @@ def example_convolved(key):
     x = normal(fold(key, SITES["x"]), (2, 3, 9, 8), FLOAT)  # [2, 3, 9, 8]  convolution.lee:118
     add = net(x)  # [2, 4, 4, 3]  convolution.lee:119
     d_net, d_x = net.forward_backward(x, 2 * add)
-    return (add * add).sum(), net.at(d_net), d_x
+    return (add**2).sum(), net.at(d_net), d_x
 
 
 def example_sizes():
@@ -568,16 +568,16 @@ def example_zeros_around(key):
     pad = padded_with_zero(x, 1)  # [2, 3, 7, 6]  convolution.lee:133
     y = convolution(pad, kernel)  # [2, 4, 5, 4]
     d_pad, d_kernel = convolution_backward(pad, kernel, 1, 2 * y)
-    return (y * y).sum(), padded_with_zero_backward(5, 1, 4, d_pad), d_kernel
+    return (y**2).sum(), padded_with_zero_backward(5, 1, 4, d_pad), d_kernel
 
 
 def example_mean_around(key):
-    x = 2.0 + normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:137
+    x = 2 + normal(fold(key, SITES["x"]), (2, 3, 5, 4), FLOAT)  # [2, 3, 5, 4]  convolution.lee:137
     kernel = normal(fold(key, SITES["kernel"]), (4, 3, 3, 3), FLOAT)  # [4, 3, 3, 3]  convolution.lee:138
     add = padded_with_mean(x, 2)  # [2, 3, 9, 8]  convolution.lee:139
     y = convolution(add, kernel, stride=2)  # [2, 4, 4, 3]
     d_add, d_kernel = convolution_backward(add, kernel, 2, 2 * y)
-    return (y * y).sum(), padded_with_mean_backward(5, 2, 4, d_add), d_kernel
+    return (y**2).sum(), padded_with_mean_backward(5, 2, 4, d_add), d_kernel
 
 
 def example_edge_around(key):
@@ -587,7 +587,7 @@ def example_edge_around(key):
     y_2 = convolution(y, kernel, stride=2)  # [2, 4, 4, 3]
     d_y, d_kernel = convolution_backward(y, kernel, 2, 2 * y_2)
     d_x = padded_with_edge_backward(saved_padded_with_edge, 5, 2, 4, d_y)  # [2, 3, 5, 4]
-    return (y_2 * y_2).sum(), d_x, d_kernel
+    return (y_2**2).sum(), d_x, d_kernel
 
 
 def example_deep(key):
@@ -595,7 +595,7 @@ def example_deep(key):
     x = normal(fold(key, SITES["x"]), (2, 1, 8, 8), FLOAT)  # [2, 1, 8, 8]  convolution.lee:150
     add_2, saved_net = net.forward_saved(x)  # convolution.lee:151
     d_net, d_x = net.forward_backward(x, saved_net, 0.0020833333333333333 * add_2)
-    return (add_2 * add_2).mean(), net.at(d_net), d_x
+    return (add_2**2).mean(), net.at(d_net), d_x
 
 
 def example_local(key):
@@ -603,7 +603,7 @@ def example_local(key):
     x = normal(fold(key, SITES["x"]), (3, 2, 7, 7), FLOAT)  # [3, 2, 7, 7]  convolution.lee:156
     y = net(x)  # [3, 4, 3, 3]  convolution.lee:157
     d_net, d_x = net.forward_backward(x, 2 * y)
-    return (y * y).sum(), net.at(d_net), d_x
+    return (y**2).sum(), net.at(d_net), d_x
 
 
 def example_constrained(key):
@@ -612,25 +612,25 @@ def example_constrained(key):
     full, saved_as_matrix = as_matrix_saved(kernel, 6, 5)  # convolution.lee:163
     y = fully_connected(x, full)  # [2, 4, 4, 4]
     d_x, d_full = fully_connected_backward(x, full, 2 * y)
-    return (y * y).sum(), d_x, as_matrix_backward(saved_as_matrix, 3, 2, d_full)
+    return (y**2).sum(), d_x, as_matrix_backward(saved_as_matrix, 3, 2, d_full)
 
 
 def example_largest(key):
     x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:167
     y = max_pool_(x)  # [2, 3, 3, 3]  convolution.lee:168
-    return (y * y).sum(), max_pool_backward(x, y, 2, 2 * y)
+    return (y**2).sum(), max_pool_backward(x, y, 2, 2 * y)
 
 
 def example_average(key):
     x = normal(fold(key, SITES["x"]), (2, 3, 7, 6), FLOAT)  # [2, 3, 7, 6]  convolution.lee:172
     y = mean_pool(x)  # [2, 3, 3, 3]  convolution.lee:173
-    return (y * y).sum(), mean_pool_backward(7, 2, 6, 2 * y)
+    return (y**2).sum(), mean_pool_backward(7, 2, 6, 2 * y)
 
 
 def example_sparse(key):
     x = normal(fold(key, SITES["x"]), (2, 3, 8, 6), FLOAT)  # [2, 3, 8, 6]  convolution.lee:177
     y = subsampled(x)  # [2, 3, 4, 3]  convolution.lee:178
-    return (y * y).sum(), subsampled_backward(8, 2, 6, 2 * y)
+    return (y**2).sum(), subsampled_backward(8, 2, 6, 2 * y)
 
 
 def example_vector(key):
@@ -651,7 +651,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

@@ -205,14 +205,14 @@ def ctc_backward(saved, length, d_y):
     neg = -(d_y / n)
     # gradient of total[b] = logaddexp(alpha[b, 2 * lengths[b]], where(lengths[b] > 0, alpha[b,..   ctc.lee:24
     gt_2 = total > -torch.inf  # bool[n]
-    select_2 = torch.where(gt_2, torch.sigmoid(gather_4 - select), 0.0)  # [n]
-    select_3 = torch.where(gt_2, torch.sigmoid(select - gather_4), 0.0)  # [n]
-    d_gather_5 = torch.where(gt, neg * select_3, 0.0)  # [n]
+    d_select = neg * torch.where(gt_2, torch.sigmoid(select - gather_4), 0)  # [n]
+    d_gather_5 = torch.where(gt, d_select, 0)  # [n]
     d_alpha_4_2 = scatter_add(d_gather_5, (minimum_5, minimum_6), (n, 2 * length + 1))  # [n, 2 * length + 1]
+    d_gather_4 = neg * torch.where(gt_2, torch.sigmoid(gather_4 - select), 0)  # [n]
     # gradient of alpha[b, u in states] = where(u <= 1, logp[b, 0, label[b, u]], -inf)   ctc.lee:17
     b = torch.arange(n, device=logp.device)  # int[n]
     # gradient of for t in 1..time - 1:   ctc.lee:18
-    d_alpha_4 = d_alpha_4_2 + scatter_add(neg * select_2, (b, mul), (n, 2 * length + 1))  # [n, 2 * length + 1]
+    d_alpha_4 = d_alpha_4_2 + scatter_add(d_gather_4, (b, mul), (n, 2 * length + 1))  # [n, 2 * length + 1]
     d_logp_4 = [None] * (time - 1)
     for t in reversed(range(1, time)):
         d_alpha_4, d_logp_4[t - 1] = ctc_step_backward(saved_ctc_step[t - 1], jump, label, classes, length, d_alpha_4)
@@ -222,7 +222,7 @@ def ctc_backward(saved, length, d_y):
     # [n, time, classes]
     d_logp_2 = unslice(d_logp_4, (n, time, classes), (slice(0, n), slice(1, time), slice(0, classes)))
     # gradient of alpha[b, u in states] = where(u <= 1, logp[b, 0, label[b, u]], -inf)   ctc.lee:17
-    d_gather_3 = torch.where(le, d_alpha_4, 0.0)  # [n, 2 * length + 1]
+    d_gather_3 = torch.where(le, d_alpha_4, 0)  # [n, 2 * length + 1]
     reshape = minimum_5[:, None]  # int[n, 1]
     minimum = min(0, time - 1)
     # [n, time, classes]
@@ -274,27 +274,27 @@ def ctc_step_backward(saved, jump, label, classes, length, d_alpha_3):
     ge, minimum, next_, minimum_2, skip, logaddexp_, logaddexp_2, reshape_2, alpha = saved
     n = next_.shape[0]
     # gradient of alpha[b, u] = where(t < frames[b], arrived[b, u], alpha[b, u])   ctc.lee:23
-    d_arrived = torch.where(reshape_2, d_alpha_3, 0.0)  # [n, 2 * length + 1]
+    d_arrived = torch.where(reshape_2, d_alpha_3, 0)  # [n, 2 * length + 1]
     # gradient of arrived[b, u] = logaddexp(stay[b, u], next[b, u], skip[b, u]) + logp[b, t, la..   ctc.lee:22
     reshape = torch.arange(n, device=ge.device)[:, None]  # int[n, 1]
     gt = logaddexp_2 > -torch.inf  # bool[n, 2 * length + 1]
-    mul = d_alpha_3 * torch.where(gt, torch.sigmoid(logaddexp_ - skip), 0.0)  # [n, 2 * length + 1]
-    select_2 = torch.where(gt, torch.sigmoid(skip - logaddexp_), 0.0)  # [n, 2 * length + 1]
+    mul = d_alpha_3 * torch.where(gt, torch.sigmoid(logaddexp_ - skip), 0)  # [n, 2 * length + 1]
+    select_2 = torch.where(gt, torch.sigmoid(skip - logaddexp_), 0)  # [n, 2 * length + 1]
     gt_2 = logaddexp_ > -torch.inf  # bool[n, 2 * length + 1]
-    mul_3 = mul * torch.where(gt_2, torch.sigmoid(alpha - next_), 0.0)  # [n, 2 * length + 1]
+    mul_3 = mul * torch.where(gt_2, torch.sigmoid(alpha - next_), 0)  # [n, 2 * length + 1]
     # gradient of skip[b, u in states] = where(jump[b, u], alpha[b, u - 2], -inf)   ctc.lee:21
-    select_5 = torch.where(jump, d_alpha_3 * select_2, 0.0)  # [n, 2 * length + 1]
-    d_gather_2 = torch.where(reshape_2, select_5, 0.0).T  # [2 * length + 1, n]
+    select_5 = torch.where(jump, d_alpha_3 * select_2, 0)  # [n, 2 * length + 1]
+    d_gather_2 = torch.where(reshape_2, select_5, 0).T  # [2 * length + 1, n]
     d_alpha_5 = scatter_add(d_gather_2, (minimum_2,), (n, 2 * length + 1), (1,))  # [n, 2 * length + 1]
     # gradient of arrived[b, u] = logaddexp(stay[b, u], next[b, u], skip[b, u]) + logp[b, t, la..   ctc.lee:22
-    mul_4 = mul * torch.where(gt_2, torch.sigmoid(next_ - alpha), 0.0)  # [n, 2 * length + 1]
+    mul_4 = mul * torch.where(gt_2, torch.sigmoid(next_ - alpha), 0)  # [n, 2 * length + 1]
     # gradient of next[b, u in states] = where(u >= 1, alpha[b, u - 1], -inf)   ctc.lee:20
-    d_gather = torch.where(reshape_2, torch.where(ge, mul_4, 0.0), 0.0).T  # [2 * length + 1, n]
+    d_gather = torch.where(reshape_2, torch.where(ge, mul_4, 0), 0).T  # [2 * length + 1, n]
     # gradient of alpha[b, u] = where(t < frames[b], arrived[b, u], alpha[b, u])   ctc.lee:23
-    d_alpha_2 = torch.where(reshape_2, 0.0, d_alpha_3)  # [n, 2 * length + 1]
+    d_alpha_2 = torch.where(reshape_2, 0, d_alpha_3)  # [n, 2 * length + 1]
     # gradient of next[b, u in states] = where(u >= 1, alpha[b, u - 1], -inf)   ctc.lee:20
     d_alpha_6 = scatter_add(d_gather, (minimum,), (n, 2 * length + 1), (1,))  # [n, 2 * length + 1]
-    d_alpha = d_alpha_2 + torch.where(reshape_2, mul_3, 0.0) + d_alpha_5 + d_alpha_6  # [n, 2 * length + 1]
+    d_alpha = d_alpha_2 + torch.where(reshape_2, mul_3, 0) + d_alpha_5 + d_alpha_6  # [n, 2 * length + 1]
     return d_alpha, scatter_add(d_arrived, (reshape, label), (n, classes))
 
 
@@ -349,7 +349,7 @@ class Recogniser(Model):
 
 
 def example_aligned(key):
-    logits = 2.0 * normal(fold(key, SITES["logits"]), (4, 9, 6), FLOAT)  # [4, 9, 6]  ctc.lee:45
+    logits = 2 * normal(fold(key, SITES["logits"]), (4, 9, 6), FLOAT)  # [4, 9, 6]  ctc.lee:45
     target = randint(fold(key, SITES["target"]), (4, 3), 1, 6)  # int[4, 3]  ctc.lee:46
     frames = randint(fold(key, SITES["frames"]), (4,), 7, 10)  # int[4]  ctc.lee:47
     lengths = randint(fold(key, SITES["lengths"]), (4,), 0, 4)  # int[4]  ctc.lee:48
@@ -439,21 +439,18 @@ class LSTMCell(Model):
         """x [n, inputs], h [n, hidden], c [n, hidden] -> [n, hidden], [n, hidden]"""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        mul_2 = sigmoid_2 * torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
-        memory = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden)) * c + mul_2  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        return sigmoid_3 * torch.tanh(memory), memory  # nn.lee:252
+        memory = torch.sigmoid(z[:, 1]) * c + torch.sigmoid(z[:, 0]) * torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
+        return torch.sigmoid(z[:, 3]) * torch.tanh(memory), memory  # nn.lee:252
 
     def forward_saved(self, x, h, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        sigmoid = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]
-        tanh = torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
+        sigmoid = torch.sigmoid(z[:, 1])  # [n, hidden]  prelude.lee:36
+        sigmoid_2 = torch.sigmoid(z[:, 0])  # [n, hidden]
+        tanh = torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        sigmoid_3 = torch.sigmoid(z[:, 3])  # [n, hidden]  prelude.lee:36
         tanh_2 = torch.tanh(memory)  # [n, hidden]  nn.lee:252
         return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
 
@@ -461,27 +458,17 @@ class LSTMCell(Model):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
         sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
         n = x.shape[0]
-        # gradient of return sigmoid(z[:, 3]) * tanh(memory), memory   nn.lee:252
-        d_slice_4 = (d_y * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_2 = unslice(d_slice_4, (n, 4, self.hidden), (slice(0, n), slice(3, 4), slice(0, self.hidden)))
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_slice_3 = (d_memory_2 * sigmoid_2 * (1.0 - tanh * tanh))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_3 = unslice(d_slice_3, (n, 4, self.hidden), (slice(0, n), slice(2, 3), slice(0, self.hidden)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2))  # [n, hidden]
-        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_slice_2 = d_reshape_2[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_4 = unslice(d_slice_2, (n, 4, self.hidden), (slice(0, n), slice(0, 1), slice(0, self.hidden)))
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
-        d_slice = (d_memory_2 * c * (sigmoid * (1.0 - sigmoid)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_5 = unslice(d_slice, (n, 4, self.hidden), (slice(0, n), slice(1, 2), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
+        d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]
         # gradient of z = reshape(x @ w + h @ u + b, [n, 4, hidden])   nn.lee:250
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [n, 4, hidden]
+        d_z = torch.stack((d_reshape_2, d_reshape, d_reshape_3, d_reshape_4), dim=1)  # [n, 4, hidden]
         d_add_2 = d_z.reshape(n, 4 * self.hidden)  # [n, 4 * hidden]
         d_b = d_add_2.sum(dim=0)  # [4 * hidden]
         d_h = d_add_2 @ self.u.T  # [n, hidden]

@@ -306,7 +306,7 @@ def ctc_step_backward(saved, jump, label, classes, length, d_alpha_3):
     # gradient of arrived[b, u] = logaddexp(stay[b, u], next[b, u], skip[b, u]) + logp[b, t, la..   ctc.lee:22
     d_alpha_4 = masked(mul * masked(sigmoid_3, gt_2), reshape_2)  # [n, 2 * length + 1]
     # gradient of next[b, u in states] = where(u >= 1, alpha[b, u - 1], -inf)   ctc.lee:20
-    d_alpha = np.where(reshape_2, 0.0, d_alpha_3) + d_alpha_4 + d_alpha_5 + d_alpha_6  # [n, 2 * length + 1]
+    d_alpha = np.where(reshape_2, 0, d_alpha_3) + d_alpha_4 + d_alpha_5 + d_alpha_6  # [n, 2 * length + 1]
     return d_alpha, scatter_add(d_arrived, (reshape, label), (n, classes))
 
 
@@ -361,7 +361,7 @@ class Recogniser(Model):
 
 
 def example_aligned(key):
-    logits = 2.0 * normal(fold(key, SITES["logits"]), (4, 9, 6), FLOAT)  # [4, 9, 6]  ctc.lee:45
+    logits = 2 * normal(fold(key, SITES["logits"]), (4, 9, 6), FLOAT)  # [4, 9, 6]  ctc.lee:45
     target = randint(fold(key, SITES["target"]), (4, 3), 1, 6)  # int[4, 3]  ctc.lee:46
     frames = randint(fold(key, SITES["frames"]), (4,), 7, 10)  # int[4]  ctc.lee:47
     lengths = randint(fold(key, SITES["lengths"]), (4,), 0, 4)  # int[4]  ctc.lee:48
@@ -450,27 +450,27 @@ class LSTMCell(Model):
         """x [n, inputs], h [n, hidden], c [n, hidden] -> [n, hidden], [n, hidden]"""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        reshape = z[:, 1:2].reshape(n, self.hidden)  # [n, hidden]  nn.lee:251
-        sigmoid = np.exp(np.minimum(reshape, 0)) / (1 + np.exp(-np.abs(reshape)))  # [n, hidden]  prelude.lee:36
-        reshape_2 = z[:, :1].reshape(n, self.hidden)  # [n, hidden]  nn.lee:251
-        sigmoid_2 = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
-        memory = sigmoid * c + sigmoid_2 * np.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
-        reshape_4 = z[:, 3:].reshape(n, self.hidden)  # [n, hidden]  nn.lee:252
-        sigmoid_3 = np.exp(np.minimum(reshape_4, 0)) / (1 + np.exp(-np.abs(reshape_4)))  # [n, hidden]  prelude.lee:36
+        entry = z[:, 1]  # [n, hidden]  nn.lee:251
+        sigmoid = np.exp(np.minimum(entry, 0)) / (1 + np.exp(-np.abs(entry)))  # [n, hidden]  prelude.lee:36
+        entry_2 = z[:, 0]  # [n, hidden]  nn.lee:251
+        sigmoid_2 = np.exp(np.minimum(entry_2, 0)) / (1 + np.exp(-np.abs(entry_2)))  # [n, hidden]  prelude.lee:36
+        memory = sigmoid * c + sigmoid_2 * np.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
+        entry_4 = z[:, 3]  # [n, hidden]  nn.lee:252
+        sigmoid_3 = np.exp(np.minimum(entry_4, 0)) / (1 + np.exp(-np.abs(entry_4)))  # [n, hidden]  prelude.lee:36
         return sigmoid_3 * np.tanh(memory), memory  # nn.lee:252
 
     def forward_saved(self, x, h, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        reshape = z[:, 1:2].reshape(n, self.hidden)  # [n, hidden]  nn.lee:251
-        sigmoid = np.exp(np.minimum(reshape, 0)) / (1 + np.exp(-np.abs(reshape)))  # [n, hidden]  prelude.lee:36
-        reshape_2 = z[:, :1].reshape(n, self.hidden)  # [n, hidden]  nn.lee:251
-        sigmoid_2 = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
-        tanh = np.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
+        entry = z[:, 1]  # [n, hidden]  nn.lee:251
+        sigmoid = np.exp(np.minimum(entry, 0)) / (1 + np.exp(-np.abs(entry)))  # [n, hidden]  prelude.lee:36
+        entry_2 = z[:, 0]  # [n, hidden]  nn.lee:251
+        sigmoid_2 = np.exp(np.minimum(entry_2, 0)) / (1 + np.exp(-np.abs(entry_2)))  # [n, hidden]  prelude.lee:36
+        tanh = np.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
-        reshape_4 = z[:, 3:].reshape(n, self.hidden)  # [n, hidden]  nn.lee:252
-        sigmoid_3 = np.exp(np.minimum(reshape_4, 0)) / (1 + np.exp(-np.abs(reshape_4)))  # [n, hidden]  prelude.lee:36
+        entry_4 = z[:, 3]  # [n, hidden]  nn.lee:252
+        sigmoid_3 = np.exp(np.minimum(entry_4, 0)) / (1 + np.exp(-np.abs(entry_4)))  # [n, hidden]  prelude.lee:36
         tanh_2 = np.tanh(memory)  # [n, hidden]  nn.lee:252
         return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
 
@@ -478,27 +478,17 @@ class LSTMCell(Model):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
         sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
         n = x.shape[0]
-        # gradient of return sigmoid(z[:, 3]) * tanh(memory), memory   nn.lee:252
-        d_slice_4 = (d_y * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_2 = unslice(d_slice_4, (n, 4, self.hidden), (slice(0, n), slice(3, 4), slice(0, self.hidden)))
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_slice_3 = (d_memory_2 * sigmoid_2 * (1.0 - tanh * tanh))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_3 = unslice(d_slice_3, (n, 4, self.hidden), (slice(0, n), slice(2, 3), slice(0, self.hidden)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2))  # [n, hidden]
-        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_slice_2 = d_reshape_2[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_4 = unslice(d_slice_2, (n, 4, self.hidden), (slice(0, n), slice(0, 1), slice(0, self.hidden)))
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
-        d_slice = (d_memory_2 * c * (sigmoid * (1.0 - sigmoid)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_5 = unslice(d_slice, (n, 4, self.hidden), (slice(0, n), slice(1, 2), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
+        d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]
         # gradient of z = reshape(x @ w + h @ u + b, [n, 4, hidden])   nn.lee:250
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [n, 4, hidden]
+        d_z = np.stack((d_reshape_2, d_reshape, d_reshape_3, d_reshape_4), axis=1)  # [n, 4, hidden]
         d_add_2 = d_z.reshape(n, 4 * self.hidden)  # [n, 4 * hidden]
         d_b = d_add_2.sum(axis=0)  # [4 * hidden]
         d_h = d_add_2 @ self.u.T  # [n, hidden]

@@ -411,7 +411,7 @@ def placed_backward(saved, h, w, d_y):
     logical_and_3, minimum_2, reshape_2 = saved
     n = d_y.shape[0]
     # gradient of top <= i and i < top + h and left <= j and j < left + w, x[r, i - top, j - le..   defence.lee:36
-    d_gather = torch.where(logical_and_3, d_y, 0.0).permute(1, 2, 0)  # [side, side, n]
+    d_gather = torch.where(logical_and_3, d_y, 0).permute(1, 2, 0)  # [side, side, n]
     d_x = scatter_add(d_gather, (reshape_2, minimum_2), (n, h, w), (1, 2))  # [n, h, w]
     return d_x  # [n, h, w]
 
@@ -848,13 +848,13 @@ def example_moved(key):
 def example_somewhere(key):
     x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:140
     y_2, saved_at_random = at_random_saved(x, 5, 8, fold(key, SITES["at_random"]))  # defence.lee:141
-    return (y_2 * y_2).sum(), at_random_backward(saved_at_random, 2 * y_2)
+    return (y_2**2).sum(), at_random_backward(saved_at_random, 2 * y_2)
 
 
 def example_rounded(key):
     x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:145
     contract_4 = compressed(x)  # [3, 6, 6]  defence.lee:146
-    return (contract_4 * contract_4).sum() + squeezed(x).sum(), torch.zeros((3, 6, 6), dtype=FLOAT)
+    return (contract_4**2).sum() + squeezed(x).sum(), torch.zeros((3, 6, 6), dtype=FLOAT)
 
 
 def example_restored(key):
@@ -1105,22 +1105,22 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1]
     return d_x, gt
 
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 
@@ -1134,10 +1134,10 @@ def clip_backward(x, low, high, maximum, d_minimum):
     """From d_minimum to the gradients by x, low and high."""
     # gradient of return min(max(x, low), high)   prelude.lee:153
     le = maximum <= high  # bool[x_0, x_1, x_2]
-    d_high = torch.where(le, 0.0, d_minimum)  # [x_0, x_1, x_2]
+    d_high = torch.where(le, 0, d_minimum)  # [x_0, x_1, x_2]
     ge = x >= low  # bool[x_0, x_1, x_2]
-    d_x = torch.where(le, torch.where(ge, d_minimum, 0.0), 0.0)  # [x_0, x_1, x_2]
-    d_low = torch.where(le, torch.where(ge, 0.0, d_minimum), 0.0)  # [x_0, x_1, x_2]
+    d_x = torch.where(le, torch.where(ge, d_minimum, 0), 0)  # [x_0, x_1, x_2]
+    d_low = torch.where(le, torch.where(ge, 0, d_minimum), 0)  # [x_0, x_1, x_2]
     return d_x, d_low, d_high
 
 
@@ -1159,10 +1159,10 @@ def clip_2_backward(x, low, high, maximum, d_y):
     """From d_y to the gradients by x, low and high."""
     # gradient of return min(max(x, low), high)   prelude.lee:153
     le = maximum <= high  # bool[x_0, x_1]
-    d_high = torch.where(le, 0.0, d_y)  # [x_0, x_1]
+    d_high = torch.where(le, 0, d_y)  # [x_0, x_1]
     ge = x >= low  # bool[x_0, x_1]
-    d_x = torch.where(le, torch.where(ge, d_y, 0.0), 0.0)  # [x_0, x_1]
-    d_low = torch.where(le, torch.where(ge, 0.0, d_y), 0.0)  # [x_0, x_1]
+    d_x = torch.where(le, torch.where(ge, d_y, 0), 0)  # [x_0, x_1]
+    d_low = torch.where(le, torch.where(ge, 0, d_y), 0)  # [x_0, x_1]
     return d_x, d_low, d_high
 
 

@@ -656,13 +656,13 @@ def example_moved(key):
 def example_somewhere(key):
     x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:140
     y_2, saved_at_random = at_random_saved(x, 5, 8, fold(key, SITES["at_random"]))  # defence.lee:141
-    return (y_2 * y_2).sum(), at_random_backward(saved_at_random, 2 * y_2)
+    return (y_2**2).sum(), at_random_backward(saved_at_random, 2 * y_2)
 
 
 def example_rounded(key):
     x = uniform(fold(key, SITES["x"]), (3, 6, 6), FLOAT)  # [3, 6, 6]  defence.lee:145
     contract_4 = compressed(x)  # [3, 6, 6]  defence.lee:146
-    return (contract_4 * contract_4).sum() + squeezed(x).sum(), np.zeros((3, 6, 6), dtype=FLOAT)
+    return (contract_4**2).sum() + squeezed(x).sum(), np.zeros((3, 6, 6), dtype=FLOAT)
 
 
 def example_restored(key):
@@ -916,7 +916,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -933,14 +933,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -962,10 +962,10 @@ def clip_backward(x, low, high, maximum, d_minimum):
     """From d_minimum to the gradients by x, low and high."""
     # gradient of return min(max(x, low), high)   prelude.lee:153
     le = maximum <= high  # bool[x_0, x_1, x_2]
-    d_high = np.where(le, 0.0, d_minimum)  # [x_0, x_1, x_2]
+    d_high = np.where(le, 0, d_minimum)  # [x_0, x_1, x_2]
     ge = x >= low  # bool[x_0, x_1, x_2]
     d_x = masked(masked(d_minimum, ge), le)  # [x_0, x_1, x_2]
-    d_low = masked(np.where(ge, 0.0, d_minimum), le)  # [x_0, x_1, x_2]
+    d_low = masked(np.where(ge, 0, d_minimum), le)  # [x_0, x_1, x_2]
     return d_x, d_low, d_high
 
 
@@ -987,10 +987,10 @@ def clip_2_backward(x, low, high, maximum, d_y):
     """From d_y to the gradients by x, low and high."""
     # gradient of return min(max(x, low), high)   prelude.lee:153
     le = maximum <= high  # bool[x_0, x_1]
-    d_high = np.where(le, 0.0, d_y)  # [x_0, x_1]
+    d_high = np.where(le, 0, d_y)  # [x_0, x_1]
     ge = x >= low  # bool[x_0, x_1]
     d_x = masked(masked(d_y, ge), le)  # [x_0, x_1]
-    d_low = masked(np.where(ge, 0.0, d_y), le)  # [x_0, x_1]
+    d_low = masked(np.where(ge, 0, d_y), le)  # [x_0, x_1]
     return d_x, d_low, d_high
 
 

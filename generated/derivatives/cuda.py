@@ -305,7 +305,7 @@ def gauss_newton_saved(net, u, x):
         saved_net_,
         {"layers.0": {"w": d_w_2, "b": reshape_2}, "layers.1": {"w": d_w_3, "b": reshape_3}},
     )
-    return (d_w * d_w).sum(), (saved_net, saved_net_, d_w_3, d_w_2, saved_net_2, d_w)
+    return (d_w**2).sum(), (saved_net, saved_net_, d_w_3, d_w_2, saved_net_2, d_w)
 
 
 def gauss_newton_backward(net, x, saved, u_sizes_0, u_sizes_1, u_sizes_2, d_sum_6):
@@ -354,11 +354,11 @@ def newton_step(rest, step, way, x, a, transpose):
     """rest [n], step [n], way [n], x [n], a [n, n], transpose [n, n] -> [n], [n], [n]"""
     d_d_d_x_5 = way * torch.cosh(x) + way * 0.5 @ a @ transpose  # [n]  derivatives.lee:31
     bent = d_d_d_x_5 + a @ (transpose @ way) * 0.5  # [n]
-    sum_ = (rest * rest).sum()  # derivatives.lee:32
+    sum_ = (rest**2).sum()  # derivatives.lee:32
     length = sum_ / (way * bent).sum()
     step_3 = step + length * way  # [n]  derivatives.lee:33
     less = rest - length * bent  # [n]  derivatives.lee:34
-    way_2 = less + (less * less).sum() / sum_ * way  # [n]  derivatives.lee:35
+    way_2 = less + (less**2).sum() / sum_ * way  # [n]  derivatives.lee:35
     return less, step_3, way_2
 
 
@@ -373,7 +373,7 @@ def example_push(key):
     a = normal(fold(key, SITES["a"]), (3, 4), FLOAT)  # [3, 4]  derivatives.lee:47
     d_w, saved_pushed = pushed_saved(x, u, a)  # derivatives.lee:48
     d_x, d_u, d_a = pushed_backward(x, a, saved_pushed, 2 * d_w)
-    return (d_w * d_w).sum(), d_x, d_u, d_a
+    return (d_w**2).sum(), d_x, d_u, d_a
 
 
 def example_bend(key):
@@ -437,10 +437,9 @@ def bowl_step(x, a, transpose, row):
     eq = torch.arange(n, device=x.device) == row  # bool[n]  derivatives.lee:69
     d_cosh = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
     fill = torch.full((n,), 0.5, dtype=FLOAT, device=x.device)  # [n]
-    d_d_contract_2_2 = torch.where(eq, fill, 0.0) @ a @ transpose  # [n]
-    d_x_10 = d_d_contract_2_2 + torch.where(eq, torch.cosh(x), 0.0)  # [n]
-    d_x_9 = a @ (transpose @ torch.where(eq, d_cosh, 0.0)) * 0.5  # [n]
-    return d_x_10 + d_x_9  # [n]
+    d_d_contract_2_2 = torch.where(eq, fill, 0) @ a @ transpose  # [n]
+    d_x_10 = d_d_contract_2_2 + torch.where(eq, torch.cosh(x), 0)  # [n]
+    return d_x_10 + a @ (transpose @ torch.where(eq, d_cosh, 0)) * 0.5  # [n]
 
 
 def spherical(r):
@@ -448,14 +447,11 @@ def spherical(r):
 
     r [3] -> [3], []
     """
-    reshape = r[:1].reshape(())  # derivatives.lee:74
-    reshape_2 = r[1:2].reshape(())
-    mul = reshape * torch.sin(reshape_2)
-    reshape_3 = r[2:].reshape(())
-    x = mul * torch.cos(reshape_3)
-    y = mul * torch.sin(reshape_3)  # derivatives.lee:75
-    z = reshape * torch.cos(reshape_2)  # derivatives.lee:76
-    point = torch.cat((x[None], y[None], z[None]), dim=0)  # [3]  derivatives.lee:77
+    mul = r[0] * torch.sin(r[1])  # derivatives.lee:74
+    x = mul * torch.cos(r[2])
+    y = mul * torch.sin(r[2])  # derivatives.lee:75
+    z = r[0] * torch.cos(r[1])  # derivatives.lee:76
+    point = torch.stack((x, y, z))  # [3]  derivatives.lee:77
     rows = [None] * 3  # derivatives.lee:78
     for row in range(3):
         rows[row] = spherical_step(r, row)
@@ -465,18 +461,15 @@ def spherical(r):
 
 def spherical_saved(r):
     """As spherical, and what its gradient needs."""
-    reshape = r[:1].reshape(())  # derivatives.lee:74
-    reshape_2 = r[1:2].reshape(())
-    sin = torch.sin(reshape_2)
-    mul = reshape * sin
-    reshape_3 = r[2:].reshape(())
-    cos = torch.cos(reshape_3)
+    sin = torch.sin(r[1])  # derivatives.lee:74
+    mul = r[0] * sin
+    cos = torch.cos(r[2])
     x = mul * cos
-    sin_2 = torch.sin(reshape_3)  # derivatives.lee:75
+    sin_2 = torch.sin(r[2])  # derivatives.lee:75
     y = mul * sin_2
-    cos_2 = torch.cos(reshape_2)  # derivatives.lee:76
-    z = reshape * cos_2
-    point = torch.cat((x[None], y[None], z[None]), dim=0)  # [3]  derivatives.lee:77
+    cos_2 = torch.cos(r[1])  # derivatives.lee:76
+    z = r[0] * cos_2
+    point = torch.stack((x, y, z))  # [3]  derivatives.lee:77
     rows = [None] * 3  # derivatives.lee:78
     saved_spherical_step = [None] * 3
     for row in range(3):
@@ -488,10 +481,6 @@ def spherical_saved(r):
 def spherical_backward(r, saved, d_point, d_y):
     """From d_z_2_rows, d_y_2_rows, d_x_2_rows, d_cos_2_2_rows, d_sin_3_2_rows, d_cos_rows, d_mul_rows, d_sin_rows, d_point and d_y to the gradient by r."""
     sin, mul, cos, sin_2, cos_2, rows, saved_spherical_step = saved
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    reshape = r[:1].reshape(())
-    reshape_2 = r[1:2].reshape(())
-    reshape_3 = r[2:].reshape(())
     # gradient of return point, det(jacobian(point, r))   derivatives.lee:78
     d_rows = d_y * cofactor(rows)  # [3, 3]
     d_r_rows = [None] * 3
@@ -499,113 +488,93 @@ def spherical_backward(r, saved, d_point, d_y):
         d_r_rows[row] = spherical_step_backward(r, saved_spherical_step[row], d_rows[row])
     d_r_rows = torch.stack(d_r_rows, 0) if d_r_rows else torch.zeros((3, 3), dtype=FLOAT, device=r.device)
     # gradient of point = stack(x, y, z, axis = 0)   derivatives.lee:77
-    d_z = d_point[2:].reshape(())
-    d_y_ = d_point[1:2].reshape(())
-    d_x = d_point[:1].reshape(())
-    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
-    d_reshape_3_2 = d_y_ * mul * torch.cos(reshape_3)
+    d_z = d_point[2]
+    d_y_ = d_point[1]
+    d_x = d_point[0]
     # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    d_slice_3 = (d_reshape_3_2 - d_x * mul * torch.sin(reshape_3))[None]  # [1]
     d_mul = d_y_ * sin_2 + d_x * cos
-    d_reshape_2_3 = d_mul * reshape * torch.cos(reshape_2)
-    d_slice_2 = (d_reshape_2_3 - d_z * reshape * torch.sin(reshape_2))[None]  # [1]
-    d_slice = (d_z * cos_2 + d_mul * sin)[None]  # [1]
-    d_r_3 = unslice(d_slice_3, (3,), (slice(2, 3),))  # [3]
-    d_r_4 = unslice(d_slice_2, (3,), (slice(1, 2),))  # [3]
-    d_r = d_r_rows.sum(dim=0) + d_r_3 + d_r_4 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
+    d_reshape_2_3 = d_mul * r[0] * torch.cos(r[1])
+    d_reshape_3 = d_y_ * mul * torch.cos(r[2]) - d_x * mul * torch.sin(r[2])
+    d_reshape_2 = d_reshape_2_3 - d_z * r[0] * torch.sin(r[1])
+    d_reshape = d_z * cos_2 + d_mul * sin
+    d_r = torch.stack((d_reshape, d_reshape_2, d_reshape_3)) + d_r_rows.sum(dim=0)  # [3]
     return d_r  # [3]
 
 
 def spherical_step(r, row):
     """r [3] -> [3]"""
-    reshape = r[:1].reshape(())  # derivatives.lee:74
-    reshape_2_2 = r[1:2].reshape(())
-    sin = torch.sin(reshape_2_2)
-    mul = reshape * sin
-    reshape_3_2 = r[2:].reshape(())
-    cos = torch.cos(reshape_3_2)
-    sin_3_2 = torch.sin(reshape_3_2)  # derivatives.lee:75
-    cos_2_2 = torch.cos(reshape_2_2)  # derivatives.lee:76
+    sin = torch.sin(r[1])  # derivatives.lee:74
+    mul = r[0] * sin
+    cos = torch.cos(r[2])
+    sin_3_2 = torch.sin(r[2])  # derivatives.lee:75
+    cos_2_2 = torch.cos(r[1])  # derivatives.lee:76
     d_select = torch.ones(3, dtype=FLOAT, device=r.device)  # [3]  derivatives.lee:78
-    d_point_2 = torch.where(torch.arange(3, device=r.device) == row, d_select, 0.0)  # [3]
-    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:77
-    d_y_2 = d_point_2[1:2].reshape(())
-    d_x_2 = d_point_2[:1].reshape(())
-    d_slice_3_2 = (d_y_2 * mul * cos - d_x_2 * mul * sin_3_2)[None]  # [1]  derivatives.lee:74
-    d_mul = d_y_2 * sin_3_2 + d_x_2 * cos
-    d_slice_2_2 = (d_mul * reshape * cos_2_2 - d_z_2 * reshape * sin)[None]  # [1]
-    d_slice = (d_z_2 * cos_2_2 + d_mul * sin)[None]  # [1]
-    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
-    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
-    return d_r_5 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
+    d_point_2 = torch.where(torch.arange(3, device=r.device) == row, d_select, 0)  # [3]
+    d_mul = d_point_2[1] * sin_3_2 + d_point_2[0] * cos  # derivatives.lee:74
+    d_reshape_3_2 = d_point_2[1] * mul * cos - d_point_2[0] * mul * sin_3_2
+    d_reshape_2_2 = d_mul * r[0] * cos_2_2 - d_point_2[2] * r[0] * sin
+    d_reshape = d_point_2[2] * cos_2_2 + d_mul * sin
+    return torch.stack((d_reshape, d_reshape_2_2, d_reshape_3_2))  # [3]
 
 
 def spherical_step_saved(r, row):
     """As spherical_step, and what its gradient needs."""
-    reshape = r[:1].reshape(())  # derivatives.lee:74
-    reshape_2_2 = r[1:2].reshape(())
-    sin_2 = torch.sin(reshape_2_2)
-    mul = reshape * sin_2
-    reshape_3_2 = r[2:].reshape(())
-    cos_2 = torch.cos(reshape_3_2)
-    sin_3 = torch.sin(reshape_3_2)  # derivatives.lee:75
-    cos_3 = torch.cos(reshape_2_2)  # derivatives.lee:76
+    sin_2 = torch.sin(r[1])  # derivatives.lee:74
+    mul = r[0] * sin_2
+    cos_2 = torch.cos(r[2])
+    sin_3 = torch.sin(r[2])  # derivatives.lee:75
+    cos_3 = torch.cos(r[1])  # derivatives.lee:76
     d_select = torch.ones(3, dtype=FLOAT, device=r.device)  # [3]  derivatives.lee:78
-    d_point_2 = torch.where(torch.arange(3, device=r.device) == row, d_select, 0.0)  # [3]
-    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:77
-    d_y_2 = d_point_2[1:2].reshape(())
-    d_x_2 = d_point_2[:1].reshape(())
-    d_cos_2_2 = d_z_2 * reshape  # derivatives.lee:76
-    d_sin_3_2 = d_y_2 * mul  # derivatives.lee:75
-    d_cos = d_x_2 * mul  # derivatives.lee:74
-    d_slice_3_2 = (d_sin_3_2 * cos_2 - d_cos * sin_3)[None]  # [1]
-    d_mul = d_y_2 * sin_3 + d_x_2 * cos_2
-    d_sin_2 = d_mul * reshape
-    d_slice_2_2 = (d_sin_2 * cos_3 - d_cos_2_2 * sin_2)[None]  # [1]
-    d_slice = (d_z_2 * cos_3 + d_mul * sin_2)[None]  # [1]
-    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
-    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
-    saved = sin_2, d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, cos_2, d_cos, sin_3, d_mul, d_sin_2, cos_3
-    return d_r_5 + unslice(d_slice, (3,), (slice(0, 1),)), saved
+    d_point_2 = torch.where(torch.arange(3, device=r.device) == row, d_select, 0)  # [3]
+    d_cos_2_2 = d_point_2[2] * r[0]  # derivatives.lee:76
+    d_sin_3_2 = d_point_2[1] * mul  # derivatives.lee:75
+    d_cos = d_point_2[0] * mul  # derivatives.lee:74
+    d_mul = d_point_2[1] * sin_3 + d_point_2[0] * cos_2
+    d_sin_2 = d_mul * r[0]
+    d_reshape = d_point_2[2] * cos_3 + d_mul * sin_2
+    d_reshape_2_2 = d_sin_2 * cos_3 - d_cos_2_2 * sin_2
+    d_reshape_3_2 = d_sin_3_2 * cos_2 - d_cos * sin_3
+    saved = (
+        sin_2,
+        d_point_2[2],
+        d_point_2[1],
+        d_point_2[0],
+        d_cos_2_2,
+        d_sin_3_2,
+        cos_2,
+        d_cos,
+        sin_3,
+        d_mul,
+        d_sin_2,
+        cos_3,
+    )
+    return torch.stack((d_reshape, d_reshape_2_2, d_reshape_3_2)), saved
 
 
 def spherical_step_backward(r, saved, d_rows):
     """From d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, d_cos, d_mul, d_sin and d_rows to the gradient by r."""
     sin, d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, cos_2, d_cos, sin_3, d_mul, d_sin, cos_3 = saved
     # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    reshape = r[:1].reshape(())
-    reshape_2_2 = r[1:2].reshape(())
-    reshape_3_2 = r[2:].reshape(())
-    d_d_reshape = d_rows[:1].reshape(())
-    d_d_reshape_2_2 = d_rows[1:2].reshape(())
-    d_d_sin = d_d_reshape_2_2 * cos_3
-    sin_4 = torch.sin(reshape_2_2)
-    d_d_mul = d_d_sin * reshape + d_d_reshape * sin
-    d_d_reshape_3_2 = d_rows[2:].reshape(())
-    cos = torch.cos(reshape_3_2)
+    d_d_sin = d_rows[1] * cos_3
+    sin_4 = torch.sin(r[1])
+    d_d_mul = d_d_sin * r[0] + d_rows[0] * sin
+    d_mul_3 = -d_rows[2]
+    cos = torch.cos(r[2])
     # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
-    sin_5 = torch.sin(reshape_3_2)
+    sin_5 = torch.sin(r[2])
     # gradient of z = r[0] * cos(r[1])   derivatives.lee:76
-    cos_4 = torch.cos(reshape_2_2)
-    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
-    mul_2 = d_d_reshape_3_2 * d_sin_3_2 * sin_5
+    d_mul_2 = -d_rows[1]
+    cos_4 = torch.cos(r[1])
     # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    d_reshape_3_2_6 = -d_d_reshape_3_2 * d_cos * cos - mul_2
+    d_reshape_3_2_6 = d_mul_3 * d_cos * cos - d_rows[2] * d_sin_3_2 * sin_5
     d_reshape_3_2_7 = d_reshape_3_2_6 + d_d_mul * d_y_2 * cos
-    d_slice_3_2 = (d_reshape_3_2_7 - d_d_mul * d_x_2 * sin_5)[None]  # [1]
-    d_mul_4 = -d_d_reshape_3_2 * sin_3 * d_x_2 + d_d_reshape_3_2 * cos_2 * d_y_2
-    # gradient of z = r[0] * cos(r[1])   derivatives.lee:76
-    d_reshape_2_2_3 = -d_d_reshape_2_2 * d_cos_2_2 * cos_4
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    d_reshape_2_2_6 = d_reshape_2_2_3 - d_d_reshape_2_2 * d_sin * sin_4
-    d_reshape_2_2_5 = (d_d_reshape * d_mul + d_mul_4 * reshape) * cos_4
-    d_reshape_2_2_7 = d_reshape_2_2_6 - d_d_reshape * d_z_2 * sin_4
-    d_slice_2_2 = (d_reshape_2_2_7 + d_reshape_2_2_5)[None]  # [1]
-    d_reshape_5 = d_d_sin * d_mul + -d_d_reshape_2_2 * sin * d_z_2
-    d_slice = (d_reshape_5 + d_mul_4 * sin)[None]  # [1]
-    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
-    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
-    d_r = d_r_5 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
+    d_mul_4 = d_mul_3 * sin_3 * d_x_2 + d_rows[2] * cos_2 * d_y_2
+    d_reshape_2_2_6 = d_mul_2 * d_cos_2_2 * cos_4 - d_rows[1] * d_sin * sin_4
+    d_reshape_2_2_5 = (d_rows[0] * d_mul + d_mul_4 * r[0]) * cos_4
+    d_reshape_2_2_7 = d_reshape_2_2_6 - d_rows[0] * d_z_2 * sin_4
+    d_reshape = d_d_sin * d_mul + d_mul_2 * sin * d_z_2 + d_mul_4 * sin
+    d_reshape_3_2 = d_reshape_3_2_7 - d_d_mul * d_x_2 * sin_5
+    d_r = torch.stack((d_reshape, d_reshape_2_2_7 + d_reshape_2_2_5, d_reshape_3_2))  # [3]
     return d_r  # [3]
 
 
@@ -636,9 +605,9 @@ def spectrum(net, x):
     )
     values, vectors = eigh(rows)
     # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]  derivatives.lee:84
-    reshape_2 = vectors[:, :1].reshape(-1)
+    entry = vectors[:, 0]
     unflatten_, unflatten_2, unflatten_3, unflatten_4 = unflatten(
-        reshape_2, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
+        entry, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
     )
     # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
     flatten_4 = torch.cat((unflatten_.reshape(-1), unflatten_2, unflatten_3.reshape(-1), unflatten_4))
@@ -664,7 +633,7 @@ def spectrum_step(net, reshape, row):
         device=reshape.device,
     )
     # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
-    d_flatten = torch.where(iota == row, d_select, 0.0)
+    d_flatten = torch.where(iota == row, d_select, 0)
     d_w_3, d_b_3, d_w_2_2, d_b_2_2 = unflatten(
         d_flatten, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
     )
@@ -695,7 +664,7 @@ def sharpness(x, a):
     for row in range(n):
         rows[row] = sharpness_step(x, a, row)
     rows = torch.stack(rows, 0) if rows else torch.zeros((n, n), dtype=FLOAT, device=x.device)
-    return (rows * rows).sum()
+    return (rows**2).sum()
 
 
 def sharpness_saved(x, a):
@@ -706,7 +675,7 @@ def sharpness_saved(x, a):
     for row in range(n):
         rows[row], saved_sharpness_step[row] = sharpness_step_saved(x, a, row)
     rows = torch.stack(rows, 0) if rows else torch.zeros((n, n), dtype=FLOAT, device=x.device)
-    return (rows * rows).sum(), (rows, saved_sharpness_step)
+    return (rows**2).sum(), (rows, saved_sharpness_step)
 
 
 def sharpness_backward(x, a, saved, d_y):
@@ -733,9 +702,9 @@ def sharpness_step(x, a, row):
     cos = torch.cos(mul)  # [n]
     eq = torch.arange(n, device=x.device) == row  # bool[n]
     d_select = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
-    d_reshape_2 = torch.where(eq, a * cos, 0.0).sum(dim=0, keepdim=True)  # [1]
-    d_mul_3 = torch.where(eq, -(a * x[:1] * torch.sin(mul)), 0.0)  # [n]
-    d_x_6 = (d_mul_3 + torch.where(eq, d_select, 0.0)[:1] * cos) * a  # [n]
+    d_reshape_2 = torch.where(eq, a * cos, 0).sum(dim=0, keepdim=True)  # [1]
+    d_mul_3 = torch.where(eq, -(a * x[:1] * torch.sin(mul)), 0)  # [n]
+    d_x_6 = (d_mul_3 + torch.where(eq, d_select, 0)[:1] * cos) * a  # [n]
     return unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_x_6  # [n]
 
 
@@ -749,9 +718,9 @@ def sharpness_step_saved(x, a, row):
     eq = torch.arange(n, device=x.device) == row  # bool[n]
     d_select = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
     mul_4 = a * slice_  # [n]
-    d_d_slice = torch.where(eq, d_select, 0.0)[:1]  # [1]
-    d_reshape_2 = torch.where(eq, a * cos, 0.0).sum(dim=0, keepdim=True)  # [1]
-    d_mul_2 = torch.where(eq, -(mul_4 * sin_2), 0.0) + d_d_slice * cos  # [n]
+    d_d_slice = torch.where(eq, d_select, 0)[:1]  # [1]
+    d_reshape_2 = torch.where(eq, a * cos, 0).sum(dim=0, keepdim=True)  # [1]
+    d_mul_2 = torch.where(eq, -(mul_4 * sin_2), 0) + d_d_slice * cos  # [n]
     saved = mul, slice_.expand(n), cos, eq, a, mul_4, sin_2, d_d_slice.expand(n), d_mul_2
     return unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_mul_2 * a, saved
 
@@ -765,13 +734,13 @@ def sharpness_step_backward(x, a, saved, d_rows):
     sin = torch.sin(mul)  # [n]
     d_d_slice_2 = d_rows[:1]  # [1]
     mul_5 = -d_d_mul_2 * sin_2  # [n]
-    d_mul_2_5 = torch.where(eq, d_d_slice_2 * cos, 0.0)  # [n]
-    d_reshape_2 = torch.where(eq, mul_5 * a_, 0.0).sum(dim=0, keepdim=True)  # [1]
-    d_mul_4 = torch.where(eq, -d_d_mul_2 * mul_4 * torch.cos(mul), 0.0)  # [n]
-    d_mul_5 = torch.where(eq, -(d_d_slice_2 * a_ * sin), 0.0)  # [n]
+    d_mul_2_5 = torch.where(eq, d_d_slice_2 * cos, 0)  # [n]
+    d_reshape_2 = torch.where(eq, mul_5 * a_, 0).sum(dim=0, keepdim=True)  # [1]
+    d_mul_4 = torch.where(eq, -d_d_mul_2 * mul_4 * torch.cos(mul), 0)  # [n]
+    d_mul_5 = torch.where(eq, -(d_d_slice_2 * a_ * sin), 0)  # [n]
     d_mul = d_mul_4 - d_d_mul_2 * d_sin_2 * sin + d_mul_5  # [n]
     d_x = unslice(d_reshape_2, (n,), (slice(0, 1),)) + d_mul * a  # [n]
-    d_mul_2_3 = torch.where(eq, mul_5 * d_sin, 0.0) + d_mul_2_5  # [n]
+    d_mul_2_3 = torch.where(eq, mul_5 * d_sin, 0) + d_mul_2_5  # [n]
     d_a = d_rows * d_mul_2 + d_mul_2_3 + d_mul * x  # [n]
     return d_x, d_a
 
@@ -810,7 +779,7 @@ def sensitivities_step(net, reshape, row):
     _, saved_net = net.forward_saved(reshape)  # derivatives.lee:94
     d_select = torch.ones(n * net.sizes[2], dtype=FLOAT, device=reshape.device)  # [n * net.sizes_2]
     eq = torch.arange(n * net.sizes[2], device=reshape.device) == row  # bool[n * net.sizes_2]
-    d_add_2_2 = torch.where(eq, d_select, 0.0).reshape(n, net.sizes[2])  # [n, net.sizes_2]
+    d_add_2_2 = torch.where(eq, d_select, 0).reshape(n, net.sizes[2])  # [n, net.sizes_2]
     d_net = net.forward_backward_parameters(reshape, saved_net, d_add_2_2)
     # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
     rows = torch.cat(
@@ -1064,7 +1033,7 @@ def shortened_backward(g, saved, div_2, bound, d_div_2):
     sqrt_, saved_norm, div, maximum = saved
     # gradient of return g / max(1, norm(g) / bound)   derivatives.lee:136
     neg = -((d_div_2 * div_2 / maximum).sum() / bound)
-    d_g_3 = norm_backward(g, saved_norm, sqrt_, torch.where(1 >= div, 0.0, neg))  # [g_0]
+    d_g_3 = norm_backward(g, saved_norm, sqrt_, torch.where(1 >= div, 0, neg))  # [g_0]
     d_g = d_div_2 / maximum + d_g_3  # [g_0]
     return d_g  # [g_0]
 
@@ -1099,7 +1068,7 @@ def longest_backward(w, x, saved, d_out):
     n, d = x.shape
     # gradient of return max[i](norm(grad((x[i] @ w - y[i]) ** 2, w)))   derivatives.lee:141
     eq = torch.arange(n, device=w.device) == rows.argmax(dim=0)  # bool[n]
-    d_rows = torch.where(eq, d_out, 0.0)  # [n]
+    d_rows = torch.where(eq, d_out, 0)  # [n]
     d_x = [None] * n
     d_y = [None] * n
     d_sub_2_rows = [None] * n
@@ -1152,7 +1121,7 @@ def example_private(key):
     max_, saved_longest = longest_saved(w, x, y)
     d_w_2, d_x_2, d_y_2 = longest_backward(w, x, saved_longest, torch.ones((), dtype=FLOAT))
     d_w_3, d_x_3, d_y_3 = clipped_backward(w, x, saved_clipped, 2, 2 * total_2)
-    return (total_2 * total_2).sum() + max_, d_w_2 + d_w_3, d_x_2 + d_x_3, d_y_2 + d_y_3
+    return (total_2**2).sum() + max_, d_w_2 + d_w_3, d_x_2 + d_x_3, d_y_2 + d_y_3
 
 
 def fan_in_uniform(fan_in):
@@ -1163,7 +1132,7 @@ def fan_in_uniform(fan_in):
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub), sub
+    return reduced(sub**2), sub
 
 
 def mse_backward_saved(sub, d_mean):
@@ -1544,36 +1513,36 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1]
     return d_x, gt
 
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 
 def relu_backward_backward_backward(gt, d_d_d_select):
     """From d_d_d_select to the gradient by d_d_x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_d_x = torch.where(gt, d_d_d_select, 0.0)  # [x_0, x_1]
+    d_d_d_x = torch.where(gt, d_d_d_select, 0)  # [x_0, x_1]
     return d_d_d_x  # [x_0, x_1]
 
 
 def relu_backward_backward_backward_backward(gt, d_d_d_d_x):
     """From d_d_d_d_x to the gradient by d_d_d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_d_d_select = torch.where(gt, d_d_d_d_x, 0.0)  # [x_0, x_1]
+    d_d_d_d_select = torch.where(gt, d_d_d_d_x, 0)  # [x_0, x_1]
     return d_d_d_d_select  # [x_0, x_1]
 
 
@@ -1588,22 +1557,22 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0]
     return d_x  # [x_0]
 
 
 def relu_2_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0]
+    gt = select > 0  # bool[x_0]
+    d_x = torch.where(gt, d_y, 0)  # [x_0]
     return d_x, gt
 
 
 def relu_2_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0]
     return d_d_select  # [x_0]
 
 
@@ -1645,19 +1614,19 @@ def norm(x):
 
     x [x_0] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:163
+    return sqrt((x**2).sum())  # prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:163
+    sum_ = (x**2).sum()  # prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_y):
     """From d_y to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_x = 2 * (d_y * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf)) * x  # [x_0]
+    d_x = 2 * (d_y * 0.5 / torch.where(sum_ > 0, sqrt_, torch.inf)) * x  # [x_0]
     return d_x  # [x_0]
 
 

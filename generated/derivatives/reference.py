@@ -316,7 +316,7 @@ def gauss_newton_saved(net, u, x):
         saved_net_,
         {"layers.0": {"w": d_w_2, "b": reshape_2}, "layers.1": {"w": d_w_3, "b": reshape_3}},
     )
-    return (d_w * d_w).sum(), (saved_net, saved_net_, d_w_3, d_w_2, saved_net_2, d_w)
+    return (d_w**2).sum(), (saved_net, saved_net_, d_w_3, d_w_2, saved_net_2, d_w)
 
 
 def gauss_newton_backward(net, x, saved, u_sizes_0, u_sizes_1, u_sizes_2, d_sum_6):
@@ -364,11 +364,11 @@ def newton(x, a, rounds):
 def newton_step(rest, step, way, x, a, transpose):
     """rest [n], step [n], way [n], x [n], a [n, n], transpose [n, n] -> [n], [n], [n]"""
     bent = way * np.cosh(x) + way * 0.5 @ a @ transpose + a @ (transpose @ way) * 0.5  # [n]  derivatives.lee:31
-    sum_ = (rest * rest).sum()  # derivatives.lee:32
+    sum_ = (rest**2).sum()  # derivatives.lee:32
     length = sum_ / (way * bent).sum()
     step_3 = step + length * way  # [n]  derivatives.lee:33
     less = rest - length * bent  # [n]  derivatives.lee:34
-    way_2 = less + (less * less).sum() / sum_ * way  # [n]  derivatives.lee:35
+    way_2 = less + (less**2).sum() / sum_ * way  # [n]  derivatives.lee:35
     return less, step_3, way_2
 
 
@@ -383,7 +383,7 @@ def example_push(key):
     a = normal(fold(key, SITES["a"]), (3, 4), FLOAT)  # [3, 4]  derivatives.lee:47
     d_w, saved_pushed = pushed_saved(x, u, a)  # derivatives.lee:48
     d_x, d_u, d_a = pushed_backward(x, a, saved_pushed, 2 * d_w)
-    return (d_w * d_w).sum(), d_x, d_u, d_a
+    return (d_w**2).sum(), d_x, d_u, d_a
 
 
 def example_bend(key):
@@ -453,14 +453,11 @@ def spherical(r):
 
     r [3] -> [3], []
     """
-    reshape = r[:1].reshape(())  # derivatives.lee:74
-    reshape_2 = r[1:2].reshape(())
-    mul = reshape * np.sin(reshape_2)
-    reshape_3 = r[2:].reshape(())
-    x = mul * np.cos(reshape_3)
-    y = mul * np.sin(reshape_3)  # derivatives.lee:75
-    z = reshape * np.cos(reshape_2)  # derivatives.lee:76
-    point = np.concatenate((x[None], y[None], z[None]), axis=0)  # [3]  derivatives.lee:77
+    mul = r[0] * np.sin(r[1])  # derivatives.lee:74
+    x = mul * np.cos(r[2])
+    y = mul * np.sin(r[2])  # derivatives.lee:75
+    z = r[0] * np.cos(r[1])  # derivatives.lee:76
+    point = np.stack((x, y, z))  # [3]  derivatives.lee:77
     rows = np.empty((3, 3), dtype=FLOAT)  # [3, 3]  derivatives.lee:78
     for row in range(3):
         rows[row] = spherical_step(r, row)
@@ -469,18 +466,15 @@ def spherical(r):
 
 def spherical_saved(r):
     """As spherical, and what its gradient needs."""
-    reshape = r[:1].reshape(())  # derivatives.lee:74
-    reshape_2 = r[1:2].reshape(())
-    sin = np.sin(reshape_2)
-    mul = reshape * sin
-    reshape_3 = r[2:].reshape(())
-    cos = np.cos(reshape_3)
+    sin = np.sin(r[1])  # derivatives.lee:74
+    mul = r[0] * sin
+    cos = np.cos(r[2])
     x = mul * cos
-    sin_2 = np.sin(reshape_3)  # derivatives.lee:75
+    sin_2 = np.sin(r[2])  # derivatives.lee:75
     y = mul * sin_2
-    cos_2 = np.cos(reshape_2)  # derivatives.lee:76
-    z = reshape * cos_2
-    point = np.concatenate((x[None], y[None], z[None]), axis=0)  # [3]  derivatives.lee:77
+    cos_2 = np.cos(r[1])  # derivatives.lee:76
+    z = r[0] * cos_2
+    point = np.stack((x, y, z))  # [3]  derivatives.lee:77
     rows = np.empty((3, 3), dtype=FLOAT)  # [3, 3]  derivatives.lee:78
     saved_spherical_step = [None] * 3
     for row in range(3):
@@ -491,122 +485,96 @@ def spherical_saved(r):
 def spherical_backward(r, saved, d_point, d_y):
     """From d_z_2_rows, d_y_2_rows, d_x_2_rows, d_cos_2_2_rows, d_sin_3_2_rows, d_cos_rows, d_mul_rows, d_sin_rows, d_point and d_y to the gradient by r."""
     sin, mul, cos, sin_2, cos_2, rows, saved_spherical_step = saved
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    reshape = r[:1].reshape(())
-    reshape_2 = r[1:2].reshape(())
-    reshape_3 = r[2:].reshape(())
     # gradient of return point, det(jacobian(point, r))   derivatives.lee:78
     d_rows = d_y * cofactor(rows)  # [3, 3]
     d_r_rows = np.empty((3, 3), dtype=FLOAT)  # [3, 3]
     for row in reversed(range(3)):
         d_r_rows[row] = spherical_step_backward(r, saved_spherical_step[row], d_rows[row])
     # gradient of point = stack(x, y, z, axis = 0)   derivatives.lee:77
-    d_z = d_point[2:].reshape(())
-    d_y_ = d_point[1:2].reshape(())
-    d_x = d_point[:1].reshape(())
-    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
-    d_reshape_3_2 = d_y_ * mul * np.cos(reshape_3)
+    d_z = d_point[2]
+    d_y_ = d_point[1]
+    d_x = d_point[0]
     # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    d_slice_3 = (d_reshape_3_2 - d_x * mul * np.sin(reshape_3))[None]  # [1]
     d_mul = d_y_ * sin_2 + d_x * cos
-    d_reshape_2_3 = d_mul * reshape * np.cos(reshape_2)
-    d_slice_2 = (d_reshape_2_3 - d_z * reshape * np.sin(reshape_2))[None]  # [1]
-    d_slice = (d_z * cos_2 + d_mul * sin)[None]  # [1]
-    d_r_3 = unslice(d_slice_3, (3,), (slice(2, 3),))  # [3]
-    d_r_4 = unslice(d_slice_2, (3,), (slice(1, 2),))  # [3]
-    d_r_5 = unslice(d_slice, (3,), (slice(0, 1),))  # [3]
-    d_r = d_r_rows.sum(axis=0) + d_r_3 + d_r_4 + d_r_5  # [3]
+    d_reshape_2 = d_mul * r[0] * np.cos(r[1]) - d_z * r[0] * np.sin(r[1])
+    d_reshape_3 = d_y_ * mul * np.cos(r[2]) - d_x * mul * np.sin(r[2])
+    d_reshape = d_z * cos_2 + d_mul * sin
+    d_r = np.stack((d_reshape, d_reshape_2, d_reshape_3)) + d_r_rows.sum(axis=0)  # [3]
     return d_r  # [3]
 
 
 def spherical_step(r, row):
     """r [3] -> [3]"""
-    reshape = r[:1].reshape(())  # derivatives.lee:74
-    reshape_2_2 = r[1:2].reshape(())
-    sin = np.sin(reshape_2_2)
-    mul = reshape * sin
-    reshape_3_2 = r[2:].reshape(())
-    cos = np.cos(reshape_3_2)
-    sin_3_2 = np.sin(reshape_3_2)  # derivatives.lee:75
-    cos_2_2 = np.cos(reshape_2_2)  # derivatives.lee:76
+    sin = np.sin(r[1])  # derivatives.lee:74
+    mul = r[0] * sin
+    cos = np.cos(r[2])
+    sin_3_2 = np.sin(r[2])  # derivatives.lee:75
+    cos_2_2 = np.cos(r[1])  # derivatives.lee:76
     d_point_2 = masked(np.ones(3, dtype=FLOAT), np.arange(3) == row)  # [3]  derivatives.lee:78
-    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:77
-    d_y_2 = d_point_2[1:2].reshape(())
-    d_x_2 = d_point_2[:1].reshape(())
-    d_slice_3_2 = (d_y_2 * mul * cos - d_x_2 * mul * sin_3_2)[None]  # [1]  derivatives.lee:74
-    d_mul = d_y_2 * sin_3_2 + d_x_2 * cos
-    d_slice_2_2 = (d_mul * reshape * cos_2_2 - d_z_2 * reshape * sin)[None]  # [1]
-    d_slice = (d_z_2 * cos_2_2 + d_mul * sin)[None]  # [1]
-    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
-    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
-    return d_r_5 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
+    d_mul = d_point_2[1] * sin_3_2 + d_point_2[0] * cos  # derivatives.lee:74
+    d_reshape_3_2 = d_point_2[1] * mul * cos - d_point_2[0] * mul * sin_3_2
+    d_reshape_2_2 = d_mul * r[0] * cos_2_2 - d_point_2[2] * r[0] * sin
+    d_reshape = d_point_2[2] * cos_2_2 + d_mul * sin
+    return np.stack((d_reshape, d_reshape_2_2, d_reshape_3_2))  # [3]
 
 
 def spherical_step_saved(r, row):
     """As spherical_step, and what its gradient needs."""
-    reshape = r[:1].reshape(())  # derivatives.lee:74
-    reshape_2_2 = r[1:2].reshape(())
-    sin_2 = np.sin(reshape_2_2)
-    mul = reshape * sin_2
-    reshape_3_2 = r[2:].reshape(())
-    cos_2 = np.cos(reshape_3_2)
-    sin_3 = np.sin(reshape_3_2)  # derivatives.lee:75
-    cos_3 = np.cos(reshape_2_2)  # derivatives.lee:76
+    sin_2 = np.sin(r[1])  # derivatives.lee:74
+    mul = r[0] * sin_2
+    cos_2 = np.cos(r[2])
+    sin_3 = np.sin(r[2])  # derivatives.lee:75
+    cos_3 = np.cos(r[1])  # derivatives.lee:76
     d_point_2 = masked(np.ones(3, dtype=FLOAT), np.arange(3) == row)  # [3]  derivatives.lee:78
-    d_z_2 = d_point_2[2:].reshape(())  # derivatives.lee:77
-    d_y_2 = d_point_2[1:2].reshape(())
-    d_x_2 = d_point_2[:1].reshape(())
-    d_cos_2_2 = d_z_2 * reshape  # derivatives.lee:76
-    d_sin_3_2 = d_y_2 * mul  # derivatives.lee:75
-    d_cos = d_x_2 * mul  # derivatives.lee:74
-    d_slice_3_2 = (d_sin_3_2 * cos_2 - d_cos * sin_3)[None]  # [1]
-    d_mul = d_y_2 * sin_3 + d_x_2 * cos_2
-    d_sin_2 = d_mul * reshape
-    d_slice_2_2 = (d_sin_2 * cos_3 - d_cos_2_2 * sin_2)[None]  # [1]
-    d_slice = (d_z_2 * cos_3 + d_mul * sin_2)[None]  # [1]
-    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
-    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
-    saved = sin_2, d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, cos_2, d_cos, sin_3, d_mul, d_sin_2, cos_3
-    return d_r_5 + unslice(d_slice, (3,), (slice(0, 1),)), saved
+    d_cos_2_2 = d_point_2[2] * r[0]  # derivatives.lee:76
+    d_sin_3_2 = d_point_2[1] * mul  # derivatives.lee:75
+    d_cos = d_point_2[0] * mul  # derivatives.lee:74
+    d_mul = d_point_2[1] * sin_3 + d_point_2[0] * cos_2
+    d_sin_2 = d_mul * r[0]
+    d_reshape = d_point_2[2] * cos_3 + d_mul * sin_2
+    d_reshape_2_2 = d_sin_2 * cos_3 - d_cos_2_2 * sin_2
+    d_reshape_3_2 = d_sin_3_2 * cos_2 - d_cos * sin_3
+    saved = (
+        sin_2,
+        d_point_2[2],
+        d_point_2[1],
+        d_point_2[0],
+        d_cos_2_2,
+        d_sin_3_2,
+        cos_2,
+        d_cos,
+        sin_3,
+        d_mul,
+        d_sin_2,
+        cos_3,
+    )
+    return np.stack((d_reshape, d_reshape_2_2, d_reshape_3_2)), saved
 
 
 def spherical_step_backward(r, saved, d_rows):
     """From d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, d_cos, d_mul, d_sin and d_rows to the gradient by r."""
     sin, d_z_2, d_y_2, d_x_2, d_cos_2_2, d_sin_3_2, cos_2, d_cos, sin_3, d_mul, d_sin, cos_3 = saved
     # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    reshape = r[:1].reshape(())
-    reshape_2_2 = r[1:2].reshape(())
-    reshape_3_2 = r[2:].reshape(())
-    d_d_reshape = d_rows[:1].reshape(())
-    d_d_reshape_2_2 = d_rows[1:2].reshape(())
-    d_d_sin = d_d_reshape_2_2 * cos_3
-    sin_4 = np.sin(reshape_2_2)
-    d_d_mul = d_d_sin * reshape + d_d_reshape * sin
-    d_d_reshape_3_2 = d_rows[2:].reshape(())
-    cos = np.cos(reshape_3_2)
+    d_d_sin = d_rows[1] * cos_3
+    sin_4 = np.sin(r[1])
+    d_d_mul = d_d_sin * r[0] + d_rows[0] * sin
+    d_mul_3 = -d_rows[2]
+    cos = np.cos(r[2])
     # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
-    sin_5 = np.sin(reshape_3_2)
+    sin_5 = np.sin(r[2])
     # gradient of z = r[0] * cos(r[1])   derivatives.lee:76
-    cos_4 = np.cos(reshape_2_2)
-    # gradient of y = r[0] * sin(r[1]) * sin(r[2])   derivatives.lee:75
-    mul_2 = d_d_reshape_3_2 * d_sin_3_2 * sin_5
+    d_mul_2 = -d_rows[1]
+    cos_4 = np.cos(r[1])
     # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    d_reshape_3_2_6 = -d_d_reshape_3_2 * d_cos * cos - mul_2
+    d_reshape_3_2_6 = d_mul_3 * d_cos * cos - d_rows[2] * d_sin_3_2 * sin_5
     d_reshape_3_2_7 = d_reshape_3_2_6 + d_d_mul * d_y_2 * cos
-    d_slice_3_2 = (d_reshape_3_2_7 - d_d_mul * d_x_2 * sin_5)[None]  # [1]
-    d_mul_4 = -d_d_reshape_3_2 * sin_3 * d_x_2 + d_d_reshape_3_2 * cos_2 * d_y_2
-    # gradient of z = r[0] * cos(r[1])   derivatives.lee:76
-    d_reshape_2_2_3 = -d_d_reshape_2_2 * d_cos_2_2 * cos_4
-    # gradient of x = r[0] * sin(r[1]) * cos(r[2])   derivatives.lee:74
-    d_reshape_2_2_6 = d_reshape_2_2_3 - d_d_reshape_2_2 * d_sin * sin_4
-    d_reshape_2_2_5 = (d_d_reshape * d_mul + d_mul_4 * reshape) * cos_4
-    d_reshape_2_2_7 = d_reshape_2_2_6 - d_d_reshape * d_z_2 * sin_4
-    d_slice_2_2 = (d_reshape_2_2_7 + d_reshape_2_2_5)[None]  # [1]
-    d_reshape_5 = d_d_sin * d_mul + -d_d_reshape_2_2 * sin * d_z_2
-    d_slice = (d_reshape_5 + d_mul_4 * sin)[None]  # [1]
-    d_r_2 = unslice(d_slice_3_2, (3,), (slice(2, 3),))  # [3]
-    d_r_5 = d_r_2 + unslice(d_slice_2_2, (3,), (slice(1, 2),))  # [3]
-    d_r = d_r_5 + unslice(d_slice, (3,), (slice(0, 1),))  # [3]
+    d_mul_4 = d_mul_3 * sin_3 * d_x_2 + d_rows[2] * cos_2 * d_y_2
+    d_reshape_2_2_6 = d_mul_2 * d_cos_2_2 * cos_4 - d_rows[1] * d_sin * sin_4
+    d_reshape_2_2_5 = (d_rows[0] * d_mul + d_mul_4 * r[0]) * cos_4
+    d_reshape_2_2_7 = d_reshape_2_2_6 - d_rows[0] * d_z_2 * sin_4
+    d_reshape = d_d_sin * d_mul + d_mul_2 * sin * d_z_2 + d_mul_4 * sin
+    d_reshape_3_2 = d_reshape_3_2_7 - d_d_mul * d_x_2 * sin_5
+    d_r = np.stack((d_reshape, d_reshape_2_2_7 + d_reshape_2_2_5, d_reshape_3_2))  # [3]
     return d_r  # [3]
 
 
@@ -632,9 +600,9 @@ def spectrum(net, x):
         rows[row] = spectrum_step(net, reshape, row)
     values, vectors = eigh(rows)
     # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]  derivatives.lee:84
-    reshape_2 = vectors[:, :1].reshape(-1)
+    entry = vectors[:, 0]
     unflatten_, unflatten_2, unflatten_3, unflatten_4 = unflatten(
-        reshape_2, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
+        entry, ((net.sizes[0], net.sizes[1]), (net.sizes[1],), (net.sizes[1], net.sizes[2]), (net.sizes[2],))
     )
     # [net.sizes_0 * net.sizes_1 + net.sizes_1 * net.sizes_2 + net.sizes_1 + net.sizes_2]
     flatten_4 = np.concatenate((unflatten_.ravel(), unflatten_2, unflatten_3.ravel(), unflatten_4))
@@ -686,7 +654,7 @@ def sharpness(x, a):
     rows = np.empty((n, n), dtype=FLOAT)  # [n, n]  derivatives.lee:89
     for row in range(n):
         rows[row] = sharpness_step(x, a, row)
-    return (rows * rows).sum()
+    return (rows**2).sum()
 
 
 def sharpness_saved(x, a):
@@ -696,7 +664,7 @@ def sharpness_saved(x, a):
     saved_sharpness_step = [None] * n
     for row in range(n):
         rows[row], saved_sharpness_step[row] = sharpness_step_saved(x, a, row)
-    return (rows * rows).sum(), (rows, saved_sharpness_step)
+    return (rows**2).sum(), (rows, saved_sharpness_step)
 
 
 def sharpness_backward(x, a, saved, d_y):
@@ -1019,7 +987,7 @@ def shortened_backward(g, saved, div_2, bound, d_div_2):
     sqrt, saved_norm, div, maximum = saved
     # gradient of return g / max(1, norm(g) / bound)   derivatives.lee:136
     neg = -((d_div_2 * div_2 / maximum).sum() / bound)
-    d_g_3 = norm_backward(g, saved_norm, sqrt, np.where(1 >= div, 0.0, neg))  # [g_0]
+    d_g_3 = norm_backward(g, saved_norm, sqrt, np.where(1 >= div, 0, neg))  # [g_0]
     d_g = d_div_2 / maximum + d_g_3  # [g_0]
     return d_g  # [g_0]
 
@@ -1101,7 +1069,7 @@ def example_private(key):
     max_, saved_longest = longest_saved(w, x, y)
     d_w_2, d_x_2, d_y_2 = longest_backward(w, x, saved_longest, FLOAT(1.0))
     d_w_3, d_x_3, d_y_3 = clipped_backward(w, x, saved_clipped, 2, 2 * total_2)
-    return (total_2 * total_2).sum() + max_, d_w_2 + d_w_3, d_x_2 + d_x_3, d_y_2 + d_y_3
+    return (total_2**2).sum() + max_, d_w_2 + d_w_3, d_x_2 + d_x_3, d_y_2 + d_y_3
 
 
 def fan_in_uniform(fan_in):
@@ -1112,7 +1080,7 @@ def fan_in_uniform(fan_in):
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub), sub
+    return reduced(sub**2), sub
 
 
 def mse_backward_saved(sub, d_mean):
@@ -1491,14 +1459,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -1535,14 +1503,14 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0]
+    d_x = masked(d_y, select > 0)  # [x_0]
     return d_x  # [x_0]
 
 
 def relu_2_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0]
+    gt = select > 0  # bool[x_0]
     d_x = masked(d_y, gt)  # [x_0]
     return d_x, gt
 
@@ -1592,19 +1560,19 @@ def norm(x):
 
     x [x_0] -> []
     """
-    return np.sqrt((x * x).sum())  # prelude.lee:163
+    return np.sqrt((x**2).sum())  # prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:163
+    sum_ = (x**2).sum()  # prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt, d_y):
     """From d_y to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_x = 2 * (d_y * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0]
+    d_x = 2 * (d_y * 0.5 / np.where(sum_ > 0, sqrt, np.inf)) * x  # [x_0]
     return d_x  # [x_0]
 
 

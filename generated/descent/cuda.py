@@ -345,7 +345,7 @@ class DescendStep(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / count  # losses.lee:148
+        return (sub**2).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -397,7 +397,7 @@ class StochasticStep(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / count  # losses.lee:148
+        return (sub**2).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -447,7 +447,7 @@ class SlowingStep(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / count  # losses.lee:148
+        return (sub**2).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -498,7 +498,7 @@ class SlowingByEpochStep(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / count  # losses.lee:148
+        return (sub**2).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -548,7 +548,7 @@ class WarmingStep(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub * sub).sum() / count  # losses.lee:148
+        return (sub**2).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -606,7 +606,7 @@ class FitStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (sub * sub).sum() / count  # losses.lee:148
+        return (sub**2).sum() / count  # losses.lee:148
 
 
 def fit_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):
@@ -622,7 +622,7 @@ def mse(y, target):
     y [y_0], target [y_0] -> []
     """
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub)
+    return reduced(sub**2)
 
 
 def reduced(each):

@@ -450,11 +450,11 @@ class FitStep(TrainStep):
         sub = reshape - mu[:, None]  # [batches_n, 16, 64]  nn.lee:179
         sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
         norm1_mean_.copy_(sub_2 * norm1_mean_ + self.net.norm1.momentum * mu)  # [16]
-        mul_5 = self.net.norm1.momentum * (sub * sub).mean(dim=(0, 2))  # [16]  nn.lee:182
-        norm1_var_.copy_(sub_2 * norm1_var_ + mul_5 * scale / scale_)  # [16]
+        mul_6 = self.net.norm1.momentum * (sub**2).mean(dim=(0, 2)) * scale  # [16]  nn.lee:182
+        norm1_var_.copy_(sub_2 * norm1_var_ + mul_6 / scale_)  # [16]
         reshape_2_2 = norm1_gamma[:, None]  # [16, 1]  nn.lee:186
         centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
-        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
+        variance = (centred**2).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
         deviation = torch.sqrt(variance + self.net.norm1.eps)  # [1, 16, 1]
         div_2 = centred / deviation  # [batches_n, 16, 64]
         # [batches_n, 16, 8, 8]  digits.lee:21
@@ -467,11 +467,11 @@ class FitStep(TrainStep):
         sub_3 = reshape_4 - mu_2[:, None]  # [batches_n, 32, 16]  nn.lee:179
         sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
         norm2_mean_.copy_(sub_2_2 * norm2_mean_ + self.net.norm2.momentum * mu_2)  # [32]
-        mul_5_2 = self.net.norm2.momentum * (sub_3 * sub_3).mean(dim=(0, 2))  # [32]  nn.lee:182
+        mul_5_2 = self.net.norm2.momentum * (sub_3**2).mean(dim=(0, 2))  # [32]  nn.lee:182
         norm2_var_.copy_(sub_2_2 * norm2_var_ + mul_5_2 * scale_2 / scale_3)  # [32]
         reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
         centred_2 = reshape_4 - reshape_4.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
-        variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
+        variance_2 = (centred_2**2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
         deviation_2 = torch.sqrt(variance_2 + self.net.norm2.eps)  # [1, 32, 1]
         div_4 = centred_2 / deviation_2  # [batches_n, 32, 16]
         # [batches_n, 32, 4, 4]  digits.lee:22
@@ -700,11 +700,11 @@ class BatchNorm(Model):
         n, _, rows = x.shape
         mu = x.mean(dim=(0, 2))  # [channels]  nn.lee:178
         sub = x - mu[:, None]  # [n, channels, rows]  nn.lee:179
-        var = (sub * sub).mean(dim=(0, 2))  # [channels]
+        var = (sub**2).mean(dim=(0, 2))  # [channels]
         div = self.momentum * var * (n * rows) / (n * rows - 1)  # [channels]  nn.lee:182
         centred = x - x.mean(dim=(0, 2), keepdim=True)  # [n, channels, rows]  nn.lee:186
-        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, channels, 1]
-        mul_8 = centred / sqrt(variance + self.eps) * self.gamma[:, None]  # [n, channels, rows]
+        deviation = sqrt((centred**2).mean(dim=(0, 2), keepdim=True) + self.eps)  # [1, channels, 1]
+        mul_8 = centred / deviation * self.gamma[:, None]  # [n, channels, rows]
         with torch.no_grad():
             self.mean_.copy_((1 - self.momentum) * self.mean_ + self.momentum * mu)  # [channels]  nn.lee:181
             self.var_.copy_((1 - self.momentum) * self.var_ + div)  # [channels]  nn.lee:182
@@ -721,11 +721,10 @@ class BatchNorm(Model):
         n, _, rows = x.shape
         mu = x.mean(dim=(0, 2))  # [channels]  nn.lee:178
         sub = x - mu[:, None]  # [n, channels, rows]  nn.lee:179
-        var = (sub * sub).mean(dim=(0, 2))  # [channels]
+        var = (sub**2).mean(dim=(0, 2))  # [channels]
         div = self.momentum * var * (n * rows) / (n * rows - 1)  # [channels]  nn.lee:182
         centred = x - x.mean(dim=(0, 2), keepdim=True)  # [n, channels, rows]  nn.lee:186
-        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, channels, 1]
-        normalise = centred / sqrt(variance + self.eps)  # [n, channels, rows]
+        normalise = centred / sqrt((centred**2).mean(dim=(0, 2), keepdim=True) + self.eps)  # [n, channels, rows]
         with torch.no_grad():
             self.mean_.copy_((1 - self.momentum) * self.mean_ + self.momentum * mu)  # [channels]  nn.lee:181
             self.var_.copy_((1 - self.momentum) * self.var_ + div)  # [channels]  nn.lee:182
@@ -737,8 +736,7 @@ class BatchNorm(Model):
         d_beta = d_y.sum(dim=0).sum(dim=1)  # [channels]
         d_normalise = d_y * self.gamma[:, None]  # [n, channels, rows]
         centred = x - x.mean(dim=(0, 2), keepdim=True)  # [n, channels, rows]
-        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, channels, 1]
-        deviation = sqrt(variance + self.eps)  # [1, channels, 1]
+        deviation = sqrt((centred**2).mean(dim=(0, 2), keepdim=True) + self.eps)  # [1, channels, 1]
         normal_ = centred / deviation  # [n, channels, rows]
         mean_2 = (d_normalise * normal_).mean(dim=(0, 2), keepdim=True)  # [1, channels, 1]
         sub = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)  # [n, channels, rows]
@@ -776,7 +774,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

@@ -552,13 +552,13 @@ class BatchNorm(Model):
         n, _, rows = x.shape
         mu = x.mean(axis=(0, 2))  # [channels]  nn.lee:178
         sub = x - mu[:, None]  # [n, channels, rows]  nn.lee:179
-        var = (sub * sub).mean(axis=(0, 2))  # [channels]
+        var = (sub**2).mean(axis=(0, 2))  # [channels]
         self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [channels]  nn.lee:181
         div = self.momentum * var * (n * rows) / (n * rows - 1)  # [channels]  nn.lee:182
         self.var_[...] = (1 - self.momentum) * self.var_ + div  # [channels]
         centred = x - x.mean(axis=(0, 2), keepdims=True)  # [n, channels, rows]  nn.lee:186
-        variance = (centred * centred).mean(axis=(0, 2), keepdims=True)  # [1, channels, 1]
-        mul_8 = centred / np.sqrt(variance + self.eps) * self.gamma[:, None]  # [n, channels, rows]
+        add = (centred**2).mean(axis=(0, 2), keepdims=True) + self.eps  # [1, channels, 1]
+        mul_8 = centred / np.sqrt(add) * self.gamma[:, None]  # [n, channels, rows]
         return mul_8 + self.beta[:, None]  # [n, channels, rows]
 
     def forward_saved(self, x):
@@ -566,13 +566,13 @@ class BatchNorm(Model):
         n, _, rows = x.shape
         mu = x.mean(axis=(0, 2))  # [channels]  nn.lee:178
         sub = x - mu[:, None]  # [n, channels, rows]  nn.lee:179
-        var = (sub * sub).mean(axis=(0, 2))  # [channels]
+        var = (sub**2).mean(axis=(0, 2))  # [channels]
         self.mean_[...] = (1 - self.momentum) * self.mean_ + self.momentum * mu  # [channels]  nn.lee:181
         div = self.momentum * var * (n * rows) / (n * rows - 1)  # [channels]  nn.lee:182
         self.var_[...] = (1 - self.momentum) * self.var_ + div  # [channels]
         centred = x - x.mean(axis=(0, 2), keepdims=True)  # [n, channels, rows]  nn.lee:186
-        variance = (centred * centred).mean(axis=(0, 2), keepdims=True)  # [1, channels, 1]
-        normalise = centred / np.sqrt(variance + self.eps)  # [n, channels, rows]
+        add = (centred**2).mean(axis=(0, 2), keepdims=True) + self.eps  # [1, channels, 1]
+        normalise = centred / np.sqrt(add)  # [n, channels, rows]
         return normalise * self.gamma[:, None] + self.beta[:, None], normalise
 
     def forward_backward(self, x, normalise, d_y):
@@ -581,8 +581,7 @@ class BatchNorm(Model):
         d_beta = d_y.sum(axis=0).sum(axis=1)  # [channels]
         d_normalise = d_y * self.gamma[:, None]  # [n, channels, rows]
         centred = x - x.mean(axis=(0, 2), keepdims=True)  # [n, channels, rows]
-        variance = (centred * centred).mean(axis=(0, 2), keepdims=True)  # [1, channels, 1]
-        deviation = np.sqrt(variance + self.eps)  # [1, channels, 1]
+        deviation = np.sqrt((centred**2).mean(axis=(0, 2), keepdims=True) + self.eps)  # [1, channels, 1]
         normal_ = centred / deviation  # [n, channels, rows]
         mean_2 = (d_normalise * normal_).mean(axis=(0, 2), keepdims=True)  # [1, channels, 1]
         sub = d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True)  # [n, channels, rows]
@@ -608,7 +607,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -625,7 +624,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

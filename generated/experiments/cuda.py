@@ -347,10 +347,8 @@ def sharpness_step(
     net.sizes_0], y int[n] -> [net.sizes_0, net.sizes_1], [net.sizes_1], [net.sizes_1, net.sizes_2],
     [net.sizes_2], []
     """
-    sum_ = (v_layers_0_w * v_layers_0_w).sum()
-    add = sum_ + (v_layers_0_b * v_layers_0_b).sum()
-    add_2 = add + (v_layers_1_w * v_layers_1_w).sum()
-    sqrt_ = sqrt(add_2 + (v_layers_1_b * v_layers_1_b).sum())  # experiments.lee:19
+    add = (v_layers_0_w**2).sum() + (v_layers_0_b**2).sum()
+    sqrt_ = sqrt(add + (v_layers_1_w**2).sum() + (v_layers_1_b**2).sum())  # experiments.lee:19
     div = v_layers_0_w / sqrt_  # [net.sizes_0, net.sizes_1]
     div_2 = v_layers_0_b / sqrt_  # [net.sizes_1]
     div_3 = v_layers_1_w / sqrt_  # [net.sizes_1, net.sizes_2]
@@ -533,7 +531,7 @@ def bias_and_variance(fits, ideal):
     middle = fits.mean(dim=0)  # [m]  experiments.lee:57
     sub = middle - ideal  # [m]  experiments.lee:58
     sub_2 = fits - middle  # [sets, m]
-    return (sub * sub).mean(), (sub_2 * sub_2).mean()
+    return (sub**2).mean(), (sub_2**2).mean()
 
 
 def bias_and_variance_saved(fits, ideal):
@@ -541,7 +539,7 @@ def bias_and_variance_saved(fits, ideal):
     middle = fits.mean(dim=0)  # [m]  experiments.lee:57
     sub = middle - ideal  # [m]  experiments.lee:58
     sub_2 = fits - middle  # [sets, m]
-    return (sub * sub).mean(), (sub_2 * sub_2).mean(), (sub, sub_2)
+    return (sub**2).mean(), (sub_2**2).mean(), (sub, sub_2)
 
 
 def bias_and_variance_backward(saved, d_mean, d_mean_2):
@@ -1112,22 +1110,22 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1]
     return d_x, gt
 
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 

@@ -312,7 +312,7 @@ def covered_saved(image, size, base=0.5):
 def covered_backward(logical_and_3, size, d_copy):
     """From d_copy to the gradient by image."""
     # gradient of copy[a in h // size, b in w // size, i, j] = where(   explain.lee:15
-    d_image = torch.where(logical_and_3, 0.0, d_copy).sum(dim=(0, 1))  # [h, w]
+    d_image = torch.where(logical_and_3, 0, d_copy).sum(dim=(0, 1))  # [h, w]
     return d_image  # [h, w]
 
 
@@ -382,13 +382,12 @@ def ablation_backward(net, x, label, saved, d_sub):
     d_add_2 = scatter_add(d_gather, (torch.tensor(0, device=x.device), label), (1, net.sizes[2]))  # [1, net.sizes_2]
     d_net_, d_reshape_2 = net.forward_2_backward(x[None], saved_net, d_add_2)
     # gradient of without[k in d, i in d] = where(i == k, base[i], x[i])   explain.lee:31
-    d_base = torch.where(eq, d_without, 0.0).sum(dim=0)  # [net.sizes_0]
+    d_base = torch.where(eq, d_without, 0).sum(dim=0)  # [net.sizes_0]
     d_net_layers_0_w = d_net["layers.0"]["w"] + d_net_["layers.0"]["w"]  # [net.sizes_0, net.sizes_1]
     d_net_layers_0_b = d_net["layers.0"]["b"] + d_net_["layers.0"]["b"]  # [net.sizes_1]
     d_net_layers_1_w = d_net["layers.1"]["w"] + d_net_["layers.1"]["w"]  # [net.sizes_1, net.sizes_2]
     d_net_layers_1_b = d_net["layers.1"]["b"] + d_net_["layers.1"]["b"]  # [net.sizes_2]
-    d_x_3 = torch.where(eq, 0.0, d_without).sum(dim=0)  # [net.sizes_0]
-    d_x = d_reshape_2.reshape(net.sizes[0]) + d_x_3  # [net.sizes_0]
+    d_x = d_reshape_2.reshape(net.sizes[0]) + torch.where(eq, 0, d_without).sum(dim=0)  # [net.sizes_0]
     return (
         {
             "layers.0": {"w": d_net_layers_0_w, "b": d_net_layers_0_b},
@@ -1005,7 +1004,7 @@ class ProbedStep2(TrainStep):
         torch.sum(d_add, dim=0, out=d_b)  # [10]  nn.lee:21
         torch.mul(w, 2e-3, out=d_w)  # [32, 10]  explain.lee:141
         d_w.add_(a_2.T @ d_add)  # [32, 10]
-        loss = surprise.sum() / count + 1e-3 * (w * w).sum()
+        loss = surprise.sum() / count + 1e-3 * (w**2).sum()
         lr = self.opt_low.lr
         beta1 = self.opt_low.beta1
         beta2 = self.opt_low.beta2
@@ -1019,7 +1018,7 @@ class ProbedStep2(TrainStep):
         torch.sum(d_add_3, dim=0, out=d_b_)  # [10]  nn.lee:21
         torch.mul(w_, 2e-3, out=d_w_)  # [32, 10]  explain.lee:141
         d_w_.add_(b_2.T @ d_add_3)  # [32, 10]
-        loss_1 = surprise_2.sum() / count + 1e-3 * (w_ * w_).sum()
+        loss_1 = surprise_2.sum() / count + 1e-3 * (w_**2).sum()
         lr = self.opt_high.lr
         beta1 = self.opt_high.beta1
         beta2 = self.opt_high.beta2
@@ -1101,7 +1100,7 @@ def example_slopes(key):
     label = randint(fold(key, SITES["label"]), (7,), 0, 4)  # int[7]  explain.lee:198
     c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:199
     abs_, saved_saliency = saliency_saved(net, x, label)  # explain.lee:200
-    mul_2 = c * c  # [7, 5]
+    mul_2 = c**2  # [7, 5]
     abs_2, saved_saliency_of_score = saliency_of_score_saved(net, x, label)
     d_net = saliency_of_score_backward_parameters(net, saved_saliency_of_score, mul_2)
     d_net_, d_x = saliency_backward(net, x, saved_saliency, c)
@@ -1168,7 +1167,7 @@ def example_maps(key):
     label = randint(fold(key, SITES["label"]), (2,), 0, 4)  # int[2]  explain.lee:224
     c = normal(fold(key, SITES["c"]), (2, 5, 6), FLOAT)  # [2, 5, 6]  explain.lee:225
     seen, saved_cam = cam_saved(net, image, label)  # explain.lee:226
-    mul_2 = c * c  # [2, 5, 6]
+    mul_2 = c**2  # [2, 5, 6]
     select, saved_grad_cam = grad_cam_saved(net, image, label)
     d_net, d_image_2 = grad_cam_backward(net, image, saved_grad_cam, select, mul_2)
     d_net_, d_image_3 = cam_backward(net, image, label, saved_cam, c)
@@ -1218,7 +1217,7 @@ def example_flattened(key):
     h = normal(fold(key, SITES["h"]), (9, 5), FLOAT)  # [9, 5]  explain.lee:238
     c = normal(fold(key, SITES["c"]), (9, 2), FLOAT)  # [9, 2]  explain.lee:239
     contract_2, saved_plane = plane_saved(h)  # explain.lee:240
-    d_c = contract_2 * contract_2  # [9, 2]
+    d_c = contract_2**2  # [9, 2]
     return (c * d_c).sum(), plane_backward(saved_plane, 2 * (c * contract_2)), d_c
 
 
@@ -1609,22 +1608,22 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1]
     return d_x, gt
 
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 
@@ -1639,7 +1638,7 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [1, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [1, x_1]
     return d_x  # [1, x_1]
 
 
@@ -1654,22 +1653,22 @@ def relu_3(x):
 def relu_3_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 
 def relu_3_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1, x_2, x_3]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
+    gt = select > 0  # bool[x_0, x_1, x_2, x_3]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1, x_2, x_3]
     return d_x, gt
 
 
 def relu_3_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1, x_2, x_3]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1, x_2, x_3]
     return d_d_select  # [x_0, x_1, x_2, x_3]
 
 
@@ -1684,7 +1683,7 @@ def relu_4(x):
 def relu_4_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

@@ -212,7 +212,7 @@ def covered_saved(image, size, base=0.5):
 def covered_backward(logical_and_3, size, d_copy):
     """From d_copy to the gradient by image."""
     # gradient of copy[a in h // size, b in w // size, i, j] = where(   explain.lee:15
-    d_image = np.where(logical_and_3, 0.0, d_copy).sum(axis=(0, 1))  # [h, w]
+    d_image = np.where(logical_and_3, 0, d_copy).sum(axis=(0, 1))  # [h, w]
     return d_image  # [h, w]
 
 
@@ -286,7 +286,7 @@ def ablation_backward(net, x, label, saved, d_sub):
     d_net_layers_0_b = d_net["layers.0"]["b"] + d_net_["layers.0"]["b"]  # [net.sizes_1]
     d_net_layers_1_w = d_net["layers.1"]["w"] + d_net_["layers.1"]["w"]  # [net.sizes_1, net.sizes_2]
     d_net_layers_1_b = d_net["layers.1"]["b"] + d_net_["layers.1"]["b"]  # [net.sizes_2]
-    d_x = d_reshape_2.reshape(net.sizes[0]) + np.where(eq, 0.0, d_without).sum(axis=0)  # [net.sizes_0]
+    d_x = d_reshape_2.reshape(net.sizes[0]) + np.where(eq, 0, d_without).sum(axis=0)  # [net.sizes_0]
     return (
         {
             "layers.0": {"w": d_net_layers_0_w, "b": d_net_layers_0_b},
@@ -899,7 +899,7 @@ def example_slopes(key):
     label = randint(fold(key, SITES["label"]), (7,), 0, 4)  # int[7]  explain.lee:198
     c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:199
     abs_, saved_saliency = saliency_saved(net, x, label)  # explain.lee:200
-    mul_2 = c * c  # [7, 5]
+    mul_2 = c**2  # [7, 5]
     abs_2, saved_saliency_of_score = saliency_of_score_saved(net, x, label)
     d_net = saliency_of_score_backward_parameters(net, saved_saliency_of_score, mul_2)
     d_net_, d_x = saliency_backward(net, x, saved_saliency, c)
@@ -966,7 +966,7 @@ def example_maps(key):
     label = randint(fold(key, SITES["label"]), (2,), 0, 4)  # int[2]  explain.lee:224
     c = normal(fold(key, SITES["c"]), (2, 5, 6), FLOAT)  # [2, 5, 6]  explain.lee:225
     seen, saved_cam = cam_saved(net, image, label)  # explain.lee:226
-    mul_2 = c * c  # [2, 5, 6]
+    mul_2 = c**2  # [2, 5, 6]
     select, saved_grad_cam = grad_cam_saved(net, image, label)
     d_net, d_image_2 = grad_cam_backward(net, image, saved_grad_cam, select, mul_2)
     d_net_, d_image_3 = cam_backward(net, image, label, saved_cam, c)
@@ -1015,7 +1015,7 @@ def example_flattened(key):
     h = normal(fold(key, SITES["h"]), (9, 5), FLOAT)  # [9, 5]  explain.lee:238
     c = normal(fold(key, SITES["c"]), (9, 2), FLOAT)  # [9, 2]  explain.lee:239
     contract_2, saved_plane = plane_saved(h)  # explain.lee:240
-    d_c = contract_2 * contract_2  # [9, 2]
+    d_c = contract_2**2  # [9, 2]
     return (c * d_c).sum(), plane_backward(saved_plane, 2 * (c * contract_2)), d_c
 
 
@@ -1392,7 +1392,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -1417,14 +1417,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -1447,7 +1447,7 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [1, x_1]
+    d_x = masked(d_y, select > 0)  # [1, x_1]
     return d_x  # [1, x_1]
 
 
@@ -1462,14 +1462,14 @@ def relu_3(x):
 def relu_3_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 
 def relu_3_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1, x_2, x_3]
+    gt = select > 0  # bool[x_0, x_1, x_2, x_3]
     d_x = masked(d_y, gt)  # [x_0, x_1, x_2, x_3]
     return d_x, gt
 
@@ -1492,7 +1492,7 @@ def relu_4(x):
 def relu_4_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

@@ -128,7 +128,7 @@ def posterior_backward(saved, div_5, d_y):
     a = saved_covariance.shape[0]
     b = saved_covariance_.shape[0]
     # gradient of return exp(p) / (exp(p) + exp(q))   generative.lee:25
-    d_p = d_y * (div_5 * (1.0 - div_5))  # [n]
+    d_p = d_y * (div_5 * (1 - div_5))  # [n]
     d_q = -d_p  # [n]
     # gradient of q = log(b / (a + b)) + log_density(x, centre(second), covariance(second))   generative.lee:24
     d_x_2, d_mean_2, d_div_4 = log_density_backward(div_4, saved_log_density_, d_q)
@@ -168,11 +168,11 @@ def naive_posterior(x, first, second):
     b = second.shape[0]
     div_2 = var(first)  # [d]  generative.lee:40
     sub = x - centre(first)  # [n, d]  generative.lee:47
-    add = sub * sub / div_2 + torch.log(6.283185307179586 * div_2)  # [n, d]
+    add = sub**2 / div_2 + torch.log(6.283185307179586 * div_2)  # [n, d]
     p = math.log(a / (a + b)) + -0.5 * add.sum(dim=1)  # [n]  generative.lee:40
     div_4 = var(second)  # [d]  generative.lee:41
     sub_2 = x - centre(second)  # [n, d]  generative.lee:47
-    add_2 = sub_2 * sub_2 / div_4 + torch.log(6.283185307179586 * div_4)  # [n, d]
+    add_2 = sub_2**2 / div_4 + torch.log(6.283185307179586 * div_4)  # [n, d]
     q = math.log(b / (a + b)) + -0.5 * add_2.sum(dim=1)  # [n]  generative.lee:41
     return torch.sigmoid(p - q)  # [n]  generative.lee:42
 
@@ -183,12 +183,12 @@ def naive_posterior_saved(x, first, second):
     b = second.shape[0]
     div_2, saved_var = var_saved(first)  # generative.lee:40
     sub = x - centre(first)  # [n, d]  generative.lee:47
-    div_3 = sub * sub / div_2  # [n, d]
+    div_3 = sub**2 / div_2  # [n, d]
     mul_2 = 6.283185307179586 * div_2  # [d]
     p = math.log(a / (a + b)) + -0.5 * (div_3 + torch.log(mul_2)).sum(dim=1)  # [n]  generative.lee:40
     div_4, saved_var_ = var_saved(second)  # generative.lee:41
     sub_2 = x - centre(second)  # [n, d]  generative.lee:47
-    div_7 = sub_2 * sub_2 / div_4  # [n, d]
+    div_7 = sub_2**2 / div_4  # [n, d]
     mul_5 = 6.283185307179586 * div_4  # [d]
     q = math.log(b / (a + b)) + -0.5 * (div_7 + torch.log(mul_5)).sum(dim=1)  # [n]  generative.lee:41
     saved = div_2, saved_var, sub, div_3, mul_2, div_4, saved_var_, sub_2, div_7, mul_5
@@ -201,7 +201,7 @@ def naive_posterior_backward(saved, div_5, d_y):
     a = saved_var.shape[0]
     b = saved_var_.shape[0]
     # gradient of return exp(p) / (exp(p) + exp(q))   generative.lee:42
-    d_p = d_y * (div_5 * (1.0 - div_5))  # [n]
+    d_p = d_y * (div_5 * (1 - div_5))  # [n]
     d_q = -d_p  # [n]
     # gradient of return -0.5 * sum((x - mu) ** 2 / variance + log(2 * pi * variance), axis = 1)   generative.lee:47
     reshape = (d_q * -0.5)[:, None]  # [n, 1]
@@ -231,8 +231,8 @@ def independent(x, mu, variance):
     x [n, d], mu [d], variance [d] -> [n]
     """
     sub = x - mu  # [n, d]  generative.lee:47
-    log = torch.log(6.283185307179586 * variance)  # [d]
-    return -0.5 * (sub * sub / variance + log).sum(dim=1)  # [n]
+    add = sub**2 / variance + torch.log(6.283185307179586 * variance)  # [n, d]
+    return -0.5 * add.sum(dim=1)  # [n]
 
 
 def shared_line(first, second):
@@ -350,7 +350,7 @@ def sampled_backward(saved, d_add):
 
 def example_likely(key):
     x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  generative.lee:78
-    known = 0.3 + 2.0 * normal(fold(key, SITES["known"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:79
+    known = 0.3 + 2 * normal(fold(key, SITES["known"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:79
     div, saved_covariance = covariance_saved(known)  # generative.lee:80
     mul_3, saved_log_density = log_density_saved(x, centre(known), div)
     d_x, d_mean, d_div = log_density_backward(div, saved_log_density, torch.ones(5, dtype=FLOAT))
@@ -360,18 +360,13 @@ def example_likely(key):
 
 def example_by_bayes(key):
     x = normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  generative.lee:84
-    first = 0.3 + 2.0 * normal(fold(key, SITES["first"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:85
+    first = 0.3 + 2 * normal(fold(key, SITES["first"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:85
     second = -0.5 + normal(fold(key, SITES["second"]), (15, 3), FLOAT)  # [15, 3]  generative.lee:86
     div_5, saved_posterior = posterior_saved(x, first, second)  # generative.lee:87
     div_5_2, saved_naive_posterior = naive_posterior_saved(x, first, second)
     d_x_2, d_first_2, d_second_2 = naive_posterior_backward(saved_naive_posterior, div_5_2, 2 * div_5_2)
     d_x_3, d_first_3, d_second_3 = posterior_backward(saved_posterior, div_5, 2 * div_5)
-    return (
-        (div_5 * div_5).sum() + (div_5_2 * div_5_2).sum(),
-        d_x_2 + d_x_3,
-        d_first_2 + d_first_3,
-        d_second_2 + d_second_3,
-    )
+    return (div_5**2).sum() + (div_5_2**2).sum(), d_x_2 + d_x_3, d_first_2 + d_first_3, d_second_2 + d_second_3
 
 
 def example_by_a_line(key):
@@ -380,17 +375,17 @@ def example_by_a_line(key):
     second = -0.5 + normal(fold(key, SITES["second"]), (15, 3), FLOAT)  # [15, 3]  generative.lee:93
     w_2, bias_2, saved_shared_line = shared_line_saved(first, second)  # generative.lee:94
     sigmoid = torch.sigmoid(x @ w_2 + bias_2)  # [5]  prelude.lee:36
-    d_add = 2 * sigmoid * (sigmoid * (1.0 - sigmoid))  # [5]
+    d_add = 2 * sigmoid * (sigmoid * (1 - sigmoid))  # [5]
     d_bias_2 = d_add.sum()  # generative.lee:95
     d_w_2 = d_add @ x  # [3]
     d_first, d_second = shared_line_backward(saved_shared_line, w_2, d_w_2, d_bias_2)  # generative.lee:94
-    return (sigmoid * sigmoid).sum(), d_add[:, None] * w_2, d_first, d_second
+    return (sigmoid**2).sum(), d_add[:, None] * w_2, d_first, d_second
 
 
 def example_drawn_anew(key):
-    known = 0.3 + 2.0 * normal(fold(key, SITES["known"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:99
+    known = 0.3 + 2 * normal(fold(key, SITES["known"]), (20, 3), FLOAT)  # [20, 3]  generative.lee:99
     add, saved_sampled = sampled_saved(known, 50, fold(key, SITES["sampled"]))  # generative.lee:100
-    return (add * add).mean(), sampled_backward(saved_sampled, 0.013333333333333334 * add)
+    return (add**2).mean(), sampled_backward(saved_sampled, 0.013333333333333334 * add)
 
 
 def var(x, ddof=0):
@@ -400,7 +395,7 @@ def var(x, ddof=0):
     """
     x_0 = x.shape[0]
     sub = x - x.mean(dim=0, keepdim=True)  # [x_0, x_1]  prelude.lee:168
-    total = (sub * sub).sum(dim=0)  # [x_1]
+    total = (sub**2).sum(dim=0)  # [x_1]
     return total / (x_0 - ddof)  # [x_1]  prelude.lee:169
 
 
@@ -408,7 +403,7 @@ def var_saved(x, ddof=0):
     """As var, and what its gradient needs."""
     x_0 = x.shape[0]
     sub = x - x.mean(dim=0, keepdim=True)  # [x_0, x_1]  prelude.lee:168
-    total = (sub * sub).sum(dim=0)  # [x_1]
+    total = (sub**2).sum(dim=0)  # [x_1]
     return total / (x_0 - ddof), sub  # prelude.lee:169
 
 

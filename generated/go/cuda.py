@@ -142,7 +142,7 @@ def legal(board, reach):
     eq = (i * s)[:, None] + i == reshape_2  # bool[s**2, s, s]
     select = torch.where(eq, torch.full((), 1.0, dtype=FLOAT, device=board.device), 0.0)  # [s**2, s, s]
     put = select.expand(n, s**2, s, s)  # [n, s**2, s, s]
-    after = torch.where(select > 0, 1.0, board[:, None])  # [n, s**2, s, s]  go.lee:29
+    after = torch.where(select > 0, 1, board[:, None])  # [n, s**2, s, s]  go.lee:29
     placed = after.reshape(n * s**2, s, s)  # [n * s**2, s, s]  go.lee:30
     cast = (placed < 0).to(FLOAT)  # [n * s**2, s, s]  go.lee:31
     empty = (placed == 0).to(FLOAT)  # [n * s**2, s, s]
@@ -168,18 +168,16 @@ class Player(Model):
     def forward(self, board):
         """board [n, side, side] -> [n, side**2]"""
         n = board.shape[0]
-        reshape_3 = (board == 0).to(FLOAT)[:, None]  # [n, 1, side, side]  go.lee:47
-        reshape = (board > 0).to(FLOAT)[:, None]  # [n, 1, side, side]
-        planes = torch.cat((reshape, (board < 0).to(FLOAT)[:, None], reshape_3), dim=1)  # [n, 3, side, side]
+        cast_3 = (board == 0).to(FLOAT)  # [n, side, side]  go.lee:47
+        planes = torch.stack(((board > 0).to(FLOAT), (board < 0).to(FLOAT), cast_3), dim=1)  # [n, 3, side, side]
         h = relu(self.conv2(relu(self.conv1(planes))))  # [n, width, side, side]  go.lee:48
         return self.move(h).reshape(n, self.side**2)  # [n, side**2]  go.lee:49
 
     def forward_saved(self, board):
         """As forward, and what its gradient needs."""
         n = board.shape[0]
-        reshape_3 = (board == 0).to(FLOAT)[:, None]  # [n, 1, side, side]  go.lee:47
-        reshape = (board > 0).to(FLOAT)[:, None]  # [n, 1, side, side]
-        planes = torch.cat((reshape, (board < 0).to(FLOAT)[:, None], reshape_3), dim=1)  # [n, 3, side, side]
+        cast_3 = (board == 0).to(FLOAT)  # [n, side, side]  go.lee:47
+        planes = torch.stack(((board > 0).to(FLOAT), (board < 0).to(FLOAT), cast_3), dim=1)  # [n, 3, side, side]
         select = relu(self.conv1(planes))  # [n, width, side, side]  go.lee:48
         h = relu(self.conv2(select))  # [n, width, side, side]
         return self.move(h).reshape(n, self.side**2), (planes, select, h)  # go.lee:49
@@ -229,16 +227,16 @@ def imitation_backward_parameters(net, move, saved, d_y):
     sum_ = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
     d_z = d_log_softmax - torch.exp(log_softmax_) * sum_  # [n, net.side**2]
     # gradient of share = softmax(net(board), axis = 1, mask = flatten(allowed, from = 1) > 0)   go.lee:54
-    d_net = net.forward_backward_parameters(saved_net, torch.where(gt, d_z, 0.0))
+    d_net = net.forward_backward_parameters(saved_net, torch.where(gt, d_z, 0))
     return d_net
 
 
 def example_played(key):
     net = Player(5, width=4, key=fold(key, SITES["net"]))  # go.lee:60
-    draw = -1.5 + 3.0 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:61
+    draw = -1.5 + 3 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:61
     lt = draw < -0.5  # bool[6, 5, 5]  go.lee:62
     select = torch.where(lt, torch.full((), -1.0, dtype=FLOAT), 0.0)  # [6, 5, 5]
-    board = torch.where(draw > 0.5, 1.0, select)  # [6, 5, 5]
+    board = torch.where(draw > 0.5, 1, select)  # [6, 5, 5]
     c = normal(fold(key, SITES["c"]), (6, 25), FLOAT)  # [6, 25]  go.lee:63
     d_c, saved_net = net.forward_saved(board)  # go.lee:64
     d_net = net.forward_backward_parameters(saved_net, c)
@@ -247,10 +245,10 @@ def example_played(key):
 
 def example_judged(key):
     net = Player(5, width=4, key=fold(key, SITES["net"]))  # go.lee:68
-    draw = -1.5 + 3.0 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:69
+    draw = -1.5 + 3 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:69
     lt = draw < -0.5  # bool[6, 5, 5]  go.lee:70
     select = torch.where(lt, torch.full((), -1.0, dtype=FLOAT), 0.0)  # [6, 5, 5]
-    board = torch.where(draw > 0.5, 1.0, select)  # [6, 5, 5]
+    board = torch.where(draw > 0.5, 1, select)  # [6, 5, 5]
     allowed = legal(board, 25)  # [6, 5, 5]  go.lee:71
     move = allowed.reshape(6, 25).argmax(dim=1)  # int[6]  go.lee:72
     value, saved_imitation = imitation_saved(net, board, allowed, move)  # go.lee:73
@@ -358,7 +356,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

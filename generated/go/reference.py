@@ -151,7 +151,7 @@ def legal(board, reach):
     add = (np.arange(s) * s)[:, None] + np.arange(s)  # int[s, s]  go.lee:28
     select = np.where(add == np.arange(s**2)[:, None, None], FLOAT(1.0), 0.0)  # [s**2, s, s]
     put = np.broadcast_to(select, (n, s**2, s, s))  # [n, s**2, s, s]
-    after = np.where(select > 0, 1.0, board[:, None])  # [n, s**2, s, s]  go.lee:29
+    after = np.where(select > 0, 1, board[:, None])  # [n, s**2, s, s]  go.lee:29
     placed = after.reshape(n * s**2, s, s)  # [n * s**2, s, s]  go.lee:30
     cast = (placed < 0).astype(FLOAT)  # [n * s**2, s, s]  go.lee:31
     empty = (placed == 0).astype(FLOAT)  # [n * s**2, s, s]
@@ -177,20 +177,18 @@ class Player(Model):
     def forward(self, board):
         """board [n, side, side] -> [n, side**2]"""
         n = board.shape[0]
-        reshape_3 = (board == 0).astype(FLOAT)[:, None]  # [n, 1, side, side]  go.lee:47
-        reshape = (board > 0).astype(FLOAT)[:, None]  # [n, 1, side, side]
-        reshape_2 = (board < 0).astype(FLOAT)[:, None]  # [n, 1, side, side]
-        planes = np.concatenate((reshape, reshape_2, reshape_3), axis=1)  # [n, 3, side, side]
+        cast_3 = (board == 0).astype(FLOAT)  # [n, side, side]  go.lee:47
+        cast = (board > 0).astype(FLOAT)  # [n, side, side]
+        planes = np.stack((cast, (board < 0).astype(FLOAT), cast_3), axis=1)  # [n, 3, side, side]
         h = relu(self.conv2(relu(self.conv1(planes))))  # [n, width, side, side]  go.lee:48
         return self.move(h).reshape(n, self.side**2)  # [n, side**2]  go.lee:49
 
     def forward_saved(self, board):
         """As forward, and what its gradient needs."""
         n = board.shape[0]
-        reshape_3 = (board == 0).astype(FLOAT)[:, None]  # [n, 1, side, side]  go.lee:47
-        reshape = (board > 0).astype(FLOAT)[:, None]  # [n, 1, side, side]
-        reshape_2 = (board < 0).astype(FLOAT)[:, None]  # [n, 1, side, side]
-        planes = np.concatenate((reshape, reshape_2, reshape_3), axis=1)  # [n, 3, side, side]
+        cast_3 = (board == 0).astype(FLOAT)  # [n, side, side]  go.lee:47
+        cast = (board > 0).astype(FLOAT)  # [n, side, side]
+        planes = np.stack((cast, (board < 0).astype(FLOAT), cast_3), axis=1)  # [n, 3, side, side]
         select = relu(self.conv1(planes))  # [n, width, side, side]  go.lee:48
         h = relu(self.conv2(select))  # [n, width, side, side]
         return self.move(h).reshape(n, self.side**2), (planes, select, h)  # go.lee:49
@@ -247,8 +245,8 @@ def imitation_backward_parameters(net, move, saved, d_y):
 
 def example_played(key):
     net = Player(5, width=4, key=fold(key, SITES["net"]))  # go.lee:60
-    draw = -1.5 + 3.0 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:61
-    board = np.where(draw > 0.5, 1.0, np.where(draw < -0.5, FLOAT(-1.0), 0.0))  # [6, 5, 5]  go.lee:62
+    draw = -1.5 + 3 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:61
+    board = np.where(draw > 0.5, 1, np.where(draw < -0.5, FLOAT(-1.0), 0.0))  # [6, 5, 5]  go.lee:62
     c = normal(fold(key, SITES["c"]), (6, 25), FLOAT)  # [6, 25]  go.lee:63
     d_c, saved_net = net.forward_saved(board)  # go.lee:64
     d_net = net.forward_backward_parameters(saved_net, c)
@@ -257,8 +255,8 @@ def example_played(key):
 
 def example_judged(key):
     net = Player(5, width=4, key=fold(key, SITES["net"]))  # go.lee:68
-    draw = -1.5 + 3.0 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:69
-    board = np.where(draw > 0.5, 1.0, np.where(draw < -0.5, FLOAT(-1.0), 0.0))  # [6, 5, 5]  go.lee:70
+    draw = -1.5 + 3 * uniform(fold(key, SITES["draw"]), (6, 5, 5), FLOAT)  # [6, 5, 5]  go.lee:69
+    board = np.where(draw > 0.5, 1, np.where(draw < -0.5, FLOAT(-1.0), 0.0))  # [6, 5, 5]  go.lee:70
     allowed = legal(board, 25)  # [6, 5, 5]  go.lee:71
     move = allowed.reshape(6, 25).argmax(axis=1)  # int[6]  go.lee:72
     value, saved_imitation = imitation_saved(net, board, allowed, move)  # go.lee:73
@@ -381,7 +379,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

@@ -201,14 +201,14 @@ def slope_of_mse(z, target):
     z [n], target [n] -> [n]
     """
     sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  prelude.lee:36
-    return 2 * (sigmoid - target) * (sigmoid * (1.0 - sigmoid))  # [n]
+    return 2 * (sigmoid - target) * (sigmoid * (1 - sigmoid))  # [n]
 
 
 def slope_of_mse_saved(z, target):
     """As slope_of_mse, and what its gradient needs."""
     sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n]  prelude.lee:36
     d_sub = 2 * (sigmoid - target)  # [n]  gradients.lee:15
-    sub_2 = 1.0 - sigmoid  # [n]  prelude.lee:36
+    sub_2 = 1 - sigmoid  # [n]  prelude.lee:36
     mul_2 = sigmoid * sub_2  # [n]
     return d_sub * mul_2, (sigmoid, d_sub, sub_2, mul_2)
 
@@ -223,7 +223,7 @@ def slope_of_mse_backward(saved, d_y):
     d_target = -2 * d_d_sub  # [n]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_sigmoid = d_mul_2 * sub_2 - d_mul_2 * sigmoid + 2 * d_d_sub  # [n]
-    d_z = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n]
+    d_z = d_sigmoid * (sigmoid * (1 - sigmoid))  # [n]
     return d_z, d_target
 
 
@@ -251,9 +251,9 @@ def slope_of_cross_entropy_backward(saved, d_y):
     """From d_add, d_log_sigmoid_2, d_log_sigmoid and d_y to the gradients by z and target."""
     d_add, d_log_sigmoid_2, sigmoid, d_log_sigmoid, sigmoid_2 = saved
     # gradient of return grad(-sum(target * log(sigmoid(z)) + (1 - target) * log(1 - sigmoid(z)..   gradients.lee:20
-    d_neg_4 = d_y * d_log_sigmoid * (sigmoid_2 * (1.0 - sigmoid_2))  # [n]
+    d_neg_4 = d_y * d_log_sigmoid * (sigmoid_2 * (1 - sigmoid_2))  # [n]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_z = -d_y * d_log_sigmoid_2 * (sigmoid * (1.0 - sigmoid)) - d_neg_4  # [n]
+    d_z = -d_y * d_log_sigmoid_2 * (sigmoid * (1 - sigmoid)) - d_neg_4  # [n]
     d_target = d_y * sigmoid_2 * d_add - -d_y * sigmoid * d_add  # [n]
     return d_z, d_target
 
@@ -302,25 +302,25 @@ class Deep_2(Model):
         """From d_x_5 to the gradients by the parameters, contract_4, x_4, contract_3, x_3, contract_2, x_2 and contract."""
         x_2, x_3, x_4 = saved
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        sub = 1.0 - x_5  # [n, width]
+        sub = 1 - x_5  # [n, width]
         mul = x_5 * sub  # [n, width]
         d_contract_4 = d_x_5 * mul  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_3_, d_x_4 = self.weights[3].forward_backward(x_4, d_contract_4)
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        sub_2 = 1.0 - x_4  # [n, width]
+        sub_2 = 1 - x_4  # [n, width]
         mul_2 = x_4 * sub_2  # [n, width]
         d_contract_3 = d_x_4 * mul_2  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_2_, d_x_3 = self.weights[2].forward_backward(x_3, d_contract_3)
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        sub_3 = 1.0 - x_3  # [n, width]
+        sub_3 = 1 - x_3  # [n, width]
         mul_3 = x_3 * sub_3  # [n, width]
         d_contract_2 = d_x_3 * mul_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
         d_weights_1_, d_x_2 = self.weights[1].forward_backward(x_2, d_contract_2)
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        sub_4 = 1.0 - x_2  # [n, width]
+        sub_4 = 1 - x_2  # [n, width]
         mul_4 = x_2 * sub_4  # [n, width]
         d_contract = d_x_2 * mul_4  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
@@ -396,19 +396,19 @@ class Deep_2(Model):
         """From d_x_5, d_x_2, d_x_3 and d_x_4 to the gradients by the parameters and x."""
         x_2, x_3, x_4 = saved
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
-        d_weights_3_, d_x_4_3 = self.weights[3].forward_backward(x_4, d_x_5 * (x_5 * (1.0 - x_5)))
+        d_weights_3_, d_x_4_3 = self.weights[3].forward_backward(x_4, d_x_5 * (x_5 * (1 - x_5)))
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_4_2 = d_x_4 + d_x_4_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
-        d_weights_2_, d_x_3_3 = self.weights[2].forward_backward(x_3, d_x_4_2 * (x_4 * (1.0 - x_4)))
+        d_weights_2_, d_x_3_3 = self.weights[2].forward_backward(x_3, d_x_4_2 * (x_4 * (1 - x_4)))
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_3_2 = d_x_3 + d_x_3_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
-        d_weights_1_, d_x_2_3 = self.weights[1].forward_backward(x_2, d_x_3_2 * (x_3 * (1.0 - x_3)))
+        d_weights_1_, d_x_2_3 = self.weights[1].forward_backward(x_2, d_x_3_2 * (x_3 * (1 - x_3)))
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_x_2_2 = d_x_2 + d_x_2_3  # [n, width]
         # gradient of x = sigmoid(weight(x)) if saturating else relu(weight(x))   gradients.lee:32
-        d_weights_0_, d_x = self.weights[0].forward_backward(x, d_x_2_2 * (x_2 * (1.0 - x_2)))
+        d_weights_0_, d_x = self.weights[0].forward_backward(x, d_x_2_2 * (x_2 * (1 - x_2)))
         return {
             "weights.0": d_weights_0_,
             "weights.1": d_weights_1_,
@@ -580,7 +580,6 @@ def norms_by_layer_saved(net, x):
     sqrt_2, saved_norm_ = norm_saved(d_net["weights.1"]["w"])
     sqrt_3, saved_norm_2 = norm_saved(d_net["weights.2"]["w"])
     sqrt_4, saved_norm_3 = norm_saved(d_net["weights.3"]["w"])
-    concat = np.concatenate((sqrt[None], sqrt_2[None], sqrt_3[None], sqrt_4[None]), axis=0)  # [4]  gradients.lee:49
     saved = (
         x_5,
         saved_net,
@@ -600,26 +599,17 @@ def norms_by_layer_saved(net, x):
         sqrt_4,
         saved_norm_3,
     )
-    return concat, saved
+    return np.stack((sqrt, sqrt_2, sqrt_3, sqrt_4)), saved  # gradients.lee:49
 
 
 def norms_by_layer_backward(net, x, saved, d_concat):
     """From d_mul, d_x_5, d_contract_4, d_x_4, d_contract_3, d_x_3, d_contract_2, d_x_2, d_contract and d_concat to the gradients by net and x."""
     x_5, saved_net, d_mul, d_x_5, slope_weights_0_w, slope_weights_1_w, slope_weights_2_w, slope_weights_3_w, saved_net_, sqrt, saved_norm, sqrt_2, saved_norm_, sqrt_3, saved_norm_2, sqrt_4, saved_norm_3 = saved
-    # gradient of return stack(found)   gradients.lee:49
-    d_sqrt_4 = d_concat[3:].reshape(())
     # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
-    d_slope_weights_3_w = norm_backward(slope_weights_3_w, saved_norm_3, sqrt_4, d_sqrt_4)  # [net.width, net.width]
-    # gradient of return stack(found)   gradients.lee:49
-    d_sqrt_3 = d_concat[2:3].reshape(())
-    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
-    d_slope_weights_2_w = norm_backward(slope_weights_2_w, saved_norm_2, sqrt_3, d_sqrt_3)  # [net.width, net.width]
-    # gradient of return stack(found)   gradients.lee:49
-    d_sqrt_2 = d_concat[1:2].reshape(())
-    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
-    d_slope_weights_1_w = norm_backward(slope_weights_1_w, saved_norm_, sqrt_2, d_sqrt_2)  # [net.width, net.width]
-    # [net.width, net.width]
-    d_slope_weights_0_w = norm_backward(slope_weights_0_w, saved_norm, sqrt, d_concat[:1].reshape(()))
+    d_slope_weights_3_w = norm_backward(slope_weights_3_w, saved_norm_3, sqrt_4, d_concat[3])  # [net.width, net.width]
+    d_slope_weights_2_w = norm_backward(slope_weights_2_w, saved_norm_2, sqrt_3, d_concat[2])  # [net.width, net.width]
+    d_slope_weights_1_w = norm_backward(slope_weights_1_w, saved_norm_, sqrt_2, d_concat[1])  # [net.width, net.width]
+    d_slope_weights_0_w = norm_backward(slope_weights_0_w, saved_norm, sqrt, d_concat[0])  # [net.width, net.width]
     # gradient of slope = grad(mean(net(x) ** 2), net)   gradients.lee:45
     d_net, d_x_6, d_x_2_2, d_x_3_2, d_x_4_2, d_x_5_3, d_d_x_5 = net.forward_backward_parameters_backward(
         x,
@@ -661,7 +651,6 @@ def norms_by_layer_2_saved(net, x):
     sqrt_2, saved_norm_ = norm_saved(d_net["weights.1"]["w"])
     sqrt_3, saved_norm_2 = norm_saved(d_net["weights.2"]["w"])
     sqrt_4, saved_norm_3 = norm_saved(d_net["weights.3"]["w"])
-    concat = np.concatenate((sqrt[None], sqrt_2[None], sqrt_3[None], sqrt_4[None]), axis=0)  # [4]  gradients.lee:49
     saved = (
         x_5,
         saved_net,
@@ -680,26 +669,17 @@ def norms_by_layer_2_saved(net, x):
         sqrt_4,
         saved_norm_3,
     )
-    return concat, saved
+    return np.stack((sqrt, sqrt_2, sqrt_3, sqrt_4)), saved  # gradients.lee:49
 
 
 def norms_by_layer_2_backward(net, x, saved, d_concat):
     """From d_mul, d_contract_4, d_contract_3, d_contract_2, d_contract and d_concat to the gradients by net and x."""
     x_5, saved_net, d_mul, slope_weights_0_w, slope_weights_1_w, slope_weights_2_w, slope_weights_3_w, saved_net_, sqrt, saved_norm, sqrt_2, saved_norm_, sqrt_3, saved_norm_2, sqrt_4, saved_norm_3 = saved
-    # gradient of return stack(found)   gradients.lee:49
-    d_sqrt_4 = d_concat[3:].reshape(())
     # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
-    d_slope_weights_3_w = norm_backward(slope_weights_3_w, saved_norm_3, sqrt_4, d_sqrt_4)  # [net.width, net.width]
-    # gradient of return stack(found)   gradients.lee:49
-    d_sqrt_3 = d_concat[2:3].reshape(())
-    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
-    d_slope_weights_2_w = norm_backward(slope_weights_2_w, saved_norm_2, sqrt_3, d_sqrt_3)  # [net.width, net.width]
-    # gradient of return stack(found)   gradients.lee:49
-    d_sqrt_2 = d_concat[1:2].reshape(())
-    # gradient of found = found + (norm(slope.weights[layer].w),)   gradients.lee:48
-    d_slope_weights_1_w = norm_backward(slope_weights_1_w, saved_norm_, sqrt_2, d_sqrt_2)  # [net.width, net.width]
-    # [net.width, net.width]
-    d_slope_weights_0_w = norm_backward(slope_weights_0_w, saved_norm, sqrt, d_concat[:1].reshape(()))
+    d_slope_weights_3_w = norm_backward(slope_weights_3_w, saved_norm_3, sqrt_4, d_concat[3])  # [net.width, net.width]
+    d_slope_weights_2_w = norm_backward(slope_weights_2_w, saved_norm_2, sqrt_3, d_concat[2])  # [net.width, net.width]
+    d_slope_weights_1_w = norm_backward(slope_weights_1_w, saved_norm_, sqrt_2, d_concat[1])  # [net.width, net.width]
+    d_slope_weights_0_w = norm_backward(slope_weights_0_w, saved_norm, sqrt, d_concat[0])  # [net.width, net.width]
     # gradient of slope = grad(mean(net(x) ** 2), net)   gradients.lee:45
     d_net, d_x_6, d_x_2, d_x_3, d_x_4, d_d_x_5 = net.forward_backward_parameters_backward(
         x,
@@ -910,13 +890,13 @@ def watched_step(net, opt, data_train_x, data_train_y):
 
 
 def example_flat(key):
-    z = 4.0 * normal(fold(key, SITES["z"]), (20,), FLOAT)  # [20]  gradients.lee:98
+    z = 4 * normal(fold(key, SITES["z"]), (20,), FLOAT)  # [20]  gradients.lee:98
     target = (uniform(fold(key, SITES["target"]), (20,), FLOAT) < 0.5).astype(FLOAT)  # [20]  gradients.lee:99
     d_z, saved_slope_of_mse = slope_of_mse_saved(z, target)  # gradients.lee:100
     d_z_2, saved_slope_of_cross_entropy = slope_of_cross_entropy_saved(z, target)
     d_z_4, d_target_2 = slope_of_cross_entropy_backward(saved_slope_of_cross_entropy, 2 * d_z_2)
     d_z_5, d_target_3 = slope_of_mse_backward(saved_slope_of_mse, 2 * d_z)
-    return (d_z * d_z).sum() + (d_z_2 * d_z_2).sum(), d_z_4 + d_z_5, d_target_2 + d_target_3
+    return (d_z**2).sum() + (d_z_2**2).sum(), d_z_4 + d_z_5, d_target_2 + d_target_3
 
 
 def example_saturated(key):
@@ -924,7 +904,7 @@ def example_saturated(key):
     x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  gradients.lee:105
     concat, saved_norms_by_layer = norms_by_layer_saved(net, x)  # gradients.lee:106
     d_net, d_x = norms_by_layer_backward(net, x, saved_norms_by_layer, 2 * concat)
-    return (concat * concat).sum(), net.at(d_net), d_x
+    return (concat**2).sum(), net.at(d_net), d_x
 
 
 def example_rectified(key):
@@ -932,7 +912,7 @@ def example_rectified(key):
     x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  gradients.lee:111
     concat, saved_norms_by_layer_2 = norms_by_layer_2_saved(net, x)  # gradients.lee:112
     d_net, d_x = norms_by_layer_2_backward(net, x, saved_norms_by_layer_2, 2 * concat)
-    return (concat * concat).sum(), net.at(d_net), d_x
+    return (concat**2).sum(), net.at(d_net), d_x
 
 
 def example_wall(key):
@@ -946,14 +926,14 @@ def example_moved(key):
     net = MLP((6, 5, 3), key=fold(key, SITES["net"]))  # gradients.lee:121
     x = normal(fold(key, SITES["x"]), (6,), FLOAT)  # [6]  gradients.lee:122
     label = randint(fold(key, SITES["label"]), (), 0, 3)  # gradients.lee:123
-    steps = 2.0 * uniform(fold(key, SITES["steps"]), (4,), FLOAT)  # [4]  gradients.lee:124
+    steps = 2 * uniform(fold(key, SITES["steps"]), (4,), FLOAT)  # [4]  gradients.lee:124
     direction, saved_attack_direction = attack_direction_saved(net, x, label)  # gradients.lee:125
     add_2, saved_scores_along = scores_along_saved(net, x, direction, steps)  # gradients.lee:126
     d_net, d_x_2, d_direction_4, d_steps = scores_along_backward(net, direction, steps, saved_scores_along, 2 * add_2)
     d_direction = 2 * direction + d_direction_4  # [6]  gradients.lee:125
     d_net_, d_x_3 = attack_direction_backward(net, x, saved_attack_direction, d_direction)
     return (
-        (add_2 * add_2).sum() + (direction * direction).sum(),
+        (add_2**2).sum() + (direction**2).sum(),
         net.at(
             {
                 "layers.0": {
@@ -1186,14 +1166,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -1216,14 +1196,14 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [1, x_1]
+    d_x = masked(d_y, select > 0)  # [1, x_1]
     return d_x  # [1, x_1]
 
 
 def relu_2_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[1, x_1]
+    gt = select > 0  # bool[1, x_1]
     d_x = masked(d_y, gt)  # [1, x_1]
     return d_x, gt
 
@@ -1237,27 +1217,27 @@ def relu_2_backward_backward(gt, d_d_x):
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:163
+    sum_ = (x**2).sum()  # prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt, d_sqrt):
     """From d_sqrt to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0, x_1]
+    d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0, sqrt, np.inf)) * x  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def norm_2_saved(x):
     """As norm_2, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:163
+    sum_ = (x**2).sum()  # prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_2_backward(x, sum_, sqrt, d_sqrt):
     """From d_sqrt to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0]
+    d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0, sqrt, np.inf)) * x  # [x_0]
     return d_x  # [x_0]
 
 

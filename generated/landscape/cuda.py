@@ -23,14 +23,14 @@ def small_net(θ, x, y):
     """
     w = θ[:8].reshape(4, 2)  # [4, 2]  landscape.lee:8
     a = torch.tanh(torch.addmm(θ[8:10], x, w))  # [n, 2]  landscape.lee:9
-    return mse(a @ θ[10:12] + θ[12:].reshape(()), y)  # landscape.lee:10
+    return mse(a @ θ[10:12] + θ[12], y)  # landscape.lee:10
 
 
 def small_net_saved(θ, x, y):
     """As small_net, and what its gradient needs."""
     w = θ[:8].reshape(4, 2)  # [4, 2]  landscape.lee:8
     a = torch.tanh(torch.addmm(θ[8:10], x, w))  # [n, 2]  landscape.lee:9
-    mean, saved_mse = mse_saved(a @ θ[10:12] + θ[12:].reshape(()), y)  # landscape.lee:10
+    mean, saved_mse = mse_saved(a @ θ[10:12] + θ[12], y)  # landscape.lee:10
     return mean, (a, saved_mse)
 
 
@@ -39,17 +39,14 @@ def small_net_backward(θ, x, saved, d_out):
     a, saved_mse = saved
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
     d_add_2 = mse_backward(saved_mse, d_out)  # [n]
-    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     d_a = d_add_2[:, None] * θ[10:12]  # [n, 2]
     # gradient of a = tanh(x @ w + θ[8:10])   landscape.lee:9
-    d_add = d_a * (1.0 - a * a)  # [n, 2]
+    d_add = d_a * (1 - a**2)  # [n, 2]
     d_w = x.T @ d_add  # [4, 2]
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
-    d_θ_3 = unslice(d_add_2 @ a, (13,), (slice(10, 12),))  # [13]
+    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     # gradient of w = reshape(θ[:8], [4, 2])   landscape.lee:8
-    d_θ_6 = unslice(d_slice_4, (13,), (slice(12, 13),)) + d_θ_3  # [13]
-    d_θ_7 = d_θ_6 + unslice(d_add.sum(dim=0), (13,), (slice(8, 10),))  # [13]
-    d_θ = d_θ_7 + unslice(d_w.reshape(8), (13,), (slice(0, 8),))  # [13]
+    d_θ = torch.cat((d_w.reshape(8), d_add.sum(dim=0), d_add_2 @ a, d_slice_4), dim=0)  # [13]
     return d_θ  # [13]
 
 
@@ -58,18 +55,15 @@ def small_net_backward_saved(θ, x, saved, d_out):
     a, saved_mse = saved
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
     d_add_2, saved_mse_backward = mse_backward_saved(saved_mse, d_out)
-    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     d_a = d_add_2[:, None] * θ[10:12]  # [n, 2]
     # gradient of a = tanh(x @ w + θ[8:10])   landscape.lee:9
-    sub_2 = 1.0 - a * a  # [n, 2]
+    sub_2 = 1 - a**2  # [n, 2]
     d_add = d_a * sub_2  # [n, 2]
     d_w = x.T @ d_add  # [4, 2]
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
-    d_θ_3 = unslice(d_add_2 @ a, (13,), (slice(10, 12),))  # [13]
+    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     # gradient of w = reshape(θ[:8], [4, 2])   landscape.lee:8
-    d_θ_6 = unslice(d_slice_4, (13,), (slice(12, 13),)) + d_θ_3  # [13]
-    d_θ_7 = d_θ_6 + unslice(d_add.sum(dim=0), (13,), (slice(8, 10),))  # [13]
-    d_θ = d_θ_7 + unslice(d_w.reshape(8), (13,), (slice(0, 8),))  # [13]
+    d_θ = torch.cat((d_w.reshape(8), d_add.sum(dim=0), d_add_2 @ a, d_slice_4), dim=0)  # [13]
     return d_θ, (d_add_2, saved_mse_backward, d_a, sub_2)
 
 
@@ -115,8 +109,6 @@ def small_net_backward_backward_backward(θ, x, a, d_add_2, d_mul, d_a, sub_2, d
     d_d_slice_3 = d_d_θ[10:12]  # [2]
     d_d_slice_3_2 = d_d_θ_2[10:12]  # [2]
     d_d_d_add_2 = mse_backward_backward_backward(d_mul, d_y)  # [n]
-    d_reshape_2 = d_d_d_add_2.sum(dim=0, keepdim=True)  # [1]
-    d_d_d_slice_3 = d_d_d_add_2 @ a + d_add_2 @ d_d_a_2  # [2]
     # gradient of a = tanh(x @ w + θ[8:10])   landscape.lee:9
     d_a_4 = d_d_a_2 * d_mul_2  # [n, 2]
     d_d_sub_2 = -2 * (d_d_a_2 * a)  # [n, 2]
@@ -128,12 +120,14 @@ def small_net_backward_backward_backward(θ, x, a, d_add_2, d_mul, d_a, sub_2, d
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
     d_θ = unslice(d_d_d_add_2 @ d_d_a, (13,), (slice(10, 12),))  # [13]
     d_a_2 = d_d_d_add_2[:, None] * d_d_slice_3 + d_a_4 + d_a_4  # [n, 2]
-    d_d_d_θ_3 = unslice(d_d_d_slice_3, (13,), (slice(10, 12),))  # [13]
-    d_d_d_θ_6 = unslice(d_reshape_2, (13,), (slice(12, 13),)) + d_d_d_θ_3  # [13]
+    d_reshape_2 = d_d_d_add_2.sum(dim=0, keepdim=True)  # [1]
+    d_d_d_slice_3 = d_d_d_add_2 @ a + d_add_2 @ d_d_a_2  # [2]
     # gradient of a = tanh(x @ w + θ[8:10])   landscape.lee:9
-    d_d_d_θ_4 = unslice(d_d_d_add.sum(dim=0), (13,), (slice(8, 10),))  # [13]
+    d_d_d_slice_2 = d_d_d_add.sum(dim=0)  # [2]
+    # gradient of w = reshape(θ[:8], [4, 2])   landscape.lee:8
+    d_d_d_slice = d_d_d_w.reshape(8)  # [8]
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
-    d_d_d_θ = d_d_d_θ_6 + d_d_d_θ_4 + unslice(d_d_d_w.reshape(8), (13,), (slice(0, 8),))  # [13]
+    d_d_d_θ = torch.cat((d_d_d_slice, d_d_d_slice_2, d_d_d_slice_3, d_reshape_2), dim=0)  # [13]
     return d_θ, d_x, d_a_2, d_d_a @ d_d_slice_3_2 + d_d_a_2 @ d_d_slice_3, d_d_a_3, d_d_d_a * d_d_add, d_d_d_θ
 
 
@@ -152,17 +146,14 @@ def small_net_saved_backward(θ, x, saved, d_a, d_sub):
     a, _ = saved
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
     d_add_2 = mse_saved_backward(d_sub)  # [n]
-    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     # gradient of a = tanh(x @ w + θ[8:10])   landscape.lee:9
     d_a_2 = d_a + d_add_2[:, None] * θ[10:12]  # [n, 2]
-    d_add = d_a_2 * (1.0 - a * a)  # [n, 2]
+    d_add = d_a_2 * (1 - a**2)  # [n, 2]
     d_w = x.T @ d_add  # [4, 2]
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
-    d_θ_3 = unslice(d_add_2 @ a, (13,), (slice(10, 12),))  # [13]
+    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     # gradient of w = reshape(θ[:8], [4, 2])   landscape.lee:8
-    d_θ_6 = unslice(d_slice_4, (13,), (slice(12, 13),)) + d_θ_3  # [13]
-    d_θ_7 = d_θ_6 + unslice(d_add.sum(dim=0), (13,), (slice(8, 10),))  # [13]
-    d_θ = d_θ_7 + unslice(d_w.reshape(8), (13,), (slice(0, 8),))  # [13]
+    d_θ = torch.cat((d_w.reshape(8), d_add.sum(dim=0), d_add_2 @ a, d_slice_4), dim=0)  # [13]
     return d_θ  # [13]
 
 
@@ -171,18 +162,15 @@ def small_net_saved_backward_saved(θ, x, saved, d_a, d_sub):
     a, _ = saved
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
     d_add_2 = mse_saved_backward(d_sub)  # [n]
-    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     # gradient of a = tanh(x @ w + θ[8:10])   landscape.lee:9
     d_a_2 = d_a + d_add_2[:, None] * θ[10:12]  # [n, 2]
-    sub = 1.0 - a * a  # [n, 2]
+    sub = 1 - a**2  # [n, 2]
     d_add = d_a_2 * sub  # [n, 2]
     d_w = x.T @ d_add  # [4, 2]
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
-    d_θ_3 = unslice(d_add_2 @ a, (13,), (slice(10, 12),))  # [13]
+    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     # gradient of w = reshape(θ[:8], [4, 2])   landscape.lee:8
-    d_θ_6 = unslice(d_slice_4, (13,), (slice(12, 13),)) + d_θ_3  # [13]
-    d_θ_7 = d_θ_6 + unslice(d_add.sum(dim=0), (13,), (slice(8, 10),))  # [13]
-    d_θ = d_θ_7 + unslice(d_w.reshape(8), (13,), (slice(0, 8),))  # [13]
+    d_θ = torch.cat((d_w.reshape(8), d_add.sum(dim=0), d_add_2 @ a, d_slice_4), dim=0)  # [13]
     return d_θ, (d_add_2, d_a_2, sub, d_add)
 
 
@@ -211,18 +199,15 @@ def small_net_saved_backward_2(θ, x, saved, d_a, d_sub):
     w = θ[:8].reshape(4, 2)  # [4, 2]
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
     d_add_2, d_y = mse_saved_backward_2(d_sub)
-    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     # gradient of a = tanh(x @ w + θ[8:10])   landscape.lee:9
     d_a_2 = d_a + d_add_2[:, None] * θ[10:12]  # [n, 2]
-    d_add = d_a_2 * (1.0 - a * a)  # [n, 2]
+    d_add = d_a_2 * (1 - a**2)  # [n, 2]
     d_x = d_add @ w.T  # [n, 4]
     d_w = x.T @ d_add  # [4, 2]
     # gradient of return mse(a @ θ[10:12] + θ[12], y)   landscape.lee:10
-    d_θ_3 = unslice(d_add_2 @ a, (13,), (slice(10, 12),))  # [13]
+    d_slice_4 = d_add_2.sum(dim=0, keepdim=True)  # [1]
     # gradient of w = reshape(θ[:8], [4, 2])   landscape.lee:8
-    d_θ_6 = unslice(d_slice_4, (13,), (slice(12, 13),)) + d_θ_3  # [13]
-    d_θ_7 = d_θ_6 + unslice(d_add.sum(dim=0), (13,), (slice(8, 10),))  # [13]
-    d_θ = d_θ_7 + unslice(d_w.reshape(8), (13,), (slice(0, 8),))  # [13]
+    d_θ = torch.cat((d_w.reshape(8), d_add.sum(dim=0), d_add_2 @ a, d_slice_4), dim=0)  # [13]
     return d_θ, d_x, d_y
 
 
@@ -231,51 +216,37 @@ def toy(θ, x, y):
 
     θ [2], x [n], y [n] -> []
     """
-    sub = y - θ[:1].reshape(()) * θ[1:].reshape(()) * x  # [n]  landscape.lee:15
-    return (sub * sub).sum()
+    sub = y - θ[0] * θ[1] * x  # [n]  landscape.lee:15
+    return (sub**2).sum()
 
 
 def toy_saved(θ, x, y):
     """As toy, and what its gradient needs."""
-    sub = y - θ[:1].reshape(()) * θ[1:].reshape(()) * x  # [n]  landscape.lee:15
-    return (sub * sub).sum(), sub
+    sub = y - θ[0] * θ[1] * x  # [n]  landscape.lee:15
+    return (sub**2).sum(), sub
 
 
 def toy_backward_saved(θ, x, sub, d_out):
     """From d_out to the gradients by θ and mul."""
     # gradient of return sum((y - θ[0] * θ[1] * x) ** 2)   landscape.lee:15
     d_mul = (-2 * d_out * sub * x).sum()
-    d_slice_2 = (d_mul * θ[:1].reshape(()))[None]  # [1]
-    d_slice = (d_mul * θ[1:].reshape(()))[None]  # [1]
-    d_θ_2 = unslice(d_slice_2, (2,), (slice(1, 2),))  # [2]
-    d_θ = d_θ_2 + unslice(d_slice, (2,), (slice(0, 1),))  # [2]
+    d_θ = torch.stack((d_mul * θ[1], d_mul * θ[0]))  # [2]
     return d_θ, d_mul
 
 
 def toy_backward_backward(θ, x, d_sum, d_mul, d_d_θ):
     """From d_sum, d_mul and d_d_θ to the gradients by θ and sub."""
     # gradient of return sum((y - θ[0] * θ[1] * x) ** 2)   landscape.lee:15
-    d_d_reshape = d_d_θ[:1].reshape(())
-    d_d_reshape_2 = d_d_θ[1:].reshape(())
-    d_d_mul_3 = d_d_reshape_2 * θ[:1].reshape(())
-    d_θ_3 = unslice((d_d_reshape_2 * d_mul)[None], (2,), (slice(0, 1),))  # [2]
-    d_θ = unslice((d_d_reshape * d_mul)[None], (2,), (slice(1, 2),)) + d_θ_3  # [2]
-    mul = d_sum * ((d_d_mul_3 + d_d_reshape * θ[1:].reshape(())) * x)  # [n]
-    return d_θ, -2 * mul
+    d_θ = torch.stack((d_d_θ[1] * d_mul, d_d_θ[0] * d_mul))  # [2]
+    return d_θ, -2 * (d_sum * ((d_d_θ[1] * θ[0] + d_d_θ[0] * θ[1]) * x))
 
 
 def toy_backward_backward_backward(x, d_sum, d_d_θ, d_d_θ_2, d_d_sub_2):
     """From d_sum, d_d_θ, d_d_θ_2 and d_d_sub_2 to the gradients by θ and d_mul."""
     # gradient of return sum((y - θ[0] * θ[1] * x) ** 2)   landscape.lee:15
-    d_d_reshape = d_d_θ[:1].reshape(())
-    d_d_reshape_2 = d_d_θ[1:].reshape(())
     d_d_d_mul = (-2 * d_sum * d_d_sub_2 * x).sum()
-    d_slice_2 = (d_d_d_mul * d_d_reshape)[None]  # [1]
-    d_slice = (d_d_d_mul * d_d_reshape_2)[None]  # [1]
-    d_θ_2 = unslice(d_slice_2, (2,), (slice(1, 2),))  # [2]
-    d_θ = d_θ_2 + unslice(d_slice, (2,), (slice(0, 1),))  # [2]
-    d_d_mul_4 = d_d_θ_2[:1].reshape(()) * d_d_reshape_2
-    return d_θ, d_d_θ_2[1:].reshape(()) * d_d_reshape + d_d_mul_4
+    d_θ = torch.stack((d_d_d_mul * d_d_θ[1], d_d_d_mul * d_d_θ[0]))  # [2]
+    return d_θ, d_d_θ_2[1] * d_d_θ[0] + d_d_θ_2[0] * d_d_θ[1]
 
 
 def toy_backward_saved_backward(x, d_sum, d_y):
@@ -288,10 +259,7 @@ def toy_saved_backward(θ, x, d_sub):
     """From d_sub to the gradient by θ."""
     # gradient of return sum((y - θ[0] * θ[1] * x) ** 2)   landscape.lee:15
     d_mul = -(x * d_sub).sum()
-    d_slice_2 = (d_mul * θ[:1].reshape(()))[None]  # [1]
-    d_slice = (d_mul * θ[1:].reshape(()))[None]  # [1]
-    d_θ_2 = unslice(d_slice_2, (2,), (slice(1, 2),))  # [2]
-    d_θ = d_θ_2 + unslice(d_slice, (2,), (slice(0, 1),))  # [2]
+    d_θ = torch.stack((d_mul * θ[1], d_mul * θ[0]))  # [2]
     return d_θ  # [2]
 
 
@@ -299,22 +267,15 @@ def toy_saved_backward_saved(θ, x, d_sub):
     """From d_sub to the gradients by θ and mul."""
     # gradient of return sum((y - θ[0] * θ[1] * x) ** 2)   landscape.lee:15
     d_mul = -(x * d_sub).sum()
-    d_slice_2 = (d_mul * θ[:1].reshape(()))[None]  # [1]
-    d_slice = (d_mul * θ[1:].reshape(()))[None]  # [1]
-    d_θ_2 = unslice(d_slice_2, (2,), (slice(1, 2),))  # [2]
-    d_θ = d_θ_2 + unslice(d_slice, (2,), (slice(0, 1),))  # [2]
+    d_θ = torch.stack((d_mul * θ[1], d_mul * θ[0]))  # [2]
     return d_θ, d_mul
 
 
 def toy_saved_backward_backward(θ, x, d_mul, d_d_θ):
     """From d_mul and d_d_θ to the gradients by θ and d_sub."""
     # gradient of return sum((y - θ[0] * θ[1] * x) ** 2)   landscape.lee:15
-    d_d_reshape = d_d_θ[:1].reshape(())
-    d_d_reshape_2 = d_d_θ[1:].reshape(())
-    d_d_mul_3 = d_d_reshape_2 * θ[:1].reshape(())
-    d_d_sub = -((d_d_mul_3 + d_d_reshape * θ[1:].reshape(())) * x)  # [n]
-    d_θ_3 = unslice((d_d_reshape_2 * d_mul)[None], (2,), (slice(0, 1),))  # [2]
-    d_θ = unslice((d_d_reshape * d_mul)[None], (2,), (slice(1, 2),)) + d_θ_3  # [2]
+    d_d_sub = -((d_d_θ[1] * θ[0] + d_d_θ[0] * θ[1]) * x)  # [n]
+    d_θ = torch.stack((d_d_θ[1] * d_mul, d_d_θ[0] * d_mul))  # [2]
     return d_θ, d_d_sub
 
 
@@ -421,26 +382,24 @@ def hessian(θ, x, y):
     θ [2], x [x_0], y [x_0] -> [2, 2]
     """
     unit = eye(2)  # [2, 2]  landscape.lee:29
-    reshape_3 = curvature_2(θ, unit[:1].reshape(2), x, y)[None]  # [1, 2]  landscape.lee:33
-    reshape_4 = curvature_2(θ, unit[1:].reshape(2), x, y)[None]  # [1, 2]
-    return torch.cat((reshape_3, reshape_4), dim=0)  # [2, 2]
+    d_θ = curvature_2(θ, unit[0], x, y)  # [2]  landscape.lee:32
+    return torch.stack((d_θ, curvature_2(θ, unit[1], x, y)))  # [2, 2]  landscape.lee:33
 
 
 def hessian_saved(θ, x, y):
     """As hessian, and what its gradient needs."""
     unit = eye(2)  # [2, 2]  landscape.lee:29
-    d_θ, saved_curvature_2 = curvature_2_saved(θ, unit[:1].reshape(2), x, y)  # landscape.lee:32
-    d_θ_2, saved_curvature_2_ = curvature_2_saved(θ, unit[1:].reshape(2), x, y)
-    return torch.cat((d_θ[None], d_θ_2[None]), dim=0), (saved_curvature_2, saved_curvature_2_)  # landscape.lee:33
+    d_θ, saved_curvature_2 = curvature_2_saved(θ, unit[0], x, y)  # landscape.lee:32
+    d_θ_2, saved_curvature_2_ = curvature_2_saved(θ, unit[1], x, y)
+    return torch.stack((d_θ, d_θ_2)), (saved_curvature_2, saved_curvature_2_)  # landscape.lee:33
 
 
 def hessian_backward(θ, x, saved, d_out):
     """From d_slope_2, d_mul_3_2, d_slope, d_mul_3 and d_out to the gradient by θ."""
     saved_curvature_2, saved_curvature_2_ = saved
     # gradient of rows = rows + (curvature(θ, unit[i], x, y, cost),)   landscape.lee:32
-    d_θ_2 = curvature_2_backward(θ, x, saved_curvature_2_, d_out[1:].reshape(2))  # [2]
-    d_θ_3 = curvature_2_backward(θ, x, saved_curvature_2, d_out[:1].reshape(2))  # [2]
-    d_θ = d_θ_2 + d_θ_3  # [2]
+    d_θ_2 = curvature_2_backward(θ, x, saved_curvature_2_, d_out[1])  # [2]
+    d_θ = d_θ_2 + curvature_2_backward(θ, x, saved_curvature_2, d_out[0])  # [2]
     return d_θ  # [2]
 
 
@@ -450,38 +409,21 @@ def hessian_2(θ, x, y):
     θ [13], x [x_0, 4], y [x_0] -> [13, 13]
     """
     unit = eye(13)  # [13, 13]  landscape.lee:29
-    reshape_24 = curvature(θ, unit[10:11].reshape(13), x, y)[None]  # [1, 13]  landscape.lee:33
-    reshape_25 = curvature(θ, unit[11:12].reshape(13), x, y)[None]  # [1, 13]
-    reshape_23 = curvature(θ, unit[9:10].reshape(13), x, y)[None]  # [1, 13]
-    reshape_15 = curvature(θ, unit[1:2].reshape(13), x, y)[None]  # [1, 13]
-    reshape_16 = curvature(θ, unit[2:3].reshape(13), x, y)[None]  # [1, 13]
-    reshape_17 = curvature(θ, unit[3:4].reshape(13), x, y)[None]  # [1, 13]
-    reshape_18 = curvature(θ, unit[4:5].reshape(13), x, y)[None]  # [1, 13]
-    reshape_19 = curvature(θ, unit[5:6].reshape(13), x, y)[None]  # [1, 13]
-    reshape_20 = curvature(θ, unit[6:7].reshape(13), x, y)[None]  # [1, 13]
-    reshape_21 = curvature(θ, unit[7:8].reshape(13), x, y)[None]  # [1, 13]
-    reshape_22 = curvature(θ, unit[8:9].reshape(13), x, y)[None]  # [1, 13]
-    reshape_26 = curvature(θ, unit[12:].reshape(13), x, y)[None]  # [1, 13]
-    reshape_14 = curvature(θ, unit[:1].reshape(13), x, y)[None]  # [1, 13]
-    # [13, 13]
-    out = torch.cat(
-        (
-            reshape_14,
-            reshape_15,
-            reshape_16,
-            reshape_17,
-            reshape_18,
-            reshape_19,
-            reshape_20,
-            reshape_21,
-            reshape_22,
-            reshape_23,
-            reshape_24,
-            reshape_25,
-            reshape_26,
-        ),
-        dim=0,
-    )
+    d_θ_11 = curvature(θ, unit[10], x, y)  # [13]  landscape.lee:32
+    d_θ_12 = curvature(θ, unit[11], x, y)  # [13]
+    d_θ_13 = curvature(θ, unit[12], x, y)  # [13]
+    d_θ = curvature(θ, unit[0], x, y)  # [13]
+    d_θ_2 = curvature(θ, unit[1], x, y)  # [13]
+    d_θ_3 = curvature(θ, unit[2], x, y)  # [13]
+    d_θ_4 = curvature(θ, unit[3], x, y)  # [13]
+    d_θ_5 = curvature(θ, unit[4], x, y)  # [13]
+    d_θ_6 = curvature(θ, unit[5], x, y)  # [13]
+    d_θ_7 = curvature(θ, unit[6], x, y)  # [13]
+    d_θ_8 = curvature(θ, unit[7], x, y)  # [13]
+    d_θ_9 = curvature(θ, unit[8], x, y)  # [13]
+    d_θ_10 = curvature(θ, unit[9], x, y)  # [13]
+    # [13, 13]  landscape.lee:33
+    out = torch.stack((d_θ, d_θ_2, d_θ_3, d_θ_4, d_θ_5, d_θ_6, d_θ_7, d_θ_8, d_θ_9, d_θ_10, d_θ_11, d_θ_12, d_θ_13))
     return out  # [13, 13]
 
 
@@ -491,7 +433,7 @@ def extremes(h, rounds):
     h [p, p] -> [], [p], [], [p]
     """
     p = h.shape[0]
-    bound = sqrt((h * h).sum())  # landscape.lee:38
+    bound = sqrt((h**2).sum())  # landscape.lee:38
     mul_2 = bound * eye(p)  # [p, p]  landscape.lee:39
     high, up = leading(h + mul_2, rounds)
     low, down = leading(mul_2 - h, rounds)  # landscape.lee:40
@@ -507,7 +449,7 @@ def leading(h, rounds):
     power = h  # landscape.lee:47
     for k in range(rounds):
         power = leading_step(power)
-    v = power @ (torch.arange(p, device=h.device).to(FLOAT) + 1.0)  # [p]  landscape.lee:49
+    v = power @ (torch.arange(p, device=h.device).to(FLOAT) + 1)  # [p]  landscape.lee:49
     u = v / norm(v)  # [p]  landscape.lee:50
     return u @ h @ u, u  # landscape.lee:51
 
@@ -515,7 +457,7 @@ def leading(h, rounds):
 def leading_step(power):
     """power [p, p] -> [p, p]"""
     contract = power @ power  # [p, p]  landscape.lee:48
-    power_3 = contract / sqrt((contract * contract).sum())  # [p, p]
+    power_3 = contract / sqrt((contract**2).sum())  # [p, p]
     return power_3  # [p, p]
 
 
@@ -567,21 +509,19 @@ def surface(first, second, x, y):
 
     first [a], second [b], x [n, 2], y [n] -> [a, b]
     """
-    n = x.shape[0]
-    reshape_5 = (first[:, None] * x[:, :1].reshape(n))[:, None]  # [a, 1, n]  landscape.lee:85
-    sub = reshape_5 + second[:, None] * x[:, 1:].reshape(n) - y  # [a, b, n]
-    height = (sub * sub).mean(dim=2)  # [a, b]
+    reshape_3 = (first[:, None] * x[:, 0])[:, None]  # [a, 1, n]  landscape.lee:85
+    sub = reshape_3 + second[:, None] * x[:, 1] - y  # [a, b, n]
+    height = (sub**2).mean(dim=2)  # [a, b]
     return height  # [a, b]
 
 
 def surface_saved(first, second, x, y):
     """As surface, and what its gradient needs."""
-    n = x.shape[0]
-    contract = x[:, :1].reshape(n)  # [n]  landscape.lee:85
-    contract_2 = x[:, 1:].reshape(n)  # [n]
+    contract = x[:, 0]  # [n]  landscape.lee:85
+    contract_2 = x[:, 1]  # [n]
     reshape_3 = (first[:, None] * contract)[:, None]  # [a, 1, n]
     sub = reshape_3 + second[:, None] * contract_2 - y  # [a, b, n]
-    height = (sub * sub).mean(dim=2)  # [a, b]
+    height = (sub**2).mean(dim=2)  # [a, b]
     return height, (contract, contract_2, sub)
 
 
@@ -655,14 +595,14 @@ def example_bent(key):
     y = normal(fold(key, SITES["y"]), (6,), FLOAT)  # [6]  landscape.lee:120
     d_θ, saved_curvature = curvature_saved(θ, v, x, y)  # landscape.lee:121
     d_θ_2, d_v, d_x, d_y = curvature_backward(θ, x, saved_curvature, 2 * d_θ)
-    return (d_θ * d_θ).sum(), d_θ_2, d_v, d_x, d_y
+    return (d_θ**2).sum(), d_θ_2, d_v, d_x, d_y
 
 
 def example_saddle(key):
     θ = 0.1 * normal(fold(key, SITES["θ"]), (2,), FLOAT)  # [2]  landscape.lee:125
     x = torch.ones(1, dtype=FLOAT)  # [1]  landscape.lee:126
     concat, saved_toy_hessian = toy_hessian_saved(θ, x, x)  # landscape.lee:128
-    return (concat * concat).sum(), toy_hessian_backward(θ, x, saved_toy_hessian, 2 * concat)
+    return (concat**2).sum(), toy_hessian_backward(θ, x, saved_toy_hessian, 2 * concat)
 
 
 def example_contour(key):
@@ -672,7 +612,7 @@ def example_contour(key):
     y = normal(fold(key, SITES["y"]), (6,), FLOAT)  # [6]  landscape.lee:135
     height, saved_surface = surface_saved(first, second, x, y)  # landscape.lee:136
     d_first, d_second, d_x, d_y = surface_backward(first, second, saved_surface, 2 * height)
-    return (height * height).sum(), d_first, d_second, d_x, d_y
+    return (height**2).sum(), d_first, d_second, d_x, d_y
 
 
 def example_nearby(key):
@@ -690,13 +630,13 @@ def mse(y, target):
     y [y_0], target [y_0] -> []
     """
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub)
+    return reduced(sub**2)
 
 
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub), sub
+    return reduced(sub**2), sub
 
 
 def mse_backward(sub, d_out):
@@ -766,7 +706,7 @@ def norm(x):
 
     x [x_0] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:163
+    return sqrt((x**2).sum())  # prelude.lee:163
 
 
 def eye(n):

@@ -288,13 +288,13 @@ class Linear(Model):
 def mse(y, target):
     """y [n], target [n] -> []"""
     sub = target - y  # [n]  linear_regression.lee:20
-    return (sub * sub).mean()
+    return (sub**2).mean()
 
 
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = target - y  # [n]  linear_regression.lee:20
-    return (sub * sub).mean(), sub
+    return (sub**2).mean(), sub
 
 
 def mse_backward(sub, d_out):
@@ -394,7 +394,7 @@ class FitStep(TrainStep):
         d_b.copy_(d_add.sum())  # linear_regression.lee:16
         torch.mul(w, 0.02, out=d_w)  # [10]  linear_regression.lee:25
         d_w.add_(d_add @ x)  # [10]
-        loss = (sub * sub).sum() / count + 0.01 * (w * w).sum()
+        loss = (sub**2).sum() / count + 0.01 * (w**2).sum()
         lr = self.opt.lr
         for θ, g in self.blocks[0]:
             θ.sub_(g, alpha=lr)
@@ -407,7 +407,7 @@ def rmse(y, target):
     y [y_0], target [y_0] -> []
     """
     sub = y - target  # [y_0]  metrics.lee:56
-    return sqrt((sub * sub).mean())
+    return sqrt((sub**2).mean())
 
 
 # ---- what the code above uses

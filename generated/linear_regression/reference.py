@@ -197,13 +197,13 @@ class Linear(Model):
 def mse(y, target):
     """y [n], target [n] -> []"""
     sub = target - y  # [n]  linear_regression.lee:20
-    return (sub * sub).mean()
+    return (sub**2).mean()
 
 
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = target - y  # [n]  linear_regression.lee:20
-    return (sub * sub).mean(), sub
+    return (sub**2).mean(), sub
 
 
 def mse_backward(sub, d_out):
@@ -304,7 +304,7 @@ def rmse(y, target):
     y [y_0], target [y_0] -> []
     """
     sub = y - target  # [y_0]  metrics.lee:56
-    return np.sqrt((sub * sub).mean())
+    return np.sqrt((sub**2).mean())
 
 
 # ---- what the code above uses

@@ -361,7 +361,7 @@ def step_backward(w, x, rate, saved, d_sub_2):
     d_contract_2 = d_sub_2 * rate  # [d]
     d_y = x @ d_contract_2  # [n]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_contract = -(sigmoid * (1.0 - sigmoid) * d_y)  # [n]
+    d_contract = -(sigmoid * (1 - sigmoid) * d_y)  # [n]
     # gradient of return w - rate * -((y - sigmoid(x @ w)) @ x)   logistic.lee:26
     d_w = d_sub_2 + d_contract @ x  # [d]
     d_x = sub[:, None] * d_contract_2 + d_contract[:, None] * w  # [n, d]
@@ -382,7 +382,7 @@ def stepAsPrinted_backward(w, x, rate, saved, d_add):
     d_contract_2 = -(rate * d_add)  # [d]
     d_y = x @ d_contract_2  # [n]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_contract = -(sigmoid * (1.0 - sigmoid) * d_y)  # [n]
+    d_contract = -(sigmoid * (1 - sigmoid) * d_y)  # [n]
     # gradient of return w + rate * -((y - sigmoid(x @ w)) @ x)   logistic.lee:31
     d_w = d_add + d_contract @ x  # [d]
     d_x = sub[:, None] * d_contract_2 + d_contract[:, None] * w  # [n, d]
@@ -458,7 +458,7 @@ def distances(x):
 
     x [n, 2] -> [n, 2]
     """
-    return torch.cat((norm(x)[:, None], norm(x - 1)[:, None]), dim=1)  # [n, 2]  logistic.lee:57
+    return torch.stack((norm(x), norm(x - 1)), dim=1)  # [n, 2]  logistic.lee:57
 
 
 def hinge(w, b, x, y, cost=1.0):
@@ -466,14 +466,14 @@ def hinge(w, b, x, y, cost=1.0):
 
     w [d], x [n, d], y [n] -> []
     """
-    return 0.5 * (w * w).sum() + cost * relu(1 - y * (x @ w + b)).sum()  # logistic.lee:62
+    return 0.5 * (w**2).sum() + cost * relu(1 - y * (x @ w + b)).sum()  # logistic.lee:62
 
 
 def hinge_saved(w, b, x, y, cost=1.0):
     """As hinge, and what its gradient needs."""
     add = x @ w + b  # [n]  logistic.lee:62
     select = relu(1 - y * add)  # [n]
-    return 0.5 * (w * w).sum() + cost * select.sum(), (add, select)
+    return 0.5 * (w**2).sum() + cost * select.sum(), (add, select)
 
 
 def hinge_backward(w, x, y, cost, saved, d_out):
@@ -500,7 +500,7 @@ def explanation(x, near, score, width=0.75, strength=1.0):
     """
     d = x.shape[0]
     sub = near - x  # [n, d]  logistic.lee:70
-    div = -(sub * sub).sum(dim=1) / math.pow(width, 2)  # [n]
+    div = -(sub**2).sum(dim=1) / math.pow(width, 2)  # [n]
     weight = torch.exp(div)  # [n]
     share = softmax(div, (0,))  # [n]  logistic.lee:71
     z = near - share @ near  # [n, d]  logistic.lee:72
@@ -515,7 +515,7 @@ def explanation_saved(x, near, score, width=0.75, strength=1.0):
     """As explanation, and what its gradient needs."""
     d = x.shape[0]
     sub = near - x  # [n, d]  logistic.lee:70
-    div = -(sub * sub).sum(dim=1) / math.pow(width, 2)  # [n]
+    div = -(sub**2).sum(dim=1) / math.pow(width, 2)  # [n]
     weight = torch.exp(div)  # [n]
     share = softmax(div, (0,))  # [n]  logistic.lee:71
     z = near - share @ near  # [n, d]  logistic.lee:72
@@ -654,7 +654,7 @@ class FlowersStep(TrainStep):
         torch.sum(sub, dim=0, out=d_b)  # [3]  logistic.lee:40
         torch.mul(w, 0.01, out=d_w)  # [4, 3]  logistic.lee:45
         d_w.add_(x.T @ sub)  # [4, 3]
-        loss = each.sum() + 5e-3 * (w * w).sum()
+        loss = each.sum() + 5e-3 * (w**2).sum()
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -691,7 +691,7 @@ def example_stepped(key):
     y = (uniform(fold(key, SITES["y"]), (9,), FLOAT) < 0.5).to(FLOAT)  # [9]  logistic.lee:116
     c = normal(fold(key, SITES["c"]), (3,), FLOAT)  # [3]  logistic.lee:117
     sub_2, saved_step = step_saved(w, x, y, 0.1)  # logistic.lee:118
-    mul_2 = c * c  # [3]
+    mul_2 = c**2  # [3]
     add, saved_stepAsPrinted = stepAsPrinted_saved(w, x, y, 0.1)
     d_w_2, d_x_2, d_y_2 = stepAsPrinted_backward(w, x, 0.1, saved_stepAsPrinted, mul_2)
     d_w_3, d_x_3, d_y_3 = step_backward(w, x, 0.1, saved_step, c)
@@ -715,7 +715,7 @@ def example_explained(key):
     score = uniform(fold(key, SITES["score"]), (20,), FLOAT)  # [20]  logistic.lee:132
     solve, saved_explanation = explanation_saved(x, near, score)  # logistic.lee:133
     d_x, d_near, d_score = explanation_backward(near, score, 0.75, saved_explanation, solve, 2 * solve)
-    return (solve * solve).sum(), d_x, d_near, d_score
+    return (solve**2).sum(), d_x, d_near, d_score
 
 
 @packed(0, z=(0, 2), y=(0, 1))
@@ -798,7 +798,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0]
     return d_x  # [x_0]
 
 
@@ -807,7 +807,7 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return sqrt((x * x).sum(dim=1))  # [x_0]  prelude.lee:163
+    return sqrt((x**2).sum(dim=1))  # [x_0]  prelude.lee:163
 
 
 def eye(n):

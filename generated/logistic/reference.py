@@ -287,7 +287,7 @@ def step_backward(w, x, rate, saved, d_sub_2):
     d_contract_2 = d_sub_2 * rate  # [d]
     d_y = x @ d_contract_2  # [n]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_contract = -(sigmoid * (1.0 - sigmoid) * d_y)  # [n]
+    d_contract = -(sigmoid * (1 - sigmoid) * d_y)  # [n]
     # gradient of return w - rate * -((y - sigmoid(x @ w)) @ x)   logistic.lee:26
     d_w = d_sub_2 + d_contract @ x  # [d]
     d_x = sub[:, None] * d_contract_2 + d_contract[:, None] * w  # [n, d]
@@ -309,7 +309,7 @@ def stepAsPrinted_backward(w, x, rate, saved, d_add):
     d_contract_2 = -(rate * d_add)  # [d]
     d_y = x @ d_contract_2  # [n]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_contract = -(sigmoid * (1.0 - sigmoid) * d_y)  # [n]
+    d_contract = -(sigmoid * (1 - sigmoid) * d_y)  # [n]
     # gradient of return w + rate * -((y - sigmoid(x @ w)) @ x)   logistic.lee:31
     d_w = d_add + d_contract @ x  # [d]
     d_x = sub[:, None] * d_contract_2 + d_contract[:, None] * w  # [n, d]
@@ -402,8 +402,7 @@ def distances(x):
 
     x [n, 2] -> [n, 2]
     """
-    reshape_2 = norm(x - 1)[:, None]  # [n, 1]  logistic.lee:57
-    return np.concatenate((norm(x)[:, None], reshape_2), axis=1)  # [n, 2]
+    return np.stack((norm(x), norm(x - 1)), axis=1)  # [n, 2]  logistic.lee:57
 
 
 def hinge(w, b, x, y, cost=1.0):
@@ -411,14 +410,14 @@ def hinge(w, b, x, y, cost=1.0):
 
     w [d], x [n, d], y [n] -> []
     """
-    return 0.5 * (w * w).sum() + cost * relu(1 - y * (x @ w + b)).sum()  # logistic.lee:62
+    return 0.5 * (w**2).sum() + cost * relu(1 - y * (x @ w + b)).sum()  # logistic.lee:62
 
 
 def hinge_saved(w, b, x, y, cost=1.0):
     """As hinge, and what its gradient needs."""
     add = x @ w + b  # [n]  logistic.lee:62
     select = relu(1 - y * add)  # [n]
-    return 0.5 * (w * w).sum() + cost * select.sum(), (add, select)
+    return 0.5 * (w**2).sum() + cost * select.sum(), (add, select)
 
 
 def hinge_backward(w, x, y, cost, saved, d_out):
@@ -445,7 +444,7 @@ def explanation(x, near, score, width=0.75, strength=1.0):
     """
     d = x.shape[0]
     sub = near - x  # [n, d]  logistic.lee:70
-    div = -(sub * sub).sum(axis=1) / math.pow(width, 2)  # [n]
+    div = -(sub**2).sum(axis=1) / math.pow(width, 2)  # [n]
     weight = np.exp(div)  # [n]
     share = softmax(div, (0,))  # [n]  logistic.lee:71
     z = near - share @ near  # [n, d]  logistic.lee:72
@@ -458,7 +457,7 @@ def explanation_saved(x, near, score, width=0.75, strength=1.0):
     """As explanation, and what its gradient needs."""
     d = x.shape[0]
     sub = near - x  # [n, d]  logistic.lee:70
-    div = -(sub * sub).sum(axis=1) / math.pow(width, 2)  # [n]
+    div = -(sub**2).sum(axis=1) / math.pow(width, 2)  # [n]
     weight = np.exp(div)  # [n]
     share = softmax(div, (0,))  # [n]  logistic.lee:71
     z = near - share @ near  # [n, d]  logistic.lee:72
@@ -568,7 +567,7 @@ def example_stepped(key):
     y = (uniform(fold(key, SITES["y"]), (9,), FLOAT) < 0.5).astype(FLOAT)  # [9]  logistic.lee:116
     c = normal(fold(key, SITES["c"]), (3,), FLOAT)  # [3]  logistic.lee:117
     sub_2, saved_step = step_saved(w, x, y, 0.1)  # logistic.lee:118
-    mul_2 = c * c  # [3]
+    mul_2 = c**2  # [3]
     add, saved_stepAsPrinted = stepAsPrinted_saved(w, x, y, 0.1)
     d_w_2, d_x_2, d_y_2 = stepAsPrinted_backward(w, x, 0.1, saved_stepAsPrinted, mul_2)
     d_w_3, d_x_3, d_y_3 = step_backward(w, x, 0.1, saved_step, c)
@@ -592,7 +591,7 @@ def example_explained(key):
     score = uniform(fold(key, SITES["score"]), (20,), FLOAT)  # [20]  logistic.lee:132
     solve, saved_explanation = explanation_saved(x, near, score)  # logistic.lee:133
     d_x, d_near, d_score = explanation_backward(near, score, 0.75, saved_explanation, solve, 2 * solve)
-    return (solve * solve).sum(), d_x, d_near, d_score
+    return (solve**2).sum(), d_x, d_near, d_score
 
 
 @packed(0, z=(0, 2), y=(0, 1))
@@ -664,7 +663,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -681,7 +680,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0]
+    d_x = masked(d_y, select > 0)  # [x_0]
     return d_x  # [x_0]
 
 
@@ -690,7 +689,7 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return np.sqrt((x * x).sum(axis=1))  # [x_0]  prelude.lee:163
+    return np.sqrt((x**2).sum(axis=1))  # [x_0]  prelude.lee:163
 
 
 def eye(n):

@@ -47,13 +47,13 @@ def mse(y, target):
     y [n], target [n] -> []
     """
     sub = y - target  # [n]  losses.lee:17
-    return (sub * sub).mean()
+    return (sub**2).mean()
 
 
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [n]  losses.lee:17
-    return (sub * sub).mean(), sub
+    return (sub**2).mean(), sub
 
 
 def mse_backward(sub, d_out):
@@ -71,13 +71,13 @@ def mseAsPrinted(y, target):
     y [n], target [n] -> []
     """
     sub = y - target  # [n]  losses.lee:22
-    return (sub * sub).sum()
+    return (sub**2).sum()
 
 
 def mseAsPrinted_saved(y, target):
     """As mseAsPrinted, and what its gradient needs."""
     sub = y - target  # [n]  losses.lee:22
-    return (sub * sub).sum(), sub
+    return (sub**2).sum(), sub
 
 
 def mseAsPrinted_backward(sub, d_out):
@@ -128,7 +128,7 @@ def cross_entropyAsPrinted_backward(y, eq, d_out):
     """From d_out to the gradient by y."""
     n = y.shape[0]
     # gradient of return mean[i](sum[c](where(called[i] == c, log(y[i, c]), 0)))   losses.lee:36
-    d_y = torch.where(eq, d_out / n / y, 0.0)  # [n, k]
+    d_y = torch.where(eq, d_out / n / y, 0)  # [n, k]
     return d_y  # [n, k]
 
 
@@ -212,9 +212,9 @@ def kl_divergence_backward(p, q, saved, d_y):
     # gradient of return mean[i](sum[c](where(p[i, c] > 0, p[i, c] * log(p[i, c] / q[i, c]), 0)))   losses.lee:70
     div_2 = d_y / n
     div_3 = div_2 * p / div  # [n, k]
-    d_q = torch.where(gt, -(div_3 * div / q), 0.0)  # [n, k]
-    d_guard_2 = torch.where(gt, div_2 * log, 0.0)  # [n, k]
-    d_p = torch.where(gt, d_guard_2 + torch.where(gt, div_3 / q, 0.0), 0.0)  # [n, k]
+    d_q = torch.where(gt, -(div_3 * div / q), 0)  # [n, k]
+    d_guard_2 = torch.where(gt, div_2 * log, 0)  # [n, k]
+    d_p = torch.where(gt, d_guard_2 + torch.where(gt, div_3 / q, 0), 0)  # [n, k]
     return d_p, d_q
 
 
@@ -333,9 +333,9 @@ def example_surprise_as_printed(key):
 
 def example_yes_or_no(key):
     normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:123
-    z = 2.0 * normal_  # [12]
+    z = 2 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).to(FLOAT)  # [12]  losses.lee:124
-    mul = -2.0 * normal_  # [12]  prelude.lee:36
+    mul = -2 * normal_  # [12]  prelude.lee:36
     log_sigmoid = torch.nn.functional.logsigmoid(z)  # [12]  losses.lee:41
     log_sigmoid_2 = torch.nn.functional.logsigmoid(mul)  # [12]
     d_neg_2 = (target - 1) * torch.sigmoid(z)  # [12]
@@ -349,20 +349,20 @@ def example_yes_or_no(key):
 
 def example_yes_or_no_as_printed(key):
     normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:129
-    z = 2.0 * normal_  # [12]
+    z = 2 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).to(FLOAT)  # [12]  losses.lee:130
     log_sigmoid = torch.nn.functional.logsigmoid(z)  # [12]  losses.lee:46
     sub = 1 - target  # [12]
     sub_2 = 1 - log_sigmoid  # [12]
     return (
         -(target * log_sigmoid + sub * sub_2).sum(),
-        (sub - target) * torch.sigmoid(-2.0 * normal_),
+        (sub - target) * torch.sigmoid(-2 * normal_),
         sub_2 - log_sigmoid,
     )
 
 
 def example_logits(key):
-    z = 3.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:135
+    z = 3 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:135
     label = randint(fold(key, SITES["label"]), (12,), 0, 5)  # int[12]  losses.lee:136
     d_z = cross_entropy_of_logits_backward(z, label, torch.ones((), dtype=FLOAT))  # [12, 5]  losses.lee:137
     return cross_entropy_of_logits(z, label), d_z
@@ -382,22 +382,22 @@ def example_divergence(key):
 
 
 def example_concentration(key):
-    a = 2.0 * normal(fold(key, SITES["a"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:147
+    a = 2 * normal(fold(key, SITES["a"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:147
     c = normal(fold(key, SITES["c"]), (12,), FLOAT)  # [12]  losses.lee:148
     softmax_ = torch.softmax(a, dim=1)  # [12, 5]  prelude.lee:122
     gt = softmax_ > 0  # bool[12, 5]  losses.lee:75
     log_softmax_ = torch.log_softmax(a, dim=1)  # [12, 5]
     sum_2 = torch.where(gt, softmax_ * log_softmax_, 0).sum(dim=1)  # [12]
     reshape = (-c)[:, None]  # [12, 1]
-    d_guard = torch.where(gt, reshape * log_softmax_, 0.0)  # [12, 5]
-    d_guard_2 = torch.where(gt, reshape * softmax_, 0.0)  # [12, 5]
+    d_guard = torch.where(gt, reshape * log_softmax_, 0)  # [12, 5]
+    d_guard_2 = torch.where(gt, reshape * softmax_, 0)  # [12, 5]
     mul_5 = torch.exp(log_softmax_) * d_guard_2.sum(dim=1, keepdim=True)  # [12, 5]
     sub = d_guard - (d_guard * softmax_).sum(dim=1, keepdim=True)  # [12, 5]  prelude.lee:122
     return -(c * sum_2).sum(), d_guard_2 - mul_5 + softmax_ * sub, -sum_2
 
 
 def example_labels(key):
-    z = 2.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:153
+    z = 2 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:153
     target = (uniform(fold(key, SITES["target"]), (12, 5), FLOAT) < 0.4).to(FLOAT)  # [12, 5]  losses.lee:154
     value, saved_multi_label = multi_label_saved(z, target)  # losses.lee:155
     d_value = torch.ones((), dtype=FLOAT)
@@ -406,7 +406,7 @@ def example_labels(key):
 
 
 def example_labels_as_printed(key):
-    z = 2.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:159
+    z = 2 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:159
     target = (uniform(fold(key, SITES["target"]), (12, 5), FLOAT) < 0.4).to(FLOAT)  # [12, 5]  losses.lee:160
     value, saved_multi_labelAsPrinted = multi_labelAsPrinted_saved(z, target)  # losses.lee:161
     d_value = torch.ones((), dtype=FLOAT)

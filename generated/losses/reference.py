@@ -43,13 +43,13 @@ def mse(y, target):
     y [n], target [n] -> []
     """
     sub = y - target  # [n]  losses.lee:17
-    return (sub * sub).mean()
+    return (sub**2).mean()
 
 
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [n]  losses.lee:17
-    return (sub * sub).mean(), sub
+    return (sub**2).mean(), sub
 
 
 def mse_backward(sub, d_out):
@@ -67,13 +67,13 @@ def mseAsPrinted(y, target):
     y [n], target [n] -> []
     """
     sub = y - target  # [n]  losses.lee:22
-    return (sub * sub).sum()
+    return (sub**2).sum()
 
 
 def mseAsPrinted_saved(y, target):
     """As mseAsPrinted, and what its gradient needs."""
     sub = y - target  # [n]  losses.lee:22
-    return (sub * sub).sum(), sub
+    return (sub**2).sum(), sub
 
 
 def mseAsPrinted_backward(sub, d_out):
@@ -324,9 +324,9 @@ def example_surprise_as_printed(key):
 
 def example_yes_or_no(key):
     normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:123
-    z = 2.0 * normal_  # [12]
+    z = 2 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).astype(FLOAT)  # [12]  losses.lee:124
-    mul = -2.0 * normal_  # [12]  prelude.lee:36
+    mul = -2 * normal_  # [12]  prelude.lee:36
     log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [12]  losses.lee:41
     log_sigmoid_2 = np.minimum(mul, 0) - np.log1p(np.exp(-np.abs(mul)))  # [12]
     sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [12]
@@ -341,18 +341,18 @@ def example_yes_or_no(key):
 
 def example_yes_or_no_as_printed(key):
     normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:129
-    z = 2.0 * normal_  # [12]
+    z = 2 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).astype(FLOAT)  # [12]  losses.lee:130
     log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [12]  losses.lee:46
     sub = 1 - target  # [12]
     sub_2 = 1 - log_sigmoid  # [12]
-    mul_2 = -2.0 * normal_  # [12]
+    mul_2 = -2 * normal_  # [12]
     sigmoid = np.exp(np.minimum(mul_2, 0)) / (1 + np.exp(-np.abs(mul_2)))  # [12]
     return -(target * log_sigmoid + sub * sub_2).sum(), (sub - target) * sigmoid, sub_2 - log_sigmoid
 
 
 def example_logits(key):
-    z = 3.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:135
+    z = 3 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:135
     label = randint(fold(key, SITES["label"]), (12,), 0, 5)  # int[12]  losses.lee:136
     return cross_entropy_of_logits(z, label), cross_entropy_of_logits_backward(z, label, FLOAT(1.0))  # losses.lee:137
 
@@ -370,7 +370,7 @@ def example_divergence(key):
 
 
 def example_concentration(key):
-    a = 2.0 * normal(fold(key, SITES["a"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:147
+    a = 2 * normal(fold(key, SITES["a"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:147
     c = normal(fold(key, SITES["c"]), (12,), FLOAT)  # [12]  losses.lee:148
     softmax_ = softmax(a, (1,))  # [12, 5]  prelude.lee:122
     gt = softmax_ > 0  # bool[12, 5]  losses.lee:75
@@ -385,7 +385,7 @@ def example_concentration(key):
 
 
 def example_labels(key):
-    z = 2.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:153
+    z = 2 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:153
     target = (uniform(fold(key, SITES["target"]), (12, 5), FLOAT) < 0.4).astype(FLOAT)  # [12, 5]  losses.lee:154
     value, saved_multi_label = multi_label_saved(z, target)  # losses.lee:155
     d_z, d_target = multi_label_backward(z, target, saved_multi_label, FLOAT(1.0))
@@ -393,7 +393,7 @@ def example_labels(key):
 
 
 def example_labels_as_printed(key):
-    z = 2.0 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:159
+    z = 2 * normal(fold(key, SITES["z"]), (12, 5), FLOAT)  # [12, 5]  losses.lee:159
     target = (uniform(fold(key, SITES["target"]), (12, 5), FLOAT) < 0.4).astype(FLOAT)  # [12, 5]  losses.lee:160
     value, saved_multi_labelAsPrinted = multi_labelAsPrinted_saved(z, target)  # losses.lee:161
     d_z = multi_labelAsPrinted_backward(saved_multi_labelAsPrinted, FLOAT(1.0))  # [12, 5]

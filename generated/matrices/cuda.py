@@ -27,8 +27,7 @@ def log_density(x, mu, cov):
     white = torch.linalg.solve_triangular(factor, centred, upper=False)  # [k, d, n]  matrices.lee:11
     half = torch.log(torch.einsum("caa->ca", factor)).sum(dim=1)  # [k]  matrices.lee:12
     transpose_2 = white.permute(2, 0, 1)  # [n, k, d]  matrices.lee:13
-    sub = -0.5 * (transpose_2 * transpose_2).sum(dim=2) - half  # [n, k]
-    out = sub - 0.5 * d * 1.8378770664093453  # [n, k]
+    out = -0.5 * (transpose_2**2).sum(dim=2) - half - 0.5 * d * 1.8378770664093453  # [n, k]
     return out  # [n, k]
 
 
@@ -41,8 +40,7 @@ def log_density_saved(x, mu, cov):
     contract = torch.einsum("caa->ca", factor)  # [k, d]  matrices.lee:12
     half = torch.log(contract).sum(dim=1)  # [k]
     transpose_2 = white.permute(2, 0, 1)  # [n, k, d]  matrices.lee:13
-    sub = -0.5 * (transpose_2 * transpose_2).sum(dim=2) - half  # [n, k]
-    out = sub - 0.5 * d * 1.8378770664093453  # [n, k]
+    out = -0.5 * (transpose_2**2).sum(dim=2) - half - 0.5 * d * 1.8378770664093453  # [n, k]
     return out, (factor, white, contract)
 
 
@@ -56,14 +54,15 @@ def log_density_backward(saved, d_out):
     # gradient of half[c] = sum[a](log(factor[c, a, a]))   matrices.lee:12
     iota = torch.arange(d, device=factor.device)[None, :, None]  # int[1, d, 1]
     eq = iota == torch.arange(d, device=factor.device)[None, None, :]  # bool[1, d, d]
-    reshape_3 = (d_half[:, None] / contract)[:, :, None]  # [k, d, 1]
     # gradient of white = solve_triangular(factor, centred, lower = true)   matrices.lee:11
     d_centred = torch.linalg.solve_triangular(factor.mT, d_white, upper=True)  # [k, d, n]
     # gradient of centred[c, a, i] = x[i, a] - mu[c, a]   matrices.lee:10
     d_mu = (-d_centred.sum(dim=2, keepdim=True)).reshape(k, d)  # [k, d]
     d_x = d_centred.sum(dim=0).T  # [n, d]
+    # gradient of half[c] = sum[a](log(factor[c, a, a]))   matrices.lee:12
+    d_factor_2 = torch.where(eq, (d_half[:, None] / contract)[:, :, None], 0)  # [k, d, d]
     # gradient of factor = cholesky(cov)   matrices.lee:9
-    d_factor = torch.where(eq, reshape_3, 0.0) + torch.tril(-(d_centred @ white.mT))  # [k, d, d]
+    d_factor = d_factor_2 + torch.tril(-(d_centred @ white.mT))  # [k, d, d]
     contract_3 = factor.mT @ d_factor  # [k, d, d]
     mul = (torch.tril(contract_3) + torch.tril(contract_3, -1)) * 0.5  # [k, d, d]
     transpose_3 = torch.linalg.solve_triangular(factor.mT, mul, upper=True).mT  # [k, d, d]
@@ -80,7 +79,7 @@ def frechet(mu, cov, nu, other):
     root = matrix_sqrt(cov)  # [d, d]  matrices.lee:19
     sub = mu - nu  # [d]  matrices.lee:20
     sum_2 = trace(cov + other - 2 * matrix_sqrt(root @ other @ root))
-    return (sub * sub).sum() + sum_2
+    return (sub**2).sum() + sum_2
 
 
 def frechet_saved(mu, cov, nu, other):
@@ -89,7 +88,7 @@ def frechet_saved(mu, cov, nu, other):
     sub = mu - nu  # [d]  matrices.lee:20
     contract = root @ other  # [d, d]
     matrix_sqrt_ = matrix_sqrt(contract @ root)  # [d, d]
-    return (sub * sub).sum() + trace(cov + other - 2 * matrix_sqrt_), (root, sub, contract, matrix_sqrt_)
+    return (sub**2).sum() + trace(cov + other - 2 * matrix_sqrt_), (root, sub, contract, matrix_sqrt_)
 
 
 def frechet_backward(other, saved, d_y):
@@ -342,14 +341,14 @@ def evenness(a):
     """
     values, _ = eigh(a)  # matrices.lee:83
     sub = values - values.mean()  # [n]  matrices.lee:84
-    return (sub * sub).sum()
+    return (sub**2).sum()
 
 
 def evenness_saved(a):
     """As evenness, and what its gradient needs."""
     values, vectors = eigh(a)  # matrices.lee:83
     sub = values - values.mean()  # [n]  matrices.lee:84
-    return (sub * sub).sum(), (vectors, sub)
+    return (sub**2).sum(), (vectors, sub)
 
 
 def evenness_backward(saved, d_y):
@@ -387,7 +386,7 @@ def change_of_variables(z, weight):
     """
     d = z.shape[1]
     _, log_abs = torch.linalg.slogdet(weight)  # matrices.lee:97
-    sub = -0.5 * (z * z).sum(dim=1) - 0.5 * d * 1.8378770664093453  # [n]  matrices.lee:98
+    sub = -0.5 * (z**2).sum(dim=1) - 0.5 * d * 1.8378770664093453  # [n]  matrices.lee:98
     return sub + log_abs  # [n]
 
 
@@ -407,13 +406,13 @@ def orthogonal_penalty(a):
     a [n, n] -> []
     """
     triu = torch.triu(a.T @ a, 1)  # [n, n]  matrices.lee:103
-    return (triu * triu).sum()
+    return (triu**2).sum()
 
 
 def orthogonal_penalty_saved(a):
     """As orthogonal_penalty, and what its gradient needs."""
     triu = torch.triu(a.T @ a, 1)  # [n, n]  matrices.lee:103
-    return (triu * triu).sum(), triu
+    return (triu**2).sum(), triu
 
 
 def orthogonal_penalty_backward(a, triu, d_y):
@@ -481,14 +480,14 @@ def example_gains(key):
 def example_components(key):
     x = normal(fold(key, SITES["x"]), (7, 3), FLOAT)  # [7, 3]  matrices.lee:153
     add, saved_principal = principal_saved(x, 2)  # matrices.lee:154
-    mul = add * add  # [7, 3]
+    mul = add**2  # [7, 3]
     return (mul * add).sum(), principal_backward(saved_principal, 2 * mul + mul)
 
 
 def example_variance(key):
     x = normal(fold(key, SITES["x"]), (7, 3), FLOAT)  # [7, 3]  matrices.lee:158
     div_2, saved_shares = shares_saved(x)  # matrices.lee:159
-    return (div_2 * div_2).sum(), shares_backward(saved_shares, div_2, 2 * div_2)
+    return (div_2**2).sum(), shares_backward(saved_shares, div_2, 2 * div_2)
 
 
 def example_map(key):
@@ -547,7 +546,7 @@ def diag_saved(x):
 def diag_backward(eq, d_matrix):
     """From d_matrix to the gradient by x."""
     # gradient of matrix[i in size(x), j in size(x)] = where(i == j, x[i], 0)   prelude.lee:230
-    d_x = torch.where(eq, d_matrix, 0.0).sum(dim=1)  # [x_0]
+    d_x = torch.where(eq, d_matrix, 0).sum(dim=1)  # [x_0]
     return d_x  # [x_0]
 
 
@@ -564,7 +563,7 @@ def trace_backward(n, d_y):
     # gradient of return sum[i](x[i, i])   prelude.lee:242
     iota = torch.arange(n, device=d_y.device)[:, None]  # int[n, 1]
     eq = iota == torch.arange(n, device=d_y.device)[None, :]  # bool[n, n]
-    d_x = torch.where(eq, d_y.expand(n)[:, None], 0.0)  # [n, n]
+    d_x = torch.where(eq, d_y.expand(n)[:, None], 0)  # [n, n]
     return d_x  # [n, n]
 
 

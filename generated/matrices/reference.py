@@ -23,8 +23,7 @@ def log_density(x, mu, cov):
     white = np.linalg.solve(np.tril(factor), centred)  # [k, d, n]  matrices.lee:11
     half = np.log(np.einsum("caa->ca", factor)).sum(axis=1)  # [k]  matrices.lee:12
     transpose_2 = white.transpose(2, 0, 1)  # [n, k, d]  matrices.lee:13
-    sub = -0.5 * (transpose_2 * transpose_2).sum(axis=2) - half  # [n, k]
-    out = sub - 0.5 * d * 1.8378770664093453  # [n, k]
+    out = -0.5 * (transpose_2**2).sum(axis=2) - half - 0.5 * d * 1.8378770664093453  # [n, k]
     return out  # [n, k]
 
 
@@ -37,8 +36,7 @@ def log_density_saved(x, mu, cov):
     contract = np.einsum("caa->ca", factor)  # [k, d]  matrices.lee:12
     half = np.log(contract).sum(axis=1)  # [k]
     transpose_2 = white.transpose(2, 0, 1)  # [n, k, d]  matrices.lee:13
-    sub = -0.5 * (transpose_2 * transpose_2).sum(axis=2) - half  # [n, k]
-    out = sub - 0.5 * d * 1.8378770664093453  # [n, k]
+    out = -0.5 * (transpose_2**2).sum(axis=2) - half - 0.5 * d * 1.8378770664093453  # [n, k]
     return out, (factor, white, contract)
 
 
@@ -77,7 +75,7 @@ def frechet(mu, cov, nu, other):
     root = matrix_sqrt(cov)  # [d, d]  matrices.lee:19
     sub = mu - nu  # [d]  matrices.lee:20
     sum_2 = trace(cov + other - 2 * matrix_sqrt(root @ other @ root))
-    return (sub * sub).sum() + sum_2
+    return (sub**2).sum() + sum_2
 
 
 def frechet_saved(mu, cov, nu, other):
@@ -86,7 +84,7 @@ def frechet_saved(mu, cov, nu, other):
     sub = mu - nu  # [d]  matrices.lee:20
     contract = root @ other  # [d, d]
     matrix_sqrt_ = matrix_sqrt(contract @ root)  # [d, d]
-    return (sub * sub).sum() + trace(cov + other - 2 * matrix_sqrt_), (root, sub, contract, matrix_sqrt_)
+    return (sub**2).sum() + trace(cov + other - 2 * matrix_sqrt_), (root, sub, contract, matrix_sqrt_)
 
 
 def frechet_backward(other, saved, d_y):
@@ -333,14 +331,14 @@ def evenness(a):
     """
     values, _ = eigh(a)  # matrices.lee:83
     sub = values - values.mean()  # [n]  matrices.lee:84
-    return (sub * sub).sum()
+    return (sub**2).sum()
 
 
 def evenness_saved(a):
     """As evenness, and what its gradient needs."""
     values, vectors = eigh(a)  # matrices.lee:83
     sub = values - values.mean()  # [n]  matrices.lee:84
-    return (sub * sub).sum(), (vectors, sub)
+    return (sub**2).sum(), (vectors, sub)
 
 
 def evenness_backward(saved, d_y):
@@ -378,7 +376,7 @@ def change_of_variables(z, weight):
     """
     d = z.shape[1]
     _, log_abs = np.linalg.slogdet(weight)  # matrices.lee:97
-    sub = -0.5 * (z * z).sum(axis=1) - 0.5 * d * 1.8378770664093453  # [n]  matrices.lee:98
+    sub = -0.5 * (z**2).sum(axis=1) - 0.5 * d * 1.8378770664093453  # [n]  matrices.lee:98
     return sub + log_abs  # [n]
 
 
@@ -398,13 +396,13 @@ def orthogonal_penalty(a):
     a [n, n] -> []
     """
     triu = np.triu(a.T @ a, 1)  # [n, n]  matrices.lee:103
-    return (triu * triu).sum()
+    return (triu**2).sum()
 
 
 def orthogonal_penalty_saved(a):
     """As orthogonal_penalty, and what its gradient needs."""
     triu = np.triu(a.T @ a, 1)  # [n, n]  matrices.lee:103
-    return (triu * triu).sum(), triu
+    return (triu**2).sum(), triu
 
 
 def orthogonal_penalty_backward(a, triu, d_y):
@@ -473,14 +471,14 @@ def example_gains(key):
 def example_components(key):
     x = normal(fold(key, SITES["x"]), (7, 3), FLOAT)  # [7, 3]  matrices.lee:153
     add, saved_principal = principal_saved(x, 2)  # matrices.lee:154
-    mul = add * add  # [7, 3]
+    mul = add**2  # [7, 3]
     return (mul * add).sum(), principal_backward(saved_principal, 2 * mul + mul)
 
 
 def example_variance(key):
     x = normal(fold(key, SITES["x"]), (7, 3), FLOAT)  # [7, 3]  matrices.lee:158
     div_2, saved_shares = shares_saved(x)  # matrices.lee:159
-    return (div_2 * div_2).sum(), shares_backward(saved_shares, div_2, 2 * div_2)
+    return (div_2**2).sum(), shares_backward(saved_shares, div_2, 2 * div_2)
 
 
 def example_map(key):

@@ -199,7 +199,7 @@ def like_an_image(x, smoothness=0.2, size=0.1):
     _, h, w = x.shape
     down = np.abs(x[:, 1:] - x[:, : h - 1]).sum()  # maximisation.lee:20
     across = np.abs(x[:, :, 1:] - x[:, :, : w - 1]).sum()  # maximisation.lee:21
-    return -((down + across) * smoothness + size * (x * x).sum())  # maximisation.lee:22
+    return -((down + across) * smoothness + size * (x**2).sum())  # maximisation.lee:22
 
 
 def like_an_image_saved(x, smoothness=0.2, size=0.1):
@@ -209,7 +209,7 @@ def like_an_image_saved(x, smoothness=0.2, size=0.1):
     down = np.abs(sub).sum()
     sub_2 = x[:, :, 1:] - x[:, :, : w - 1]  # [n, h, w - 1]  maximisation.lee:21
     across = np.abs(sub_2).sum()
-    return -((down + across) * smoothness + size * (x * x).sum()), (sub, sub_2)  # maximisation.lee:22
+    return -((down + across) * smoothness + size * (x**2).sum()), (sub, sub_2)  # maximisation.lee:22
 
 
 def like_an_image_backward_saved(x, smoothness, size, saved, d_y):
@@ -663,10 +663,10 @@ def content_and_style(net, x, content, style, weight=3.0):
     _, wanted = net(content)  # maximisation.lee:87
     style_low, style_high = net(style)  # maximisation.lee:88
     sub = high - wanted  # [1, net.maps, h, w]  maximisation.lee:89
-    like_content = (sub * sub).mean()
+    like_content = (sub**2).mean()
     sub_2 = gram(low) - gram(style_low)  # [1, net.maps, net.maps]  maximisation.lee:90
     sub_3 = gram(high) - gram(style_high)  # [1, net.maps, net.maps]
-    like_style = (sub_2 * sub_2).sum() + (sub_3 * sub_3).sum()
+    like_style = (sub_2**2).sum() + (sub_3**2).sum()
     return like_content + weight * like_style  # maximisation.lee:91
 
 
@@ -676,10 +676,10 @@ def content_and_style_saved(net, x, content, style, weight=3.0):
     a, wanted = net(content)  # maximisation.lee:87
     style_low, style_high = net(style)  # maximisation.lee:88
     sub = high - wanted  # [1, net.maps, h, w]  maximisation.lee:89
-    like_content = (sub * sub).mean()
+    like_content = (sub**2).mean()
     sub_2 = gram(low) - gram(style_low)  # [1, net.maps, net.maps]  maximisation.lee:90
     sub_3 = gram(high) - gram(style_high)  # [1, net.maps, net.maps]
-    like_style = (sub_2 * sub_2).sum() + (sub_3 * sub_3).sum()
+    like_style = (sub_2**2).sum() + (sub_3**2).sum()
     saved = low, high, sub, sub_2, sub_3, a, wanted, style_low, style_high
     return like_content + weight * like_style, saved  # maximisation.lee:91
 
@@ -1242,14 +1242,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -1272,14 +1272,14 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 
 def relu_2_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1, x_2, x_3]
+    gt = select > 0  # bool[x_0, x_1, x_2, x_3]
     d_x = masked(d_y, gt)  # [x_0, x_1, x_2, x_3]
     return d_x, gt
 

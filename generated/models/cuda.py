@@ -348,7 +348,7 @@ class SigmoidSum(Model):
         d_a = d_y.sum()
         d_c = d_y @ sigmoid  # [pieces]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_add = d_y[:, None] * self.c * (sigmoid * (1.0 - sigmoid))  # [n, pieces]
+        d_add = d_y[:, None] * self.c * (sigmoid * (1 - sigmoid))  # [n, pieces]
         # gradient of return a + sigmoid(x @ w + b) @ c   models.lee:26
         d_b = d_add.sum(dim=0)  # [pieces]
         d_x = d_add @ self.w.T  # [n, features]
@@ -451,8 +451,8 @@ class FullyConnected(Model):
         # gradient of return layers[-1](x)   models.lee:56
         d_layers_2_, d_x_3 = self.layers[2].forward_backward(x_3, d_y)
         # gradient of x = sigmoid(layer(x))   models.lee:55
-        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_x_3 * (x_3 * (1.0 - x_3)))
-        d_layers_0_, d_x = self.layers[0].forward_backward(x, d_x_2 * (x_2 * (1.0 - x_2)))
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_x_3 * (x_3 * (1 - x_3)))
+        d_layers_0_, d_x = self.layers[0].forward_backward(x, d_x_2 * (x_2 * (1 - x_2)))
         return {"layers.0": d_layers_0_, "layers.1": d_layers_1_, "layers.2": d_layers_2_}, d_x
 
 
@@ -501,7 +501,7 @@ def back_propagation(net, x, y):
     a1 = torch.sigmoid(torch.addmm(net.b1, x, net.w1))  # [n, net.hidden]  prelude.lee:36
     a2 = torch.sigmoid(a1 @ net.w2 + net.b2)  # [n]
     sub = a2 - y  # [n]  models.lee:70
-    cost = 0.5 * (sub * sub).sum()
+    cost = 0.5 * (sub**2).sum()
     d_z2 = a2 * (1 - a2) * sub  # [n]  models.lee:71
     d_z1 = a1 * (1 - a1) * net.w2 * d_z2[:, None]  # [n, net.hidden]  models.lee:72
     return cost, x.T @ d_z1, d_z1.sum(dim=0), d_z2 @ a1, d_z2.sum()  # models.lee:73
@@ -576,7 +576,7 @@ def example_line(key):
     y = normal(fold(key, SITES["y"]), (9,), FLOAT)  # [9]  models.lee:91
     sub = net(x) - y  # [9]  models.lee:92
     d_net, d_x = net.forward_backward(x, 0.2222222222222222 * sub)
-    return (sub * sub).mean(), net.at(d_net), d_x, -0.2222222222222222 * sub
+    return (sub**2).mean(), net.at(d_net), d_x, -0.2222222222222222 * sub
 
 
 def example_steps(key):
@@ -584,7 +584,7 @@ def example_steps(key):
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  models.lee:97
     add_2, saved_net = net.forward_saved(x)  # models.lee:98
     d_net, d_x = net.forward_backward(x, saved_net, 2 * add_2)
-    return (add_2 * add_2).sum(), net.at(d_net), d_x
+    return (add_2**2).sum(), net.at(d_net), d_x
 
 
 def example_lines(key):
@@ -592,7 +592,7 @@ def example_lines(key):
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  models.lee:103
     add_2, saved_net = net.forward_saved(x)  # models.lee:104
     d_net, d_x = net.forward_backward(x, saved_net, 2 * add_2)
-    return (add_2 * add_2).sum(), net.at(d_net), d_x
+    return (add_2**2).sum(), net.at(d_net), d_x
 
 
 def example_classes(key):
@@ -679,7 +679,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

@@ -250,7 +250,7 @@ class SigmoidSum(Model):
         d_a = d_y.sum()
         d_c = d_y @ sigmoid  # [pieces]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_add = d_y[:, None] * self.c * (sigmoid * (1.0 - sigmoid))  # [n, pieces]
+        d_add = d_y[:, None] * self.c * (sigmoid * (1 - sigmoid))  # [n, pieces]
         # gradient of return a + sigmoid(x @ w + b) @ c   models.lee:26
         d_b = d_add.sum(axis=0)  # [pieces]
         d_x = d_add @ self.w.T  # [n, features]
@@ -362,8 +362,8 @@ class FullyConnected(Model):
         # gradient of return layers[-1](x)   models.lee:56
         d_layers_2_, d_x_3 = self.layers[2].forward_backward(x_3, d_y)
         # gradient of x = sigmoid(layer(x))   models.lee:55
-        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_x_3 * (x_3 * (1.0 - x_3)))
-        d_layers_0_, d_x = self.layers[0].forward_backward(x, d_x_2 * (x_2 * (1.0 - x_2)))
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_x_3 * (x_3 * (1 - x_3)))
+        d_layers_0_, d_x = self.layers[0].forward_backward(x, d_x_2 * (x_2 * (1 - x_2)))
         return {"layers.0": d_layers_0_, "layers.1": d_layers_1_, "layers.2": d_layers_2_}, d_x
 
 
@@ -398,7 +398,7 @@ class FullyConnected_2(Model):
         # gradient of return layers[-1](x)   models.lee:56
         d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
         # gradient of x = sigmoid(layer(x))   models.lee:55
-        d_layers_0 = Layer.forward_backward_parameters(x, d_x_2 * (x_2 * (1.0 - x_2)))
+        d_layers_0 = Layer.forward_backward_parameters(x, d_x_2 * (x_2 * (1 - x_2)))
         return {"layers.0": d_layers_0, "layers.1": d_layers_1_}
 
 
@@ -426,7 +426,7 @@ def back_propagation(net, x, y):
     add_2 = a1 @ net.w2 + net.b2  # [n]  models.lee:69
     a2 = np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n]  prelude.lee:36
     sub = a2 - y  # [n]  models.lee:70
-    cost = 0.5 * (sub * sub).sum()
+    cost = 0.5 * (sub**2).sum()
     d_z2 = a2 * (1 - a2) * sub  # [n]  models.lee:71
     d_z1 = a1 * (1 - a1) * net.w2 * d_z2[:, None]  # [n, net.hidden]  models.lee:72
     return cost, x.T @ d_z1, d_z1.sum(axis=0), d_z2 @ a1, d_z2.sum()  # models.lee:73
@@ -462,7 +462,7 @@ def example_line(key):
     y = normal(fold(key, SITES["y"]), (9,), FLOAT)  # [9]  models.lee:91
     sub = net(x) - y  # [9]  models.lee:92
     d_net, d_x = net.forward_backward(x, 0.2222222222222222 * sub)
-    return (sub * sub).mean(), net.at(d_net), d_x, -0.2222222222222222 * sub
+    return (sub**2).mean(), net.at(d_net), d_x, -0.2222222222222222 * sub
 
 
 def example_steps(key):
@@ -470,7 +470,7 @@ def example_steps(key):
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  models.lee:97
     add_2, saved_net = net.forward_saved(x)  # models.lee:98
     d_net, d_x = net.forward_backward(x, saved_net, 2 * add_2)
-    return (add_2 * add_2).sum(), net.at(d_net), d_x
+    return (add_2**2).sum(), net.at(d_net), d_x
 
 
 def example_lines(key):
@@ -478,7 +478,7 @@ def example_lines(key):
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  models.lee:103
     add_2, saved_net = net.forward_saved(x)  # models.lee:104
     d_net, d_x = net.forward_backward(x, saved_net, 2 * add_2)
-    return (add_2 * add_2).sum(), net.at(d_net), d_x
+    return (add_2**2).sum(), net.at(d_net), d_x
 
 
 def example_classes(key):
@@ -554,7 +554,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -571,7 +571,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

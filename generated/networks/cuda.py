@@ -155,8 +155,8 @@ def log_likelihood(start, next_, tokens):
 
     start [vocab], next [vocab, vocab], tokens int[n, time] -> [n]
     """
-    n, time = tokens.shape
-    total = torch.log(start[tokens[:, :1].reshape(n)])  # [n]  networks.lee:24
+    time = tokens.shape[1]
+    total = torch.log(start[tokens[:, 0]])  # [n]  networks.lee:24
     # networks.lee:25
     for t in range(1, time):
         total = log_likelihood_step(total, tokens[:, t - 1], tokens[:, t], next_)
@@ -165,8 +165,8 @@ def log_likelihood(start, next_, tokens):
 
 def log_likelihood_saved(start, next_, tokens):
     """As log_likelihood, and what its gradient needs."""
-    n, time = tokens.shape
-    contract = tokens[:, :1].reshape(n)  # int[n]  networks.lee:24
+    time = tokens.shape[1]
+    contract = tokens[:, 0]  # int[n]  networks.lee:24
     gather = start[contract]  # [n]
     total = torch.log(gather)  # [n]
     # networks.lee:25
@@ -265,7 +265,7 @@ class BidirectionalLSTM(Model):
         """From d_y to the gradients by the parameters and x."""
         y, saved_within, saved_back, saved_within_, reshape_2, saved_ahead = saved
         # gradient of return where(inside[:, :, None], concat(ahead(x), there, axis = -1), 0)   networks.lee:53
-        d_concat = torch.where(reshape_2, d_y, 0.0)  # [n, time, 2 * hidden]
+        d_concat = torch.where(reshape_2, d_y, 0)  # [n, time, 2 * hidden]
         d_there = d_concat[:, :, self.hidden :]  # [n, time, hidden]
         d_ahead, d_x_2 = self.ahead.forward_backward(x, saved_ahead, d_concat[:, :, : self.hidden])
         # gradient of there = within(back(within(x, lengths)), lengths)   networks.lee:52
@@ -308,7 +308,7 @@ def within_backward(saved, d_y):
     n, time = minimum.shape
     d = d_y.shape[2]
     # gradient of y[r, t in time, j] = where(t < lengths[r], x[r, lengths[r] - 1 - t, j], 0)   networks.lee:58
-    d_gather = torch.where(reshape_4, d_y, 0.0)  # [n, time, d]
+    d_gather = torch.where(reshape_4, d_y, 0)  # [n, time, d]
     d_x = scatter_add(d_gather, (reshape_3, minimum), (n, time, d))  # [n, time, d]
     return d_x  # [n, time, d]
 
@@ -492,7 +492,7 @@ def tagging_backward(z, y, saved, d_out):
     lt, cast = saved
     n, time, tags = z.shape
     # gradient of return sum[r, t in lengths[r]](each[r, t]) / sum(lengths)   networks.lee:104
-    d_each_2 = torch.where(lt, d_out / cast, 0.0)  # [n, time]
+    d_each_2 = torch.where(lt, d_out / cast, 0)  # [n, time]
     # gradient of each = cross_entropy(z, y, reduce = false)   networks.lee:103
     d_each = d_each_2.reshape(n * time)  # [n * time]
     reshape = z.reshape(n * time, tags)  # [n * time, tags]
@@ -874,7 +874,7 @@ class RNNCell(Model):
     def forward_backward(self, x, h, tanh, d_y):
         """From d_y to the gradients by the parameters, x and h."""
         # gradient of return tanh(x @ w + h @ u + b)   nn.lee:240
-        d_add_2 = d_y * (1.0 - tanh * tanh)  # [n, hidden]
+        d_add_2 = d_y * (1 - tanh**2)  # [n, hidden]
         d_b = d_add_2.sum(dim=0)  # [hidden]
         d_h = d_add_2 @ self.u.T  # [n, hidden]
         d_u = h.T @ d_add_2  # [hidden, hidden]
@@ -903,21 +903,18 @@ class LSTMCell(Model):
         """x [n, inputs], h [n, hidden], c [n, hidden] -> [n, hidden], [n, hidden]"""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        mul_2 = sigmoid_2 * torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
-        memory = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden)) * c + mul_2  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        return sigmoid_3 * torch.tanh(memory), memory  # nn.lee:252
+        memory = torch.sigmoid(z[:, 1]) * c + torch.sigmoid(z[:, 0]) * torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
+        return torch.sigmoid(z[:, 3]) * torch.tanh(memory), memory  # nn.lee:252
 
     def forward_saved(self, x, h, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        sigmoid = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]
-        tanh = torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
+        sigmoid = torch.sigmoid(z[:, 1])  # [n, hidden]  prelude.lee:36
+        sigmoid_2 = torch.sigmoid(z[:, 0])  # [n, hidden]
+        tanh = torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        sigmoid_3 = torch.sigmoid(z[:, 3])  # [n, hidden]  prelude.lee:36
         tanh_2 = torch.tanh(memory)  # [n, hidden]  nn.lee:252
         return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
 
@@ -925,27 +922,17 @@ class LSTMCell(Model):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
         sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
         n = x.shape[0]
-        # gradient of return sigmoid(z[:, 3]) * tanh(memory), memory   nn.lee:252
-        d_slice_4 = (d_y * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_2 = unslice(d_slice_4, (n, 4, self.hidden), (slice(0, n), slice(3, 4), slice(0, self.hidden)))
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_slice_3 = (d_memory_2 * sigmoid_2 * (1.0 - tanh * tanh))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_3 = unslice(d_slice_3, (n, 4, self.hidden), (slice(0, n), slice(2, 3), slice(0, self.hidden)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2))  # [n, hidden]
-        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_slice_2 = d_reshape_2[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_4 = unslice(d_slice_2, (n, 4, self.hidden), (slice(0, n), slice(0, 1), slice(0, self.hidden)))
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
-        d_slice = (d_memory_2 * c * (sigmoid * (1.0 - sigmoid)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_5 = unslice(d_slice, (n, 4, self.hidden), (slice(0, n), slice(1, 2), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
+        d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]
         # gradient of z = reshape(x @ w + h @ u + b, [n, 4, hidden])   nn.lee:250
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [n, 4, hidden]
+        d_z = torch.stack((d_reshape_2, d_reshape, d_reshape_3, d_reshape_4), dim=1)  # [n, 4, hidden]
         d_add_2 = d_z.reshape(n, 4 * self.hidden)  # [n, 4 * hidden]
         d_b = d_add_2.sum(dim=0)  # [4 * hidden]
         d_h = d_add_2 @ self.u.T  # [n, hidden]
@@ -1156,7 +1143,7 @@ class Bidirectional(Model):
         y, saved_reversed_within, saved_back, saved_reversed_within_, reshape_2, saved_ahead = saved
         n, time, _ = x.shape
         # gradient of return where(inside[:, :, None], concat(ahead(x), there, axis = -1), 0)   nn.lee:321
-        d_concat = torch.where(reshape_2, d_y, 0.0)  # [n, time, ahead.hidden + back.hidden]
+        d_concat = torch.where(reshape_2, d_y, 0)  # [n, time, ahead.hidden + back.hidden]
         d_there = d_concat[:, :, self.ahead.hidden :]  # [n, time, back.hidden]
         reshape = x.reshape(n, time, self.ahead.inputs)  # [n, time, ahead.inputs]
         d_out_2 = d_concat[:, :, : self.ahead.hidden]  # [n, time, ahead.hidden]
@@ -1202,7 +1189,7 @@ def reversed_within_backward(saved, d_y):
     n, time = minimum.shape
     d = d_y.shape[2]
     # gradient of y[r, t in time, j] = where(t < lengths[r], x[r, lengths[r] - 1 - t, j], 0)   nn.lee:326
-    d_gather = torch.where(reshape_4, d_y, 0.0)  # [n, time, d]
+    d_gather = torch.where(reshape_4, d_y, 0)  # [n, time, d]
     d_x = scatter_add(d_gather, (reshape_3, minimum), (n, time, d))  # [n, time, d]
     return d_x  # [n, time, d]
 
@@ -1218,7 +1205,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 
@@ -1276,13 +1263,6 @@ def softmax(x, axes):
     empty = torch.isneginf(top)
     e = torch.exp(x - torch.where(empty, 0.0, top))
     return e / torch.where(empty, 1.0, e.sum(dim=axes, keepdim=True))
-
-
-def unslice(x, dims, slices):
-    """Zeros of the given dims with x in the place of a slice."""
-    whole = x.new_zeros(dims)
-    whole[slices] = x
-    return whole
 
 
 def unwindow(x, axis, size, stride=1, dilation=1):

@@ -167,8 +167,8 @@ def log_likelihood(start, next_, tokens):
 
     start [vocab], next [vocab, vocab], tokens int[n, time] -> [n]
     """
-    n, time = tokens.shape
-    total = np.log(start[inside(tokens[:, :1].reshape(n))])  # [n]  networks.lee:24
+    time = tokens.shape[1]
+    total = np.log(start[inside(tokens[:, 0])])  # [n]  networks.lee:24
     # networks.lee:25
     for t in range(1, time):
         total = log_likelihood_step(total, tokens[:, t - 1], tokens[:, t], next_)
@@ -177,8 +177,8 @@ def log_likelihood(start, next_, tokens):
 
 def log_likelihood_saved(start, next_, tokens):
     """As log_likelihood, and what its gradient needs."""
-    n, time = tokens.shape
-    contract = tokens[:, :1].reshape(n)  # int[n]  networks.lee:24
+    time = tokens.shape[1]
+    contract = tokens[:, 0]  # int[n]  networks.lee:24
     gather = start[inside(contract)]  # [n]
     total = np.log(gather)  # [n]
     # networks.lee:25
@@ -880,7 +880,7 @@ class RNNCell(Model):
     def forward_backward(self, x, h, tanh, d_y):
         """From d_y to the gradients by the parameters, x and h."""
         # gradient of return tanh(x @ w + h @ u + b)   nn.lee:240
-        d_add_2 = d_y * (1.0 - tanh * tanh)  # [n, hidden]
+        d_add_2 = d_y * (1 - tanh**2)  # [n, hidden]
         d_b = d_add_2.sum(axis=0)  # [hidden]
         d_h = d_add_2 @ self.u.T  # [n, hidden]
         d_u = h.T @ d_add_2  # [hidden, hidden]
@@ -909,27 +909,27 @@ class LSTMCell(Model):
         """x [n, inputs], h [n, hidden], c [n, hidden] -> [n, hidden], [n, hidden]"""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        reshape = z[:, 1:2].reshape(n, self.hidden)  # [n, hidden]  nn.lee:251
-        sigmoid = np.exp(np.minimum(reshape, 0)) / (1 + np.exp(-np.abs(reshape)))  # [n, hidden]  prelude.lee:36
-        reshape_2 = z[:, :1].reshape(n, self.hidden)  # [n, hidden]  nn.lee:251
-        sigmoid_2 = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
-        memory = sigmoid * c + sigmoid_2 * np.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
-        reshape_4 = z[:, 3:].reshape(n, self.hidden)  # [n, hidden]  nn.lee:252
-        sigmoid_3 = np.exp(np.minimum(reshape_4, 0)) / (1 + np.exp(-np.abs(reshape_4)))  # [n, hidden]  prelude.lee:36
+        entry = z[:, 1]  # [n, hidden]  nn.lee:251
+        sigmoid = np.exp(np.minimum(entry, 0)) / (1 + np.exp(-np.abs(entry)))  # [n, hidden]  prelude.lee:36
+        entry_2 = z[:, 0]  # [n, hidden]  nn.lee:251
+        sigmoid_2 = np.exp(np.minimum(entry_2, 0)) / (1 + np.exp(-np.abs(entry_2)))  # [n, hidden]  prelude.lee:36
+        memory = sigmoid * c + sigmoid_2 * np.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
+        entry_4 = z[:, 3]  # [n, hidden]  nn.lee:252
+        sigmoid_3 = np.exp(np.minimum(entry_4, 0)) / (1 + np.exp(-np.abs(entry_4)))  # [n, hidden]  prelude.lee:36
         return sigmoid_3 * np.tanh(memory), memory  # nn.lee:252
 
     def forward_saved(self, x, h, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        reshape = z[:, 1:2].reshape(n, self.hidden)  # [n, hidden]  nn.lee:251
-        sigmoid = np.exp(np.minimum(reshape, 0)) / (1 + np.exp(-np.abs(reshape)))  # [n, hidden]  prelude.lee:36
-        reshape_2 = z[:, :1].reshape(n, self.hidden)  # [n, hidden]  nn.lee:251
-        sigmoid_2 = np.exp(np.minimum(reshape_2, 0)) / (1 + np.exp(-np.abs(reshape_2)))  # [n, hidden]  prelude.lee:36
-        tanh = np.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
+        entry = z[:, 1]  # [n, hidden]  nn.lee:251
+        sigmoid = np.exp(np.minimum(entry, 0)) / (1 + np.exp(-np.abs(entry)))  # [n, hidden]  prelude.lee:36
+        entry_2 = z[:, 0]  # [n, hidden]  nn.lee:251
+        sigmoid_2 = np.exp(np.minimum(entry_2, 0)) / (1 + np.exp(-np.abs(entry_2)))  # [n, hidden]  prelude.lee:36
+        tanh = np.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
-        reshape_4 = z[:, 3:].reshape(n, self.hidden)  # [n, hidden]  nn.lee:252
-        sigmoid_3 = np.exp(np.minimum(reshape_4, 0)) / (1 + np.exp(-np.abs(reshape_4)))  # [n, hidden]  prelude.lee:36
+        entry_4 = z[:, 3]  # [n, hidden]  nn.lee:252
+        sigmoid_3 = np.exp(np.minimum(entry_4, 0)) / (1 + np.exp(-np.abs(entry_4)))  # [n, hidden]  prelude.lee:36
         tanh_2 = np.tanh(memory)  # [n, hidden]  nn.lee:252
         return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
 
@@ -937,27 +937,17 @@ class LSTMCell(Model):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
         sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
         n = x.shape[0]
-        # gradient of return sigmoid(z[:, 3]) * tanh(memory), memory   nn.lee:252
-        d_slice_4 = (d_y * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_2 = unslice(d_slice_4, (n, 4, self.hidden), (slice(0, n), slice(3, 4), slice(0, self.hidden)))
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_slice_3 = (d_memory_2 * sigmoid_2 * (1.0 - tanh * tanh))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_3 = unslice(d_slice_3, (n, 4, self.hidden), (slice(0, n), slice(2, 3), slice(0, self.hidden)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2))  # [n, hidden]
-        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_slice_2 = d_reshape_2[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_4 = unslice(d_slice_2, (n, 4, self.hidden), (slice(0, n), slice(0, 1), slice(0, self.hidden)))
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
-        d_slice = (d_memory_2 * c * (sigmoid * (1.0 - sigmoid)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_5 = unslice(d_slice, (n, 4, self.hidden), (slice(0, n), slice(1, 2), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
+        d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]
         # gradient of z = reshape(x @ w + h @ u + b, [n, 4, hidden])   nn.lee:250
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [n, 4, hidden]
+        d_z = np.stack((d_reshape_2, d_reshape, d_reshape_3, d_reshape_4), axis=1)  # [n, 4, hidden]
         d_add_2 = d_z.reshape(n, 4 * self.hidden)  # [n, 4 * hidden]
         d_b = d_add_2.sum(axis=0)  # [4 * hidden]
         d_h = d_add_2 @ self.u.T  # [n, hidden]
@@ -1216,7 +1206,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 
@@ -1276,13 +1266,6 @@ def log_softmax(x, axes):
     shifted = x - np.where(np.isneginf(top), 0, top)
     total = np.exp(shifted).sum(axis=axes, keepdims=True)
     return shifted - np.log(np.where(total == 0, 1, total))
-
-
-def unslice(x, dims, slices):
-    """Zeros of the given dims with x in the place of a slice."""
-    whole = np.zeros(dims, x.dtype)
-    whole[slices] = x
-    return whole
 
 
 def inside(i):

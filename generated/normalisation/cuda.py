@@ -300,14 +300,14 @@ def batch_norm(z, gamma, beta, eps=1e-5):
     z [n, d], gamma [d], beta [d] -> [n, d]
     """
     centred = z - z.mean(dim=0, keepdim=True)  # [n, d]  normalisation.lee:17
-    deviation = sqrt((centred * centred).mean(dim=0, keepdim=True) + eps)  # [1, d]
-    return centred / deviation * gamma + beta  # [n, d]
+    div = centred / sqrt((centred**2).mean(dim=0, keepdim=True) + eps)  # [n, d]
+    return div * gamma + beta  # [n, d]
 
 
 def batch_norm_saved(z, gamma, beta, eps=1e-5):
     """As batch_norm, and what its gradient needs."""
     centred = z - z.mean(dim=0, keepdim=True)  # [n, d]  normalisation.lee:17
-    normalise = centred / sqrt((centred * centred).mean(dim=0, keepdim=True) + eps)  # [n, d]
+    normalise = centred / sqrt((centred**2).mean(dim=0, keepdim=True) + eps)  # [n, d]
     return normalise * gamma + beta, normalise
 
 
@@ -318,7 +318,7 @@ def batch_norm_backward(z, gamma, eps, normalise, d_y):
     d_normalise = d_y * gamma  # [n, d]
     d_gamma = (d_y * normalise).sum(dim=0)  # [d]
     centred = z - z.mean(dim=0, keepdim=True)  # [n, d]
-    deviation = sqrt((centred * centred).mean(dim=0, keepdim=True) + eps)  # [1, d]
+    deviation = sqrt((centred**2).mean(dim=0, keepdim=True) + eps)  # [1, d]
     normal_ = centred / deviation  # [n, d]
     mul_4 = normal_ * (d_normalise * normal_).mean(dim=0, keepdim=True)  # [n, d]
     d_z = (d_normalise - d_normalise.mean(dim=0, keepdim=True) - mul_4) / deviation  # [n, d]
@@ -331,15 +331,14 @@ def batch_normAsPrinted(z, gamma, beta, eps=1e-5):
     z [n, d], gamma [d], beta [d] -> [n, d]
     """
     centred = z - z.mean(dim=0, keepdim=True)  # [n, d]  normalisation.lee:24
-    deviation = sqrt((centred * centred).mean(dim=0, keepdim=True) + eps)  # [1, d]
-    scaled = centred / deviation @ gamma  # [n]
+    scaled = centred / sqrt((centred**2).mean(dim=0, keepdim=True) + eps) @ gamma  # [n]
     return scaled[:, None] + beta  # [n, d]  normalisation.lee:25
 
 
 def batch_normAsPrinted_saved(z, gamma, beta, eps=1e-5):
     """As batch_normAsPrinted, and what its gradient needs."""
     centred = z - z.mean(dim=0, keepdim=True)  # [n, d]  normalisation.lee:24
-    normalise = centred / sqrt((centred * centred).mean(dim=0, keepdim=True) + eps)  # [n, d]
+    normalise = centred / sqrt((centred**2).mean(dim=0, keepdim=True) + eps)  # [n, d]
     scaled = normalise @ gamma  # [n]
     return scaled[:, None] + beta, normalise  # normalisation.lee:25
 
@@ -353,7 +352,7 @@ def batch_normAsPrinted_backward(z, gamma, eps, normalise, d_y):
     d_normalise = d_scaled[:, None] * gamma  # [n, d]
     d_gamma = d_scaled @ normalise  # [d]
     centred = z - z.mean(dim=0, keepdim=True)  # [n, d]
-    deviation = sqrt((centred * centred).mean(dim=0, keepdim=True) + eps)  # [1, d]
+    deviation = sqrt((centred**2).mean(dim=0, keepdim=True) + eps)  # [1, d]
     normal_ = centred / deviation  # [n, d]
     mul_3 = normal_ * (d_normalise * normal_).mean(dim=0, keepdim=True)  # [n, d]
     d_z = (d_normalise - d_normalise.mean(dim=0, keepdim=True) - mul_3) / deviation  # [n, d]
@@ -380,7 +379,7 @@ class BatchNorm(Model):
         n = z.shape[0]
         mu = z.mean(dim=0)  # [d]  normalisation.lee:37
         sub = z - mu  # [n, d]  normalisation.lee:38
-        variance = (sub * sub).mean(dim=0)  # [d]
+        variance = (sub**2).mean(dim=0)  # [d]
         with torch.no_grad():
             self.mean_.copy_((1 - self.momentum) * self.mean_ + self.momentum * mu)  # [d]  normalisation.lee:39
             # [d]  normalisation.lee:40
@@ -397,7 +396,7 @@ class BatchNorm(Model):
         n = z.shape[0]
         mu = z.mean(dim=0)  # [d]  normalisation.lee:37
         sub = z - mu  # [n, d]  normalisation.lee:38
-        variance = (sub * sub).mean(dim=0)  # [d]
+        variance = (sub**2).mean(dim=0)  # [d]
         add_2_2, saved_batch_norm = batch_norm_saved(z, self.gamma, self.beta, eps=self.eps)  # normalisation.lee:41
         with torch.no_grad():
             self.mean_.copy_((1 - self.momentum) * self.mean_ + self.momentum * mu)  # [d]  normalisation.lee:39
@@ -447,7 +446,7 @@ class BatchNormAsPrinted(Model):
             return self.forward_eval(z)
         mu = z.mean(dim=0)  # [d]  normalisation.lee:54
         sub = z - mu  # [n, d]  normalisation.lee:55
-        variance = (sub * sub).mean(dim=0)  # [d]
+        variance = (sub**2).mean(dim=0)  # [d]
         with torch.no_grad():
             self.mean_.copy_(self.momentum * self.mean_ + (1 - self.momentum) * mu)  # [d]  normalisation.lee:56
             self.var_.copy_(self.momentum * self.var_ + (1 - self.momentum) * variance)  # [d]  normalisation.lee:57
@@ -462,7 +461,7 @@ class BatchNormAsPrinted(Model):
         """As forward, and what its gradient needs."""
         mu = z.mean(dim=0)  # [d]  normalisation.lee:54
         sub = z - mu  # [n, d]  normalisation.lee:55
-        variance = (sub * sub).mean(dim=0)  # [d]
+        variance = (sub**2).mean(dim=0)  # [d]
         add_2_2, saved_batch_norm = batch_norm_saved(z, self.gamma, self.beta, eps=self.eps)  # normalisation.lee:58
         with torch.no_grad():
             self.mean_.copy_(self.momentum * self.mean_ + (1 - self.momentum) * mu)  # [d]  normalisation.lee:56
@@ -525,7 +524,7 @@ class Normalised(Model):
         """From d_y to the gradients by the parameters and x."""
         contract, saved_norm = saved
         # gradient of return sigmoid(norm(x @ w))   normalisation.lee:69
-        d_norm, d_contract = self.norm.forward_backward(contract, saved_norm, d_y * (div * (1.0 - div)))
+        d_norm, d_contract = self.norm.forward_backward(contract, saved_norm, d_y * (div * (1 - div)))
         d_x = d_contract @ self.w.T  # [n, inputs]
         d_w = x.T @ d_contract  # [inputs, outputs]
         return {"w": d_w, "norm": d_norm}, d_x
@@ -560,7 +559,7 @@ class Normalised_2(Model):
         # gradient of return norm(sigmoid(x @ w))   normalisation.lee:70
         d_norm, d_sigmoid = self.norm.forward_backward(sigmoid, saved_norm, d_y)
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_contract = d_sigmoid * (sigmoid * (1.0 - sigmoid))  # [n, outputs]
+        d_contract = d_sigmoid * (sigmoid * (1 - sigmoid))  # [n, outputs]
         # gradient of return norm(sigmoid(x @ w))   normalisation.lee:70
         d_x = d_contract @ self.w.T  # [n, inputs]
         d_w = x.T @ d_contract  # [inputs, outputs]
@@ -589,16 +588,16 @@ class BatchRenorm(Model):
             return self.forward_eval(x)
         mu = x.mean(dim=0)  # [d]  normalisation.lee:85
         sub = x - mu  # [n, d]  normalisation.lee:86
-        sigma = sqrt((sub * sub).mean(dim=0) + self.eps)  # [d]
+        sigma = sqrt((sub**2).mean(dim=0) + self.eps)  # [d]
         r = stop(clip(sigma / self.std_, 1 / self.r_max, self.r_max))  # [d]  normalisation.lee:87
         sub_2 = mu - self.mean_  # [d]  normalisation.lee:88
         s = stop(clip_2(sub_2 / self.std_, -self.d_max, self.d_max))  # [d]
         centred = x - x.mean(dim=0, keepdim=True)  # [n, d]  normalisation.lee:91
-        add_2 = (centred * centred).mean(dim=0, keepdim=True) + self.eps  # [1, d]
+        deviation = sqrt((centred**2).mean(dim=0, keepdim=True) + self.eps)  # [1, d]
         with torch.no_grad():
             self.mean_.add_(self.momentum * sub_2)  # [d]  normalisation.lee:89
             self.std_.add_(self.momentum * (sigma - self.std_))  # [d]  normalisation.lee:90
-        return self.gamma * (centred / sqrt(add_2) * r + s) + self.beta  # [n, d]  normalisation.lee:91
+        return self.gamma * (centred / deviation * r + s) + self.beta  # [n, d]  normalisation.lee:91
 
     def forward_eval(self, x):
         """x [n, d] -> [n, d]"""
@@ -608,13 +607,13 @@ class BatchRenorm(Model):
         """As forward, and what its gradient needs."""
         mu = x.mean(dim=0)  # [d]  normalisation.lee:85
         sub = x - mu  # [n, d]  normalisation.lee:86
-        sigma = sqrt((sub * sub).mean(dim=0) + self.eps)  # [d]
+        sigma = sqrt((sub**2).mean(dim=0) + self.eps)  # [d]
         r = stop(clip(sigma / self.std_, 1 / self.r_max, self.r_max))  # [d]  normalisation.lee:87
         sub_2 = mu - self.mean_  # [d]  normalisation.lee:88
         s = stop(clip_2(sub_2 / self.std_, -self.d_max, self.d_max))  # [d]
         centred = x - x.mean(dim=0, keepdim=True)  # [n, d]  normalisation.lee:91
-        add_2 = (centred * centred).mean(dim=0, keepdim=True) + self.eps  # [1, d]
-        add_4 = centred / sqrt(add_2) * r + s  # [n, d]
+        deviation = sqrt((centred**2).mean(dim=0, keepdim=True) + self.eps)  # [1, d]
+        add_4 = centred / deviation * r + s  # [n, d]
         with torch.no_grad():
             self.mean_.add_(self.momentum * sub_2)  # [d]  normalisation.lee:89
             self.std_.add_(self.momentum * (sigma - self.std_))  # [d]  normalisation.lee:90
@@ -628,7 +627,7 @@ class BatchRenorm(Model):
         d_gamma = (d_y * add_4).sum(dim=0)  # [d]
         d_normalise = d_y * self.gamma * r  # [n, d]
         centred = x - x.mean(dim=0, keepdim=True)  # [n, d]
-        deviation = sqrt((centred * centred).mean(dim=0, keepdim=True) + self.eps)  # [1, d]
+        deviation = sqrt((centred**2).mean(dim=0, keepdim=True) + self.eps)  # [1, d]
         normal_ = centred / deviation  # [n, d]
         mul_4 = normal_ * (d_normalise * normal_).mean(dim=0, keepdim=True)  # [n, d]
         d_x = (d_normalise - d_normalise.mean(dim=0, keepdim=True) - mul_4) / deviation  # [n, d]
@@ -888,16 +887,14 @@ def spectral(w, x, y, strength=0.1):
     """
     sub = x @ w - y  # [n, k]  normalisation.lee:169
     contract_5 = largest_singular(w, 60)
-    mul_3 = strength / 2 * (contract_5 * contract_5)
-    return (sub * sub).mean() + mul_3
+    return (sub**2).mean() + strength / 2 * contract_5**2
 
 
 def spectral_saved(w, x, y, strength=0.1):
     """As spectral, and what its gradient needs."""
     sub = x @ w - y  # [n, k]  normalisation.lee:169
     contract_5, saved_largest_singular = largest_singular_saved(w, 60)
-    mul_3 = strength / 2 * (contract_5 * contract_5)
-    return (sub * sub).mean() + mul_3, (sub, contract_5, saved_largest_singular)
+    return (sub**2).mean() + strength / 2 * contract_5**2, (sub, contract_5, saved_largest_singular)
 
 
 def spectral_backward(w, x, strength, saved, d_out):
@@ -921,7 +918,7 @@ def spectralAsPrinted(w, x, y, strength=0.1):
     w [d, k], x [n, d], y [n, k] -> []
     """
     sub = x @ w / largest_singular(w, 60) - y  # [n, k]  normalisation.lee:174
-    return (sub * sub).mean()
+    return (sub**2).mean()
 
 
 def spectralAsPrinted_saved(w, x, y, strength=0.1):
@@ -929,7 +926,7 @@ def spectralAsPrinted_saved(w, x, y, strength=0.1):
     contract_5, saved_largest_singular = largest_singular_saved(w, 60)  # normalisation.lee:174
     div = x @ w / contract_5  # [n, k]
     sub = div - y  # [n, k]
-    return (sub * sub).mean(), (contract_5, saved_largest_singular, div, sub)
+    return (sub**2).mean(), (contract_5, saved_largest_singular, div, sub)
 
 
 def spectralAsPrinted_backward(w, x, saved, d_out):
@@ -1037,10 +1034,10 @@ class FitStep(TrainStep):
         sub = contract - mu  # [batches_n, 32]  normalisation.lee:38
         sub_2 = 1 - self.net.first.norm.momentum  # normalisation.lee:39
         first_norm_mean_.copy_(sub_2 * first_norm_mean_ + self.net.first.norm.momentum * mu)  # [32]
-        mul_5 = self.net.first.norm.momentum * (sub * sub).mean(dim=0)  # [32]  normalisation.lee:40
-        first_norm_var_.copy_(sub_2 * first_norm_var_ + mul_5 * count / scale)  # [32]
+        mul_6 = self.net.first.norm.momentum * (sub**2).mean(dim=0) * count  # [32]  normalisation.lee:40
+        first_norm_var_.copy_(sub_2 * first_norm_var_ + mul_6 / scale)  # [32]
         centred = contract - contract.mean(dim=0, keepdim=True)  # [batches_n, 32]  normalisation.lee:17
-        variance_3 = (centred * centred).mean(dim=0, keepdim=True)  # [1, 32]
+        variance_3 = (centred**2).mean(dim=0, keepdim=True)  # [1, 32]
         deviation = torch.sqrt(variance_3 + self.net.first.norm.eps)  # [1, 32]
         div_3 = centred / deviation  # [batches_n, 32]
         div = torch.sigmoid(div_3 * first_norm_gamma + first_norm_beta)  # [batches_n, 32]  prelude.lee:36
@@ -1049,10 +1046,10 @@ class FitStep(TrainStep):
         sub_3 = contract_2 - mu_2  # [batches_n, 32]  normalisation.lee:38
         sub_2_2 = 1 - self.net.second.norm.momentum  # normalisation.lee:39
         second_norm_mean_.copy_(sub_2_2 * second_norm_mean_ + self.net.second.norm.momentum * mu_2)  # [32]
-        mul_5_2 = self.net.second.norm.momentum * (sub_3 * sub_3).mean(dim=0)  # [32]  normalisation.lee:40
+        mul_5_2 = self.net.second.norm.momentum * (sub_3**2).mean(dim=0)  # [32]  normalisation.lee:40
         second_norm_var_.copy_(sub_2_2 * second_norm_var_ + mul_5_2 * count / scale)  # [32]
         centred_2 = contract_2 - contract_2.mean(dim=0, keepdim=True)  # [batches_n, 32]  normalisation.lee:17
-        variance_4 = (centred_2 * centred_2).mean(dim=0, keepdim=True)  # [1, 32]
+        variance_4 = (centred_2**2).mean(dim=0, keepdim=True)  # [1, 32]
         deviation_2 = torch.sqrt(variance_4 + self.net.second.norm.eps)  # [1, 32]
         div_4 = centred_2 / deviation_2  # [batches_n, 32]
         div_2 = torch.sigmoid(div_4 * second_norm_gamma + second_norm_beta)  # [batches_n, 32]  prelude.lee:36
@@ -1085,8 +1082,8 @@ class FitStep(TrainStep):
 
 
 def example_batch(key):
-    z = 1.0 + 0.1 * normal(fold(key, SITES["z"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:200
-    gamma = 1.0 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:201
+    z = 1 + 0.1 * normal(fold(key, SITES["z"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:200
+    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:201
     beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:202
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:203
     d_c, saved_batch_norm = batch_norm_saved(z, gamma, beta)  # normalisation.lee:204
@@ -1095,8 +1092,8 @@ def example_batch(key):
 
 
 def example_batch_as_printed(key):
-    z = 1.0 + 0.1 * normal(fold(key, SITES["z"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:208
-    gamma = 1.0 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:209
+    z = 1 + 0.1 * normal(fold(key, SITES["z"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:208
+    gamma = 1 + normal(fold(key, SITES["gamma"]), (5,), FLOAT)  # [5]  normalisation.lee:209
     beta = normal(fold(key, SITES["beta"]), (5,), FLOAT)  # [5]  normalisation.lee:210
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:211
     d_c, saved_batch_normAsPrinted = batch_normAsPrinted_saved(z, gamma, beta)  # normalisation.lee:212
@@ -1106,17 +1103,17 @@ def example_batch_as_printed(key):
 
 def example_running(key):
     net = BatchNorm(5)  # normalisation.lee:216
-    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:217
-    b = 2.0 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:218
+    a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:217
+    b = 2 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:218
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:219
     add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:220
-    mul_3 = add_2_2 * add_2_2  # [8, 5]
+    mul_3 = add_2_2**2  # [8, 5]
     first = (mul_3 * add_2_2).sum()
     add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:221
-    mul_5 = add_2_2_2 * add_2_2_2  # [6, 5]
+    mul_5 = add_2_2_2**2  # [6, 5]
     second = (mul_5 * add_2_2_2).sum()
     add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:222
-    d_c = add_2 * add_2  # [6, 5]
+    d_c = add_2**2  # [6, 5]
     d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
     d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:221
     d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:220
@@ -1136,17 +1133,17 @@ def example_running(key):
 
 def example_running_as_printed(key):
     net = BatchNormAsPrinted(5)  # normalisation.lee:226
-    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:227
-    b = 2.0 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:228
+    a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:227
+    b = 2 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:228
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:229
     add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:230
-    mul_3 = add_2_2 * add_2_2  # [8, 5]
+    mul_3 = add_2_2**2  # [8, 5]
     first = (mul_3 * add_2_2).sum()
     add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:231
-    mul_5 = add_2_2_2 * add_2_2_2  # [6, 5]
+    mul_5 = add_2_2_2**2  # [6, 5]
     second = (mul_5 * add_2_2_2).sum()
     add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:232
-    d_c = add_2 * add_2  # [6, 5]
+    d_c = add_2**2  # [6, 5]
     d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
     d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:231
     d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:230
@@ -1184,8 +1181,8 @@ def example_after_activation(key):
 
 def example_renormalised(key):
     net = BatchRenorm(5)  # normalisation.lee:250
-    a = 1.0 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:251
-    b = 7.0 + 5.0 * normal(fold(key, SITES["b"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:252
+    a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:251
+    b = 7 + 5 * normal(fold(key, SITES["b"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:252
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:253
     add_5, saved_net = net.forward_saved(a)  # normalisation.lee:254
     first = (c * add_5).sum()
@@ -1211,7 +1208,7 @@ def example_renormalised(key):
 
 def example_layer(key):
     net = LayerNorm(5)  # normalisation.lee:260
-    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:261
+    x = 1 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:261
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:262
     reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:263
     add, saved_net = net.forward_saved(reshape)
@@ -1222,7 +1219,7 @@ def example_layer(key):
 
 def example_layer_as_printed(key):
     net = LayerNormAsPrinted(5)  # normalisation.lee:267
-    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:268
+    x = 1 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:268
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:269
     reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:270
     d_c = net(reshape).reshape(2, 3, 5)  # [2, 3, 5]
@@ -1232,7 +1229,7 @@ def example_layer_as_printed(key):
 
 def example_instance(key):
     net = InstanceNorm(3)  # normalisation.lee:274
-    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:275
+    x = 1 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:275
     c = normal(fold(key, SITES["c"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  normalisation.lee:276
     d_c = net(x)  # [2, 3, 4, 5]  normalisation.lee:277
     return (c * d_c).sum(), net.forward_backward(x, c), d_c
@@ -1240,7 +1237,7 @@ def example_instance(key):
 
 def example_group(key):
     net = GroupNorm(2, 6)  # normalisation.lee:281
-    x = 1.0 + 0.1 * normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:282
+    x = 1 + 0.1 * normal(fold(key, SITES["x"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:282
     c = normal(fold(key, SITES["c"]), (2, 6, 4, 5), FLOAT)  # [2, 6, 4, 5]  normalisation.lee:283
     d_c, saved_net = net.forward_saved(x)  # normalisation.lee:284
     d_net, d_x = net.forward_backward(x, saved_net, c)
@@ -1252,7 +1249,7 @@ def example_weight(key):
     x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:289
     add, saved_net = net.forward_saved(x)  # normalisation.lee:290
     d_net, d_x = net.forward_backward(x, saved_net, 2 * add)
-    return (add * add).sum(), net.at(d_net), d_x
+    return (add**2).sum(), net.at(d_net), d_x
 
 
 def example_spectrum(key):
@@ -1349,19 +1346,19 @@ def norm(x):
 
     x [x_0, x_1] -> [x_1]
     """
-    return sqrt((x * x).sum(dim=0))  # [x_1]  prelude.lee:163
+    return sqrt((x**2).sum(dim=0))  # [x_1]  prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum(dim=0)  # [x_1]  prelude.lee:163
+    sum_ = (x**2).sum(dim=0)  # [x_1]  prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_y):
     """From d_y to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_x = 2 * (d_y * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf) * x)  # [x_0, x_1]
+    d_x = 2 * (d_y * 0.5 / torch.where(sum_ > 0, sqrt_, torch.inf) * x)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -1370,7 +1367,7 @@ def norm_2(x):
 
     x [x_0] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:163
+    return sqrt((x**2).sum())  # prelude.lee:163
 
 
 # ---- what the code above uses

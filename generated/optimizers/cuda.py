@@ -84,7 +84,7 @@ class Adagrad(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:15
+        self.total.add_(g**2)  # [count]  optimizers.lee:15
         sigma = torch.sqrt(self.total / self.t)  # [count]  optimizers.lee:16
         select = torch.where(sigma > 0, g / sigma, 0)  # [count]  optimizers.lee:17
         θ.sub_(self.lr / math.sqrt(self.t) * select)  # [count]
@@ -101,7 +101,7 @@ class AdagradSum(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:25
+        self.total.add_(g**2)  # [count]  optimizers.lee:25
         θ.sub_(self.lr * g / (torch.sqrt(self.total) + self.eps))  # [count]  optimizers.lee:26
 
 
@@ -116,7 +116,7 @@ class AdagradSumAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:34
+        self.total.add_(g**2)  # [count]  optimizers.lee:34
         θ.sub_(self.lr * g / (torch.sqrt(self.total / self.t) + self.eps))  # [count]  optimizers.lee:35
 
 
@@ -131,7 +131,7 @@ class AdagradCompoundAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:44
+        self.total.add_(g**2)  # [count]  optimizers.lee:44
         div = self.shrunk / torch.sqrt(self.total)  # [count]  optimizers.lee:45
         self.shrunk.copy_(torch.where(self.total > 0, div, self.shrunk))  # [count]
         θ.sub_(self.lr * self.shrunk * g)  # [count]  optimizers.lee:46
@@ -163,7 +163,7 @@ class RMSProp(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:63
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:63
         θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:64
 
 
@@ -178,7 +178,7 @@ class RMSPropAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        mul = g * g  # [count]  optimizers.lee:72
+        mul = g**2  # [count]  optimizers.lee:72
         add = self.alpha * self.v + (1 - self.alpha) * mul  # [count]
         self.v.copy_(torch.where(torch.full((), self.t == 1, device=θ.device), mul, add))  # [count]
         θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:73
@@ -209,7 +209,7 @@ class AdamAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:94
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:94
         mul_4 = self.lr / math.sqrt(self.t) * g  # [count]  optimizers.lee:95
         θ.sub_(mul_4 / (torch.sqrt(self.v) + self.eps))  # [count]
 
@@ -226,7 +226,7 @@ class MomentumOverRMS(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(θ)
         self.m.copy_(self.decay * self.m + (1 - self.decay) * g)  # [count]  optimizers.lee:104
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:105
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:105
         θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:106
 
 
@@ -242,7 +242,7 @@ class MomentumOverRMSAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(θ)
         self.m.copy_(self.decay * self.m - self.lr * g)  # [count]  optimizers.lee:115
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:116
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:116
         θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:117
 
 
@@ -255,7 +255,7 @@ def clipped_saved(g, bound):
 def clipped_backward(g, bound, maximum, d_minimum):
     """From d_minimum to the gradient by g."""
     # gradient of return min(max(g, -bound), bound)   optimizers.lee:125
-    d_g = torch.where(maximum <= bound, torch.where(g >= -bound, d_minimum, 0.0), 0.0)  # [n]
+    d_g = torch.where(maximum <= bound, torch.where(g >= -bound, d_minimum, 0), 0)  # [n]
     return d_g  # [n]
 
 
@@ -270,7 +270,7 @@ def clippedAsPrinted(g, bound):
 def clippedAsPrinted_backward(g, bound, d_y):
     """From d_y to the gradient by g."""
     # gradient of return min(g, bound)   optimizers.lee:130
-    d_g = torch.where(g <= bound, d_y, 0.0)  # [n]
+    d_g = torch.where(g <= bound, d_y, 0)  # [n]
     return d_g  # [n]
 
 
@@ -287,7 +287,7 @@ def rescaled_backward(g, saved, d_mul):
     """From d_mul to the gradient by g."""
     sqrt_, saved_norm, add, div, minimum = saved
     # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:135
-    d_add = torch.where(1 <= div, 0.0, -((d_mul * g).sum() * div / add))
+    d_add = torch.where(1 <= div, 0, -((d_mul * g).sum() * div / add))
     d_g = d_mul * minimum + norm_backward(g, saved_norm, sqrt_, d_add)  # [n]
     return d_g  # [n]
 
@@ -305,27 +305,27 @@ def rescaled_2_backward(g, saved, d_mul):
     """From d_mul to the gradient by g."""
     sqrt_, saved_norm, add, div, minimum = saved
     # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:135
-    d_add = torch.where(1 <= div, 0.0, -((d_mul * g).sum() * div / add))
+    d_add = torch.where(1 <= div, 0, -((d_mul * g).sum() * div / add))
     d_g = d_mul * minimum + norm_backward(g, saved_norm, sqrt_, d_add)  # [n]
     return d_g  # [n]
 
 
 def example_within_bounds(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
     d_c, saved_clipped = clipped_saved(g, 1.5)  # optimizers.lee:141
     return (c * d_c).sum(), clipped_backward(g, 1.5, saved_clipped, c), d_c
 
 
 def example_within_bounds_as_printed(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
     d_c = clippedAsPrinted(g, 1.5)  # [20]  optimizers.lee:147
     return (c * d_c).sum(), clippedAsPrinted_backward(g, 1.5, c), d_c
 
 
 def example_shortened(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
     mul_3, saved_rescaled = rescaled_saved(g, 1.5)  # optimizers.lee:153
     mul_5, saved_rescaled_2 = rescaled_2_saved(g, 100)
@@ -335,15 +335,14 @@ def example_shortened(key):
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:163
+    sum_ = (x**2).sum()  # prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_sqrt):
     """From d_sqrt to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_sum = d_sqrt * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf)
-    d_x = 2 * d_sum * x  # [x_0]
+    d_x = 2 * (d_sqrt * 0.5 / torch.where(sum_ > 0, sqrt_, torch.inf)) * x  # [x_0]
     return d_x  # [x_0]
 
 

@@ -75,7 +75,7 @@ class Adagrad(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, total in blocks(parameters, gradient, self.total):
-            total += g * g  # [count]  optimizers.lee:15
+            total += g**2  # [count]  optimizers.lee:15
             sigma = np.sqrt(total / self.t)  # [count]  optimizers.lee:16
             θ -= self.lr / math.sqrt(self.t) * masked(g / sigma, sigma > 0)  # [count]  optimizers.lee:17
 
@@ -92,7 +92,7 @@ class AdagradSum(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, total in blocks(parameters, gradient, self.total):
-            total += g * g  # [count]  optimizers.lee:25
+            total += g**2  # [count]  optimizers.lee:25
             θ -= self.lr * g / (np.sqrt(total) + self.eps)  # [count]  optimizers.lee:26
 
 
@@ -108,7 +108,7 @@ class AdagradSumAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, total in blocks(parameters, gradient, self.total):
-            total += g * g  # [count]  optimizers.lee:34
+            total += g**2  # [count]  optimizers.lee:34
             θ -= self.lr * g / (np.sqrt(total / self.t) + self.eps)  # [count]  optimizers.lee:35
 
 
@@ -124,7 +124,7 @@ class AdagradCompoundAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, total, shrunk in blocks(parameters, gradient, self.total, self.shrunk):
-            total += g * g  # [count]  optimizers.lee:44
+            total += g**2  # [count]  optimizers.lee:44
             shrunk[...] = np.where(total > 0, shrunk / np.sqrt(total), shrunk)  # [count]  optimizers.lee:45
             θ -= self.lr * shrunk * g  # [count]  optimizers.lee:46
 
@@ -157,7 +157,7 @@ class RMSProp(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, v in blocks(parameters, gradient, self.v):
-            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:63
+            v[...] = self.alpha * v + (1 - self.alpha) * g**2  # [count]  optimizers.lee:63
             θ -= self.lr * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:64
 
 
@@ -173,7 +173,7 @@ class RMSPropAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, v in blocks(parameters, gradient, self.v):
-            mul = g * g  # [count]  optimizers.lee:72
+            mul = g**2  # [count]  optimizers.lee:72
             v[...] = np.where(self.t == 1, mul, self.alpha * v + (1 - self.alpha) * mul)  # [count]
             θ -= self.lr * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:73
 
@@ -191,7 +191,7 @@ class Adam(Optimizer):
         self.begin(parameters)
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             m[...] = self.beta1 * m + (1 - self.beta1) * g  # [count]  optimizers.lee:82
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g * g)  # [count]  optimizers.lee:83
+            v[...] = self.beta2 * v + (1 - self.beta2) * g**2  # [count]  optimizers.lee:83
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optimizers.lee:84
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optimizers.lee:85
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optimizers.lee:86
@@ -209,7 +209,7 @@ class AdamAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, v in blocks(parameters, gradient, self.v):
-            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:94
+            v[...] = self.alpha * v + (1 - self.alpha) * g**2  # [count]  optimizers.lee:94
             θ -= self.lr / math.sqrt(self.t) * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:95
 
 
@@ -226,7 +226,7 @@ class MomentumOverRMS(Optimizer):
         self.begin(parameters)
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             m[...] = self.decay * m + (1 - self.decay) * g  # [count]  optimizers.lee:104
-            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:105
+            v[...] = self.alpha * v + (1 - self.alpha) * g**2  # [count]  optimizers.lee:105
             θ -= self.lr * m / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:106
 
 
@@ -243,7 +243,7 @@ class MomentumOverRMSAsPrinted(Optimizer):
         self.begin(parameters)
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             m[...] = self.decay * m - self.lr * g  # [count]  optimizers.lee:115
-            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:116
+            v[...] = self.alpha * v + (1 - self.alpha) * g**2  # [count]  optimizers.lee:116
             θ -= self.lr * m / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:117
 
 
@@ -288,7 +288,7 @@ def rescaled_backward(g, saved, d_mul):
     """From d_mul to the gradient by g."""
     sqrt, saved_norm, add, div, minimum = saved
     # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:135
-    d_add = np.where(1 <= div, 0.0, -((d_mul * g).sum() * div / add))
+    d_add = np.where(1 <= div, 0, -((d_mul * g).sum() * div / add))
     d_g = d_mul * minimum + norm_backward(g, saved_norm, sqrt, d_add)  # [n]
     return d_g  # [n]
 
@@ -306,27 +306,27 @@ def rescaled_2_backward(g, saved, d_mul):
     """From d_mul to the gradient by g."""
     sqrt, saved_norm, add, div, minimum = saved
     # gradient of return g * min(1, bound / (norm(g) + 1e-6))   optimizers.lee:135
-    d_add = np.where(1 <= div, 0.0, -((d_mul * g).sum() * div / add))
+    d_add = np.where(1 <= div, 0, -((d_mul * g).sum() * div / add))
     d_g = d_mul * minimum + norm_backward(g, saved_norm, sqrt, d_add)  # [n]
     return d_g  # [n]
 
 
 def example_within_bounds(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
     d_c, saved_clipped = clipped_saved(g, 1.5)  # optimizers.lee:141
     return (c * d_c).sum(), clipped_backward(g, 1.5, saved_clipped, c), d_c
 
 
 def example_within_bounds_as_printed(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
     d_c = clippedAsPrinted(g, 1.5)  # [20]  optimizers.lee:147
     return (c * d_c).sum(), clippedAsPrinted_backward(g, 1.5, c), d_c
 
 
 def example_shortened(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
     mul_3, saved_rescaled = rescaled_saved(g, 1.5)  # optimizers.lee:153
     mul_5, saved_rescaled_2 = rescaled_2_saved(g, 100)
@@ -336,14 +336,14 @@ def example_shortened(key):
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:163
+    sum_ = (x**2).sum()  # prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt, d_sqrt):
     """From d_sqrt to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0]
+    d_x = 2 * (d_sqrt * 0.5 / np.where(sum_ > 0, sqrt, np.inf)) * x  # [x_0]
     return d_x  # [x_0]
 
 

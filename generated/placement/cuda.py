@@ -417,7 +417,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

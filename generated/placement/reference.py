@@ -402,14 +402,13 @@ class LayerNorm(Model):
     def forward(self, x):
         """x [.., d] -> [.., d]"""
         centred = x - x.mean(axis=1, keepdims=True)  # [rows, d]  nn.lee:197
-        add = (centred * centred).mean(axis=1, keepdims=True) + self.eps  # [rows, 1]
-        return centred / np.sqrt(add) * self.gamma + self.beta  # [rows, d]
+        deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps)  # [rows, 1]
+        return centred / deviation * self.gamma + self.beta  # [rows, d]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         centred = x - x.mean(axis=1, keepdims=True)  # [rows, d]  nn.lee:197
-        add = (centred * centred).mean(axis=1, keepdims=True) + self.eps  # [rows, 1]
-        normalise = centred / np.sqrt(add)  # [rows, d]
+        normalise = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps)  # [rows, d]
         return normalise * self.gamma + self.beta, normalise
 
     def forward_backward(self, x, normalise, d_y):
@@ -419,7 +418,7 @@ class LayerNorm(Model):
         d_normalise = d_y * self.gamma  # [rows, d]
         d_gamma = (d_y * normalise).sum(axis=0)  # [d]
         centred = x - x.mean(axis=1, keepdims=True)  # [rows, d]
-        deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + self.eps)  # [rows, 1]
+        deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps)  # [rows, 1]
         normal_ = centred / deviation  # [rows, d]
         mean_2 = (d_normalise * normal_).mean(axis=1, keepdims=True)  # [rows, 1]
         sub = d_normalise - d_normalise.mean(axis=1, keepdims=True)  # [rows, d]
@@ -438,7 +437,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

@@ -399,10 +399,10 @@ def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     # gradient of gain = min(ratio * advantage, clip(ratio, 1 - eps, 1 + eps) * advantage)   ppo.lee:35
     le = mul <= mul_2  # bool[n]
     mul_3 = neg * advantage  # [n]
-    d_minimum = torch.where(le, 0.0, mul_3)  # [n]
+    d_minimum = torch.where(le, 0, mul_3)  # [n]
     d_ratio_4 = clip_backward(ratio, 1 - eps, 1 + eps, saved_clip, d_minimum)  # [n]
     # gradient of ratio = exp(log_prob(p, a) - old)   ppo.lee:34
-    d_ratio = torch.where(le, 0.0, d_ratio_4) + torch.where(le, mul_3, 0.0)  # [n]
+    d_ratio = torch.where(le, 0, d_ratio_4) + torch.where(le, mul_3, 0)  # [n]
     d_sub = d_ratio * ratio  # [n]
     d_old = -d_sub  # [n]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
@@ -414,7 +414,7 @@ def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     d_add_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_  # [n, policy.sizes_2]
     # gradient of p = categorical(policy(s))   ppo.lee:33
     d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2_2 + softmax_ * sub_2)
-    d_advantage = torch.where(le, 0.0, neg * minimum) + torch.where(le, neg * ratio, 0.0)  # [n]
+    d_advantage = torch.where(le, 0, neg * minimum) + torch.where(le, neg * ratio, 0)  # [n]
     return d_policy, d_s, d_old, d_advantage
 
 
@@ -427,7 +427,7 @@ def example_ends(key):
     done_2 = torch.where(unslice_, unslice_, False)  # bool[5]
     out, saved_advantages = advantages_saved(reward, value, last, done_2)  # ppo.lee:46
     d_reward, d_value, d_last = advantages_backward(saved_advantages, 2 * out)
-    return (out * out).sum(), d_reward, d_value, d_last
+    return (out**2).sum(), d_reward, d_value, d_last
 
 
 def example_ratio(key):
@@ -591,8 +591,8 @@ class PpoStep(TrainStep):
         mul_2_2_2 = scale_ * softmax_  # [batches_n, 2]
         le = mul <= mul_2_2  # bool[batches_n]  ppo.lee:35
         mul_3_3 = scale_2 * d  # [batches_n]
-        masked_ = masked(torch.where(le, 0.0, mul_3_3), ratio >= 0.8)  # [batches_n]  prelude.lee:153
-        d_ratio_2 = torch.where(le, 0.0, masked(masked_, maximum <= 1.2))  # [batches_n]  ppo.lee:35
+        masked_ = masked(torch.where(le, 0, mul_3_3), ratio >= 0.8)  # [batches_n]  prelude.lee:153
+        d_ratio_2 = torch.where(le, 0, masked(masked_, maximum <= 1.2))  # [batches_n]  ppo.lee:35
         d_sub_2 = (d_ratio_2 + masked(mul_3_3, le)) * ratio  # [batches_n]  ppo.lee:34
         i = torch.arange(batches_n, device=x.device)  # int[batches_n]  distributions.lee:119
         # [batches_n, 2]  distributions.lee:114
@@ -616,7 +616,7 @@ class PpoStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v_ in self.blocks[0]:
             adam_(θ, g, m, v_, lr, beta1, beta2, eps, weight_decay, t)
-        return sub_2 + 0.5 * ((sub_3 * sub_3).sum() / count)  # ppo.lee:95
+        return sub_2 + 0.5 * ((sub_3**2).sum() / count)  # ppo.lee:95
 
 
 def ppo_drift_condition(b_logp, policy, b_state, b_action, limit):
@@ -636,8 +636,8 @@ def share_saved(p, of):
 def share_backward(p, of, gt, d_select):
     """From d_select to the gradients by p and of."""
     # gradient of return where(p > 0, p * of, 0)   distributions.lee:114
-    d_p = torch.where(gt, d_select * of, 0.0)  # [p_0, p_1]
-    d_of = torch.where(gt, d_select * p, 0.0)  # [p_0, p_1]
+    d_p = torch.where(gt, d_select * of, 0)  # [p_0, p_1]
+    d_of = torch.where(gt, d_select * p, 0)  # [p_0, p_1]
     return d_p, d_of
 
 
@@ -762,7 +762,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -783,7 +783,7 @@ def clip_saved(x, low, high):
 def clip_backward(x, low, high, maximum, d_minimum):
     """From d_minimum to the gradient by x."""
     # gradient of return min(max(x, low), high)   prelude.lee:153
-    d_x = torch.where(maximum <= high, torch.where(x >= low, d_minimum, 0.0), 0.0)  # [x_0]
+    d_x = torch.where(maximum <= high, torch.where(x >= low, d_minimum, 0), 0)  # [x_0]
     return d_x  # [x_0]
 
 
@@ -794,7 +794,7 @@ def var(x, ddof=0):
     """
     x_0 = x.shape[0]
     sub = x - x.mean(dim=0, keepdim=True)  # [x_0]  prelude.lee:168
-    total = (sub * sub).sum()
+    total = (sub**2).sum()
     return total / (x_0 - ddof)  # prelude.lee:169
 
 

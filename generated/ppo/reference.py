@@ -296,9 +296,9 @@ def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     # gradient of gain = min(ratio * advantage, clip(ratio, 1 - eps, 1 + eps) * advantage)   ppo.lee:35
     le = mul <= mul_2  # bool[n]
     mul_3 = neg * advantage  # [n]
-    d_ratio_4 = clip_backward(ratio, 1 - eps, 1 + eps, saved_clip, np.where(le, 0.0, mul_3))  # [n]
+    d_ratio_4 = clip_backward(ratio, 1 - eps, 1 + eps, saved_clip, np.where(le, 0, mul_3))  # [n]
     # gradient of ratio = exp(log_prob(p, a) - old)   ppo.lee:34
-    d_ratio = np.where(le, 0.0, d_ratio_4) + masked(mul_3, le)  # [n]
+    d_ratio = np.where(le, 0, d_ratio_4) + masked(mul_3, le)  # [n]
     d_sub = d_ratio * ratio  # [n]
     d_old = -d_sub  # [n]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
@@ -311,7 +311,7 @@ def clipped_backward(policy, s, a, advantage, eps, bonus, saved, d_sub_3):
     # gradient of p = categorical(policy(s))   ppo.lee:33
     d_add_2 = d_add_2_2 + softmax_ * (d_softmax - sum_2)  # [n, policy.sizes_2]
     d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2)
-    d_advantage = np.where(le, 0.0, neg * minimum) + masked(neg * ratio, le)  # [n]
+    d_advantage = np.where(le, 0, neg * minimum) + masked(neg * ratio, le)  # [n]
     return d_policy, d_s, d_old, d_advantage
 
 
@@ -325,9 +325,9 @@ def clipped_backward_parameters(policy, s, a, advantage, eps, bonus, saved, d_su
     # gradient of gain = min(ratio * advantage, clip(ratio, 1 - eps, 1 + eps) * advantage)   ppo.lee:35
     le = mul <= mul_2  # bool[n]
     mul_3 = -(d_sub_3 / n) * advantage  # [n]
-    d_ratio_4 = clip_backward(ratio, 1 - eps, 1 + eps, saved_clip, np.where(le, 0.0, mul_3))  # [n]
+    d_ratio_4 = clip_backward(ratio, 1 - eps, 1 + eps, saved_clip, np.where(le, 0, mul_3))  # [n]
     # gradient of ratio = exp(log_prob(p, a) - old)   ppo.lee:34
-    d_ratio = np.where(le, 0.0, d_ratio_4) + masked(mul_3, le)  # [n]
+    d_ratio = np.where(le, 0, d_ratio_4) + masked(mul_3, le)  # [n]
     d_categorical_score_3 = of_class_backward(a, policy.sizes[2], d_ratio * ratio)  # [n, policy.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [n, policy.sizes_2]
@@ -351,7 +351,7 @@ def example_ends(key):
     done_2 = np.where(unslice_, unslice_, False)  # bool[5]
     out, saved_advantages = advantages_saved(reward, value, last, done_2)  # ppo.lee:46
     d_reward, d_value, d_last = advantages_backward(saved_advantages, 2 * out)
-    return (out * out).sum(), d_reward, d_value, d_last
+    return (out**2).sum(), d_reward, d_value, d_last
 
 
 def example_ratio(key):
@@ -454,7 +454,7 @@ def ppo_step(policy, critic, opt, x, a, old, d, v):
     d_loss = FLOAT(1.0)  # ppo.lee:95
     d_policy = clipped_backward_parameters(policy, x, a, d, 0.2, 0.01, saved_clipped, d_loss)
     update_together(opt, (policy, d_policy), (critic, d_critic))
-    return sub_3 + 0.5 * (sub * sub).mean()
+    return sub_3 + 0.5 * (sub**2).mean()
 
 
 def ppo_drift_condition(b_logp, policy, b_state, b_action, limit):
@@ -602,7 +602,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -619,7 +619,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -651,7 +651,7 @@ def var(x, ddof=0):
     """
     x_0 = x.shape[0]
     sub = x - x.mean(axis=0, keepdims=True)  # [x_0]  prelude.lee:168
-    total = (sub * sub).sum()
+    total = (sub**2).sum()
     return total / (x_0 - ddof)  # prelude.lee:169
 
 

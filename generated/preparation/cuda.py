@@ -419,7 +419,7 @@ def bilinear_backward(saved, h, w, d_seen):
     mul = select[:, :, :, :, None] * select_2[:, :, :, None]  # [n, a, b, 2, 2]
     d_select_3 = d_seen[:, :, :, :, None, None] * mul[:, None]  # [n, c, a, b, 2, 2]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   preparation.lee:31
-    d_transpose = torch.where(reshape_13, d_select_3, 0.0)  # [n, c, a, b, 2, 2]
+    d_transpose = torch.where(reshape_13, d_select_3, 0)  # [n, c, a, b, 2, 2]
     # gradient of image[r, k, p[r, i, j] + u, q[r, i, j] + v],   preparation.lee:33
     d_gather = d_transpose.permute(0, 2, 3, 4, 5, 1)  # [n, a, b, 2, 2, c]
     d_image = scatter_add(d_gather, (reshape_10, reshape_11, reshape_12), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
@@ -441,18 +441,18 @@ def bilinear_backward_2(saved, h, w, d_seen):
     reshape_8 = (reshape_5 * select_2[:, :, :, None])[:, None]  # [n, 1, a, b, 2, 2]
     d_select_3 = d_seen[:, :, :, :, None, None] * reshape_8  # [n, c, a, b, 2, 2]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   preparation.lee:31
-    d_transpose = torch.where(reshape_13, d_select_3, 0.0)  # [n, c, a, b, 2, 2]
+    d_transpose = torch.where(reshape_13, d_select_3, 0)  # [n, c, a, b, 2, 2]
     # gradient of image[r, k, p[r, i, j] + u, q[r, i, j] + v],   preparation.lee:33
     d_gather = d_transpose.permute(0, 2, 3, 4, 5, 1)  # [n, a, b, 2, 2, c]
     d_image = scatter_add(d_gather, (reshape_10, reshape_11, reshape_12), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
     # gradient of return where(u == 0, 1 - t, t)   preparation.lee:42
-    d_sub_3 = torch.where(eq, 0.0, d_select_2).sum(dim=3)  # [n, a, b]
+    d_sub_3 = torch.where(eq, 0, d_select_2).sum(dim=3)  # [n, a, b]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   preparation.lee:31
-    d_column = d_sub_3 - torch.where(eq, d_select_2, 0.0).sum(dim=3)  # [n, a, b]
+    d_column = d_sub_3 - torch.where(eq, d_select_2, 0).sum(dim=3)  # [n, a, b]
     # gradient of return where(u == 0, 1 - t, t)   preparation.lee:42
-    d_sub = torch.where(eq, 0.0, d_select).sum(dim=3)  # [n, a, b]
+    d_sub = torch.where(eq, 0, d_select).sum(dim=3)  # [n, a, b]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   preparation.lee:31
-    d_row = d_sub - torch.where(eq, d_select, 0.0).sum(dim=3)  # [n, a, b]
+    d_row = d_sub - torch.where(eq, d_select, 0).sum(dim=3)  # [n, a, b]
     return d_image, d_row, d_column
 
 
@@ -460,10 +460,10 @@ def resized_saved(image, height, width):
     """As resized, and what its gradient needs."""
     n, _, h, w = image.shape
     add = torch.arange(height, device=image.device).to(FLOAT) + 0.5  # [height]  preparation.lee:47
-    minimum = (add * h / height - 0.5).clamp(min=0.0).clamp(max=h - 1.0)  # [height]  prelude.lee:153
+    minimum = (add * h / height - 0.5).clamp(min=0).clamp(max=h - 1.0)  # [height]  prelude.lee:153
     row = minimum[:, None].expand(n, height, width)  # [n, height, width]  preparation.lee:47
     add_2 = torch.arange(width, device=image.device).to(FLOAT) + 0.5  # [width]  preparation.lee:48
-    minimum_2 = (add_2 * w / width - 0.5).clamp(min=0.0).clamp(max=w - 1.0)  # [width]  prelude.lee:153
+    minimum_2 = (add_2 * w / width - 0.5).clamp(min=0).clamp(max=w - 1.0)  # [width]  prelude.lee:153
     column = minimum_2.expand(n, height, width)  # [n, height, width]  preparation.lee:48
     seen, saved_bilinear = bilinear_saved(image, row, column)  # preparation.lee:49
     return seen, saved_bilinear
@@ -780,8 +780,8 @@ class FitStep(TrainStep):
 
 
 def example_scaled(key):
-    x = 1.0 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:114
-    known = 1.0 + 2.0 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:115
+    x = 1 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:114
+    known = 1 + 2 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:115
     c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:116
     d_c, saved_standardized = standardized_saved(x, known)  # preparation.lee:117
     d_x, d_known = standardized_backward(saved_standardized, d_c, c)
@@ -789,8 +789,8 @@ def example_scaled(key):
 
 
 def example_scaled_as_printed(key):
-    x = 1.0 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:121
-    known = 1.0 + 2.0 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:122
+    x = 1 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:121
+    known = 1 + 2 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:122
     c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:123
     d_c, saved_standardizedAsPrinted = standardizedAsPrinted_saved(x, known)  # preparation.lee:124
     d_x, d_known = standardizedAsPrinted_backward(saved_standardizedAsPrinted, d_c, c)
@@ -829,7 +829,7 @@ def example_patches(key):
 
 def example_views(key):
     image = normal(fold(key, SITES["image"]), (4, 2, 6, 5), FLOAT)  # [4, 2, 6, 5]  preparation.lee:154
-    angle = -1.0 + 2.0 * uniform(fold(key, SITES["angle"]), (4,), FLOAT)  # [4]  preparation.lee:155
+    angle = -1 + 2 * uniform(fold(key, SITES["angle"]), (4,), FLOAT)  # [4]  preparation.lee:155
     zoom = 0.7 + 0.7 * uniform(fold(key, SITES["zoom"]), (4,), FLOAT)  # [4]  preparation.lee:156
     c = normal(fold(key, SITES["c"]), (4, 2, 6, 5), FLOAT)  # [4, 2, 6, 5]  preparation.lee:157
     d_c, saved_turned = turned_saved(image, angle, zoom)  # preparation.lee:158
@@ -1016,7 +1016,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -1027,7 +1027,7 @@ def var(x, ddof=0):
     """
     x_0 = x.shape[0]
     sub = x - x.mean(dim=0, keepdim=True)  # [x_0, x_1]  prelude.lee:168
-    total = (sub * sub).sum(dim=0)  # [x_1]
+    total = (sub**2).sum(dim=0)  # [x_1]
     return total / (x_0 - ddof)  # [x_1]  prelude.lee:169
 
 
@@ -1035,7 +1035,7 @@ def var_saved(x, ddof=0):
     """As var, and what its gradient needs."""
     x_0 = x.shape[0]
     sub = x - x.mean(dim=0, keepdim=True)  # [x_0, x_1]  prelude.lee:168
-    total = (sub * sub).sum(dim=0)  # [x_1]
+    total = (sub**2).sum(dim=0)  # [x_1]
     return total / (x_0 - ddof), sub  # prelude.lee:169
 
 
@@ -1068,7 +1068,7 @@ def std_backward(saved, sqrt_, ddof, d_y):
     """From d_y to the gradient by x."""
     div, saved_var = saved
     # gradient of return sqrt(var(x, axis = axis, ddof = ddof, keepdims = keepdims))   prelude.lee:174
-    d_div = d_y * 0.5 / torch.where(div > 0.0, sqrt_, torch.inf)  # [x_1]
+    d_div = d_y * 0.5 / torch.where(div > 0, sqrt_, torch.inf)  # [x_1]
     d_x = var_backward(saved_var, ddof, d_div)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 

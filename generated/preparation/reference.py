@@ -339,11 +339,9 @@ def bilinear_backward_2(saved, h, w, d_seen):
     # gradient of image[r, k, p[r, i, j] + u, q[r, i, j] + v],   preparation.lee:33
     d_gather = masked(d_select_3, reshape_13).transpose(0, 2, 3, 4, 5, 1)  # [n, a, b, 2, 2, c]
     d_image = scatter_add(d_gather, (reshape_10, reshape_11, reshape_12), (n, c, h, w), (0, 2, 3))  # [n, c, h, w]
-    # gradient of return where(u == 0, 1 - t, t)   preparation.lee:42
-    d_sub_3 = np.where(eq, 0.0, d_select_2).sum(axis=3)  # [n, a, b]
     # gradient of near(row[r, i, j] - p[r, i, j], u) * near(column[r, i, j] - q[r, i, j], v) * ..   preparation.lee:31
-    d_column = d_sub_3 - masked(d_select_2, eq).sum(axis=3)  # [n, a, b]
-    d_row = np.where(eq, 0.0, d_select).sum(axis=3) - masked(d_select, eq).sum(axis=3)  # [n, a, b]
+    d_column = np.where(eq, 0, d_select_2).sum(axis=3) - masked(d_select_2, eq).sum(axis=3)  # [n, a, b]
+    d_row = np.where(eq, 0, d_select).sum(axis=3) - masked(d_select, eq).sum(axis=3)  # [n, a, b]
     return d_image, d_row, d_column
 
 
@@ -351,10 +349,10 @@ def resized_saved(image, height, width):
     """As resized, and what its gradient needs."""
     n, _, h, w = image.shape
     sub = (np.arange(height).astype(FLOAT) + 0.5) * h / height - 0.5  # [height]  preparation.lee:47
-    reshape = np.minimum(np.maximum(sub, 0.0), h - 1.0)[:, None]  # [height, 1]
+    reshape = np.minimum(np.maximum(sub, 0), h - 1.0)[:, None]  # [height, 1]
     row = np.broadcast_to(reshape, (n, height, width))  # [n, height, width]
     sub_3 = (np.arange(width).astype(FLOAT) + 0.5) * w / width - 0.5  # [width]  preparation.lee:48
-    minimum_2 = np.minimum(np.maximum(sub_3, 0.0), w - 1.0)  # [width]  prelude.lee:153
+    minimum_2 = np.minimum(np.maximum(sub_3, 0), w - 1.0)  # [width]  prelude.lee:153
     column = np.broadcast_to(minimum_2, (n, height, width))  # [n, height, width]  preparation.lee:48
     seen, saved_bilinear = bilinear_saved(image, row, column)  # preparation.lee:49
     return seen, saved_bilinear
@@ -561,8 +559,8 @@ def fit_step(net, opt, image, most, y, key):
 
 
 def example_scaled(key):
-    x = 1.0 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:114
-    known = 1.0 + 2.0 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:115
+    x = 1 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:114
+    known = 1 + 2 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:115
     c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:116
     d_c, saved_standardized = standardized_saved(x, known)  # preparation.lee:117
     d_x, d_known = standardized_backward(saved_standardized, d_c, c)
@@ -570,8 +568,8 @@ def example_scaled(key):
 
 
 def example_scaled_as_printed(key):
-    x = 1.0 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:121
-    known = 1.0 + 2.0 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:122
+    x = 1 + normal(fold(key, SITES["x"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:121
+    known = 1 + 2 * normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  preparation.lee:122
     c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  preparation.lee:123
     d_c, saved_standardizedAsPrinted = standardizedAsPrinted_saved(x, known)  # preparation.lee:124
     d_x, d_known = standardizedAsPrinted_backward(saved_standardizedAsPrinted, d_c, c)
@@ -610,7 +608,7 @@ def example_patches(key):
 
 def example_views(key):
     image = normal(fold(key, SITES["image"]), (4, 2, 6, 5), FLOAT)  # [4, 2, 6, 5]  preparation.lee:154
-    angle = -1.0 + 2.0 * uniform(fold(key, SITES["angle"]), (4,), FLOAT)  # [4]  preparation.lee:155
+    angle = -1 + 2 * uniform(fold(key, SITES["angle"]), (4,), FLOAT)  # [4]  preparation.lee:155
     zoom = 0.7 + 0.7 * uniform(fold(key, SITES["zoom"]), (4,), FLOAT)  # [4]  preparation.lee:156
     c = normal(fold(key, SITES["c"]), (4, 2, 6, 5), FLOAT)  # [4, 2, 6, 5]  preparation.lee:157
     d_c, saved_turned = turned_saved(image, angle, zoom)  # preparation.lee:158
@@ -801,7 +799,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -818,7 +816,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -829,7 +827,7 @@ def var(x, ddof=0):
     """
     x_0 = x.shape[0]
     sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:168
-    total = (sub * sub).sum(axis=0)  # [x_1]
+    total = (sub**2).sum(axis=0)  # [x_1]
     return total / (x_0 - ddof)  # [x_1]  prelude.lee:169
 
 
@@ -837,7 +835,7 @@ def var_saved(x, ddof=0):
     """As var, and what its gradient needs."""
     x_0 = x.shape[0]
     sub = x - x.mean(axis=0, keepdims=True)  # [x_0, x_1]  prelude.lee:168
-    total = (sub * sub).sum(axis=0)  # [x_1]
+    total = (sub**2).sum(axis=0)  # [x_1]
     return total / (x_0 - ddof), sub  # prelude.lee:169
 
 
@@ -870,7 +868,7 @@ def std_backward(saved, sqrt, ddof, d_y):
     """From d_y to the gradient by x."""
     div, saved_var = saved
     # gradient of return sqrt(var(x, axis = axis, ddof = ddof, keepdims = keepdims))   prelude.lee:174
-    d_x = var_backward(saved_var, ddof, d_y * 0.5 / np.where(div > 0.0, sqrt, np.inf))  # [x_0, x_1]
+    d_x = var_backward(saved_var, ddof, d_y * 0.5 / np.where(div > 0, sqrt, np.inf))  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

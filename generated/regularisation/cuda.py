@@ -281,13 +281,13 @@ def ridge(w, b, x, target, strength=0.1):
     w [d], x [n, d], target [n] -> []
     """
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:20
-    return (sub_2 * sub_2).sum() + strength * (w * w).sum()
+    return (sub_2**2).sum() + strength * (w**2).sum()
 
 
 def ridge_saved(w, b, x, target, strength=0.1):
     """As ridge, and what its gradient needs."""
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:20
-    return (sub_2 * sub_2).sum() + strength * (w * w).sum(), sub_2
+    return (sub_2**2).sum() + strength * (w**2).sum(), sub_2
 
 
 def ridge_backward(w, x, strength, sub_2, d_y):
@@ -306,22 +306,22 @@ def ridgeAsPrinted(w, b, x, target, strength=0.1):
     w [d], x [n, d], target [n] -> []
     """
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:25
-    return (sub_2 * sub_2).sum() + strength / 2 * sqrt((w * w).sum())
+    return (sub_2**2).sum() + strength / 2 * sqrt((w**2).sum())
 
 
 def ridgeAsPrinted_saved(w, b, x, target, strength=0.1):
     """As ridgeAsPrinted, and what its gradient needs."""
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:25
-    sum_2 = (w * w).sum()
+    sum_2 = (w**2).sum()
     sqrt_ = sqrt(sum_2)
-    return (sub_2 * sub_2).sum() + strength / 2 * sqrt_, (sub_2, sum_2, sqrt_)
+    return (sub_2**2).sum() + strength / 2 * sqrt_, (sub_2, sum_2, sqrt_)
 
 
 def ridgeAsPrinted_backward(w, x, strength, saved, d_y):
     """From d_y to the gradients by w, b, x and target."""
     sub_2, sum_2, sqrt_ = saved
     # gradient of return sum((target - b - x @ w) ** 2) + strength / 2 * sqrt(sum(w ** 2))   regularisation.lee:25
-    select = torch.where(sum_2 > 0.0, sqrt_, torch.inf)
+    select = torch.where(sum_2 > 0, sqrt_, torch.inf)
     d_target = 2 * d_y * sub_2  # [n]
     d_x = (-d_target)[:, None] * w  # [n, d]
     d_b = (-d_target).sum()
@@ -335,13 +335,13 @@ def lasso(w, b, x, target, strength=0.1):
     w [d], x [n, d], target [n] -> []
     """
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:30
-    return (sub_2 * sub_2).sum() + strength * torch.abs(w).sum()
+    return (sub_2**2).sum() + strength * torch.abs(w).sum()
 
 
 def lasso_saved(w, b, x, target, strength=0.1):
     """As lasso, and what its gradient needs."""
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:30
-    return (sub_2 * sub_2).sum() + strength * torch.abs(w).sum(), sub_2
+    return (sub_2**2).sum() + strength * torch.abs(w).sum(), sub_2
 
 
 def lasso_backward(w, x, strength, sub_2, d_y):
@@ -510,7 +510,7 @@ class DecayingStep(TrainStep):
         for θ, g in self.blocks[0]:
             θ.mul_(1 - lr * decay)
             θ.sub_(g, alpha=lr)
-        return (sub * sub).sum() / count  # regularisation.lee:75
+        return (sub**2).sum() / count  # regularisation.lee:75
 
 
 @torch.no_grad()
@@ -562,7 +562,7 @@ class ShrinkingStep(TrainStep):
             torch.sign(θ, out=s0)
             θ.sub_(g, alpha=lr)
             θ.sub_(s0, alpha=lr * decay)
-        return (sub * sub).sum() / count  # regularisation.lee:86
+        return (sub**2).sum() / count  # regularisation.lee:86
 
 
 def example_penalised(key):
@@ -601,7 +601,7 @@ def example_dropped(key):
     a = normal(fold(key, SITES["a"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:117
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:118
     div, saved_net = net.forward_saved(a, fold(key, SITES["Dropout.forward"]))  # regularisation.lee:119
-    mul_2 = c * c  # [6, 5]
+    mul_2 = c**2  # [6, 5]
     a_2 = net.forward_eval(a)  # [6, 5]
     d_a_3 = Dropout.forward_eval_backward(mul_2)  # [6, 5]
     return (c * div).sum() + (mul_2 * a_2).sum(), d_a_3 + net.forward_backward(saved_net, c), 2 * (a_2 * c) + div
@@ -612,7 +612,7 @@ def example_dropped_as_printed(key):
     a = normal(fold(key, SITES["a"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:124
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:125
     mul_3, saved_net = net.forward_saved(a, fold(key, SITES["DropoutAsPrinted.forward"]))  # regularisation.lee:126
-    mul_2 = c * c  # [6, 5]
+    mul_2 = c**2  # [6, 5]
     mul_5 = net.forward_eval(a)  # [6, 5]
     d_a_3 = DropoutAsPrinted.forward_backward(saved_net, c)  # [6, 5]
     return (c * mul_3).sum() + (mul_2 * mul_5).sum(), net.forward_eval_backward(mul_2) + d_a_3, 2 * (mul_5 * c) + mul_3
@@ -624,7 +624,7 @@ def rmse(y, target):
     y [y_0], target [y_0] -> []
     """
     sub = y - target  # [y_0]  metrics.lee:56
-    return sqrt((sub * sub).mean())
+    return sqrt((sub**2).mean())
 
 
 # ---- what the code above uses

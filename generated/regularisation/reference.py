@@ -189,13 +189,13 @@ def ridge(w, b, x, target, strength=0.1):
     w [d], x [n, d], target [n] -> []
     """
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:20
-    return (sub_2 * sub_2).sum() + strength * (w * w).sum()
+    return (sub_2**2).sum() + strength * (w**2).sum()
 
 
 def ridge_saved(w, b, x, target, strength=0.1):
     """As ridge, and what its gradient needs."""
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:20
-    return (sub_2 * sub_2).sum() + strength * (w * w).sum(), sub_2
+    return (sub_2**2).sum() + strength * (w**2).sum(), sub_2
 
 
 def ridge_backward(w, x, strength, sub_2, d_y):
@@ -214,23 +214,22 @@ def ridgeAsPrinted(w, b, x, target, strength=0.1):
     w [d], x [n, d], target [n] -> []
     """
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:25
-    mul_3 = strength / 2 * np.sqrt((w * w).sum())
-    return (sub_2 * sub_2).sum() + mul_3
+    return (sub_2**2).sum() + strength / 2 * np.sqrt((w**2).sum())
 
 
 def ridgeAsPrinted_saved(w, b, x, target, strength=0.1):
     """As ridgeAsPrinted, and what its gradient needs."""
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:25
-    sum_2 = (w * w).sum()
+    sum_2 = (w**2).sum()
     sqrt = np.sqrt(sum_2)
-    return (sub_2 * sub_2).sum() + strength / 2 * sqrt, (sub_2, sum_2, sqrt)
+    return (sub_2**2).sum() + strength / 2 * sqrt, (sub_2, sum_2, sqrt)
 
 
 def ridgeAsPrinted_backward(w, x, strength, saved, d_y):
     """From d_y to the gradients by w, b, x and target."""
     sub_2, sum_2, sqrt = saved
     # gradient of return sum((target - b - x @ w) ** 2) + strength / 2 * sqrt(sum(w ** 2))   regularisation.lee:25
-    select = np.where(sum_2 > 0.0, sqrt, np.inf)
+    select = np.where(sum_2 > 0, sqrt, np.inf)
     d_target = 2 * d_y * sub_2  # [n]
     d_x = (-d_target)[:, None] * w  # [n, d]
     d_b = (-d_target).sum()
@@ -244,13 +243,13 @@ def lasso(w, b, x, target, strength=0.1):
     w [d], x [n, d], target [n] -> []
     """
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:30
-    return (sub_2 * sub_2).sum() + strength * np.abs(w).sum()
+    return (sub_2**2).sum() + strength * np.abs(w).sum()
 
 
 def lasso_saved(w, b, x, target, strength=0.1):
     """As lasso, and what its gradient needs."""
     sub_2 = target - b - x @ w  # [n]  regularisation.lee:30
-    return (sub_2 * sub_2).sum() + strength * np.abs(w).sum(), sub_2
+    return (sub_2**2).sum() + strength * np.abs(w).sum(), sub_2
 
 
 def lasso_backward(w, x, strength, sub_2, d_y):
@@ -393,7 +392,7 @@ def decaying_step(net, opt, x, y):
     sub = net(x) - y  # [batches_n]  regularisation.lee:75
     d_net = Linear.forward_backward_parameters(x, 2 / batches_n * sub)
     opt.update(net.parameters, net.flat(d_net))
-    return (sub * sub).mean()
+    return (sub**2).mean()
 
 
 def shrinking(epochs=2, batch=64, *, run=None):
@@ -416,7 +415,7 @@ def shrinking_step(net, opt, x, y):
     sub = net(x) - y  # [batches_n]  regularisation.lee:86
     d_net = Linear.forward_backward_parameters(x, 2 / batches_n * sub)
     opt.update(net.parameters, net.flat(d_net))
-    return (sub * sub).mean()
+    return (sub**2).mean()
 
 
 def example_penalised(key):
@@ -454,7 +453,7 @@ def example_dropped(key):
     a = normal(fold(key, SITES["a"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:117
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:118
     div, saved_net = net.forward_saved(a, fold(key, SITES["Dropout.forward"]))  # regularisation.lee:119
-    mul_2 = c * c  # [6, 5]
+    mul_2 = c**2  # [6, 5]
     a_2 = net(a)  # [6, 5]
     d_a_3 = Dropout.forward_eval_backward(mul_2)  # [6, 5]
     return (c * div).sum() + (mul_2 * a_2).sum(), d_a_3 + net.forward_backward(saved_net, c), 2 * (a_2 * c) + div
@@ -465,7 +464,7 @@ def example_dropped_as_printed(key):
     a = normal(fold(key, SITES["a"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:124
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:125
     mul_3, saved_net = net.forward_saved(a, fold(key, SITES["DropoutAsPrinted.forward"]))  # regularisation.lee:126
-    mul_2 = c * c  # [6, 5]
+    mul_2 = c**2  # [6, 5]
     mul_5 = net(a)  # [6, 5]
     d_a_3 = DropoutAsPrinted.forward_backward(saved_net, c)  # [6, 5]
     return (c * mul_3).sum() + (mul_2 * mul_5).sum(), net.forward_eval_backward(mul_2) + d_a_3, 2 * (mul_5 * c) + mul_3
@@ -477,7 +476,7 @@ def rmse(y, target):
     y [y_0], target [y_0] -> []
     """
     sub = y - target  # [y_0]  metrics.lee:56
-    return np.sqrt((sub * sub).mean())
+    return np.sqrt((sub**2).mean())
 
 
 # ---- what the code above uses

@@ -279,9 +279,8 @@ def polynomials_backward(x, y, saved, d_concat):
     """From d_concat to the gradients by x, at and y."""
     squares, p, p_at_2, squares_3, div_2, mul_2, a_2, sub, p_2, sub_2, p_at_3, squares_4, div_3, mul_6, a_3, b_2, sub_3, p_3, sub_4, p_at_4, squares_5, div_4, mul_12, a_4, b_3, sub_5, p_4, sub_6, p_at_5, squares_6, div_5 = saved
     n = x.shape[0]
-    m = p_at_2.shape[0]
     # gradient of return stack(fits)   selection.lee:31
-    d_fit_6 = d_concat[4:].reshape(m)  # [m]
+    d_fit_6 = d_concat[4]  # [m]
     # gradient of fit = fit + dot(p, y) / dot(p, p) * p_at   selection.lee:24
     d_p_at_5 = d_fit_6 * div_5  # [m]
     d_div_5 = (d_fit_6 * p_at_5).sum()
@@ -299,7 +298,7 @@ def polynomials_backward(x, y, saved, d_concat):
     d_a_4 = -(d_sub_6.sum() + d_sub_5.sum())
     d_mul_12, d_p_3_3 = dot_backward(mul_12, p_3, d_a_4 / squares_5)
     # gradient of fit = fit + dot(p, y) / dot(p, p) * p_at   selection.lee:24
-    d_fit_5 = d_concat[3:4].reshape(m) + d_fit_6  # [m]
+    d_fit_5 = d_concat[3] + d_fit_6  # [m]
     d_div_4 = (d_fit_5 * p_at_4).sum()
     d_squares_5 = d_b_3 / squares_4 - d_a_4 * a_4 / squares_5 - d_div_4 * div_4 / squares_5
     d_p_3_5, d_p_3_6 = dot_backward(p_3, p_3, d_squares_5)
@@ -316,7 +315,7 @@ def polynomials_backward(x, y, saved, d_concat):
     d_a_3 = -(d_sub_4.sum() + d_sub_3.sum())
     d_mul_6, d_p_2_4 = dot_backward(mul_6, p_2, d_a_3 / squares_4)
     # gradient of fit = fit + dot(p, y) / dot(p, p) * p_at   selection.lee:24
-    d_fit_4 = d_concat[2:3].reshape(m) + d_fit_5  # [m]
+    d_fit_4 = d_concat[2] + d_fit_5  # [m]
     d_div_3 = (d_fit_4 * p_at_3).sum()
     d_squares_4_6 = d_b_2 / squares_3 - d_b_3 * b_3 / squares_4
     d_squares_4 = d_squares_4_6 - d_a_3 * a_3 / squares_4 - d_div_3 * div_3 / squares_4
@@ -335,7 +334,7 @@ def polynomials_backward(x, y, saved, d_concat):
     d_a_2 = -(d_sub_2.sum() + d_sub.sum())
     d_mul_2, d_p_7 = dot_backward(mul_2, p, d_a_2 / squares_3)
     # gradient of fit = fit + dot(p, y) / dot(p, p) * p_at   selection.lee:24
-    d_fit_3 = d_concat[1:2].reshape(m) + d_fit_4  # [m]
+    d_fit_3 = d_concat[1] + d_fit_4  # [m]
     d_div_2 = (d_fit_3 * p_at_2).sum()
     d_squares_3_6 = d_b / squares - d_b_2 * b_2 / squares_3
     d_squares_3 = d_squares_3_6 - d_a_2 * a_2 / squares_3 - d_div_2 * div_2 / squares_3
@@ -365,10 +364,10 @@ def error_by_degree_saved(x, y, at, target):
     """As error_by_degree, and what its gradient needs."""
     concat, saved_polynomials = polynomials_saved(x, x, y)  # selection.lee:36
     sub = concat - y  # [5, n]
-    known = (sub * sub).mean(axis=1)  # [5]
+    known = (sub**2).mean(axis=1)  # [5]
     concat_2, saved_polynomials_ = polynomials_saved(x, at, y)  # selection.lee:37
     sub_2 = concat_2 - target  # [5, m]
-    unknown = (sub_2 * sub_2).mean(axis=1)  # [5]
+    unknown = (sub_2**2).mean(axis=1)  # [5]
     return known, unknown, (saved_polynomials, sub, saved_polynomials_, sub_2)
 
 
@@ -396,9 +395,9 @@ def variance_ratio_saved(x, y, classes):
     size = member_.sum(axis=0)  # [classes]  selection.lee:47
     centre = member_.T @ x / size[:, None]  # [classes, d]  selection.lee:48
     sub = centre.T - x.mean(axis=0)[:, None]  # [d, classes]  selection.lee:49
-    between = sub * sub @ size  # [d]
+    between = sub**2 @ size  # [d]
     sub_2 = x.T - centre.T @ member_.T  # [d, n]  selection.lee:50
-    inside_ = (sub_2 * sub_2).sum(axis=1)  # [d]
+    inside_ = (sub_2**2).sum(axis=1)  # [d]
     div_2 = inside_ / (n - classes)  # [d]  selection.lee:51
     return between / (classes - 1) / div_2, (member_, size, sub, sub_2, div_2)
 
@@ -885,7 +884,7 @@ def example_told_apart(key):
 
 def example_kept(key):
     x = normal(fold(key, SITES["x"]), (6, 5), FLOAT)  # [6, 5]  selection.lee:221
-    score = 9.0 * uniform(fold(key, SITES["score"]), (5,), FLOAT)  # [5]  selection.lee:222
+    score = 9 * uniform(fold(key, SITES["score"]), (5,), FLOAT)  # [5]  selection.lee:222
     c = normal(fold(key, SITES["c"]), (6, 3), FLOAT)  # [6, 3]  selection.lee:223
     d_c, saved_most_telling = most_telling_saved(x, score, 3)  # selection.lee:224
     return (c * d_c).sum(), most_telling_backward(saved_most_telling, 5, c), np.zeros(5, dtype=FLOAT), d_c
@@ -947,13 +946,13 @@ def mse(y, target):
     y [y_0], target [y_0] -> []
     """
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub)
+    return reduced(sub**2)
 
 
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub), sub
+    return reduced(sub**2), sub
 
 
 def mse_backward(sub, d_out):
@@ -1111,7 +1110,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

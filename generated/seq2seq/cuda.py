@@ -827,7 +827,7 @@ class Attention(Model):
         # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         sub = d_weight - (d_weight * weight).sum(dim=1, keepdim=True)  # [n, time]
         # gradient of z = where(mask, x, -inf)   prelude.lee:120
-        d_score = torch.where(lt, weight * sub, 0.0)  # [n, time]
+        d_score = torch.where(lt, weight * sub, 0)  # [n, time]
         # gradient of score[b, t] = sum[a](match(z)[b, a] * memory[b, t, a])   seq2seq.lee:115
         reshape_4 = d_score[:, :, None]  # [n, time, 1]
         d_match, d_z = self.match.forward_backward(z, (memory.mT @ reshape_4).reshape(n, self.d))
@@ -1078,7 +1078,7 @@ def translation_backward(z, y, saved, d_out):
     lt, cast = saved
     n, length, target = z.shape
     # gradient of return sum[b, t in lengths[b]](each[b, t]) / sum(lengths)   seq2seq.lee:168
-    d_each_2 = torch.where(lt, d_out / cast, 0.0)  # [n, length]
+    d_each_2 = torch.where(lt, d_out / cast, 0)  # [n, length]
     # gradient of each = cross_entropy(z, y, reduce = false)   seq2seq.lee:167
     reshape = z.reshape(length * n, target)  # [length * n, target]
     d_each = d_each_2.reshape(length * n)  # [length * n]
@@ -1180,7 +1180,7 @@ def example_mixed(key):
     key_6 = fold(key, SITES["Translator.forward"])  # seq2seq.lee:241
     out, saved_net = net.forward_saved(x, lengths, y, key_6, own=0.5)
     d_net = net.forward_backward(x, saved_net, 0.027777777777777776 * out)
-    return (out * out).mean(), net.at(d_net)
+    return (out**2).mean(), net.at(d_net)
 
 
 def example_translated(key):
@@ -1301,21 +1301,18 @@ class LSTMCell(Model):
         """x [n, inputs], h [n, hidden], c [n, hidden] -> [n, hidden], [n, hidden]"""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        mul_2 = sigmoid_2 * torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
-        memory = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden)) * c + mul_2  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        return sigmoid_3 * torch.tanh(memory), memory  # nn.lee:252
+        memory = torch.sigmoid(z[:, 1]) * c + torch.sigmoid(z[:, 0]) * torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
+        return torch.sigmoid(z[:, 3]) * torch.tanh(memory), memory  # nn.lee:252
 
     def forward_saved(self, x, h, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        sigmoid = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]
-        tanh = torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
+        sigmoid = torch.sigmoid(z[:, 1])  # [n, hidden]  prelude.lee:36
+        sigmoid_2 = torch.sigmoid(z[:, 0])  # [n, hidden]
+        tanh = torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
+        sigmoid_3 = torch.sigmoid(z[:, 3])  # [n, hidden]  prelude.lee:36
         tanh_2 = torch.tanh(memory)  # [n, hidden]  nn.lee:252
         return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
 
@@ -1323,27 +1320,17 @@ class LSTMCell(Model):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
         sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
         n = x.shape[0]
-        # gradient of return sigmoid(z[:, 3]) * tanh(memory), memory   nn.lee:252
-        d_slice_4 = (d_y * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_2 = unslice(d_slice_4, (n, 4, self.hidden), (slice(0, n), slice(3, 4), slice(0, self.hidden)))
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_slice_3 = (d_memory_2 * sigmoid_2 * (1.0 - tanh * tanh))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_3 = unslice(d_slice_3, (n, 4, self.hidden), (slice(0, n), slice(2, 3), slice(0, self.hidden)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2))  # [n, hidden]
-        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_slice_2 = d_reshape_2[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_4 = unslice(d_slice_2, (n, 4, self.hidden), (slice(0, n), slice(0, 1), slice(0, self.hidden)))
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
-        d_slice = (d_memory_2 * c * (sigmoid * (1.0 - sigmoid)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_5 = unslice(d_slice, (n, 4, self.hidden), (slice(0, n), slice(1, 2), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
+        d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]
         # gradient of z = reshape(x @ w + h @ u + b, [n, 4, hidden])   nn.lee:250
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [n, 4, hidden]
+        d_z = torch.stack((d_reshape_2, d_reshape, d_reshape_3, d_reshape_4), dim=1)  # [n, 4, hidden]
         d_add_2 = d_z.reshape(n, 4 * self.hidden)  # [n, 4 * hidden]
         d_b = d_add_2.sum(dim=0)  # [4 * hidden]
         d_h = d_add_2 @ self.u.T  # [n, hidden]
@@ -1401,7 +1388,6 @@ class GRUCell(Model):
     def forward_backward(self, x, h, saved, d_y):
         """From d_y to the gradients by the parameters, x and h."""
         gates, add_2, candidate, sub = saved
-        n = x.shape[0]
         # gradient of r = gates[:, :hidden]   nn.lee:270
         r = gates[:, : self.hidden]  # [n, hidden]
         # gradient of z = gates[:, hidden:]   nn.lee:271
@@ -1409,37 +1395,21 @@ class GRUCell(Model):
         # gradient of return z * h + (1 - z) * candidate   nn.lee:276
         d_candidate = d_y * sub  # [n, hidden]
         # gradient of candidate = tanh(seen[:, 2*hidden :] + r * (h @ u[:, 2*hidden :] + c))   nn.lee:273
-        d_add_3 = d_candidate * (1.0 - candidate * candidate)  # [n, hidden]
+        d_add_3 = d_candidate * (1 - candidate**2)  # [n, hidden]
         d_r = d_add_3 * add_2  # [n, hidden]
         d_add_2 = d_add_3 * r  # [n, hidden]
         d_c = d_add_2.sum(dim=0)  # [hidden]
-        d_slice_4 = h.T @ d_add_2  # [hidden, hidden]
-        # [hidden, 3 * hidden]
-        d_u_2 = unslice(
-            d_slice_4, (self.hidden, 3 * self.hidden), (slice(0, self.hidden), slice(2 * self.hidden, 3 * self.hidden))
-        )
-        # [n, 3 * hidden]
-        d_seen_2 = unslice(d_add_3, (n, 3 * self.hidden), (slice(0, n), slice(2 * self.hidden, 3 * self.hidden)))
         # gradient of z = gates[:, hidden:]   nn.lee:271
         d_z = d_y * h - d_y * candidate  # [n, hidden]
-        # [n, 2 * hidden]
-        d_gates_2 = unslice(d_z, (n, 2 * self.hidden), (slice(0, n), slice(self.hidden, 2 * self.hidden)))
-        # gradient of r = gates[:, :hidden]   nn.lee:270
-        d_gates_3 = unslice(d_r, (n, 2 * self.hidden), (slice(0, n), slice(0, self.hidden)))  # [n, 2 * hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_gates = d_gates_2 + d_gates_3  # [n, 2 * hidden]
-        d_add = d_gates * (gates * (1.0 - gates))  # [n, 2 * hidden]
-        # gradient of gates = sigmoid(seen[:, : 2*hidden] + h @ u[:, : 2*hidden])   nn.lee:269
-        d_slice_2 = h.T @ d_add  # [hidden, 2 * hidden]
-        # [hidden, 3 * hidden]
-        d_u_3 = unslice(d_slice_2, (self.hidden, 3 * self.hidden), (slice(0, self.hidden), slice(0, 2 * self.hidden)))
-        d_seen_3 = unslice(d_add, (n, 3 * self.hidden), (slice(0, n), slice(0, 2 * self.hidden)))  # [n, 3 * hidden]
+        d_gates = torch.cat((d_r, d_z), dim=1)  # [n, 2 * hidden]
+        d_add = d_gates * (gates * (1 - gates))  # [n, 2 * hidden]
         # gradient of seen = x @ w + b   nn.lee:268
-        d_seen = d_seen_2 + d_seen_3  # [n, 3 * hidden]
+        d_seen = torch.cat((d_add, d_add_3), dim=1)  # [n, 3 * hidden]
         d_b = d_seen.sum(dim=0)  # [3 * hidden]
         d_x = d_seen @ self.w.T  # [n, inputs]
         d_w = x.T @ d_seen  # [inputs, 3 * hidden]
-        d_u = d_u_2 + d_u_3  # [hidden, 3 * hidden]
+        d_u = torch.cat((h.T @ d_add, h.T @ d_add_2), dim=1)  # [hidden, 3 * hidden]
         d_h_5 = d_y * z + d_add_2 @ self.u[:, 2 * self.hidden :].T  # [n, hidden]
         d_h = d_h_5 + d_add @ self.u[:, : 2 * self.hidden].T  # [n, hidden]
         return {"w": d_w, "u": d_u, "b": d_b, "c": d_c}, d_x, d_h

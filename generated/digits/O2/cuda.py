@@ -358,8 +358,7 @@ def example_small(key):
     reshape = y_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
     reshape_2_2 = net.norm1.gamma[:, None]  # [16, 1]  nn.lee:186
     centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
-    variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
-    deviation = sqrt(variance + net.norm1.eps)  # [1, 16, 1]
+    deviation = sqrt((centred**2).mean(dim=(0, 2), keepdim=True) + net.norm1.eps)  # [1, 16, 1]
     div = centred / deviation  # [3, 16, 64]
     add_2 = div * reshape_2_2 + net.norm1.beta[:, None]  # [3, 16, 64]
     select = torch.relu(add_2.reshape(3, 16, 8, 8))  # [3, 16, 8, 8]  prelude.lee:61
@@ -368,7 +367,7 @@ def example_small(key):
     reshape_3 = y_2_2.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
     reshape_2_3 = net.norm2.gamma[:, None]  # [32, 1]  nn.lee:186
     centred_2 = reshape_3 - reshape_3.mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
-    variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
+    variance_2 = (centred_2**2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
     deviation_2 = sqrt(variance_2 + net.norm2.eps)  # [1, 32, 1]
     div_2 = centred_2 / deviation_2  # [3, 32, 16]
     add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]  # [3, 32, 16]
@@ -381,7 +380,7 @@ def example_small(key):
     d_add = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / 3)  # [3, 10]
     d_h_2 = (d_add @ net.head.w.T).reshape(3, 32, 2, 2)  # [3, 32, 2, 2]  digits.lee:23
     d_select_2 = max_pool_gradient(d_h_2, select_2, h_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [3, 32, 4, 4]  nn.lee:130
-    d_add_4_2 = torch.where(select_2 > 0.0, d_select_2, 0.0).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    d_add_4_2 = torch.where(select_2 > 0, d_select_2, 0).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
     d_normalise = d_add_4_2 * reshape_2_3  # [3, 32, 16]  nn.lee:186
     mul_6 = div_2 * (d_normalise * div_2).mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
     sub_2 = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
@@ -389,7 +388,7 @@ def example_small(key):
     d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, net.conv2.kernel, padding=1)  # [3, 16, 4, 4]  nn.lee:83
     kernel_2 = torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1)  # [32, 16, 3, 3]
     d_select = max_pool_gradient(d_h, select, h, (2, 2), (2, 2), (1, 1), (0, 0))  # [3, 16, 8, 8]  nn.lee:130
-    d_add_4 = torch.where(select > 0.0, d_select, 0.0).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    d_add_4 = torch.where(select > 0, d_select, 0).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
     d_normalise_2 = d_add_4 * reshape_2_2  # [3, 16, 64]  nn.lee:186
     sub_4 = d_normalise_2 - d_normalise_2.mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
     mul_8 = div * (d_normalise_2 * div).mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
@@ -437,7 +436,7 @@ def fit(epochs=12, batch=64, rate=2e-3, *, run=None):
 def fit_step_var(reshape, mu):
     """var [16]: var = mean((x - mu[:, None]) ** 2, axis = (0, 2))   nn.lee:179"""
     sub = reshape - mu[:, None]
-    return (sub * sub).mean(dim=(0, 2))
+    return (sub**2).mean(dim=(0, 2))
 
 
 @one_kernel
@@ -456,7 +455,7 @@ def fit_step_var__2(var, norm1_var_, momentum_, scale, scale_, sub_2):
 @one_kernel
 def fit_step_deviation(centred, eps):
     """deviation [1, 16, 1]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
-    variance = (centred * centred).mean(dim=(0, 2), keepdim=True)
+    variance = (centred**2).mean(dim=(0, 2), keepdim=True)
     return (variance + eps).sqrt_()
 
 
@@ -464,7 +463,7 @@ def fit_step_deviation(centred, eps):
 def fit_step_var_2(reshape_3, mu_2):
     """var_2 [32]: var = mean((x - mu[:, None]) ** 2, axis = (0, 2))   nn.lee:179"""
     sub_3 = reshape_3 - mu_2[:, None]
-    return (sub_3 * sub_3).mean(dim=(0, 2))
+    return (sub_3**2).mean(dim=(0, 2))
 
 
 @one_kernel
@@ -483,7 +482,7 @@ def fit_step_var__2_2(var_2, norm2_var_, momentum_3, scale_2, scale_3, sub_2_2):
 @one_kernel
 def fit_step_deviation_2(centred_2, eps_):
     """deviation_2 [1, 32, 1]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
-    variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)
+    variance_2 = (centred_2**2).mean(dim=(0, 2), keepdim=True)
     return (variance_2 + eps_).sqrt_()
 
 
@@ -741,11 +740,11 @@ class BatchNorm(Model):
         n, _, rows = x.shape
         mu = x.mean(dim=(0, 2))  # [channels]  nn.lee:178
         sub = x - mu[:, None]  # [n, channels, rows]  nn.lee:179
-        var = (sub * sub).mean(dim=(0, 2))  # [channels]
+        var = (sub**2).mean(dim=(0, 2))  # [channels]
         div = self.momentum * var * (n * rows) / (n * rows - 1)  # [channels]  nn.lee:182
         centred = x - x.mean(dim=(0, 2), keepdim=True)  # [n, channels, rows]  nn.lee:186
-        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, channels, 1]
-        mul_8 = centred / sqrt(variance + self.eps) * self.gamma[:, None]  # [n, channels, rows]
+        deviation = sqrt((centred**2).mean(dim=(0, 2), keepdim=True) + self.eps)  # [1, channels, 1]
+        mul_8 = centred / deviation * self.gamma[:, None]  # [n, channels, rows]
         with torch.no_grad():
             self.mean_.copy_((1 - self.momentum) * self.mean_ + self.momentum * mu)  # [channels]  nn.lee:181
             self.var_.copy_((1 - self.momentum) * self.var_ + div)  # [channels]  nn.lee:182

@@ -325,8 +325,8 @@ def example_small(key):
     # centred = contract.reshape(3, 16, 8, 8).reshape(3, 16, 64) - contract.reshape(3, 16, 8, 8).reshape(3, 16..
     s = contract.reshape(3, 16, 8, 8).reshape(3, 16, 64).mean(axis=(0, 2), keepdims=True)
     centred = np.subtract(contract.reshape(3, 16, 8, 8).reshape(3, 16, 64), s, out=contract)  # [3, 16, 64]
-    # deviation = np.sqrt((centred * centred).mean(axis=(0, 2), keepdims=True) + net.norm1.eps)
-    s_ = centred * centred
+    # deviation = np.sqrt((centred**2).mean(axis=(0, 2), keepdims=True) + net.norm1.eps)
+    s_ = centred**2
     s_.mean(axis=(0, 2), keepdims=True, out=s)
     s += net.norm1.eps
     deviation = np.sqrt(s, out=s)  # [1, 16, 1]
@@ -346,8 +346,8 @@ def example_small(key):
     # centred_2 = contract_2.reshape(3, 32, 4, 4).reshape(3, 32, 16) - contract_2.reshape(3, 32, 4, 4).reshape..
     s_2 = contract_2.reshape(3, 32, 4, 4).reshape(3, 32, 16).mean(axis=(0, 2), keepdims=True)
     centred_2 = np.subtract(contract_2.reshape(3, 32, 4, 4).reshape(3, 32, 16), s_2, out=contract_2)  # [3, 32, 16]
-    # deviation_2 = np.sqrt((centred_2 * centred_2).mean(axis=(0, 2), keepdims=True) + net.norm2.eps)
-    s_3 = centred_2 * centred_2
+    # deviation_2 = np.sqrt((centred_2**2).mean(axis=(0, 2), keepdims=True) + net.norm2.eps)
+    s_3 = centred_2**2
     s_3.mean(axis=(0, 2), keepdims=True, out=s_2)
     s_2 += net.norm2.eps
     deviation_2 = np.sqrt(s_2, out=s_2)  # [1, 32, 1]
@@ -376,8 +376,8 @@ def example_small(key):
     b = d_add.sum(axis=0)  # [10]  nn.lee:21
     d_reshape_5 = d_add @ net.head.w.T  # [3, 128]
     w = reshape_7.T @ d_add  # [128, 10]
-    # masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), h_2 > 0.0)
-    s_6 = h_2 > 0.0
+    # masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), h_2 > 0)
+    s_6 = h_2 > 0
     masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), s_6, out=h_2)  # [3, 32, 2, 2]  prelude.lee:61
     d_reshape_4 = max_pool_gradient(masked_, reshape_6, max_pool_2_, (2, 2), (2, 2), (1, 1))  # [3, 32, 4, 4]
     d_add_4_2 = d_reshape_4.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
@@ -401,8 +401,8 @@ def example_small(key):
     unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1))  # [3, 16, 6, 6]
     contract_5 = d_reshape_3 @ columns_2.mT  # [3, 32, 144]
     kernel_2 = contract_5.reshape(3, 32, 16, 3, 3).sum(axis=0)  # [32, 16, 3, 3]
-    # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0.0)
-    s_9 = h > 0.0
+    # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0)
+    s_9 = h > 0
     masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s_9, out=h)  # [3, 16, 4, 4]  prelude.lee:61
     d_reshape_2 = max_pool_gradient(masked_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1))  # [3, 16, 8, 8]
     d_add_4 = d_reshape_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
@@ -548,9 +548,9 @@ class FitStep(TrainStep):
         # [batches_n, 16, 64]  digits.lee:21
         reshape_2 = contract.reshape(batches_n, 16, 8, 8).reshape(batches_n, 16, 64)
         mu = reshape_2.mean(axis=(0, 2), out=s2)  # [16]  nn.lee:178
-        # var = (sub * sub).mean(axis=(0, 2))
+        # var = (sub**2).mean(axis=(0, 2))
         sub = np.subtract(reshape_2, mu[:, None], out=s3)
-        np.multiply(sub, sub, out=s3)
+        np.square(sub, out=s3)
         var = s3.mean(axis=(0, 2), out=s4)  # [16]  nn.lee:179
         sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
         # mean__2 = sub_2 * norm1_mean_ + self.net.norm1.momentum * mu
@@ -567,8 +567,8 @@ class FitStep(TrainStep):
         # centred = reshape_2 - reshape_2.mean(axis=(0, 2), keepdims=True)
         reshape_2.mean(axis=(0, 2), keepdims=True, out=s6)
         centred = np.subtract(reshape_2, s6, out=s1)  # [batches_n, 16, 64]
-        # deviation = np.sqrt((centred * centred).mean(axis=(0, 2), keepdims=True) + self.net.norm1.eps)
-        np.multiply(centred, centred, out=s3)
+        # deviation = np.sqrt((centred**2).mean(axis=(0, 2), keepdims=True) + self.net.norm1.eps)
+        np.square(centred, out=s3)
         s3.mean(axis=(0, 2), keepdims=True, out=s6)
         s6 += self.net.norm1.eps
         deviation = np.sqrt(s6, out=s6)  # [1, 16, 1]
@@ -588,9 +588,9 @@ class FitStep(TrainStep):
         # [batches_n, 32, 16]  digits.lee:22
         reshape_5 = contract_2.reshape(batches_n, 32, 4, 4).reshape(batches_n, 32, 16)
         mu_2 = reshape_5.mean(axis=(0, 2), out=s11)  # [32]  nn.lee:178
-        # var_2 = (sub_3 * sub_3).mean(axis=(0, 2))
+        # var_2 = (sub_3**2).mean(axis=(0, 2))
         sub_3 = np.subtract(reshape_5, mu_2[:, None], out=s12)
-        np.multiply(sub_3, sub_3, out=s12)
+        np.square(sub_3, out=s12)
         var_2 = s12.mean(axis=(0, 2), out=s13)  # [32]  nn.lee:179
         sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
         # mean__2_2 = sub_2_2 * norm2_mean_ + self.net.norm2.momentum * mu_2
@@ -607,8 +607,8 @@ class FitStep(TrainStep):
         # centred_2 = reshape_5 - reshape_5.mean(axis=(0, 2), keepdims=True)
         reshape_5.mean(axis=(0, 2), keepdims=True, out=s15)
         centred_2 = np.subtract(reshape_5, s15, out=s10)  # [batches_n, 32, 16]
-        # deviation_2 = np.sqrt((centred_2 * centred_2).mean(axis=(0, 2), keepdims=True) + self.net.norm2.eps)
-        np.multiply(centred_2, centred_2, out=s12)
+        # deviation_2 = np.sqrt((centred_2**2).mean(axis=(0, 2), keepdims=True) + self.net.norm2.eps)
+        np.square(centred_2, out=s12)
         s12.mean(axis=(0, 2), keepdims=True, out=s15)
         s15 += self.net.norm2.eps
         deviation_2 = np.sqrt(s15, out=s15)  # [1, 32, 1]
@@ -635,8 +635,8 @@ class FitStep(TrainStep):
         d_add.sum(axis=0, out=d_head_b)  # [10]  nn.lee:21
         d_reshape_5 = np.dot(d_add, head_w.T, out=s21)  # [batches_n, 128]
         np.dot(reshape_8.T, d_add, out=d_head_w)  # [128, 10]
-        # masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), h_2 > 0.0)
-        np.greater(h_2, 0.0, out=s22)
+        # masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), h_2 > 0)
+        np.greater(h_2, 0, out=s22)
         # [batches_n, 32, 2, 2]  prelude.lee:61
         masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), s22, out=s17)
         # [batches_n, 32, 4, 4]
@@ -662,8 +662,8 @@ class FitStep(TrainStep):
         unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1), out=s28)  # [batches_n, 16, 6, 6]
         contract_5 = np.matmul(d_reshape_3, s9.mT, out=s29)  # [batches_n, 32, 144]
         contract_5.reshape(batches_n, 32, 16, 3, 3).sum(axis=0, out=d_conv2_kernel)  # [32, 16, 3, 3]
-        # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0.0)
-        np.greater(h, 0.0, out=s30)
+        # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0)
+        np.greater(h, 0, out=s30)
         masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s30, out=s8)  # [batches_n, 16, 4, 4]  prelude.lee:61
         # [batches_n, 16, 8, 8]
         d_reshape_2 = max_pool_gradient(masked_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1), out=s31)
@@ -698,7 +698,7 @@ class FitStep(TrainStep):
             np.multiply(1 - beta1, u0, out=u1)
             m += u1
             np.multiply(beta2, v, out=v)
-            np.multiply(u0, u0, out=u1)
+            np.square(u0, out=u1)
             np.multiply(1 - beta2, u1, out=u1)
             v += u1
             np.divide(m, scale, out=u1)
@@ -869,9 +869,9 @@ class BatchNorm(Model):
         """x [n, channels, rows] -> [n, channels, rows]"""
         n, _, rows = x.shape
         mu = x.mean(axis=(0, 2))  # [channels]  nn.lee:178
-        # var = (sub * sub).mean(axis=(0, 2))
+        # var = (sub**2).mean(axis=(0, 2))
         sub = x - mu[:, None]
-        sub *= sub
+        np.square(sub, out=sub)
         var = sub.mean(axis=(0, 2))  # [channels]  nn.lee:179
         # mean__2 = (1 - self.momentum) * self.mean_ + self.momentum * mu
         s = (1 - self.momentum) * self.mean_
@@ -883,10 +883,10 @@ class BatchNorm(Model):
         var *= n * rows
         var /= n * rows - 1
         var__2 = np.add(s, var, out=var)  # [channels]  nn.lee:182
-        # y = centred / np.sqrt((centred * centred).mean(axis=(0, 2), keepdims=True) + self.eps) * self.gamma[:, N..
+        # y = centred / np.sqrt((centred**2).mean(axis=(0, 2), keepdims=True) + self.eps) * self.gamma[:, None] + ..
         s_ = x.mean(axis=(0, 2), keepdims=True)
         centred = np.subtract(x, s_, out=sub)
-        s_2 = centred * centred
+        s_2 = centred**2
         s_2.mean(axis=(0, 2), keepdims=True, out=s_)
         s_ += self.eps
         np.sqrt(s_, out=s_)
@@ -915,7 +915,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79

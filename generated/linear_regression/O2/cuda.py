@@ -280,7 +280,7 @@ class Linear(Model):
 def mse(y, target):
     """y [n], target [n] -> []"""
     sub = target - y  # [n]  linear_regression.lee:20
-    return (sub * sub).mean()
+    return (sub**2).mean()
 
 
 def ridge(net, x, target, strength=0.01):
@@ -289,7 +289,7 @@ def ridge(net, x, target, strength=0.01):
     x [n, net.features], target [n] -> []
     """
     sub = target - (net.b + x @ net.w)  # [n]  linear_regression.lee:20
-    return (sub * sub).mean() + strength * (net.w * net.w).sum()  # linear_regression.lee:25
+    return (sub**2).mean() + strength * (net.w * net.w).sum()  # linear_regression.lee:25
 
 
 class GradientDescent(Optimizer):
@@ -312,7 +312,7 @@ def example_noise(key):
     d_target = 2 / 5 * sub  # [5]
     # linear_regression.lee:25
     return (
-        (sub * sub).mean() + 0.01 * (net.w * net.w).sum(),
+        (sub**2).mean() + 0.01 * (net.w * net.w).sum(),
         net.at({"w": 0.02 * net.w + -d_target @ x, "b": (-d_target).sum()}),
         (-d_target)[:, None] * net.w,
         d_target,
@@ -363,7 +363,7 @@ class FitStep(TrainStep):
         d_b.copy_(d_add.sum())  # linear_regression.lee:16
         torch.mul(w, 0.02, out=d_w)  # [10]  linear_regression.lee:25
         d_w.add_(d_add @ x)  # [10]
-        loss = (sub * sub).sum() / count + 0.01 * (w * w).sum()
+        loss = (sub**2).sum() / count + 0.01 * (w**2).sum()
         lr = self.opt.lr
         for θ, g in self.blocks[0]:
             θ.sub_(g, alpha=lr)
@@ -373,7 +373,7 @@ class FitStep(TrainStep):
 def fit_rmse(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 10], data_test_y [data_test_n] -> []"""
     sub = net.b + data_test_x @ net.w - data_test_y  # [data_test_n]  metrics.lee:56
-    return sqrt((sub * sub).mean())
+    return sqrt((sub**2).mean())
 
 
 # ---- what the code above uses

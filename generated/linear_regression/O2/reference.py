@@ -258,9 +258,9 @@ class Linear(Model):
 
 def mse(y, target):
     """y [n], target [n] -> []"""
-    # out = (sub * sub).mean()
+    # out = (sub**2).mean()
     sub = target - y
-    sub *= sub
+    np.square(sub, out=sub)
     out = sub.mean()  # linear_regression.lee:20
     return out
 
@@ -271,10 +271,10 @@ def ridge(net, x, target, strength=0.01):
     x [n, net.features], target [n] -> []
     """
     contract = x @ net.w  # [n]  linear_regression.lee:16
-    # mean = (sub * sub).mean()
+    # mean = (sub**2).mean()
     contract += net.b
     sub = np.subtract(target, contract, out=contract)
-    np.multiply(sub, sub, out=contract)
+    np.square(sub, out=contract)
     mean = contract.mean()  # linear_regression.lee:20
     # y = mean + strength * (net.w * net.w).sum()
     s = net.w * net.w
@@ -303,8 +303,8 @@ def example_noise(key):
     # sub = target - (net.b + contract)
     contract += net.b
     sub = np.subtract(target, contract, out=contract)  # [5]  linear_regression.lee:20
-    # mean = (sub * sub).mean()
-    s = sub * sub
+    # mean = (sub**2).mean()
+    s = sub**2
     mean = s.mean()
     # value = mean + 0.01 * (net.w * net.w).sum()
     s_ = net.w * net.w
@@ -360,11 +360,11 @@ class FitStep(TrainStep):
         # sub = y - (b + contract)
         np.add(b, contract, out=s0)
         sub = np.subtract(y, s0, out=s0)  # [batches_n]  linear_regression.lee:20
-        # mean = (sub * sub).mean()
-        np.multiply(sub, sub, out=s1)
+        # mean = (sub**2).mean()
+        np.square(sub, out=s1)
         mean = s1.mean()
-        # loss = mean + 0.01 * (w * w).sum()
-        np.multiply(w, w, out=s2)
+        # loss = mean + 0.01 * (w**2).sum()
+        np.square(w, out=s2)
         loss = mean + 0.01 * s2.sum()  # linear_regression.lee:25
         # d_add = -(2 / batches_n * sub)
         np.multiply(2 / batches_n, sub, out=s0)
@@ -384,10 +384,10 @@ class FitStep(TrainStep):
 def fit_rmse(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 10], data_test_y [data_test_n] -> []"""
     contract = data_test_x @ net.w  # [data_test_n]  linear_regression.lee:16
-    # rmse = np.sqrt((sub * sub).mean())
+    # rmse = np.sqrt((sub**2).mean())
     contract += net.b
     sub = np.subtract(contract, data_test_y, out=contract)
-    np.multiply(sub, sub, out=contract)
+    np.square(sub, out=contract)
     rmse = np.sqrt(contract.mean())  # metrics.lee:56
     return rmse
 

@@ -84,7 +84,7 @@ class Adagrad(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:15
+        self.total.add_(g**2)  # [count]  optimizers.lee:15
         sigma = torch.sqrt(self.total / self.t)  # [count]  optimizers.lee:16
         select = torch.where(sigma > 0, g / sigma, 0)  # [count]  optimizers.lee:17
         θ.sub_(self.lr / math.sqrt(self.t) * select)  # [count]
@@ -101,7 +101,7 @@ class AdagradSum(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:25
+        self.total.add_(g**2)  # [count]  optimizers.lee:25
         θ.sub_(self.lr * g / (torch.sqrt(self.total) + self.eps))  # [count]  optimizers.lee:26
 
 
@@ -116,7 +116,7 @@ class AdagradSumAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:34
+        self.total.add_(g**2)  # [count]  optimizers.lee:34
         θ.sub_(self.lr * g / (torch.sqrt(self.total / self.t) + self.eps))  # [count]  optimizers.lee:35
 
 
@@ -131,7 +131,7 @@ class AdagradCompoundAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g * g)  # [count]  optimizers.lee:44
+        self.total.add_(g**2)  # [count]  optimizers.lee:44
         div = self.shrunk / torch.sqrt(self.total)  # [count]  optimizers.lee:45
         self.shrunk.copy_(torch.where(self.total > 0, div, self.shrunk))  # [count]
         θ.sub_(self.lr * self.shrunk * g)  # [count]  optimizers.lee:46
@@ -163,7 +163,7 @@ class RMSProp(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:63
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:63
         θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:64
 
 
@@ -178,7 +178,7 @@ class RMSPropAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        mul = g * g  # [count]  optimizers.lee:72
+        mul = g**2  # [count]  optimizers.lee:72
         add = self.alpha * self.v + (1 - self.alpha) * mul  # [count]
         self.v.copy_(torch.where(torch.full((), self.t == 1, device=θ.device), mul, add))  # [count]
         θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:73
@@ -209,7 +209,7 @@ class AdamAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:94
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:94
         mul_4 = self.lr / math.sqrt(self.t) * g  # [count]  optimizers.lee:95
         θ.sub_(mul_4 / (torch.sqrt(self.v) + self.eps))  # [count]
 
@@ -226,7 +226,7 @@ class MomentumOverRMS(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(θ)
         self.m.copy_(self.decay * self.m + (1 - self.decay) * g)  # [count]  optimizers.lee:104
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:105
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:105
         θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:106
 
 
@@ -242,30 +242,29 @@ class MomentumOverRMSAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(θ)
         self.m.copy_(self.decay * self.m - self.lr * g)  # [count]  optimizers.lee:115
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:116
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:116
         θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:117
 
 
 def example_within_bounds(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
     maximum = g.clamp(min=-1.5)  # [20]  optimizers.lee:125
     d_c = maximum.clamp(max=1.5)  # [20]
-    select = torch.where(g >= -1.5, c, 0.0)  # [20]
-    return (c * d_c).sum(), torch.where(maximum <= 1.5, select, 0.0), d_c
+    return (c * d_c).sum(), torch.where(maximum <= 1.5, torch.where(g >= -1.5, c, 0), 0), d_c
 
 
 def example_within_bounds_as_printed(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
     d_c = g.clamp(max=1.5)  # [20]  optimizers.lee:130
-    return (c * d_c).sum(), torch.where(g <= 1.5, c, 0.0), d_c
+    return (c * d_c).sum(), torch.where(g <= 1.5, c, 0), d_c
 
 
 def example_shortened(key):
-    g = 2.0 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
+    g = 2 * normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
-    sum_ = (g * g).sum()  # prelude.lee:163
+    sum_ = (g**2).sum()  # prelude.lee:163
     sqrt_ = sqrt(sum_)
     add_2 = sqrt_ + 1e-6  # optimizers.lee:135
     div = 1.5 / add_2
@@ -275,9 +274,9 @@ def example_shortened(key):
     minimum_2 = torch.where(1 <= div_2, 1, div_2)
     mul_2 = g * minimum_2  # [20]
     d_minimum = (c * g).sum()
-    d_add_2 = torch.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2))
-    select = torch.where(sum_ > 0.0, sqrt_, torch.inf)  # prelude.lee:163
-    mul_3_3 = torch.where(1 <= div, 0.0, -(d_minimum * div / add_2)) * 0.5
+    d_add_2 = torch.where(1 <= div_2, 0, -(d_minimum * div_2 / add_2))
+    select = torch.where(sum_ > 0, sqrt_, torch.inf)  # prelude.lee:163
+    mul_3_3 = torch.where(1 <= div, 0, -(d_minimum * div / add_2)) * 0.5
     d_g_2 = c * minimum_2 + 2 * (d_add_2 * 0.5 / select) * g  # [20]  optimizers.lee:135
     # optimizers.lee:153
     return (c * mul).sum() + (c * mul_2).sum(), d_g_2 + (c * minimum + 2 * (mul_3_3 / select) * g), mul_2 + mul

@@ -117,8 +117,8 @@ class Body:
         args = tuple(self.operand(equation, a) for a in equation.args)
         if among_floats(equation, self.plain):
             args = tuple(whole(t) if a.type.host else t for a, t in zip(equation.args, args))
-        tree = squared(equation_tree(equation, self.dialect, args, self.sizes, self.device()))
-        return with_bias(tree, self.rank) if self.dialect.column == "torch_step" else tree
+        tree = equation_tree(equation, self.dialect, args, self.sizes, self.device())
+        return with_bias(tree, self.rank) if self.dialect.column == "torch_step" else squared(tree)
 
     def operand(self, equation: Equation, value: Value) -> ast.expr:
         """How an equation reads a value."""

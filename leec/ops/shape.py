@@ -69,7 +69,8 @@ def _reshape_column(types, params):
 
 declare(Op("reshape", ("x",), "the same entries, row-major, under other dims", _reshape_type,
            lambda b, g, out, x, dims: (b.reshape(g, dims=x.type.dims),), _reshape_column, _reshape_column,
-           params={"dims": REQUIRED}, flops=0, facts=MOVES,
+           params={"dims": REQUIRED}, flops=0,
+           facts={**MOVES, "called": lambda x, y: "{}_flat" if y.rank < x.rank else None},
            examples=(example("float[a, b]", dims=("b * a",)), example("float[6]", dims=("2", "3")),
                      example("float[a]", dims=("1", "a", "1")),
                      example("float[]", dims=("1", "1")), example("float[a, 1]", dims=("a",)),
@@ -100,7 +101,8 @@ def _transpose_column(method: str):
 declare(Op("transpose", ("x",), "axes in another order: axis i of the result is axis perm[i] of x", _transpose_type,
            lambda b, g, out, x, perm: (b.transpose(g, perm=_inverse(perm)),), _transpose_column("transpose"),
            _transpose_column("permute"),
-           params={"perm": REQUIRED}, flops=0, facts=MOVES,
+           params={"perm": REQUIRED}, flops=0,
+           facts={**MOVES, "called": lambda x, y: "{}_T" if x.rank == 2 else None},
            examples=(example("float[a, b]", perm=(1, 0)), example("float[a, b, c]", perm=(2, 0, 1)),
                      example("float[a, b, c]", perm=(0, 2, 1)),
                      example("float[a]", perm=(0,)), example("int[a, b, c]", perm=(1, 0, 2)))))  # fmt: skip

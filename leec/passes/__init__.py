@@ -18,6 +18,7 @@ from leec.passes.fold import fold
 from leec.passes.fuse import fuse_through
 from leec.passes.hoist import hoist
 from leec.passes.inline import inline_all, inline_small
+from leec.passes.names import name_values
 from leec.passes.recognise import recognise
 from leec.passes.simplify import release, simplify
 from leec.passes.stabilise import stabilise
@@ -45,6 +46,7 @@ PIPELINE = (
     Stage("simplify", simplify),  # one spelling of each thing, so that patterns need only one
     Stage("stabilise", stabilise),  # before differentiation: gradients are of the stable forms
     Stage("recognise", recognise, recognises=True),  # before differentiation: composites bring their own gradients
+    Stage("names", name_values),  # before differentiation: cotangents and what is saved are called after these
     Stage("differentiate", differentiate, level=0),  # as late as can be: what is simple before has a simple gradient
     Stage("sums", sums),  # right after it: the sums are those of gradients
     Stage("release", release),  # after the last gradient: grafts and guards only altered those

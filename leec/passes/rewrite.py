@@ -187,7 +187,7 @@ class Rewriter(Builder):
         A result that only goes by its op goes by the new one from now on.
         """
         old = replaced.result
-        keeps = old.named or old in self.outputs or not _goes_by(old.name, replaced.op)
+        keeps = old.named or old in self.outputs or not goes_by(old.name, replaced.op)
         for place in range(len(self.equations) - 1, mark - 1, -1):
             equation = self.equations[place]
             if keeps and new in equation.results and len(equation.results) == 1 and not self.uses[new]:
@@ -247,13 +247,13 @@ def settled(f: Function, body: Iterable[Equation], now: Mapping[Value, Value]) -
 def numbered(f: Function) -> Function:
     """Values that go by their op (`add`, `add_7`) numbered in order, as rules use up names for what does not stay."""
     shown = set(f.outputs)
-    made = {r: e.op for e in f.body for r in e.results if not r.named and r not in shown and _goes_by(r.name, e.op)}
+    made = {r: e.op for e in f.body for r in e.results if not r.named and r not in shown and goes_by(r.name, e.op)}
     b = Builder(v.name for v in f.values() if v not in made)
     new = {v: replace(v, name=b.unique(op)) for v, op in made.items()}
     return settled(f, f.body, {v: w for v, w in new.items() if v.name != w.name})
 
 
-def _goes_by(name: str, op: str) -> bool:
+def goes_by(name: str, op: str) -> bool:
     return name == op or (name.startswith(op + "_") and name[len(op) + 1 :].isdigit())
 
 

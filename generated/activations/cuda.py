@@ -457,26 +457,26 @@ def softmaxAsPrinted(z):
     z [n, k] -> [n, k]
     """
     k = z.shape[1]
-    exp = torch.exp(z)  # [n, k]  activations.lee:70
-    share = exp / (exp * k)  # [n, k]
+    exp_z = torch.exp(z)  # [n, k]  activations.lee:70
+    share = exp_z / (exp_z * k)  # [n, k]
     return share  # [n, k]
 
 
 def softmaxAsPrinted_saved(z):
     """As softmaxAsPrinted, and what its gradient needs."""
     k = z.shape[1]
-    exp = torch.exp(z)  # [n, k]  activations.lee:70
-    mul = exp * k  # [n, k]
-    share = exp / mul  # [n, k]
-    return share, (exp, mul)
+    exp_z = torch.exp(z)  # [n, k]  activations.lee:70
+    mul = exp_z * k  # [n, k]
+    share = exp_z / mul  # [n, k]
+    return share, (exp_z, mul)
 
 
 def softmaxAsPrinted_backward(saved, share, d_share):
     """From d_share to the gradient by z."""
-    exp, mul = saved
-    k = exp.shape[1]
+    exp_z, mul = saved
+    k = exp_z.shape[1]
     # gradient of share[n, i] = exp(z[n, i]) / sum[j in k](exp(z[n, i]))   activations.lee:70
-    d_z = (d_share / mul - k * (d_share * share / mul)) * exp  # [n, k]
+    d_z = (d_share / mul - k * (d_share * share / mul)) * exp_z  # [n, k]
     return d_z  # [n, k]
 
 
@@ -555,25 +555,25 @@ class FitStep(TrainStep):
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         # [batches_n, 24, 2]  activations.lee:58
         z = (x @ first_w.reshape(48, 64).T).reshape(batches_n, 24, 2) + first_b
-        max_ = z.amax(dim=2)  # [batches_n, 24]  activations.lee:59
-        affine = torch.addmm(second_b, max_, second_w)  # [batches_n, 24]  nn.lee:21
-        gt = affine > 0  # bool[batches_n, 24]  activations.lee:49
-        select = torch.where(gt, affine, ramp_alpha * affine)  # [batches_n, 24]
-        affine_2 = torch.addmm(last_b, select, last_w)  # [batches_n, 10]  nn.lee:21
-        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        first_out = z.amax(dim=2)  # [batches_n, 24]  activations.lee:59
+        second_out = torch.addmm(second_b, first_out, second_w)  # [batches_n, 24]  nn.lee:21
+        gt = second_out > 0  # bool[batches_n, 24]  activations.lee:49
+        ramp_out = torch.where(gt, second_out, ramp_alpha * second_out)  # [batches_n, 24]
+        affine = torch.addmm(last_b, ramp_out, last_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
+        d_add_2 = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_last_b)  # [10]  nn.lee:21
-        d_select = d_add_2 @ last_w.T  # [batches_n, 24]
-        torch.mm(select.T, d_add_2, out=d_last_w)  # [24, 10]
-        torch.sum(torch.where(gt, 0, d_select * affine), dim=0, out=d_ramp_alpha)  # [24]
-        d_x_2 = torch.ops.aten.threshold_backward(d_select, affine, 0)  # [batches_n, 24]  activations.lee:49
-        d_add = d_x_2 + torch.where(gt, 0, d_select * ramp_alpha)  # [batches_n, 24]
-        torch.sum(d_add, dim=0, out=d_second_b)  # [24]  nn.lee:21
-        torch.mm(max_.T, d_add, out=d_second_w)  # [24, 24]
+        d_ramp_out = d_add_2 @ last_w.T  # [batches_n, 24]
+        torch.mm(ramp_out.T, d_add_2, out=d_last_w)  # [24, 10]
+        torch.sum(torch.where(gt, 0, d_ramp_out * second_out), dim=0, out=d_ramp_alpha)  # [24]
+        d_x_2 = torch.ops.aten.threshold_backward(d_ramp_out, second_out, 0)  # [batches_n, 24]  activations.lee:49
+        d_second_out = d_x_2 + torch.where(gt, 0, d_ramp_out * ramp_alpha)  # [batches_n, 24]
+        torch.sum(d_second_out, dim=0, out=d_second_b)  # [24]  nn.lee:21
+        torch.mm(first_out.T, d_second_out, out=d_second_w)  # [24, 24]
         iota_2 = torch.arange(2, device=x.device)[None, None, :]  # int[1, 1, 2]  activations.lee:59
-        eq_2 = iota_2 == z.argmax(dim=2)[:, :, None]  # bool[batches_n, 24, 2]
-        d_z = masked((d_add @ second_w.T)[:, :, None], eq_2)  # [batches_n, 24, 2]
+        reshape_2_2 = (d_second_out @ second_w.T)[:, :, None]  # [batches_n, 24, 1]
+        d_z = masked(reshape_2_2, iota_2 == z.argmax(dim=2)[:, :, None])  # [batches_n, 24, 2]
         torch.sum(d_z, dim=0, out=d_first_b)  # [24, 2]  activations.lee:58
         d_first_w.copy_((d_z.reshape(batches_n, 48).T @ x).reshape(24, 2, 64))  # [24, 2, 64]
         lr = self.opt.lr
@@ -587,15 +587,15 @@ class FitStep(TrainStep):
 def example_steps(key):
     x = 2 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:103
     c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:104
-    sigmoid = torch.sigmoid(x)  # [50]  activations.lee:15
+    sigmoid_x = torch.sigmoid(x)  # [50]  activations.lee:15
     mul_2 = c**2  # [50]  activations.lee:105
     mul_2_2, saved_soft_step = soft_step_saved(x, 3, 1, 2)
     d_x_2 = soft_step_backward(saved_soft_step, 3, 2, mul_2)  # [50]
     # activations.lee:15
     return (
-        (c * sigmoid).sum() + (mul_2 * mul_2_2).sum(),
-        d_x_2 + c * (sigmoid * (1 - sigmoid)),
-        2 * (mul_2_2 * c) + sigmoid,
+        (c * sigmoid_x).sum() + (mul_2 * mul_2_2).sum(),
+        d_x_2 + c * (sigmoid_x * (1 - sigmoid_x)),
+        2 * (mul_2_2 * c) + sigmoid_x,
     )
 
 
@@ -630,17 +630,17 @@ def example_leaky(key):
 def example_learned_slope(key):
     net = ParametricReLU(4)  # activations.lee:127
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  activations.lee:128
-    select, saved_net = net.forward_saved(x)  # activations.lee:129
-    d_net, d_x = net.forward_backward(x, saved_net, 2 * select)
-    return (select**2).sum(), net.at(d_net), d_x
+    net_out, saved_net = net.forward_saved(x)  # activations.lee:129
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_largest_piece(key):
     net = Maxout(5, 3, pieces=4, key=fold(key, SITES["net"]))  # activations.lee:133
     x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:134
-    max_, saved_net = net.forward_saved(x)  # activations.lee:135
-    d_net, d_x = net.forward_backward(x, saved_net, 2 * max_)
-    return (max_**2).sum(), net.at(d_net), d_x
+    net_out, saved_net = net.forward_saved(x)  # activations.lee:135
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_shares(key):

@@ -368,26 +368,26 @@ def softmaxAsPrinted(z):
     z [n, k] -> [n, k]
     """
     k = z.shape[1]
-    exp = np.exp(z)  # [n, k]  activations.lee:70
-    share = exp / (exp * k)  # [n, k]
+    exp_z = np.exp(z)  # [n, k]  activations.lee:70
+    share = exp_z / (exp_z * k)  # [n, k]
     return share  # [n, k]
 
 
 def softmaxAsPrinted_saved(z):
     """As softmaxAsPrinted, and what its gradient needs."""
     k = z.shape[1]
-    exp = np.exp(z)  # [n, k]  activations.lee:70
-    mul = exp * k  # [n, k]
-    share = exp / mul  # [n, k]
-    return share, (exp, mul)
+    exp_z = np.exp(z)  # [n, k]  activations.lee:70
+    mul = exp_z * k  # [n, k]
+    share = exp_z / mul  # [n, k]
+    return share, (exp_z, mul)
 
 
 def softmaxAsPrinted_backward(saved, share, d_share):
     """From d_share to the gradient by z."""
-    exp, mul = saved
-    k = exp.shape[1]
+    exp_z, mul = saved
+    k = exp_z.shape[1]
     # gradient of share[n, i] = exp(z[n, i]) / sum[j in k](exp(z[n, i]))   activations.lee:70
-    d_z = (d_share / mul - k * (d_share * share / mul)) * exp  # [n, k]
+    d_z = (d_share / mul - k * (d_share * share / mul)) * exp_z  # [n, k]
     return d_z  # [n, k]
 
 
@@ -424,19 +424,19 @@ class Learned(Model):
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        max_, saved_first = self.first.forward_saved(x)  # activations.lee:87
-        add = self.second(max_)  # [n, hidden]
-        select, saved_ramp = self.ramp.forward_saved(add)
-        return self.last(select), (max_, saved_first, add, select, saved_ramp)
+        first_out, saved_first = self.first.forward_saved(x)  # activations.lee:87
+        second_out = self.second(first_out)  # [n, hidden]
+        ramp_out, saved_ramp = self.ramp.forward_saved(second_out)
+        return self.last(ramp_out), (first_out, saved_first, second_out, ramp_out, saved_ramp)
 
     def forward_backward_parameters(self, x, saved, d_y):
         """From d_y to the gradient by the parameters."""
-        max_, saved_first, add, select, saved_ramp = saved
+        first_out, saved_first, second_out, ramp_out, saved_ramp = saved
         # gradient of return last(ramp(second(first(x))))   activations.lee:87
-        d_last, d_select = self.last.forward_backward(select, d_y)
-        d_ramp, d_add = self.ramp.forward_backward(add, saved_ramp, d_select)
-        d_second, d_max = self.second.forward_backward(max_, d_add)
-        d_first = Maxout.forward_backward_parameters(x, saved_first, d_max)
+        d_last, d_ramp_out = self.last.forward_backward(ramp_out, d_y)
+        d_ramp, d_second_out = self.ramp.forward_backward(second_out, saved_ramp, d_ramp_out)
+        d_second, d_first_out = self.second.forward_backward(first_out, d_second_out)
+        d_first = Maxout.forward_backward_parameters(x, saved_first, d_first_out)
         return {"first": d_first, "second": d_second, "ramp": d_ramp, "last": d_last}
 
 
@@ -469,15 +469,15 @@ def fit_step(net, opt, x, y):
 def example_steps(key):
     x = 2 * normal(fold(key, SITES["x"]), (50,), FLOAT)  # [50]  activations.lee:103
     c = normal(fold(key, SITES["c"]), (50,), FLOAT)  # [50]  activations.lee:104
-    sigmoid = np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # [50]  activations.lee:15
+    sigmoid_x = np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # [50]  activations.lee:15
     mul_2 = c**2  # [50]  activations.lee:105
     mul_2_2, saved_soft_step = soft_step_saved(x, 3, 1, 2)
     d_x_2 = soft_step_backward(saved_soft_step, 3, 2, mul_2)  # [50]
     # activations.lee:15
     return (
-        (c * sigmoid).sum() + (mul_2 * mul_2_2).sum(),
-        d_x_2 + c * (sigmoid * (1 - sigmoid)),
-        2 * (mul_2_2 * c) + sigmoid,
+        (c * sigmoid_x).sum() + (mul_2 * mul_2_2).sum(),
+        d_x_2 + c * (sigmoid_x * (1 - sigmoid_x)),
+        2 * (mul_2_2 * c) + sigmoid_x,
     )
 
 
@@ -512,17 +512,17 @@ def example_leaky(key):
 def example_learned_slope(key):
     net = ParametricReLU(4)  # activations.lee:127
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  activations.lee:128
-    select, saved_net = net.forward_saved(x)  # activations.lee:129
-    d_net, d_x = net.forward_backward(x, saved_net, 2 * select)
-    return (select**2).sum(), net.at(d_net), d_x
+    net_out, saved_net = net.forward_saved(x)  # activations.lee:129
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_largest_piece(key):
     net = Maxout(5, 3, pieces=4, key=fold(key, SITES["net"]))  # activations.lee:133
     x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  activations.lee:134
-    max_, saved_net = net.forward_saved(x)  # activations.lee:135
-    d_net, d_x = net.forward_backward(x, saved_net, 2 * max_)
-    return (max_**2).sum(), net.at(d_net), d_x
+    net_out, saved_net = net.forward_saved(x)  # activations.lee:135
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_shares(key):

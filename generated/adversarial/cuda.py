@@ -554,10 +554,9 @@ def value_of_game_backward(p, q, d, saved, d_y):
     """From d_y to the gradients by p, q and d."""
     gt, log, gt_2, guard_3, log_2 = saved
     # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:51
-    d_q = torch.where(gt_2, d_y * log_2, 0.0)  # [k]
-    d_p = torch.where(gt, d_y * log, 0.0)  # [k]
-    d_d_2 = torch.where(gt_2, -(d_y * q / guard_3), 0.0)  # [k]
-    d_d = d_d_2 + torch.where(gt, d_y * p / d, 0.0)  # [k]
+    d_q = torch.where(gt_2, d_y * log_2, 0)  # [k]
+    d_p = torch.where(gt, d_y * log, 0)  # [k]
+    d_d = torch.where(gt_2, -(d_y * q / guard_3), 0) + torch.where(gt, d_y * p / d, 0)  # [k]
     return d_p, d_q, d_d
 
 
@@ -596,17 +595,17 @@ def jensen_shannon_backward(p, q, saved, d_y):
     # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:57
     d_sum = d_y * 0.5
     div_3 = d_sum * q / div_2  # [k]
-    d_guard_3_2 = torch.where(gt_2, d_sum * log_2, 0.0)  # [k]
-    d_guard_3 = d_guard_3_2 + torch.where(gt_2, div_3 / m, 0.0)  # [k]
+    d_guard_3_2 = torch.where(gt_2, d_sum * log_2, 0)  # [k]
+    d_guard_3 = d_guard_3_2 + torch.where(gt_2, div_3 / m, 0)  # [k]
     div_6 = d_sum * p / div  # [k]
-    d_guard_5 = torch.where(gt, d_sum * log, 0.0)  # [k]
-    d_guard = d_guard_5 + torch.where(gt, div_6 / m, 0.0)  # [k]
-    d_guard_4 = torch.where(gt_2, -(div_3 * div_2 / m), 0.0)  # [k]
+    d_guard_5 = torch.where(gt, d_sum * log, 0)  # [k]
+    d_guard = d_guard_5 + torch.where(gt, div_6 / m, 0)  # [k]
+    d_guard_4 = torch.where(gt_2, -(div_3 * div_2 / m), 0)  # [k]
     # gradient of m = (p + q) / 2   adversarial.lee:56
-    d_m = d_guard_4 + torch.where(gt, -(div_6 * div / m), 0.0)  # [k]
+    d_m = d_guard_4 + torch.where(gt, -(div_6 * div / m), 0)  # [k]
     d_add = d_m / 2  # [k]
-    d_p = torch.where(gt, d_guard, 0.0) + d_add  # [k]
-    d_q = torch.where(gt_2, d_guard_3, 0.0) + d_add  # [k]
+    d_p = torch.where(gt, d_guard, 0) + d_add  # [k]
+    d_q = torch.where(gt_2, d_guard_3, 0) + d_add  # [k]
     return d_p, d_q
 
 
@@ -867,7 +866,7 @@ def gradient_penalty_saved(critic, real, fake, mix):
     slope, saved_critic_ = critic.forward_backward_input_saved(saved_critic, d_add_2)
     sqrt_, saved_norm = norm_saved(slope)  # adversarial.lee:108
     sub_2 = sqrt_ - 1  # [n]
-    return (sub_2 * sub_2).mean(), (slope, saved_critic_, sqrt_, saved_norm, sub_2)
+    return (sub_2**2).mean(), (slope, saved_critic_, sqrt_, saved_norm, sub_2)
 
 
 def gradient_penalty_backward_parameters(critic, saved, d_mean):
@@ -972,7 +971,7 @@ class WganGpStep(TrainStep):
         sum_3 = (slope * slope).sum(dim=1)  # [batches_n]  prelude.lee:163
         sqrt_ = torch.sqrt(sum_3)  # [batches_n]
         sub_3 = sqrt_ - 1  # [batches_n]  adversarial.lee:108
-        select = torch.where(sum_3 > 0.0, sqrt_, torch.inf)  # [batches_n]  prelude.lee:163
+        select = torch.where(sum_3 > 0, sqrt_, torch.inf)  # [batches_n]  prelude.lee:163
         reshape_2 = (2 * (weight / batches_n) * sub_3 * 0.5 / select)[:, None]  # [batches_n, 1]
         d_slope = 2 * (reshape_2 * slope)  # [batches_n, 64]
         d_d_add = d_slope @ layers_0_w_  # [batches_n, 64]  nn.lee:21
@@ -1103,8 +1102,8 @@ class SpectralCritic(Model):
         """x [n, d] -> [n, 1]"""
         if not self.training:
             return self.forward_eval(x)
-        add = self.first(x)  # [n, hidden]  adversarial.lee:153
-        y = self.second(leaky_relu(add, slope=0.2))  # [n, 1]
+        first_out = self.first(x)  # [n, hidden]  adversarial.lee:153
+        y = self.second(leaky_relu(first_out, slope=0.2))  # [n, 1]
         return y  # [n, 1]
 
     def forward_eval(self, x):
@@ -1114,8 +1113,8 @@ class SpectralCritic(Model):
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        add, saved_first = self.first.forward_saved(x)  # adversarial.lee:153
-        select, saved_leaky_relu = leaky_relu_saved(add, slope=0.2)
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:153
+        select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
 
@@ -1125,8 +1124,8 @@ class SpectralCritic(Model):
         saved_first, select, saved_leaky_relu, saved_second = saved
         # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:153
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
-        d_add = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
-        d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_add)
+        d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
+        d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
         return {"first": d_first, "second": d_second}, d_x
 
 
@@ -1242,28 +1241,28 @@ def judges_pairs(judge, x, c, fake, other):
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    reshape, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:183
-    right = -torch.nn.functional.logsigmoid(reshape).mean()
-    reshape_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:184
-    reshape_3, saved_judge_2 = judge.forward_saved(x, other)
-    sub = right - torch.nn.functional.logsigmoid(-reshape_2).mean()
-    saved = reshape, saved_judge, saved_judge_, -reshape_2, saved_judge_2, -reshape_3
-    return sub - torch.nn.functional.logsigmoid(-reshape_3).mean(), saved
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:183
+    right = -torch.nn.functional.logsigmoid(judge_out).mean()
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:184
+    judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
+    sub = right - torch.nn.functional.logsigmoid(-judge_out_2).mean()
+    saved = judge_out, saved_judge, saved_judge_, -judge_out_2, saved_judge_2, -judge_out_3
+    return sub - torch.nn.functional.logsigmoid(-judge_out_3).mean(), saved
 
 
 def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
-    reshape, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
+    judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
     # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:184
     neg_3 = -(d_y / n)
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_reshape_3 = -(neg_3 * torch.sigmoid(-neg_2))  # [n]
+    d_judge_out_3 = -(neg_3 * torch.sigmoid(-neg_2))  # [n]
     # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:184
-    d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, d_reshape_3)
+    d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, d_judge_out_3)
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * torch.sigmoid(-neg)))
     # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:183
-    d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * torch.sigmoid(-reshape))
+    d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * torch.sigmoid(-judge_out))
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
     # [2 * judge.d, judge.hidden]
     d_judge_net_layers_0_w_5 = d_judge["net"]["layers.0"]["w"] + d_judge_["net"]["layers.0"]["w"]
@@ -1339,7 +1338,7 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
-    fool = (sub * sub).mean() + (sub_2 * sub_2).mean()
+    fool = (sub**2).mean() + (sub_2**2).mean()
     reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:200
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
@@ -1419,7 +1418,7 @@ def judged_saved(judge, real, fake):
     add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:205
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
-    return ((sub * sub).mean() + (add_2_2 * add_2_2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
+    return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
 
 
 def judged_backward(judge, real, fake, saved, d_div):
@@ -1661,7 +1660,7 @@ class CycleGanStep(TrainStep):
         for θ, g, m, v in self.blocks[2]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_2)
         return (
-            fool + 1e1 * (div_5 + torch.abs(sub_4).sum() / size_4),
+            fool + 10 * (div_5 + torch.abs(sub_4).sum() / size_4),
             ((sub_5 * sub_5).sum() / scale + mean_2_2) / 2,
             ((sub_6 * sub_6).sum() / size_2 + mean_2_3) / 2,
         )
@@ -1677,7 +1676,7 @@ def frechet(a, b):
     root = matrix_sqrt(first)  # [d, d]  adversarial.lee:235
     both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:236
     sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:237
-    return (sub * sub).sum() + trace(first + second - 2 * both)
+    return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
@@ -1689,7 +1688,7 @@ def frechet_saved(a, b):
     both = matrix_sqrt(contract @ root)  # [d, d]
     sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:237
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
-    return (sub * sub).sum() + trace(first + second - 2 * both), saved
+    return (sub**2).sum() + trace(first + second - 2 * both), saved
 
 
 def frechet_backward(saved, d_y):
@@ -1790,7 +1789,7 @@ def memory(made, known):
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
     sub = a[:, None] - b  # [n, m, d]  adversarial.lee:258
-    apart = sqrt((sub * sub).sum(dim=2))  # [n, m]
+    apart = sqrt((sub**2).sum(dim=2))  # [n, m]
     return apart  # [n, m]
 
 
@@ -1889,10 +1888,10 @@ def example_fooling(key):
 def example_theory(key):
     p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:296
     q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:297
-    sum_ = p.sum()  # adversarial.lee:298
-    div = p / sum_  # [6]
-    sum_2 = q.sum()
-    div_2 = q / sum_2  # [6]
+    p_sum = p.sum()  # adversarial.lee:298
+    div = p / p_sum  # [6]
+    q_sum = q.sum()
+    div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
     sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:299
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
@@ -1905,8 +1904,8 @@ def example_theory(key):
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
         sum_5 + 3 * mul_3,
-        d_div / sum_ - (d_div * div / sum_).sum(),
-        d_div_2 / sum_2 - (d_div_2 * div_2 / sum_2).sum(),
+        d_div / p_sum - (d_div * div / p_sum).sum(),
+        d_div_2 / q_sum - (d_div_2 * div_2 / q_sum).sum(),
     )
 
 
@@ -1972,7 +1971,7 @@ def example_cut(key):
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
-    return (add_2 * add_2).sum(), critic.at(d_critic), d_x
+    return (add_2**2).sum(), critic.at(d_critic), d_x
 
 
 def example_normalised(key):
@@ -1991,11 +1990,11 @@ def example_to_order(key):
     z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:335
     c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:336
     other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:337
-    add_2, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:338
-    value, saved_judges_pairs = judges_pairs_saved(judge, x, c, add_2, other)
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:338
+    value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_value = torch.ones((), dtype=FLOAT)
-    d_judge, d_x, d_add_2 = judges_pairs_backward(judge, c, other, saved_judges_pairs, d_value)
-    d_generator, d_z = generator.forward_backward(c, saved_generator, d_add_2)
+    d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, d_value)
+    d_generator, d_z = generator.forward_backward(c, saved_generator, d_generator_out)
     return value, generator.at(d_generator), judge.at(d_judge), d_x, d_z
 
 
@@ -2062,14 +2061,14 @@ def example_without_pairs(key):
 
 def example_compared(key):
     a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:360
-    b = 0.5 + 2.0 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:361
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:361
     value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:362
     d_a, d_b = frechet_backward(saved_frechet, torch.ones((), dtype=FLOAT))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2.0 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:366
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:366
     value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:367
     d_value = torch.ones((), dtype=FLOAT)
     d_z = inception_score_backward(saved_inception_score, value, d_value)  # [9, 4]
@@ -2098,7 +2097,7 @@ def example_by_rewards(key):
     reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:385
     d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:386
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
-    return (d_z * d_z).sum(), d_z_2, d_reward
+    return (d_z**2).sum(), d_z_2, d_reward
 
 
 def fan_in_uniform(fan_in):
@@ -2277,22 +2276,22 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1]
     return d_x, gt
 
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 
@@ -2307,7 +2306,7 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, 1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, 1]
     return d_x  # [x_0, 1]
 
 
@@ -2328,7 +2327,7 @@ def leaky_relu_saved(x, slope=0.01):
 
 def leaky_relu_backward(slope, gt, d_y):
     """From d_y to the gradient by x."""
-    d_x = torch.where(gt, d_y, 0.0) + torch.where(gt, 0.0, d_y * slope)  # [x_0, x_1]
+    d_x = torch.where(gt, d_y, 0) + torch.where(gt, 0, d_y * slope)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -2350,18 +2349,14 @@ def clip_backward(x, low, high, saved, d_mlp):
     """From d_mlp to the gradient by x."""
     maximum, maximum_2, maximum_3, maximum_4 = saved
     # gradient of return min(max(x, low), high)   prelude.lee:153
-    ge = x.layers[1].b >= low  # bool[x.sizes_2]
-    select = torch.where(ge, d_mlp["layers.1"]["b"], 0.0)  # [x.sizes_2]
-    d_x_layers_1_b = torch.where(maximum_4 <= high, select, 0.0)  # [x.sizes_2]
-    ge_2 = x.layers[1].w >= low  # bool[x.sizes_1, x.sizes_2]
-    select_2 = torch.where(ge_2, d_mlp["layers.1"]["w"], 0.0)  # [x.sizes_1, x.sizes_2]
-    d_x_layers_1_w = torch.where(maximum_3 <= high, select_2, 0.0)  # [x.sizes_1, x.sizes_2]
-    ge_3 = x.layers[0].b >= low  # bool[x.sizes_1]
-    select_3 = torch.where(ge_3, d_mlp["layers.0"]["b"], 0.0)  # [x.sizes_1]
-    d_x_layers_0_b = torch.where(maximum_2 <= high, select_3, 0.0)  # [x.sizes_1]
-    ge_4 = x.layers[0].w >= low  # bool[x.sizes_0, x.sizes_1]
-    select_4 = torch.where(ge_4, d_mlp["layers.0"]["w"], 0.0)  # [x.sizes_0, x.sizes_1]
-    d_x_layers_0_w = torch.where(maximum <= high, select_4, 0.0)  # [x.sizes_0, x.sizes_1]
+    select = torch.where(x.layers[1].b >= low, d_mlp["layers.1"]["b"], 0)  # [x.sizes_2]
+    d_x_layers_1_b = torch.where(maximum_4 <= high, select, 0)  # [x.sizes_2]
+    select_2 = torch.where(x.layers[1].w >= low, d_mlp["layers.1"]["w"], 0)  # [x.sizes_1, x.sizes_2]
+    d_x_layers_1_w = torch.where(maximum_3 <= high, select_2, 0)  # [x.sizes_1, x.sizes_2]
+    select_3 = torch.where(x.layers[0].b >= low, d_mlp["layers.0"]["b"], 0)  # [x.sizes_1]
+    d_x_layers_0_b = torch.where(maximum_2 <= high, select_3, 0)  # [x.sizes_1]
+    select_4 = torch.where(x.layers[0].w >= low, d_mlp["layers.0"]["w"], 0)  # [x.sizes_0, x.sizes_1]
+    d_x_layers_0_w = torch.where(maximum <= high, select_4, 0)  # [x.sizes_0, x.sizes_1]
     return {
         "layers.0": {"w": d_x_layers_0_w, "b": d_x_layers_0_b},
         "layers.1": {"w": d_x_layers_1_w, "b": d_x_layers_1_b},
@@ -2370,14 +2365,14 @@ def clip_backward(x, low, high, saved, d_mlp):
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum(dim=1)  # [x_0]  prelude.lee:163
+    sum_ = (x**2).sum(dim=1)  # [x_0]  prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_sqrt):
     """From d_sqrt to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_sum = d_sqrt * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf)  # [x_0]
+    d_sum = d_sqrt * 0.5 / torch.where(sum_ > 0, sqrt_, torch.inf)  # [x_0]
     d_x = 2 * (d_sum[:, None] * x)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
@@ -2387,7 +2382,7 @@ def norm_2(x):
 
     x [x_0] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:163
+    return sqrt((x**2).sum())  # prelude.lee:163
 
 
 def trace(x):
@@ -2403,7 +2398,7 @@ def trace_backward(n, d_y):
     # gradient of return sum[i](x[i, i])   prelude.lee:242
     iota = torch.arange(n, device=d_y.device)[:, None]  # int[n, 1]
     eq = iota == torch.arange(n, device=d_y.device)[None, :]  # bool[n, n]
-    d_x = torch.where(eq, d_y.expand(n)[:, None], 0.0)  # [n, n]
+    d_x = torch.where(eq, d_y.expand(n)[:, None], 0)  # [n, n]
     return d_x  # [n, n]
 
 

@@ -661,7 +661,7 @@ def gradient_penalty_saved(critic, real, fake, mix):
     slope, saved_critic_ = critic.forward_backward_input_saved(saved_critic, d_add_2)
     sqrt, saved_norm = norm_saved(slope)  # adversarial.lee:108
     sub_2 = sqrt - 1  # [n]
-    return (sub_2 * sub_2).mean(), (slope, saved_critic_, sqrt, saved_norm, sub_2)
+    return (sub_2**2).mean(), (slope, saved_critic_, sqrt, saved_norm, sub_2)
 
 
 def gradient_penalty_backward_parameters(critic, saved, d_mean):
@@ -811,14 +811,14 @@ class SpectralCritic(Model):
 
     def forward_training(self, x):
         """x [n, d] -> [n, 1]"""
-        add = self.first(x, training=True)  # [n, hidden]  adversarial.lee:153
-        y = self.second(leaky_relu(add, slope=0.2), training=True)  # [n, 1]
+        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:153
+        y = self.second(leaky_relu(first_out, slope=0.2), training=True)  # [n, 1]
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        add, saved_first = self.first.forward_saved(x)  # adversarial.lee:153
-        select, saved_leaky_relu = leaky_relu_saved(add, slope=0.2)
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:153
+        select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
 
@@ -828,8 +828,8 @@ class SpectralCritic(Model):
         saved_first, select, saved_leaky_relu, saved_second = saved
         # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:153
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
-        d_add = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
-        d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_add)
+        d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
+        d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
         return {"first": d_first, "second": d_second}, d_x
 
 
@@ -936,8 +936,8 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    reshape = judge(x, c)  # [n]  adversarial.lee:183
-    log_sigmoid = np.minimum(reshape, 0) - np.log1p(np.exp(-np.abs(reshape)))  # [n]
+    judge_out = judge(x, c)  # [n]  adversarial.lee:183
+    log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
     neg = -judge(fake, c)  # [n]  prelude.lee:36
     mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:184
@@ -948,20 +948,20 @@ def judges_pairs(judge, x, c, fake, other):
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    reshape, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:183
-    log_sigmoid = np.minimum(reshape, 0) - np.log1p(np.exp(-np.abs(reshape)))  # [n]
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:183
+    log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
-    reshape_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:184
-    log_sigmoid_2 = np.minimum(-reshape_2, 0) - np.log1p(np.exp(-np.abs(-reshape_2)))  # [n]
-    reshape_3, saved_judge_2 = judge.forward_saved(x, other)
-    log_sigmoid_3 = np.minimum(-reshape_3, 0) - np.log1p(np.exp(-np.abs(-reshape_3)))  # [n]
-    saved = reshape, saved_judge, saved_judge_, -reshape_2, saved_judge_2, -reshape_3
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:184
+    log_sigmoid_2 = np.minimum(-judge_out_2, 0) - np.log1p(np.exp(-np.abs(-judge_out_2)))  # [n]
+    judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
+    log_sigmoid_3 = np.minimum(-judge_out_3, 0) - np.log1p(np.exp(-np.abs(-judge_out_3)))  # [n]
+    saved = judge_out, saved_judge, saved_judge_, -judge_out_2, saved_judge_2, -judge_out_3
     return right - log_sigmoid_2.mean() - log_sigmoid_3.mean(), saved
 
 
 def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
-    reshape, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
+    judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
     # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:184
     neg_3 = -(d_y / n)
@@ -970,7 +970,7 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * sigmoid_2))
     # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:183
-    sigmoid_3 = np.exp(np.minimum(-reshape, 0)) / (1 + np.exp(-np.abs(-reshape)))  # [n]
+    sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * sigmoid_3)
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
     # [2 * judge.d, judge.hidden]
@@ -1049,7 +1049,7 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
-    fool = (sub * sub).mean() + (sub_2 * sub_2).mean()
+    fool = (sub**2).mean() + (sub_2**2).mean()
     reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:200
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
@@ -1169,7 +1169,7 @@ def judged_saved(judge, real, fake):
     add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:205
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
-    return ((sub * sub).mean() + (add_2_2 * add_2_2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
+    return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
 
 
 def judged_backward(judge, real, fake, saved, d_div):
@@ -1274,7 +1274,7 @@ def frechet(a, b):
     root = matrix_sqrt(first)  # [d, d]  adversarial.lee:235
     both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:236
     sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:237
-    return (sub * sub).sum() + trace(first + second - 2 * both)
+    return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
@@ -1286,7 +1286,7 @@ def frechet_saved(a, b):
     both = matrix_sqrt(contract @ root)  # [d, d]
     sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:237
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
-    return (sub * sub).sum() + trace(first + second - 2 * both), saved
+    return (sub**2).sum() + trace(first + second - 2 * both), saved
 
 
 def frechet_backward(saved, d_y):
@@ -1387,7 +1387,7 @@ def memory(made, known):
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
     sub = a[:, None] - b  # [n, m, d]  adversarial.lee:258
-    apart = np.sqrt((sub * sub).sum(axis=2))  # [n, m]
+    apart = np.sqrt((sub**2).sum(axis=2))  # [n, m]
     return apart  # [n, m]
 
 
@@ -1482,10 +1482,10 @@ def example_fooling(key):
 def example_theory(key):
     p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:296
     q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:297
-    sum_ = p.sum()  # adversarial.lee:298
-    div = p / sum_  # [6]
-    sum_2 = q.sum()
-    div_2 = q / sum_2  # [6]
+    p_sum = p.sum()  # adversarial.lee:298
+    div = p / p_sum  # [6]
+    q_sum = q.sum()
+    div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
     sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:299
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
@@ -1496,8 +1496,8 @@ def example_theory(key):
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
         sum_5 + 3 * mul_3,
-        d_div / sum_ - (d_div * div / sum_).sum(),
-        d_div_2 / sum_2 - (d_div_2 * div_2 / sum_2).sum(),
+        d_div / p_sum - (d_div * div / p_sum).sum(),
+        d_div_2 / q_sum - (d_div_2 * div_2 / q_sum).sum(),
     )
 
 
@@ -1561,7 +1561,7 @@ def example_cut(key):
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
-    return (add_2 * add_2).sum(), critic.at(d_critic), d_x
+    return (add_2**2).sum(), critic.at(d_critic), d_x
 
 
 def example_normalised(key):
@@ -1580,10 +1580,10 @@ def example_to_order(key):
     z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:335
     c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:336
     other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:337
-    add_2, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:338
-    value, saved_judges_pairs = judges_pairs_saved(judge, x, c, add_2, other)
-    d_judge, d_x, d_add_2 = judges_pairs_backward(judge, c, other, saved_judges_pairs, FLOAT(1.0))
-    d_generator, d_z = generator.forward_backward(c, saved_generator, d_add_2)
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:338
+    value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
+    d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, FLOAT(1.0))
+    d_generator, d_z = generator.forward_backward(c, saved_generator, d_generator_out)
     return value, generator.at(d_generator), judge.at(d_judge), d_x, d_z
 
 
@@ -1649,14 +1649,14 @@ def example_without_pairs(key):
 
 def example_compared(key):
     a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:360
-    b = 0.5 + 2.0 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:361
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:361
     value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:362
     d_a, d_b = frechet_backward(saved_frechet, FLOAT(1.0))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2.0 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:366
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:366
     value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:367
     d_z = inception_score_backward(saved_inception_score, value, FLOAT(1.0))  # [9, 4]
     return value, d_z
@@ -1684,7 +1684,7 @@ def example_by_rewards(key):
     reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:385
     d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:386
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
-    return (d_z * d_z).sum(), d_z_2, d_reward
+    return (d_z**2).sum(), d_z_2, d_reward
 
 
 def fan_in_uniform(fan_in):
@@ -1833,7 +1833,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -1866,14 +1866,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -1896,7 +1896,7 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, 1]
+    d_x = masked(d_y, select > 0)  # [x_0, 1]
     return d_x  # [x_0, 1]
 
 
@@ -1916,7 +1916,7 @@ def leaky_relu_saved(x, slope=0.01):
 
 def leaky_relu_backward(slope, gt, d_y):
     """From d_y to the gradient by x."""
-    d_x = masked(d_y, gt) + np.where(gt, 0.0, d_y * slope)  # [x_0, x_1]
+    d_x = masked(d_y, gt) + np.where(gt, 0, d_y * slope)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -1971,14 +1971,14 @@ def clip_backward(x, low, high, saved, d_mlp):
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum(axis=1)  # [x_0]  prelude.lee:163
+    sum_ = (x**2).sum(axis=1)  # [x_0]  prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt, d_sqrt):
     """From d_sqrt to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    reshape = (d_sqrt * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf))[:, None]  # [x_0, 1]
+    reshape = (d_sqrt * 0.5 / np.where(sum_ > 0, sqrt, np.inf))[:, None]  # [x_0, 1]
     d_x = 2 * (reshape * x)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
@@ -1988,7 +1988,7 @@ def norm_2(x):
 
     x [x_0] -> []
     """
-    return np.sqrt((x * x).sum())  # prelude.lee:163
+    return np.sqrt((x**2).sum())  # prelude.lee:163
 
 
 def trace(x):

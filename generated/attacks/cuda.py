@@ -423,7 +423,7 @@ def margin_saved(net, x, before, target, weight=2.0, confidence=0.1):
     other = torch.where(eq, -torch.inf, z)  # [n, net.sizes_2]
     gap = largest(other, (1,), False) - z[torch.arange(n, device=x.device), target]  # [n]  attacks.lee:33
     sub = x - before  # [n, net.sizes_0]  attacks.lee:34
-    add = (sub * sub).sum(dim=1) + weight * gap.clamp(min=-confidence)  # [n]
+    add = (sub**2).sum(dim=1) + weight * gap.clamp(min=-confidence)  # [n]
     return add.mean(), (saved_net, eq, other, gap, sub)
 
 
@@ -435,16 +435,16 @@ def margin_backward(net, x, target, weight, confidence, saved, d_mean):
     div = d_mean / n
     mul = div * weight
     ge = gap >= -confidence  # bool[n]
-    d_gap = torch.where(ge, mul, 0.0)  # [n]
+    d_gap = torch.where(ge, mul, 0)  # [n]
     d_sub = 2 * div * sub  # [n, net.sizes_0]
     d_before = -d_sub  # [n, net.sizes_0]
     # gradient of gap[i] = max[j](other[i, j]) - z[i, target[i]]   attacks.lee:33
     i = torch.arange(n, device=x.device)  # int[n]
-    d_gather = torch.where(ge, -mul, 0.0)  # [n]
+    d_gather = torch.where(ge, -mul, 0)  # [n]
     iota = torch.arange(net.sizes[2], device=x.device)[None, :]  # int[1, net.sizes_2]
     eq_2 = iota == other.argmax(dim=1)[:, None]  # bool[n, net.sizes_2]
     # gradient of other[i, j] = where(j == target[i], -inf, z[i, j])   attacks.lee:32
-    d_z_3 = torch.where(eq_2, torch.where(eq, 0.0, d_gap[:, None]), 0.0)  # [n, net.sizes_2]
+    d_z_3 = torch.where(eq_2, torch.where(eq, 0, d_gap[:, None]), 0)  # [n, net.sizes_2]
     # gradient of z = net(x, training = false)   attacks.lee:31
     d_z = scatter_add(d_gather, (i, target), (n, net.sizes[2])) + d_z_3  # [n, net.sizes_2]
     d_net, d_x_2 = net.forward_backward(x, saved_net, d_z)
@@ -460,14 +460,14 @@ def margin_backward_input_saved(net, target, weight, confidence, saved, d_mean):
     div = d_mean / n
     mul = div * weight
     ge = gap >= -confidence  # bool[n]
-    d_gap = torch.where(ge, mul, 0.0)  # [n]
+    d_gap = torch.where(ge, mul, 0)  # [n]
     # gradient of gap[i] = max[j](other[i, j]) - z[i, target[i]]   attacks.lee:33
     i = torch.arange(n, device=target.device)  # int[n]
-    d_gather = torch.where(ge, -mul, 0.0)  # [n]
+    d_gather = torch.where(ge, -mul, 0)  # [n]
     iota = torch.arange(net.sizes[2], device=target.device)[None, :]  # int[1, net.sizes_2]
     eq_2 = iota == other.argmax(dim=1)[:, None]  # bool[n, net.sizes_2]
     # gradient of other[i, j] = where(j == target[i], -inf, z[i, j])   attacks.lee:32
-    d_z_3 = torch.where(eq_2, torch.where(eq, 0.0, d_gap[:, None]), 0.0)  # [n, net.sizes_2]
+    d_z_3 = torch.where(eq_2, torch.where(eq, 0, d_gap[:, None]), 0)  # [n, net.sizes_2]
     # gradient of z = net(x, training = false)   attacks.lee:31
     d_z = scatter_add(d_gather, (i, target), (n, net.sizes[2])) + d_z_3  # [n, net.sizes_2]
     d_x_2, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)
@@ -521,13 +521,13 @@ def distanceAsPrinted(x, before):
     x [n, d], before [n, d] -> [n]
     """
     sub = x - before  # [n, d]  attacks.lee:47
-    return (sub * sub).sum(dim=1)  # [n]
+    return (sub**2).sum(dim=1)  # [n]
 
 
 def distanceAsPrinted_saved(x, before):
     """As distanceAsPrinted, and what its gradient needs."""
     sub = x - before  # [n, d]  attacks.lee:47
-    return (sub * sub).sum(dim=1), sub
+    return (sub**2).sum(dim=1), sub
 
 
 def distanceAsPrinted_backward(sub, d_y):
@@ -560,8 +560,8 @@ def largest_backward(saved, d_y):
     # gradient of return max(abs(x - before), axis = 1)   attacks.lee:52
     eq = torch.arange(d, device=sub.device)[None, :] == abs_.argmax(dim=1)[:, None]  # bool[n, d]
     mul = d_y[:, None] * torch.sign(sub)  # [n, d]
-    d_x = torch.where(eq, mul, 0.0)  # [n, d]
-    d_before = torch.where(eq, -mul, 0.0)  # [n, d]
+    d_x = torch.where(eq, mul, 0)  # [n, d]
+    d_before = torch.where(eq, -mul, 0)  # [n, d]
     return d_x, d_before
 
 
@@ -605,7 +605,7 @@ def into_ball_backward(saved, d_add_2):
     away, sqrt_, saved_norm, add, div, reshape = saved
     # gradient of return before + away * min(1, reach / (norm(away, axis = 1) + 1e-12))[:, None]   attacks.lee:63
     neg = -((d_add_2 * away).sum(dim=1) * div / add)  # [n]
-    d_away_3 = norm_backward(away, saved_norm, sqrt_, torch.where(1 <= div, 0.0, neg))  # [n, d]
+    d_away_3 = norm_backward(away, saved_norm, sqrt_, torch.where(1 <= div, 0, neg))  # [n, d]
     # gradient of away = x - before   attacks.lee:62
     d_away = d_add_2 * reshape + d_away_3  # [n, d]
     d_before = d_add_2 - d_away  # [n, d]
@@ -821,11 +821,11 @@ def carlini_wagner_saved(net, x, target, rate=0.1, steps=4):
 
 
 def carlini_wagner_backward(net, rate, saved, div_3, steps, d_div_3):
-    """From d_sigmoid_rows, d_mul_rows, d_z_rows, d_add_2_rows and d_div_3 to the gradients by net and x."""
+    """From d_sigmoid_w_rows, d_mul_rows, d_z_rows, d_add_2_rows and d_div_3 to the gradients by net and x."""
     sub, div, saved_carlini_wagner_step = saved
     n = sub.shape[0]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_w_4 = d_div_3 * (div_3 * (1.0 - div_3))  # [n, net.sizes_0]
+    d_w_4 = d_div_3 * (div_3 * (1 - div_3))  # [n, net.sizes_0]
     # gradient of for k in steps:   attacks.lee:103
     # [net.sizes_0, net.sizes_1]
     d_net_layers_0_w_2 = torch.zeros((net.sizes[0], net.sizes[1]), dtype=FLOAT, device=sub.device)
@@ -843,31 +843,31 @@ def carlini_wagner_backward(net, rate, saved, div_3, steps, d_div_3):
 
 def carlini_wagner_step_saved(net, w, x, target, rate):
     """As carlini_wagner_step, and what its gradient needs."""
-    sigmoid = torch.sigmoid(w)  # [n, net.sizes_0]  prelude.lee:36
-    _, saved_margin = margin_saved(net, sigmoid, x, target)  # attacks.lee:104
+    sigmoid_w = torch.sigmoid(w)  # [n, net.sizes_0]  prelude.lee:36
+    _, saved_margin = margin_saved(net, sigmoid_w, x, target)  # attacks.lee:104
     d_mean = torch.ones((), dtype=FLOAT, device=w.device)
-    d_sigmoid, saved_margin_backward_input = margin_backward_input_saved(net, target, 2.0, 0.1, saved_margin, d_mean)
-    sub_2 = 1.0 - sigmoid  # [n, net.sizes_0]  prelude.lee:36
-    mul_2 = sigmoid * sub_2  # [n, net.sizes_0]
-    w_3 = w - rate * (d_sigmoid * mul_2)  # [n, net.sizes_0]  attacks.lee:104
-    saved = sigmoid, d_sigmoid, saved_margin_backward_input, sub_2, mul_2
+    d_sigmoid_w, saved_margin_backward_input = margin_backward_input_saved(net, target, 2.0, 0.1, saved_margin, d_mean)
+    sub_2 = 1 - sigmoid_w  # [n, net.sizes_0]  prelude.lee:36
+    mul_2 = sigmoid_w * sub_2  # [n, net.sizes_0]
+    w_3 = w - rate * (d_sigmoid_w * mul_2)  # [n, net.sizes_0]  attacks.lee:104
+    saved = sigmoid_w, d_sigmoid_w, saved_margin_backward_input, sub_2, mul_2
     return w_3, saved
 
 
 def carlini_wagner_step_backward(net, rate, saved, d_w_3, d_net, d_x):
-    """From d_sigmoid, d_mul, d_z, d_add_2, d_w_3, d_net and d_x to the gradients by w, net and x."""
-    sigmoid, d_sigmoid, saved_margin_backward_input, sub_2, mul_2 = saved
+    """From d_sigmoid_w, d_mul, d_z, d_add_2, d_w_3, d_net and d_x to the gradients by w, net and x."""
+    sigmoid_w, d_sigmoid_w, saved_margin_backward_input, sub_2, mul_2 = saved
     # gradient of w = w - rate * grad(margin(net, sigmoid(w), before, target), w)   attacks.lee:104
     d_d_w_2 = -(rate * d_w_3)  # [n, net.sizes_0]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_mul_2_2 = d_d_w_2 * d_sigmoid  # [n, net.sizes_0]
-    d_d_sigmoid = d_d_w_2 * mul_2  # [n, net.sizes_0]
+    d_mul_2_2 = d_d_w_2 * d_sigmoid_w  # [n, net.sizes_0]
+    d_d_sigmoid_w = d_d_w_2 * mul_2  # [n, net.sizes_0]
     # gradient of w = w - rate * grad(margin(net, sigmoid(w), before, target), w)   attacks.lee:104
-    d_net_, d_sub = margin_backward_input_backward(net, saved_margin_backward_input, d_d_sigmoid)
-    d_sigmoid_5, d_x_ = margin_saved_backward_input(d_sub)
+    d_net_, d_sub = margin_backward_input_backward(net, saved_margin_backward_input, d_d_sigmoid_w)
+    d_sigmoid_w_5, d_x_ = margin_saved_backward_input(d_sub)
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_sigmoid_2 = d_mul_2_2 * sub_2 - d_mul_2_2 * sigmoid + d_sigmoid_5  # [n, net.sizes_0]
-    d_w = d_w_3 + d_sigmoid_2 * (sigmoid * (1.0 - sigmoid))  # [n, net.sizes_0]
+    d_sigmoid_w_2 = d_mul_2_2 * sub_2 - d_mul_2_2 * sigmoid_w + d_sigmoid_w_5  # [n, net.sizes_0]
+    d_w = d_w_3 + d_sigmoid_w_2 * (sigmoid_w * (1 - sigmoid_w))  # [n, net.sizes_0]
     # gradient of w = w - rate * grad(margin(net, sigmoid(w), before, target), w)   attacks.lee:104
     return (
         d_w,
@@ -1066,18 +1066,17 @@ def away_from_others_backward_input(crowd, y, saved, left_out, d_div):
     d_total_3 = d_div / 2
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     eq_3 = 2 == left_out
-    d_neg_3 = torch.where(torch.full((), eq_3, device=y.device), 0.0, d_total_3)
+    d_neg_3 = torch.where(torch.full((), eq_3, device=y.device), 0, d_total_3)
     d_guard_3 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
-    d_x_2 = torch.where(torch.full((), eq_3, device=y.device), 0.0, d_guard_3)  # [n, crowd.features]
+    d_x_2 = torch.where(torch.full((), eq_3, device=y.device), 0, d_guard_3)  # [n, crowd.features]
     eq_2 = 1 == left_out
-    d_neg_2 = torch.where(torch.full((), eq_2, device=y.device), 0.0, d_total_3)
+    d_neg_2 = torch.where(torch.full((), eq_2, device=y.device), 0, d_total_3)
     d_guard_2 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
-    d_x_3 = torch.where(torch.full((), eq_2, device=y.device), 0.0, d_guard_2)  # [n, crowd.features]
+    d_x_3 = torch.where(torch.full((), eq_2, device=y.device), 0, d_guard_2)  # [n, crowd.features]
     eq = 0 == left_out
-    d_neg = torch.where(torch.full((), eq, device=y.device), 0.0, d_total_3)
+    d_neg = torch.where(torch.full((), eq, device=y.device), 0, d_total_3)
     d_guard = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
-    d_x_4 = torch.where(torch.full((), eq, device=y.device), 0.0, d_guard)  # [n, crowd.features]
-    d_x = d_x_2 + d_x_3 + d_x_4  # [n, crowd.features]
+    d_x = d_x_2 + d_x_3 + torch.where(torch.full((), eq, device=y.device), 0, d_guard)  # [n, crowd.features]
     return d_x  # [n, crowd.features]
 
 
@@ -1088,18 +1087,17 @@ def away_from_others_backward(crowd, x, y, saved, left_out, d_div):
     d_total_3 = d_div / 2
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     eq_3 = 2 == left_out
-    d_neg_3 = torch.where(torch.full((), eq_3, device=x.device), 0.0, d_total_3)
+    d_neg_3 = torch.where(torch.full((), eq_3, device=x.device), 0, d_total_3)
     d_crowd_nets_2_, d_guard_3 = away_backward(crowd.nets[2], x, y, saved_away_2, d_neg_3)
-    d_x_2 = torch.where(torch.full((), eq_3, device=x.device), 0.0, d_guard_3)  # [n, crowd.features]
+    d_x_2 = torch.where(torch.full((), eq_3, device=x.device), 0, d_guard_3)  # [n, crowd.features]
     eq_2 = 1 == left_out
-    d_neg_2 = torch.where(torch.full((), eq_2, device=x.device), 0.0, d_total_3)
+    d_neg_2 = torch.where(torch.full((), eq_2, device=x.device), 0, d_total_3)
     d_crowd_nets_1_, d_guard_2 = away_backward(crowd.nets[1], x, y, saved_away_, d_neg_2)
-    d_x_3 = torch.where(torch.full((), eq_2, device=x.device), 0.0, d_guard_2)  # [n, crowd.features]
+    d_x_3 = torch.where(torch.full((), eq_2, device=x.device), 0, d_guard_2)  # [n, crowd.features]
     eq = 0 == left_out
-    d_neg = torch.where(torch.full((), eq, device=x.device), 0.0, d_total_3)
+    d_neg = torch.where(torch.full((), eq, device=x.device), 0, d_total_3)
     d_crowd_nets_0_, d_guard = away_backward(crowd.nets[0], x, y, saved_away, d_neg)
-    d_x_4 = torch.where(torch.full((), eq, device=x.device), 0.0, d_guard)  # [n, crowd.features]
-    d_x = d_x_2 + d_x_3 + d_x_4  # [n, crowd.features]
+    d_x = d_x_2 + d_x_3 + torch.where(torch.full((), eq, device=x.device), 0, d_guard)  # [n, crowd.features]
     return {"nets.0": d_crowd_nets_0_, "nets.1": d_crowd_nets_1_, "nets.2": d_crowd_nets_2_}, d_x
 
 
@@ -1130,25 +1128,25 @@ def away_from_others_2_backward_input(crowd, y, saved, left_out, d_div):
     d_total_5 = d_div / 4
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
     eq_5 = 4 == left_out
-    d_neg_5 = torch.where(torch.full((), eq_5, device=y.device), 0.0, d_total_5)
+    d_neg_5 = torch.where(torch.full((), eq_5, device=y.device), 0, d_total_5)
     d_guard_5 = away_backward_input(crowd.nets[4], y, saved_away_4, d_neg_5)  # [n, crowd.features]
-    d_x_2 = torch.where(torch.full((), eq_5, device=y.device), 0.0, d_guard_5)  # [n, crowd.features]
+    d_x_2 = torch.where(torch.full((), eq_5, device=y.device), 0, d_guard_5)  # [n, crowd.features]
     eq_4 = 3 == left_out
-    d_neg_4 = torch.where(torch.full((), eq_4, device=y.device), 0.0, d_total_5)
+    d_neg_4 = torch.where(torch.full((), eq_4, device=y.device), 0, d_total_5)
     d_guard_4 = away_backward_input(crowd.nets[3], y, saved_away_3, d_neg_4)  # [n, crowd.features]
-    d_x_3 = torch.where(torch.full((), eq_4, device=y.device), 0.0, d_guard_4)  # [n, crowd.features]
+    d_x_3 = torch.where(torch.full((), eq_4, device=y.device), 0, d_guard_4)  # [n, crowd.features]
     eq_3 = 2 == left_out
-    d_neg_3 = torch.where(torch.full((), eq_3, device=y.device), 0.0, d_total_5)
+    d_neg_3 = torch.where(torch.full((), eq_3, device=y.device), 0, d_total_5)
     d_guard_3 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
-    d_x_4 = torch.where(torch.full((), eq_3, device=y.device), 0.0, d_guard_3)  # [n, crowd.features]
+    d_x_4 = torch.where(torch.full((), eq_3, device=y.device), 0, d_guard_3)  # [n, crowd.features]
     eq_2 = 1 == left_out
-    d_neg_2 = torch.where(torch.full((), eq_2, device=y.device), 0.0, d_total_5)
+    d_neg_2 = torch.where(torch.full((), eq_2, device=y.device), 0, d_total_5)
     d_guard_2 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
-    d_x_5 = torch.where(torch.full((), eq_2, device=y.device), 0.0, d_guard_2)  # [n, crowd.features]
+    d_x_5 = torch.where(torch.full((), eq_2, device=y.device), 0, d_guard_2)  # [n, crowd.features]
     eq = 0 == left_out
-    d_neg = torch.where(torch.full((), eq, device=y.device), 0.0, d_total_5)
+    d_neg = torch.where(torch.full((), eq, device=y.device), 0, d_total_5)
     d_guard = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
-    d_x_6 = torch.where(torch.full((), eq, device=y.device), 0.0, d_guard)  # [n, crowd.features]
+    d_x_6 = torch.where(torch.full((), eq, device=y.device), 0, d_guard)  # [n, crowd.features]
     d_x = d_x_2 + d_x_3 + d_x_4 + d_x_5 + d_x_6  # [n, crowd.features]
     return d_x  # [n, crowd.features]
 
@@ -1336,9 +1334,8 @@ def painted(image, pixel):
     image [d], pixel [p, 2] -> [p, d]
     """
     d = image.shape[0]
-    p = pixel.shape[0]
-    cast = torch.floor(pixel[:, :1].reshape(p) * d).to(torch.int64)  # int[p]  attacks.lee:170
-    eq = cast[:, None] == torch.arange(d, device=image.device)  # bool[p, d]
+    reshape = torch.floor(pixel[:, 0] * d).to(torch.int64)[:, None]  # int[p, 1]  attacks.lee:170
+    eq = reshape == torch.arange(d, device=image.device)  # bool[p, d]
     made = torch.where(eq, pixel.permute((1, 0))[1][:, None], image)  # [p, d]
     return made  # [p, d]
 
@@ -1346,9 +1343,8 @@ def painted(image, pixel):
 def painted_saved(image, pixel):
     """As painted, and what its gradient needs."""
     d = image.shape[0]
-    p = pixel.shape[0]
-    cast = torch.floor(pixel[:, :1].reshape(p) * d).to(torch.int64)  # int[p]  attacks.lee:170
-    eq = cast[:, None] == torch.arange(d, device=image.device)  # bool[p, d]
+    reshape = torch.floor(pixel[:, 0] * d).to(torch.int64)[:, None]  # int[p, 1]  attacks.lee:170
+    eq = reshape == torch.arange(d, device=image.device)  # bool[p, d]
     made = torch.where(eq, pixel.permute((1, 0))[1][:, None], image)  # [p, d]
     return made, eq
 
@@ -1357,8 +1353,8 @@ def painted_backward(eq, d_made):
     """From d_made to the gradients by image and pixel."""
     p = eq.shape[0]
     # gradient of made[c, i] = where(int(floor(pixel[c, 0] * d)) == i, pixel[c, 1], image[i])   attacks.lee:170
-    d_image = torch.where(eq, 0.0, d_made).sum(dim=0)  # [d]
-    d_gather = torch.where(eq, d_made, 0.0).sum(dim=1)  # [p]
+    d_image = torch.where(eq, 0, d_made).sum(dim=0)  # [d]
+    d_gather = torch.where(eq, d_made, 0).sum(dim=1)  # [p]
     d_pixel = scatter_add(d_gather, (torch.tensor(1, device=eq.device),), (p, 2), (1,))  # [p, 2]
     return d_image, d_pixel
 
@@ -1448,10 +1444,7 @@ def evolved_backward(net, label, picks, force, saved, d_pixel_3, d_score_4):
 
 def evolved_step_saved(net, pixel, score, picks_t, force, image, label):
     """As evolved_step, and what its gradient needs."""
-    p = pixel.shape[0]
-    gather_2 = pixel[picks_t[:, 1:2].reshape(p)]  # [p, 2]  attacks.lee:184
-    mul = force * (gather_2 - pixel[picks_t[:, 2:].reshape(p)])  # [p, 2]
-    child = pixel[picks_t[:, :1].reshape(p)] + mul  # [p, 2]
+    child = pixel[picks_t[:, 0]] + force * (pixel[picks_t[:, 1]] - pixel[picks_t[:, 2]])  # [p, 2]  attacks.lee:184
     child_2, saved_clip_2 = clip_2_saved(child, 0, 0.999)  # attacks.lee:185
     found, saved_share_of = share_of_saved(net, image, label, child_2)  # attacks.lee:186
     reshape_4 = (found < score)[:, None]  # bool[p, 1]  attacks.lee:187
@@ -1466,20 +1459,19 @@ def evolved_step_backward(net, saved, picks_t, force, label, d_pixel_2, d_score_
     p = child.shape[0]
     # gradient of score = min(found, score)   attacks.lee:188
     le = found <= score  # bool[p]
-    d_found = torch.where(le, d_score_3, 0.0)  # [p]
-    d_score = torch.where(le, 0.0, d_score_3)  # [p]
+    d_found = torch.where(le, d_score_3, 0)  # [p]
+    d_score = torch.where(le, 0, d_score_3)  # [p]
     # gradient of found = share_of(net, image, label, child)   attacks.lee:186
     d_net_, d_image, d_child_2_3 = share_of_backward(net, label, saved_share_of, d_found)
     # gradient of child = clip(child, 0, 0.999)   attacks.lee:185
-    d_child_2 = torch.where(reshape_4, d_pixel_2, 0.0) + d_child_2_3  # [p, 2]
+    d_child_2 = torch.where(reshape_4, d_pixel_2, 0) + d_child_2_3  # [p, 2]
     d_child = clip_2_backward(child, 0.999, saved_clip_2, 0, d_child_2)  # [p, 2]
     # gradient of child = pixel[picks[t, :, 0]] + force * (pixel[picks[t, :, 1]] - pixel[picks[..   attacks.lee:184
     d_sub = d_child * force  # [p, 2]
-    d_pixel_4 = scatter_add(-d_sub, (picks_t[:, 2:].reshape(p),), (p, 2))  # [p, 2]
-    d_pixel_5 = scatter_add(d_sub, (picks_t[:, 1:2].reshape(p),), (p, 2))  # [p, 2]
-    d_pixel_7 = torch.where(reshape_4, 0.0, d_pixel_2) + d_pixel_4  # [p, 2]
-    d_pixel_6 = scatter_add(d_child, (picks_t[:, :1].reshape(p),), (p, 2))  # [p, 2]
-    d_pixel = d_pixel_7 + d_pixel_5 + d_pixel_6  # [p, 2]
+    d_pixel_4 = scatter_add(-d_sub, (picks_t[:, 2],), (p, 2))  # [p, 2]
+    d_pixel_7 = torch.where(reshape_4, 0, d_pixel_2) + d_pixel_4  # [p, 2]
+    d_pixel_8 = d_pixel_7 + scatter_add(d_sub, (picks_t[:, 1],), (p, 2))  # [p, 2]
+    d_pixel = d_pixel_8 + scatter_add(d_child, (picks_t[:, 0],), (p, 2))  # [p, 2]
     # gradient of found = share_of(net, image, label, child)   attacks.lee:186
     return (
         d_pixel,
@@ -1521,34 +1513,35 @@ def reprogrammed_saved(net, frame, x, y):
     n, small, _ = x.shape
     if net.sizes[0] != side**2:
         raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal side**2 = {side**2}")
-    tanh = torch.tanh(frame)  # [side, side]  attacks.lee:203
+    tanh_frame = torch.tanh(frame)  # [side, side]  attacks.lee:203
     i = torch.arange(side, device=frame.device)  # int[side]  attacks.lee:204
     le = (side - small) // 2 <= i  # bool[side]
     lt = i < small + (side - small) // 2  # bool[side]
     logical_and_3 = (le & lt)[:, None] & le & lt  # bool[side, side]
     minimum = (i + -((side - small) // 2)).clamp(min=0).clamp(max=small - 1)  # int[side]
     gather = x.permute((1, 2, 0))[minimum[:, None], minimum]  # [side, side, n]
-    seen = tanh + torch.where(logical_and_3, gather.permute(2, 0, 1), 0)  # [n, side, side]  attacks.lee:203
-    reshape_3 = seen.reshape(n, net.sizes[0])  # [n, net.sizes_0]  attacks.lee:206
-    add_2_2, saved_net = net.forward_saved(reshape_3)
-    return cross_entropy(add_2_2, y), (tanh, logical_and_3, minimum, reshape_3, add_2_2, saved_net)
+    seen = tanh_frame + torch.where(logical_and_3, gather.permute(2, 0, 1), 0)  # [n, side, side]  attacks.lee:203
+    seen_flat = seen.reshape(n, net.sizes[0])  # [n, net.sizes_0]  attacks.lee:206
+    add_2_2, saved_net = net.forward_saved(seen_flat)
+    saved = tanh_frame, logical_and_3, minimum, seen_flat, add_2_2, saved_net
+    return cross_entropy(add_2_2, y), saved
 
 
 def reprogrammed_backward(net, y, saved, small, d_mean):
     """From d_mean to the gradients by net, frame and x."""
-    tanh, logical_and_3, minimum, reshape_3, add_2_2, saved_net = saved
+    tanh_frame, logical_and_3, minimum, seen_flat, add_2_2, saved_net = saved
     n = y.shape[0]
-    side = tanh.shape[0]
+    side = tanh_frame.shape[0]
     # gradient of return cross_entropy(net(reshape(seen, [n, side * side]), training = false), y)   attacks.lee:206
     d_add_2_2 = cross_entropy_backward(add_2_2, y, d_mean)  # [n, net.sizes_2]
-    d_net, d_reshape_3 = net.forward_backward(reshape_3, saved_net, d_add_2_2)
-    d_seen = d_reshape_3.reshape(n, side, side)  # [n, side, side]
+    d_net, d_seen_flat = net.forward_backward(seen_flat, saved_net, d_add_2_2)
+    d_seen = d_seen_flat.reshape(n, side, side)  # [n, side, side]
     # gradient of gap <= i and i < gap + small and gap <= j and j < gap + small, x[r, i - gap, ..   attacks.lee:204
-    d_gather = torch.where(logical_and_3, d_seen, 0.0).permute(1, 2, 0)  # [side, side, n]
+    d_gather = torch.where(logical_and_3, d_seen, 0).permute(1, 2, 0)  # [side, side, n]
     reshape = minimum[:, None]  # int[side, 1]
     d_x = scatter_add(d_gather, (reshape, minimum), (n, small, small), (1, 2))  # [n, small, small]
     # gradient of seen[r, i, j] = tanh(frame[i, j]) + where(   attacks.lee:203
-    d_frame = d_seen.sum(dim=0) * (1.0 - tanh * tanh)  # [side, side]
+    d_frame = d_seen.sum(dim=0) * (1 - tanh_frame**2)  # [side, side]
     return d_net, d_frame, d_x
 
 
@@ -1557,7 +1550,7 @@ def poisoned_saved(x, y, chosen, target):
     _, h, w = x.shape
     logical_and = chosen[:, None] & (torch.arange(h, device=x.device) < 2)  # bool[n, h]  attacks.lee:211
     logical_and_2 = logical_and[:, :, None] & (torch.arange(w, device=x.device) < 2)  # bool[n, h, w]
-    bright = torch.where(logical_and_2, 1.0, x)  # [n, h, w]
+    bright = torch.where(logical_and_2, 1, x)  # [n, h, w]
     label = torch.where(chosen, target, y)  # int[n]  attacks.lee:212
     return bright, label, logical_and_2
 
@@ -1565,7 +1558,7 @@ def poisoned_saved(x, y, chosen, target):
 def poisoned_backward(logical_and_2, d_bright):
     """From d_bright to the gradient by x."""
     # gradient of bright[r, i, j] = where(chosen[r] and i < 2 and j < 2, 1.0, x[r, i, j])   attacks.lee:211
-    d_x = torch.where(logical_and_2, 0.0, d_bright)  # [n, h, w]
+    d_x = torch.where(logical_and_2, 0, d_bright)  # [n, h, w]
     return d_x  # [n, h, w]
 
 
@@ -1630,7 +1623,7 @@ def example_repaired(key):
     before = normal(fold(key, SITES["before"]), (7, 5), FLOAT)  # [7, 5]  attacks.lee:259
     c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  attacks.lee:260
     minimum, saved_into_box = into_box_saved(x, before, 0.7)  # attacks.lee:261
-    mul_2 = c * c  # [7, 5]
+    mul_2 = c**2  # [7, 5]
     add_2, saved_into_ball = into_ball_saved(x, before, 2.5)
     d_x_2, d_before_2 = into_ball_backward(saved_into_ball, mul_2)
     d_x_3, d_before_3 = into_box_backward(x, saved_into_box, c)
@@ -1787,7 +1780,7 @@ def example_with_backdoor(key):
     chosen = uniform(fold(key, SITES["chosen"]), (7,), FLOAT) < 0.5  # bool[7]  attacks.lee:342
     bright_2, label_2, saved_poisoned = poisoned_saved(x, y, chosen, 2)  # attacks.lee:343
     d_bright_2 = 2 * bright_2  # [7, 4, 5]
-    return (bright_2 * bright_2).sum() + label_2.sum().to(FLOAT), poisoned_backward(saved_poisoned, d_bright_2)
+    return (bright_2**2).sum() + label_2.sum().to(FLOAT), poisoned_backward(saved_poisoned, d_bright_2)
 
 
 def fan_in_uniform(fan_in):
@@ -2051,22 +2044,22 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1]
     return d_x, gt
 
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 
@@ -2088,10 +2081,10 @@ def clip_backward(x, low, high, maximum, d_y):
     """From d_y to the gradients by x, low and high."""
     # gradient of return min(max(x, low), high)   prelude.lee:153
     le = maximum <= high  # bool[x_0, x_1]
-    d_high = torch.where(le, 0.0, d_y)  # [x_0, x_1]
+    d_high = torch.where(le, 0, d_y)  # [x_0, x_1]
     ge = x >= low  # bool[x_0, x_1]
-    d_x = torch.where(le, torch.where(ge, d_y, 0.0), 0.0)  # [x_0, x_1]
-    d_low = torch.where(le, torch.where(ge, 0.0, d_y), 0.0)  # [x_0, x_1]
+    d_x = torch.where(le, torch.where(ge, d_y, 0), 0)  # [x_0, x_1]
+    d_low = torch.where(le, torch.where(ge, 0, d_y), 0)  # [x_0, x_1]
     return d_x, d_low, d_high
 
 
@@ -2104,7 +2097,7 @@ def clip_2_saved(x, low, high):
 def clip_2_backward(x, high, maximum, low, d_minimum):
     """From d_minimum to the gradient by x."""
     # gradient of return min(max(x, low), high)   prelude.lee:153
-    d_x = torch.where(maximum <= high, torch.where(x >= low, d_minimum, 0.0), 0.0)  # [x_0, x_1]
+    d_x = torch.where(maximum <= high, torch.where(x >= low, d_minimum, 0), 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -2121,19 +2114,19 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return sqrt((x * x).sum(dim=1))  # [x_0]  prelude.lee:163
+    return sqrt((x**2).sum(dim=1))  # [x_0]  prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum(dim=1)  # [x_0]  prelude.lee:163
+    sum_ = (x**2).sum(dim=1)  # [x_0]  prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_y):
     """From d_y to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_sum = d_y * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf)  # [x_0]
+    d_sum = d_y * 0.5 / torch.where(sum_ > 0, sqrt_, torch.inf)  # [x_0]
     d_x = 2 * (d_sum[:, None] * x)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 

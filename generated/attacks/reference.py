@@ -324,8 +324,8 @@ def margin_saved(net, x, before, target, weight=2.0, confidence=0.1):
     other = np.where(eq, -np.inf, z)  # [n, net.sizes_2]
     gap = other.max(axis=1, initial=-np.inf) - z[np.arange(n), inside(target)]  # [n]  attacks.lee:33
     sub = x - before  # [n, net.sizes_0]  attacks.lee:34
-    mul_2 = weight * np.maximum(gap, -confidence)  # [n]
-    return ((sub * sub).sum(axis=1) + mul_2).mean(), (saved_net, eq, other, gap, sub)
+    add = (sub**2).sum(axis=1) + weight * np.maximum(gap, -confidence)  # [n]
+    return add.mean(), (saved_net, eq, other, gap, sub)
 
 
 def margin_backward(net, x, target, weight, confidence, saved, d_mean):
@@ -346,7 +346,7 @@ def margin_backward(net, x, target, weight, confidence, saved, d_mean):
     eq_2 = iota == other.argmax(axis=1)[:, None]  # bool[n, net.sizes_2]
     d_z_2 = scatter_add(d_gather, (i, target), (n, net.sizes[2]))  # [n, net.sizes_2]
     # gradient of z = net(x, training = false)   attacks.lee:31
-    d_z = d_z_2 + masked(np.where(eq, 0.0, d_gap[:, None]), eq_2)  # [n, net.sizes_2]
+    d_z = d_z_2 + masked(np.where(eq, 0, d_gap[:, None]), eq_2)  # [n, net.sizes_2]
     d_net, d_x_2 = net.forward_backward(x, saved_net, d_z)
     d_x = d_sub + d_x_2  # [n, net.sizes_0]
     return d_net, d_x, d_before
@@ -368,7 +368,7 @@ def margin_backward_input_saved(net, target, weight, confidence, saved, d_mean):
     eq_2 = iota == other.argmax(axis=1)[:, None]  # bool[n, net.sizes_2]
     d_z_2 = scatter_add(d_gather, (i, target), (n, net.sizes[2]))  # [n, net.sizes_2]
     # gradient of z = net(x, training = false)   attacks.lee:31
-    d_z = d_z_2 + masked(np.where(eq, 0.0, d_gap[:, None]), eq_2)  # [n, net.sizes_2]
+    d_z = d_z_2 + masked(np.where(eq, 0, d_gap[:, None]), eq_2)  # [n, net.sizes_2]
     d_x_2, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)
     d_x = 2 * div * sub + d_x_2  # [n, net.sizes_0]
     return d_x, (np.broadcast_to(div, (n, net.sizes[0])), d_z, saved_net_)
@@ -420,13 +420,13 @@ def distanceAsPrinted(x, before):
     x [n, d], before [n, d] -> [n]
     """
     sub = x - before  # [n, d]  attacks.lee:47
-    return (sub * sub).sum(axis=1)  # [n]
+    return (sub**2).sum(axis=1)  # [n]
 
 
 def distanceAsPrinted_saved(x, before):
     """As distanceAsPrinted, and what its gradient needs."""
     sub = x - before  # [n, d]  attacks.lee:47
-    return (sub * sub).sum(axis=1), sub
+    return (sub**2).sum(axis=1), sub
 
 
 def distanceAsPrinted_backward(sub, d_y):
@@ -504,7 +504,7 @@ def into_ball_backward(saved, d_add_2):
     away, sqrt, saved_norm, add, div, reshape = saved
     # gradient of return before + away * min(1, reach / (norm(away, axis = 1) + 1e-12))[:, None]   attacks.lee:63
     neg = -((d_add_2 * away).sum(axis=1) * div / add)  # [n]
-    d_away_3 = norm_backward(away, saved_norm, sqrt, np.where(1 <= div, 0.0, neg))  # [n, d]
+    d_away_3 = norm_backward(away, saved_norm, sqrt, np.where(1 <= div, 0, neg))  # [n, d]
     # gradient of away = x - before   attacks.lee:62
     d_away = d_add_2 * reshape + d_away_3  # [n, d]
     d_before = d_add_2 - d_away  # [n, d]
@@ -704,11 +704,11 @@ def carlini_wagner_saved(net, x, target, rate=0.1, steps=4):
 
 
 def carlini_wagner_backward(net, rate, saved, div_3, steps, d_div_3):
-    """From d_sigmoid_rows, d_mul_rows, d_z_rows, d_add_2_rows and d_div_3 to the gradients by net and x."""
+    """From d_sigmoid_w_rows, d_mul_rows, d_z_rows, d_add_2_rows and d_div_3 to the gradients by net and x."""
     sub, div, saved_carlini_wagner_step = saved
     n = sub.shape[0]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_w_4 = d_div_3 * (div_3 * (1.0 - div_3))  # [n, net.sizes_0]
+    d_w_4 = d_div_3 * (div_3 * (1 - div_3))  # [n, net.sizes_0]
     # gradient of for k in steps:   attacks.lee:103
     d_x_later = np.zeros((n, net.sizes[0]), dtype=FLOAT)  # [n, net.sizes_0]
     d_net = {
@@ -727,32 +727,32 @@ def carlini_wagner_backward(net, rate, saved, div_3, steps, d_div_3):
 
 def carlini_wagner_step_saved(net, w, x, target, rate):
     """As carlini_wagner_step, and what its gradient needs."""
-    sigmoid = np.exp(np.minimum(w, 0)) / (1 + np.exp(-np.abs(w)))  # [n, net.sizes_0]  prelude.lee:36
-    _, saved_margin = margin_saved(net, sigmoid, x, target)  # attacks.lee:104
-    d_sigmoid, saved_margin_backward_input = margin_backward_input_saved(
+    sigmoid_w = np.exp(np.minimum(w, 0)) / (1 + np.exp(-np.abs(w)))  # [n, net.sizes_0]  prelude.lee:36
+    _, saved_margin = margin_saved(net, sigmoid_w, x, target)  # attacks.lee:104
+    d_sigmoid_w, saved_margin_backward_input = margin_backward_input_saved(
         net, target, 2.0, 0.1, saved_margin, FLOAT(1.0)
     )
-    sub_2 = 1.0 - sigmoid  # [n, net.sizes_0]  prelude.lee:36
-    mul_2 = sigmoid * sub_2  # [n, net.sizes_0]
-    w_3 = w - rate * (d_sigmoid * mul_2)  # [n, net.sizes_0]  attacks.lee:104
-    saved = sigmoid, d_sigmoid, saved_margin_backward_input, sub_2, mul_2
+    sub_2 = 1 - sigmoid_w  # [n, net.sizes_0]  prelude.lee:36
+    mul_2 = sigmoid_w * sub_2  # [n, net.sizes_0]
+    w_3 = w - rate * (d_sigmoid_w * mul_2)  # [n, net.sizes_0]  attacks.lee:104
+    saved = sigmoid_w, d_sigmoid_w, saved_margin_backward_input, sub_2, mul_2
     return w_3, saved
 
 
 def carlini_wagner_step_backward(net, rate, saved, d_w_3, d_net, d_x):
-    """From d_sigmoid, d_mul, d_z, d_add_2, d_w_3, d_net and d_x to the gradients by w, net and x."""
-    sigmoid, d_sigmoid, saved_margin_backward_input, sub_2, mul_2 = saved
+    """From d_sigmoid_w, d_mul, d_z, d_add_2, d_w_3, d_net and d_x to the gradients by w, net and x."""
+    sigmoid_w, d_sigmoid_w, saved_margin_backward_input, sub_2, mul_2 = saved
     # gradient of w = w - rate * grad(margin(net, sigmoid(w), before, target), w)   attacks.lee:104
     d_d_w_2 = -(rate * d_w_3)  # [n, net.sizes_0]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_mul_2_2 = d_d_w_2 * d_sigmoid  # [n, net.sizes_0]
-    d_d_sigmoid = d_d_w_2 * mul_2  # [n, net.sizes_0]
+    d_mul_2_2 = d_d_w_2 * d_sigmoid_w  # [n, net.sizes_0]
+    d_d_sigmoid_w = d_d_w_2 * mul_2  # [n, net.sizes_0]
     # gradient of w = w - rate * grad(margin(net, sigmoid(w), before, target), w)   attacks.lee:104
-    d_net_, d_sub = margin_backward_input_backward(net, saved_margin_backward_input, d_d_sigmoid)
-    d_sigmoid_5, d_x_ = margin_saved_backward_input(d_sub)
+    d_net_, d_sub = margin_backward_input_backward(net, saved_margin_backward_input, d_d_sigmoid_w)
+    d_sigmoid_w_5, d_x_ = margin_saved_backward_input(d_sub)
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_sigmoid_2 = d_mul_2_2 * sub_2 - d_mul_2_2 * sigmoid + d_sigmoid_5  # [n, net.sizes_0]
-    d_w = d_w_3 + d_sigmoid_2 * (sigmoid * (1.0 - sigmoid))  # [n, net.sizes_0]
+    d_sigmoid_w_2 = d_mul_2_2 * sub_2 - d_mul_2_2 * sigmoid_w + d_sigmoid_w_5  # [n, net.sizes_0]
+    d_w = d_w_3 + d_sigmoid_w_2 * (sigmoid_w * (1 - sigmoid_w))  # [n, net.sizes_0]
     # gradient of w = w - rate * grad(margin(net, sigmoid(w), before, target), w)   attacks.lee:104
     return (
         d_w,
@@ -864,15 +864,15 @@ def away_from_others_backward_input(crowd, y, saved, left_out, d_div):
     # gradient of return total / (crowd.count - 1)   attacks.lee:137
     d_total_3 = d_div / 2
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
-    d_neg_3 = np.where(2 == left_out, 0.0, d_total_3)
+    d_neg_3 = np.where(2 == left_out, 0, d_total_3)
     d_guard_3 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
-    d_neg_2 = np.where(1 == left_out, 0.0, d_total_3)
+    d_neg_2 = np.where(1 == left_out, 0, d_total_3)
     d_guard_2 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
-    d_neg = np.where(0 == left_out, 0.0, d_total_3)
+    d_neg = np.where(0 == left_out, 0, d_total_3)
     d_guard = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
-    d_x_2 = np.where(2 == left_out, 0.0, d_guard_3)  # [n, crowd.features]
-    d_x_5 = d_x_2 + np.where(1 == left_out, 0.0, d_guard_2)  # [n, crowd.features]
-    d_x = d_x_5 + np.where(0 == left_out, 0.0, d_guard)  # [n, crowd.features]
+    d_x_2 = np.where(2 == left_out, 0, d_guard_3)  # [n, crowd.features]
+    d_x_5 = d_x_2 + np.where(1 == left_out, 0, d_guard_2)  # [n, crowd.features]
+    d_x = d_x_5 + np.where(0 == left_out, 0, d_guard)  # [n, crowd.features]
     return d_x  # [n, crowd.features]
 
 
@@ -882,15 +882,15 @@ def away_from_others_backward(crowd, x, y, saved, left_out, d_div):
     # gradient of return total / (crowd.count - 1)   attacks.lee:137
     d_total_3 = d_div / 2
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
-    d_neg_3 = np.where(2 == left_out, 0.0, d_total_3)
+    d_neg_3 = np.where(2 == left_out, 0, d_total_3)
     d_crowd_nets_2_, d_guard_3 = away_backward(crowd.nets[2], x, y, saved_away_2, d_neg_3)
-    d_neg_2 = np.where(1 == left_out, 0.0, d_total_3)
+    d_neg_2 = np.where(1 == left_out, 0, d_total_3)
     d_crowd_nets_1_, d_guard_2 = away_backward(crowd.nets[1], x, y, saved_away_, d_neg_2)
-    d_neg = np.where(0 == left_out, 0.0, d_total_3)
+    d_neg = np.where(0 == left_out, 0, d_total_3)
     d_crowd_nets_0_, d_guard = away_backward(crowd.nets[0], x, y, saved_away, d_neg)
-    d_x_2 = np.where(2 == left_out, 0.0, d_guard_3)  # [n, crowd.features]
-    d_x_5 = d_x_2 + np.where(1 == left_out, 0.0, d_guard_2)  # [n, crowd.features]
-    d_x = d_x_5 + np.where(0 == left_out, 0.0, d_guard)  # [n, crowd.features]
+    d_x_2 = np.where(2 == left_out, 0, d_guard_3)  # [n, crowd.features]
+    d_x_5 = d_x_2 + np.where(1 == left_out, 0, d_guard_2)  # [n, crowd.features]
+    d_x = d_x_5 + np.where(0 == left_out, 0, d_guard)  # [n, crowd.features]
     return {"nets.0": d_crowd_nets_0_, "nets.1": d_crowd_nets_1_, "nets.2": d_crowd_nets_2_}, d_x
 
 
@@ -916,21 +916,21 @@ def away_from_others_2_backward_input(crowd, y, saved, left_out, d_div):
     # gradient of return total / (crowd.count - 1)   attacks.lee:137
     d_total_5 = d_div / 4
     # gradient of total = total + where(k == left_out, 0, away(crowd.nets[k], x, y))   attacks.lee:136
-    d_neg_5 = np.where(4 == left_out, 0.0, d_total_5)
+    d_neg_5 = np.where(4 == left_out, 0, d_total_5)
     d_guard_5 = away_backward_input(crowd.nets[4], y, saved_away_4, d_neg_5)  # [n, crowd.features]
-    d_neg_4 = np.where(3 == left_out, 0.0, d_total_5)
+    d_neg_4 = np.where(3 == left_out, 0, d_total_5)
     d_guard_4 = away_backward_input(crowd.nets[3], y, saved_away_3, d_neg_4)  # [n, crowd.features]
-    d_neg_3 = np.where(2 == left_out, 0.0, d_total_5)
+    d_neg_3 = np.where(2 == left_out, 0, d_total_5)
     d_guard_3 = away_backward_input(crowd.nets[2], y, saved_away_2, d_neg_3)  # [n, crowd.features]
-    d_neg_2 = np.where(1 == left_out, 0.0, d_total_5)
+    d_neg_2 = np.where(1 == left_out, 0, d_total_5)
     d_guard_2 = away_backward_input(crowd.nets[1], y, saved_away_, d_neg_2)  # [n, crowd.features]
-    d_neg = np.where(0 == left_out, 0.0, d_total_5)
+    d_neg = np.where(0 == left_out, 0, d_total_5)
     d_guard = away_backward_input(crowd.nets[0], y, saved_away, d_neg)  # [n, crowd.features]
-    d_x_2 = np.where(4 == left_out, 0.0, d_guard_5)  # [n, crowd.features]
-    d_x_7 = d_x_2 + np.where(3 == left_out, 0.0, d_guard_4)  # [n, crowd.features]
-    d_x_8 = d_x_7 + np.where(2 == left_out, 0.0, d_guard_3)  # [n, crowd.features]
-    d_x_9 = d_x_8 + np.where(1 == left_out, 0.0, d_guard_2)  # [n, crowd.features]
-    d_x = d_x_9 + np.where(0 == left_out, 0.0, d_guard)  # [n, crowd.features]
+    d_x_2 = np.where(4 == left_out, 0, d_guard_5)  # [n, crowd.features]
+    d_x_7 = d_x_2 + np.where(3 == left_out, 0, d_guard_4)  # [n, crowd.features]
+    d_x_8 = d_x_7 + np.where(2 == left_out, 0, d_guard_3)  # [n, crowd.features]
+    d_x_9 = d_x_8 + np.where(1 == left_out, 0, d_guard_2)  # [n, crowd.features]
+    d_x = d_x_9 + np.where(0 == left_out, 0, d_guard)  # [n, crowd.features]
     return d_x  # [n, crowd.features]
 
 
@@ -1054,19 +1054,16 @@ def painted(image, pixel):
     image [d], pixel [p, 2] -> [p, d]
     """
     d = image.shape[0]
-    p = pixel.shape[0]
-    cast = np.floor(pixel[:, :1].reshape(p) * d).astype(np.int64)  # int[p]  attacks.lee:170
-    reshape_3 = pixel.transpose((1, 0))[1][:, None]  # [p, 1]
-    made = np.where(cast[:, None] == np.arange(d), reshape_3, image)  # [p, d]
+    reshape = np.floor(pixel[:, 0] * d).astype(np.int64)[:, None]  # int[p, 1]  attacks.lee:170
+    reshape_2 = pixel.transpose((1, 0))[1][:, None]  # [p, 1]
+    made = np.where(reshape == np.arange(d), reshape_2, image)  # [p, d]
     return made  # [p, d]
 
 
 def painted_saved(image, pixel):
     """As painted, and what its gradient needs."""
     d = image.shape[0]
-    p = pixel.shape[0]
-    cast = np.floor(pixel[:, :1].reshape(p) * d).astype(np.int64)  # int[p]  attacks.lee:170
-    eq = cast[:, None] == np.arange(d)  # bool[p, d]
+    eq = np.floor(pixel[:, 0] * d).astype(np.int64)[:, None] == np.arange(d)  # bool[p, d]  attacks.lee:170
     made = np.where(eq, pixel.transpose((1, 0))[1][:, None], image)  # [p, d]
     return made, eq
 
@@ -1075,7 +1072,7 @@ def painted_backward(eq, d_made):
     """From d_made to the gradients by image and pixel."""
     p = eq.shape[0]
     # gradient of made[c, i] = where(int(floor(pixel[c, 0] * d)) == i, pixel[c, 1], image[i])   attacks.lee:170
-    d_image = np.where(eq, 0.0, d_made).sum(axis=0)  # [d]
+    d_image = np.where(eq, 0, d_made).sum(axis=0)  # [d]
     d_pixel = scatter_add(masked(d_made, eq).sum(axis=1), (1,), (p, 2), (1,))  # [p, 2]
     return d_image, d_pixel
 
@@ -1149,10 +1146,8 @@ def evolved_backward(net, label, picks, force, saved, d_pixel_3, d_score_4):
 
 def evolved_step_saved(net, pixel, score, picks_t, force, image, label):
     """As evolved_step, and what its gradient needs."""
-    p = pixel.shape[0]
-    gather_2 = pixel[inside(picks_t[:, 1:2].reshape(p))]  # [p, 2]  attacks.lee:184
-    sub = gather_2 - pixel[inside(picks_t[:, 2:].reshape(p))]  # [p, 2]
-    child = pixel[inside(picks_t[:, :1].reshape(p))] + force * sub  # [p, 2]
+    sub = pixel[inside(picks_t[:, 1])] - pixel[inside(picks_t[:, 2])]  # [p, 2]  attacks.lee:184
+    child = pixel[inside(picks_t[:, 0])] + force * sub  # [p, 2]
     child_2, saved_clip_2 = clip_2_saved(child, 0, 0.999)  # attacks.lee:185
     found, saved_share_of = share_of_saved(net, image, label, child_2)  # attacks.lee:186
     reshape_4 = (found < score)[:, None]  # bool[p, 1]  attacks.lee:187
@@ -1168,7 +1163,7 @@ def evolved_step_backward(net, saved, picks_t, force, label, d_pixel_2, d_score_
     # gradient of score = min(found, score)   attacks.lee:188
     le = found <= score  # bool[p]
     d_found = masked(d_score_3, le)  # [p]
-    d_score = np.where(le, 0.0, d_score_3)  # [p]
+    d_score = np.where(le, 0, d_score_3)  # [p]
     # gradient of found = share_of(net, image, label, child)   attacks.lee:186
     d_net_, d_image, d_child_2_3 = share_of_backward(net, label, saved_share_of, d_found)
     # gradient of child = clip(child, 0, 0.999)   attacks.lee:185
@@ -1176,10 +1171,10 @@ def evolved_step_backward(net, saved, picks_t, force, label, d_pixel_2, d_score_
     d_child = clip_2_backward(child, 0.999, saved_clip_2, 0, d_child_2)  # [p, 2]
     # gradient of child = pixel[picks[t, :, 0]] + force * (pixel[picks[t, :, 1]] - pixel[picks[..   attacks.lee:184
     d_sub = d_child * force  # [p, 2]
-    d_pixel_4 = scatter_add(-d_sub, (picks_t[:, 2:].reshape(p),), (p, 2))  # [p, 2]
-    d_pixel_5 = scatter_add(d_sub, (picks_t[:, 1:2].reshape(p),), (p, 2))  # [p, 2]
-    d_pixel_8 = np.where(reshape_4, 0.0, d_pixel_2) + d_pixel_4 + d_pixel_5  # [p, 2]
-    d_pixel = d_pixel_8 + scatter_add(d_child, (picks_t[:, :1].reshape(p),), (p, 2))  # [p, 2]
+    d_pixel_4 = scatter_add(-d_sub, (picks_t[:, 2],), (p, 2))  # [p, 2]
+    d_pixel_7 = np.where(reshape_4, 0, d_pixel_2) + d_pixel_4  # [p, 2]
+    d_pixel_8 = d_pixel_7 + scatter_add(d_sub, (picks_t[:, 1],), (p, 2))  # [p, 2]
+    d_pixel = d_pixel_8 + scatter_add(d_child, (picks_t[:, 0],), (p, 2))  # [p, 2]
     # gradient of found = share_of(net, image, label, child)   attacks.lee:186
     return (
         d_pixel,
@@ -1220,34 +1215,35 @@ def reprogrammed_saved(net, frame, x, y):
     n, small, _ = x.shape
     if net.sizes[0] != side**2:
         raise ValueError(f"net.sizes_0 = {net.sizes[0]} must equal side**2 = {side**2}")
-    tanh = np.tanh(frame)  # [side, side]  attacks.lee:203
+    tanh_frame = np.tanh(frame)  # [side, side]  attacks.lee:203
     le = (side - small) // 2 <= np.arange(side)  # bool[side]  attacks.lee:204
     lt = np.arange(side) < small + (side - small) // 2  # bool[side]
     logical_and_3 = (le & lt)[:, None] & le & lt  # bool[side, side]
     maximum = np.maximum(np.arange(side) + -((side - small) // 2), 0)  # int[side]
     minimum = np.minimum(maximum, small - 1)  # int[side]
     gather = x.transpose((1, 2, 0))[minimum[:, None], minimum]  # [side, side, n]
-    seen = tanh + masked(gather.transpose(2, 0, 1), logical_and_3)  # [n, side, side]  attacks.lee:203
-    reshape_3 = seen.reshape(n, net.sizes[0])  # [n, net.sizes_0]  attacks.lee:206
-    add_2_2, saved_net = net.forward_saved(reshape_3)
-    return cross_entropy(add_2_2, y), (tanh, logical_and_3, minimum, reshape_3, add_2_2, saved_net)
+    seen = tanh_frame + masked(gather.transpose(2, 0, 1), logical_and_3)  # [n, side, side]  attacks.lee:203
+    seen_flat = seen.reshape(n, net.sizes[0])  # [n, net.sizes_0]  attacks.lee:206
+    add_2_2, saved_net = net.forward_saved(seen_flat)
+    saved = tanh_frame, logical_and_3, minimum, seen_flat, add_2_2, saved_net
+    return cross_entropy(add_2_2, y), saved
 
 
 def reprogrammed_backward(net, y, saved, small, d_mean):
     """From d_mean to the gradients by net, frame and x."""
-    tanh, logical_and_3, minimum, reshape_3, add_2_2, saved_net = saved
+    tanh_frame, logical_and_3, minimum, seen_flat, add_2_2, saved_net = saved
     n = y.shape[0]
-    side = tanh.shape[0]
+    side = tanh_frame.shape[0]
     # gradient of return cross_entropy(net(reshape(seen, [n, side * side]), training = false), y)   attacks.lee:206
     d_add_2_2 = cross_entropy_backward(add_2_2, y, d_mean)  # [n, net.sizes_2]
-    d_net, d_reshape_3 = net.forward_backward(reshape_3, saved_net, d_add_2_2)
-    d_seen = d_reshape_3.reshape(n, side, side)  # [n, side, side]
+    d_net, d_seen_flat = net.forward_backward(seen_flat, saved_net, d_add_2_2)
+    d_seen = d_seen_flat.reshape(n, side, side)  # [n, side, side]
     # gradient of gap <= i and i < gap + small and gap <= j and j < gap + small, x[r, i - gap, ..   attacks.lee:204
     d_gather = masked(d_seen, logical_and_3).transpose(1, 2, 0)  # [side, side, n]
     reshape = minimum[:, None]  # int[side, 1]
     d_x = scatter_add(d_gather, (reshape, minimum), (n, small, small), (1, 2))  # [n, small, small]
     # gradient of seen[r, i, j] = tanh(frame[i, j]) + where(   attacks.lee:203
-    d_frame = d_seen.sum(axis=0) * (1.0 - tanh * tanh)  # [side, side]
+    d_frame = d_seen.sum(axis=0) * (1 - tanh_frame**2)  # [side, side]
     return d_net, d_frame, d_x
 
 
@@ -1256,7 +1252,7 @@ def poisoned_saved(x, y, chosen, target):
     _, h, w = x.shape
     # bool[n, h, w]  attacks.lee:211
     logical_and_2 = (chosen[:, None] & (np.arange(h) < 2))[:, :, None] & (np.arange(w) < 2)
-    bright = np.where(logical_and_2, 1.0, x)  # [n, h, w]
+    bright = np.where(logical_and_2, 1, x)  # [n, h, w]
     label = np.where(chosen, target, y)  # int[n]  attacks.lee:212
     return bright, label, logical_and_2
 
@@ -1264,7 +1260,7 @@ def poisoned_saved(x, y, chosen, target):
 def poisoned_backward(logical_and_2, d_bright):
     """From d_bright to the gradient by x."""
     # gradient of bright[r, i, j] = where(chosen[r] and i < 2 and j < 2, 1.0, x[r, i, j])   attacks.lee:211
-    d_x = np.where(logical_and_2, 0.0, d_bright)  # [n, h, w]
+    d_x = np.where(logical_and_2, 0, d_bright)  # [n, h, w]
     return d_x  # [n, h, w]
 
 
@@ -1327,7 +1323,7 @@ def example_repaired(key):
     before = normal(fold(key, SITES["before"]), (7, 5), FLOAT)  # [7, 5]  attacks.lee:259
     c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  attacks.lee:260
     minimum, saved_into_box = into_box_saved(x, before, 0.7)  # attacks.lee:261
-    mul_2 = c * c  # [7, 5]
+    mul_2 = c**2  # [7, 5]
     add_2, saved_into_ball = into_ball_saved(x, before, 2.5)
     d_x_2, d_before_2 = into_ball_backward(saved_into_ball, mul_2)
     d_x_3, d_before_3 = into_box_backward(x, saved_into_box, c)
@@ -1483,7 +1479,7 @@ def example_with_backdoor(key):
     chosen = uniform(fold(key, SITES["chosen"]), (7,), FLOAT) < 0.5  # bool[7]  attacks.lee:342
     bright_2, label_2, saved_poisoned = poisoned_saved(x, y, chosen, 2)  # attacks.lee:343
     d_bright_2 = 2 * bright_2  # [7, 4, 5]
-    return (bright_2 * bright_2).sum() + label_2.sum().astype(FLOAT), poisoned_backward(saved_poisoned, d_bright_2)
+    return (bright_2**2).sum() + label_2.sum().astype(FLOAT), poisoned_backward(saved_poisoned, d_bright_2)
 
 
 def fan_in_uniform(fan_in):
@@ -1758,7 +1754,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -1775,14 +1771,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -1812,10 +1808,10 @@ def clip_backward(x, low, high, maximum, d_y):
     """From d_y to the gradients by x, low and high."""
     # gradient of return min(max(x, low), high)   prelude.lee:153
     le = maximum <= high  # bool[x_0, x_1]
-    d_high = np.where(le, 0.0, d_y)  # [x_0, x_1]
+    d_high = np.where(le, 0, d_y)  # [x_0, x_1]
     ge = x >= low  # bool[x_0, x_1]
     d_x = masked(masked(d_y, ge), le)  # [x_0, x_1]
-    d_low = masked(np.where(ge, 0.0, d_y), le)  # [x_0, x_1]
+    d_low = masked(np.where(ge, 0, d_y), le)  # [x_0, x_1]
     return d_x, d_low, d_high
 
 
@@ -1845,20 +1841,19 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return np.sqrt((x * x).sum(axis=1))  # [x_0]  prelude.lee:163
+    return np.sqrt((x**2).sum(axis=1))  # [x_0]  prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum(axis=1)  # [x_0]  prelude.lee:163
+    sum_ = (x**2).sum(axis=1)  # [x_0]  prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt, d_y):
     """From d_y to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    reshape = (d_y * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf))[:, None]  # [x_0, 1]
-    d_x = 2 * (reshape * x)  # [x_0, x_1]
+    d_x = 2 * ((d_y * 0.5 / np.where(sum_ > 0, sqrt, np.inf))[:, None] * x)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

@@ -165,10 +165,10 @@ class SelfAttention(Model):
     def forward(self, x):
         """x [n, time, inputs] -> [n, time, d]"""
         n, time, _ = x.shape
-        reshape = x.reshape(n * time, self.inputs)  # [n * time, inputs]  attention.lee:16
-        q = self.ask(reshape).reshape(n, time, self.d)  # [n, time, d]
-        k = self.offer(reshape).reshape(n, time, self.d)  # [n, time, d]  attention.lee:17
-        v = self.give(reshape).reshape(n, time, self.d)  # [n, time, d]  attention.lee:18
+        x_flat = x.reshape(n * time, self.inputs)  # [n * time, inputs]  attention.lee:16
+        q = self.ask(x_flat).reshape(n, time, self.d)  # [n, time, d]
+        k = self.offer(x_flat).reshape(n, time, self.d)  # [n, time, d]  attention.lee:17
+        v = self.give(x_flat).reshape(n, time, self.d)  # [n, time, d]  attention.lee:18
         score = q @ k.mT  # [n, time, time]  attention.lee:19
         share = softmax(score, (2,))  # [n, time, time]  prelude.lee:122
         mixed = share @ v  # [n, time, d]  attention.lee:21
@@ -177,10 +177,10 @@ class SelfAttention(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
-        reshape = x.reshape(n * time, self.inputs)  # [n * time, inputs]  attention.lee:16
-        q = self.ask(reshape).reshape(n, time, self.d)  # [n, time, d]
-        k = self.offer(reshape).reshape(n, time, self.d)  # [n, time, d]  attention.lee:17
-        v = self.give(reshape).reshape(n, time, self.d)  # [n, time, d]  attention.lee:18
+        x_flat = x.reshape(n * time, self.inputs)  # [n * time, inputs]  attention.lee:16
+        q = self.ask(x_flat).reshape(n, time, self.d)  # [n, time, d]
+        k = self.offer(x_flat).reshape(n, time, self.d)  # [n, time, d]  attention.lee:17
+        v = self.give(x_flat).reshape(n, time, self.d)  # [n, time, d]  attention.lee:18
         score = q @ k.mT  # [n, time, time]  attention.lee:19
         share = softmax(score, (2,))  # [n, time, time]  prelude.lee:122
         mixed = share @ v  # [n, time, d]  attention.lee:21
@@ -191,7 +191,7 @@ class SelfAttention(Model):
         q, k, v, share = saved
         n, time, _ = x.shape
         # gradient of q = ask(x)   attention.lee:16
-        reshape = x.reshape(n * time, self.inputs)  # [n * time, inputs]
+        x_flat = x.reshape(n * time, self.inputs)  # [n * time, inputs]
         # gradient of mixed[b, i, a] = sum[j](share[b, i, j] * v[b, j, a])   attention.lee:21
         d_share = d_mul @ v.mT  # [n, time, time]
         d_v = share.mT @ d_mul  # [n, time, d]
@@ -201,12 +201,12 @@ class SelfAttention(Model):
         d_q = d_score @ k  # [n, time, d]
         d_k = d_score.mT @ q  # [n, time, d]
         # gradient of v = give(x)   attention.lee:18
-        d_give, d_reshape_2 = self.give.forward_backward(reshape, d_v.reshape(n * time, self.d))
+        d_give, d_x_flat_2 = self.give.forward_backward(x_flat, d_v.reshape(n * time, self.d))
         # gradient of k = offer(x)   attention.lee:17
-        d_offer, d_reshape_3 = self.offer.forward_backward(reshape, d_k.reshape(n * time, self.d))
+        d_offer, d_x_flat_3 = self.offer.forward_backward(x_flat, d_k.reshape(n * time, self.d))
         # gradient of q = ask(x)   attention.lee:16
-        d_ask, d_reshape_4 = self.ask.forward_backward(reshape, d_q.reshape(n * time, self.d))
-        d_x = (d_reshape_2 + d_reshape_3 + d_reshape_4).reshape(n, time, self.inputs)  # [n, time, inputs]
+        d_ask, d_x_flat_4 = self.ask.forward_backward(x_flat, d_q.reshape(n * time, self.d))
+        d_x = (d_x_flat_2 + d_x_flat_3 + d_x_flat_4).reshape(n, time, self.inputs)  # [n, time, inputs]
         return {"ask": d_ask, "offer": d_offer, "give": d_give}, d_x
 
 
@@ -248,17 +248,17 @@ def rectified(score, v):
 
 def rectified_saved(score, v):
     """As rectified, and what its gradient needs."""
-    relu = np.maximum(score, 0)  # [n, time, source]  prelude.lee:61
-    mixed = relu @ v  # [n, time, d]  attention.lee:36
-    return mixed, relu
+    relu_score = np.maximum(score, 0)  # [n, time, source]  prelude.lee:61
+    mixed = relu_score @ v  # [n, time, d]  attention.lee:36
+    return mixed, relu_score
 
 
-def rectified_backward(v, relu, d_mul):
+def rectified_backward(v, relu_score, d_mul):
     """From d_mul to the gradients by score and v."""
     # gradient of mixed[b, i, a] = sum[j](relu(score[b, i, j]) * v[b, j, a])   attention.lee:36
-    d_v = relu.mT @ d_mul  # [n, source, d]
+    d_v = relu_score.mT @ d_mul  # [n, source, d]
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_score = masked(d_mul @ v.mT, relu > 0)  # [n, time, source]
+    d_score = masked(d_mul @ v.mT, relu_score > 0)  # [n, time, source]
     return d_score, d_v
 
 
@@ -284,48 +284,50 @@ class MultiHead(Model):
         """
         n, time, _ = x.shape
         source = memory.shape[1]
-        contract = self.ask(x.reshape(n * time, self.d))  # [n * time, d]  attention.lee:53
-        q = contract.reshape(n, time, self.heads, self.d // self.heads)  # [n, time, heads, d // heads]
-        reshape_2 = memory.reshape(n * source, self.d)  # [n * source, d]  attention.lee:54
-        k = self.offer(reshape_2).reshape(n, source, self.heads, self.d // self.heads)  # [n, source, heads, d // heads]
+        ask_out = self.ask(x.reshape(n * time, self.d))  # [n * time, d]  attention.lee:53
+        q = ask_out.reshape(n, time, self.heads, self.d // self.heads)  # [n, time, heads, d // heads]
+        memory_flat = memory.reshape(n * source, self.d)  # [n * source, d]  attention.lee:54
+        # [n, source, heads, d // heads]
+        k = self.offer(memory_flat).reshape(n, source, self.heads, self.d // self.heads)
         # [n, source, heads, d // heads]  attention.lee:55
-        v = self.give(reshape_2).reshape(n, source, self.heads, self.d // self.heads)
-        contract_4 = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)  # [n, heads, time, source]  attention.lee:56
-        score = contract_4 / math.sqrt(self.d // self.heads)  # [n, heads, time, source]
+        v = self.give(memory_flat).reshape(n, source, self.heads, self.d // self.heads)
+        contract = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)  # [n, heads, time, source]  attention.lee:56
+        score = contract / math.sqrt(self.d // self.heads)  # [n, heads, time, source]
         share = softmax(np.where(allowed[:, None], score, -np.inf), (3,))  # [n, heads, time, source]  prelude.lee:122
         # [n, time, heads, d // heads]  attention.lee:58
         mixed = (share @ v.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
-        contract_6 = self.mix(mixed.reshape(n * time, self.d))  # [n * time, d]  attention.lee:59
-        return contract_6.reshape(n, time, self.d)  # [n, time, d]
+        mix_out = self.mix(mixed.reshape(n * time, self.d))  # [n * time, d]  attention.lee:59
+        return mix_out.reshape(n, time, self.d)  # [n, time, d]
 
     def forward_saved(self, x, memory, allowed):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
         source = memory.shape[1]
-        contract = self.ask(x.reshape(n * time, self.d))  # [n * time, d]  attention.lee:53
-        q = contract.reshape(n, time, self.heads, self.d // self.heads)  # [n, time, heads, d // heads]
-        reshape_2 = memory.reshape(n * source, self.d)  # [n * source, d]  attention.lee:54
-        k = self.offer(reshape_2).reshape(n, source, self.heads, self.d // self.heads)  # [n, source, heads, d // heads]
+        ask_out = self.ask(x.reshape(n * time, self.d))  # [n * time, d]  attention.lee:53
+        q = ask_out.reshape(n, time, self.heads, self.d // self.heads)  # [n, time, heads, d // heads]
+        memory_flat = memory.reshape(n * source, self.d)  # [n * source, d]  attention.lee:54
+        # [n, source, heads, d // heads]
+        k = self.offer(memory_flat).reshape(n, source, self.heads, self.d // self.heads)
         # [n, source, heads, d // heads]  attention.lee:55
-        v = self.give(reshape_2).reshape(n, source, self.heads, self.d // self.heads)
-        contract_4 = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)  # [n, heads, time, source]  attention.lee:56
-        score = contract_4 / math.sqrt(self.d // self.heads)  # [n, heads, time, source]
+        v = self.give(memory_flat).reshape(n, source, self.heads, self.d // self.heads)
+        contract = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)  # [n, heads, time, source]  attention.lee:56
+        score = contract / math.sqrt(self.d // self.heads)  # [n, heads, time, source]
         share = softmax(np.where(allowed[:, None], score, -np.inf), (3,))  # [n, heads, time, source]  prelude.lee:122
         # [n, time, heads, d // heads]  attention.lee:58
         mixed = (share @ v.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
-        reshape_4 = mixed.reshape(n * time, self.d)  # [n * time, d]  attention.lee:59
-        return self.mix(reshape_4).reshape(n, time, self.d), (q, k, v, share, reshape_4)
+        mixed_flat = mixed.reshape(n * time, self.d)  # [n * time, d]  attention.lee:59
+        return self.mix(mixed_flat).reshape(n, time, self.d), (q, k, v, share, mixed_flat)
 
     def forward_backward(self, x, memory, allowed, saved, d_y):
         """From d_y to the gradients by the parameters, x and memory."""
-        q, k, v, share, reshape_4 = saved
+        q, k, v, share, mixed_flat = saved
         n, time, _ = x.shape
         source = memory.shape[1]
         # gradient of k = reshape(offer(memory), [n, source, heads, d // heads])   attention.lee:54
-        reshape_2 = memory.reshape(n * source, self.d)  # [n * source, d]
+        memory_flat = memory.reshape(n * source, self.d)  # [n * source, d]
         # gradient of return mix(reshape(mixed, [n, time, d]))   attention.lee:59
-        d_mix, d_reshape_4 = self.mix.forward_backward(reshape_4, d_y.reshape(n * time, self.d))
-        d_mixed = d_reshape_4.reshape(n, time, self.heads, self.d // self.heads)  # [n, time, heads, d // heads]
+        d_mix, d_mixed_flat = self.mix.forward_backward(mixed_flat, d_y.reshape(n * time, self.d))
+        d_mixed = d_mixed_flat.reshape(n, time, self.heads, self.d // self.heads)  # [n, time, heads, d // heads]
         # gradient of mixed[b, i, h, a] = sum[j](share[b, h, i, j] * v[b, j, h, a])   attention.lee:58
         transpose = d_mixed.transpose(0, 2, 1, 3)  # [n, heads, time, d // heads]
         d_share = transpose @ v.transpose(0, 2, 3, 1)  # [n, heads, time, source]
@@ -338,14 +340,14 @@ class MultiHead(Model):
         d_q = (d_contract_4 @ k.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)  # [n, time, heads, d // heads]
         d_k = (d_contract_4.mT @ q.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)  # [n, source, heads, d // heads]
         # gradient of v = reshape(give(memory), [n, source, heads, d // heads])   attention.lee:55
-        d_give, d_reshape_2_2 = self.give.forward_backward(reshape_2, d_v.reshape(n * source, self.d))
+        d_give, d_memory_flat_2 = self.give.forward_backward(memory_flat, d_v.reshape(n * source, self.d))
         # gradient of k = reshape(offer(memory), [n, source, heads, d // heads])   attention.lee:54
-        d_offer, d_reshape_2_3 = self.offer.forward_backward(reshape_2, d_k.reshape(n * source, self.d))
-        d_memory = (d_reshape_2_2 + d_reshape_2_3).reshape(n, source, self.d)  # [n, source, d]
+        d_offer, d_memory_flat_3 = self.offer.forward_backward(memory_flat, d_k.reshape(n * source, self.d))
+        d_memory = (d_memory_flat_2 + d_memory_flat_3).reshape(n, source, self.d)  # [n, source, d]
         # gradient of q = reshape(ask(x), [n, time, heads, d // heads])   attention.lee:53
-        d_contract = d_q.reshape(n * time, self.d)  # [n * time, d]
-        d_ask, d_reshape = self.ask.forward_backward(x.reshape(n * time, self.d), d_contract)
-        d_x = d_reshape.reshape(n, time, self.d)  # [n, time, d]
+        d_ask_out = d_q.reshape(n * time, self.d)  # [n * time, d]
+        d_ask, d_x_flat = self.ask.forward_backward(x.reshape(n * time, self.d), d_ask_out)
+        d_x = d_x_flat.reshape(n, time, self.d)  # [n, time, d]
         return {"ask": d_ask, "offer": d_offer, "give": d_give, "mix": d_mix}, d_x, d_memory
 
 

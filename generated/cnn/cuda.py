@@ -317,18 +317,18 @@ class Classifier(Model):
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        add = self.conv1(image)  # [n, width, side, side]  cnn.lee:17
-        y = max_pool_(add)  # [n, width, side // 2, side // 2]
+        conv1_out = self.conv1(image)  # [n, width, side, side]  cnn.lee:17
+        y = max_pool_(conv1_out)  # [n, width, side // 2, side // 2]
         h = relu(y)  # [n, width, side // 2, side // 2]
-        add_2 = self.conv2(h)  # [n, 2 * width, side // 2, side // 2]  cnn.lee:18
-        y_2 = max_pool_(add_2)  # [n, 2 * width, side // 4, side // 4]
+        conv2_out = self.conv2(h)  # [n, 2 * width, side // 2, side // 2]  cnn.lee:18
+        y_2 = max_pool_(conv2_out)  # [n, 2 * width, side // 4, side // 4]
         h_2 = relu(y_2)  # [n, 2 * width, side // 4, side // 4]
         add_3 = self.head(h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width))  # [n, classes]  cnn.lee:19
-        return add_3, (add, y, h, add_2, y_2, h_2)
+        return add_3, (conv1_out, y, h, conv2_out, y_2, h_2)
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
-        add, y, h, add_2, y_2, h_2 = saved
+        conv1_out, y, h, conv2_out, y_2, h_2 = saved
         n = image.shape[0]
         # gradient of return head(flatten(h, from = 1))   cnn.lee:19
         reshape = h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width)  # [n, 2 * (side // 4)**2 * width]
@@ -336,11 +336,12 @@ class Classifier(Model):
         # [n, 2 * width, side // 4, side // 4]
         d_h_2 = d_reshape.reshape(n, 2 * self.width, self.side // 4, self.side // 4)
         # gradient of h = relu(max_pool(conv2(h)))   cnn.lee:18
-        d_add_2 = max_pool_backward(add_2, y_2, 2, relu_backward(h_2, d_h_2))  # [n, 2 * width, side // 2, side // 2]
-        d_conv2, d_h = self.conv2.forward_backward(h, d_add_2)
+        # [n, 2 * width, side // 2, side // 2]
+        d_conv2_out = max_pool_backward(conv2_out, y_2, 2, relu_backward(h_2, d_h_2))
+        d_conv2, d_h = self.conv2.forward_backward(h, d_conv2_out)
         # gradient of h = relu(max_pool(conv1(image)))   cnn.lee:17
-        d_add = max_pool_backward(add, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
-        d_conv1, d_image = self.conv1.forward_backward(image, d_add)
+        d_conv1_out = max_pool_backward(conv1_out, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
+        d_conv1, d_image = self.conv1.forward_backward(image, d_conv1_out)
         return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}, d_image
 
 
@@ -444,8 +445,8 @@ def spectrogram(sound, window, hop):
     div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window  # [window // 2 + 1, window]
     real = torch.cos(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]
     imaginary = torch.sin(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]  cnn.lee:48
-    sum_ = fade.sum()  # cnn.lee:49
-    return (real**2 + imaginary**2) / sum_**2  # [n, window // 2 + 1, out_time]
+    fade_sum = fade.sum()  # cnn.lee:49
+    return (real**2 + imaginary**2) / fade_sum**2  # [n, window // 2 + 1, out_time]
 
 
 def spectrogram_saved(sound, window, hop):
@@ -460,8 +461,8 @@ def spectrogram_saved(sound, window, hop):
     real = cos @ frame.mT  # [n, window // 2 + 1, out_time]
     sin_2 = torch.sin(div_2)  # [window // 2 + 1, window]  cnn.lee:48
     imaginary = sin_2 @ frame.mT  # [n, window // 2 + 1, out_time]
-    sum_ = fade.sum()  # cnn.lee:49
-    mul_6 = sum_**2
+    fade_sum = fade.sum()  # cnn.lee:49
+    mul_6 = fade_sum**2
     return (real**2 + imaginary**2) / mul_6, (fade, cos, real, sin_2, imaginary, mul_6)
 
 
@@ -701,8 +702,8 @@ class SpatialTransformer(Model):
         """image [n, 1, side, side] -> [n, 1, side, side]"""
         n = image.shape[0]
         h = torch.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:96
-        reshape_2 = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  cnn.lee:97
-        eq = reshape_2 == torch.arange(3, device=image.device)  # bool[2, 3]
+        reshape = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  cnn.lee:97
+        eq = reshape == torch.arange(3, device=image.device)  # bool[2, 3]
         identity = torch.where(eq, torch.full((), 1.0, dtype=FLOAT, device=image.device), 0.0)  # [2, 3]
         theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:98
         return affine_sample(image, theta)  # [n, 1, side, side]  cnn.lee:99
@@ -711,8 +712,8 @@ class SpatialTransformer(Model):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
         h = torch.tanh(self.look(image.reshape(n, self.side**2)))  # [n, hidden]  cnn.lee:96
-        reshape_2 = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  cnn.lee:97
-        eq = reshape_2 == torch.arange(3, device=image.device)  # bool[2, 3]
+        reshape = torch.arange(2, device=image.device)[:, None]  # int[2, 1]  cnn.lee:97
+        eq = reshape == torch.arange(3, device=image.device)  # bool[2, 3]
         identity = torch.where(eq, torch.full((), 1.0, dtype=FLOAT, device=image.device), 0.0)  # [2, 3]
         theta = (h @ self.w).reshape(n, 2, 3) + self.b + identity  # [n, 2, 3]  cnn.lee:98
         seen, saved_affine_sample = affine_sample_saved(image, theta)  # cnn.lee:99
@@ -730,8 +731,8 @@ class SpatialTransformer(Model):
         d_h = d_contract @ self.w.T  # [n, hidden]
         d_w = h.T @ d_contract  # [hidden, 6]
         # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:96
-        d_look, d_reshape = self.look.forward_backward(image.reshape(n, self.side**2), d_h * (1 - h**2))
-        d_image = d_image_2 + d_reshape.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
+        d_look, d_image_flat = self.look.forward_backward(image.reshape(n, self.side**2), d_h * (1 - h**2))
+        d_image = d_image_2 + d_image_flat.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
         return {"look": d_look, "w": d_w, "b": d_b}, d_image
 
 
@@ -784,11 +785,12 @@ class FitStep(TrainStep):
         batches_n = image.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         # [batches_n, 8, 8, 8]  nn.lee:112
-        conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, padding=1)
-        y = max_pool(conv, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 4, 4]  nn.lee:130
+        conv1_out = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, padding=1)
+        y = max_pool(conv1_out, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 4, 4]  nn.lee:130
         h = torch.relu(y)  # [batches_n, 8, 4, 4]  prelude.lee:61
-        conv_2 = torch.nn.functional.conv2d(h, conv2_kernel, conv2_bias, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:112
-        y_2 = max_pool(conv_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 2, 2]  nn.lee:130
+        # [batches_n, 16, 4, 4]  nn.lee:112
+        conv2_out = torch.nn.functional.conv2d(h, conv2_kernel, conv2_bias, padding=1)
+        y_2 = max_pool(conv2_out, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 2, 2]  nn.lee:130
         h_2 = torch.relu(y_2)  # [batches_n, 16, 2, 2]  prelude.lee:61
         reshape = h_2.reshape(batches_n, 64)  # [batches_n, 64]  cnn.lee:19
         affine = torch.addmm(head_b, reshape, head_w)  # [batches_n, 10]  nn.lee:21
@@ -801,15 +803,17 @@ class FitStep(TrainStep):
         d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  cnn.lee:19
         d_y_2 = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:61
         # [batches_n, 16, 4, 4]  nn.lee:130
-        d_add_2 = max_pool_gradient(d_y_2, conv_2, y_2, (2, 2), (2, 2), (1, 1), (0, 0))
-        torch.sum(d_add_2, dim=(0, 2, 3), out=d_conv2_bias)  # [16]  nn.lee:112
-        d_h = torch.nn.functional.conv_transpose2d(d_add_2, conv2_kernel, padding=1)  # [batches_n, 8, 4, 4]  nn.lee:83
-        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (16, 8, 3, 3), d_add_2, padding=1))  # [16, 8, 3, 3]
+        d_conv2_out = max_pool_gradient(d_y_2, conv2_out, y_2, (2, 2), (2, 2), (1, 1), (0, 0))
+        torch.sum(d_conv2_out, dim=(0, 2, 3), out=d_conv2_bias)  # [16]  nn.lee:112
+        # [batches_n, 8, 4, 4]  nn.lee:83
+        d_h = torch.nn.functional.conv_transpose2d(d_conv2_out, conv2_kernel, padding=1)
+        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (16, 8, 3, 3), d_conv2_out, padding=1))  # [16, 8, 3, 3]
         d_y = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:61
-        d_add = max_pool_gradient(d_y, conv, y, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 8, 8, 8]  nn.lee:130
-        torch.sum(d_add, dim=(0, 2, 3), out=d_conv1_bias)  # [8]  nn.lee:112
+        # [batches_n, 8, 8, 8]  nn.lee:130
+        d_conv1_out = max_pool_gradient(d_y, conv1_out, y, (2, 2), (2, 2), (1, 1), (0, 0))
+        torch.sum(d_conv1_out, dim=(0, 2, 3), out=d_conv1_bias)  # [8]  nn.lee:112
         # [8, 1, 3, 3]  nn.lee:83
-        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (8, 1, 3, 3), d_add, padding=1))
+        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (8, 1, 3, 3), d_conv1_out, padding=1))
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -869,11 +873,11 @@ class FitWithoutPoolingStep(TrainStep):
         batches_n = image.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         # [batches_n, 8, 4, 4]  nn.lee:112
-        conv = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, stride=2, padding=1)
-        h = torch.relu(conv)  # [batches_n, 8, 4, 4]  prelude.lee:61
+        conv1_out = torch.nn.functional.conv2d(image, conv1_kernel, conv1_bias, stride=2, padding=1)
+        h = torch.relu(conv1_out)  # [batches_n, 8, 4, 4]  prelude.lee:61
         # [batches_n, 16, 2, 2]  nn.lee:112
-        conv_2 = torch.nn.functional.conv2d(h, conv2_kernel, conv2_bias, stride=2, padding=1)
-        h_2 = torch.relu(conv_2)  # [batches_n, 16, 2, 2]  prelude.lee:61
+        conv2_out = torch.nn.functional.conv2d(h, conv2_kernel, conv2_bias, stride=2, padding=1)
+        h_2 = torch.relu(conv2_out)  # [batches_n, 16, 2, 2]  prelude.lee:61
         reshape = h_2.reshape(batches_n, 64)  # [batches_n, 64]  cnn.lee:31
         affine = torch.addmm(head_b, reshape, head_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
@@ -883,16 +887,16 @@ class FitWithoutPoolingStep(TrainStep):
         torch.sum(d_add_3, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(reshape.T, d_add_3, out=d_head_w)  # [64, 10]
         d_h_2 = (d_add_3 @ head_w.T).reshape(batches_n, 16, 2, 2)  # [batches_n, 16, 2, 2]  cnn.lee:31
-        d_add_2 = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:61
-        torch.sum(d_add_2, dim=(0, 2, 3), out=d_conv2_bias)  # [16]  nn.lee:112
+        d_conv2_out = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 16, 2, 2]  prelude.lee:61
+        torch.sum(d_conv2_out, dim=(0, 2, 3), out=d_conv2_bias)  # [16]  nn.lee:112
         # [batches_n, 8, 4, 4]  nn.lee:83
-        d_h = torch.nn.functional.conv_transpose2d(d_add_2, conv2_kernel, stride=2, padding=1, output_padding=1)
+        d_h = torch.nn.functional.conv_transpose2d(d_conv2_out, conv2_kernel, stride=2, padding=1, output_padding=1)
         # [16, 8, 3, 3]
-        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (16, 8, 3, 3), d_add_2, stride=2, padding=1))
-        d_add = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:61
-        torch.sum(d_add, dim=(0, 2, 3), out=d_conv1_bias)  # [8]  nn.lee:112
+        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (16, 8, 3, 3), d_conv2_out, stride=2, padding=1))
+        d_conv1_out = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 8, 4, 4]  prelude.lee:61
+        torch.sum(d_conv1_out, dim=(0, 2, 3), out=d_conv1_bias)  # [8]  nn.lee:112
         # [8, 1, 3, 3]  nn.lee:83
-        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (8, 1, 3, 3), d_add, stride=2, padding=1))
+        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (8, 1, 3, 3), d_conv1_out, stride=2, padding=1))
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -935,10 +939,10 @@ def example_heard(key):
     net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # cnn.lee:145
     sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  cnn.lee:146
     label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  cnn.lee:147
-    add_2, saved_net = net.forward_saved(sound)  # cnn.lee:148
-    d_add_2 = cross_entropy_backward(add_2, label, torch.ones((), dtype=FLOAT))  # [2, 3]
-    d_net, d_sound = net.forward_backward(saved_net, 30, d_add_2)
-    return cross_entropy(add_2, label), net.at(d_net), d_sound
+    net_out, saved_net = net.forward_saved(sound)  # cnn.lee:148
+    d_net_out = cross_entropy_backward(net_out, label, torch.ones((), dtype=FLOAT))  # [2, 3]
+    d_net, d_sound = net.forward_backward(saved_net, 30, d_net_out)
+    return cross_entropy(net_out, label), net.at(d_net), d_sound
 
 
 def example_turned(key):

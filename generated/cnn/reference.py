@@ -218,18 +218,18 @@ class Classifier(Model):
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        add = self.conv1(image)  # [n, width, side, side]  cnn.lee:17
-        y = max_pool_(add)  # [n, width, side // 2, side // 2]
+        conv1_out = self.conv1(image)  # [n, width, side, side]  cnn.lee:17
+        y = max_pool_(conv1_out)  # [n, width, side // 2, side // 2]
         h = relu(y)  # [n, width, side // 2, side // 2]
-        add_2 = self.conv2(h)  # [n, 2 * width, side // 2, side // 2]  cnn.lee:18
-        y_2 = max_pool_(add_2)  # [n, 2 * width, side // 4, side // 4]
+        conv2_out = self.conv2(h)  # [n, 2 * width, side // 2, side // 2]  cnn.lee:18
+        y_2 = max_pool_(conv2_out)  # [n, 2 * width, side // 4, side // 4]
         h_2 = relu(y_2)  # [n, 2 * width, side // 4, side // 4]
         add_3 = self.head(h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width))  # [n, classes]  cnn.lee:19
-        return add_3, (add, y, h, add_2, y_2, h_2)
+        return add_3, (conv1_out, y, h, conv2_out, y_2, h_2)
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
-        add, y, h, add_2, y_2, h_2 = saved
+        conv1_out, y, h, conv2_out, y_2, h_2 = saved
         n = image.shape[0]
         # gradient of return head(flatten(h, from = 1))   cnn.lee:19
         reshape = h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width)  # [n, 2 * (side // 4)**2 * width]
@@ -237,16 +237,17 @@ class Classifier(Model):
         # [n, 2 * width, side // 4, side // 4]
         d_h_2 = d_reshape.reshape(n, 2 * self.width, self.side // 4, self.side // 4)
         # gradient of h = relu(max_pool(conv2(h)))   cnn.lee:18
-        d_add_2 = max_pool_backward(add_2, y_2, 2, relu_backward(h_2, d_h_2))  # [n, 2 * width, side // 2, side // 2]
-        d_conv2, d_h = self.conv2.forward_backward(h, d_add_2)
+        # [n, 2 * width, side // 2, side // 2]
+        d_conv2_out = max_pool_backward(conv2_out, y_2, 2, relu_backward(h_2, d_h_2))
+        d_conv2, d_h = self.conv2.forward_backward(h, d_conv2_out)
         # gradient of h = relu(max_pool(conv1(image)))   cnn.lee:17
-        d_add = max_pool_backward(add, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
-        d_conv1, d_image = self.conv1.forward_backward(image, d_add)
+        d_conv1_out = max_pool_backward(conv1_out, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
+        d_conv1, d_image = self.conv1.forward_backward(image, d_conv1_out)
         return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}, d_image
 
     def forward_backward_parameters(self, image, saved, d_y):
         """From d_y to the gradient by the parameters."""
-        add, y, h, add_2, y_2, h_2 = saved
+        conv1_out, y, h, conv2_out, y_2, h_2 = saved
         n = image.shape[0]
         # gradient of return head(flatten(h, from = 1))   cnn.lee:19
         reshape = h_2.reshape(n, 2 * (self.side // 4) ** 2 * self.width)  # [n, 2 * (side // 4)**2 * width]
@@ -254,11 +255,12 @@ class Classifier(Model):
         # [n, 2 * width, side // 4, side // 4]
         d_h_2 = d_reshape.reshape(n, 2 * self.width, self.side // 4, self.side // 4)
         # gradient of h = relu(max_pool(conv2(h)))   cnn.lee:18
-        d_add_2 = max_pool_backward(add_2, y_2, 2, relu_backward(h_2, d_h_2))  # [n, 2 * width, side // 2, side // 2]
-        d_conv2, d_h = self.conv2.forward_backward(h, d_add_2)
+        # [n, 2 * width, side // 2, side // 2]
+        d_conv2_out = max_pool_backward(conv2_out, y_2, 2, relu_backward(h_2, d_h_2))
+        d_conv2, d_h = self.conv2.forward_backward(h, d_conv2_out)
         # gradient of h = relu(max_pool(conv1(image)))   cnn.lee:17
-        d_add = max_pool_backward(add, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
-        d_conv1 = Conv.forward_backward_parameters(image, 1, 3, 1, 1, d_add)
+        d_conv1_out = max_pool_backward(conv1_out, y, 2, relu_backward(h, d_h))  # [n, width, side, side]
+        d_conv1 = Conv.forward_backward_parameters(image, 1, 3, 1, 1, d_conv1_out)
         return {"conv1": d_conv1, "conv2": d_conv2, "head": d_head}
 
 
@@ -376,8 +378,8 @@ def spectrogram(sound, window_, hop):
     div_2 = (6.283185307179586 * cast_2)[:, None] * cast / window_  # [window // 2 + 1, window]
     real = np.cos(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]
     imaginary = np.sin(div_2) @ frame.mT  # [n, window // 2 + 1, out_time]  cnn.lee:48
-    sum_ = fade.sum()  # cnn.lee:49
-    return (real**2 + imaginary**2) / sum_**2  # [n, window // 2 + 1, out_time]
+    fade_sum = fade.sum()  # cnn.lee:49
+    return (real**2 + imaginary**2) / fade_sum**2  # [n, window // 2 + 1, out_time]
 
 
 def spectrogram_saved(sound, window_, hop):
@@ -392,8 +394,8 @@ def spectrogram_saved(sound, window_, hop):
     real = cos @ frame.mT  # [n, window // 2 + 1, out_time]
     sin_2 = np.sin(div_2)  # [window // 2 + 1, window]  cnn.lee:48
     imaginary = sin_2 @ frame.mT  # [n, window // 2 + 1, out_time]
-    sum_ = fade.sum()  # cnn.lee:49
-    mul_6 = sum_**2
+    fade_sum = fade.sum()  # cnn.lee:49
+    mul_6 = fade_sum**2
     return (real**2 + imaginary**2) / mul_6, (fade, cos, real, sin_2, imaginary, mul_6)
 
 
@@ -657,8 +659,8 @@ class SpatialTransformer(Model):
         d_h = d_contract @ self.w.T  # [n, hidden]
         d_w = h.T @ d_contract  # [hidden, 6]
         # gradient of h = tanh(look(flatten(image, from = 1)))   cnn.lee:96
-        d_look, d_reshape = self.look.forward_backward(image.reshape(n, self.side**2), d_h * (1 - h**2))
-        d_image = d_image_2 + d_reshape.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
+        d_look, d_image_flat = self.look.forward_backward(image.reshape(n, self.side**2), d_h * (1 - h**2))
+        d_image = d_image_2 + d_image_flat.reshape(n, 1, self.side, self.side)  # [n, 1, side, side]
         return {"look": d_look, "w": d_w, "b": d_b}, d_image
 
 
@@ -752,10 +754,10 @@ def example_heard(key):
     net = SpeechNet(8, 3, 4, 2, 3, key=fold(key, SITES["net"]))  # cnn.lee:145
     sound = normal(fold(key, SITES["sound"]), (2, 30), FLOAT)  # [2, 30]  cnn.lee:146
     label = randint(fold(key, SITES["label"]), (2,), 0, 3)  # int[2]  cnn.lee:147
-    add_2, saved_net = net.forward_saved(sound)  # cnn.lee:148
-    d_add_2 = cross_entropy_backward(add_2, label, FLOAT(1.0))  # [2, 3]
-    d_net, d_sound = net.forward_backward(saved_net, 30, d_add_2)
-    return cross_entropy(add_2, label), net.at(d_net), d_sound
+    net_out, saved_net = net.forward_saved(sound)  # cnn.lee:148
+    d_net_out = cross_entropy_backward(net_out, label, FLOAT(1.0))  # [2, 3]
+    d_net, d_sound = net.forward_backward(saved_net, 30, d_net_out)
+    return cross_entropy(net_out, label), net.at(d_net), d_sound
 
 
 def example_turned(key):

@@ -549,9 +549,9 @@ def flattened_backward(c, h, w, d_y):
 def example_convolved(key):
     net = Convolution(3, 4, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:117
     x = normal(fold(key, SITES["x"]), (2, 3, 9, 8), FLOAT)  # [2, 3, 9, 8]  convolution.lee:118
-    add = net(x)  # [2, 4, 4, 3]  convolution.lee:119
-    d_net, d_x = net.forward_backward(x, 2 * add)
-    return (add**2).sum(), net.at(d_net), d_x
+    net_out = net(x)  # [2, 4, 4, 3]  convolution.lee:119
+    d_net, d_x = net.forward_backward(x, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_sizes():
@@ -601,9 +601,9 @@ def example_deep(key):
 def example_local(key):
     net = LocallyConnected(2, 4, 7, stride=2, key=fold(key, SITES["net"]))  # convolution.lee:155
     x = normal(fold(key, SITES["x"]), (3, 2, 7, 7), FLOAT)  # [3, 2, 7, 7]  convolution.lee:156
-    y = net(x)  # [3, 4, 3, 3]  convolution.lee:157
-    d_net, d_x = net.forward_backward(x, 2 * y)
-    return (y**2).sum(), net.at(d_net), d_x
+    net_out = net(x)  # [3, 4, 3, 3]  convolution.lee:157
+    d_net, d_x = net.forward_backward(x, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_constrained(key):

@@ -580,7 +580,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -591,7 +591,7 @@ def var(x, ddof=0):
     """
     x_0 = x.shape[0]
     sub = x - x.mean(dim=0, keepdim=True)  # [x_0]  prelude.lee:168
-    total = (sub * sub).sum()
+    total = (sub**2).sum()
     return total / (x_0 - ddof)  # prelude.lee:169
 
 

@@ -339,8 +339,8 @@ class Recogniser(Model):
     def forward(self, x):
         """x [n, time, inputs] -> [n, time, classes + 1]"""
         n, time, _ = x.shape
-        add = self.head(self.rnn(x).reshape(n * time, self.hidden))  # [n * time, classes + 1]  ctc.lee:41
-        return add.reshape(n, time, self.classes + 1)  # [n, time, classes + 1]
+        head_out = self.head(self.rnn(x).reshape(n * time, self.hidden))  # [n * time, classes + 1]  ctc.lee:41
+        return head_out.reshape(n, time, self.classes + 1)  # [n, time, classes + 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
@@ -471,19 +471,19 @@ class LSTMCell(Model):
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
         entry_4 = z[:, 3]  # [n, hidden]  nn.lee:252
         sigmoid_3 = np.exp(np.minimum(entry_4, 0)) / (1 + np.exp(-np.abs(entry_4)))  # [n, hidden]  prelude.lee:36
-        tanh_2 = np.tanh(memory)  # [n, hidden]  nn.lee:252
-        return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
+        tanh_memory = np.tanh(memory)  # [n, hidden]  nn.lee:252
+        return sigmoid_3 * tanh_memory, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_memory)
 
     def forward_backward(self, x, h, c, saved, d_y, d_memory):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
-        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
+        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_memory = saved
         n = x.shape[0]
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_memory**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
-        d_reshape_4 = d_y * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_memory * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
         d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
         d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]

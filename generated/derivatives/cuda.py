@@ -435,11 +435,12 @@ def bowl_step(x, a, transpose, row):
     """x [n], a [n, n], transpose [n, n] -> [n]"""
     n = x.shape[0]
     eq = torch.arange(n, device=x.device) == row  # bool[n]  derivatives.lee:69
-    d_cosh = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
+    d_cosh_x = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
     fill = torch.full((n,), 0.5, dtype=FLOAT, device=x.device)  # [n]
     d_d_contract_2_2 = torch.where(eq, fill, 0) @ a @ transpose  # [n]
     d_x_10 = d_d_contract_2_2 + torch.where(eq, torch.cosh(x), 0)  # [n]
-    return d_x_10 + a @ (transpose @ torch.where(eq, d_cosh, 0)) * 0.5  # [n]
+    d_x_9 = a @ (transpose @ torch.where(eq, d_cosh_x, 0)) * 0.5  # [n]
+    return d_x_10 + d_x_9  # [n]
 
 
 def spherical(r):

@@ -339,13 +339,13 @@ class DescendStep(TrainStep):
         data_train_n = data_train_x.shape[0]
         count, scale = self.held(data_train_n)  # data_train_n, 2 / data_train_n
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = scale * sub  # [data_train_n]
-        d_b.copy_(d_add.sum())  # descent.lee:33
-        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
+        d_net_out = scale * sub  # [data_train_n]
+        d_b.copy_(d_net_out.sum())  # descent.lee:33
+        torch.mv(data_train_x.T, d_net_out, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub**2).sum() / count  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -391,13 +391,13 @@ class StochasticStep(TrainStep):
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = scale * sub  # [batches_n]
-        d_b.copy_(d_add.sum())  # descent.lee:33
-        torch.mv(x.T, d_add, out=d_w)  # [d]
+        d_net_out = scale * sub  # [batches_n]
+        d_b.copy_(d_net_out.sum())  # descent.lee:33
+        torch.mv(x.T, d_net_out, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub**2).sum() / count  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -441,13 +441,13 @@ class SlowingStep(TrainStep):
         data_train_n = data_train_x.shape[0]
         count, scale = self.held(data_train_n)  # data_train_n, 2 / data_train_n
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = scale * sub  # [data_train_n]
-        d_b.copy_(d_add.sum())  # descent.lee:33
-        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
+        d_net_out = scale * sub  # [data_train_n]
+        d_b.copy_(d_net_out.sum())  # descent.lee:33
+        torch.mv(data_train_x.T, d_net_out, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub**2).sum() / count  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -492,13 +492,13 @@ class SlowingByEpochStep(TrainStep):
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = scale * sub  # [batches_n]
-        d_b.copy_(d_add.sum())  # descent.lee:33
-        torch.mv(x.T, d_add, out=d_w)  # [d]
+        d_net_out = scale * sub  # [batches_n]
+        d_b.copy_(d_net_out.sum())  # descent.lee:33
+        torch.mv(x.T, d_net_out, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub**2).sum() / count  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -542,13 +542,13 @@ class WarmingStep(TrainStep):
         data_train_n = data_train_x.shape[0]
         count, scale = self.held(data_train_n)  # data_train_n, 2 / data_train_n
         sub = data_train_x @ w + b - data_train_y  # [data_train_n]  losses.lee:13
-        d_add = scale * sub  # [data_train_n]
-        d_b.copy_(d_add.sum())  # descent.lee:33
-        torch.mv(data_train_x.T, d_add, out=d_w)  # [d]
+        d_net_out = scale * sub  # [data_train_n]
+        d_b.copy_(d_net_out.sum())  # descent.lee:33
+        torch.mv(data_train_x.T, d_net_out, out=d_w)  # [d]
         for θ, g, s0 in self.blocks[0]:
             torch.mul(g, lr, out=s0)
             θ.sub_(s0)
-        return (sub**2).sum() / count  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 @torch.no_grad()
@@ -596,9 +596,9 @@ class FitStep(TrainStep):
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = x @ w + b - y  # [batches_n]  losses.lee:13
-        d_add = scale * sub  # [batches_n]
-        d_b.copy_(d_add.sum())  # descent.lee:33
-        torch.mv(x.T, d_add, out=d_w)  # [10]
+        d_net_out = scale * sub  # [batches_n]
+        d_b.copy_(d_net_out.sum())  # descent.lee:33
+        torch.mv(x.T, d_net_out, out=d_w)  # [10]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -606,7 +606,7 @@ class FitStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (sub**2).sum() / count  # losses.lee:148
+        return (sub * sub).sum() / count  # losses.lee:148
 
 
 def fit_train_test(net, data_train_x, data_train_y, data_test_x, data_test_y):

@@ -223,8 +223,8 @@ def descend(data, steps=40, rate=0.1, *, run=None):
 def descend_step(net, opt, data_train_x, data_train_y):
     """One step of descend."""
     loss, saved_mse = mse_saved(net(data_train_x), data_train_y)  # descent.lee:41
-    d_add = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
-    d_net = Linear.forward_backward_parameters(data_train_x, d_add)
+    d_net_out = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
+    d_net = Linear.forward_backward_parameters(data_train_x, d_net_out)
     opt.update(net.parameters, net.flat(d_net))
     return loss
 
@@ -266,8 +266,8 @@ def slowing(data, steps=40, rate=0.1, *, run=None):
 def slowing_step(net, opt, data_train_x, data_train_y):
     """One step of slowing."""
     loss, saved_mse = mse_saved(net(data_train_x), data_train_y)  # descent.lee:60
-    d_add = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
-    d_net = Linear.forward_backward_parameters(data_train_x, d_add)
+    d_net_out = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
+    d_net = Linear.forward_backward_parameters(data_train_x, d_net_out)
     opt.update(net.parameters, net.flat(d_net))
     return loss
 
@@ -308,8 +308,8 @@ def warming(data, steps=40, rate=0.1, *, run=None):
 def warming_step(net, opt, data_train_x, data_train_y):
     """One step of warming."""
     loss, saved_mse = mse_saved(net(data_train_x), data_train_y)  # descent.lee:77
-    d_add = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
-    d_net = Linear.forward_backward_parameters(data_train_x, d_add)
+    d_net_out = mse_backward(saved_mse, FLOAT(1.0))  # [data_train_n]
+    d_net = Linear.forward_backward_parameters(data_train_x, d_net_out)
     opt.update(net.parameters, net.flat(d_net))
     return loss
 

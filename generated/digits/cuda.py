@@ -315,41 +315,43 @@ class Digits(Model):
         if not self.training:
             return self.forward_eval(image)
         n = image.shape[0]
-        add_4 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
-        h = max_pool_(relu(add_4.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        norm1_out = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
+        h = max_pool_(relu(norm1_out.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
         # [n, 32, (side // 2)**2]  digits.lee:22
-        add_4_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
-        h_2 = max_pool_(relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        norm2_out = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
     def forward_eval(self, image):
         """image [n, 1, side, side] -> [n, classes]"""
         n = image.shape[0]
         # [n, 16, side**2]  digits.lee:21
-        add_2 = self.norm1.forward_eval(self.conv1(image).reshape(n, 16, self.side**2))
-        h = max_pool_(relu(add_2.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        norm1_out = self.norm1.forward_eval(self.conv1(image).reshape(n, 16, self.side**2))
+        h = max_pool_(relu(norm1_out.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
         # [n, 32, (side // 2)**2]  digits.lee:22
-        add_2_2 = self.norm2.forward_eval(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
-        h_2 = max_pool_(relu(add_2_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        norm2_out = self.norm2.forward_eval(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        reshape = self.conv1(image).reshape(n, 16, self.side**2)  # [n, 16, side**2]  digits.lee:21
-        add_4, saved_norm1 = self.norm1.forward_saved(reshape)
-        select = relu(add_4.reshape(n, 16, self.side, self.side))  # [n, 16, side, side]
+        conv1_out_flat = self.conv1(image).reshape(n, 16, self.side**2)  # [n, 16, side**2]  digits.lee:21
+        norm1_out, saved_norm1 = self.norm1.forward_saved(conv1_out_flat)
+        select = relu(norm1_out.reshape(n, 16, self.side, self.side))  # [n, 16, side, side]
         h = max_pool_(select)  # [n, 16, side // 2, side // 2]
-        reshape_3 = self.conv2(h).reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]  digits.lee:22
-        add_4_2, saved_norm2 = self.norm2.forward_saved(reshape_3)
-        select_2 = relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        conv2_out_flat = self.conv2(h).reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]  digits.lee:22
+        norm2_out, saved_norm2 = self.norm2.forward_saved(conv2_out_flat)
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
         h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
-        saved = reshape, saved_norm1, select, h, reshape_3, saved_norm2, select_2, h_2
+        saved = conv1_out_flat, saved_norm1, select, h, conv2_out_flat, saved_norm2, select_2, h_2
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2)), saved  # digits.lee:23
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
-        reshape, saved_norm1, select, h, reshape_3, saved_norm2, select_2, h_2 = saved
+        conv1_out_flat, saved_norm1, select, h, conv2_out_flat, saved_norm2, select_2, h_2 = saved
         n = image.shape[0]
         # gradient of return head(flatten(h, from = 1))   digits.lee:23
         d_head, d_reshape_5 = self.head.forward_backward(h_2.reshape(n, 32 * (self.side // 4) ** 2), d_y)
@@ -357,16 +359,16 @@ class Digits(Model):
         # gradient of h = max_pool(relu(norm2(conv2(h))))   digits.lee:22
         # [n, 32, side // 2, side // 2]
         d_reshape_4 = relu_backward(select_2, max_pool_backward(select_2, h_2, 2, d_h_2))
-        d_add_4_2 = d_reshape_4.reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]
-        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_add_4_2)
-        d_y_2_2 = d_reshape_3.reshape(n, 32, self.side // 2, self.side // 2)  # [n, 32, side // 2, side // 2]
-        d_conv2, d_h = self.conv2.forward_backward(h, d_y_2_2)
+        d_norm2_out = d_reshape_4.reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]
+        d_norm2, d_conv2_out_flat = self.norm2.forward_backward(conv2_out_flat, saved_norm2, d_norm2_out)
+        d_conv2_out = d_conv2_out_flat.reshape(n, 32, self.side // 2, self.side // 2)  # [n, 32, side // 2, side // 2]
+        d_conv2, d_h = self.conv2.forward_backward(h, d_conv2_out)
         # gradient of h = max_pool(relu(norm1(conv1(image))))   digits.lee:21
         d_reshape_2 = relu_backward(select, max_pool_backward(select, h, 2, d_h))  # [n, 16, side, side]
-        d_add_4 = d_reshape_2.reshape(n, 16, self.side**2)  # [n, 16, side**2]
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_4)
-        d_y_2 = d_reshape.reshape(n, 16, self.side, self.side)  # [n, 16, side, side]
-        d_conv1, d_image = self.conv1.forward_backward(image, d_y_2)
+        d_norm1_out = d_reshape_2.reshape(n, 16, self.side**2)  # [n, 16, side**2]
+        d_norm1, d_conv1_out_flat = self.norm1.forward_backward(conv1_out_flat, saved_norm1, d_norm1_out)
+        d_conv1_out = d_conv1_out_flat.reshape(n, 16, self.side, self.side)  # [n, 16, side, side]
+        d_conv1, d_image = self.conv1.forward_backward(image, d_conv1_out)
         return {"conv1": d_conv1, "norm1": d_norm1, "conv2": d_conv2, "norm2": d_norm2, "head": d_head}, d_image
 
 
@@ -444,74 +446,76 @@ class FitStep(TrainStep):
         d_norm2_beta, d_head_w, d_head_b = self.gradients[5:]
         batches_n = image.shape[0]
         scale, scale_, scale_2, scale_3, count, scale_4 = self.held(batches_n)
-        y_2 = torch.nn.functional.conv2d(image, conv1_kernel, padding=1)  # [batches_n, 16, 8, 8]  nn.lee:83
-        reshape = y_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
-        mu = reshape.mean(dim=(0, 2))  # [16]  nn.lee:178
-        sub = reshape - mu[:, None]  # [batches_n, 16, 64]  nn.lee:179
+        conv1_out = torch.nn.functional.conv2d(image, conv1_kernel, padding=1)  # [batches_n, 16, 8, 8]  nn.lee:83
+        conv1_out_flat = conv1_out.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
+        mu = conv1_out_flat.mean(dim=(0, 2))  # [16]  nn.lee:178
+        sub = conv1_out_flat - mu[:, None]  # [batches_n, 16, 64]  nn.lee:179
         sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
         norm1_mean_.copy_(sub_2 * norm1_mean_ + self.net.norm1.momentum * mu)  # [16]
-        mul_6 = self.net.norm1.momentum * (sub**2).mean(dim=(0, 2)) * scale  # [16]  nn.lee:182
-        norm1_var_.copy_(sub_2 * norm1_var_ + mul_6 / scale_)  # [16]
+        mul_5 = self.net.norm1.momentum * (sub * sub).mean(dim=(0, 2))  # [16]  nn.lee:182
+        norm1_var_.copy_(sub_2 * norm1_var_ + mul_5 * scale / scale_)  # [16]
         reshape_2_2 = norm1_gamma[:, None]  # [16, 1]  nn.lee:186
-        centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
-        variance = (centred**2).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
+        centred = conv1_out_flat - conv1_out_flat.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
+        variance = (centred * centred).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
         deviation = torch.sqrt(variance + self.net.norm1.eps)  # [1, 16, 1]
         div_2 = centred / deviation  # [batches_n, 16, 64]
         # [batches_n, 16, 8, 8]  digits.lee:21
-        reshape_3 = (div_2 * reshape_2_2 + norm1_beta[:, None]).reshape(batches_n, 16, 8, 8)
-        max_pool_2 = max_pool(reshape_3, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 4, 4]  nn.lee:130
+        reshape_2 = (div_2 * reshape_2_2 + norm1_beta[:, None]).reshape(batches_n, 16, 8, 8)
+        max_pool_2 = max_pool(reshape_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 4, 4]  nn.lee:130
         h = torch.relu(max_pool_2)  # [batches_n, 16, 4, 4]
-        y_2_2 = torch.nn.functional.conv2d(h, conv2_kernel, padding=1)  # [batches_n, 32, 4, 4]  nn.lee:83
-        reshape_4 = y_2_2.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
-        mu_2 = reshape_4.mean(dim=(0, 2))  # [32]  nn.lee:178
-        sub_3 = reshape_4 - mu_2[:, None]  # [batches_n, 32, 16]  nn.lee:179
+        conv2_out = torch.nn.functional.conv2d(h, conv2_kernel, padding=1)  # [batches_n, 32, 4, 4]  nn.lee:83
+        conv2_out_flat = conv2_out.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
+        mu_2 = conv2_out_flat.mean(dim=(0, 2))  # [32]  nn.lee:178
+        sub_3 = conv2_out_flat - mu_2[:, None]  # [batches_n, 32, 16]  nn.lee:179
         sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
         norm2_mean_.copy_(sub_2_2 * norm2_mean_ + self.net.norm2.momentum * mu_2)  # [32]
-        mul_5_2 = self.net.norm2.momentum * (sub_3**2).mean(dim=(0, 2))  # [32]  nn.lee:182
+        mul_5_2 = self.net.norm2.momentum * (sub_3 * sub_3).mean(dim=(0, 2))  # [32]  nn.lee:182
         norm2_var_.copy_(sub_2_2 * norm2_var_ + mul_5_2 * scale_2 / scale_3)  # [32]
         reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
-        centred_2 = reshape_4 - reshape_4.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
-        variance_2 = (centred_2**2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
+        centred_2 = conv2_out_flat - conv2_out_flat.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
+        variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
         deviation_2 = torch.sqrt(variance_2 + self.net.norm2.eps)  # [1, 32, 1]
         div_4 = centred_2 / deviation_2  # [batches_n, 32, 16]
         # [batches_n, 32, 4, 4]  digits.lee:22
-        reshape_6 = (div_4 * reshape_2_3 + norm2_beta[:, None]).reshape(batches_n, 32, 4, 4)
-        max_pool_2_ = max_pool(reshape_6, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 32, 2, 2]  nn.lee:130
+        reshape_4 = (div_4 * reshape_2_3 + norm2_beta[:, None]).reshape(batches_n, 32, 4, 4)
+        max_pool_2_ = max_pool(reshape_4, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 32, 2, 2]  nn.lee:130
         h_2 = torch.relu(max_pool_2_)  # [batches_n, 32, 2, 2]
-        reshape_7 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
-        affine = torch.addmm(head_b, reshape_7, head_w)  # [batches_n, 10]  nn.lee:21
+        reshape_5 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
+        affine = torch.addmm(head_b, reshape_5, head_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
         iota = torch.arange(10, device=image.device)[None, :]  # int[1, 10]
         one_hot = (iota == label[:, None]).to(FLOAT)  # [batches_n, 10]
         d_add = (torch.softmax(affine, dim=1) - one_hot) * scale_4  # [batches_n, 10]
         torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
-        torch.mm(reshape_7.T, d_add, out=d_head_w)  # [128, 10]
+        torch.mm(reshape_5.T, d_add, out=d_head_w)  # [128, 10]
         d_h_2 = (d_add @ head_w.T).reshape(batches_n, 32, 2, 2)  # [batches_n, 32, 2, 2]  digits.lee:23
         relu_gradient = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 32, 2, 2]  prelude.lee:61
         # [batches_n, 32, 4, 4]
-        d_reshape_4 = max_pool_gradient(relu_gradient, reshape_6, max_pool_2_, (2, 2), (2, 2), (1, 1), (0, 0))
-        d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
-        torch.sum(d_add_4_2, dim=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
-        d_normalise = d_add_4_2 * reshape_2_3  # [batches_n, 32, 16]
+        d_reshape_4 = max_pool_gradient(relu_gradient, reshape_4, max_pool_2_, (2, 2), (2, 2), (1, 1), (0, 0))
+        d_norm2_out = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
+        torch.sum(d_norm2_out, dim=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
+        d_normalise = d_norm2_out * reshape_2_3  # [batches_n, 32, 16]
         mul_13 = div_4 * (d_normalise * div_4).mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
         sub_5 = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
-        torch.sum(d_add_4_2 * div_4, dim=(0, 2), out=d_norm2_gamma)  # [32]
-        d_y_2_2 = ((sub_5 - mul_13) / deviation_2).reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
-        d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, conv2_kernel, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:83
-        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1))  # [32, 16, 3, 3]
+        torch.sum(d_norm2_out * div_4, dim=(0, 2), out=d_norm2_gamma)  # [32]
+        # [batches_n, 32, 4, 4]  digits.lee:22
+        d_conv2_out = ((sub_5 - mul_13) / deviation_2).reshape(batches_n, 32, 4, 4)
+        # [batches_n, 16, 4, 4]  nn.lee:83
+        d_h = torch.nn.functional.conv_transpose2d(d_conv2_out, conv2_kernel, padding=1)
+        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_conv2_out, padding=1))  # [32, 16, 3, 3]
         relu_gradient_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 16, 4, 4]  prelude.lee:61
         # [batches_n, 16, 8, 8]
-        d_reshape_2 = max_pool_gradient(relu_gradient_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1), (0, 0))
-        d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
-        torch.sum(d_add_4, dim=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
-        d_normalise_2 = d_add_4 * reshape_2_2  # [batches_n, 16, 64]
+        d_reshape_2 = max_pool_gradient(relu_gradient_2, reshape_2, max_pool_2, (2, 2), (2, 2), (1, 1), (0, 0))
+        d_norm1_out = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
+        torch.sum(d_norm1_out, dim=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
+        d_normalise_2 = d_norm1_out * reshape_2_2  # [batches_n, 16, 64]
         mean_6 = (d_normalise_2 * div_2).mean(dim=(0, 2), keepdim=True)  # [1, 16, 1]
         sub_7 = d_normalise_2 - d_normalise_2.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
-        torch.sum(d_add_4 * div_2, dim=(0, 2), out=d_norm1_gamma)  # [16]
-        d_reshape = (sub_7 - div_2 * mean_6) / deviation  # [batches_n, 16, 64]
-        d_y_2 = d_reshape.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
+        torch.sum(d_norm1_out * div_2, dim=(0, 2), out=d_norm1_gamma)  # [16]
+        d_conv1_out_flat = (sub_7 - div_2 * mean_6) / deviation  # [batches_n, 16, 64]
+        d_conv1_out = d_conv1_out_flat.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
         # [16, 1, 3, 3]  nn.lee:83
-        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1))
+        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_conv1_out, padding=1))
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2

@@ -216,41 +216,43 @@ class Digits(Model):
         if training:
             return self.forward_training(image)
         n = image.shape[0]
-        add_2 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
-        h = max_pool_(relu(add_2.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        norm1_out = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
+        h = max_pool_(relu(norm1_out.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
         # [n, 32, (side // 2)**2]  digits.lee:22
-        add_2_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
-        h_2 = max_pool_(relu(add_2_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        norm2_out = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
     def forward_training(self, image):
         """image [n, 1, side, side] -> [n, classes]"""
         n = image.shape[0]
         # [n, 16, side**2]  digits.lee:21
-        add_4 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2), training=True)
-        h = max_pool_(relu(add_4.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
-        reshape_3 = self.conv2(h).reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]  digits.lee:22
-        add_4_2 = self.norm2(reshape_3, training=True)  # [n, 32, (side // 2)**2]
-        h_2 = max_pool_(relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        norm1_out = self.norm1(self.conv1(image).reshape(n, 16, self.side**2), training=True)
+        h = max_pool_(relu(norm1_out.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        conv2_out_flat = self.conv2(h).reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]  digits.lee:22
+        norm2_out = self.norm2(conv2_out_flat, training=True)  # [n, 32, (side // 2)**2]
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        reshape = self.conv1(image).reshape(n, 16, self.side**2)  # [n, 16, side**2]  digits.lee:21
-        add_4, saved_norm1 = self.norm1.forward_saved(reshape)
-        select = relu(add_4.reshape(n, 16, self.side, self.side))  # [n, 16, side, side]
+        conv1_out_flat = self.conv1(image).reshape(n, 16, self.side**2)  # [n, 16, side**2]  digits.lee:21
+        norm1_out, saved_norm1 = self.norm1.forward_saved(conv1_out_flat)
+        select = relu(norm1_out.reshape(n, 16, self.side, self.side))  # [n, 16, side, side]
         h = max_pool_(select)  # [n, 16, side // 2, side // 2]
-        reshape_3 = self.conv2(h).reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]  digits.lee:22
-        add_4_2, saved_norm2 = self.norm2.forward_saved(reshape_3)
-        select_2 = relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        conv2_out_flat = self.conv2(h).reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]  digits.lee:22
+        norm2_out, saved_norm2 = self.norm2.forward_saved(conv2_out_flat)
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
         h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
-        saved = reshape, saved_norm1, select, h, reshape_3, saved_norm2, select_2, h_2
+        saved = conv1_out_flat, saved_norm1, select, h, conv2_out_flat, saved_norm2, select_2, h_2
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2)), saved  # digits.lee:23
 
     def forward_backward(self, image, saved, d_y):
         """From d_y to the gradients by the parameters and image."""
-        reshape, saved_norm1, select, h, reshape_3, saved_norm2, select_2, h_2 = saved
+        conv1_out_flat, saved_norm1, select, h, conv2_out_flat, saved_norm2, select_2, h_2 = saved
         n = image.shape[0]
         # gradient of return head(flatten(h, from = 1))   digits.lee:23
         d_head, d_reshape_5 = self.head.forward_backward(h_2.reshape(n, 32 * (self.side // 4) ** 2), d_y)
@@ -258,21 +260,21 @@ class Digits(Model):
         # gradient of h = max_pool(relu(norm2(conv2(h))))   digits.lee:22
         # [n, 32, side // 2, side // 2]
         d_reshape_4 = relu_backward(select_2, max_pool_backward(select_2, h_2, 2, d_h_2))
-        d_add_4_2 = d_reshape_4.reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]
-        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_add_4_2)
-        d_y_2_2 = d_reshape_3.reshape(n, 32, self.side // 2, self.side // 2)  # [n, 32, side // 2, side // 2]
-        d_conv2, d_h = self.conv2.forward_backward(h, d_y_2_2)
+        d_norm2_out = d_reshape_4.reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]
+        d_norm2, d_conv2_out_flat = self.norm2.forward_backward(conv2_out_flat, saved_norm2, d_norm2_out)
+        d_conv2_out = d_conv2_out_flat.reshape(n, 32, self.side // 2, self.side // 2)  # [n, 32, side // 2, side // 2]
+        d_conv2, d_h = self.conv2.forward_backward(h, d_conv2_out)
         # gradient of h = max_pool(relu(norm1(conv1(image))))   digits.lee:21
         d_reshape_2 = relu_backward(select, max_pool_backward(select, h, 2, d_h))  # [n, 16, side, side]
-        d_add_4 = d_reshape_2.reshape(n, 16, self.side**2)  # [n, 16, side**2]
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_4)
-        d_y_2 = d_reshape.reshape(n, 16, self.side, self.side)  # [n, 16, side, side]
-        d_conv1, d_image = self.conv1.forward_backward(image, d_y_2)
+        d_norm1_out = d_reshape_2.reshape(n, 16, self.side**2)  # [n, 16, side**2]
+        d_norm1, d_conv1_out_flat = self.norm1.forward_backward(conv1_out_flat, saved_norm1, d_norm1_out)
+        d_conv1_out = d_conv1_out_flat.reshape(n, 16, self.side, self.side)  # [n, 16, side, side]
+        d_conv1, d_image = self.conv1.forward_backward(image, d_conv1_out)
         return {"conv1": d_conv1, "norm1": d_norm1, "conv2": d_conv2, "norm2": d_norm2, "head": d_head}, d_image
 
     def forward_backward_parameters(self, image, saved, d_y):
         """From d_y to the gradient by the parameters."""
-        reshape, saved_norm1, select, h, reshape_3, saved_norm2, select_2, h_2 = saved
+        conv1_out_flat, saved_norm1, select, h, conv2_out_flat, saved_norm2, select_2, h_2 = saved
         n = image.shape[0]
         # gradient of return head(flatten(h, from = 1))   digits.lee:23
         d_head, d_reshape_5 = self.head.forward_backward(h_2.reshape(n, 32 * (self.side // 4) ** 2), d_y)
@@ -280,16 +282,16 @@ class Digits(Model):
         # gradient of h = max_pool(relu(norm2(conv2(h))))   digits.lee:22
         # [n, 32, side // 2, side // 2]
         d_reshape_4 = relu_backward(select_2, max_pool_backward(select_2, h_2, 2, d_h_2))
-        d_add_4_2 = d_reshape_4.reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]
-        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_add_4_2)
-        d_y_2_2 = d_reshape_3.reshape(n, 32, self.side // 2, self.side // 2)  # [n, 32, side // 2, side // 2]
-        d_conv2, d_h = self.conv2.forward_backward(h, d_y_2_2)
+        d_norm2_out = d_reshape_4.reshape(n, 32, (self.side // 2) ** 2)  # [n, 32, (side // 2)**2]
+        d_norm2, d_conv2_out_flat = self.norm2.forward_backward(conv2_out_flat, saved_norm2, d_norm2_out)
+        d_conv2_out = d_conv2_out_flat.reshape(n, 32, self.side // 2, self.side // 2)  # [n, 32, side // 2, side // 2]
+        d_conv2, d_h = self.conv2.forward_backward(h, d_conv2_out)
         # gradient of h = max_pool(relu(norm1(conv1(image))))   digits.lee:21
         d_reshape_2 = relu_backward(select, max_pool_backward(select, h, 2, d_h))  # [n, 16, side, side]
-        d_add_4 = d_reshape_2.reshape(n, 16, self.side**2)  # [n, 16, side**2]
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_4)
-        d_y_2 = d_reshape.reshape(n, 16, self.side, self.side)  # [n, 16, side, side]
-        d_conv1 = Conv.forward_backward_parameters(image, 1, 3, 1, 1, d_y_2)
+        d_norm1_out = d_reshape_2.reshape(n, 16, self.side**2)  # [n, 16, side**2]
+        d_norm1, d_conv1_out_flat = self.norm1.forward_backward(conv1_out_flat, saved_norm1, d_norm1_out)
+        d_conv1_out = d_conv1_out_flat.reshape(n, 16, self.side, self.side)  # [n, 16, side, side]
+        d_conv1 = Conv.forward_backward_parameters(image, 1, 3, 1, 1, d_conv1_out)
         return {"conv1": d_conv1, "norm1": d_norm1, "conv2": d_conv2, "norm2": d_norm2, "head": d_head}
 
 

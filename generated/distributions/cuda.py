@@ -332,7 +332,7 @@ class Auto(Model):
         d_center, d_h_3 = self.center.forward_backward(h, d_add_2)
         # gradient of h = tanh(into(x))   distributions.lee:18
         d_h = d_h_2 + d_h_3  # [n, hidden]
-        d_into, d_x = self.into.forward_backward(x, d_h * (1.0 - h * h))
+        d_into, d_x = self.into.forward_backward(x, d_h * (1 - h**2))
         return {"into": d_into, "center": d_center, "width": d_width}, d_x
 
     def decode(self, z):
@@ -341,23 +341,25 @@ class Auto(Model):
 
     def decode_with_log(self, z):
         """z [n, latent] -> [n, pixels], [n, pixels]"""
-        add_2 = self.out(torch.tanh(self.back(z)))  # [n, pixels]  distributions.lee:22
-        return torch.sigmoid(add_2), torch.nn.functional.logsigmoid(add_2)  # prelude.lee:36
+        out_out = self.out(torch.tanh(self.back(z)))  # [n, pixels]  distributions.lee:22
+        return torch.sigmoid(out_out), torch.nn.functional.logsigmoid(out_out)  # prelude.lee:36
 
     def decode_with_log_saved(self, z):
         """As decode_with_log, and what its gradient needs."""
-        tanh = torch.tanh(self.back(z))  # [n, hidden]  distributions.lee:22
-        add_2 = self.out(tanh)  # [n, pixels]
-        return torch.sigmoid(add_2), torch.nn.functional.logsigmoid(add_2), (tanh, add_2)  # prelude.lee:36
+        tanh_back_out = torch.tanh(self.back(z))  # [n, hidden]  distributions.lee:22
+        out_out = self.out(tanh_back_out)  # [n, pixels]
+        # prelude.lee:36
+        return torch.sigmoid(out_out), torch.nn.functional.logsigmoid(out_out), (tanh_back_out, out_out)
 
     def decode_with_log_backward(self, z, saved, div, d_div, d_log_div):
         """From d_div and d_log_div to the gradients by the parameters and z."""
-        tanh, add_2 = saved
+        tanh_back_out, out_out = saved
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_add_2_2 = d_log_div * torch.sigmoid(-add_2)  # [n, pixels]
+        d_out_out_2 = d_log_div * torch.sigmoid(-out_out)  # [n, pixels]
         # gradient of return bernoulli(sigmoid(out(tanh(back(z)))))   distributions.lee:22
-        d_out, d_tanh = self.out.forward_backward(tanh, d_add_2_2 + d_div * (div * (1.0 - div)))
-        d_back, d_z = self.back.forward_backward(z, d_tanh * (1.0 - tanh * tanh))
+        d_out_out = d_out_out_2 + d_div * (div * (1 - div))  # [n, pixels]
+        d_out, d_tanh_back_out = self.out.forward_backward(tanh_back_out, d_out_out)
+        d_back, d_z = self.back.forward_backward(z, d_tanh_back_out * (1 - tanh_back_out**2))
         return {"back": d_back, "out": d_out}, d_z
 
 
@@ -375,8 +377,8 @@ def elbo(net, x, key):
     sub = 1 - div  # [n, net.pixels]
     log = torch.log(torch.where(~gt, sub, sub.detach()))  # [n, net.pixels]
     wrong = -torch.where(gt, log_div, log).sum(dim=1)  # [n]
-    sub_3 = (exp * exp + add_2 * add_2) / 2.0 - log_exp - 0.5  # [n, net.latent]  distributions.lee:30
-    return (wrong + sub_3.sum(dim=1)).mean()
+    add_3 = wrong + ((exp**2 + add_2**2) / 2 - log_exp - 0.5).sum(dim=1)  # [n]  distributions.lee:30
+    return add_3.mean()
 
 
 def elbo_saved(net, x, key):
@@ -389,9 +391,9 @@ def elbo_saved(net, x, key):
     gt = x > 0.5  # bool[n, net.pixels]
     guard = 1 - div  # [n, net.pixels]
     wrong = -torch.where(gt, log_div, torch.log(guard)).sum(dim=1)  # [n]
-    sub_2 = (exp * exp + add_2 * add_2) / 2.0 - log_exp - 0.5  # [n, net.latent]  distributions.lee:30
+    add_3 = wrong + ((exp**2 + add_2**2) / 2 - log_exp - 0.5).sum(dim=1)  # [n]  distributions.lee:30
     saved = add_2, exp, saved_net, normal_, z, div, saved_net_, gt, guard
-    return (wrong + sub_2.sum(dim=1)).mean(), saved
+    return add_3.mean(), saved
 
 
 def elbo_backward(net, x, saved, d_y):
@@ -401,11 +403,11 @@ def elbo_backward(net, x, saved, d_y):
     # gradient of return mean(wrong + sum(kl(q, normal(0, 1)), axis = 1))   distributions.lee:30
     div_2 = d_y / n
     # gradient of wrong = -sum(log_prob(net.decode(z), x), axis = 1)   distributions.lee:29
-    select = torch.where(gt, 0.0, -(-div_2 / guard))  # [n, net.pixels]
-    d_log_div = torch.where(gt, -div_2, 0.0)  # [n, net.pixels]
+    select = torch.where(gt, 0, -(-div_2 / guard))  # [n, net.pixels]
+    d_log_div = torch.where(gt, -div_2, 0)  # [n, net.pixels]
     d_net, d_z = net.decode_with_log_backward(z, saved_net_, div, select, d_log_div)
     # gradient of q = net.encode(x)   distributions.lee:27
-    mul = 2 * (div_2 / 2.0)
+    mul = 2 * (div_2 / 2)
     # gradient of return mean(wrong + sum(kl(q, normal(0, 1)), axis = 1))   distributions.lee:30
     d_log_exp = (-div_2).expand(n, net.latent)  # [n, net.latent]
     # gradient of q = net.encode(x)   distributions.lee:27
@@ -458,8 +460,8 @@ def surprise(net, count, key, samples=16):
     r = reshape_2 * exp_2  # [samples, net.k]
     mul = count.T * (torch.log(reshape_2) - log_exp_2)[:, :, None]  # [samples, net.k, n]  distributions.lee:46
     likelihood = (mul - r[:, :, None]).sum(dim=2)  # [samples, net.k]
-    sub_4 = (exp - 2.0) * torch.digamma(exp) - torch.lgamma(exp)  # [net.k]  distributions.lee:47
-    sum_ = (sub_4 + 2.0 * log_exp_2 + exp * (exp_2 - 1)).sum()
+    sub_4 = (exp - 2) * torch.digamma(exp) - torch.lgamma(exp)  # [net.k]  distributions.lee:47
+    sum_ = (sub_4 + 2 * log_exp_2 + exp * (exp_2 - 1)).sum()
     return sum_ - likelihood.mean(dim=0).sum()
 
 
@@ -473,10 +475,10 @@ def surprise_saved(net, count, key, samples=16):
     r = reshape_2 * exp_2  # [samples, net.k]
     mul = count.T * (torch.log(reshape_2) - log_exp_2)[:, :, None]  # [samples, net.k, n]  distributions.lee:46
     likelihood = (mul - r[:, :, None]).sum(dim=2)  # [samples, net.k]
-    sub_3 = exp - 2.0  # [net.k]  distributions.lee:47
+    sub_3 = exp - 2  # [net.k]  distributions.lee:47
     digamma = torch.digamma(exp)  # [net.k]
     sub_6 = exp_2 - 1  # [net.k]
-    add = sub_3 * digamma - torch.lgamma(exp) + 2.0 * log_exp_2  # [net.k]
+    add = sub_3 * digamma - torch.lgamma(exp) + 2 * log_exp_2  # [net.k]
     saved = exp, saved_standard_gamma, reshape_2, exp_2, sub_3, digamma, sub_6
     return (add + exp * sub_6).sum() - likelihood.mean(dim=0).sum(), saved
 
@@ -503,7 +505,7 @@ def surprise_backward_parameters(count, saved, d_y):
     d_exp_6 = d_reshape.reshape(samples, net_k).sum(dim=0)  # [net.k]
     d_neg = (d_y * exp + (mul_2 * reshape_2).sum(dim=0)) * exp_2  # [net.k]
     # gradient of q = net.belief()   distributions.lee:44
-    d_log_exp_2 = d_y * 2.0 - d_sub.sum(dim=0) - d_neg  # [net.k]
+    d_log_exp_2 = d_y * 2 - d_sub.sum(dim=0) - d_neg  # [net.k]
     d_exp = d_exp_8 + d_y * digamma + d_exp_6  # [net.k]
     d_net = Rates.belief_log_backward(exp, d_exp, d_log_exp_2)
     return d_net
@@ -519,11 +521,10 @@ class Speaker(Model):
         self.vocab, self.d = vocab, d
         uniform_ = uniform(fold(key, SITES["z"]), (vocab, d), FLOAT)  # [vocab, d]  distributions.lee:52
         mul_2 = 2 * (below(-2.0) + (below(2.0) - below(-2.0)) * uniform_)  # [vocab, d]
-        truncated_normal_z = 1.4142135623730951 * torch.erfinv(mul_2 - 1)  # [vocab, d]
+        maximum = (1.4142135623730951 * torch.erfinv(mul_2 - 1)).clamp(min=-2)  # [vocab, d]
         again, _ = qr(normal(fold(key, SITES["again"]), (d, d), FLOAT))  # distributions.lee:53
         self.head = Linear(d, vocab, key=fold(key, SITES["head"]))  # distributions.lee:54
-        # [vocab, d]  distributions.lee:52
-        self.first = torch.nn.Parameter(1 / math.sqrt(d) * truncated_normal_z.clamp(min=-2.0).clamp(max=2.0))
+        self.first = torch.nn.Parameter(1 / math.sqrt(d) * maximum.clamp(max=2))  # [vocab, d]  distributions.lee:52
         self.again = torch.nn.Parameter(again.clone())  # [d, d]  distributions.lee:53
 
     def forward_step(self, h, word, y_t, key, own, t):
@@ -565,7 +566,7 @@ class Speaker(Model):
         d_head, d_h_3_3 = self.head.forward_backward(h_3, d_out)
         # gradient of h = tanh(first[word] + h @ again)   distributions.lee:60
         d_h_3_2 = d_h_3 + d_h_3_3  # [n, d]
-        d_add = d_h_3_2 * (1.0 - h_3 * h_3)  # [n, d]
+        d_add = d_h_3_2 * (1 - h_3**2)  # [n, d]
         d_h = d_add @ self.again.T  # [n, d]
         d_first = scatter_add(d_add, (word,), (self.vocab, self.d))  # [vocab, d]
         # gradient of logits = head(h)   distributions.lee:61
@@ -691,40 +692,41 @@ class FitStep(TrainStep):
         count, scale, scale_ = self.held(batches_n)  # batches_n, -(1.0 / batches_n), 1.0 / batches_n
         cast = (x > 0.5).to(FLOAT)  # [batches_n, 64]  distributions.lee:75
         h = torch.tanh(torch.addmm(into_b, cast, into_w))  # [batches_n, 32]  distributions.lee:18
-        affine_2 = torch.addmm(center_b, h, center_w)  # [batches_n, 4]  nn.lee:21
+        affine = torch.addmm(center_b, h, center_w)  # [batches_n, 4]  nn.lee:21
         log_exp = torch.addmm(width_b, h, width_w)  # [batches_n, 4]
         exp = torch.exp(log_exp)  # [batches_n, 4]  distributions.lee:19
         key_2_2 = fold(fold(key, SITES["elbo"]), SITES["z"])  # distributions.lee:28
         normal_ = normal(key_2_2, (batches_n, 4), FLOAT, x.device)  # [batches_n, 4]
-        z = affine_2 + exp * normal_  # [batches_n, 4]
-        tanh = torch.tanh(torch.addmm(back_b, z, back_w))  # [batches_n, 32]  distributions.lee:22
-        add_2_2 = torch.addmm(out_b, tanh, out_w)  # [batches_n, 64]  nn.lee:21
-        div = torch.sigmoid(add_2_2)  # [batches_n, 64]  prelude.lee:36
+        z = affine + exp * normal_  # [batches_n, 4]
+        tanh_back_out = torch.tanh(torch.addmm(back_b, z, back_w))  # [batches_n, 32]  distributions.lee:22
+        out_out = torch.addmm(out_b, tanh_back_out, out_w)  # [batches_n, 64]  nn.lee:21
+        div = torch.sigmoid(out_out)  # [batches_n, 64]  prelude.lee:36
         gt_2 = cast > 0.5  # bool[batches_n, 64]  distributions.lee:29
         guard = 1 - div  # [batches_n, 64]
-        log_div = torch.nn.functional.logsigmoid(add_2_2)  # [batches_n, 64]  prelude.lee:36
-        sub_2 = (exp * exp + affine_2 * affine_2) / 2.0 - log_exp - 0.5  # [batches_n, 4]  distributions.lee:30
+        log_div = torch.nn.functional.logsigmoid(out_out)  # [batches_n, 64]  prelude.lee:36
+        sub_2 = (exp * exp + affine * affine) / 2 - log_exp - 0.5  # [batches_n, 4]  distributions.lee:30
         sum_ = torch.where(gt_2, log_div, torch.log(guard)).sum(dim=1)  # [batches_n]  distributions.lee:29
-        select_2 = torch.where(gt_2, 0.0, -(scale / guard))  # [batches_n, 64]
-        d_add_2_3 = torch.ops.aten.sigmoid_backward(select_2, div)  # [batches_n, 64]  prelude.lee:36
-        d_add_2_5 = masked(scale, gt_2) * torch.sigmoid(-add_2_2) + d_add_2_3  # [batches_n, 64]  distributions.lee:22
-        torch.sum(d_add_2_5, dim=0, out=d_out_b)  # [64]  nn.lee:21
-        torch.mm(tanh.T, d_add_2_5, out=d_out_w)  # [32, 64]
-        d_add = torch.ops.aten.tanh_backward(d_add_2_5 @ out_w.T, tanh)  # [batches_n, 32]  distributions.lee:22
-        torch.sum(d_add, dim=0, out=d_back_b)  # [32]  nn.lee:21
-        d_z = d_add @ back_w.T  # [batches_n, 4]
-        torch.mm(z.T, d_add, out=d_back_w)  # [4, 32]
+        select_2 = torch.where(gt_2, 0, -(scale / guard))  # [batches_n, 64]
+        d_out_out_3 = torch.ops.aten.sigmoid_backward(select_2, div)  # [batches_n, 64]  prelude.lee:36
+        d_out_out = masked(scale, gt_2) * torch.sigmoid(-out_out) + d_out_out_3  # [batches_n, 64]  distributions.lee:22
+        torch.sum(d_out_out, dim=0, out=d_out_b)  # [64]  nn.lee:21
+        torch.mm(tanh_back_out.T, d_out_out, out=d_out_w)  # [32, 64]
+        # [batches_n, 32]  distributions.lee:22
+        d_back_out = torch.ops.aten.tanh_backward(d_out_out @ out_w.T, tanh_back_out)
+        torch.sum(d_back_out, dim=0, out=d_back_b)  # [32]  nn.lee:21
+        d_z = d_back_out @ back_w.T  # [batches_n, 4]
+        torch.mm(z.T, d_back_out, out=d_back_w)  # [4, 32]
         mul_4 = 2 * (1.0 / batches_n / 2.0)  # distributions.lee:27
-        d_add_2 = mul_4 * affine_2 + d_z  # [batches_n, 4]
+        d_add_2 = mul_4 * affine + d_z  # [batches_n, 4]
         d_log_exp_2 = (mul_4 * exp + d_z * normal_) * exp - scale_  # [batches_n, 4]  distributions.lee:19
         torch.sum(d_log_exp_2, dim=0, out=d_width_b)  # [4]  nn.lee:21
         torch.mm(h.T, d_log_exp_2, out=d_width_w)  # [32, 4]
         torch.sum(d_add_2, dim=0, out=d_center_b)  # [4]
         torch.mm(h.T, d_add_2, out=d_center_w)  # [32, 4]
         d_h = d_log_exp_2 @ width_w.T + d_add_2 @ center_w.T  # [batches_n, 32]  distributions.lee:18
-        d_add_3 = torch.ops.aten.tanh_backward(d_h, h)  # [batches_n, 32]
-        torch.sum(d_add_3, dim=0, out=d_into_b)  # [32]  nn.lee:21
-        torch.mm(cast.T, d_add_3, out=d_into_w)  # [64, 32]
+        d_into_out = torch.ops.aten.tanh_backward(d_h, h)  # [batches_n, 32]
+        torch.sum(d_into_out, dim=0, out=d_into_b)  # [32]  nn.lee:21
+        torch.mm(cast.T, d_into_out, out=d_into_w)  # [64, 32]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -803,8 +805,8 @@ class BelieveStep(TrainStep):
         v = add_2_2 * add_2_2 * add_2_2  # [48]
         mul_4_2 = d * v  # [48]  distributions.lee:364
         add_2 = z * z / 2 + d - mul_4_2 + d * torch.log(v.clamp(min=1e-30))  # [48]
-        log = torch.log(uniform(key_3, (48,), FLOAT, count.device))  # [48]
-        fits = (v > 0) & (log < add_2)  # bool[48]
+        log_u = torch.log(uniform(key_3, (48,), FLOAT, count.device))  # [48]
+        fits = (v > 0) & (log_u < add_2)  # bool[48]
         done_2 = done | fits  # bool[48]  distributions.lee:366
         z_2 = normal(fold(key_2_2, SITES["z#2"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
         key_5 = fold(key_2_2, SITES["u#2"])  # distributions.lee:362
@@ -812,8 +814,8 @@ class BelieveStep(TrainStep):
         v_2_2 = add_3 * add_3 * add_3  # [48]
         mul_4 = d * v_2_2  # [48]  distributions.lee:364
         mul_5 = d * torch.log(v_2_2.clamp(min=1e-30))  # [48]
-        log_2 = torch.log(uniform(key_5, (48,), FLOAT, count.device))  # [48]
-        fits_2 = (v_2_2 > 0) & (log_2 < z_2 * z_2 / 2 + d - mul_4 + mul_5)  # bool[48]
+        log_2_2 = torch.log(uniform(key_5, (48,), FLOAT, count.device))  # [48]
+        fits_2 = (v_2_2 > 0) & (log_2_2 < z_2 * z_2 / 2 + d - mul_4 + mul_5)  # bool[48]
         found = torch.where(fits & ~done, mul_4_2, d)  # [48]  distributions.lee:365
         done_3 = done_2 | fits_2  # bool[48]  distributions.lee:366
         z_3 = normal(fold(key_2_2, SITES["z#3"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
@@ -822,8 +824,8 @@ class BelieveStep(TrainStep):
         v_3 = add_6 * add_6 * add_6  # [48]
         mul_8 = d * v_3  # [48]  distributions.lee:364
         mul_9 = d * torch.log(v_3.clamp(min=1e-30))  # [48]
-        log_4 = torch.log(uniform(key_7, (48,), FLOAT, count.device))  # [48]
-        fits_3 = (v_3 > 0) & (log_4 < z_3 * z_3 / 2 + d - mul_8 + mul_9)  # bool[48]
+        log_3 = torch.log(uniform(key_7, (48,), FLOAT, count.device))  # [48]
+        fits_3 = (v_3 > 0) & (log_3 < z_3 * z_3 / 2 + d - mul_8 + mul_9)  # bool[48]
         found_2 = torch.where(fits_2 & ~done_2, mul_4, found)  # [48]  distributions.lee:365
         done_4 = done_3 | fits_3  # bool[48]  distributions.lee:366
         z_4 = normal(fold(key_2_2, SITES["z#4"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
@@ -832,8 +834,8 @@ class BelieveStep(TrainStep):
         v_4 = add_9 * add_9 * add_9  # [48]
         mul_12 = d * v_4  # [48]  distributions.lee:364
         mul_13 = d * torch.log(v_4.clamp(min=1e-30))  # [48]
-        log_6 = torch.log(uniform(key_9, (48,), FLOAT, count.device))  # [48]
-        fits_4 = (v_4 > 0) & (log_6 < z_4 * z_4 / 2 + d - mul_12 + mul_13)  # bool[48]
+        log_5 = torch.log(uniform(key_9, (48,), FLOAT, count.device))  # [48]
+        fits_4 = (v_4 > 0) & (log_5 < z_4 * z_4 / 2 + d - mul_12 + mul_13)  # bool[48]
         found_3 = torch.where(fits_3 & ~done_3, mul_8, found_2)  # [48]  distributions.lee:365
         done_5 = done_4 | fits_4  # bool[48]  distributions.lee:366
         z_5 = normal(fold(key_2_2, SITES["z#5"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
@@ -842,8 +844,8 @@ class BelieveStep(TrainStep):
         v_5 = add_12 * add_12 * add_12  # [48]
         mul_16 = d * v_5  # [48]  distributions.lee:364
         mul_17 = d * torch.log(v_5.clamp(min=1e-30))  # [48]
-        log_8 = torch.log(uniform(key_11, (48,), FLOAT, count.device))  # [48]
-        fits_5 = (v_5 > 0) & (log_8 < z_5 * z_5 / 2 + d - mul_16 + mul_17)  # bool[48]
+        log_7 = torch.log(uniform(key_11, (48,), FLOAT, count.device))  # [48]
+        fits_5 = (v_5 > 0) & (log_7 < z_5 * z_5 / 2 + d - mul_16 + mul_17)  # bool[48]
         found_4 = torch.where(fits_4 & ~done_4, mul_12, found_3)  # [48]  distributions.lee:365
         done_6 = done_5 | fits_5  # bool[48]  distributions.lee:366
         z_6 = normal(fold(key_2_2, SITES["z#6"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
@@ -852,8 +854,8 @@ class BelieveStep(TrainStep):
         v_6 = add_15 * add_15 * add_15  # [48]
         mul_20 = d * v_6  # [48]  distributions.lee:364
         mul_21 = d * torch.log(v_6.clamp(min=1e-30))  # [48]
-        log_10 = torch.log(uniform(key_13, (48,), FLOAT, count.device))  # [48]
-        fits_6 = (v_6 > 0) & (log_10 < z_6 * z_6 / 2 + d - mul_20 + mul_21)  # bool[48]
+        log_9 = torch.log(uniform(key_13, (48,), FLOAT, count.device))  # [48]
+        fits_6 = (v_6 > 0) & (log_9 < z_6 * z_6 / 2 + d - mul_20 + mul_21)  # bool[48]
         found_5 = torch.where(fits_5 & ~done_5, mul_16, found_4)  # [48]  distributions.lee:365
         done_7 = done_6 | fits_6  # bool[48]  distributions.lee:366
         z_7 = normal(fold(key_2_2, SITES["z#7"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
@@ -862,8 +864,8 @@ class BelieveStep(TrainStep):
         v_7 = add_18 * add_18 * add_18  # [48]
         mul_24 = d * v_7  # [48]  distributions.lee:364
         mul_25 = d * torch.log(v_7.clamp(min=1e-30))  # [48]
-        log_12 = torch.log(uniform(key_15, (48,), FLOAT, count.device))  # [48]
-        fits_7 = (v_7 > 0) & (log_12 < z_7 * z_7 / 2 + d - mul_24 + mul_25)  # bool[48]
+        log_11 = torch.log(uniform(key_15, (48,), FLOAT, count.device))  # [48]
+        fits_7 = (v_7 > 0) & (log_11 < z_7 * z_7 / 2 + d - mul_24 + mul_25)  # bool[48]
         found_6 = torch.where(fits_6 & ~done_6, mul_20, found_5)  # [48]  distributions.lee:365
         z_8 = normal(fold(key_2_2, SITES["z#8"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
         key_17 = fold(key_2_2, SITES["u#8"])  # distributions.lee:362
@@ -871,8 +873,8 @@ class BelieveStep(TrainStep):
         v_8 = add_21 * add_21 * add_21  # [48]
         mul_28 = d * v_8  # [48]  distributions.lee:364
         mul_29 = d * torch.log(v_8.clamp(min=1e-30))  # [48]
-        log_14 = torch.log(uniform(key_17, (48,), FLOAT, count.device))  # [48]
-        fits_8 = (v_8 > 0) & (log_14 < z_8 * z_8 / 2 + d - mul_28 + mul_29)  # bool[48]
+        log_13 = torch.log(uniform(key_17, (48,), FLOAT, count.device))  # [48]
+        fits_8 = (v_8 > 0) & (log_13 < z_8 * z_8 / 2 + d - mul_28 + mul_29)  # bool[48]
         found_7 = torch.where(fits_7 & ~done_7, mul_24, found_6)  # [48]  distributions.lee:365
         found_8 = torch.where(fits_8 & ~(done_7 | fits_7), mul_28, found_7)  # [48]
         key_18 = fold(key_2_2, SITES["boost"])  # distributions.lee:367
@@ -894,21 +896,21 @@ class BelieveStep(TrainStep):
         reshape_2 = graft_3.reshape(16, 3)  # [16, 3]  distributions.lee:45
         exp_2 = torch.exp(-rate)  # [3]
         mul_32 = count.T * (torch.log(reshape_2) - rate)[:, :, None]  # [16, 3, n]  distributions.lee:46
-        sub_6 = exp - 2.0  # [3]  distributions.lee:47
-        digamma_2 = torch.digamma(exp)  # [3]
+        sub_6 = exp - 2  # [3]  distributions.lee:47
+        digamma = torch.digamma(exp)  # [3]
         sub_8 = exp_2 - 1  # [3]
-        add_25 = sub_6 * digamma_2 - torch.lgamma(exp) + 2.0 * rate  # [3]
+        add_26 = sub_6 * digamma - torch.lgamma(exp) + 2 * rate + exp * sub_8  # [3]
         likelihood = (mul_32 - (reshape_2 * exp_2)[:, :, None]).sum(dim=2)  # [16, 3]  distributions.lee:46
         sum_3 = (-1.0 / 16 * count.T).sum(dim=1, keepdim=True)  # [3, 1]
         d_sub = sum_3.expand(16, 3, 1).reshape(16, 3)  # [16, 3]
         d_reshape = (d_sub / reshape_2 + scale * exp_2).reshape(48) * slope_  # [48]  distributions.lee:369
-        d_exp_8 = sub_8 - digamma_2 + sub_6 * (1 * torch.special.zeta(2, exp))  # [3]  distributions.lee:44
+        d_exp_8 = sub_8 - digamma + sub_6 * (1 * torch.special.zeta(2, exp))  # [3]  distributions.lee:44
         d_neg = (exp + (scale * reshape_2).sum(dim=0)) * exp_2  # [3]  distributions.lee:45
         torch.sum(d_sub, dim=0, out=d_rate)  # [3]  distributions.lee:44
         d_rate.neg_()  # [3]
-        d_rate.add_(2.0)  # [3]
+        d_rate.add_(2)  # [3]
         d_rate.sub_(d_neg)  # [3]
-        d_exp = d_exp_8 + digamma_2 + d_reshape.reshape(16, 3).sum(dim=0)  # [3]
+        d_exp = d_exp_8 + digamma + d_reshape.reshape(16, 3).sum(dim=0)  # [3]
         torch.mul(d_exp, exp, out=d_shape)  # [3]  distributions.lee:39
         lr = self.opt.lr
         beta1 = self.opt.beta1
@@ -917,7 +919,7 @@ class BelieveStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v_ in self.blocks[0]:
             adam_(θ, g, m, v_, lr, beta1, beta2, eps, weight_decay, t)
-        return (add_25 + exp * sub_8).sum() - likelihood.mean(dim=0).sum()  # distributions.lee:47
+        return add_26.sum() - likelihood.mean(dim=0).sum()  # distributions.lee:47
 
 
 def believe_far(net, count):
@@ -943,22 +945,22 @@ def example_believed(key):
     net = Rates(3)  # distributions.lee:99
     graft_3 = standard_gamma(torch.full((15,), 2.0, dtype=FLOAT), fold(key, SITES["x"]))  # [15]  distributions.lee:100
     x = graft_3.reshape(5, 3)  # [5, 3]
-    floor = torch.floor(x)  # [5, 3]  distributions.lee:101
-    value, saved_surprise = surprise_saved(net, floor, fold(key, SITES["surprise"]))
+    floor_x = torch.floor(x)  # [5, 3]  distributions.lee:101
+    value, saved_surprise = surprise_saved(net, floor_x, fold(key, SITES["surprise"]))
     d_value = torch.ones((), dtype=FLOAT)
-    d_net = surprise_backward_parameters(floor, saved_surprise, d_value)
+    d_net = surprise_backward_parameters(floor_x, saved_surprise, d_value)
     return value, net.at(d_net), torch.zeros((5, 3), dtype=FLOAT)
 
 
 def example_spoken(key):
     net = Speaker(7, 5, key=fold(key, SITES["net"]))  # distributions.lee:105
     y = randint(fold(key, SITES["y"]), (4, 6), 0, 7)  # int[4, 6]  distributions.lee:106
-    out, saved_net = net.forward_saved(y, fold(key, SITES["Speaker.forward"]))  # distributions.lee:107
-    reshape = out.reshape(24, 7)  # [24, 7]
-    reshape_2 = y.reshape(24)  # int[24]
-    d_reshape = cross_entropy_backward(reshape, reshape_2, torch.ones((), dtype=FLOAT))  # [24, 7]
-    d_net = net.forward_backward(saved_net, d_reshape.reshape(4, 6, 7))
-    return cross_entropy(reshape, reshape_2), net.at(d_net)
+    net_out, saved_net = net.forward_saved(y, fold(key, SITES["Speaker.forward"]))  # distributions.lee:107
+    net_out_flat = net_out.reshape(24, 7)  # [24, 7]
+    y_flat = y.reshape(24)  # int[24]
+    d_net_out_flat = cross_entropy_backward(net_out_flat, y_flat, torch.ones((), dtype=FLOAT))  # [24, 7]
+    d_net = net.forward_backward(saved_net, d_net_out_flat.reshape(4, 6, 7))
+    return cross_entropy(net_out_flat, y_flat), net.at(d_net)
 
 
 def below(z):
@@ -982,8 +984,8 @@ def standard_gamma(a, key):
     u = uniform(fold(key, SITES["u"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     mul = 3 * sqrt(d)  # [rows]  distributions.lee:363
     add_2 = 1 + z / mul  # [rows]
-    v = add_2 * add_2 * add_2  # [rows]
-    add_4 = z * z / 2 + d - d * v + d * torch.log(v.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    v = add_2**2 * add_2  # [rows]
+    add_4 = z**2 / 2 + d - d * v + d * torch.log(v.clamp(min=1e-30))  # [rows]  distributions.lee:364
     fits = (v > 0) & (torch.log(u) < add_4)  # bool[rows]
     logical_and = fits & ~done  # bool[rows]  distributions.lee:365
     guard = torch.where(logical_and, d, d.detach())  # [rows]
@@ -992,9 +994,9 @@ def standard_gamma(a, key):
     z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:363
-    v_2 = add_5 * add_5 * add_5  # [rows]
+    v_2 = add_5**2 * add_5  # [rows]
     mul_10 = d * torch.log(v_2.clamp(min=1e-30))  # [rows]  distributions.lee:364
-    fits_2 = (v_2 > 0) & (torch.log(u_2) < z_2 * z_2 / 2 + d - d * v_2 + mul_10)  # bool[rows]
+    fits_2 = (v_2 > 0) & (torch.log(u_2) < z_2**2 / 2 + d - d * v_2 + mul_10)  # bool[rows]
     logical_and_2 = fits_2 & ~done_2  # bool[rows]  distributions.lee:365
     guard_4 = torch.where(logical_and_2, v_2, v_2.detach())  # [rows]
     mul_11 = torch.where(logical_and_2, d, d.detach()) * guard_4  # [rows]
@@ -1003,9 +1005,9 @@ def standard_gamma(a, key):
     z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:363
-    v_3 = add_8 * add_8 * add_8  # [rows]
+    v_3 = add_8**2 * add_8  # [rows]
     mul_15 = d * torch.log(v_3.clamp(min=1e-30))  # [rows]  distributions.lee:364
-    fits_3 = (v_3 > 0) & (torch.log(u_3) < z_3 * z_3 / 2 + d - d * v_3 + mul_15)  # bool[rows]
+    fits_3 = (v_3 > 0) & (torch.log(u_3) < z_3**2 / 2 + d - d * v_3 + mul_15)  # bool[rows]
     logical_and_3 = fits_3 & ~done_3  # bool[rows]  distributions.lee:365
     guard_6 = torch.where(logical_and_3, v_3, v_3.detach())  # [rows]
     mul_16 = torch.where(logical_and_3, d, d.detach()) * guard_6  # [rows]
@@ -1014,9 +1016,9 @@ def standard_gamma(a, key):
     z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:363
-    v_4 = add_11 * add_11 * add_11  # [rows]
+    v_4 = add_11**2 * add_11  # [rows]
     mul_20 = d * torch.log(v_4.clamp(min=1e-30))  # [rows]  distributions.lee:364
-    fits_4 = (v_4 > 0) & (torch.log(u_4) < z_4 * z_4 / 2 + d - d * v_4 + mul_20)  # bool[rows]
+    fits_4 = (v_4 > 0) & (torch.log(u_4) < z_4**2 / 2 + d - d * v_4 + mul_20)  # bool[rows]
     logical_and_4 = fits_4 & ~done_4  # bool[rows]  distributions.lee:365
     guard_8 = torch.where(logical_and_4, v_4, v_4.detach())  # [rows]
     mul_21 = torch.where(logical_and_4, d, d.detach()) * guard_8  # [rows]
@@ -1025,9 +1027,9 @@ def standard_gamma(a, key):
     z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:363
-    v_5 = add_14 * add_14 * add_14  # [rows]
+    v_5 = add_14**2 * add_14  # [rows]
     mul_25 = d * torch.log(v_5.clamp(min=1e-30))  # [rows]  distributions.lee:364
-    fits_5 = (v_5 > 0) & (torch.log(u_5) < z_5 * z_5 / 2 + d - d * v_5 + mul_25)  # bool[rows]
+    fits_5 = (v_5 > 0) & (torch.log(u_5) < z_5**2 / 2 + d - d * v_5 + mul_25)  # bool[rows]
     logical_and_5 = fits_5 & ~done_5  # bool[rows]  distributions.lee:365
     guard_10 = torch.where(logical_and_5, v_5, v_5.detach())  # [rows]
     mul_26 = torch.where(logical_and_5, d, d.detach()) * guard_10  # [rows]
@@ -1036,9 +1038,9 @@ def standard_gamma(a, key):
     z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:363
-    v_6 = add_17 * add_17 * add_17  # [rows]
+    v_6 = add_17**2 * add_17  # [rows]
     mul_30 = d * torch.log(v_6.clamp(min=1e-30))  # [rows]  distributions.lee:364
-    fits_6 = (v_6 > 0) & (torch.log(u_6) < z_6 * z_6 / 2 + d - d * v_6 + mul_30)  # bool[rows]
+    fits_6 = (v_6 > 0) & (torch.log(u_6) < z_6**2 / 2 + d - d * v_6 + mul_30)  # bool[rows]
     logical_and_6 = fits_6 & ~done_6  # bool[rows]  distributions.lee:365
     guard_12 = torch.where(logical_and_6, v_6, v_6.detach())  # [rows]
     mul_31 = torch.where(logical_and_6, d, d.detach()) * guard_12  # [rows]
@@ -1047,9 +1049,9 @@ def standard_gamma(a, key):
     z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:363
-    v_7 = add_20 * add_20 * add_20  # [rows]
+    v_7 = add_20**2 * add_20  # [rows]
     mul_35 = d * torch.log(v_7.clamp(min=1e-30))  # [rows]  distributions.lee:364
-    fits_7 = (v_7 > 0) & (torch.log(u_7) < z_7 * z_7 / 2 + d - d * v_7 + mul_35)  # bool[rows]
+    fits_7 = (v_7 > 0) & (torch.log(u_7) < z_7**2 / 2 + d - d * v_7 + mul_35)  # bool[rows]
     logical_and_7 = fits_7 & ~done_7  # bool[rows]  distributions.lee:365
     guard_14 = torch.where(logical_and_7, v_7, v_7.detach())  # [rows]
     mul_36 = torch.where(logical_and_7, d, d.detach()) * guard_14  # [rows]
@@ -1058,9 +1060,9 @@ def standard_gamma(a, key):
     z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:363
-    v_8 = add_23 * add_23 * add_23  # [rows]
+    v_8 = add_23**2 * add_23  # [rows]
     mul_40 = d * torch.log(v_8.clamp(min=1e-30))  # [rows]  distributions.lee:364
-    fits_8 = (v_8 > 0) & (torch.log(u_8) < z_8 * z_8 / 2 + d - d * v_8 + mul_40)  # bool[rows]
+    fits_8 = (v_8 > 0) & (torch.log(u_8) < z_8**2 / 2 + d - d * v_8 + mul_40)  # bool[rows]
     logical_and_8 = fits_8 & ~done_8  # bool[rows]  distributions.lee:365
     guard_16 = torch.where(logical_and_8, v_8, v_8.detach())  # [rows]
     mul_41 = torch.where(logical_and_8, d, d.detach()) * guard_16  # [rows]
@@ -1084,73 +1086,73 @@ def standard_gamma_saved(a, key):
     u = uniform(fold(key, SITES["u"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     mul = 3 * sqrt(d)  # [rows]  distributions.lee:363
     add_2 = 1 + z / mul  # [rows]
-    v = add_2 * add_2 * add_2  # [rows]
+    v = add_2**2 * add_2  # [rows]
     mul_4 = d * v  # [rows]  distributions.lee:364
-    add_4 = z * z / 2 + d - mul_4 + d * torch.log(v.clamp(min=1e-30))  # [rows]
+    add_4 = z**2 / 2 + d - mul_4 + d * torch.log(v.clamp(min=1e-30))  # [rows]
     fits = (v > 0) & (torch.log(u) < add_4)  # bool[rows]
     found = torch.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:365
     done_2 = done | fits  # bool[rows]  distributions.lee:366
     z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:363
-    v_2 = add_5 * add_5 * add_5  # [rows]
+    v_2 = add_5**2 * add_5  # [rows]
     mul_8 = d * v_2  # [rows]  distributions.lee:364
-    mul_9 = d * torch.log(v_2.clamp(min=1e-30))  # [rows]
-    fits_2 = (v_2 > 0) & (torch.log(u_2) < z_2 * z_2 / 2 + d - mul_8 + mul_9)  # bool[rows]
+    add_7 = z_2**2 / 2 + d - mul_8 + d * torch.log(v_2.clamp(min=1e-30))  # [rows]
+    fits_2 = (v_2 > 0) & (torch.log(u_2) < add_7)  # bool[rows]
     found_2 = torch.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:365
     done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:366
     z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:363
-    v_3 = add_8 * add_8 * add_8  # [rows]
+    v_3 = add_8**2 * add_8  # [rows]
     mul_12 = d * v_3  # [rows]  distributions.lee:364
     mul_13 = d * torch.log(v_3.clamp(min=1e-30))  # [rows]
-    fits_3 = (v_3 > 0) & (torch.log(u_3) < z_3 * z_3 / 2 + d - mul_12 + mul_13)  # bool[rows]
+    fits_3 = (v_3 > 0) & (torch.log(u_3) < z_3**2 / 2 + d - mul_12 + mul_13)  # bool[rows]
     found_3 = torch.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:365
     done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:366
     z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:363
-    v_4 = add_11 * add_11 * add_11  # [rows]
+    v_4 = add_11**2 * add_11  # [rows]
     mul_16 = d * v_4  # [rows]  distributions.lee:364
     mul_17 = d * torch.log(v_4.clamp(min=1e-30))  # [rows]
-    fits_4 = (v_4 > 0) & (torch.log(u_4) < z_4 * z_4 / 2 + d - mul_16 + mul_17)  # bool[rows]
+    fits_4 = (v_4 > 0) & (torch.log(u_4) < z_4**2 / 2 + d - mul_16 + mul_17)  # bool[rows]
     found_4 = torch.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:365
     done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:366
     z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:363
-    v_5 = add_14 * add_14 * add_14  # [rows]
+    v_5 = add_14**2 * add_14  # [rows]
     mul_20 = d * v_5  # [rows]  distributions.lee:364
     mul_21 = d * torch.log(v_5.clamp(min=1e-30))  # [rows]
-    fits_5 = (v_5 > 0) & (torch.log(u_5) < z_5 * z_5 / 2 + d - mul_20 + mul_21)  # bool[rows]
+    fits_5 = (v_5 > 0) & (torch.log(u_5) < z_5**2 / 2 + d - mul_20 + mul_21)  # bool[rows]
     found_5 = torch.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:365
     done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:366
     z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:363
-    v_6 = add_17 * add_17 * add_17  # [rows]
+    v_6 = add_17**2 * add_17  # [rows]
     mul_24 = d * v_6  # [rows]  distributions.lee:364
     mul_25 = d * torch.log(v_6.clamp(min=1e-30))  # [rows]
-    fits_6 = (v_6 > 0) & (torch.log(u_6) < z_6 * z_6 / 2 + d - mul_24 + mul_25)  # bool[rows]
+    fits_6 = (v_6 > 0) & (torch.log(u_6) < z_6**2 / 2 + d - mul_24 + mul_25)  # bool[rows]
     found_6 = torch.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:365
     done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:366
     z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:363
-    v_7 = add_20 * add_20 * add_20  # [rows]
+    v_7 = add_20**2 * add_20  # [rows]
     mul_28 = d * v_7  # [rows]  distributions.lee:364
     mul_29 = d * torch.log(v_7.clamp(min=1e-30))  # [rows]
-    fits_7 = (v_7 > 0) & (torch.log(u_7) < z_7 * z_7 / 2 + d - mul_28 + mul_29)  # bool[rows]
+    fits_7 = (v_7 > 0) & (torch.log(u_7) < z_7**2 / 2 + d - mul_28 + mul_29)  # bool[rows]
     found_7 = torch.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:365
     done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:366
     z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
     u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
     add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:363
-    v_8 = add_23 * add_23 * add_23  # [rows]
+    v_8 = add_23**2 * add_23  # [rows]
     mul_32 = d * v_8  # [rows]  distributions.lee:364
     mul_33 = d * torch.log(v_8.clamp(min=1e-30))  # [rows]
-    fits_8 = (v_8 > 0) & (torch.log(u_8) < z_8 * z_8 / 2 + d - mul_32 + mul_33)  # bool[rows]
+    fits_8 = (v_8 > 0) & (torch.log(u_8) < z_8**2 / 2 + d - mul_32 + mul_33)  # bool[rows]
     found_8 = torch.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:365
     boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:367
     mul_34 = found_8 * boost.clamp(min=2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:368

@@ -233,7 +233,7 @@ class Auto(Model):
         d_center, d_h_3 = self.center.forward_backward(h, d_add_2)
         # gradient of h = tanh(into(x))   distributions.lee:18
         d_h = d_h_2 + d_h_3  # [n, hidden]
-        d_into, d_x = self.into.forward_backward(x, d_h * (1.0 - h * h))
+        d_into, d_x = self.into.forward_backward(x, d_h * (1 - h**2))
         return {"into": d_into, "center": d_center, "width": d_width}, d_x
 
     def encode_with_log_backward_parameters(self, x, h, exp, d_add_2, d_exp, d_log_exp):
@@ -243,42 +243,37 @@ class Auto(Model):
         d_center, d_h_3 = self.center.forward_backward(h, d_add_2)
         # gradient of h = tanh(into(x))   distributions.lee:18
         d_h = d_h_2 + d_h_3  # [n, hidden]
-        d_into = Linear.forward_backward_parameters(x, d_h * (1.0 - h * h))
+        d_into = Linear.forward_backward_parameters(x, d_h * (1 - h**2))
         return {"into": d_into, "center": d_center, "width": d_width}
 
     def decode(self, z):
         """z [n, latent] -> [n, pixels]"""
-        add_2 = self.out(np.tanh(self.back(z)))  # [n, pixels]  distributions.lee:22
-        return np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, pixels]  prelude.lee:36
+        out_out = self.out(np.tanh(self.back(z)))  # [n, pixels]  distributions.lee:22
+        y = np.exp(np.minimum(out_out, 0)) / (1 + np.exp(-np.abs(out_out)))  # [n, pixels]  prelude.lee:36
+        return y  # [n, pixels]
 
     def decode_with_log(self, z):
         """z [n, latent] -> [n, pixels], [n, pixels]"""
-        add_2 = self.out(np.tanh(self.back(z)))  # [n, pixels]  distributions.lee:22
-        # prelude.lee:36
-        return np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2))), np.minimum(add_2, 0) - np.log1p(
-            np.exp(-np.abs(add_2))
-        )
+        out_out = self.out(np.tanh(self.back(z)))  # [n, pixels]  distributions.lee:22
+        div = np.exp(np.minimum(out_out, 0)) / (1 + np.exp(-np.abs(out_out)))  # [n, pixels]  prelude.lee:36
+        return div, np.minimum(out_out, 0) - np.log1p(np.exp(-np.abs(out_out)))
 
     def decode_with_log_saved(self, z):
         """As decode_with_log, and what its gradient needs."""
-        tanh = np.tanh(self.back(z))  # [n, hidden]  distributions.lee:22
-        add_2 = self.out(tanh)  # [n, pixels]
-        # prelude.lee:36
-        return (
-            np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2))),
-            np.minimum(add_2, 0) - np.log1p(np.exp(-np.abs(add_2))),
-            (tanh, add_2),
-        )
+        tanh_back_out = np.tanh(self.back(z))  # [n, hidden]  distributions.lee:22
+        out_out = self.out(tanh_back_out)  # [n, pixels]
+        div = np.exp(np.minimum(out_out, 0)) / (1 + np.exp(-np.abs(out_out)))  # [n, pixels]  prelude.lee:36
+        return div, np.minimum(out_out, 0) - np.log1p(np.exp(-np.abs(out_out))), (tanh_back_out, out_out)
 
     def decode_with_log_backward(self, z, saved, div, d_div, d_log_div):
         """From d_div and d_log_div to the gradients by the parameters and z."""
-        tanh, add_2 = saved
+        tanh_back_out, out_out = saved
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        sigmoid = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, pixels]
+        sigmoid = np.exp(np.minimum(-out_out, 0)) / (1 + np.exp(-np.abs(-out_out)))  # [n, pixels]
         # gradient of return bernoulli(sigmoid(out(tanh(back(z)))))   distributions.lee:22
-        d_add_2 = d_log_div * sigmoid + d_div * (div * (1.0 - div))  # [n, pixels]
-        d_out, d_tanh = self.out.forward_backward(tanh, d_add_2)
-        d_back, d_z = self.back.forward_backward(z, d_tanh * (1.0 - tanh * tanh))
+        d_out_out = d_log_div * sigmoid + d_div * (div * (1 - div))  # [n, pixels]
+        d_out, d_tanh_back_out = self.out.forward_backward(tanh_back_out, d_out_out)
+        d_back, d_z = self.back.forward_backward(z, d_tanh_back_out * (1 - tanh_back_out**2))
         return {"back": d_back, "out": d_out}, d_z
 
 
@@ -292,8 +287,8 @@ def elbo(net, x, key):
     z = add_2 + exp * normal(fold(key, SITES["z"]), (n, net.latent), FLOAT)  # [n, net.latent]  distributions.lee:28
     div, log_div = net.decode_with_log(z)  # distributions.lee:29
     wrong = -np.where(x > 0.5, log_div, np.log(1 - div)).sum(axis=1)  # [n]
-    sub_3 = (exp * exp + add_2 * add_2) / 2.0 - log_exp - 0.5  # [n, net.latent]  distributions.lee:30
-    return (wrong + sub_3.sum(axis=1)).mean()
+    sum_2 = ((exp**2 + add_2**2) / 2 - log_exp - 0.5).sum(axis=1)  # [n]  distributions.lee:30
+    return (wrong + sum_2).mean()
 
 
 def elbo_saved(net, x, key):
@@ -306,9 +301,9 @@ def elbo_saved(net, x, key):
     gt = x > 0.5  # bool[n, net.pixels]
     guard = 1 - div  # [n, net.pixels]
     wrong = -np.where(gt, log_div, np.log(guard)).sum(axis=1)  # [n]
-    sub_2 = (exp * exp + add_2 * add_2) / 2.0 - log_exp - 0.5  # [n, net.latent]  distributions.lee:30
+    sum_2 = ((exp**2 + add_2**2) / 2 - log_exp - 0.5).sum(axis=1)  # [n]  distributions.lee:30
     saved = add_2, exp, saved_net, normal_, z, div, saved_net_, gt, guard
-    return (wrong + sub_2.sum(axis=1)).mean(), saved
+    return (wrong + sum_2).mean(), saved
 
 
 def elbo_backward(net, x, saved, d_y):
@@ -318,10 +313,10 @@ def elbo_backward(net, x, saved, d_y):
     # gradient of return mean(wrong + sum(kl(q, normal(0, 1)), axis = 1))   distributions.lee:30
     div_2 = d_y / n
     # gradient of wrong = -sum(log_prob(net.decode(z), x), axis = 1)   distributions.lee:29
-    select = np.where(gt, 0.0, -(-div_2 / guard))  # [n, net.pixels]
+    select = np.where(gt, 0, -(-div_2 / guard))  # [n, net.pixels]
     d_net, d_z = net.decode_with_log_backward(z, saved_net_, div, select, masked(-div_2, gt))
     # gradient of q = net.encode(x)   distributions.lee:27
-    mul = 2 * (div_2 / 2.0)
+    mul = 2 * (div_2 / 2)
     # gradient of return mean(wrong + sum(kl(q, normal(0, 1)), axis = 1))   distributions.lee:30
     d_log_exp = np.broadcast_to(-div_2, (n, net.latent))  # [n, net.latent]
     # gradient of q = net.encode(x)   distributions.lee:27
@@ -344,10 +339,10 @@ def elbo_backward_parameters(net, x, saved, d_y):
     # gradient of return mean(wrong + sum(kl(q, normal(0, 1)), axis = 1))   distributions.lee:30
     div_2 = d_y / n
     # gradient of wrong = -sum(log_prob(net.decode(z), x), axis = 1)   distributions.lee:29
-    select = np.where(gt, 0.0, -(-div_2 / guard))  # [n, net.pixels]
+    select = np.where(gt, 0, -(-div_2 / guard))  # [n, net.pixels]
     d_net, d_z = net.decode_with_log_backward(z, saved_net_, div, select, masked(-div_2, gt))
     # gradient of q = net.encode(x)   distributions.lee:27
-    mul = 2 * (div_2 / 2.0)
+    mul = 2 * (div_2 / 2)
     # gradient of return mean(wrong + sum(kl(q, normal(0, 1)), axis = 1))   distributions.lee:30
     d_log_exp = np.broadcast_to(-div_2, (n, net.latent))  # [n, net.latent]
     # gradient of q = net.encode(x)   distributions.lee:27
@@ -401,7 +396,7 @@ def surprise(net, count, key, samples=16):
     r = reshape_2 * exp_2  # [samples, net.k]
     mul = count.T * (np.log(reshape_2) - log_exp_2)[:, :, None]  # [samples, net.k, n]  distributions.lee:46
     likelihood = (mul - r[:, :, None]).sum(axis=2)  # [samples, net.k]
-    add = (exp - 2.0) * digamma(exp) - lgamma(exp) + 2.0 * log_exp_2  # [net.k]  distributions.lee:47
+    add = (exp - 2) * digamma(exp) - lgamma(exp) + 2 * log_exp_2  # [net.k]  distributions.lee:47
     sum_ = (add + exp * (exp_2 - 1)).sum()
     return sum_ - likelihood.mean(axis=0).sum()
 
@@ -417,12 +412,12 @@ def surprise_saved(net, count, key, samples=16):
     r = reshape_2 * exp_2  # [samples, net.k]
     mul = count.T * (np.log(reshape_2) - log_exp_2)[:, :, None]  # [samples, net.k, n]  distributions.lee:46
     likelihood = (mul - r[:, :, None]).sum(axis=2)  # [samples, net.k]
-    sub_3 = exp - 2.0  # [net.k]  distributions.lee:47
+    sub_3 = exp - 2  # [net.k]  distributions.lee:47
     digamma_ = digamma(exp)  # [net.k]
     sub_6 = exp_2 - 1  # [net.k]
-    add = sub_3 * digamma_ - lgamma(exp) + 2.0 * log_exp_2  # [net.k]
+    add_2 = sub_3 * digamma_ - lgamma(exp) + 2 * log_exp_2 + exp * sub_6  # [net.k]
     saved = exp, saved_standard_gamma, reshape_2, exp_2, sub_3, digamma_, sub_6
-    return (add + exp * sub_6).sum() - likelihood.mean(axis=0).sum(), saved
+    return add_2.sum() - likelihood.mean(axis=0).sum(), saved
 
 
 def surprise_backward_parameters(count, saved, d_y):
@@ -446,7 +441,7 @@ def surprise_backward_parameters(count, saved, d_y):
     d_neg = (d_y * exp + (mul_2 * reshape_2).sum(axis=0)) * exp_2  # [net.k]
     # gradient of q = net.belief()   distributions.lee:44
     d_exp = d_exp_9 + d_reshape.reshape(samples, net_k).sum(axis=0)  # [net.k]
-    d_net = Rates.belief_log_backward(exp, d_exp, d_y * 2.0 - d_sub.sum(axis=0) - d_neg)
+    d_net = Rates.belief_log_backward(exp, d_exp, d_y * 2 - d_sub.sum(axis=0) - d_neg)
     return d_net
 
 
@@ -459,10 +454,10 @@ class Speaker(Model):
         self.vocab, self.d = vocab, d
         uniform_ = uniform(fold(key, SITES["z"]), (vocab, d), FLOAT)  # [vocab, d]  distributions.lee:52
         mul_2 = 2 * (below(-2.0) + (below(2.0) - below(-2.0)) * uniform_)  # [vocab, d]
-        maximum = np.maximum(1.4142135623730951 * erfinv(mul_2 - 1), -2.0)  # [vocab, d]
+        maximum = np.maximum(1.4142135623730951 * erfinv(mul_2 - 1), -2)  # [vocab, d]
         again, _ = qr(normal(fold(key, SITES["again"]), (d, d), FLOAT))  # distributions.lee:53
         self.head = Linear(d, vocab, key=fold(key, SITES["head"]))  # distributions.lee:54
-        self.first = 1 / math.sqrt(d) * np.minimum(maximum, 2.0)  # [vocab, d]  distributions.lee:52
+        self.first = 1 / math.sqrt(d) * np.minimum(maximum, 2)  # [vocab, d]  distributions.lee:52
         self.again = again.copy()  # [d, d]  distributions.lee:53
         self.lay_out()
 
@@ -501,7 +496,7 @@ class Speaker(Model):
         d_head, d_h_3_3 = self.head.forward_backward(h_3, d_out)
         # gradient of h = tanh(first[word] + h @ again)   distributions.lee:60
         d_h_3_2 = d_h_3 + d_h_3_3  # [n, d]
-        d_add = d_h_3_2 * (1.0 - h_3 * h_3)  # [n, d]
+        d_add = d_h_3_2 * (1 - h_3**2)  # [n, d]
         d_h = d_add @ self.again.T  # [n, d]
         d_first = scatter_add(d_add, (word,), (self.vocab, self.d))  # [vocab, d]
         # gradient of logits = head(h)   distributions.lee:61
@@ -637,21 +632,21 @@ def example_believed(key):
     net = Rates(3)  # distributions.lee:99
     graft_3 = standard_gamma(np.full(15, 2.0, dtype=FLOAT), fold(key, SITES["x"]))  # [15]  distributions.lee:100
     x = graft_3.reshape(5, 3)  # [5, 3]
-    floor = np.floor(x)  # [5, 3]  distributions.lee:101
-    value, saved_surprise = surprise_saved(net, floor, fold(key, SITES["surprise"]))
-    d_net = surprise_backward_parameters(floor, saved_surprise, FLOAT(1.0))
+    floor_x = np.floor(x)  # [5, 3]  distributions.lee:101
+    value, saved_surprise = surprise_saved(net, floor_x, fold(key, SITES["surprise"]))
+    d_net = surprise_backward_parameters(floor_x, saved_surprise, FLOAT(1.0))
     return value, net.at(d_net), np.zeros((5, 3), dtype=FLOAT)
 
 
 def example_spoken(key):
     net = Speaker(7, 5, key=fold(key, SITES["net"]))  # distributions.lee:105
     y = randint(fold(key, SITES["y"]), (4, 6), 0, 7)  # int[4, 6]  distributions.lee:106
-    out, saved_net = net.forward_saved(y, fold(key, SITES["Speaker.forward"]))  # distributions.lee:107
-    reshape = out.reshape(24, 7)  # [24, 7]
-    reshape_2 = y.reshape(24)  # int[24]
-    d_reshape = cross_entropy_backward(reshape, reshape_2, FLOAT(1.0))  # [24, 7]
-    d_net = net.forward_backward(saved_net, d_reshape.reshape(4, 6, 7))
-    return cross_entropy(reshape, reshape_2), net.at(d_net)
+    net_out, saved_net = net.forward_saved(y, fold(key, SITES["Speaker.forward"]))  # distributions.lee:107
+    net_out_flat = net_out.reshape(24, 7)  # [24, 7]
+    y_flat = y.reshape(24)  # int[24]
+    d_net_out_flat = cross_entropy_backward(net_out_flat, y_flat, FLOAT(1.0))  # [24, 7]
+    d_net = net.forward_backward(saved_net, d_net_out_flat.reshape(4, 6, 7))
+    return cross_entropy(net_out_flat, y_flat), net.at(d_net)
 
 
 def below(z):
@@ -675,73 +670,73 @@ def standard_gamma(a, key):
     u = uniform(fold(key, SITES["u"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     mul = 3 * np.sqrt(d)  # [rows]  distributions.lee:363
     add_2 = 1 + z / mul  # [rows]
-    v = add_2 * add_2 * add_2  # [rows]
+    v = add_2**2 * add_2  # [rows]
     mul_4 = d * v  # [rows]  distributions.lee:364
-    add_4 = z * z / 2 + d - mul_4 + d * np.log(np.maximum(v, 1e-30))  # [rows]
+    add_4 = z**2 / 2 + d - mul_4 + d * np.log(np.maximum(v, 1e-30))  # [rows]
     fits = (v > 0) & (np.log(u) < add_4)  # bool[rows]
     found = np.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:365
     done_2 = done | fits  # bool[rows]  distributions.lee:366
     z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:363
-    v_2 = add_5 * add_5 * add_5  # [rows]
+    v_2 = add_5**2 * add_5  # [rows]
     mul_8 = d * v_2  # [rows]  distributions.lee:364
-    mul_9 = d * np.log(np.maximum(v_2, 1e-30))  # [rows]
-    fits_2 = (v_2 > 0) & (np.log(u_2) < z_2 * z_2 / 2 + d - mul_8 + mul_9)  # bool[rows]
+    add_7 = z_2**2 / 2 + d - mul_8 + d * np.log(np.maximum(v_2, 1e-30))  # [rows]
+    fits_2 = (v_2 > 0) & (np.log(u_2) < add_7)  # bool[rows]
     found_2 = np.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:365
     done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:366
     z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:363
-    v_3 = add_8 * add_8 * add_8  # [rows]
+    v_3 = add_8**2 * add_8  # [rows]
     mul_12 = d * v_3  # [rows]  distributions.lee:364
-    mul_13 = d * np.log(np.maximum(v_3, 1e-30))  # [rows]
-    fits_3 = (v_3 > 0) & (np.log(u_3) < z_3 * z_3 / 2 + d - mul_12 + mul_13)  # bool[rows]
+    add_10 = z_3**2 / 2 + d - mul_12 + d * np.log(np.maximum(v_3, 1e-30))  # [rows]
+    fits_3 = (v_3 > 0) & (np.log(u_3) < add_10)  # bool[rows]
     found_3 = np.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:365
     done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:366
     z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:363
-    v_4 = add_11 * add_11 * add_11  # [rows]
+    v_4 = add_11**2 * add_11  # [rows]
     mul_16 = d * v_4  # [rows]  distributions.lee:364
-    mul_17 = d * np.log(np.maximum(v_4, 1e-30))  # [rows]
-    fits_4 = (v_4 > 0) & (np.log(u_4) < z_4 * z_4 / 2 + d - mul_16 + mul_17)  # bool[rows]
+    add_13 = z_4**2 / 2 + d - mul_16 + d * np.log(np.maximum(v_4, 1e-30))  # [rows]
+    fits_4 = (v_4 > 0) & (np.log(u_4) < add_13)  # bool[rows]
     found_4 = np.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:365
     done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:366
     z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:363
-    v_5 = add_14 * add_14 * add_14  # [rows]
+    v_5 = add_14**2 * add_14  # [rows]
     mul_20 = d * v_5  # [rows]  distributions.lee:364
-    mul_21 = d * np.log(np.maximum(v_5, 1e-30))  # [rows]
-    fits_5 = (v_5 > 0) & (np.log(u_5) < z_5 * z_5 / 2 + d - mul_20 + mul_21)  # bool[rows]
+    add_16 = z_5**2 / 2 + d - mul_20 + d * np.log(np.maximum(v_5, 1e-30))  # [rows]
+    fits_5 = (v_5 > 0) & (np.log(u_5) < add_16)  # bool[rows]
     found_5 = np.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:365
     done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:366
     z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:363
-    v_6 = add_17 * add_17 * add_17  # [rows]
+    v_6 = add_17**2 * add_17  # [rows]
     mul_24 = d * v_6  # [rows]  distributions.lee:364
-    mul_25 = d * np.log(np.maximum(v_6, 1e-30))  # [rows]
-    fits_6 = (v_6 > 0) & (np.log(u_6) < z_6 * z_6 / 2 + d - mul_24 + mul_25)  # bool[rows]
+    add_19 = z_6**2 / 2 + d - mul_24 + d * np.log(np.maximum(v_6, 1e-30))  # [rows]
+    fits_6 = (v_6 > 0) & (np.log(u_6) < add_19)  # bool[rows]
     found_6 = np.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:365
     done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:366
     z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:363
-    v_7 = add_20 * add_20 * add_20  # [rows]
+    v_7 = add_20**2 * add_20  # [rows]
     mul_28 = d * v_7  # [rows]  distributions.lee:364
-    mul_29 = d * np.log(np.maximum(v_7, 1e-30))  # [rows]
-    fits_7 = (v_7 > 0) & (np.log(u_7) < z_7 * z_7 / 2 + d - mul_28 + mul_29)  # bool[rows]
+    add_22 = z_7**2 / 2 + d - mul_28 + d * np.log(np.maximum(v_7, 1e-30))  # [rows]
+    fits_7 = (v_7 > 0) & (np.log(u_7) < add_22)  # bool[rows]
     found_7 = np.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:365
     done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:366
     z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:363
-    v_8 = add_23 * add_23 * add_23  # [rows]
+    v_8 = add_23**2 * add_23  # [rows]
     mul_32 = d * v_8  # [rows]  distributions.lee:364
-    mul_33 = d * np.log(np.maximum(v_8, 1e-30))  # [rows]
-    fits_8 = (v_8 > 0) & (np.log(u_8) < z_8 * z_8 / 2 + d - mul_32 + mul_33)  # bool[rows]
+    add_25 = z_8**2 / 2 + d - mul_32 + d * np.log(np.maximum(v_8, 1e-30))  # [rows]
+    fits_8 = (v_8 > 0) & (np.log(u_8) < add_25)  # bool[rows]
     found_8 = np.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:365
     boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT)  # [rows]  distributions.lee:367
     power = np.maximum(boost, 2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:368
@@ -759,73 +754,73 @@ def standard_gamma_saved(a, key):
     u = uniform(fold(key, SITES["u"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     mul = 3 * np.sqrt(d)  # [rows]  distributions.lee:363
     add_2 = 1 + z / mul  # [rows]
-    v = add_2 * add_2 * add_2  # [rows]
+    v = add_2**2 * add_2  # [rows]
     mul_4 = d * v  # [rows]  distributions.lee:364
-    add_4 = z * z / 2 + d - mul_4 + d * np.log(np.maximum(v, 1e-30))  # [rows]
+    add_4 = z**2 / 2 + d - mul_4 + d * np.log(np.maximum(v, 1e-30))  # [rows]
     fits = (v > 0) & (np.log(u) < add_4)  # bool[rows]
     found = np.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:365
     done_2 = done | fits  # bool[rows]  distributions.lee:366
     z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:363
-    v_2 = add_5 * add_5 * add_5  # [rows]
+    v_2 = add_5**2 * add_5  # [rows]
     mul_8 = d * v_2  # [rows]  distributions.lee:364
-    mul_9 = d * np.log(np.maximum(v_2, 1e-30))  # [rows]
-    fits_2 = (v_2 > 0) & (np.log(u_2) < z_2 * z_2 / 2 + d - mul_8 + mul_9)  # bool[rows]
+    add_7 = z_2**2 / 2 + d - mul_8 + d * np.log(np.maximum(v_2, 1e-30))  # [rows]
+    fits_2 = (v_2 > 0) & (np.log(u_2) < add_7)  # bool[rows]
     found_2 = np.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:365
     done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:366
     z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:363
-    v_3 = add_8 * add_8 * add_8  # [rows]
+    v_3 = add_8**2 * add_8  # [rows]
     mul_12 = d * v_3  # [rows]  distributions.lee:364
-    mul_13 = d * np.log(np.maximum(v_3, 1e-30))  # [rows]
-    fits_3 = (v_3 > 0) & (np.log(u_3) < z_3 * z_3 / 2 + d - mul_12 + mul_13)  # bool[rows]
+    add_10 = z_3**2 / 2 + d - mul_12 + d * np.log(np.maximum(v_3, 1e-30))  # [rows]
+    fits_3 = (v_3 > 0) & (np.log(u_3) < add_10)  # bool[rows]
     found_3 = np.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:365
     done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:366
     z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:363
-    v_4 = add_11 * add_11 * add_11  # [rows]
+    v_4 = add_11**2 * add_11  # [rows]
     mul_16 = d * v_4  # [rows]  distributions.lee:364
-    mul_17 = d * np.log(np.maximum(v_4, 1e-30))  # [rows]
-    fits_4 = (v_4 > 0) & (np.log(u_4) < z_4 * z_4 / 2 + d - mul_16 + mul_17)  # bool[rows]
+    add_13 = z_4**2 / 2 + d - mul_16 + d * np.log(np.maximum(v_4, 1e-30))  # [rows]
+    fits_4 = (v_4 > 0) & (np.log(u_4) < add_13)  # bool[rows]
     found_4 = np.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:365
     done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:366
     z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:363
-    v_5 = add_14 * add_14 * add_14  # [rows]
+    v_5 = add_14**2 * add_14  # [rows]
     mul_20 = d * v_5  # [rows]  distributions.lee:364
-    mul_21 = d * np.log(np.maximum(v_5, 1e-30))  # [rows]
-    fits_5 = (v_5 > 0) & (np.log(u_5) < z_5 * z_5 / 2 + d - mul_20 + mul_21)  # bool[rows]
+    add_16 = z_5**2 / 2 + d - mul_20 + d * np.log(np.maximum(v_5, 1e-30))  # [rows]
+    fits_5 = (v_5 > 0) & (np.log(u_5) < add_16)  # bool[rows]
     found_5 = np.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:365
     done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:366
     z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:363
-    v_6 = add_17 * add_17 * add_17  # [rows]
+    v_6 = add_17**2 * add_17  # [rows]
     mul_24 = d * v_6  # [rows]  distributions.lee:364
-    mul_25 = d * np.log(np.maximum(v_6, 1e-30))  # [rows]
-    fits_6 = (v_6 > 0) & (np.log(u_6) < z_6 * z_6 / 2 + d - mul_24 + mul_25)  # bool[rows]
+    add_19 = z_6**2 / 2 + d - mul_24 + d * np.log(np.maximum(v_6, 1e-30))  # [rows]
+    fits_6 = (v_6 > 0) & (np.log(u_6) < add_19)  # bool[rows]
     found_6 = np.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:365
     done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:366
     z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:363
-    v_7 = add_20 * add_20 * add_20  # [rows]
+    v_7 = add_20**2 * add_20  # [rows]
     mul_28 = d * v_7  # [rows]  distributions.lee:364
-    mul_29 = d * np.log(np.maximum(v_7, 1e-30))  # [rows]
-    fits_7 = (v_7 > 0) & (np.log(u_7) < z_7 * z_7 / 2 + d - mul_28 + mul_29)  # bool[rows]
+    add_22 = z_7**2 / 2 + d - mul_28 + d * np.log(np.maximum(v_7, 1e-30))  # [rows]
+    fits_7 = (v_7 > 0) & (np.log(u_7) < add_22)  # bool[rows]
     found_7 = np.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:365
     done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:366
     z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
     u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
     add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:363
-    v_8 = add_23 * add_23 * add_23  # [rows]
+    v_8 = add_23**2 * add_23  # [rows]
     mul_32 = d * v_8  # [rows]  distributions.lee:364
-    mul_33 = d * np.log(np.maximum(v_8, 1e-30))  # [rows]
-    fits_8 = (v_8 > 0) & (np.log(u_8) < z_8 * z_8 / 2 + d - mul_32 + mul_33)  # bool[rows]
+    add_25 = z_8**2 / 2 + d - mul_32 + d * np.log(np.maximum(v_8, 1e-30))  # [rows]
+    fits_8 = (v_8 > 0) & (np.log(u_8) < add_25)  # bool[rows]
     found_8 = np.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:365
     boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT)  # [rows]  distributions.lee:367
     power = np.maximum(boost, 2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:368
@@ -967,7 +962,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79

@@ -377,13 +377,13 @@ def mean_gap(a, b):
     a [n, d], b [m, d] -> []
     """
     sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  domains.lee:34
-    return (sub * sub).sum()
+    return (sub**2).sum()
 
 
 def mean_gap_saved(a, b):
     """As mean_gap, and what its gradient needs."""
     sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  domains.lee:34
-    return (sub * sub).sum(), sub
+    return (sub**2).sum(), sub
 
 
 def mean_gap_backward(sub, m, n, d_y):
@@ -473,21 +473,15 @@ def adversarial_backward(net, x, y, target, strength, saved, d_add_2):
 
 def told_apart(domain_x, domain_z):
     """domain_x [n, 2], domain_z [m, 2] -> []"""
-    n = domain_x.shape[0]
-    m = domain_z.shape[0]
-    mean = torch.log_softmax(domain_x, dim=1)[:, :1].reshape(n).mean()  # domains.lee:51
-    mean_2 = torch.log_softmax(domain_z, dim=1)[:, 1:].reshape(m).mean()
-    return -(mean + mean_2)
+    mean = torch.log_softmax(domain_x, dim=1)[:, 0].mean()  # domains.lee:51
+    return -(mean + torch.log_softmax(domain_z, dim=1)[:, 1].mean())
 
 
 def told_apart_saved(domain_x, domain_z):
     """As told_apart, and what its gradient needs."""
-    n = domain_x.shape[0]
-    m = domain_z.shape[0]
     log_softmax_ = torch.log_softmax(domain_x, dim=1)  # [n, 2]  prelude.lee:127
     log_softmax_2 = torch.log_softmax(domain_z, dim=1)  # [m, 2]
-    mean_2 = log_softmax_2[:, 1:].reshape(m).mean()  # domains.lee:51
-    return -(log_softmax_[:, :1].reshape(n).mean() + mean_2), (log_softmax_, log_softmax_2)
+    return -(log_softmax_[:, 0].mean() + log_softmax_2[:, 1].mean()), (log_softmax_, log_softmax_2)  # domains.lee:51
 
 
 def told_apart_backward(saved, d_y):
@@ -640,8 +634,8 @@ class DomainAdversarialStep(TrainStep):
         log_softmax_ = torch.log_softmax(domain_x, dim=1)  # [batches_n, 2]  prelude.lee:127
         domain_z = torch.addmm(domain_layers_1_b, x_2, domain_layers_1_w)  # [batches_n, 2]  nn.lee:21
         log_softmax_2 = torch.log_softmax(domain_z, dim=1)  # [batches_n, 2]  prelude.lee:127
-        mean_2_2 = log_softmax_2[:, 1:].reshape(batches_n).sum() / count  # domains.lee:51
-        div_2 = log_softmax_[:, :1].reshape(batches_n).sum() / count
+        mean_2_2 = log_softmax_2[:, 1].sum() / count  # domains.lee:51
+        add_4_2 = log_softmax_[:, 0].sum() / count + mean_2_2
         d_slice_2 = torch.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT, device=x.device)  # [batches_n, 1]
         d_log_softmax_2 = unslice(d_slice_2, (batches_n, 2), (slice(0, batches_n), slice(1, 2)))  # [batches_n, 2]
         sum_4 = d_log_softmax_2.sum(dim=1, keepdim=True)  # [batches_n, 1]  prelude.lee:127
@@ -655,22 +649,22 @@ class DomainAdversarialStep(TrainStep):
         # [batches_n, 64]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_domain_z @ domain_layers_1_w.T, x_2, 0)
         d_h = d_add_3 @ domain_layers_0_w.T * -strength  # [batches_n, 64]  prelude.lee:28
-        d_add_3_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 64]  prelude.lee:61
+        d_features_out = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 64]  prelude.lee:61
         d_x_2_2 = d_domain_x @ domain_layers_1_w.T  # [batches_n, 64]  nn.lee:21
-        d_add_3_3 = torch.ops.aten.threshold_backward(d_x_2_2, x_2_2, 0)  # [batches_n, 64]  prelude.lee:61
+        d_add_3_2 = torch.ops.aten.threshold_backward(d_x_2_2, x_2_2, 0)  # [batches_n, 64]  prelude.lee:61
         torch.sum(d_class_x, dim=0, out=d_label_b)  # [10]  nn.lee:21
         torch.mm(h_2.T, d_class_x, out=d_label_w)  # [64, 10]
-        d_h_2 = d_add_3_3 @ domain_layers_0_w.T * -strength  # [batches_n, 64]  prelude.lee:28
+        d_h_2 = d_add_3_2 @ domain_layers_0_w.T * -strength  # [batches_n, 64]  prelude.lee:28
         # [batches_n, 64]  prelude.lee:61
-        d_add_4 = torch.ops.aten.threshold_backward(d_h_2 + d_class_x @ label_w.T, h_2, 0)
-        torch.mm(add_2.T, d_add_3_2, out=d_features_w)  # [64, 64]  domains.lee:45
-        d_features_w.add_(x.T @ d_add_4)  # [64, 64]
-        torch.sum(d_add_3_2, dim=0, out=d_features_b)  # [64]
-        d_features_b.add_(d_add_4.sum(dim=0))  # [64]
+        d_features_out_2 = torch.ops.aten.threshold_backward(d_h_2 + d_class_x @ label_w.T, h_2, 0)
+        torch.mm(add_2.T, d_features_out, out=d_features_w)  # [64, 64]  domains.lee:45
+        d_features_w.add_(x.T @ d_features_out_2)  # [64, 64]
+        torch.sum(d_features_out, dim=0, out=d_features_b)  # [64]
+        d_features_b.add_(d_features_out_2.sum(dim=0))  # [64]
         torch.mm(h.T, d_add_3, out=d_domain_layers_0_w)  # [64, 64]
-        d_domain_layers_0_w.add_(h_2.T @ d_add_3_3)  # [64, 64]
+        d_domain_layers_0_w.add_(h_2.T @ d_add_3_2)  # [64, 64]
         torch.sum(d_add_3, dim=0, out=d_domain_layers_0_b)  # [64]
-        d_domain_layers_0_b.add_(d_add_3_3.sum(dim=0))  # [64]
+        d_domain_layers_0_b.add_(d_add_3_2.sum(dim=0))  # [64]
         torch.mm(x_2.T, d_domain_z, out=d_domain_layers_1_w)  # [64, 2]
         d_domain_layers_1_w.add_(x_2_2.T @ d_domain_x)  # [64, 2]
         torch.sum(d_domain_z, dim=0, out=d_domain_layers_1_b)  # [2]
@@ -682,7 +676,7 @@ class DomainAdversarialStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return surprise.sum() / count - (div_2 + mean_2_2)  # domains.lee:47
+        return surprise.sum() / count - add_4_2  # domains.lee:47
 
 
 def domain_adversarial_class_x_class_z(data_test_x, net, key):
@@ -759,15 +753,16 @@ class SourceOnlyStep(TrainStep):
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         select = torch.relu(torch.addmm(features_b, x, features_w))  # [batches_n, 64]  prelude.lee:61
-        affine_2 = torch.addmm(label_b, select, label_w)  # [batches_n, 10]  nn.lee:21
-        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        affine = torch.addmm(label_b, select, label_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
+        d_add = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add, dim=0, out=d_label_b)  # [10]  nn.lee:21
         torch.mm(select.T, d_add, out=d_label_w)  # [64, 10]
-        d_add_2 = torch.ops.aten.threshold_backward(d_add @ label_w.T, select, 0)  # [batches_n, 64]  prelude.lee:61
-        torch.sum(d_add_2, dim=0, out=d_features_b)  # [64]  nn.lee:21
-        torch.mm(x.T, d_add_2, out=d_features_w)  # [64, 64]
+        # [batches_n, 64]  prelude.lee:61
+        d_features_out = torch.ops.aten.threshold_backward(d_add @ label_w.T, select, 0)
+        torch.sum(d_features_out, dim=0, out=d_features_b)  # [64]  nn.lee:21
+        torch.mm(x.T, d_features_out, out=d_features_w)  # [64, 64]
         d_domain_layers_0_w.copy_(torch.zeros((64, 64), dtype=FLOAT, device=x.device))  # [64, 64]  domains.lee:88
         d_domain_layers_0_b.copy_(torch.zeros(64, dtype=FLOAT, device=x.device))  # [64]
         d_domain_layers_1_w.copy_(torch.zeros((64, 2), dtype=FLOAT, device=x.device))  # [64, 2]
@@ -908,21 +903,21 @@ class MaxDiscrepancyStep(TrainStep):
         noise = normal(fold(key, SITES["noise"]), (batches_n, 64), FLOAT, x.device)  # [batches_n, 64]  domains.lee:120
         target = 0.4 + 0.6 * x + 0.1 * noise  # [batches_n, 64]  domains.lee:12
         h = torch.relu(torch.addmm(b, x, w))  # [batches_n, 64]  prelude.lee:61
-        affine_2 = torch.addmm(b_, h, w_)  # [batches_n, 10]  nn.lee:21
-        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
-        affine_3 = torch.addmm(b_2, h, w_2)  # [batches_n, 10]  nn.lee:21
-        surprise_2 = torch.nn.functional.cross_entropy(affine_3, y, reduction="none")  # [batches_n]  losses.lee:45
+        one_out = torch.addmm(b_, h, w_)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(one_out, y, reduction="none")  # [batches_n]  losses.lee:45
+        two_out = torch.addmm(b_2, h, w_2)  # [batches_n, 10]  nn.lee:21
+        surprise_2 = torch.nn.functional.cross_entropy(two_out, y, reduction="none")  # [batches_n]  losses.lee:45
         one_hot = (torch.arange(10, device=x.device)[None, :] == y[:, None]).to(FLOAT)  # [batches_n, 10]
-        d_add_3 = (torch.softmax(affine_3, dim=1) - one_hot) * scale  # [batches_n, 10]
-        torch.sum(d_add_3, dim=0, out=d_b_2)  # [10]  nn.lee:21
-        torch.mm(h.T, d_add_3, out=d_w_2)  # [64, 10]
-        d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
-        torch.sum(d_add_2, dim=0, out=d_b_)  # [10]  nn.lee:21
-        torch.mm(h.T, d_add_2, out=d_w_)  # [64, 10]
-        d_h = d_add_3 @ w_2.T + d_add_2 @ w_.T  # [batches_n, 64]  domains.lee:122
-        d_add = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 64]  prelude.lee:61
-        torch.sum(d_add, dim=0, out=d_b)  # [64]  nn.lee:21
-        torch.mm(x.T, d_add, out=d_w)  # [64, 64]
+        d_two_out = (torch.softmax(two_out, dim=1) - one_hot) * scale  # [batches_n, 10]
+        torch.sum(d_two_out, dim=0, out=d_b_2)  # [10]  nn.lee:21
+        torch.mm(h.T, d_two_out, out=d_w_2)  # [64, 10]
+        d_one_out = (torch.softmax(one_out, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
+        torch.sum(d_one_out, dim=0, out=d_b_)  # [10]  nn.lee:21
+        torch.mm(h.T, d_one_out, out=d_w_)  # [64, 10]
+        d_h = d_two_out @ w_2.T + d_one_out @ w_.T  # [batches_n, 64]  domains.lee:122
+        d_features_out = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 64]  prelude.lee:61
+        torch.sum(d_features_out, dim=0, out=d_b)  # [64]  nn.lee:21
+        torch.mm(x.T, d_features_out, out=d_w)  # [64, 64]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -932,10 +927,10 @@ class MaxDiscrepancyStep(TrainStep):
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
         h_2 = torch.relu(torch.addmm(b, x, w))  # [batches_n, 64]  prelude.lee:61
         g_2 = torch.relu(torch.addmm(b, target, w))  # [batches_n, 64]
-        affine_6 = torch.addmm(b_, h_2, w_)  # [batches_n, 10]  nn.lee:21
-        surprise_3 = torch.nn.functional.cross_entropy(affine_6, y, reduction="none")  # [batches_n]  losses.lee:45
-        affine_7 = torch.addmm(b_2, h_2, w_2)  # [batches_n, 10]  nn.lee:21
-        surprise_4 = torch.nn.functional.cross_entropy(affine_7, y, reduction="none")  # [batches_n]  losses.lee:45
+        affine_3 = torch.addmm(b_, h_2, w_)  # [batches_n, 10]  nn.lee:21
+        surprise_3 = torch.nn.functional.cross_entropy(affine_3, y, reduction="none")  # [batches_n]  losses.lee:45
+        affine_4 = torch.addmm(b_2, h_2, w_2)  # [batches_n, 10]  nn.lee:21
+        surprise_4 = torch.nn.functional.cross_entropy(affine_4, y, reduction="none")  # [batches_n]  losses.lee:45
         right = surprise_3.sum() / count + surprise_4.sum() / count  # domains.lee:126
         softmax_3 = softmax(torch.addmm(b_, g_2, w_), (1,))  # [batches_n, 10]  prelude.lee:122
         softmax_4 = softmax(torch.addmm(b_2, g_2, w_2), (1,))  # [batches_n, 10]
@@ -944,8 +939,8 @@ class MaxDiscrepancyStep(TrainStep):
         # [batches_n, 10]  prelude.lee:122
         d_add_11 = softmax_4 * (-d_loss_1 - (-d_loss_1 * softmax_4).sum(dim=1, keepdim=True))
         d_add_10 = softmax_3 * (d_loss_1 - (d_loss_1 * softmax_3).sum(dim=1, keepdim=True))  # [batches_n, 10]
-        d_add_8 = (torch.softmax(affine_7, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
-        d_add_7 = (torch.softmax(affine_6, dim=1) - one_hot) * scale  # [batches_n, 10]
+        d_add_8 = (torch.softmax(affine_4, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
+        d_add_7 = (torch.softmax(affine_3, dim=1) - one_hot) * scale  # [batches_n, 10]
         torch.mm(g_2.T, d_add_10, out=d_w_3)  # [64, 10]  domains.lee:126
         d_w_3.add_(h_2.T @ d_add_7)  # [64, 10]
         torch.sum(d_add_10, dim=0, out=d_b_3)  # [10]
@@ -1008,9 +1003,8 @@ def shared_weights(domain, z):
 
     domain [n, 2], z [n, k] -> [n], [n]
     """
-    n = domain.shape[0]
     k = z.shape[1]
-    d = softmax(domain, (1,))[:, :1].reshape(n)  # [n]  domains.lee:143
+    d = softmax(domain, (1,))[:, 0]  # [n]  domains.lee:143
     entropy = -(softmax(z, (1,)) * torch.log_softmax(z, dim=1)).sum(dim=1) / math.log(k)  # [n]  domains.lee:144
     return entropy - d, d - entropy  # domains.lee:145
 
@@ -1020,29 +1014,24 @@ def universal(domain_x, z_x, domain_t, z_t):
 
     domain_x [n, 2], z_x [n, k], domain_t [m, 2], z_t [m, k] -> []
     """
-    n = domain_x.shape[0]
-    m = domain_t.shape[0]
     w, _ = shared_weights(domain_x, z_x)  # domains.lee:150
     _, v = shared_weights(domain_t, z_t)  # domains.lee:151
-    reshape = torch.log_softmax(domain_x, dim=1)[:, :1].reshape(n)  # [n]  domains.lee:152
-    source = -(stop(w) * reshape).mean()
-    reshape_2 = torch.log_softmax(domain_t, dim=1)[:, 1:].reshape(m)  # [m]  domains.lee:153
-    return source - (stop(v) * reshape_2).mean()
+    source = -(stop(w) * torch.log_softmax(domain_x, dim=1)[:, 0]).mean()  # domains.lee:152
+    mean_2 = (stop(v) * torch.log_softmax(domain_t, dim=1)[:, 1]).mean()  # domains.lee:153
+    return source - mean_2
 
 
 def universal_saved(domain_x, z_x, domain_t, z_t):
     """As universal, and what its gradient needs."""
-    n = domain_x.shape[0]
-    m = domain_t.shape[0]
     w, _ = shared_weights(domain_x, z_x)  # domains.lee:150
     _, v = shared_weights(domain_t, z_t)  # domains.lee:151
     graft_ = stop(w)  # [n]  domains.lee:152
     log_softmax_ = torch.log_softmax(domain_x, dim=1)  # [n, 2]  prelude.lee:127
-    source = -(graft_ * log_softmax_[:, :1].reshape(n)).mean()  # domains.lee:152
+    source = -(graft_ * log_softmax_[:, 0]).mean()  # domains.lee:152
     graft_2 = stop(v)  # [m]  domains.lee:153
     log_softmax_2 = torch.log_softmax(domain_t, dim=1)  # [m, 2]  prelude.lee:127
     # domains.lee:153
-    return source - (graft_2 * log_softmax_2[:, 1:].reshape(m)).mean(), (graft_, log_softmax_, graft_2, log_softmax_2)
+    return source - (graft_2 * log_softmax_2[:, 1]).mean(), (graft_, log_softmax_, graft_2, log_softmax_2)
 
 
 def universal_backward(saved, d_y):
@@ -1092,9 +1081,10 @@ class Turned(Model):
         n = image.shape[0]
         # gradient of return label(relu(features(flatten(image, from = 1))))   domains.lee:163
         d_label, d_select = self.label.forward_backward(select, d_y)
-        d_add = relu_backward(select, d_select)  # [n, hidden]
-        d_features, d_reshape = self.features.forward_backward(image.reshape(n, self.side**2), d_add)
-        d_image = d_reshape.reshape(n, self.side, self.side)  # [n, side, side]
+        d_features_out = relu_backward(select, d_select)  # [n, hidden]
+        image_flat = image.reshape(n, self.side**2)  # [n, side**2]
+        d_features, d_image_flat = self.features.forward_backward(image_flat, d_features_out)
+        d_image = d_image_flat.reshape(n, self.side, self.side)  # [n, side, side]
         return {"features": d_features, "label": d_label}, d_image
 
 
@@ -1123,16 +1113,16 @@ def turning(net, image):
     if net.side**2 != s**2:
         raise ValueError(f"net.side**2 = {net.side**2} must equal s**2 = {s**2}")
     score = net.turn(relu(net.features(image.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total = -torch.log_softmax(score, dim=1)[:, :1].reshape(n).mean()  # domains.lee:177
+    total = -torch.log_softmax(score, dim=1)[:, 0].mean()  # domains.lee:177
     image_2 = quarter(image)  # [n, s, s]  domains.lee:178
     score_2 = net.turn(relu(net.features(image_2.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_2 = total - torch.log_softmax(score_2, dim=1)[:, 1:2].reshape(n).mean()  # domains.lee:177
+    total_2 = total - torch.log_softmax(score_2, dim=1)[:, 1].mean()  # domains.lee:177
     image_3 = quarter(image_2)  # [n, s, s]  domains.lee:178
     score_3 = net.turn(relu(net.features(image_3.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_3 = total_2 - torch.log_softmax(score_3, dim=1)[:, 2:3].reshape(n).mean()  # domains.lee:177
+    total_3 = total_2 - torch.log_softmax(score_3, dim=1)[:, 2].mean()  # domains.lee:177
     image_4 = quarter(image_3)  # [n, s, s]  domains.lee:178
     score_4 = net.turn(relu(net.features(image_4.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_4 = total_3 - torch.log_softmax(score_4, dim=1)[:, 3:].reshape(n).mean()  # domains.lee:177
+    total_4 = total_3 - torch.log_softmax(score_4, dim=1)[:, 3].mean()  # domains.lee:177
     return total_4 / 4  # domains.lee:179
 
 
@@ -1144,25 +1134,25 @@ def turning_saved(net, image):
     select = relu(net.features(image.reshape(n, net.side**2)))  # [n, net.hidden]  domains.lee:176
     score = net.turn(select)  # [n, 4]
     log_softmax_ = torch.log_softmax(score, dim=1)  # [n, 4]  prelude.lee:127
-    total = -log_softmax_[:, :1].reshape(n).mean()  # domains.lee:177
+    total = -log_softmax_[:, 0].mean()  # domains.lee:177
     image_2 = quarter(image)  # [n, s, s]  domains.lee:178
     reshape_3 = image_2.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
     select_2 = relu(net.features(reshape_3))  # [n, net.hidden]
     score_2 = net.turn(select_2)  # [n, 4]
     log_softmax_2 = torch.log_softmax(score_2, dim=1)  # [n, 4]  prelude.lee:127
-    total_2 = total - log_softmax_2[:, 1:2].reshape(n).mean()  # domains.lee:177
+    total_2 = total - log_softmax_2[:, 1].mean()  # domains.lee:177
     image_3 = quarter(image_2)  # [n, s, s]  domains.lee:178
     reshape_5 = image_3.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
     select_3 = relu(net.features(reshape_5))  # [n, net.hidden]
     score_3 = net.turn(select_3)  # [n, 4]
     log_softmax_3 = torch.log_softmax(score_3, dim=1)  # [n, 4]  prelude.lee:127
-    total_3 = total_2 - log_softmax_3[:, 2:3].reshape(n).mean()  # domains.lee:177
+    total_3 = total_2 - log_softmax_3[:, 2].mean()  # domains.lee:177
     image_4 = quarter(image_3)  # [n, s, s]  domains.lee:178
     reshape_7 = image_4.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
     select_4 = relu(net.features(reshape_7))  # [n, net.hidden]
     score_4 = net.turn(select_4)  # [n, 4]
     log_softmax_4 = torch.log_softmax(score_4, dim=1)  # [n, 4]  prelude.lee:127
-    total_4 = total_3 - log_softmax_4[:, 3:].reshape(n).mean()  # domains.lee:177
+    total_4 = total_3 - log_softmax_4[:, 3].mean()  # domains.lee:177
     saved = (
         select,
         log_softmax_,
@@ -1319,8 +1309,8 @@ def turning_backward_parameters_backward(
     exp, sum_, d_score_4, d_add_7, saved_relu_backward, exp_2, sum_2, d_score_3, d_add_5, saved_relu_backward_, exp_3, sum_3, d_score_2, d_add_3, saved_relu_backward_2, exp_4, sum_4, d_score, d_add, saved_relu_backward_3 = saved
     n, s, _ = image.shape
     # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
-    reshape = image.reshape(n, net.side**2)  # [n, net.side**2]
-    d_reshape, d_d_add = Linear.forward_backward_parameters_backward(reshape, d_add, d_d_net["features"])
+    image_flat = image.reshape(n, net.side**2)  # [n, net.side**2]
+    d_image_flat, d_d_add = Linear.forward_backward_parameters_backward(image_flat, d_add, d_d_net["features"])
     d_d_select = relu_backward_backward(saved_relu_backward_3, d_d_add)  # [n, net.hidden]
     d_net_turn, d_select, d_d_score = net.turn.forward_backward_backward(select, d_score, d_d_net["turn"], d_d_select)
     d_reshape_3, d_d_add_3 = Linear.forward_backward_parameters_backward(reshape_3, d_add_3, d_d_net["features"])
@@ -1338,7 +1328,7 @@ def turning_backward_parameters_backward(
     d_net_turn_3, d_select_4, d_d_score_4 = net.turn.forward_backward_backward(
         select_4, d_score_4, d_d_net["turn"], d_d_select_4
     )
-    d_image = d_reshape.reshape(n, s, s)  # [n, s, s]
+    d_image = d_image_flat.reshape(n, s, s)  # [n, s, s]
     d_net_turn_w = d_net_turn["w"] + d_net_turn_["w"] + d_net_turn_2["w"] + d_net_turn_3["w"]  # [net.hidden, 4]
     return (
         {"turn": {"w": d_net_turn_w}},
@@ -1404,14 +1394,14 @@ def turning_backward(net, image, saved, d_y):
     # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
     d_net_turn_3, d_select = net.turn.forward_backward(select, d_score)
     d_add = relu_backward(select, d_select)  # [n, net.hidden]
-    d_net_features_3, d_reshape = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
+    d_net_features_3, d_image_flat = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
     d_net_features_w_6 = d_net_features["w"] + d_net_features_["w"]  # [net.side**2, net.hidden]
     d_net_features_w = d_net_features_w_6 + d_net_features_2["w"] + d_net_features_3["w"]  # [net.side**2, net.hidden]
     d_net_features_b_6 = d_net_features["b"] + d_net_features_["b"]  # [net.hidden]
     d_net_features_b = d_net_features_b_6 + d_net_features_2["b"] + d_net_features_3["b"]  # [net.hidden]
     d_net_turn_w = d_net_turn["w"] + d_net_turn_["w"] + d_net_turn_2["w"] + d_net_turn_3["w"]  # [net.hidden, 4]
     d_net_turn_b = d_net_turn["b"] + d_net_turn_["b"] + d_net_turn_2["b"] + d_net_turn_3["b"]  # [4]
-    d_image = quarter_backward(d_image_2) + d_reshape.reshape(n, s, s)  # [n, s, s]
+    d_image = quarter_backward(d_image_2) + d_image_flat.reshape(n, s, s)  # [n, s, s]
     return {
         "features": {"w": d_net_features_w, "b": d_net_features_b},
         "turn": {"w": d_net_turn_w, "b": d_net_turn_b},
@@ -1469,14 +1459,14 @@ def turning_saved_backward(
     # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
     d_net_turn_3, d_select_6 = net.turn.forward_backward(select, d_score)
     d_add = relu_backward(select, d_select + d_select_6)  # [n, net.hidden]
-    d_net_features_3, d_reshape = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
+    d_net_features_3, d_image_flat = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
     d_net_features_w_6 = d_net_features["w"] + d_net_features_["w"]  # [net.side**2, net.hidden]
     d_net_features_w = d_net_features_w_6 + d_net_features_2["w"] + d_net_features_3["w"]  # [net.side**2, net.hidden]
     d_net_features_b_6 = d_net_features["b"] + d_net_features_["b"]  # [net.hidden]
     d_net_features_b = d_net_features_b_6 + d_net_features_2["b"] + d_net_features_3["b"]  # [net.hidden]
     d_net_turn_w = d_net_turn["w"] + d_net_turn_["w"] + d_net_turn_2["w"] + d_net_turn_3["w"]  # [net.hidden, 4]
     d_net_turn_b = d_net_turn["b"] + d_net_turn_["b"] + d_net_turn_2["b"] + d_net_turn_3["b"]  # [4]
-    d_image = quarter_backward(d_image_2) + d_reshape.reshape(n, s, s)  # [n, s, s]
+    d_image = quarter_backward(d_image_2) + d_image_flat.reshape(n, s, s)  # [n, s, s]
     return {
         "features": {"w": d_net_features_w, "b": d_net_features_b},
         "turn": {"w": d_net_turn_w, "b": d_net_turn_b},
@@ -1759,7 +1749,7 @@ def example_seen_differently(key):
     noise = normal(fold(key, SITES["noise"]), (3, 4), FLOAT)  # [3, 4]  domains.lee:251
     add_2 = other_domain(x, noise)  # [3, 4]  domains.lee:252
     d_x, d_noise = other_domain_backward(2 * add_2)
-    return (add_2 * add_2).sum(), d_x, d_noise
+    return (add_2**2).sum(), d_x, d_noise
 
 
 def fan_in_uniform(fan_in):
@@ -1918,15 +1908,15 @@ class MLP(Model):
         """From d_y to the gradients by the parameters and x."""
         x_0, x_1, _ = x.shape
         # gradient of return layers[-1](x)   nn.lee:42
-        reshape_2 = x_2.reshape(x_0 * x_1, self.sizes[1])  # [x_0 * x_1, sizes_1]
+        reshape = x_2.reshape(x_0 * x_1, self.sizes[1])  # [x_0 * x_1, sizes_1]
         d_add_2 = d_y.reshape(x_0 * x_1, self.sizes[2])  # [x_0 * x_1, sizes_2]
-        d_layers_1_, d_reshape_3 = self.layers[1].forward_backward(reshape_2, d_add_2)
+        d_layers_1_, d_reshape_3 = self.layers[1].forward_backward(reshape, d_add_2)
         d_x_2 = d_reshape_3.reshape(x_0, x_1, self.sizes[1])  # [x_0, x_1, sizes_1]
         # gradient of x = relu(layer(x))   nn.lee:41
         d_reshape_2 = relu_2_backward(x_2, d_x_2)  # [x_0, x_1, sizes_1]
         d_add = d_reshape_2.reshape(x_0 * x_1, self.sizes[1])  # [x_0 * x_1, sizes_1]
-        d_layers_0_, d_reshape = self.layers[0].forward_backward(x.reshape(x_0 * x_1, self.sizes[0]), d_add)
-        d_x = d_reshape.reshape(x_0, x_1, self.sizes[0])  # [x_0, x_1, sizes_0]
+        d_layers_0_, d_x_flat = self.layers[0].forward_backward(x.reshape(x_0 * x_1, self.sizes[0]), d_add)
+        d_x = d_x_flat.reshape(x_0, x_1, self.sizes[0])  # [x_0, x_1, sizes_0]
         return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
 
 
@@ -1990,22 +1980,22 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1]
     return d_x, gt
 
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 
@@ -2020,7 +2010,7 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

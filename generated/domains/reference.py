@@ -306,13 +306,13 @@ def mean_gap(a, b):
     a [n, d], b [m, d] -> []
     """
     sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  domains.lee:34
-    return (sub * sub).sum()
+    return (sub**2).sum()
 
 
 def mean_gap_saved(a, b):
     """As mean_gap, and what its gradient needs."""
     sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  domains.lee:34
-    return (sub * sub).sum(), sub
+    return (sub**2).sum(), sub
 
 
 def mean_gap_backward(sub, m, n, d_y):
@@ -429,21 +429,15 @@ def adversarial_backward_parameters(net, x, y, target, strength, saved, d_add_2)
 
 def told_apart(domain_x, domain_z):
     """domain_x [n, 2], domain_z [m, 2] -> []"""
-    n = domain_x.shape[0]
-    m = domain_z.shape[0]
-    mean = log_softmax(domain_x, (1,))[:, :1].reshape(n).mean()  # domains.lee:51
-    add = mean + log_softmax(domain_z, (1,))[:, 1:].reshape(m).mean()
-    return -add
+    mean = log_softmax(domain_x, (1,))[:, 0].mean()  # domains.lee:51
+    return -(mean + log_softmax(domain_z, (1,))[:, 1].mean())
 
 
 def told_apart_saved(domain_x, domain_z):
     """As told_apart, and what its gradient needs."""
-    n = domain_x.shape[0]
-    m = domain_z.shape[0]
     log_softmax_ = log_softmax(domain_x, (1,))  # [n, 2]  prelude.lee:127
     log_softmax_2 = log_softmax(domain_z, (1,))  # [m, 2]
-    mean_2 = log_softmax_2[:, 1:].reshape(m).mean()  # domains.lee:51
-    return -(log_softmax_[:, :1].reshape(n).mean() + mean_2), (log_softmax_, log_softmax_2)
+    return -(log_softmax_[:, 0].mean() + log_softmax_2[:, 1].mean()), (log_softmax_, log_softmax_2)  # domains.lee:51
 
 
 def told_apart_backward(saved, d_y):
@@ -700,10 +694,10 @@ def max_discrepancy_step(features, one, two, opt, opt_heads, opt_features, x, y,
     noise = normal(fold(key, SITES["noise"]), (batches_n, 64), FLOAT)  # [batches_n, 64]  domains.lee:120
     target = other_domain(x, noise)  # [batches_n, 64]  domains.lee:121
     h = relu(features(x))  # [batches_n, 64]  domains.lee:122
-    add_2 = one(h)  # [batches_n, 10]  domains.lee:123
-    add_3 = two(h)  # [batches_n, 10]
-    d_two, d_h_2 = two.forward_backward(h, cross_entropy_backward(add_3, y, FLOAT(1.0)))
-    d_one, d_h_3 = one.forward_backward(h, cross_entropy_backward(add_2, y, FLOAT(1.0)))
+    one_out = one(h)  # [batches_n, 10]  domains.lee:123
+    two_out = two(h)  # [batches_n, 10]
+    d_two, d_h_2 = two.forward_backward(h, cross_entropy_backward(two_out, y, FLOAT(1.0)))
+    d_one, d_h_3 = one.forward_backward(h, cross_entropy_backward(one_out, y, FLOAT(1.0)))
     d_h = d_h_2 + d_h_3  # [batches_n, 64]  domains.lee:122
     d_features = Linear.forward_backward_parameters(x, relu_backward(h, d_h))
     update_together(opt, (features, d_features), (one, d_one), (two, d_two))  # domains.lee:123
@@ -732,7 +726,7 @@ def max_discrepancy_step(features, one, two, opt, opt_heads, opt_features, x, y,
     d_g_2 = two.forward_backward_input(d_add_14) + one.forward_backward_input(d_add_13)
     d_linear_4 = Linear.forward_backward_parameters(target, relu_backward(g_2, d_g_2))
     opt_features.update(features.parameters, features.flat(d_linear_4))  # domains.lee:129
-    return target, cross_entropy(add_2, y) + cross_entropy(add_3, y), right - mean_5, loss_2
+    return target, cross_entropy(one_out, y) + cross_entropy(two_out, y), right - mean_5, loss_2
 
 
 def max_discrepancy_other(data_test_x, key):
@@ -755,9 +749,8 @@ def shared_weights(domain, z):
 
     domain [n, 2], z [n, k] -> [n], [n]
     """
-    n = domain.shape[0]
     k = z.shape[1]
-    d = softmax(domain, (1,))[:, :1].reshape(n)  # [n]  domains.lee:143
+    d = softmax(domain, (1,))[:, 0]  # [n]  domains.lee:143
     entropy = -(softmax(z, (1,)) * log_softmax(z, (1,))).sum(axis=1) / math.log(k)  # [n]  domains.lee:144
     return entropy - d, d - entropy  # domains.lee:145
 
@@ -767,29 +760,24 @@ def universal(domain_x, z_x, domain_t, z_t):
 
     domain_x [n, 2], z_x [n, k], domain_t [m, 2], z_t [m, k] -> []
     """
-    n = domain_x.shape[0]
-    m = domain_t.shape[0]
     w, _ = shared_weights(domain_x, z_x)  # domains.lee:150
     _, v = shared_weights(domain_t, z_t)  # domains.lee:151
-    mul = stop(w) * log_softmax(domain_x, (1,))[:, :1].reshape(n)  # [n]  domains.lee:152
-    source = -mul.mean()
-    mul_2 = stop(v) * log_softmax(domain_t, (1,))[:, 1:].reshape(m)  # [m]  domains.lee:153
-    return source - mul_2.mean()
+    source = -(stop(w) * log_softmax(domain_x, (1,))[:, 0]).mean()  # domains.lee:152
+    mean_2 = (stop(v) * log_softmax(domain_t, (1,))[:, 1]).mean()  # domains.lee:153
+    return source - mean_2
 
 
 def universal_saved(domain_x, z_x, domain_t, z_t):
     """As universal, and what its gradient needs."""
-    n = domain_x.shape[0]
-    m = domain_t.shape[0]
     w, _ = shared_weights(domain_x, z_x)  # domains.lee:150
     _, v = shared_weights(domain_t, z_t)  # domains.lee:151
     graft = stop(w)  # [n]  domains.lee:152
     log_softmax_ = log_softmax(domain_x, (1,))  # [n, 2]  prelude.lee:127
-    source = -(graft * log_softmax_[:, :1].reshape(n)).mean()  # domains.lee:152
+    source = -(graft * log_softmax_[:, 0]).mean()  # domains.lee:152
     graft_2 = stop(v)  # [m]  domains.lee:153
     log_softmax_2 = log_softmax(domain_t, (1,))  # [m, 2]  prelude.lee:127
     # domains.lee:153
-    return source - (graft_2 * log_softmax_2[:, 1:].reshape(m)).mean(), (graft, log_softmax_, graft_2, log_softmax_2)
+    return source - (graft_2 * log_softmax_2[:, 1]).mean(), (graft, log_softmax_, graft_2, log_softmax_2)
 
 
 def universal_backward(saved, d_y):
@@ -839,9 +827,10 @@ class Turned(Model):
         n = image.shape[0]
         # gradient of return label(relu(features(flatten(image, from = 1))))   domains.lee:163
         d_label, d_select = self.label.forward_backward(select, d_y)
-        d_add = relu_backward(select, d_select)  # [n, hidden]
-        d_features, d_reshape = self.features.forward_backward(image.reshape(n, self.side**2), d_add)
-        d_image = d_reshape.reshape(n, self.side, self.side)  # [n, side, side]
+        d_features_out = relu_backward(select, d_select)  # [n, hidden]
+        image_flat = image.reshape(n, self.side**2)  # [n, side**2]
+        d_features, d_image_flat = self.features.forward_backward(image_flat, d_features_out)
+        d_image = d_image_flat.reshape(n, self.side, self.side)  # [n, side, side]
         return {"features": d_features, "label": d_label}, d_image
 
 
@@ -870,16 +859,16 @@ def turning(net, image):
     if net.side**2 != s**2:
         raise ValueError(f"net.side**2 = {net.side**2} must equal s**2 = {s**2}")
     score = net.turn(relu(net.features(image.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total = -log_softmax(score, (1,))[:, :1].reshape(n).mean()  # domains.lee:177
+    total = -log_softmax(score, (1,))[:, 0].mean()  # domains.lee:177
     image_2 = quarter(image)  # [n, s, s]  domains.lee:178
     score_2 = net.turn(relu(net.features(image_2.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_2 = total - log_softmax(score_2, (1,))[:, 1:2].reshape(n).mean()  # domains.lee:177
+    total_2 = total - log_softmax(score_2, (1,))[:, 1].mean()  # domains.lee:177
     image_3 = quarter(image_2)  # [n, s, s]  domains.lee:178
     score_3 = net.turn(relu(net.features(image_3.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_3 = total_2 - log_softmax(score_3, (1,))[:, 2:3].reshape(n).mean()  # domains.lee:177
+    total_3 = total_2 - log_softmax(score_3, (1,))[:, 2].mean()  # domains.lee:177
     image_4 = quarter(image_3)  # [n, s, s]  domains.lee:178
     score_4 = net.turn(relu(net.features(image_4.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_4 = total_3 - log_softmax(score_4, (1,))[:, 3:].reshape(n).mean()  # domains.lee:177
+    total_4 = total_3 - log_softmax(score_4, (1,))[:, 3].mean()  # domains.lee:177
     return total_4 / 4  # domains.lee:179
 
 
@@ -891,25 +880,25 @@ def turning_saved(net, image):
     select = relu(net.features(image.reshape(n, net.side**2)))  # [n, net.hidden]  domains.lee:176
     score = net.turn(select)  # [n, 4]
     log_softmax_ = log_softmax(score, (1,))  # [n, 4]  prelude.lee:127
-    total = -log_softmax_[:, :1].reshape(n).mean()  # domains.lee:177
+    total = -log_softmax_[:, 0].mean()  # domains.lee:177
     image_2 = quarter(image)  # [n, s, s]  domains.lee:178
     reshape_3 = image_2.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
     select_2 = relu(net.features(reshape_3))  # [n, net.hidden]
     score_2 = net.turn(select_2)  # [n, 4]
     log_softmax_2 = log_softmax(score_2, (1,))  # [n, 4]  prelude.lee:127
-    total_2 = total - log_softmax_2[:, 1:2].reshape(n).mean()  # domains.lee:177
+    total_2 = total - log_softmax_2[:, 1].mean()  # domains.lee:177
     image_3 = quarter(image_2)  # [n, s, s]  domains.lee:178
     reshape_5 = image_3.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
     select_3 = relu(net.features(reshape_5))  # [n, net.hidden]
     score_3 = net.turn(select_3)  # [n, 4]
     log_softmax_3 = log_softmax(score_3, (1,))  # [n, 4]  prelude.lee:127
-    total_3 = total_2 - log_softmax_3[:, 2:3].reshape(n).mean()  # domains.lee:177
+    total_3 = total_2 - log_softmax_3[:, 2].mean()  # domains.lee:177
     image_4 = quarter(image_3)  # [n, s, s]  domains.lee:178
     reshape_7 = image_4.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
     select_4 = relu(net.features(reshape_7))  # [n, net.hidden]
     score_4 = net.turn(select_4)  # [n, 4]
     log_softmax_4 = log_softmax(score_4, (1,))  # [n, 4]  prelude.lee:127
-    total_4 = total_3 - log_softmax_4[:, 3:].reshape(n).mean()  # domains.lee:177
+    total_4 = total_3 - log_softmax_4[:, 3].mean()  # domains.lee:177
     saved = (
         select,
         log_softmax_,
@@ -1066,8 +1055,8 @@ def turning_backward_parameters_backward(
     exp, sum_, d_score_4, d_add_7, saved_relu_backward, exp_2, sum_2, d_score_3, d_add_5, saved_relu_backward_, exp_3, sum_3, d_score_2, d_add_3, saved_relu_backward_2, exp_4, sum_4, d_score, d_add, saved_relu_backward_3 = saved
     n, s, _ = image.shape
     # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
-    reshape = image.reshape(n, net.side**2)  # [n, net.side**2]
-    d_reshape, d_d_add = Linear.forward_backward_parameters_backward(reshape, d_add, d_d_net["features"])
+    image_flat = image.reshape(n, net.side**2)  # [n, net.side**2]
+    d_image_flat, d_d_add = Linear.forward_backward_parameters_backward(image_flat, d_add, d_d_net["features"])
     d_d_select = relu_backward_backward(saved_relu_backward_3, d_d_add)  # [n, net.hidden]
     d_net_turn, d_select, d_d_score = net.turn.forward_backward_backward(select, d_score, d_d_net["turn"], d_d_select)
     d_reshape_3, d_d_add_3 = Linear.forward_backward_parameters_backward(reshape_3, d_add_3, d_d_net["features"])
@@ -1085,7 +1074,7 @@ def turning_backward_parameters_backward(
     d_net_turn_3, d_select_4, d_d_score_4 = net.turn.forward_backward_backward(
         select_4, d_score_4, d_d_net["turn"], d_d_select_4
     )
-    d_image = d_reshape.reshape(n, s, s)  # [n, s, s]
+    d_image = d_image_flat.reshape(n, s, s)  # [n, s, s]
     d_net_turn_w = d_net_turn["w"] + d_net_turn_["w"] + d_net_turn_2["w"] + d_net_turn_3["w"]  # [net.hidden, 4]
     return (
         {"turn": {"w": d_net_turn_w}},
@@ -1151,14 +1140,14 @@ def turning_backward(net, image, saved, d_y):
     # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
     d_net_turn_3, d_select = net.turn.forward_backward(select, d_score)
     d_add = relu_backward(select, d_select)  # [n, net.hidden]
-    d_net_features_3, d_reshape = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
+    d_net_features_3, d_image_flat = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
     d_net_features_w_6 = d_net_features["w"] + d_net_features_["w"]  # [net.side**2, net.hidden]
     d_net_features_w = d_net_features_w_6 + d_net_features_2["w"] + d_net_features_3["w"]  # [net.side**2, net.hidden]
     d_net_features_b_6 = d_net_features["b"] + d_net_features_["b"]  # [net.hidden]
     d_net_features_b = d_net_features_b_6 + d_net_features_2["b"] + d_net_features_3["b"]  # [net.hidden]
     d_net_turn_w = d_net_turn["w"] + d_net_turn_["w"] + d_net_turn_2["w"] + d_net_turn_3["w"]  # [net.hidden, 4]
     d_net_turn_b = d_net_turn["b"] + d_net_turn_["b"] + d_net_turn_2["b"] + d_net_turn_3["b"]  # [4]
-    d_image = quarter_backward(d_image_2) + d_reshape.reshape(n, s, s)  # [n, s, s]
+    d_image = quarter_backward(d_image_2) + d_image_flat.reshape(n, s, s)  # [n, s, s]
     return {
         "features": {"w": d_net_features_w, "b": d_net_features_b},
         "turn": {"w": d_net_turn_w, "b": d_net_turn_b},
@@ -1216,14 +1205,14 @@ def turning_saved_backward(
     # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
     d_net_turn_3, d_select_6 = net.turn.forward_backward(select, d_score)
     d_add = relu_backward(select, d_select + d_select_6)  # [n, net.hidden]
-    d_net_features_3, d_reshape = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
+    d_net_features_3, d_image_flat = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
     d_net_features_w_6 = d_net_features["w"] + d_net_features_["w"]  # [net.side**2, net.hidden]
     d_net_features_w = d_net_features_w_6 + d_net_features_2["w"] + d_net_features_3["w"]  # [net.side**2, net.hidden]
     d_net_features_b_6 = d_net_features["b"] + d_net_features_["b"]  # [net.hidden]
     d_net_features_b = d_net_features_b_6 + d_net_features_2["b"] + d_net_features_3["b"]  # [net.hidden]
     d_net_turn_w = d_net_turn["w"] + d_net_turn_["w"] + d_net_turn_2["w"] + d_net_turn_3["w"]  # [net.hidden, 4]
     d_net_turn_b = d_net_turn["b"] + d_net_turn_["b"] + d_net_turn_2["b"] + d_net_turn_3["b"]  # [4]
-    d_image = quarter_backward(d_image_2) + d_reshape.reshape(n, s, s)  # [n, s, s]
+    d_image = quarter_backward(d_image_2) + d_image_flat.reshape(n, s, s)  # [n, s, s]
     return {
         "features": {"w": d_net_features_w, "b": d_net_features_b},
         "turn": {"w": d_net_turn_w, "b": d_net_turn_b},
@@ -1499,7 +1488,7 @@ def example_seen_differently(key):
     noise = normal(fold(key, SITES["noise"]), (3, 4), FLOAT)  # [3, 4]  domains.lee:251
     add_2 = other_domain(x, noise)  # [3, 4]  domains.lee:252
     d_x, d_noise = other_domain_backward(2 * add_2)
-    return (add_2 * add_2).sum(), d_x, d_noise
+    return (add_2**2).sum(), d_x, d_noise
 
 
 def fan_in_uniform(fan_in):
@@ -1663,15 +1652,15 @@ class MLP(Model):
         """From d_y to the gradients by the parameters and x."""
         x_0, x_1, _ = x.shape
         # gradient of return layers[-1](x)   nn.lee:42
-        reshape_2 = x_2.reshape(x_0 * x_1, self.sizes[1])  # [x_0 * x_1, sizes_1]
+        reshape = x_2.reshape(x_0 * x_1, self.sizes[1])  # [x_0 * x_1, sizes_1]
         d_add_2 = d_y.reshape(x_0 * x_1, self.sizes[2])  # [x_0 * x_1, sizes_2]
-        d_layers_1_, d_reshape_3 = self.layers[1].forward_backward(reshape_2, d_add_2)
+        d_layers_1_, d_reshape_3 = self.layers[1].forward_backward(reshape, d_add_2)
         d_x_2 = d_reshape_3.reshape(x_0, x_1, self.sizes[1])  # [x_0, x_1, sizes_1]
         # gradient of x = relu(layer(x))   nn.lee:41
         d_reshape_2 = relu_2_backward(x_2, d_x_2)  # [x_0, x_1, sizes_1]
         d_add = d_reshape_2.reshape(x_0 * x_1, self.sizes[1])  # [x_0 * x_1, sizes_1]
-        d_layers_0_, d_reshape = self.layers[0].forward_backward(x.reshape(x_0 * x_1, self.sizes[0]), d_add)
-        d_x = d_reshape.reshape(x_0, x_1, self.sizes[0])  # [x_0, x_1, sizes_0]
+        d_layers_0_, d_x_flat = self.layers[0].forward_backward(x.reshape(x_0 * x_1, self.sizes[0]), d_add)
+        d_x = d_x_flat.reshape(x_0, x_1, self.sizes[0])  # [x_0, x_1, sizes_0]
         return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
 
 
@@ -1692,7 +1681,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -1740,14 +1729,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -1770,7 +1759,7 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

@@ -512,7 +512,7 @@ def fan_in_uniform(fan_in):
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub), sub
+    return reduced(sub**2), sub
 
 
 def mse_backward(sub, d_mean):
@@ -643,7 +643,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

@@ -379,7 +379,7 @@ def fan_in_uniform(fan_in):
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub), sub
+    return reduced(sub**2), sub
 
 
 def mse_backward(sub, d_mean):
@@ -504,7 +504,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -529,7 +529,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

@@ -448,9 +448,9 @@ def parabola(x, y, at):
     x [n], y [sets, n], at [m] -> [sets, m]
     """
     n = x.shape[0]
-    mean = x.mean()  # experiments.lee:43
-    first = x - mean  # [n]
-    first_at = at - mean  # [m]  experiments.lee:44
+    x_mean = x.mean()  # experiments.lee:43
+    first = x - x_mean  # [n]
+    first_at = at - x_mean  # [m]  experiments.lee:44
     sum_2 = dot(first, first)  # experiments.lee:45
     a = dot(x * first, first) / sum_2
     b = sum_2 / n  # experiments.lee:46
@@ -465,9 +465,9 @@ def parabola(x, y, at):
 def parabola_saved(x, y, at):
     """As parabola, and what its gradient needs."""
     n = x.shape[0]
-    mean = x.mean()  # experiments.lee:43
-    first = x - mean  # [n]
-    first_at = at - mean  # [m]  experiments.lee:44
+    x_mean = x.mean()  # experiments.lee:43
+    first = x - x_mean  # [n]
+    first_at = at - x_mean  # [m]  experiments.lee:44
     mul = x * first  # [n]  experiments.lee:45
     sum_2 = dot(first, first)
     a = dot(mul, first) / sum_2
@@ -787,8 +787,8 @@ class MismatchedStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = image.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
-        reshape = image.reshape(batches_n, 64)  # [batches_n, 64]  experiments.lee:109
-        x_2 = torch.relu(torch.addmm(layers_0_b, reshape, layers_0_w))  # [batches_n, 32]  prelude.lee:61
+        image_flat = image.reshape(batches_n, 64)  # [batches_n, 64]  experiments.lee:109
+        x_2 = torch.relu(torch.addmm(layers_0_b, image_flat, layers_0_w))  # [batches_n, 32]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=image.device)[None, :] == y[:, None]  # bool[batches_n, 10]
@@ -797,7 +797,7 @@ class MismatchedStep(TrainStep):
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [32]  nn.lee:21
-        torch.mm(reshape.T, d_add, out=d_layers_0_w)  # [64, 32]
+        torch.mm(image_flat.T, d_add, out=d_layers_0_w)  # [64, 32]
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:

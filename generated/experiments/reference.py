@@ -313,9 +313,9 @@ def parabola(x, y, at):
     x [n], y [sets, n], at [m] -> [sets, m]
     """
     n = x.shape[0]
-    mean = x.mean()  # experiments.lee:43
-    first = x - mean  # [n]
-    first_at = at - mean  # [m]  experiments.lee:44
+    x_mean = x.mean()  # experiments.lee:43
+    first = x - x_mean  # [n]
+    first_at = at - x_mean  # [m]  experiments.lee:44
     sum_2 = dot(first, first)  # experiments.lee:45
     a = dot(x * first, first) / sum_2
     b = sum_2 / n  # experiments.lee:46
@@ -330,9 +330,9 @@ def parabola(x, y, at):
 def parabola_saved(x, y, at):
     """As parabola, and what its gradient needs."""
     n = x.shape[0]
-    mean = x.mean()  # experiments.lee:43
-    first = x - mean  # [n]
-    first_at = at - mean  # [m]  experiments.lee:44
+    x_mean = x.mean()  # experiments.lee:43
+    first = x - x_mean  # [n]
+    first_at = at - x_mean  # [m]  experiments.lee:44
     mul = x * first  # [n]  experiments.lee:45
     sum_2 = dot(first, first)
     a = dot(mul, first) / sum_2
@@ -541,10 +541,10 @@ def mismatched(epochs=10, batch=64, rate=0.3, noise=0.3, *, run=None):
 def mismatched_step(net, opt, image, y):
     """One step of mismatched."""
     batches_n = image.shape[0]
-    reshape = image.reshape(batches_n, 64)  # [batches_n, 64]  experiments.lee:109
-    add_2, saved_net = net.forward_saved(reshape)
+    image_flat = image.reshape(batches_n, 64)  # [batches_n, 64]  experiments.lee:109
+    add_2, saved_net = net.forward_saved(image_flat)
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
-    d_net = net.forward_backward_parameters(reshape, saved_net, d_add_2)
+    d_net = net.forward_backward_parameters(image_flat, saved_net, d_add_2)
     opt.update(net.parameters, net.flat(d_net))
     return cross_entropy(add_2, y)
 

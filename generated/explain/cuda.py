@@ -599,24 +599,24 @@ class Pooled(Model):
         return d_image  # [n, channels, h, w]
 
     def features_backward_input_saved(self, select, select_2, d_y):
-        """From d_y to the gradients by image, add_2 and add."""
+        """From d_y to the gradients by image, conv2_out and conv1_out."""
         _, _, h, w = select.shape
         # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:84
-        d_add_2, saved_relu_3_backward = relu_3_backward_saved(select_2, d_y)
-        d_select = self.conv2.forward_backward_input(h, w, d_add_2)  # [n, maps, h, w]
-        d_add, saved_relu_3_backward_ = relu_3_backward_saved(select, d_select)
-        d_image = self.conv1.forward_backward_input(h, w, d_add)  # [n, channels, h, w]
-        saved = d_add_2, saved_relu_3_backward, d_add, saved_relu_3_backward_
+        d_conv2_out, saved_relu_3_backward = relu_3_backward_saved(select_2, d_y)
+        d_select = self.conv2.forward_backward_input(h, w, d_conv2_out)  # [n, maps, h, w]
+        d_conv1_out, saved_relu_3_backward_ = relu_3_backward_saved(select, d_select)
+        d_image = self.conv1.forward_backward_input(h, w, d_conv1_out)  # [n, channels, h, w]
+        saved = d_conv2_out, saved_relu_3_backward, d_conv1_out, saved_relu_3_backward_
         return d_image, saved
 
     def features_backward_input_backward(self, saved, d_d_image):
-        """From d_add_2, d_add and d_d_image to the gradients by the parameters and d_select_2."""
-        d_add_2, saved_relu_3_backward, d_add, saved_relu_3_backward_ = saved
+        """From d_conv2_out, d_conv1_out and d_d_image to the gradients by the parameters and d_select_2."""
+        d_conv2_out, saved_relu_3_backward, d_conv1_out, saved_relu_3_backward_ = saved
         # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:84
-        d_conv1, d_d_add = self.conv1.forward_backward_input_backward(d_add, d_d_image)
-        d_d_select = relu_3_backward_backward(saved_relu_3_backward_, d_d_add)  # [n, maps, h, w]
-        d_conv2, d_d_add_2 = self.conv2.forward_backward_input_backward(d_add_2, d_d_select)
-        d_d_select_2 = relu_3_backward_backward(saved_relu_3_backward, d_d_add_2)  # [n, maps, h, w]
+        d_conv1, d_d_conv1_out = self.conv1.forward_backward_input_backward(d_conv1_out, d_d_image)
+        d_d_select = relu_3_backward_backward(saved_relu_3_backward_, d_d_conv1_out)  # [n, maps, h, w]
+        d_conv2, d_d_conv2_out = self.conv2.forward_backward_input_backward(d_conv2_out, d_d_select)
+        d_d_select_2 = relu_3_backward_backward(saved_relu_3_backward, d_d_conv2_out)  # [n, maps, h, w]
         return {"conv1": d_conv1, "conv2": d_conv2}, d_d_select_2
 
     def forward(self, image):
@@ -625,36 +625,36 @@ class Pooled(Model):
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
-        select_2, saved_self = self.features_saved(image)  # explain.lee:87
-        return self.head(select_2.mean(dim=(2, 3))), (select_2, saved_self)
+        conv1_out, saved_self = self.features_saved(image)  # explain.lee:87
+        return self.head(conv1_out.mean(dim=(2, 3))), (conv1_out, saved_self)
 
     def forward_backward_input(self, saved, d_y):
         """From d_y to the gradient by image."""
-        select_2, saved_self = saved
-        n, _, h, w = select_2.shape
+        conv1_out, saved_self = saved
+        n, _, h, w = conv1_out.shape
         # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
         div = self.head.forward_backward_input(d_y) / (h * w)  # [n, maps]
-        d_select_2 = div[:, :, None, None].expand(n, self.maps, h, w)  # [n, maps, h, w]
-        d_image = self.features_backward_input(saved_self, select_2, d_select_2)  # [n, channels, h, w]
+        d_conv1_out = div[:, :, None, None].expand(n, self.maps, h, w)  # [n, maps, h, w]
+        d_image = self.features_backward_input(saved_self, conv1_out, d_conv1_out)  # [n, channels, h, w]
         return d_image  # [n, channels, h, w]
 
     def forward_backward_input_saved(self, saved, d_y):
-        """From d_y to the gradients by image, add_2 and add_3."""
-        select_2, saved_self = saved
-        n, _, h, w = select_2.shape
+        """From d_y to the gradients by image, conv2_out and conv1_out_2."""
+        conv1_out, saved_self = saved
+        n, _, h, w = conv1_out.shape
         # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
         div = self.head.forward_backward_input(d_y) / (h * w)  # [n, maps]
-        d_select_2 = div[:, :, None, None].expand(n, self.maps, h, w)  # [n, maps, h, w]
-        d_image, saved_self_ = self.features_backward_input_saved(saved_self, select_2, d_select_2)
+        d_conv1_out = div[:, :, None, None].expand(n, self.maps, h, w)  # [n, maps, h, w]
+        d_image, saved_self_ = self.features_backward_input_saved(saved_self, conv1_out, d_conv1_out)
         return d_image, saved_self_
 
     def forward_backward_input_backward_parameters(self, d_add, saved_self_, d_d_image):
-        """From d_add, d_add_2, d_add_3 and d_d_image to the gradient by the parameters."""
+        """From d_add, d_conv2_out, d_conv1_out_2 and d_d_image to the gradient by the parameters."""
         _, _, h, w = d_d_image.shape
         # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
-        d_pooled, d_d_select_2 = self.features_backward_input_backward(saved_self_, d_d_image)
-        d_d_mean = d_d_select_2.sum(dim=(2, 3)) / (h * w)  # [n, maps]
-        d_head = Linear.forward_backward_input_backward_parameters(d_add, d_d_mean)
+        d_pooled, d_d_conv1_out = self.features_backward_input_backward(saved_self_, d_d_image)
+        d_d_conv1_out_mean = d_d_conv1_out.sum(dim=(2, 3)) / (h * w)  # [n, maps]
+        d_head = Linear.forward_backward_input_backward_parameters(d_add, d_d_conv1_out_mean)
         return {"conv1": d_pooled["conv1"], "conv2": d_pooled["conv2"], "head": d_head}
 
 
@@ -718,7 +718,7 @@ def camAsPrinted_saved(net, image, label):
 
 
 def camAsPrinted_backward_parameters(net, saved, d_y):
-    """From d_z, d_add_2, d_add_3 and d_y to the gradient by net."""
+    """From d_z, d_conv2_out, d_conv1_out_2 and d_y to the gradient by net."""
     d_z, saved_net_ = saved
     # gradient of z = net(image)   explain.lee:99
     d_net = net.forward_backward_input_backward_parameters(d_z, saved_net_, d_y)
@@ -764,8 +764,8 @@ def grad_cam_backward(net, image, saved, select, d_y):
     d_a = weight[:, :, None, None] * d_seen[:, None]  # [n, net.maps, h, w]
     # gradient of z = net.head(mean(a, axis = (2, 3)))   explain.lee:106
     d_reshape_2 = (d_weight / (h * w))[:, :, None, None] * (h * w)  # [n, net.maps, 1, 1]
-    d_d_mean = d_reshape_2.reshape(n, net.maps) / (h * w)  # [n, net.maps]
-    d_net_head = Linear.forward_backward_input_backward_parameters(d_z, d_d_mean)
+    d_d_a_mean = d_reshape_2.reshape(n, net.maps) / (h * w)  # [n, net.maps]
+    d_net_head = Linear.forward_backward_input_backward_parameters(d_z, d_d_a_mean)
     # gradient of a = net.features(image)   explain.lee:105
     d_net, d_image = net.features_backward(image, saved_net, a, d_a)
     return {"conv1": d_net["conv1"], "conv2": d_net["conv2"], "head": d_net_head}, d_image
@@ -852,16 +852,17 @@ def probing(probe, h, y, decay=1e-3):
 def probing_saved(probe, h, y, decay=1e-3):
     """As probing, and what its gradient needs."""
     graft_ = stop(h)  # [n, probe.inputs]  explain.lee:141
-    add = probe(graft_)  # [n, probe.outputs]
-    return cross_entropy_2(add, y) + decay * (probe.w * probe.w).sum(), (graft_, add)
+    probe_out = probe(graft_)  # [n, probe.outputs]
+    mul_2 = decay * (probe.w * probe.w).sum()
+    return cross_entropy_2(probe_out, y) + mul_2, (graft_, probe_out)
 
 
 def probing_backward_parameters(probe, y, decay, saved, d_out):
     """From d_out to the gradient by probe."""
-    graft_, add = saved
+    graft_, probe_out = saved
     # gradient of return cross_entropy(probe(stop(h)), y) + decay * sum(probe.w ** 2)   explain.lee:141
-    d_add = cross_entropy_2_backward(add, y, d_out)  # [n, probe.outputs]
-    d_probe = Linear.forward_backward_parameters(graft_, d_add)
+    d_probe_out = cross_entropy_2_backward(probe_out, y, d_out)  # [n, probe.outputs]
+    d_probe = Linear.forward_backward_parameters(graft_, d_probe_out)
     d_probe_w = 2 * (d_out * decay) * probe.w + d_probe["w"]  # [probe.inputs, probe.outputs]
     return {"w": d_probe_w, "b": d_probe["b"]}
 
@@ -925,18 +926,19 @@ class ProbedStep(TrainStep):
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         a = torch.relu(torch.addmm(first_b, x, first_w))  # [batches_n, 32]  prelude.lee:61
         b_2_2 = torch.relu(torch.addmm(second_b, a, second_w))  # [batches_n, 32]
-        affine_2 = torch.addmm(head_b, b_2_2, head_w)  # [batches_n, 10]  nn.lee:21
-        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        affine = torch.addmm(head_b, b_2_2, head_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
+        d_add = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
         torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(b_2_2.T, d_add, out=d_head_w)  # [32, 10]
-        d_add_2 = torch.ops.aten.threshold_backward(d_add @ head_w.T, b_2_2, 0)  # [batches_n, 32]  prelude.lee:61
-        torch.sum(d_add_2, dim=0, out=d_second_b)  # [32]  nn.lee:21
-        torch.mm(a.T, d_add_2, out=d_second_w)  # [32, 32]
-        d_add_3 = torch.ops.aten.threshold_backward(d_add_2 @ second_w.T, a, 0)  # [batches_n, 32]  prelude.lee:61
-        torch.sum(d_add_3, dim=0, out=d_first_b)  # [32]  nn.lee:21
-        torch.mm(x.T, d_add_3, out=d_first_w)  # [64, 32]
+        d_second_out = torch.ops.aten.threshold_backward(d_add @ head_w.T, b_2_2, 0)  # [batches_n, 32]  prelude.lee:61
+        torch.sum(d_second_out, dim=0, out=d_second_b)  # [32]  nn.lee:21
+        torch.mm(a.T, d_second_out, out=d_second_w)  # [32, 32]
+        # [batches_n, 32]  prelude.lee:61
+        d_first_out = torch.ops.aten.threshold_backward(d_second_out @ second_w.T, a, 0)
+        torch.sum(d_first_out, dim=0, out=d_first_b)  # [32]  nn.lee:21
+        torch.mm(x.T, d_first_out, out=d_first_w)  # [64, 32]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -997,14 +999,14 @@ class ProbedStep2(TrainStep):
         count, scale = self.held(batches_2_n)  # batches_2_n, 1.0 / batches_2_n
         a_2 = torch.relu(torch.addmm(first_b, x, first_w))  # [batches_2_n, 32]  prelude.lee:61
         b_2 = torch.relu(torch.addmm(second_b, a_2, second_w))  # [batches_2_n, 32]
-        affine_2 = torch.addmm(b, a_2, w)  # [batches_2_n, 10]  nn.lee:21
-        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_2_n]  losses.lee:45
+        probe_out = torch.addmm(b, a_2, w)  # [batches_2_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(probe_out, y, reduction="none")  # [batches_2_n]  losses.lee:45
         one_hot = (torch.arange(10, device=x.device)[None, :] == y[:, None]).to(FLOAT)  # [batches_2_n, 10]
-        d_add = (torch.softmax(affine_2, dim=1) - one_hot) * scale  # [batches_2_n, 10]
-        torch.sum(d_add, dim=0, out=d_b)  # [10]  nn.lee:21
+        d_probe_out = (torch.softmax(probe_out, dim=1) - one_hot) * scale  # [batches_2_n, 10]
+        torch.sum(d_probe_out, dim=0, out=d_b)  # [10]  nn.lee:21
         torch.mul(w, 2e-3, out=d_w)  # [32, 10]  explain.lee:141
-        d_w.add_(a_2.T @ d_add)  # [32, 10]
-        loss = surprise.sum() / count + 1e-3 * (w**2).sum()
+        d_w.add_(a_2.T @ d_probe_out)  # [32, 10]
+        loss = surprise.sum() / count + 1e-3 * (w * w).sum()
         lr = self.opt_low.lr
         beta1 = self.opt_low.beta1
         beta2 = self.opt_low.beta2
@@ -1012,13 +1014,13 @@ class ProbedStep2(TrainStep):
         weight_decay = self.opt_low.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        affine_3 = torch.addmm(b_, b_2, w_)  # [batches_2_n, 10]  nn.lee:21
-        surprise_2 = torch.nn.functional.cross_entropy(affine_3, y, reduction="none")  # [batches_2_n]  losses.lee:45
-        d_add_3 = (torch.softmax(affine_3, dim=1) - one_hot) * scale  # [batches_2_n, 10]
-        torch.sum(d_add_3, dim=0, out=d_b_)  # [10]  nn.lee:21
+        probe_out_2 = torch.addmm(b_, b_2, w_)  # [batches_2_n, 10]  nn.lee:21
+        surprise_2 = torch.nn.functional.cross_entropy(probe_out_2, y, reduction="none")  # [batches_2_n]  losses.lee:45
+        d_probe_out_2 = (torch.softmax(probe_out_2, dim=1) - one_hot) * scale  # [batches_2_n, 10]
+        torch.sum(d_probe_out_2, dim=0, out=d_b_)  # [10]  nn.lee:21
         torch.mul(w_, 2e-3, out=d_w_)  # [32, 10]  explain.lee:141
-        d_w_.add_(b_2.T @ d_add_3)  # [32, 10]
-        loss_1 = surprise_2.sum() / count + 1e-3 * (w_**2).sum()
+        d_w_.add_(b_2.T @ d_probe_out_2)  # [32, 10]
+        loss_1 = surprise_2.sum() / count + 1e-3 * (w_ * w_).sum()
         lr = self.opt_high.lr
         beta1 = self.opt_high.beta1
         beta2 = self.opt_high.beta2
@@ -1067,9 +1069,9 @@ class Flat(Model):
         """From d_y to the gradients by the parameters and image."""
         n = image.shape[0]
         # gradient of return inner(flatten(image, from = 1))   explain.lee:175
-        reshape = image.reshape(n, self.columns * self.rows)  # [n, columns * rows]
-        d_inner, d_reshape = self.inner.forward_backward(reshape, saved_inner, d_y)
-        d_image = d_reshape.reshape(n, self.rows, self.columns)  # [n, rows, columns]
+        image_flat = image.reshape(n, self.columns * self.rows)  # [n, columns * rows]
+        d_inner, d_image_flat = self.inner.forward_backward(image_flat, saved_inner, d_y)
+        d_image = d_image_flat.reshape(n, self.rows, self.columns)  # [n, rows, columns]
         return {"inner": d_inner}, d_image
 
 

@@ -493,24 +493,24 @@ class Pooled(Model):
         return d_image  # [n, channels, h, w]
 
     def features_backward_input_saved(self, select, select_2, d_y):
-        """From d_y to the gradients by image, add_2 and add."""
+        """From d_y to the gradients by image, conv2_out and conv1_out."""
         _, _, h, w = select.shape
         # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:84
-        d_add_2, saved_relu_3_backward = relu_3_backward_saved(select_2, d_y)
-        d_select = self.conv2.forward_backward_input(h, w, d_add_2)  # [n, maps, h, w]
-        d_add, saved_relu_3_backward_ = relu_3_backward_saved(select, d_select)
-        d_image = self.conv1.forward_backward_input(h, w, d_add)  # [n, channels, h, w]
-        saved = d_add_2, saved_relu_3_backward, d_add, saved_relu_3_backward_
+        d_conv2_out, saved_relu_3_backward = relu_3_backward_saved(select_2, d_y)
+        d_select = self.conv2.forward_backward_input(h, w, d_conv2_out)  # [n, maps, h, w]
+        d_conv1_out, saved_relu_3_backward_ = relu_3_backward_saved(select, d_select)
+        d_image = self.conv1.forward_backward_input(h, w, d_conv1_out)  # [n, channels, h, w]
+        saved = d_conv2_out, saved_relu_3_backward, d_conv1_out, saved_relu_3_backward_
         return d_image, saved
 
     def features_backward_input_backward(self, saved, d_d_image):
-        """From d_add_2, d_add and d_d_image to the gradients by the parameters and d_select_2."""
-        d_add_2, saved_relu_3_backward, d_add, saved_relu_3_backward_ = saved
+        """From d_conv2_out, d_conv1_out and d_d_image to the gradients by the parameters and d_select_2."""
+        d_conv2_out, saved_relu_3_backward, d_conv1_out, saved_relu_3_backward_ = saved
         # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:84
-        d_conv1, d_d_add = self.conv1.forward_backward_input_backward(d_add, d_d_image)
-        d_d_select = relu_3_backward_backward(saved_relu_3_backward_, d_d_add)  # [n, maps, h, w]
-        d_conv2, d_d_add_2 = self.conv2.forward_backward_input_backward(d_add_2, d_d_select)
-        d_d_select_2 = relu_3_backward_backward(saved_relu_3_backward, d_d_add_2)  # [n, maps, h, w]
+        d_conv1, d_d_conv1_out = self.conv1.forward_backward_input_backward(d_conv1_out, d_d_image)
+        d_d_select = relu_3_backward_backward(saved_relu_3_backward_, d_d_conv1_out)  # [n, maps, h, w]
+        d_conv2, d_d_conv2_out = self.conv2.forward_backward_input_backward(d_conv2_out, d_d_select)
+        d_d_select_2 = relu_3_backward_backward(saved_relu_3_backward, d_d_conv2_out)  # [n, maps, h, w]
         return {"conv1": d_conv1, "conv2": d_conv2}, d_d_select_2
 
     def forward(self, image):
@@ -519,36 +519,36 @@ class Pooled(Model):
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
-        select_2, saved_self = self.features_saved(image)  # explain.lee:87
-        return self.head(select_2.mean(axis=(2, 3))), (select_2, saved_self)
+        conv1_out, saved_self = self.features_saved(image)  # explain.lee:87
+        return self.head(conv1_out.mean(axis=(2, 3))), (conv1_out, saved_self)
 
     def forward_backward_input(self, saved, d_y):
         """From d_y to the gradient by image."""
-        select_2, saved_self = saved
-        n, _, h, w = select_2.shape
+        conv1_out, saved_self = saved
+        n, _, h, w = conv1_out.shape
         # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
         div = self.head.forward_backward_input(d_y) / (h * w)  # [n, maps]
-        d_select_2 = np.broadcast_to(div[:, :, None, None], (n, self.maps, h, w))  # [n, maps, h, w]
-        d_image = self.features_backward_input(saved_self, select_2, d_select_2)  # [n, channels, h, w]
+        d_conv1_out = np.broadcast_to(div[:, :, None, None], (n, self.maps, h, w))  # [n, maps, h, w]
+        d_image = self.features_backward_input(saved_self, conv1_out, d_conv1_out)  # [n, channels, h, w]
         return d_image  # [n, channels, h, w]
 
     def forward_backward_input_saved(self, saved, d_y):
-        """From d_y to the gradients by image, add_2 and add_3."""
-        select_2, saved_self = saved
-        n, _, h, w = select_2.shape
+        """From d_y to the gradients by image, conv2_out and conv1_out_2."""
+        conv1_out, saved_self = saved
+        n, _, h, w = conv1_out.shape
         # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
         div = self.head.forward_backward_input(d_y) / (h * w)  # [n, maps]
-        d_select_2 = np.broadcast_to(div[:, :, None, None], (n, self.maps, h, w))  # [n, maps, h, w]
-        d_image, saved_self_ = self.features_backward_input_saved(saved_self, select_2, d_select_2)
+        d_conv1_out = np.broadcast_to(div[:, :, None, None], (n, self.maps, h, w))  # [n, maps, h, w]
+        d_image, saved_self_ = self.features_backward_input_saved(saved_self, conv1_out, d_conv1_out)
         return d_image, saved_self_
 
     def forward_backward_input_backward_parameters(self, d_add, saved_self_, d_d_image):
-        """From d_add, d_add_2, d_add_3 and d_d_image to the gradient by the parameters."""
+        """From d_add, d_conv2_out, d_conv1_out_2 and d_d_image to the gradient by the parameters."""
         _, _, h, w = d_d_image.shape
         # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
-        d_pooled, d_d_select_2 = self.features_backward_input_backward(saved_self_, d_d_image)
-        d_d_mean = d_d_select_2.sum(axis=(2, 3)) / (h * w)  # [n, maps]
-        d_head = Linear.forward_backward_input_backward_parameters(d_add, d_d_mean)
+        d_pooled, d_d_conv1_out = self.features_backward_input_backward(saved_self_, d_d_image)
+        d_d_conv1_out_mean = d_d_conv1_out.sum(axis=(2, 3)) / (h * w)  # [n, maps]
+        d_head = Linear.forward_backward_input_backward_parameters(d_add, d_d_conv1_out_mean)
         return {"conv1": d_pooled["conv1"], "conv2": d_pooled["conv2"], "head": d_head}
 
 
@@ -610,7 +610,7 @@ def camAsPrinted_saved(net, image, label):
 
 
 def camAsPrinted_backward_parameters(net, saved, d_y):
-    """From d_z, d_add_2, d_add_3 and d_y to the gradient by net."""
+    """From d_z, d_conv2_out, d_conv1_out_2 and d_y to the gradient by net."""
     d_z, saved_net_ = saved
     # gradient of z = net(image)   explain.lee:99
     d_net = net.forward_backward_input_backward_parameters(d_z, saved_net_, d_y)
@@ -654,8 +654,8 @@ def grad_cam_backward(net, image, saved, select, d_y):
     d_a = weight[:, :, None, None] * d_seen[:, None]  # [n, net.maps, h, w]
     # gradient of z = net.head(mean(a, axis = (2, 3)))   explain.lee:106
     d_reshape_2 = (d_weight / (h * w))[:, :, None, None] * (h * w)  # [n, net.maps, 1, 1]
-    d_d_mean = d_reshape_2.reshape(n, net.maps) / (h * w)  # [n, net.maps]
-    d_net_head = Linear.forward_backward_input_backward_parameters(d_z, d_d_mean)
+    d_d_a_mean = d_reshape_2.reshape(n, net.maps) / (h * w)  # [n, net.maps]
+    d_net_head = Linear.forward_backward_input_backward_parameters(d_z, d_d_a_mean)
     # gradient of a = net.features(image)   explain.lee:105
     d_net, d_image = net.features_backward(image, saved_net, a, d_a)
     return {"conv1": d_net["conv1"], "conv2": d_net["conv2"], "head": d_net_head}, d_image
@@ -765,16 +765,17 @@ def probing(probe, h, y, decay=1e-3):
 def probing_saved(probe, h, y, decay=1e-3):
     """As probing, and what its gradient needs."""
     graft = stop(h)  # [n, probe.inputs]  explain.lee:141
-    add = probe(graft)  # [n, probe.outputs]
-    return cross_entropy_2(add, y) + decay * (probe.w * probe.w).sum(), (graft, add)
+    probe_out = probe(graft)  # [n, probe.outputs]
+    mul_2 = decay * (probe.w * probe.w).sum()
+    return cross_entropy_2(probe_out, y) + mul_2, (graft, probe_out)
 
 
 def probing_backward_parameters(probe, y, decay, saved, d_out):
     """From d_out to the gradient by probe."""
-    graft, add = saved
+    graft, probe_out = saved
     # gradient of return cross_entropy(probe(stop(h)), y) + decay * sum(probe.w ** 2)   explain.lee:141
-    d_add = cross_entropy_2_backward(add, y, d_out)  # [n, probe.outputs]
-    d_probe = Linear.forward_backward_parameters(graft, d_add)
+    d_probe_out = cross_entropy_2_backward(probe_out, y, d_out)  # [n, probe.outputs]
+    d_probe = Linear.forward_backward_parameters(graft, d_probe_out)
     d_probe_w = 2 * (d_out * decay) * probe.w + d_probe["w"]  # [probe.inputs, probe.outputs]
     return {"w": d_probe_w, "b": d_probe["b"]}
 
@@ -866,9 +867,9 @@ class Flat(Model):
         """From d_y to the gradients by the parameters and image."""
         n = image.shape[0]
         # gradient of return inner(flatten(image, from = 1))   explain.lee:175
-        reshape = image.reshape(n, self.columns * self.rows)  # [n, columns * rows]
-        d_inner, d_reshape = self.inner.forward_backward(reshape, saved_inner, d_y)
-        d_image = d_reshape.reshape(n, self.rows, self.columns)  # [n, rows, columns]
+        image_flat = image.reshape(n, self.columns * self.rows)  # [n, columns * rows]
+        d_inner, d_image_flat = self.inner.forward_backward(image_flat, saved_inner, d_y)
+        d_image = d_image_flat.reshape(n, self.rows, self.columns)  # [n, rows, columns]
         return {"inner": d_inner}, d_image
 
 

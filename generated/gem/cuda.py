@@ -335,7 +335,7 @@ def project_backward(g, past, margin, saved, steps, d_y):
     gram, sqrt_, saved_norm, add, rate, v_4, saved_project_step, all_ = saved
     k = past.shape[0]
     # gradient of return where(all(inner >= 0), g, g + v @ past)   gem.lee:22
-    d_add_2 = torch.where(all_, 0.0, d_y)  # [p]
+    d_add_2 = torch.where(all_, 0, d_y)  # [p]
     d_v_4 = past @ d_add_2  # [k]
     # gradient of for s in steps:   gem.lee:20
     d_inner_rows = [None] * steps
@@ -356,7 +356,7 @@ def project_backward(g, past, margin, saved, steps, d_y):
     d_gram_3 = norm_backward(gram, saved_norm, sqrt_, -(d_rate * rate / add))  # [k, k]
     # gradient of gram = past @ past.T   gem.lee:16
     d_gram = d_inner_rows.T @ v_rows_2 + d_gram_3  # [k, k]
-    d_g = torch.where(all_, d_y, 0.0) + d_add_2 + d_inner @ past  # [p]
+    d_g = torch.where(all_, d_y, 0) + d_add_2 + d_inner @ past  # [p]
     d_past_6 = v_4[:, None] * d_add_2 + d_inner[:, None] * g  # [k, p]
     d_past = d_past_6 + d_gram @ past + d_gram.T @ past  # [k, p]
     return d_g, d_past
@@ -381,9 +381,9 @@ def project_step_backward(saved, gram, rate, margin, d_v_3):
     add, sub, v = saved
     # gradient of v = max(v - rate * (gram @ v + inner), margin)   gem.lee:21
     ge = sub >= margin  # bool[k]
-    d_rate = torch.where(ge, -d_v_3 * add, 0.0).sum()
-    d_inner = torch.where(ge, -d_v_3 * rate, 0.0)  # [k]
-    d_v = torch.where(ge, d_v_3, 0.0) + d_inner @ gram  # [k]
+    d_rate = torch.where(ge, -d_v_3 * add, 0).sum()
+    d_inner = torch.where(ge, -d_v_3 * rate, 0)  # [k]
+    d_v = torch.where(ge, d_v_3, 0) + d_inner @ gram  # [k]
     return d_v, d_inner, v, d_rate
 
 
@@ -392,7 +392,7 @@ def example_against_the_past(key):
     past = normal(fold(key, SITES["past"]), (2, 6), FLOAT)  # [2, 6]  gem.lee:27
     select, saved_project = project_saved(g, past)  # gem.lee:28
     d_g, d_past = project_backward(g, past, 0.0, saved_project, 100, 2 * select)
-    return (select * select).sum(), d_g, d_past
+    return (select**2).sum(), d_g, d_past
 
 
 @torch.no_grad()
@@ -668,7 +668,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -677,19 +677,19 @@ def norm(x):
 
     x [x_0, x_1] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:163
+    return sqrt((x**2).sum())  # prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:163
+    sum_ = (x**2).sum()  # prelude.lee:163
     return sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt_, d_y):
     """From d_y to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_x = 2 * (d_y * 0.5 / torch.where(sum_ > 0.0, sqrt_, torch.inf)) * x  # [x_0, x_1]
+    d_x = 2 * (d_y * 0.5 / torch.where(sum_ > 0, sqrt_, torch.inf)) * x  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

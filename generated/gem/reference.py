@@ -236,7 +236,7 @@ def project_backward(g, past, margin, saved, steps, d_y):
     gram, sqrt, saved_norm, add, rate, v_4, saved_project_step, all_ = saved
     k = past.shape[0]
     # gradient of return where(all(inner >= 0), g, g + v @ past)   gem.lee:22
-    d_add_2 = np.where(all_, 0.0, d_y)  # [p]
+    d_add_2 = np.where(all_, 0, d_y)  # [p]
     d_v_4 = past @ d_add_2  # [k]
     # gradient of for s in steps:   gem.lee:20
     d_inner_rows = np.empty((steps, k), dtype=FLOAT)  # [steps, k]
@@ -288,7 +288,7 @@ def example_against_the_past(key):
     past = normal(fold(key, SITES["past"]), (2, 6), FLOAT)  # [2, 6]  gem.lee:27
     select, saved_project = project_saved(g, past)  # gem.lee:28
     d_g, d_past = project_backward(g, past, 0.0, saved_project, 100, 2 * select)
-    return (select * select).sum(), d_g, d_past
+    return (select**2).sum(), d_g, d_past
 
 
 def lifelong(tasks, kept=64, batch=32, epochs=5, rate=0.1, *, run=None):
@@ -527,7 +527,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -536,19 +536,19 @@ def norm(x):
 
     x [x_0, x_1] -> []
     """
-    return np.sqrt((x * x).sum())  # prelude.lee:163
+    return np.sqrt((x**2).sum())  # prelude.lee:163
 
 
 def norm_saved(x):
     """As norm, and what its gradient needs."""
-    sum_ = (x * x).sum()  # prelude.lee:163
+    sum_ = (x**2).sum()  # prelude.lee:163
     return np.sqrt(sum_), sum_
 
 
 def norm_backward(x, sum_, sqrt, d_y):
     """From d_y to the gradient by x."""
     # gradient of return sqrt(sum(x ** 2, axis = axis))   prelude.lee:163
-    d_x = 2 * (d_y * 0.5 / np.where(sum_ > 0.0, sqrt, np.inf)) * x  # [x_0, x_1]
+    d_x = 2 * (d_y * 0.5 / np.where(sum_ > 0, sqrt, np.inf)) * x  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 

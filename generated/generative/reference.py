@@ -84,11 +84,11 @@ def log_density_backward(sigma, saved, d_y):
     d_spread = d_y * -0.5  # [n]
     # gradient of spread = sum(z * solve(sigma, z.T).T, axis = 1)   generative.lee:17
     reshape = d_spread[:, None]  # [n, 1]
-    d_transpose = np.linalg.solve(sigma.T, (reshape * z).T)  # [d, n]
+    d_z_T = np.linalg.solve(sigma.T, (reshape * z).T)  # [d, n]
     # gradient of z = x - mu   generative.lee:16
-    d_z = reshape * solve.T + d_transpose.T  # [n, d]
+    d_z = reshape * solve.T + d_z_T.T  # [n, d]
     d_mu = -d_z.sum(axis=0)  # [d]
-    d_sigma = d_spread.sum() * np.linalg.inv(sigma).T - d_transpose @ solve.T  # [d, d]
+    d_sigma = d_spread.sum() * np.linalg.inv(sigma).T - d_z_T @ solve.T  # [d, d]
     return d_z, d_mu, d_sigma
 
 

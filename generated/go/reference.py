@@ -158,8 +158,8 @@ def legal(board, reach):
     taken = (cast - alive(cast, empty, reach)).sum(axis=(1, 2))  # [n * s**2]  go.lee:32
     living_4_2 = alive((placed > 0).astype(FLOAT), empty, reach)  # [n * s**2, s, s]  go.lee:33
     lives = (put.reshape(n * s**2, s, s) * living_4_2).sum(axis=(1, 2))  # [n * s**2]
-    reshape_5 = (taken + lives > 0).astype(FLOAT).reshape(n, s, s)  # [n, s, s]  go.lee:34
-    return (board == 0).astype(FLOAT) * reshape_5  # [n, s, s]
+    reshape_4 = (taken + lives > 0).astype(FLOAT).reshape(n, s, s)  # [n, s, s]  go.lee:34
+    return (board == 0).astype(FLOAT) * reshape_4  # [n, s, s]
 
 
 class Player(Model):
@@ -201,8 +201,8 @@ class Player(Model):
         d_move, d_h = self.move.forward_backward(h, d_y.reshape(n, 1, self.side, self.side))
         # gradient of h = relu(conv2(relu(conv1(planes))))   go.lee:48
         d_conv2, d_select = self.conv2.forward_backward(select, relu_backward(h, d_h))
-        d_add = relu_backward(select, d_select)  # [n, width, side, side]
-        d_conv1 = Conv.forward_backward_parameters(planes, 1, 3, 1, 1, d_add)
+        d_conv1_out = relu_backward(select, d_select)  # [n, width, side, side]
+        d_conv1 = Conv.forward_backward_parameters(planes, 1, 3, 1, 1, d_conv1_out)
         return {"conv1": d_conv1, "conv2": d_conv2, "move": d_move}
 
 

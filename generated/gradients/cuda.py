@@ -299,30 +299,30 @@ def slope_of_mse(z, target):
 
     z [n], target [n] -> [n]
     """
-    sigmoid = torch.sigmoid(z)  # [n]  prelude.lee:36
-    return 2 * (sigmoid - target) * (sigmoid * (1 - sigmoid))  # [n]
+    sigmoid_z = torch.sigmoid(z)  # [n]  prelude.lee:36
+    return 2 * (sigmoid_z - target) * (sigmoid_z * (1 - sigmoid_z))  # [n]
 
 
 def slope_of_mse_saved(z, target):
     """As slope_of_mse, and what its gradient needs."""
-    sigmoid = torch.sigmoid(z)  # [n]  prelude.lee:36
-    d_sub = 2 * (sigmoid - target)  # [n]  gradients.lee:15
-    sub_2 = 1 - sigmoid  # [n]  prelude.lee:36
-    mul_2 = sigmoid * sub_2  # [n]
-    return d_sub * mul_2, (sigmoid, d_sub, sub_2, mul_2)
+    sigmoid_z = torch.sigmoid(z)  # [n]  prelude.lee:36
+    d_sub = 2 * (sigmoid_z - target)  # [n]  gradients.lee:15
+    sub_2 = 1 - sigmoid_z  # [n]  prelude.lee:36
+    mul_2 = sigmoid_z * sub_2  # [n]
+    return d_sub * mul_2, (sigmoid_z, d_sub, sub_2, mul_2)
 
 
 def slope_of_mse_backward(saved, d_y):
     """From d_sub and d_y to the gradients by z and target."""
-    sigmoid, d_sub, sub_2, mul_2 = saved
+    sigmoid_z, d_sub, sub_2, mul_2 = saved
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_d_sub = d_y * mul_2  # [n]
     d_mul_2 = d_y * d_sub  # [n]
     # gradient of return grad(sum((sigmoid(z) - target) ** 2), z)   gradients.lee:15
     d_target = -2 * d_d_sub  # [n]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_sigmoid = d_mul_2 * sub_2 - d_mul_2 * sigmoid + 2 * d_d_sub  # [n]
-    d_z = d_sigmoid * (sigmoid * (1 - sigmoid))  # [n]
+    d_sigmoid_z = d_mul_2 * sub_2 - d_mul_2 * sigmoid_z + 2 * d_d_sub  # [n]
+    d_z = d_sigmoid_z * (sigmoid_z * (1 - sigmoid_z))  # [n]
     return d_z, d_target
 
 
@@ -346,12 +346,12 @@ def slope_of_cross_entropy_saved(z, target):
 
 
 def slope_of_cross_entropy_backward(saved, d_y):
-    """From d_add, d_log_sigmoid_2, d_log_sigmoid and d_y to the gradients by z and target."""
-    d_add, d_log_sigmoid_2, sigmoid, d_log_sigmoid, sigmoid_2 = saved
+    """From d_add, d_log_sigmoid_2, d_log_sigmoid_z and d_y to the gradients by z and target."""
+    d_add, d_log_sigmoid_2, sigmoid, d_log_sigmoid_z, sigmoid_2 = saved
     # gradient of return grad(-sum(target * log(sigmoid(z)) + (1 - target) * log(1 - sigmoid(z)..   gradients.lee:20
-    d_neg_4 = d_y * d_log_sigmoid * (sigmoid_2 * (1 - sigmoid_2))  # [n]
+    d_neg_3 = d_y * d_log_sigmoid_z * (sigmoid_2 * (1 - sigmoid_2))  # [n]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_z = -d_y * d_log_sigmoid_2 * (sigmoid * (1 - sigmoid)) - d_neg_4  # [n]
+    d_z = -d_y * d_log_sigmoid_2 * (sigmoid * (1 - sigmoid)) - d_neg_3  # [n]
     d_target = d_y * sigmoid_2 * d_add - -d_y * sigmoid * d_add  # [n]
     return d_z, d_target
 

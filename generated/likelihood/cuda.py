@@ -314,7 +314,7 @@ class PixelRNN(Model):
     def step_backward(self, h, pixel, tanh, d_y):
         """From d_y to the gradients by the parameters and h."""
         # gradient of return tanh(inner(h) + embed[pixel])   likelihood.lee:19
-        d_add_2 = d_y * (1.0 - tanh * tanh)  # [n, hidden]
+        d_add_2 = d_y * (1 - tanh**2)  # [n, hidden]
         d_embed = scatter_add(d_add_2, (pixel,), (self.levels, self.hidden))  # [levels, hidden]
         d_inner, d_h = self.inner.forward_backward(h, d_add_2)
         return {"embed": d_embed, "inner": d_inner}, d_h
@@ -358,9 +358,8 @@ class PixelRNN(Model):
         fill = torch.full((n, 1, self.levels), True, dtype=torch.bool, device=h.device)  # bool[n, 1, levels]
         # bool[n, time, levels]
         unslice_ = unslice(fill, (n, time, self.levels), (slice(0, n), slice(t, t + 1), slice(0, self.levels)))
-        d_z = torch.where(unslice_, 0.0, d_z_3)  # [n, time, levels]
-        d_reshape = torch.where(unslice_, d_z_3, 0.0)[:, t : t + 1]  # [n, 1, levels]
-        d_out, d_h_3_3 = self.out.forward_backward(h_3, d_reshape.reshape(n, self.levels))
+        d_z = torch.where(unslice_, 0, d_z_3)  # [n, time, levels]
+        d_out, d_h_3_3 = self.out.forward_backward(h_3, torch.where(unslice_, d_z_3, 0)[:, t])
         # gradient of h = step(h, x[:, t])   likelihood.lee:26
         d_h_3_2 = d_h_3 + d_h_3_3  # [n, hidden]
         d_pixelrnn, d_h = self.step_backward(h, x_t, h_3, d_h_3_2)
@@ -438,8 +437,8 @@ def PixelRNN_forward_step_saved_in_step(self_, h, z, x_t, t):
     """h [n, hidden], z [n, time, levels], x_t int[n] -> [n, hidden], [n, time, levels], [n, hidden], [n, hidden]"""
     n = h.shape[0]
     _, time, levels = z.shape
-    affine = torch.addmm(self_.inner.b, h, self_.inner.w)  # [n, hidden]  nn.lee:21
-    h_3 = torch.tanh(affine + self_.embed[x_t])  # [n, hidden]  likelihood.lee:19
+    inner_out = torch.addmm(self_.inner.b, h, self_.inner.w)  # [n, hidden]  nn.lee:21
+    h_3 = torch.tanh(inner_out + self_.embed[x_t])  # [n, hidden]  likelihood.lee:19
     fill = torch.full((n, 1, levels), True, dtype=torch.bool, device=h.device)  # bool[n, 1, levels]  likelihood.lee:27
     # bool[n, time, levels]
     unslice_ = unslice(fill, (n, time, levels), (slice(0, n), slice(t, t + 1), slice(0, levels)))
@@ -458,13 +457,13 @@ def PixelRNN_forward_step_backward_in_step(self_, h, x_t, h_3, t, d_h_3, d_z_3, 
     fill = torch.full((n, 1, levels), True, dtype=torch.bool, device=h.device)  # bool[n, 1, levels]
     # bool[n, time, levels]
     unslice_ = unslice(fill, (n, time, levels), (slice(0, n), slice(t, t + 1), slice(0, levels)))
-    d_z = torch.where(unslice_, 0.0, d_z_3)  # [n, time, levels]
-    d_add = torch.where(unslice_, d_z_3, 0.0)[:, t : t + 1].reshape(n, levels)  # [n, levels]
+    d_z = torch.where(unslice_, 0, d_z_3)  # [n, time, levels]
+    d_out_out = torch.where(unslice_, d_z_3, 0.0)[:, t]  # [n, levels]
     # gradient of return x @ w + b   nn.lee:21
-    d_out_b = d_add.sum(dim=0)  # [levels]
-    d_out_w = h_3.T @ d_add  # [hidden, levels]
+    d_out_b = d_out_out.sum(dim=0)  # [levels]
+    d_out_w = h_3.T @ d_out_out  # [hidden, levels]
     # gradient of h = step(h, x[:, t])   likelihood.lee:26
-    d_h_3_2 = d_h_3 + d_add @ self_.out.w.T  # [n, hidden]
+    d_h_3_2 = d_h_3 + d_out_out @ self_.out.w.T  # [n, hidden]
     # gradient of return tanh(inner(h) + embed[pixel])   likelihood.lee:19
     d_add_2 = d_h_3_2 * (1 - h_3 * h_3)  # [n, hidden]
     d_embed = scatter_add(d_add_2, (x_t,), (levels, hidden))  # [levels, hidden]
@@ -661,7 +660,7 @@ def from_codes_saved(decoder, code, x):
     """As from_codes, and what its gradient needs."""
     add_2, saved_decoder = decoder.forward_saved(code)  # likelihood.lee:71
     sub = add_2 - x  # [n, decoder.sizes_2]
-    return (sub * sub).sum(dim=1).mean(), (saved_decoder, sub)
+    return (sub**2).sum(dim=1).mean(), (saved_decoder, sub)
 
 
 def from_codes_backward(decoder, code, saved, d_mean):
@@ -716,10 +715,9 @@ def elbo(net, x, e, variance=0.5):
     """
     m, s = net.encode(x)  # likelihood.lee:87
     y = net.decoder(m + torch.exp(s / 2) * e)  # [n, net.d]  likelihood.lee:88
-    divergence = 0.5 * (torch.exp(s) - (1 + s) + m * m).sum(dim=1)  # [n]  likelihood.lee:89
+    divergence = 0.5 * (torch.exp(s) - (1 + s) + m**2).sum(dim=1)  # [n]  likelihood.lee:89
     sub_2 = y - x  # [n, net.d]  likelihood.lee:90
-    add_4 = (sub_2 * sub_2).sum(dim=1) / (2 * variance) + divergence  # [n]
-    return add_4.mean()
+    return ((sub_2**2).sum(dim=1) / (2 * variance) + divergence).mean()
 
 
 def elbo_saved(net, x, e, variance=0.5):
@@ -728,16 +726,23 @@ def elbo_saved(net, x, e, variance=0.5):
     exp = torch.exp(s / 2)  # [n, net.latent]  likelihood.lee:88
     add = m + exp * e  # [n, net.latent]
     y, saved_net_decoder = net.decoder.forward_saved(add)
-    exp_2 = torch.exp(s)  # [n, net.latent]  likelihood.lee:89
-    divergence = 0.5 * (exp_2 - (1 + s) + m * m).sum(dim=1)  # [n]
+    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:89
+    divergence = 0.5 * (exp_s - (1 + s) + m**2).sum(dim=1)  # [n]
     sub_2 = y - x  # [n, net.d]  likelihood.lee:90
-    add_4 = (sub_2 * sub_2).sum(dim=1) / (2 * variance) + divergence  # [n]
-    return add_4.mean(), (m, saved_net, exp, add, saved_net_decoder, exp_2, sub_2)
+    return ((sub_2**2).sum(dim=1) / (2 * variance) + divergence).mean(), (
+        m,
+        saved_net,
+        exp,
+        add,
+        saved_net_decoder,
+        exp_s,
+        sub_2,
+    )
 
 
 def elbo_backward(net, x, e, variance, saved, d_y):
     """From d_y to the gradients by net, x and e."""
-    m, saved_net, exp, add, saved_net_decoder, exp_2, sub_2 = saved
+    m, saved_net, exp, add, saved_net_decoder, exp_s, sub_2 = saved
     n = x.shape[0]
     # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:90
     div = d_y / n
@@ -749,7 +754,7 @@ def elbo_backward(net, x, e, variance, saved, d_y):
     d_e = d_add * exp  # [n, net.latent]
     # gradient of m, s = net.encode(x)   likelihood.lee:87
     d_m = 2 * mul_3 * m + d_add  # [n, net.latent]
-    d_s = -0.5 * div + mul_3 * exp_2 + d_add * e * exp / 2  # [n, net.latent]
+    d_s = -0.5 * div + mul_3 * exp_s + d_add * e * exp / 2  # [n, net.latent]
     d_net, d_x_3 = net.encode_backward(x, saved_net, d_m, d_s)
     d_x = d_x_3 - d_y_  # [n, net.d]
     return (
@@ -765,27 +770,27 @@ def elboAsPrinted(net, x, e):
     x [n, net.d], e [n, net.latent] -> []
     """
     m, s = net.encode(x)  # likelihood.lee:95
-    exp = torch.exp(s)  # [n, net.latent]  likelihood.lee:96
-    y = net.decoder(m + exp * e)  # [n, net.d]
+    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:96
+    y = net.decoder(m + exp_s * e)  # [n, net.d]
     sub = y - x  # [n, net.d]  likelihood.lee:97
-    add_4 = (sub * sub).sum(dim=1) + (exp - (1 + s) + m * m).sum(dim=1)  # [n]
+    add_4 = (sub**2).sum(dim=1) + (exp_s - (1 + s) + m**2).sum(dim=1)  # [n]
     return add_4.mean()
 
 
 def elboAsPrinted_saved(net, x, e):
     """As elboAsPrinted, and what its gradient needs."""
     m, s, saved_net = net.encode_saved(x)  # likelihood.lee:95
-    exp = torch.exp(s)  # [n, net.latent]  likelihood.lee:96
-    add = m + exp * e  # [n, net.latent]
+    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:96
+    add = m + exp_s * e  # [n, net.latent]
     y, saved_net_decoder = net.decoder.forward_saved(add)
     sub = y - x  # [n, net.d]  likelihood.lee:97
-    add_4 = (sub * sub).sum(dim=1) + (exp - (1 + s) + m * m).sum(dim=1)  # [n]
-    return add_4.mean(), (m, saved_net, exp, add, saved_net_decoder, sub)
+    add_4 = (sub**2).sum(dim=1) + (exp_s - (1 + s) + m**2).sum(dim=1)  # [n]
+    return add_4.mean(), (m, saved_net, exp_s, add, saved_net_decoder, sub)
 
 
 def elboAsPrinted_backward(net, x, e, saved, d_y):
     """From d_y to the gradients by net, x and e."""
-    m, saved_net, exp, add, saved_net_decoder, sub = saved
+    m, saved_net, exp_s, add, saved_net_decoder, sub = saved
     n = x.shape[0]
     # gradient of return mean(sum((y - x) ** 2, axis = 1) + sum(exp(s) - (1 + s) + m ** 2, axis..   likelihood.lee:97
     div = d_y / n
@@ -793,10 +798,10 @@ def elboAsPrinted_backward(net, x, e, saved, d_y):
     d_y_ = mul * sub  # [n, net.d]
     # gradient of y = net.decoder(m + exp(s) * e)   likelihood.lee:96
     d_net_decoder, d_add = net.decoder.forward_backward(add, saved_net_decoder, d_y_)
-    d_e = d_add * exp  # [n, net.latent]
+    d_e = d_add * exp_s  # [n, net.latent]
     # gradient of m, s = net.encode(x)   likelihood.lee:95
     d_m = mul * m + d_add  # [n, net.latent]
-    d_s = (div + d_add * e) * exp - div  # [n, net.latent]
+    d_s = (div + d_add * e) * exp_s - div  # [n, net.latent]
     d_net, d_x_3 = net.encode_backward(x, saved_net, d_m, d_s)
     d_x = d_x_3 - d_y_  # [n, net.d]
     return (
@@ -816,26 +821,26 @@ def controlled_saved(net, code, first, second, steps):
     minimum = j.clamp(min=0).clamp(max=latent - 1)  # int[net.latent]
     select = torch.where(eq_2, steps[:, None], code[minimum])  # [k, net.latent]
     moved = torch.where(eq, steps[:, None, None], select)  # [k, k, net.latent]
-    reshape_3 = moved.reshape(k**2, net.latent)  # [k**2, net.latent]  likelihood.lee:103
-    flat, saved_net_decoder = net.decoder.forward_saved(reshape_3)
-    return flat.reshape(k, k, net.d), (eq, eq_2, minimum, reshape_3, saved_net_decoder)  # likelihood.lee:104
+    moved_flat = moved.reshape(k**2, net.latent)  # [k**2, net.latent]  likelihood.lee:103
+    flat, saved_net_decoder = net.decoder.forward_saved(moved_flat)
+    return flat.reshape(k, k, net.d), (eq, eq_2, minimum, moved_flat, saved_net_decoder)  # likelihood.lee:104
 
 
 def controlled_backward(net, saved, latent, d_reshape_4):
     """From d_reshape_4 to the gradients by net, code and steps."""
-    eq, eq_2, minimum, reshape_3, saved_net_decoder = saved
+    eq, eq_2, minimum, moved_flat, saved_net_decoder = saved
     k = d_reshape_4.shape[0]
     # gradient of return reshape(flat, [k, k, net.d])   likelihood.lee:104
     d_flat = d_reshape_4.reshape(k**2, net.d)  # [k**2, net.d]
     # gradient of flat = net.decoder(reshape(moved, [k * k, net.latent]))   likelihood.lee:103
-    d_net_decoder, d_reshape_3 = net.decoder.forward_backward(reshape_3, saved_net_decoder, d_flat)
-    d_moved = d_reshape_3.reshape(k, k, net.latent)  # [k, k, net.latent]
+    d_net_decoder, d_moved_flat = net.decoder.forward_backward(moved_flat, saved_net_decoder, d_flat)
+    d_moved = d_moved_flat.reshape(k, k, net.latent)  # [k, k, net.latent]
     # gradient of moved[a, b, j in net.latent] = where(j == first, steps[a], where(j == second,..   likelihood.lee:102
-    d_select = torch.where(eq, 0.0, d_moved).sum(dim=0)  # [k, net.latent]
-    d_guard_2 = torch.where(eq_2, 0.0, d_select).sum(dim=0)  # [net.latent]
-    select_5 = torch.where(eq_2, torch.where(eq, 0.0, d_select), 0.0)  # [k, net.latent]
-    d_code = scatter_add(torch.where(eq, 0.0, d_guard_2), (minimum,), (latent,))  # [latent]
-    d_steps = torch.where(eq, d_moved, 0.0).sum(dim=(1, 2)) + select_5.sum(dim=1)  # [k]
+    d_select = torch.where(eq, 0, d_moved).sum(dim=0)  # [k, net.latent]
+    d_guard_2 = torch.where(eq_2, 0, d_select).sum(dim=0)  # [net.latent]
+    select_5 = torch.where(eq_2, torch.where(eq, 0, d_select), 0)  # [k, net.latent]
+    d_code = scatter_add(torch.where(eq, 0, d_guard_2), (minimum,), (latent,))  # [latent]
+    d_steps = torch.where(eq, d_moved, 0).sum(dim=(1, 2)) + select_5.sum(dim=1)  # [k]
     return {"decoder": d_net_decoder}, d_code, d_steps
 
 
@@ -906,9 +911,9 @@ class FitStep(TrainStep):
         exp = torch.exp(s / 2)  # [batches_n, 6]  likelihood.lee:88
         add = m + exp * e  # [batches_n, 6]
         x_2 = torch.relu(torch.addmm(decoder_layers_0_b, add, decoder_layers_0_w))  # [batches_n, 64]  prelude.lee:61
-        exp_2 = torch.exp(s)  # [batches_n, 6]  likelihood.lee:89
+        exp_s = torch.exp(s)  # [batches_n, 6]  likelihood.lee:89
         sub_2 = torch.addmm(decoder_layers_1_b, x_2, decoder_layers_1_w) - x  # [batches_n, 64]  likelihood.lee:90
-        divergence = 0.5 * (exp_2 - (1 + s) + m * m).sum(dim=1)  # [batches_n]  likelihood.lee:89
+        divergence = 0.5 * (exp_s - (1 + s) + m * m).sum(dim=1)  # [batches_n]  likelihood.lee:89
         d_y = scale * sub_2  # [batches_n, 64]  likelihood.lee:90
         torch.sum(d_y, dim=0, out=d_decoder_layers_1_b)  # [64]  nn.lee:21
         torch.mm(x_2.T, d_y, out=d_decoder_layers_1_w)  # [64, 64]
@@ -918,15 +923,15 @@ class FitStep(TrainStep):
         d_add = d_add_2 @ decoder_layers_0_w.T  # [batches_n, 6]
         torch.mm(add.T, d_add_2, out=d_decoder_layers_0_w)  # [6, 64]
         d_m = scale_2 * m + d_add  # [batches_n, 6]  likelihood.lee:87
-        d_s = scale_3 + scale_ * exp_2 + d_add * e * exp / 2  # [batches_n, 6]
+        d_s = scale_3 + scale_ * exp_s + d_add * e * exp / 2  # [batches_n, 6]
         torch.sum(d_s, dim=0, out=d_spread_b)  # [6]  nn.lee:21
         torch.mm(h.T, d_s, out=d_spread_w)  # [64, 6]
         torch.sum(d_m, dim=0, out=d_mean__b)  # [6]
         torch.mm(h.T, d_m, out=d_mean__w)  # [64, 6]
         # [batches_n, 64]  prelude.lee:61
-        d_add_3 = torch.ops.aten.threshold_backward(d_s @ spread_w.T + d_m @ mean__w.T, h, 0)
-        torch.sum(d_add_3, dim=0, out=d_encoder_b)  # [64]  nn.lee:21
-        torch.mm(x.T, d_add_3, out=d_encoder_w)  # [64, 64]
+        d_encoder_out = torch.ops.aten.threshold_backward(d_s @ spread_w.T + d_m @ mean__w.T, h, 0)
+        torch.sum(d_encoder_out, dim=0, out=d_encoder_b)  # [64]  nn.lee:21
+        torch.mm(x.T, d_encoder_out, out=d_encoder_w)  # [64, 64]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -949,15 +954,15 @@ def fit_e_m(data_test_x, net, key):
 def fit_test_error(net, data_test_x, e, m):
     """data_test_x [data_test_n, 64], e [data_test_n, 6], m [data_test_n, 6] -> [], []"""
     sub = net.decoder(m) - data_test_x  # [data_test_n, 64]  likelihood.lee:117
-    return elbo(net, data_test_x, e), (sub * sub).sum(dim=1).mean()
+    return elbo(net, data_test_x, e), (sub**2).sum(dim=1).mean()
 
 
 def evidence_saved(x, slope, noise, z):
     """As evidence, and what its gradient needs."""
-    width = z[1:2].reshape(()) - z[:1].reshape(())  # likelihood.lee:130
+    width = z[1] - z[0]  # likelihood.lee:130
     div = (x[:, None] - torch.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:125
-    sub_4 = -0.5 * (div * div) - math.log(noise) - 0.9189385332046727  # [n, grid]
-    each = -0.5 * (z * z) - 0.9189385332046727 + sub_4  # [n, grid]  likelihood.lee:131
+    sub_4 = -0.5 * div**2 - math.log(noise) - 0.9189385332046727  # [n, grid]
+    each = -0.5 * z**2 - 0.9189385332046727 + sub_4  # [n, grid]  likelihood.lee:131
     return logsumexp(each, 1, False) + torch.log(width), (div, each)  # likelihood.lee:132
 
 
@@ -973,15 +978,15 @@ def evidence_backward(noise, saved, d_add):
 
 def bound_saved(x, mu, sigma, slope, noise, z):
     """As bound, and what its gradient needs."""
-    width = z[1:2].reshape(()) - z[:1].reshape(())  # likelihood.lee:137
+    width = z[1] - z[0]  # likelihood.lee:137
     div = (z - mu[:, None]) / sigma[:, None]  # [n, grid]  likelihood.lee:125
-    log = torch.log(sigma)  # [n]
-    exp = torch.exp(-0.5 * (div * div) - log[:, None] - 0.9189385332046727)  # [n, grid]  likelihood.lee:138
+    log_sigma = torch.log(sigma)  # [n]
+    exp = torch.exp(-0.5 * div**2 - log_sigma[:, None] - 0.9189385332046727)  # [n, grid]  likelihood.lee:138
     div_2 = (x[:, None] - torch.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:125
-    sub_6 = -0.5 * (div_2 * div_2) - math.log(noise) - 0.9189385332046727  # [n, grid]
+    sub_6 = -0.5 * div_2**2 - math.log(noise) - 0.9189385332046727  # [n, grid]
     expected = (exp * sub_6).sum(dim=1) * width  # [n]  likelihood.lee:138
     # likelihood.lee:139
-    return expected - 0.5 * (sigma * sigma + mu * mu - 1 - 2 * log), (width, div, exp, div_2, sub_6)
+    return expected - 0.5 * (sigma**2 + mu**2 - 1 - 2 * log_sigma), (width, div, exp, div_2, sub_6)
 
 
 def bound_backward(mu, sigma, noise, saved, d_sub_9):
@@ -999,12 +1004,12 @@ def bound_backward(mu, sigma, noise, saved, d_sub_9):
     # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:138
     d_sub_3 = reshape_2 * sub_6 * exp  # [n, grid]
     # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
-    d_log = d_sub_9 + (-d_sub_3.sum(dim=1, keepdim=True)).reshape(n)  # [n]
+    d_log_sigma = d_sub_9 + (-d_sub_3.sum(dim=1, keepdim=True)).reshape(n)  # [n]
     d_div = 2 * (d_sub_3 * -0.5 * div)  # [n, grid]
     d_reshape_4 = -(d_div * div / reshape).sum(dim=1, keepdim=True)  # [n, 1]
     d_mu_4 = (-(d_div / reshape).sum(dim=1, keepdim=True)).reshape(n)  # [n]
     d_mu = 2 * (d_sub_8 * mu) + d_mu_4  # [n]
-    d_sigma = 2 * (d_sub_8 * sigma) + d_log / sigma + d_reshape_4.reshape(n)  # [n]
+    d_sigma = 2 * (d_sub_8 * sigma) + d_log_sigma / sigma + d_reshape_4.reshape(n)  # [n]
     return d_x, d_mu, d_sigma
 
 
@@ -1028,10 +1033,8 @@ class Coupling(Model):
     @staticmethod
     def halves_backward_input(d, d_slice, d_slice_2):
         """From d_slice and d_slice_2 to the gradient by x."""
-        n = d_slice.shape[0]
         # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:154
-        d_x_2 = unslice(d_slice_2, (n, d), (slice(0, n), slice(d // 2, d)))  # [n, d]
-        d_x = d_x_2 + unslice(d_slice, (n, d), (slice(0, n), slice(0, d // 2)))  # [n, d]
+        d_x = torch.cat((d_slice, d_slice_2), dim=1)  # [n, d]
         return d_x  # [n, d]
 
     @staticmethod
@@ -1062,11 +1065,7 @@ class Coupling(Model):
     def joined_backward_input_backward(d, d_d_a, d_d_b):
         """From d_d_a and d_d_b to the gradient by d_reshape."""
         n = d_d_a.shape[0]
-        # gradient of return concat(a, b, axis = 1)   likelihood.lee:159
-        # [n, 2 * (d // 2)]
-        d_d_concat_2 = unslice(d_d_b, (n, 2 * (d // 2)), (slice(0, n), slice(d // 2, 2 * (d // 2))))
-        d_d_concat_3 = unslice(d_d_a, (n, 2 * (d // 2)), (slice(0, n), slice(0, d // 2)))  # [n, 2 * (d // 2)]
-        d_d_reshape = (d_d_concat_2 + d_d_concat_3).reshape(n, d)  # [n, d]
+        d_d_reshape = torch.cat((d_d_a, d_d_b), dim=1).reshape(n, d)  # [n, d]
         return d_d_reshape  # [n, d]
 
     def forward(self, x):
@@ -1087,64 +1086,65 @@ class Coupling(Model):
         a, b = self.halves(x)  # likelihood.lee:163
         add_2, saved_scale = self.scale.forward_saved(a)  # likelihood.lee:164
         s = torch.tanh(add_2)  # [n, d // 2]
-        exp = torch.exp(s)  # [n, d // 2]  likelihood.lee:165
+        exp_s = torch.exp(s)  # [n, d // 2]  likelihood.lee:165
         add_2_2, saved_shift = self.shift.forward_saved(a)
-        mul = b * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        mul = b * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         add = mul + add_2_2.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        return self.joined(a, add.reshape(n, self.d // 2)), s.sum(dim=1), (a, b, saved_scale, s, exp, saved_shift)
+        return self.joined(a, add.reshape(n, self.d // 2)), s.sum(dim=1), (a, b, saved_scale, s, exp_s, saved_shift)
 
     def forward_backward(self, saved, d_reshape_4, d_sum):
         """From d_reshape_4 and d_sum to the gradients by the parameters and x."""
-        a, b, saved_scale, s, exp, saved_shift = saved
+        a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_shift, d_a_3 = self.shift.forward_backward(a, saved_shift, d_reshape_3)
-        d_b = d_add * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_b = d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s = d_sum[:, None] + (d_add * b).reshape(n, self.d // 2) * exp  # [n, d // 2]
-        d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s * (1.0 - s * s))
+        d_s = d_sum[:, None] + (d_add * b).reshape(n, self.d // 2) * exp_s  # [n, d // 2]
+        d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s * (1 - s**2))
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
     def forward_backward_input_saved(self, saved, d_reshape_4):
-        """From d_reshape_4 to the gradients by x, add, add_4, exp, s, add_2 and add_3."""
-        _, b, saved_scale, s, exp, saved_shift = saved
+        """From d_reshape_4 to the gradients by x, add, add_4, exp_s, s, add_2 and add_3."""
+        _, b, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_a_3, saved_shift_ = self.shift.forward_backward_input_saved(saved_shift, d_reshape_3)
-        d_b = d_add * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        d_exp = (d_add * b).reshape(n, self.d // 2)  # [n, d // 2]
-        d_s = d_exp * exp  # [n, d // 2]
+        d_b = d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_exp_s = (d_add * b).reshape(n, self.d // 2)  # [n, d // 2]
+        d_s = d_exp_s * exp_s  # [n, d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        sub = 1.0 - s * s  # [n, d // 2]
+        sub = 1 - s**2  # [n, d // 2]
         d_add_2 = d_s * sub  # [n, d // 2]
         d_a_4, saved_scale_ = self.scale.forward_backward_input_saved(saved_scale, d_add_2)
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
-        return d_x, (d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_)
+        saved = d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_
+        return d_x, saved
 
-    def forward_backward_input_backward(self, b, s, exp, saved, d_d_x):
-        """From d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp and d_reshape_4."""
-        d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_ = saved
+    def forward_backward_input_backward(self, b, s, exp_s, saved, d_d_x):
+        """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp_s and d_reshape_4."""
+        d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = b.shape[0]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_d_a, d_d_b = Coupling.halves_backward_input_backward(d_d_x)
         # gradient of s = tanh(scale(a))   likelihood.lee:164
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_a)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
-        d_d_reshape = (d_d_s * exp).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_d_reshape = (d_d_s * exp_s).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_b = d_d_reshape * d_add  # [n, d - d // 2]
         d_add_2_2 = d_add.reshape(n, self.d // 2)  # [n, d // 2]
         d_shift, d_d_add_2_2 = self.shift.forward_backward_input_backward(d_add_2_2, saved_shift_, d_d_a)
-        d_d_add_4 = d_d_b * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_d_add_4 = d_d_b * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_d_add_5 = d_d_add_2_2.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_d_add = d_d_reshape * b + d_d_add_4 + d_d_add_5  # [n, d - d // 2]
         d_d_reshape_3 = d_d_add.reshape(n, self.d // 2)  # [n, d // 2]
@@ -1154,24 +1154,24 @@ class Coupling(Model):
             {"scale": d_scale, "shift": d_shift},
             d_b,
             d_s_2,
-            d_d_s * d_exp + (d_d_b * d_add).reshape(n, self.d // 2),
+            d_d_s * d_exp_s + (d_d_b * d_add).reshape(n, self.d // 2),
             d_d_reshape_4,
         )
 
-    def forward_saved_backward(self, saved, d_reshape_4, d_b, d_s, d_exp):
-        """From d_reshape_4, d_b, d_s and d_exp to the gradients by the parameters and x."""
-        a, b, saved_scale, s, exp, saved_shift = saved
+    def forward_saved_backward(self, saved, d_reshape_4, d_b, d_s, d_exp_s):
+        """From d_reshape_4, d_b, d_s and d_exp_s to the gradients by the parameters and x."""
+        a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_shift, d_a_3 = self.shift.forward_backward(a, saved_shift, d_reshape_3)
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s_2 = d_s + (d_exp + (d_add * b).reshape(n, self.d // 2)) * exp  # [n, d // 2]
-        d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s_2 * (1.0 - s * s))
+        d_s_2 = d_s + (d_exp_s + (d_add * b).reshape(n, self.d // 2)) * exp_s  # [n, d // 2]
+        d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s_2 * (1 - s**2))
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
-        d_b_2 = d_b + d_add * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_b_2 = d_b + d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b_2)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
@@ -1205,7 +1205,7 @@ class Coupling(Model):
         d_mul = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_b = d_mul * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_neg = (d_mul * sub).reshape(n, self.d // 2) * exp  # [n, d // 2]
-        d_scale, d_a_3 = self.scale.forward_backward(a, saved_scale, -((1.0 - tanh * tanh) * d_neg))
+        d_scale, d_a_3 = self.scale.forward_backward(a, saved_scale, -((1 - tanh**2) * d_neg))
         d_shift, d_a_4 = self.shift.forward_backward(a, saved_shift, (-d_b).reshape(n, self.d // 2))
         # gradient of a, b = halves(y)   likelihood.lee:168
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
@@ -1233,10 +1233,8 @@ class Coupling_2(Model):
     @staticmethod
     def halves_backward_input(d, d_slice, d_slice_2):
         """From d_slice and d_slice_2 to the gradient by x."""
-        n = d_slice.shape[0]
         # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:153
-        d_x_2 = unslice(d_slice_2, (n, d), (slice(0, n), slice(0, d // 2)))  # [n, d]
-        d_x = d_x_2 + unslice(d_slice, (n, d), (slice(0, n), slice(d // 2, d)))  # [n, d]
+        d_x = torch.cat((d_slice_2, d_slice), dim=1)  # [n, d]
         return d_x  # [n, d]
 
     @staticmethod
@@ -1267,11 +1265,7 @@ class Coupling_2(Model):
     def joined_backward_input_backward(d, d_d_a, d_d_b):
         """From d_d_a and d_d_b to the gradient by d_reshape."""
         n = d_d_a.shape[0]
-        # gradient of return concat(b, a, axis = 1)   likelihood.lee:158
-        # [n, 2 * (d // 2)]
-        d_d_concat_2 = unslice(d_d_a, (n, 2 * (d // 2)), (slice(0, n), slice(d // 2, 2 * (d // 2))))
-        d_d_concat_3 = unslice(d_d_b, (n, 2 * (d // 2)), (slice(0, n), slice(0, d // 2)))  # [n, 2 * (d // 2)]
-        d_d_reshape = (d_d_concat_2 + d_d_concat_3).reshape(n, d)  # [n, d]
+        d_d_reshape = torch.cat((d_d_b, d_d_a), dim=1).reshape(n, d)  # [n, d]
         return d_d_reshape  # [n, d]
 
     def forward(self, x):
@@ -1292,48 +1286,49 @@ class Coupling_2(Model):
         reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:164
         add_2, saved_scale = self.scale.forward_saved(reshape)
         s = torch.tanh(add_2)  # [n, d // 2]
-        exp = torch.exp(s)  # [n, d // 2]  likelihood.lee:165
+        exp_s = torch.exp(s)  # [n, d // 2]  likelihood.lee:165
         add_2_2, saved_shift = self.shift.forward_saved(reshape)
-        return self.joined(reshape, b * exp + add_2_2), s.sum(dim=1), (b, reshape, saved_scale, s, exp, saved_shift)
+        return self.joined(reshape, b * exp_s + add_2_2), s.sum(dim=1), (b, reshape, saved_scale, s, exp_s, saved_shift)
 
     def forward_backward(self, saved, d_reshape_4, d_sum):
         """From d_reshape_4 and d_sum to the gradients by the parameters and x."""
-        b, reshape, saved_scale, s, exp, saved_shift = saved
+        b, reshape, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_shift, d_reshape_3 = self.shift.forward_backward(reshape, saved_shift, d_add)
-        d_b = d_add * exp  # [n, d // 2]
+        d_b = d_add * exp_s  # [n, d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s = d_sum[:, None] + d_add * b * exp  # [n, d // 2]
-        d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s * (1.0 - s * s))
+        d_s = d_sum[:, None] + d_add * b * exp_s  # [n, d // 2]
+        d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s * (1 - s**2))
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
     def forward_backward_input_saved(self, saved, d_reshape_4):
-        """From d_reshape_4 to the gradients by x, add, add_4, exp, s, add_2 and add_3."""
-        b, _, saved_scale, s, exp, saved_shift = saved
+        """From d_reshape_4 to the gradients by x, add, add_4, exp_s, s, add_2 and add_3."""
+        b, _, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_reshape_3, saved_shift_ = self.shift.forward_backward_input_saved(saved_shift, d_add)
-        d_b = d_add * exp  # [n, d // 2]
-        d_exp = d_add * b  # [n, d // 2]
-        d_s = d_exp * exp  # [n, d // 2]
+        d_b = d_add * exp_s  # [n, d // 2]
+        d_exp_s = d_add * b  # [n, d // 2]
+        d_s = d_exp_s * exp_s  # [n, d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        sub = 1.0 - s * s  # [n, d // 2]
+        sub = 1 - s**2  # [n, d // 2]
         d_add_2 = d_s * sub  # [n, d // 2]
         d_reshape_5, saved_scale_ = self.scale.forward_backward_input_saved(saved_scale, d_add_2)
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
-        return d_x, (d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_)
+        saved = d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_
+        return d_x, saved
 
-    def forward_backward_input_backward(self, b, s, exp, saved, d_d_x):
-        """From d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp and d_reshape_4."""
-        d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_ = saved
+    def forward_backward_input_backward(self, b, s, exp_s, saved, d_d_x):
+        """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp_s and d_reshape_4."""
+        d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = b.shape[0]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_d_a, d_d_b = Coupling_2.halves_backward_input_backward(d_d_x)
@@ -1342,17 +1337,17 @@ class Coupling_2(Model):
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_reshape)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
-        d_d_exp = d_d_s * exp  # [n, d // 2]
-        d_b = d_d_exp * d_add  # [n, d // 2]
+        d_d_exp_s = d_d_s * exp_s  # [n, d // 2]
+        d_b = d_d_exp_s * d_add  # [n, d // 2]
         d_shift, d_d_add_5 = self.shift.forward_backward_input_backward(d_add, saved_shift_, d_d_reshape)
-        d_d_add = d_d_exp * b + d_d_b * exp + d_d_add_5  # [n, d // 2]
+        d_d_add = d_d_exp_s * b + d_d_b * exp_s + d_d_add_5  # [n, d // 2]
         d_d_reshape_4 = Coupling_2.joined_backward_input_backward(self.d, d_d_reshape, d_d_add)  # [n, d]
         d_s_2 = -2 * (s * (d_d_add_2 * d_s))  # [n, d // 2]
-        return {"scale": d_scale, "shift": d_shift}, d_b, d_s_2, d_d_s * d_exp + d_d_b * d_add, d_d_reshape_4
+        return {"scale": d_scale, "shift": d_shift}, d_b, d_s_2, d_d_s * d_exp_s + d_d_b * d_add, d_d_reshape_4
 
-    def forward_backward_input_backward_2(self, s, exp, saved, d_d_x):
-        """From d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s and exp."""
-        d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_ = saved
+    def forward_backward_input_backward_2(self, s, exp_s, saved, d_d_x):
+        """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s and exp_s."""
+        d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = s.shape[0]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_d_a, d_d_b = Coupling_2.halves_backward_input_backward(d_d_x)
@@ -1361,36 +1356,36 @@ class Coupling_2(Model):
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_reshape)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
-        d_b = d_d_s * exp * d_add  # [n, d // 2]
+        d_b = d_d_s * exp_s * d_add  # [n, d // 2]
         d_shift = self.shift.forward_backward_input_backward_parameters(d_add, saved_shift_, d_d_reshape)
         d_s_2 = -2 * (s * (d_d_add_2 * d_s))  # [n, d // 2]
-        return {"scale": d_scale, "shift": d_shift}, d_b, d_s_2, d_d_s * d_exp + d_d_b * d_add
+        return {"scale": d_scale, "shift": d_shift}, d_b, d_s_2, d_d_s * d_exp_s + d_d_b * d_add
 
-    def forward_saved_backward(self, saved, d_b, d_s, d_exp):
-        """From d_b, d_s and d_exp to the gradients by the parameters and x."""
-        _, reshape, saved_scale, s, exp, _ = saved
+    def forward_saved_backward(self, saved, d_b, d_s, d_exp_s):
+        """From d_b, d_s and d_exp_s to the gradients by the parameters and x."""
+        _, reshape, saved_scale, s, exp_s, _ = saved
         n = reshape.shape[0]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s_2 = d_s + d_exp * exp  # [n, d // 2]
-        d_scale, d_reshape = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1.0 - s * s))
+        d_s_2 = d_s + d_exp_s * exp_s  # [n, d // 2]
+        d_scale, d_reshape = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1 - s**2))
         d_a = d_reshape.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale}, d_x
 
-    def forward_saved_backward_2(self, saved, d_reshape_4, d_b, d_s, d_exp):
-        """From d_reshape_4, d_b, d_s and d_exp to the gradients by the parameters and x."""
-        b, reshape, saved_scale, s, exp, saved_shift = saved
+    def forward_saved_backward_2(self, saved, d_reshape_4, d_b, d_s, d_exp_s):
+        """From d_reshape_4, d_b, d_s and d_exp_s to the gradients by the parameters and x."""
+        b, reshape, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_shift, d_reshape_3 = self.shift.forward_backward(reshape, saved_shift, d_add)
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s_2 = d_s + (d_exp + d_add * b) * exp  # [n, d // 2]
-        d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1.0 - s * s))
+        d_s_2 = d_s + (d_exp_s + d_add * b) * exp_s  # [n, d // 2]
+        d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1 - s**2))
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of a, b = halves(x)   likelihood.lee:163
-        d_b_2 = d_b + d_add * exp  # [n, d // 2]
+        d_b_2 = d_b + d_add * exp_s  # [n, d // 2]
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b_2)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
@@ -1421,7 +1416,7 @@ class Coupling_2(Model):
         # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:169
         d_reshape_2, d_mul = Coupling_2.joined_backward_input(d_out)
         d_b = d_mul * exp  # [n, d // 2]
-        d_add_2_2 = -((1.0 - tanh * tanh) * (d_mul * sub * exp))  # [n, d // 2]
+        d_add_2_2 = -((1 - tanh**2) * (d_mul * sub * exp))  # [n, d // 2]
         d_scale, d_reshape_3 = self.scale.forward_backward(reshape, saved_scale, d_add_2_2)
         d_shift, d_reshape_5 = self.shift.forward_backward(reshape, saved_shift, -d_b)
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
@@ -1476,7 +1471,7 @@ class RealNVP(Model):
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}, d_x
 
     def forward_backward_input_saved(self, saved, d_x_5):
-        """From d_x_5 to the gradients by x, add_7, add_4_4, exp_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_2, s_2, add_2_2, add_3_2, add, add_4, exp, s, add_2 and add_3."""
+        """From d_x_5 to the gradients by x, add_7, add_4_4, exp_s_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_s_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_s_2, s_2, add_2_2, add_3_2, add, add_4, exp_s, s, add_2 and add_3."""
         saved_one, saved_two, saved_three, saved_four = saved
         # gradient of x, e = four(x)   likelihood.lee:183
         d_x_4, saved_four_ = self.four.forward_backward_input_saved(saved_four, d_x_5)
@@ -1489,53 +1484,53 @@ class RealNVP(Model):
         return d_x, (saved_four_, saved_three_, saved_two_, saved_one_)
 
     def forward_backward_input_backward(
-        self, b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, s, exp, saved, d_d_x
+        self, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved, d_d_x
     ):
-        """From d_add_7, d_add_4_4, d_exp_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, b_2, s and exp."""
+        """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, b_2, s and exp_s."""
         saved_four_, saved_three_, saved_two_, saved_one_ = saved
         # gradient of x, a = one(x)   likelihood.lee:180
-        d_one, d_b_5, d_s_4_2, d_exp_4_2, d_d_x_2 = self.one.forward_backward_input_backward(
-            b_5, s_4, exp_4, saved_one_, d_d_x
+        d_one, d_b_5, d_s_4_2, d_exp_s_4_2, d_d_x_2 = self.one.forward_backward_input_backward(
+            b_5, s_4, exp_s_4, saved_one_, d_d_x
         )
         # gradient of x, b = two(x)   likelihood.lee:181
-        d_two, d_b_4, d_s_3_2, d_exp_3_2, d_d_x_3 = self.two.forward_backward_input_backward(
-            b_4, s_3, exp_3, saved_two_, d_d_x_2
+        d_two, d_b_4, d_s_3_2, d_exp_s_3_2, d_d_x_3 = self.two.forward_backward_input_backward(
+            b_4, s_3, exp_s_3, saved_two_, d_d_x_2
         )
         # gradient of x, c = three(x)   likelihood.lee:182
-        d_three, d_b_3, d_s_2_2, d_exp_2_2, d_d_x_4 = self.three.forward_backward_input_backward(
-            b_3, s_2, exp_2, saved_three_, d_d_x_3
+        d_three, d_b_3, d_s_2_2, d_exp_s_2_2, d_d_x_4 = self.three.forward_backward_input_backward(
+            b_3, s_2, exp_s_2, saved_three_, d_d_x_3
         )
         # gradient of x, e = four(x)   likelihood.lee:183
-        d_four, d_b_2, d_s_5, d_exp_5 = self.four.forward_backward_input_backward_2(s, exp, saved_four_, d_d_x_4)
+        d_four, d_b_2, d_s_5, d_exp_s_5 = self.four.forward_backward_input_backward_2(s, exp_s, saved_four_, d_d_x_4)
         return (
             {"one": d_one, "two": d_two, "three": d_three, "four": d_four},
             d_b_5,
             d_s_4_2,
-            d_exp_4_2,
+            d_exp_s_4_2,
             d_b_4,
             d_s_3_2,
-            d_exp_3_2,
+            d_exp_s_3_2,
             d_b_3,
             d_s_2_2,
-            d_exp_2_2,
+            d_exp_s_2_2,
             d_b_2,
             d_s_5,
-            d_exp_5,
+            d_exp_s_5,
         )
 
     def forward_saved_backward(
-        self, saved, d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s, d_exp
+        self, saved, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
     ):
-        """From d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s and d_exp to the gradients by the parameters and x."""
+        """From d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s and d_exp_s to the gradients by the parameters and x."""
         saved_one, saved_two, saved_three, saved_four = saved
         # gradient of x, e = four(x)   likelihood.lee:183
-        d_four, d_x_4 = self.four.forward_saved_backward(saved_four, d_b_2, d_s, d_exp)
+        d_four, d_x_4 = self.four.forward_saved_backward(saved_four, d_b_2, d_s, d_exp_s)
         # gradient of x, c = three(x)   likelihood.lee:182
-        d_three, d_x_3 = self.three.forward_saved_backward(saved_three, d_x_4, d_b_3, d_s_2, d_exp_2)
+        d_three, d_x_3 = self.three.forward_saved_backward(saved_three, d_x_4, d_b_3, d_s_2, d_exp_s_2)
         # gradient of x, b = two(x)   likelihood.lee:181
-        d_two, d_x_2 = self.two.forward_saved_backward_2(saved_two, d_x_3, d_b_4, d_s_3, d_exp_3)
+        d_two, d_x_2 = self.two.forward_saved_backward_2(saved_two, d_x_3, d_b_4, d_s_3, d_exp_s_3)
         # gradient of x, a = one(x)   likelihood.lee:180
-        d_one, d_x = self.one.forward_saved_backward(saved_one, d_x_2, d_b_5, d_s_4, d_exp_4)
+        d_one, d_x = self.one.forward_saved_backward(saved_one, d_x_2, d_b_5, d_s_4, d_exp_s_4)
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}, d_x
 
     def inverse(self, z):
@@ -1568,14 +1563,14 @@ def surprise(net, x):
     x [n, net.d] -> []
     """
     z, log_det = net(x)  # likelihood.lee:192
-    sub = 0.5 * (z * z + 1.8378770664093453).sum(dim=1) - log_det  # [n]  likelihood.lee:193
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=1) - log_det  # [n]  likelihood.lee:193
     return sub.mean()
 
 
 def surprise_saved(net, x):
     """As surprise, and what its gradient needs."""
     z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:192
-    sub = 0.5 * (z * z + 1.8378770664093453).sum(dim=1) - log_det  # [n]  likelihood.lee:193
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=1) - log_det  # [n]  likelihood.lee:193
     return sub.mean(), (z, saved_net)
 
 
@@ -1599,7 +1594,7 @@ def mapped_saved(net, x):
 
 
 def mapped_backward_input_saved(net, saved_net, d_reshape_2):
-    """From d_reshape_2 to the gradients by x, add_7, add_4_4, exp_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_2, s_2, add_2_2, add_3_2, add, add_4, exp, s, add_2 and add_3."""
+    """From d_reshape_2 to the gradients by x, add_7, add_4_4, exp_s_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_s_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_s_2, s_2, add_2_2, add_3_2, add, add_4, exp_s, s, add_2 and add_3."""
     # gradient of return z[0]   likelihood.lee:198
     d_z = d_reshape_2[None]  # [1, net.d]
     # gradient of z, _ = net(x[None])   likelihood.lee:197
@@ -1609,23 +1604,37 @@ def mapped_backward_input_saved(net, saved_net, d_reshape_2):
 
 
 def mapped_backward_input_backward(
-    net, b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, s, exp, saved_net_, d_d_x
+    net, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved_net_, d_d_x
 ):
-    """From d_add_7, d_add_4_4, d_exp_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by net, b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, b_2, s and exp."""
+    """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by net, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, b_2, s and exp_s."""
     # gradient of z, _ = net(x[None])   likelihood.lee:197
-    d_net, d_b_5, d_s_4_2, d_exp_4_2, d_b_4, d_s_3_2, d_exp_3_2, d_b_3, d_s_2_2, d_exp_2_2, d_b_2, d_s_5, d_exp_5 = net.forward_backward_input_backward(
-        b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, s, exp, saved_net_, d_d_x[None]
+    d_net, d_b_5, d_s_4_2, d_exp_s_4_2, d_b_4, d_s_3_2, d_exp_s_3_2, d_b_3, d_s_2_2, d_exp_s_2_2, d_b_2, d_s_5, d_exp_s_5 = net.forward_backward_input_backward(
+        b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved_net_, d_d_x[None]
     )
-    return d_net, d_b_5, d_s_4_2, d_exp_4_2, d_b_4, d_s_3_2, d_exp_3_2, d_b_3, d_s_2_2, d_exp_2_2, d_b_2, d_s_5, d_exp_5
+    return (
+        d_net,
+        d_b_5,
+        d_s_4_2,
+        d_exp_s_4_2,
+        d_b_4,
+        d_s_3_2,
+        d_exp_s_3_2,
+        d_b_3,
+        d_s_2_2,
+        d_exp_s_2_2,
+        d_b_2,
+        d_s_5,
+        d_exp_s_5,
+    )
 
 
 def mapped_saved_backward(
-    net, saved_net, d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s, d_exp
+    net, saved_net, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
 ):
-    """From d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s and d_exp to the gradients by net and x."""
+    """From d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s and d_exp_s to the gradients by net and x."""
     # gradient of z, _ = net(x[None])   likelihood.lee:197
     d_net, d_reshape = net.forward_saved_backward(
-        saved_net, d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s, d_exp
+        saved_net, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
     )
     d_x = d_reshape.reshape(net.d)  # [net.d]
     return d_net, d_x
@@ -1642,7 +1651,7 @@ def volume_saved(net, x):
 
 
 def volume_backward(net, rows, saved_volume_step, d_rows, d_det):
-    """From d_add_7_rows, d_add_4_4_rows, d_exp_4_rows, d_s_4_rows, d_add_2_4_rows, d_add_3_4_rows, d_add_6_rows, d_add_4_3_rows, d_exp_3_rows, d_s_3_rows, d_add_2_3_rows, d_add_3_3_rows, d_add_5_rows, d_add_4_2_rows, d_exp_2_rows, d_s_2_rows, d_add_2_2_rows, d_add_3_2_rows, d_add_rows, d_add_4_rows, d_exp_rows, d_s_rows, d_add_2_rows, d_add_3_rows, d_rows and d_det to the gradients by net and x."""
+    """From d_add_7_rows, d_add_4_4_rows, d_exp_s_4_rows, d_s_4_rows, d_add_2_4_rows, d_add_3_4_rows, d_add_6_rows, d_add_4_3_rows, d_exp_s_3_rows, d_s_3_rows, d_add_2_3_rows, d_add_3_3_rows, d_add_5_rows, d_add_4_2_rows, d_exp_s_2_rows, d_s_2_rows, d_add_2_2_rows, d_add_3_2_rows, d_add_rows, d_add_4_rows, d_exp_s_rows, d_s_rows, d_add_2_rows, d_add_3_rows, d_rows and d_det to the gradients by net and x."""
     # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:203
     d_rows_2 = d_rows + d_det * cofactor(rows)  # [net.d, net.d]
     # [net.d // 2, net.hidden]
@@ -1833,16 +1842,15 @@ def volume_step_saved(net, x, row):
     _, saved_mapped = mapped_saved(net, x)  # likelihood.lee:203
     d_select = torch.ones(net.d, dtype=FLOAT, device=x.device)  # [net.d]
     eq = torch.arange(net.d, device=x.device) == row  # bool[net.d]
-    d_reshape_2_2 = torch.where(eq, d_select, 0.0)  # [net.d]
-    rows, saved_mapped_backward_input = mapped_backward_input_saved(net, saved_mapped, d_reshape_2_2)
+    rows, saved_mapped_backward_input = mapped_backward_input_saved(net, saved_mapped, torch.where(eq, d_select, 0))
     return rows, (saved_mapped, saved_mapped_backward_input)
 
 
 def volume_step_backward(net, saved, d_rows, d_net):
-    """From d_add_7, d_add_4_4, d_exp_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3, d_rows and d_net to the gradients by net, net.one.scale.layers.0.b, net.one.scale.layers.1.b, net.one.shift.layers.0.b, net.one.shift.layers.1.b, net.two.scale.layers.0.b, net.two.scale.layers.1.b, net.two.shift.layers.0.b, net.two.shift.layers.1.b, net.three.scale.layers.0.b, net.three.scale.layers.1.b, net.three.shift.layers.0.b, net.three.shift.layers.1.b, net.four.scale.layers.0.b, net.four.scale.layers.1.b and x."""
+    """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3, d_rows and d_net to the gradients by net, net.one.scale.layers.0.b, net.one.scale.layers.1.b, net.one.shift.layers.0.b, net.one.shift.layers.1.b, net.two.scale.layers.0.b, net.two.scale.layers.1.b, net.two.shift.layers.0.b, net.two.shift.layers.1.b, net.three.scale.layers.0.b, net.three.scale.layers.1.b, net.three.shift.layers.0.b, net.three.shift.layers.1.b, net.four.scale.layers.0.b, net.four.scale.layers.1.b and x."""
     saved_mapped, saved_mapped_backward_input = saved
     # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:203
-    d_net_, d_b_5, d_s_4_2, d_exp_4_2, d_b_4, d_s_3_2, d_exp_3_2, d_b_3, d_s_2_2, d_exp_2_2, d_b_2, d_s_5, d_exp_5 = mapped_backward_input_backward(
+    d_net_, d_b_5, d_s_4_2, d_exp_s_4_2, d_b_4, d_s_3_2, d_exp_s_3_2, d_b_3, d_s_2_2, d_exp_s_2_2, d_b_2, d_s_5, d_exp_s_5 = mapped_backward_input_backward(
         net,
         saved_mapped[0][1],
         saved_mapped[0][3],
@@ -1863,16 +1871,16 @@ def volume_step_backward(net, saved, d_rows, d_net):
         saved_mapped,
         d_b_5,
         d_s_4_2,
-        d_exp_4_2,
+        d_exp_s_4_2,
         d_b_4,
         d_s_3_2,
-        d_exp_3_2,
+        d_exp_s_3_2,
         d_b_3,
         d_s_2_2,
-        d_exp_2_2,
+        d_exp_s_2_2,
         d_b_2,
         d_s_5,
-        d_exp_5,
+        d_exp_s_5,
     )
     # [net.d // 2, net.hidden]
     d_net_one_scale_layers_0_w = d_net_["one"]["scale"]["layers.0"]["w"] + d_net_2["one"]["scale"]["layers.0"]["w"]
@@ -2015,7 +2023,7 @@ def checkerboard_saved(image, odd):
 def checkerboard_backward(eq, d_half):
     """From d_half to the gradient by image."""
     # gradient of half[r, i, j] = where((i + j) % 2 == odd, image[r, i, j], 0)   likelihood.lee:209
-    d_image = torch.where(eq, d_half, 0.0)  # [n, h, w]
+    d_image = torch.where(eq, d_half, 0)  # [n, h, w]
     return d_image  # [n, h, w]
 
 
@@ -2129,38 +2137,38 @@ class MoonsStep(TrainStep):
         x_2_2_4 = torch.relu(torch.addmm(one_scale_layers_0_b, a_3, one_scale_layers_0_w))
         add_2_2 = torch.addmm(one_scale_layers_1_b, x_2_2_4, one_scale_layers_1_w)  # [batches_n, 1]  nn.lee:21
         s_4 = torch.tanh(add_2_2)  # [batches_n, 1]  likelihood.lee:164
-        exp = torch.exp(s_4)  # [batches_n, 1]  likelihood.lee:165
+        exp_s_4 = torch.exp(s_4)  # [batches_n, 1]  likelihood.lee:165
         # [batches_n, 24]  prelude.lee:61
         x_2_6 = torch.relu(torch.addmm(one_shift_layers_0_b, a_3, one_shift_layers_0_w))
         add_2_2_2 = torch.addmm(one_shift_layers_1_b, x_2_6, one_shift_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        b_3_2 = b_5_2 * exp + add_2_2_2  # [batches_n, 1]  likelihood.lee:165
+        b_3_2 = b_5_2 * exp_s_4 + add_2_2_2  # [batches_n, 1]  likelihood.lee:165
         add_3_3 = torch.addmm(two_scale_layers_0_b, b_3_2, two_scale_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_2_3 = torch.relu(add_3_3)  # [batches_n, 24]  prelude.lee:61
         add_2_3 = torch.addmm(two_scale_layers_1_b, x_2_2_3, two_scale_layers_1_w)  # [batches_n, 1]  nn.lee:21
         s_3 = torch.tanh(add_2_3)  # [batches_n, 1]  likelihood.lee:164
-        exp_2 = torch.exp(s_3)  # [batches_n, 1]  likelihood.lee:165
+        exp_s_3 = torch.exp(s_3)  # [batches_n, 1]  likelihood.lee:165
         add_4_2 = torch.addmm(two_shift_layers_0_b, b_3_2, two_shift_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_5 = torch.relu(add_4_2)  # [batches_n, 24]  prelude.lee:61
         add_2_2_3 = torch.addmm(two_shift_layers_1_b, x_2_5, two_shift_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        a_2 = a_3 * exp_2 + add_2_2_3  # [batches_n, 1]  likelihood.lee:165
+        a_2 = a_3 * exp_s_3 + add_2_2_3  # [batches_n, 1]  likelihood.lee:165
         add_3_4 = torch.addmm(three_scale_layers_0_b, a_2, three_scale_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_2_2 = torch.relu(add_3_4)  # [batches_n, 24]  prelude.lee:61
         add_2_4 = torch.addmm(three_scale_layers_1_b, x_2_2_2, three_scale_layers_1_w)  # [batches_n, 1]  nn.lee:21
         s_2 = torch.tanh(add_2_4)  # [batches_n, 1]  likelihood.lee:164
-        exp_3 = torch.exp(s_2)  # [batches_n, 1]  likelihood.lee:165
+        exp_s_2 = torch.exp(s_2)  # [batches_n, 1]  likelihood.lee:165
         add_4_3 = torch.addmm(three_shift_layers_0_b, a_2, three_shift_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_4 = torch.relu(add_4_3)  # [batches_n, 24]  prelude.lee:61
         add_2_2_4 = torch.addmm(three_shift_layers_1_b, x_2_4, three_shift_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        add = b_3_2 * exp_3 + add_2_2_4  # [batches_n, 1]  likelihood.lee:165
+        add = b_3_2 * exp_s_2 + add_2_2_4  # [batches_n, 1]  likelihood.lee:165
         add_3_5 = torch.addmm(four_scale_layers_0_b, add, four_scale_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_2 = torch.relu(add_3_5)  # [batches_n, 24]  prelude.lee:61
         add_2_5 = torch.addmm(four_scale_layers_1_b, x_2_2, four_scale_layers_1_w)  # [batches_n, 1]  nn.lee:21
         s = torch.tanh(add_2_5)  # [batches_n, 1]  likelihood.lee:164
-        exp_4 = torch.exp(s)  # [batches_n, 1]  likelihood.lee:165
+        exp_s = torch.exp(s)  # [batches_n, 1]  likelihood.lee:165
         add_4_4 = torch.addmm(four_shift_layers_0_b, add, four_shift_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_3 = torch.relu(add_4_4)  # [batches_n, 24]  prelude.lee:61
         add_2_2_5 = torch.addmm(four_shift_layers_1_b, x_2_3, four_shift_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        z = torch.cat((a_2 * exp_4 + add_2_2_5, add), dim=1)  # [batches_n, 2]  likelihood.lee:158
+        z = torch.cat((a_2 * exp_s + add_2_2_5, add), dim=1)  # [batches_n, 2]  likelihood.lee:158
         add_3 = s_4.reshape(batches_n) + s_3.reshape(batches_n)  # [batches_n]  likelihood.lee:184
         log_det = add_3 + s_2.reshape(batches_n) + s.reshape(batches_n)  # [batches_n]
         sub = 0.5 * (z * z + 1.8378770664093453).sum(dim=1) - log_det  # [batches_n]  likelihood.lee:193
@@ -2172,7 +2180,7 @@ class MoonsStep(TrainStep):
         d_add_3_2 = torch.ops.aten.threshold_backward(d_add @ four_shift_layers_1_w.T, x_2_3, 0)
         torch.sum(d_add_3_2, dim=0, out=d_four_shift_layers_0_b)  # [24]  nn.lee:21
         torch.mm(add.T, d_add_3_2, out=d_four_shift_layers_0_w)  # [1, 24]
-        d_add_2 = torch.ops.aten.tanh_backward(d_add * a_2 * exp_4 - scale_, s)  # [batches_n, 1]  likelihood.lee:164
+        d_add_2 = torch.ops.aten.tanh_backward(d_add * a_2 * exp_s - scale_, s)  # [batches_n, 1]  likelihood.lee:164
         torch.sum(d_add_2, dim=0, out=d_four_scale_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_2.T, d_add_2, out=d_four_scale_layers_1_w)  # [24, 1]
         d_x_2_2_2 = d_add_2 @ four_scale_layers_1_w.T  # [batches_n, 24]
@@ -2180,67 +2188,47 @@ class MoonsStep(TrainStep):
         torch.sum(d_add_4, dim=0, out=d_four_scale_layers_0_b)  # [24]  nn.lee:21
         torch.mm(add.T, d_add_4, out=d_four_scale_layers_0_w)  # [1, 24]
         d_reshape_6 = d_z[:, 1:] + d_add_3_2 @ four_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:164
-        d_b_17 = d_add * exp_4  # [batches_n, 1]  likelihood.lee:165
-        # [batches_n, 2]  likelihood.lee:153
-        d_x_2_3 = unslice(d_b_17, (batches_n, 2), (slice(0, batches_n), slice(0, 1)))
-        d_reshape = d_reshape_6 + d_add_4 @ four_scale_layers_0_w.T  # [batches_n, 1]  likelihood.lee:164
-        # [batches_n, 2]  likelihood.lee:153
-        d_x_3_2 = unslice(d_reshape, (batches_n, 2), (slice(0, batches_n), slice(1, 2)))
-        d_x_4 = d_x_2_3 + d_x_3_2  # [batches_n, 2]
-        d_reshape_3_2 = d_x_4[:, 1:]  # [batches_n, 1]  likelihood.lee:159
-        torch.sum(d_reshape_3_2, dim=0, out=d_three_shift_layers_1_b)  # [1]  nn.lee:21
-        torch.mm(x_2_4.T, d_reshape_3_2, out=d_three_shift_layers_1_w)  # [24, 1]
-        d_x_2_4 = d_reshape_3_2 @ three_shift_layers_1_w.T  # [batches_n, 24]
-        d_add_3_3 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_n, 24]  prelude.lee:61
+        d_reshape = d_reshape_6 + d_add_4 @ four_scale_layers_0_w.T  # [batches_n, 1]
+        torch.sum(d_reshape, dim=0, out=d_three_shift_layers_1_b)  # [1]  nn.lee:21
+        torch.mm(x_2_4.T, d_reshape, out=d_three_shift_layers_1_w)  # [24, 1]
+        d_x_2_3 = d_reshape @ three_shift_layers_1_w.T  # [batches_n, 24]
+        d_add_3_3 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_4, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_3_3, dim=0, out=d_three_shift_layers_0_b)  # [24]  nn.lee:21
         torch.mm(a_2.T, d_add_3_3, out=d_three_shift_layers_0_w)  # [1, 24]
         # [batches_n, 1]  likelihood.lee:164
-        d_add_2_2 = torch.ops.aten.tanh_backward(d_reshape_3_2 * b_3_2 * exp_3 - scale_, s_2)
+        d_add_2_2 = torch.ops.aten.tanh_backward(d_reshape * b_3_2 * exp_s_2 - scale_, s_2)
         torch.sum(d_add_2_2, dim=0, out=d_three_scale_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_2_2.T, d_add_2_2, out=d_three_scale_layers_1_w)  # [24, 1]
         d_x_2_2_3 = d_add_2_2 @ three_scale_layers_1_w.T  # [batches_n, 24]
         d_add_4_2 = torch.ops.aten.threshold_backward(d_x_2_2_3, x_2_2_2, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_4_2, dim=0, out=d_three_scale_layers_0_b)  # [24]  nn.lee:21
         torch.mm(a_2.T, d_add_4_2, out=d_three_scale_layers_0_w)  # [1, 24]
-        d_a_5 = d_x_4[:, :1] + d_add_3_3 @ three_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:163
-        d_b_2_2 = d_reshape_3_2 * exp_3  # [batches_n, 1]  likelihood.lee:165
-        # [batches_n, 2]  likelihood.lee:154
-        d_x_2_3_2 = unslice(d_b_2_2, (batches_n, 2), (slice(0, batches_n), slice(1, 2)))
-        d_a_6 = d_a_5 + d_add_4_2 @ three_scale_layers_0_w.T  # [batches_n, 1]  likelihood.lee:163
-        # [batches_n, 2]  likelihood.lee:154
-        d_x_3_3 = unslice(d_a_6, (batches_n, 2), (slice(0, batches_n), slice(0, 1)))
-        d_x_3 = d_x_2_3_2 + d_x_3_3  # [batches_n, 2]
-        d_add_6 = d_x_3[:, :1]  # [batches_n, 1]  likelihood.lee:158
-        torch.sum(d_add_6, dim=0, out=d_two_shift_layers_1_b)  # [1]  nn.lee:21
-        torch.mm(x_2_5.T, d_add_6, out=d_two_shift_layers_1_w)  # [24, 1]
-        d_x_2_5 = d_add_6 @ two_shift_layers_1_w.T  # [batches_n, 24]
-        d_add_3_4 = torch.ops.aten.threshold_backward(d_x_2_5, x_2_5, 0)  # [batches_n, 24]  prelude.lee:61
+        d_a_5 = d_add * exp_s + d_add_3_3 @ three_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:163
+        d_a_6 = d_a_5 + d_add_4_2 @ three_scale_layers_0_w.T  # [batches_n, 1]
+        torch.sum(d_a_6, dim=0, out=d_two_shift_layers_1_b)  # [1]  nn.lee:21
+        torch.mm(x_2_5.T, d_a_6, out=d_two_shift_layers_1_w)  # [24, 1]
+        # [batches_n, 24]  prelude.lee:61
+        d_add_3_4 = torch.ops.aten.threshold_backward(d_a_6 @ two_shift_layers_1_w.T, x_2_5, 0)
         torch.sum(d_add_3_4, dim=0, out=d_two_shift_layers_0_b)  # [24]  nn.lee:21
         torch.mm(b_3_2.T, d_add_3_4, out=d_two_shift_layers_0_w)  # [1, 24]
         # [batches_n, 1]  likelihood.lee:164
-        d_add_2_3 = torch.ops.aten.tanh_backward(d_add_6 * a_3 * exp_2 - scale_, s_3)
+        d_add_2_3 = torch.ops.aten.tanh_backward(d_a_6 * a_3 * exp_s_3 - scale_, s_3)
         torch.sum(d_add_2_3, dim=0, out=d_two_scale_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_2_3.T, d_add_2_3, out=d_two_scale_layers_1_w)  # [24, 1]
         d_x_2_2_4 = d_add_2_3 @ two_scale_layers_1_w.T  # [batches_n, 24]
         d_add_4_3 = torch.ops.aten.threshold_backward(d_x_2_2_4, x_2_2_3, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_4_3, dim=0, out=d_two_scale_layers_0_b)  # [24]  nn.lee:21
         torch.mm(b_3_2.T, d_add_4_3, out=d_two_scale_layers_0_w)  # [1, 24]
-        d_reshape_6_2 = d_x_3[:, 1:] + d_add_3_4 @ two_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:164
-        d_b_3_2 = d_add_6 * exp_2  # [batches_n, 1]  likelihood.lee:165
-        # [batches_n, 2]  likelihood.lee:153
-        d_x_2_3_3 = unslice(d_b_3_2, (batches_n, 2), (slice(0, batches_n), slice(0, 1)))
-        d_reshape_7 = d_reshape_6_2 + d_add_4_3 @ two_scale_layers_0_w.T  # [batches_n, 1]  likelihood.lee:164
-        # [batches_n, 2]  likelihood.lee:153
-        d_x_3_4 = unslice(d_reshape_7, (batches_n, 2), (slice(0, batches_n), slice(1, 2)))
-        d_reshape_3_4 = (d_x_2_3_3 + d_x_3_4)[:, 1:]  # [batches_n, 1]  likelihood.lee:159
-        torch.sum(d_reshape_3_4, dim=0, out=d_one_shift_layers_1_b)  # [1]  nn.lee:21
-        torch.mm(x_2_6.T, d_reshape_3_4, out=d_one_shift_layers_1_w)  # [24, 1]
-        d_x_2_6 = d_reshape_3_4 @ one_shift_layers_1_w.T  # [batches_n, 24]
-        d_add_3_5 = torch.ops.aten.threshold_backward(d_x_2_6, x_2_6, 0)  # [batches_n, 24]  prelude.lee:61
+        d_reshape_6_2 = d_reshape * exp_s_2 + d_add_3_4 @ two_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:164
+        d_reshape_7 = d_reshape_6_2 + d_add_4_3 @ two_scale_layers_0_w.T  # [batches_n, 1]
+        torch.sum(d_reshape_7, dim=0, out=d_one_shift_layers_1_b)  # [1]  nn.lee:21
+        torch.mm(x_2_6.T, d_reshape_7, out=d_one_shift_layers_1_w)  # [24, 1]
+        d_x_2_5 = d_reshape_7 @ one_shift_layers_1_w.T  # [batches_n, 24]
+        d_add_3_5 = torch.ops.aten.threshold_backward(d_x_2_5, x_2_6, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_3_5, dim=0, out=d_one_shift_layers_0_b)  # [24]  nn.lee:21
         torch.mm(a_3.T, d_add_3_5, out=d_one_shift_layers_0_w)  # [1, 24]
         # [batches_n, 1]  likelihood.lee:164
-        d_add_2_4 = torch.ops.aten.tanh_backward(d_reshape_3_4 * b_5_2 * exp - scale_, s_4)
+        d_add_2_4 = torch.ops.aten.tanh_backward(d_reshape_7 * b_5_2 * exp_s_4 - scale_, s_4)
         torch.sum(d_add_2_4, dim=0, out=d_one_scale_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_2_4.T, d_add_2_4, out=d_one_scale_layers_1_w)  # [24, 1]
         d_x_2_2_5 = d_add_2_4 @ one_scale_layers_1_w.T  # [batches_n, 24]
@@ -2338,18 +2326,19 @@ class ActNorm(Model):
         """As forward, and what its gradient needs."""
         _, _, rows, cols = x.shape
         add = x + self.shift[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:248
-        exp = torch.exp(self.log_scale)  # [channels]
-        return add * exp[:, None, None], cols * rows * self.log_scale.sum(), (add, exp)
+        exp_log_scale = torch.exp(self.log_scale)  # [channels]
+        return add * exp_log_scale[:, None, None], cols * rows * self.log_scale.sum(), (add, exp_log_scale)
 
     @staticmethod
     def forward_backward(saved, d_mul, d_mul_2):
         """From d_mul and d_mul_2 to the gradients by the parameters and x."""
-        add, exp = saved
+        add, exp_log_scale = saved
         _, _, rows, cols = add.shape
         # gradient of return (x + shift[:, None, None]) * exp(log_scale)[:, None, None], rows * col..   likelihood.lee:248
-        d_x = d_mul * exp[:, None, None]  # [n, channels, rows, cols]
+        d_x = d_mul * exp_log_scale[:, None, None]  # [n, channels, rows, cols]
         d_shift = d_x.sum(dim=0).sum(dim=(1, 2))  # [channels]
-        d_log_scale = d_mul_2 * (cols * rows) + (d_mul * add).sum(dim=0).sum(dim=(1, 2)) * exp  # [channels]
+        d_log_scale_3 = (d_mul * add).sum(dim=0).sum(dim=(1, 2)) * exp_log_scale  # [channels]
+        d_log_scale = d_mul_2 * (cols * rows) + d_log_scale_3  # [channels]
         return {"shift": d_shift, "log_scale": d_log_scale}, d_x
 
     def inverse(self, y):
@@ -2401,23 +2390,8 @@ class ByChannels(Model):
 
     def change_backward(self, a, select, tanh, d_tanh, d_slice_2):
         """From d_tanh and d_slice_2 to the gradients by the parameters and a."""
-        n, _, rows, cols = a.shape
-        # gradient of return tanh(h[:, : channels // 2]), h[:, channels // 2 :]   likelihood.lee:262
-        # [n, channels, rows, cols]
-        d_h_2 = unslice(
-            d_slice_2,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(self.channels // 2, self.channels), slice(0, rows), slice(0, cols)),
-        )
-        d_slice = d_tanh * (1.0 - tanh * tanh)  # [n, channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_h_3 = unslice(
-            d_slice,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(0, self.channels // 2), slice(0, rows), slice(0, cols)),
-        )
         # gradient of h = outer(relu(inner(a)))   likelihood.lee:261
-        d_h = d_h_2 + d_h_3  # [n, channels, rows, cols]
+        d_h = torch.cat((d_tanh * (1 - tanh**2), d_slice_2), dim=1)  # [n, channels, rows, cols]
         d_outer, d_select = self.outer.forward_backward(select, d_h)
         d_inner, d_a = self.inner.forward_backward(a, relu_2_backward(select, d_select))
         return {"inner": d_inner, "outer": d_outer}, d_a
@@ -2427,9 +2401,9 @@ class ByChannels(Model):
         n, _, rows, cols = x.shape
         a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:265
         s, t = self.change(a)  # likelihood.lee:266
-        exp = torch.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
+        exp_s = torch.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
         # [n, channels - channels // 2, rows, cols]
-        reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
+        reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         add = x[:, self.channels // 2 :] * reshape + t  # [n, channels - channels // 2, rows, cols]
         return torch.cat((a, add), dim=1), s.sum(dim=(1, 2, 3))
 
@@ -2438,43 +2412,30 @@ class ByChannels(Model):
         n, _, rows, cols = x.shape
         a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:265
         s, t, saved_self = self.change_saved(a)  # likelihood.lee:266
-        exp = torch.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
+        exp_s = torch.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
         # [n, channels - channels // 2, rows, cols]
-        reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
+        reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         add = x[:, self.channels // 2 :] * reshape + t  # [n, channels - channels // 2, rows, cols]
-        return torch.cat((a, add), dim=1), s.sum(dim=(1, 2, 3)), (s, saved_self, exp)
+        return torch.cat((a, add), dim=1), s.sum(dim=(1, 2, 3)), (s, saved_self, exp_s)
 
     def forward_backward(self, x, saved, d_concat, d_sum):
         """From d_concat and d_sum to the gradients by the parameters and x."""
-        s, saved_self, exp = saved
+        s, saved_self, exp_s = saved
         n, _, rows, cols = x.shape
         # gradient of a = x[:, : channels // 2]   likelihood.lee:265
         a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]
         # [n, channels - channels // 2, rows, cols]
-        reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
+        reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         # gradient of return concat(a, x[:, channels // 2 :] * exp(s) + t, axis = 1), sum(s, axis =..   likelihood.lee:267
         d_t = d_concat[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
         d_reshape = d_t * x[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
-        d_slice = d_t * reshape  # [n, channels - channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_x_2 = unslice(
-            d_slice,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(self.channels // 2, self.channels), slice(0, rows), slice(0, cols)),
-        )
-        d_s_3 = d_reshape.reshape(n, self.channels // 2, rows, cols) * exp  # [n, channels // 2, rows, cols]
+        d_s_3 = d_reshape.reshape(n, self.channels // 2, rows, cols) * exp_s  # [n, channels // 2, rows, cols]
         # gradient of s, t = change(a)   likelihood.lee:266
         d_s = d_sum[:, None, None, None] + d_s_3  # [n, channels // 2, rows, cols]
         d_bychannels, d_a_3 = self.change_backward(a, saved_self, s, d_s, d_t)
         # gradient of a = x[:, : channels // 2]   likelihood.lee:265
         d_a = d_concat[:, : self.channels // 2] + d_a_3  # [n, channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_x_3 = unslice(
-            d_a,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(0, self.channels // 2), slice(0, rows), slice(0, cols)),
-        )
-        d_x = d_x_2 + d_x_3  # [n, channels, rows, cols]
+        d_x = torch.cat((d_a, d_t * reshape), dim=1)  # [n, channels, rows, cols]
         return d_bychannels, d_x
 
     def inverse(self, y):
@@ -2513,23 +2474,11 @@ class ByChannels(Model):
         d_exp = (d_mul * sub).reshape(n, self.channels // 2, rows, cols)  # [n, channels // 2, rows, cols]
         d_s = -(d_exp * exp)  # [n, channels // 2, rows, cols]
         d_t = -d_sub  # [n, channels - channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_y_2 = unslice(
-            d_sub,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(self.channels // 2, self.channels), slice(0, rows), slice(0, cols)),
-        )
         # gradient of s, t = change(a)   likelihood.lee:271
         d_bychannels, d_a_3 = self.change_backward(a, saved_self, s, d_s, d_t)
         # gradient of a = y[:, : channels // 2]   likelihood.lee:270
         d_a = d_out[:, : self.channels // 2] + d_a_3  # [n, channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_y_3 = unslice(
-            d_a,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(0, self.channels // 2), slice(0, rows), slice(0, cols)),
-        )
-        d_y = d_y_2 + d_y_3  # [n, channels, rows, cols]
+        d_y = torch.cat((d_a, d_sub), dim=1)  # [n, channels, rows, cols]
         return d_bychannels, d_y
 
 
@@ -2580,16 +2529,16 @@ class GlowStep(Model):
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         concat, saved_couple = self.couple.inverse_saved(y)  # likelihood.lee:287
-        x, saved_mix = self.mix.inverse_saved(concat)
-        sub, saved_norm1 = self.norm1.inverse_saved(x)
-        return sub, (concat, saved_couple, x, saved_mix, saved_norm1)
+        mix_out, saved_mix = self.mix.inverse_saved(concat)
+        sub, saved_norm1 = self.norm1.inverse_saved(mix_out)
+        return sub, (concat, saved_couple, mix_out, saved_mix, saved_norm1)
 
     def inverse_backward(self, y, saved, d_out):
         """From d_out to the gradients by the parameters and y."""
-        concat, saved_couple, x, saved_mix, saved_norm1 = saved
+        concat, saved_couple, mix_out, saved_mix, saved_norm1 = saved
         # gradient of return norm1.inverse(mix.inverse(couple.inverse(y)))   likelihood.lee:287
-        d_norm1, d_x = ActNorm.inverse_backward(x, saved_norm1, d_out)
-        d_mix, d_concat = Mixing.inverse_backward(concat, saved_mix, d_x)
+        d_norm1, d_mix_out = ActNorm.inverse_backward(mix_out, saved_norm1, d_out)
+        d_mix, d_concat = Mixing.inverse_backward(concat, saved_mix, d_mix_out)
         d_couple, d_y = self.couple.inverse_backward(y, saved_couple, d_concat)
         return {"norm1": d_norm1, "mix": d_mix, "couple": d_couple}, d_y
 
@@ -2598,7 +2547,7 @@ def of_images_saved(net, x):
     """As of_images, and what its gradient needs."""
     _, _, rows, cols = x.shape
     z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:292
-    prior = -0.5 * (z * z + 1.8378770664093453).sum(dim=(1, 2, 3))  # [n]  likelihood.lee:293
+    prior = -0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2, 3))  # [n]  likelihood.lee:293
     return -((prior + log_det).mean() / (cols * net.channels * rows)), (z, saved_net)  # likelihood.lee:294
 
 
@@ -2656,10 +2605,10 @@ class WaveGlow(Model):
         around = torch.nn.functional.pad(a, (self.k // 2, self.k // 2, 0, 0), value=0.0)
         slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:313
         h = torch.nn.functional.conv1d(slice_, self.heard[:, None]).mT  # [n, m, hidden]
-        add = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
-        tanh = torch.tanh(h + add.reshape(n, m, self.hidden))  # [n, m, hidden]
+        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
+        tanh = torch.tanh(h + condition_out.reshape(n, m, self.hidden))  # [n, m, hidden]
         z = self.out(tanh.reshape(m * n, self.hidden)).reshape(n, m, 2)  # [n, m, 2]
-        return torch.tanh(z[:, :, :1].reshape(n, m)), z[:, :, 1:].reshape(n, m)  # likelihood.lee:315
+        return torch.tanh(z[:, :, 0]), z[:, :, 1]  # likelihood.lee:315
 
     def change_saved(self, a, spectrum):
         """As change, and what its gradient needs."""
@@ -2668,28 +2617,24 @@ class WaveGlow(Model):
         around = torch.nn.functional.pad(a, (self.k // 2, self.k // 2, 0, 0), value=0.0)
         slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:313
         h = torch.nn.functional.conv1d(slice_, self.heard[:, None]).mT  # [n, m, hidden]
-        add = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
-        tanh = torch.tanh(h + add.reshape(n, m, self.hidden))  # [n, m, hidden]
+        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
+        tanh = torch.tanh(h + condition_out.reshape(n, m, self.hidden))  # [n, m, hidden]
         z = self.out(tanh.reshape(m * n, self.hidden)).reshape(n, m, 2)  # [n, m, 2]
-        return torch.tanh(z[:, :, :1].reshape(n, m)), z[:, :, 1:].reshape(n, m), (slice_, tanh)  # likelihood.lee:315
+        return torch.tanh(z[:, :, 0]), z[:, :, 1], (slice_, tanh)  # likelihood.lee:315
 
     def change_backward(self, spectrum, saved, tanh_2, d_tanh_2, d_reshape_6):
         """From d_tanh_2 and d_reshape_6 to the gradients by the parameters, a and spectrum."""
         slice_, tanh = saved
         n, m, _ = spectrum.shape
-        # gradient of return tanh(z[:, :, 0]), z[:, :, 1]   likelihood.lee:315
-        d_slice_3 = d_reshape_6[:, :, None]  # [n, m, 1]
-        d_z_2 = unslice(d_slice_3, (n, m, 2), (slice(0, n), slice(0, m), slice(1, 2)))  # [n, m, 2]
-        d_slice_2 = (d_tanh_2 * (1.0 - tanh_2 * tanh_2))[:, :, None]  # [n, m, 1]
-        d_z_3 = unslice(d_slice_2, (n, m, 2), (slice(0, n), slice(0, m), slice(0, 1)))  # [n, m, 2]
         # gradient of z = out(tanh(h + condition(spectrum)))   likelihood.lee:314
-        d_z = d_z_2 + d_z_3  # [n, m, 2]
-        reshape_3 = tanh.reshape(m * n, self.hidden)  # [m * n, hidden]
-        d_out, d_reshape_5 = self.out.forward_backward(reshape_3, d_z.reshape(m * n, 2))
-        d_h = d_reshape_5.reshape(n, m, self.hidden) * (1.0 - tanh * tanh)  # [n, m, hidden]
-        reshape_2 = spectrum.reshape(m * n, self.bands)  # [m * n, bands]
-        d_condition, d_reshape_3 = self.condition.forward_backward(reshape_2, d_h.reshape(m * n, self.hidden))
-        d_spectrum = d_reshape_3.reshape(n, m, self.bands)  # [n, m, bands]
+        d_z = torch.stack((d_tanh_2 * (1 - tanh_2**2), d_reshape_6), dim=2)  # [n, m, 2]
+        reshape_2 = tanh.reshape(m * n, self.hidden)  # [m * n, hidden]
+        d_out, d_reshape_5 = self.out.forward_backward(reshape_2, d_z.reshape(m * n, 2))
+        d_h = d_reshape_5.reshape(n, m, self.hidden) * (1 - tanh**2)  # [n, m, hidden]
+        spectrum_flat = spectrum.reshape(m * n, self.bands)  # [m * n, bands]
+        d_condition_out = d_h.reshape(m * n, self.hidden)  # [m * n, hidden]
+        d_condition, d_spectrum_flat = self.condition.forward_backward(spectrum_flat, d_condition_out)
+        d_spectrum = d_spectrum_flat.reshape(n, m, self.bands)  # [n, m, bands]
         # gradient of h[r, t in m, o] = sum[u in k](around[r, t + u] * heard[o, u])   likelihood.lee:313
         reshape = self.heard[:, None]  # [hidden, 1, k]
         d_reshape_2 = torch.nn.grad.conv1d_weight(slice_, (self.hidden, 1, self.k), d_h.mT)  # [hidden, 1, k]
@@ -2706,84 +2651,66 @@ class WaveGlow(Model):
 
     def forward(self, x, spectrum):
         """x [n, 2, m], spectrum [n, m, bands] -> [n, 2, m], [n]"""
-        n, _, m = x.shape
-        slice_ = x[:, :1]  # [n, 1, m]  likelihood.lee:318
-        s, t = self.change(slice_.reshape(n, m), spectrum)
-        reshape_3 = (x[:, 1:].reshape(n, m) * torch.exp(s) + t)[:, None]  # [n, 1, m]  likelihood.lee:319
-        return torch.cat((slice_, reshape_3), dim=1), s.sum(dim=1)
+        s, t = self.change(x[:, 0], spectrum)  # likelihood.lee:318
+        reshape = (x[:, 1] * torch.exp(s) + t)[:, None]  # [n, 1, m]  likelihood.lee:319
+        return torch.cat((x[:, :1], reshape), dim=1), s.sum(dim=1)
 
     def forward_saved(self, x, spectrum):
         """As forward, and what its gradient needs."""
-        n, _, m = x.shape
-        slice_ = x[:, :1]  # [n, 1, m]  likelihood.lee:318
-        s, t, saved_self = self.change_saved(slice_.reshape(n, m), spectrum)
-        exp = torch.exp(s)  # [n, m]  likelihood.lee:319
-        reshape_3 = (x[:, 1:].reshape(n, m) * exp + t)[:, None]  # [n, 1, m]
-        return torch.cat((slice_, reshape_3), dim=1), s.sum(dim=1), (s, saved_self, exp)
+        s, t, saved_self = self.change_saved(x[:, 0], spectrum)  # likelihood.lee:318
+        exp_s = torch.exp(s)  # [n, m]  likelihood.lee:319
+        return torch.cat((x[:, :1], (x[:, 1] * exp_s + t)[:, None]), dim=1), s.sum(dim=1), (s, saved_self, exp_s)
 
     def forward_backward(self, x, spectrum, saved, d_concat, d_sum):
         """From d_concat and d_sum to the gradients by the parameters, x and spectrum."""
-        s, saved_self, exp = saved
-        n, _, m = x.shape
+        s, saved_self, exp_s = saved
         # gradient of return stack(x[:, 0], x[:, 1] * exp(s) + t, axis = 1), sum(s, axis = 1)   likelihood.lee:319
-        d_t = d_concat[:, 1:].reshape(n, m)  # [n, m]
-        d_slice_2 = (d_t * exp)[:, None]  # [n, 1, m]
-        d_x_2 = unslice(d_slice_2, (n, 2, m), (slice(0, n), slice(1, 2), slice(0, m)))  # [n, 2, m]
+        d_t = d_concat[:, 1]  # [n, m]
         # gradient of s, t = change(x[:, 0], spectrum)   likelihood.lee:318
-        d_s = d_sum[:, None] + d_t * x[:, 1:].reshape(n, m) * exp  # [n, m]
+        d_s = d_sum[:, None] + d_t * x[:, 1] * exp_s  # [n, m]
         d_waveglow, d_reshape, d_spectrum = self.change_backward(spectrum, saved_self, s, d_s, d_t)
         d_slice = d_concat[:, :1] + d_reshape[:, None]  # [n, 1, m]
-        d_x_3 = unslice(d_slice, (n, 2, m), (slice(0, n), slice(0, 1), slice(0, m)))  # [n, 2, m]
-        d_x = d_x_2 + d_x_3  # [n, 2, m]
+        d_x = torch.cat((d_slice, (d_t * exp_s)[:, None]), dim=1)  # [n, 2, m]
         return d_waveglow, d_x, d_spectrum
 
     def inverse(self, y, spectrum):
         """y [n, 2, m], spectrum [n, m, bands] -> [n, 2, m]"""
-        n, _, m = y.shape
-        slice_ = y[:, :1]  # [n, 1, m]  likelihood.lee:322
-        s, t = self.change(slice_.reshape(n, m), spectrum)
-        reshape_3 = ((y[:, 1:].reshape(n, m) - t) * torch.exp(-s))[:, None]  # [n, 1, m]  likelihood.lee:323
-        return torch.cat((slice_, reshape_3), dim=1)  # [n, 2, m]
+        s, t = self.change(y[:, 0], spectrum)  # likelihood.lee:322
+        reshape = ((y[:, 1] - t) * torch.exp(-s))[:, None]  # [n, 1, m]  likelihood.lee:323
+        return torch.cat((y[:, :1], reshape), dim=1)  # [n, 2, m]
 
     def inverse_saved(self, y, spectrum):
         """As inverse, and what its gradient needs."""
-        n, _, m = y.shape
-        slice_ = y[:, :1]  # [n, 1, m]  likelihood.lee:322
-        s, t, saved_self = self.change_saved(slice_.reshape(n, m), spectrum)
-        sub = y[:, 1:].reshape(n, m) - t  # [n, m]  likelihood.lee:323
+        s, t, saved_self = self.change_saved(y[:, 0], spectrum)  # likelihood.lee:322
+        sub = y[:, 1] - t  # [n, m]  likelihood.lee:323
         exp = torch.exp(-s)  # [n, m]
-        return torch.cat((slice_, (sub * exp)[:, None]), dim=1), (s, saved_self, sub, exp)
+        return torch.cat((y[:, :1], (sub * exp)[:, None]), dim=1), (s, saved_self, sub, exp)
 
     def inverse_backward(self, spectrum, saved, d_out):
         """From d_out to the gradients by the parameters, y and spectrum."""
         s, saved_self, sub, exp = saved
-        n, m, _ = spectrum.shape
         # gradient of return stack(y[:, 0], (y[:, 1] - t) * exp(-s), axis = 1)   likelihood.lee:323
-        d_mul = d_out[:, 1:].reshape(n, m)  # [n, m]
+        d_mul = d_out[:, 1]  # [n, m]
         d_sub = d_mul * exp  # [n, m]
         d_s = -(d_mul * sub * exp)  # [n, m]
         d_t = -d_sub  # [n, m]
-        d_slice_2 = d_sub[:, None]  # [n, 1, m]
-        d_y_2 = unslice(d_slice_2, (n, 2, m), (slice(0, n), slice(1, 2), slice(0, m)))  # [n, 2, m]
         # gradient of s, t = change(y[:, 0], spectrum)   likelihood.lee:322
         d_waveglow, d_reshape, d_spectrum = self.change_backward(spectrum, saved_self, s, d_s, d_t)
-        d_slice = d_out[:, :1] + d_reshape[:, None]  # [n, 1, m]
-        d_y_3 = unslice(d_slice, (n, 2, m), (slice(0, n), slice(0, 1), slice(0, m)))  # [n, 2, m]
-        d_y = d_y_2 + d_y_3  # [n, 2, m]
+        d_y = torch.cat((d_out[:, :1] + d_reshape[:, None], d_sub[:, None]), dim=1)  # [n, 2, m]
         return d_waveglow, d_y, d_spectrum
 
 
 def of_sound(net, x, spectrum):
     """x [n, 2, m], spectrum [n, m, net.bands] -> []"""
     z, log_det = net(x, spectrum)  # likelihood.lee:327
-    sub = 0.5 * (z * z + 1.8378770664093453).sum(dim=(1, 2)) - log_det  # [n]  likelihood.lee:328
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2)) - log_det  # [n]  likelihood.lee:328
     return sub.mean()
 
 
 def of_sound_saved(net, x, spectrum):
     """As of_sound, and what its gradient needs."""
     z, log_det, saved_net = net.forward_saved(x, spectrum)  # likelihood.lee:327
-    sub = 0.5 * (z * z + 1.8378770664093453).sum(dim=(1, 2)) - log_det  # [n]  likelihood.lee:328
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2)) - log_det  # [n]  likelihood.lee:328
     return sub.mean(), (z, saved_net)
 
 
@@ -2874,7 +2801,7 @@ def example_likely(key):
     mu = 0.5 * normal(fold(key, SITES["mu"]), (4,), FLOAT)  # [4]  likelihood.lee:378
     uniform_ = uniform(fold(key, SITES["sigma"]), (4,), FLOAT)  # [4]  likelihood.lee:379
     sigma = 0.3 + 0.6000000000000001 * uniform_  # [4]
-    z = (torch.arange(401) - 200).to(FLOAT) / 25.0  # [401]  likelihood.lee:380
+    z = (torch.arange(401) - 200).to(FLOAT) / 25  # [401]  likelihood.lee:380
     add, saved_evidence = evidence_saved(x, 1.3, 0.4, z)  # likelihood.lee:381
     sub_9, saved_bound = bound_saved(x, mu, sigma, 1.3, 0.4, z)
     d_sub_9 = torch.full((4,), 2.0, dtype=FLOAT)  # [4]
@@ -2930,10 +2857,10 @@ def example_of_pixels(key):
     image = normal(fold(key, SITES["image"]), (2, 3, 4), FLOAT)  # [2, 3, 4]  likelihood.lee:405
     half, saved_checkerboard = checkerboard_saved(image, 0)  # likelihood.lee:406
     half_2, saved_checkerboard_ = checkerboard_saved(image, 1)
-    mul_2 = half_2 * half_2  # [2, 3, 4]
+    mul_2 = half_2**2  # [2, 3, 4]
     d_image_2 = checkerboard_backward(saved_checkerboard_, 2 * mul_2 + mul_2)  # [2, 3, 4]
     d_image_3 = checkerboard_backward(saved_checkerboard, 2 * half)  # [2, 3, 4]
-    return (half * half).sum() + (mul_2 * half_2).sum(), d_image_2 + d_image_3
+    return (half**2).sum() + (mul_2 * half_2).sum(), d_image_2 + d_image_3
 
 
 def example_glowing(key):
@@ -3240,22 +3167,22 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
-    d_x = torch.where(gt, d_y, 0.0)  # [x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
+    d_x = torch.where(gt, d_y, 0)  # [x_0, x_1]
     return d_x, gt
 
 
 def relu_backward_backward(gt, d_d_x):
     """From d_d_x to the gradient by d_select."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_d_select = torch.where(gt, d_d_x, 0.0)  # [x_0, x_1]
+    d_d_select = torch.where(gt, d_d_x, 0)  # [x_0, x_1]
     return d_d_select  # [x_0, x_1]
 
 
@@ -3270,7 +3197,7 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

@@ -215,7 +215,7 @@ class PixelRNN(Model):
     def step_backward(self, h, pixel, tanh, d_y):
         """From d_y to the gradients by the parameters and h."""
         # gradient of return tanh(inner(h) + embed[pixel])   likelihood.lee:19
-        d_add_2 = d_y * (1.0 - tanh * tanh)  # [n, hidden]
+        d_add_2 = d_y * (1 - tanh**2)  # [n, hidden]
         d_embed = scatter_add(d_add_2, (pixel,), (self.levels, self.hidden))  # [levels, hidden]
         d_inner, d_h = self.inner.forward_backward(h, d_add_2)
         return {"embed": d_embed, "inner": d_inner}, d_h
@@ -257,9 +257,8 @@ class PixelRNN(Model):
         fill = np.full((n, 1, self.levels), True, dtype=np.bool_)  # bool[n, 1, levels]
         # bool[n, time, levels]
         unslice_ = unslice(fill, (n, time, self.levels), (slice(0, n), slice(t, t + 1), slice(0, self.levels)))
-        d_z = np.where(unslice_, 0.0, d_z_3)  # [n, time, levels]
-        d_reshape = masked(d_z_3, unslice_)[:, t : t + 1]  # [n, 1, levels]
-        d_out, d_h_3_3 = self.out.forward_backward(h_3, d_reshape.reshape(n, self.levels))
+        d_z = np.where(unslice_, 0, d_z_3)  # [n, time, levels]
+        d_out, d_h_3_3 = self.out.forward_backward(h_3, masked(d_z_3, unslice_)[:, t])
         # gradient of h = step(h, x[:, t])   likelihood.lee:26
         d_h_3_2 = d_h_3 + d_h_3_3  # [n, hidden]
         d_pixelrnn, d_h = self.step_backward(h, x_t, h_3, d_h_3_2)
@@ -420,7 +419,7 @@ def from_codes_saved(decoder, code, x):
     """As from_codes, and what its gradient needs."""
     add_2, saved_decoder = decoder.forward_saved(code)  # likelihood.lee:71
     sub = add_2 - x  # [n, decoder.sizes_2]
-    return (sub * sub).sum(axis=1).mean(), (saved_decoder, sub)
+    return (sub**2).sum(axis=1).mean(), (saved_decoder, sub)
 
 
 def from_codes_backward(decoder, code, saved, d_mean):
@@ -485,9 +484,9 @@ def elbo(net, x, e, variance=0.5):
     """
     m, s = net.encode(x)  # likelihood.lee:87
     y = net.decoder(m + np.exp(s / 2) * e)  # [n, net.d]  likelihood.lee:88
-    divergence = 0.5 * (np.exp(s) - (1 + s) + m * m).sum(axis=1)  # [n]  likelihood.lee:89
+    divergence = 0.5 * (np.exp(s) - (1 + s) + m**2).sum(axis=1)  # [n]  likelihood.lee:89
     sub_2 = y - x  # [n, net.d]  likelihood.lee:90
-    add_4 = (sub_2 * sub_2).sum(axis=1) / (2 * variance) + divergence  # [n]
+    add_4 = (sub_2**2).sum(axis=1) / (2 * variance) + divergence  # [n]
     return add_4.mean()
 
 
@@ -497,16 +496,16 @@ def elbo_saved(net, x, e, variance=0.5):
     exp = np.exp(s / 2)  # [n, net.latent]  likelihood.lee:88
     add = m + exp * e  # [n, net.latent]
     y, saved_net_decoder = net.decoder.forward_saved(add)
-    exp_2 = np.exp(s)  # [n, net.latent]  likelihood.lee:89
-    divergence = 0.5 * (exp_2 - (1 + s) + m * m).sum(axis=1)  # [n]
+    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:89
+    divergence = 0.5 * (exp_s - (1 + s) + m**2).sum(axis=1)  # [n]
     sub_2 = y - x  # [n, net.d]  likelihood.lee:90
-    add_4 = (sub_2 * sub_2).sum(axis=1) / (2 * variance) + divergence  # [n]
-    return add_4.mean(), (m, saved_net, exp, add, saved_net_decoder, exp_2, sub_2)
+    add_4 = (sub_2**2).sum(axis=1) / (2 * variance) + divergence  # [n]
+    return add_4.mean(), (m, saved_net, exp, add, saved_net_decoder, exp_s, sub_2)
 
 
 def elbo_backward(net, x, e, variance, saved, d_y):
     """From d_y to the gradients by net, x and e."""
-    m, saved_net, exp, add, saved_net_decoder, exp_2, sub_2 = saved
+    m, saved_net, exp, add, saved_net_decoder, exp_s, sub_2 = saved
     n = x.shape[0]
     # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:90
     div = d_y / n
@@ -518,7 +517,7 @@ def elbo_backward(net, x, e, variance, saved, d_y):
     d_e = d_add * exp  # [n, net.latent]
     # gradient of m, s = net.encode(x)   likelihood.lee:87
     d_m = 2 * mul_3 * m + d_add  # [n, net.latent]
-    d_s = -0.5 * div + mul_3 * exp_2 + d_add * e * exp / 2  # [n, net.latent]
+    d_s = -0.5 * div + mul_3 * exp_s + d_add * e * exp / 2  # [n, net.latent]
     d_net, d_x_3 = net.encode_backward(x, saved_net, d_m, d_s)
     d_x = d_x_3 - d_y_  # [n, net.d]
     return (
@@ -530,7 +529,7 @@ def elbo_backward(net, x, e, variance, saved, d_y):
 
 def elbo_backward_parameters(net, x, e, variance, saved, d_y):
     """From d_y to the gradient by net."""
-    m, saved_net, exp, add, saved_net_decoder, exp_2, sub_2 = saved
+    m, saved_net, exp, add, saved_net_decoder, exp_s, sub_2 = saved
     n = x.shape[0]
     # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:90
     div = d_y / n
@@ -541,7 +540,7 @@ def elbo_backward_parameters(net, x, e, variance, saved, d_y):
     d_net_decoder, d_add = net.decoder.forward_backward(add, saved_net_decoder, d_y_)
     # gradient of m, s = net.encode(x)   likelihood.lee:87
     d_m = 2 * mul_3 * m + d_add  # [n, net.latent]
-    d_s = -0.5 * div + mul_3 * exp_2 + d_add * e * exp / 2  # [n, net.latent]
+    d_s = -0.5 * div + mul_3 * exp_s + d_add * e * exp / 2  # [n, net.latent]
     d_net = net.encode_backward_parameters(x, saved_net, d_m, d_s)
     return {"encoder": d_net["encoder"], "mean_": d_net["mean_"], "spread": d_net["spread"], "decoder": d_net_decoder}
 
@@ -552,27 +551,27 @@ def elboAsPrinted(net, x, e):
     x [n, net.d], e [n, net.latent] -> []
     """
     m, s = net.encode(x)  # likelihood.lee:95
-    exp = np.exp(s)  # [n, net.latent]  likelihood.lee:96
-    y = net.decoder(m + exp * e)  # [n, net.d]
+    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:96
+    y = net.decoder(m + exp_s * e)  # [n, net.d]
     sub = y - x  # [n, net.d]  likelihood.lee:97
-    sum_2 = (exp - (1 + s) + m * m).sum(axis=1)  # [n]
-    return ((sub * sub).sum(axis=1) + sum_2).mean()
+    add_4 = (sub**2).sum(axis=1) + (exp_s - (1 + s) + m**2).sum(axis=1)  # [n]
+    return add_4.mean()
 
 
 def elboAsPrinted_saved(net, x, e):
     """As elboAsPrinted, and what its gradient needs."""
     m, s, saved_net = net.encode_saved(x)  # likelihood.lee:95
-    exp = np.exp(s)  # [n, net.latent]  likelihood.lee:96
-    add = m + exp * e  # [n, net.latent]
+    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:96
+    add = m + exp_s * e  # [n, net.latent]
     y, saved_net_decoder = net.decoder.forward_saved(add)
     sub = y - x  # [n, net.d]  likelihood.lee:97
-    sum_2 = (exp - (1 + s) + m * m).sum(axis=1)  # [n]
-    return ((sub * sub).sum(axis=1) + sum_2).mean(), (m, saved_net, exp, add, saved_net_decoder, sub)
+    add_4 = (sub**2).sum(axis=1) + (exp_s - (1 + s) + m**2).sum(axis=1)  # [n]
+    return add_4.mean(), (m, saved_net, exp_s, add, saved_net_decoder, sub)
 
 
 def elboAsPrinted_backward(net, x, e, saved, d_y):
     """From d_y to the gradients by net, x and e."""
-    m, saved_net, exp, add, saved_net_decoder, sub = saved
+    m, saved_net, exp_s, add, saved_net_decoder, sub = saved
     n = x.shape[0]
     # gradient of return mean(sum((y - x) ** 2, axis = 1) + sum(exp(s) - (1 + s) + m ** 2, axis..   likelihood.lee:97
     div = d_y / n
@@ -580,10 +579,10 @@ def elboAsPrinted_backward(net, x, e, saved, d_y):
     d_y_ = mul * sub  # [n, net.d]
     # gradient of y = net.decoder(m + exp(s) * e)   likelihood.lee:96
     d_net_decoder, d_add = net.decoder.forward_backward(add, saved_net_decoder, d_y_)
-    d_e = d_add * exp  # [n, net.latent]
+    d_e = d_add * exp_s  # [n, net.latent]
     # gradient of m, s = net.encode(x)   likelihood.lee:95
     d_m = mul * m + d_add  # [n, net.latent]
-    d_s = (div + d_add * e) * exp - div  # [n, net.latent]
+    d_s = (div + d_add * e) * exp_s - div  # [n, net.latent]
     d_net, d_x_3 = net.encode_backward(x, saved_net, d_m, d_s)
     d_x = d_x_3 - d_y_  # [n, net.d]
     return (
@@ -602,25 +601,25 @@ def controlled_saved(net, code, first, second, steps):
     minimum = np.minimum(np.maximum(np.arange(net.latent), 0), latent - 1)  # int[net.latent]
     select = np.where(eq_2, steps[:, None], code[minimum])  # [k, net.latent]
     moved = np.where(eq, steps[:, None, None], select)  # [k, k, net.latent]
-    reshape_3 = moved.reshape(k**2, net.latent)  # [k**2, net.latent]  likelihood.lee:103
-    flat, saved_net_decoder = net.decoder.forward_saved(reshape_3)
-    return flat.reshape(k, k, net.d), (eq, eq_2, minimum, reshape_3, saved_net_decoder)  # likelihood.lee:104
+    moved_flat = moved.reshape(k**2, net.latent)  # [k**2, net.latent]  likelihood.lee:103
+    flat, saved_net_decoder = net.decoder.forward_saved(moved_flat)
+    return flat.reshape(k, k, net.d), (eq, eq_2, minimum, moved_flat, saved_net_decoder)  # likelihood.lee:104
 
 
 def controlled_backward(net, saved, latent, d_reshape_4):
     """From d_reshape_4 to the gradients by net, code and steps."""
-    eq, eq_2, minimum, reshape_3, saved_net_decoder = saved
+    eq, eq_2, minimum, moved_flat, saved_net_decoder = saved
     k = d_reshape_4.shape[0]
     # gradient of return reshape(flat, [k, k, net.d])   likelihood.lee:104
     d_flat = d_reshape_4.reshape(k**2, net.d)  # [k**2, net.d]
     # gradient of flat = net.decoder(reshape(moved, [k * k, net.latent]))   likelihood.lee:103
-    d_net_decoder, d_reshape_3 = net.decoder.forward_backward(reshape_3, saved_net_decoder, d_flat)
-    d_moved = d_reshape_3.reshape(k, k, net.latent)  # [k, k, net.latent]
+    d_net_decoder, d_moved_flat = net.decoder.forward_backward(moved_flat, saved_net_decoder, d_flat)
+    d_moved = d_moved_flat.reshape(k, k, net.latent)  # [k, k, net.latent]
     # gradient of moved[a, b, j in net.latent] = where(j == first, steps[a], where(j == second,..   likelihood.lee:102
-    d_select = np.where(eq, 0.0, d_moved).sum(axis=0)  # [k, net.latent]
-    d_gather = np.where(eq, 0.0, np.where(eq_2, 0.0, d_select).sum(axis=0))  # [net.latent]
+    d_select = np.where(eq, 0, d_moved).sum(axis=0)  # [k, net.latent]
+    d_gather = np.where(eq, 0, np.where(eq_2, 0, d_select).sum(axis=0))  # [net.latent]
     d_code = scatter_add(d_gather, (minimum,), (latent,))  # [latent]
-    d_steps_3 = masked(np.where(eq, 0.0, d_select), eq_2).sum(axis=1)  # [k]
+    d_steps_3 = masked(np.where(eq, 0, d_select), eq_2).sum(axis=1)  # [k]
     d_steps = masked(d_moved, eq).sum(axis=(1, 2)) + d_steps_3  # [k]
     return {"decoder": d_net_decoder}, d_code, d_steps
 
@@ -664,15 +663,15 @@ def fit_e_m(data_test_x, net, key):
 def fit_test_error(net, data_test_x, e, m):
     """data_test_x [data_test_n, 64], e [data_test_n, 6], m [data_test_n, 6] -> [], []"""
     sub = net.decoder(m) - data_test_x  # [data_test_n, 64]  likelihood.lee:117
-    return elbo(net, data_test_x, e), (sub * sub).sum(axis=1).mean()
+    return elbo(net, data_test_x, e), (sub**2).sum(axis=1).mean()
 
 
 def evidence_saved(x, slope, noise, z):
     """As evidence, and what its gradient needs."""
-    width = z[1:2].reshape(()) - z[:1].reshape(())  # likelihood.lee:130
+    width = z[1] - z[0]  # likelihood.lee:130
     div = (x[:, None] - np.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:125
-    sub_4 = -0.5 * (div * div) - math.log(noise) - 0.9189385332046727  # [n, grid]
-    each = -0.5 * (z * z) - 0.9189385332046727 + sub_4  # [n, grid]  likelihood.lee:131
+    sub_4 = -0.5 * div**2 - math.log(noise) - 0.9189385332046727  # [n, grid]
+    each = -0.5 * z**2 - 0.9189385332046727 + sub_4  # [n, grid]  likelihood.lee:131
     return logsumexp(each, 1) + np.log(width), (div, each)  # likelihood.lee:132
 
 
@@ -688,15 +687,15 @@ def evidence_backward(noise, saved, d_add):
 
 def bound_saved(x, mu, sigma, slope, noise, z):
     """As bound, and what its gradient needs."""
-    width = z[1:2].reshape(()) - z[:1].reshape(())  # likelihood.lee:137
+    width = z[1] - z[0]  # likelihood.lee:137
     div = (z - mu[:, None]) / sigma[:, None]  # [n, grid]  likelihood.lee:125
-    log = np.log(sigma)  # [n]
-    exp = np.exp(-0.5 * (div * div) - log[:, None] - 0.9189385332046727)  # [n, grid]  likelihood.lee:138
+    log_sigma = np.log(sigma)  # [n]
+    exp = np.exp(-0.5 * div**2 - log_sigma[:, None] - 0.9189385332046727)  # [n, grid]  likelihood.lee:138
     div_2 = (x[:, None] - np.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:125
-    sub_6 = -0.5 * (div_2 * div_2) - math.log(noise) - 0.9189385332046727  # [n, grid]
+    sub_6 = -0.5 * div_2**2 - math.log(noise) - 0.9189385332046727  # [n, grid]
     expected = (exp * sub_6).sum(axis=1) * width  # [n]  likelihood.lee:138
     # likelihood.lee:139
-    return expected - 0.5 * (sigma * sigma + mu * mu - 1 - 2 * log), (width, div, exp, div_2, sub_6)
+    return expected - 0.5 * (sigma**2 + mu**2 - 1 - 2 * log_sigma), (width, div, exp, div_2, sub_6)
 
 
 def bound_backward(mu, sigma, noise, saved, d_sub_9):
@@ -714,12 +713,12 @@ def bound_backward(mu, sigma, noise, saved, d_sub_9):
     # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:138
     d_sub_3 = reshape_2 * sub_6 * exp  # [n, grid]
     # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
-    d_log = d_sub_9 + (-d_sub_3.sum(axis=1, keepdims=True)).reshape(n)  # [n]
+    d_log_sigma = d_sub_9 + (-d_sub_3.sum(axis=1, keepdims=True)).reshape(n)  # [n]
     d_div = 2 * (d_sub_3 * -0.5 * div)  # [n, grid]
     d_reshape_4 = -(d_div * div / reshape).sum(axis=1, keepdims=True)  # [n, 1]
     d_mu_4 = (-(d_div / reshape).sum(axis=1, keepdims=True)).reshape(n)  # [n]
     d_mu = 2 * (d_sub_8 * mu) + d_mu_4  # [n]
-    d_sigma = 2 * (d_sub_8 * sigma) + d_log / sigma + d_reshape_4.reshape(n)  # [n]
+    d_sigma = 2 * (d_sub_8 * sigma) + d_log_sigma / sigma + d_reshape_4.reshape(n)  # [n]
     return d_x, d_mu, d_sigma
 
 
@@ -743,10 +742,8 @@ class Coupling(Model):
     @staticmethod
     def halves_backward_input(d, d_slice, d_slice_2):
         """From d_slice and d_slice_2 to the gradient by x."""
-        n = d_slice.shape[0]
         # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:154
-        d_x_2 = unslice(d_slice_2, (n, d), (slice(0, n), slice(d // 2, d)))  # [n, d]
-        d_x = d_x_2 + unslice(d_slice, (n, d), (slice(0, n), slice(0, d // 2)))  # [n, d]
+        d_x = np.concatenate((d_slice, d_slice_2), axis=1)  # [n, d]
         return d_x  # [n, d]
 
     @staticmethod
@@ -777,11 +774,7 @@ class Coupling(Model):
     def joined_backward_input_backward(d, d_d_a, d_d_b):
         """From d_d_a and d_d_b to the gradient by d_reshape."""
         n = d_d_a.shape[0]
-        # gradient of return concat(a, b, axis = 1)   likelihood.lee:159
-        # [n, 2 * (d // 2)]
-        d_d_concat_2 = unslice(d_d_b, (n, 2 * (d // 2)), (slice(0, n), slice(d // 2, 2 * (d // 2))))
-        d_d_concat_3 = unslice(d_d_a, (n, 2 * (d // 2)), (slice(0, n), slice(0, d // 2)))  # [n, 2 * (d // 2)]
-        d_d_reshape = (d_d_concat_2 + d_d_concat_3).reshape(n, d)  # [n, d]
+        d_d_reshape = np.concatenate((d_d_a, d_d_b), axis=1).reshape(n, d)  # [n, d]
         return d_d_reshape  # [n, d]
 
     @staticmethod
@@ -810,64 +803,65 @@ class Coupling(Model):
         a, b = self.halves(x)  # likelihood.lee:163
         add_2, saved_scale = self.scale.forward_saved(a)  # likelihood.lee:164
         s = np.tanh(add_2)  # [n, d // 2]
-        exp = np.exp(s)  # [n, d // 2]  likelihood.lee:165
+        exp_s = np.exp(s)  # [n, d // 2]  likelihood.lee:165
         add_2_2, saved_shift = self.shift.forward_saved(a)
-        mul = b * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        mul = b * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         add = mul + add_2_2.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        return self.joined(a, add.reshape(n, self.d // 2)), s.sum(axis=1), (a, b, saved_scale, s, exp, saved_shift)
+        return self.joined(a, add.reshape(n, self.d // 2)), s.sum(axis=1), (a, b, saved_scale, s, exp_s, saved_shift)
 
     def forward_backward(self, saved, d_reshape_4, d_sum):
         """From d_reshape_4 and d_sum to the gradients by the parameters and x."""
-        a, b, saved_scale, s, exp, saved_shift = saved
+        a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_shift, d_a_3 = self.shift.forward_backward(a, saved_shift, d_reshape_3)
-        d_b = d_add * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_b = d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s = d_sum[:, None] + (d_add * b).reshape(n, self.d // 2) * exp  # [n, d // 2]
-        d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s * (1.0 - s * s))
+        d_s = d_sum[:, None] + (d_add * b).reshape(n, self.d // 2) * exp_s  # [n, d // 2]
+        d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s * (1 - s**2))
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
     def forward_backward_input_saved(self, saved, d_reshape_4):
-        """From d_reshape_4 to the gradients by x, add, add_4, exp, s, add_2 and add_3."""
-        _, b, saved_scale, s, exp, saved_shift = saved
+        """From d_reshape_4 to the gradients by x, add, add_4, exp_s, s, add_2 and add_3."""
+        _, b, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_a_3, saved_shift_ = self.shift.forward_backward_input_saved(saved_shift, d_reshape_3)
-        d_b = d_add * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        d_exp = (d_add * b).reshape(n, self.d // 2)  # [n, d // 2]
-        d_s = d_exp * exp  # [n, d // 2]
+        d_b = d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_exp_s = (d_add * b).reshape(n, self.d // 2)  # [n, d // 2]
+        d_s = d_exp_s * exp_s  # [n, d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        sub = 1.0 - s * s  # [n, d // 2]
+        sub = 1 - s**2  # [n, d // 2]
         d_add_2 = d_s * sub  # [n, d // 2]
         d_a_4, saved_scale_ = self.scale.forward_backward_input_saved(saved_scale, d_add_2)
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
-        return d_x, (d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_)
+        saved = d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_
+        return d_x, saved
 
-    def forward_backward_input_backward(self, b, s, exp, saved, d_d_x):
-        """From d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp and d_reshape_4."""
-        d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_ = saved
+    def forward_backward_input_backward(self, b, s, exp_s, saved, d_d_x):
+        """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp_s and d_reshape_4."""
+        d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = b.shape[0]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_d_a, d_d_b = Coupling.halves_backward_input_backward(d_d_x)
         # gradient of s = tanh(scale(a))   likelihood.lee:164
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_a)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
-        d_d_reshape = (d_d_s * exp).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_d_reshape = (d_d_s * exp_s).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_b = d_d_reshape * d_add  # [n, d - d // 2]
         d_add_2_2 = d_add.reshape(n, self.d // 2)  # [n, d // 2]
         d_shift, d_d_add_2_2 = self.shift.forward_backward_input_backward(d_add_2_2, saved_shift_, d_d_a)
-        d_d_add_4 = d_d_b * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_d_add_4 = d_d_b * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_d_add_5 = d_d_add_2_2.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_d_add = d_d_reshape * b + d_d_add_4 + d_d_add_5  # [n, d - d // 2]
         d_d_reshape_3 = d_d_add.reshape(n, self.d // 2)  # [n, d // 2]
@@ -877,38 +871,38 @@ class Coupling(Model):
             {"scale": d_scale, "shift": d_shift},
             d_b,
             d_s_2,
-            d_d_s * d_exp + (d_d_b * d_add).reshape(n, self.d // 2),
+            d_d_s * d_exp_s + (d_d_b * d_add).reshape(n, self.d // 2),
             d_d_reshape_4,
         )
 
-    def forward_saved_backward(self, saved, d_reshape_4, d_b, d_s, d_exp):
-        """From d_reshape_4, d_b, d_s and d_exp to the gradients by the parameters and x."""
-        a, b, saved_scale, s, exp, saved_shift = saved
+    def forward_saved_backward(self, saved, d_reshape_4, d_b, d_s, d_exp_s):
+        """From d_reshape_4, d_b, d_s and d_exp_s to the gradients by the parameters and x."""
+        a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_shift, d_a_3 = self.shift.forward_backward(a, saved_shift, d_reshape_3)
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s_2 = d_s + (d_exp + (d_add * b).reshape(n, self.d // 2)) * exp  # [n, d // 2]
-        d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s_2 * (1.0 - s * s))
+        d_s_2 = d_s + (d_exp_s + (d_add * b).reshape(n, self.d // 2)) * exp_s  # [n, d // 2]
+        d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s_2 * (1 - s**2))
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
-        d_b_2 = d_b + d_add * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
+        d_b_2 = d_b + d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b_2)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
     def forward_backward_parameters(self, saved, d_reshape_4, d_sum):
         """From d_reshape_4 and d_sum to the gradient by the parameters."""
-        a, b, saved_scale, s, exp, saved_shift = saved
+        a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_reshape_3 = Coupling.joined_backward_input_2(d_reshape_4)  # [n, d // 2]
         d_shift = self.shift.forward_backward_parameters(a, saved_shift, d_reshape_3)
         d_reshape = d_reshape_3.reshape(n, self.d - self.d // 2) * b  # [n, d - d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s = d_sum[:, None] + d_reshape.reshape(n, self.d // 2) * exp  # [n, d // 2]
-        d_scale = self.scale.forward_backward_parameters(a, saved_scale, d_s * (1.0 - s * s))
+        d_s = d_sum[:, None] + d_reshape.reshape(n, self.d // 2) * exp_s  # [n, d // 2]
+        d_scale = self.scale.forward_backward_parameters(a, saved_scale, d_s * (1 - s**2))
         return {"scale": d_scale, "shift": d_shift}
 
     def inverse(self, y):
@@ -941,7 +935,7 @@ class Coupling(Model):
         d_mul = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_b = d_mul * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_neg = (d_mul * sub).reshape(n, self.d // 2) * exp  # [n, d // 2]
-        d_scale, d_a_3 = self.scale.forward_backward(a, saved_scale, -((1.0 - tanh * tanh) * d_neg))
+        d_scale, d_a_3 = self.scale.forward_backward(a, saved_scale, -((1 - tanh**2) * d_neg))
         d_shift, d_a_4 = self.shift.forward_backward(a, saved_shift, (-d_b).reshape(n, self.d // 2))
         # gradient of a, b = halves(y)   likelihood.lee:168
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
@@ -969,10 +963,8 @@ class Coupling_2(Model):
     @staticmethod
     def halves_backward_input(d, d_slice, d_slice_2):
         """From d_slice and d_slice_2 to the gradient by x."""
-        n = d_slice.shape[0]
         # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:153
-        d_x_2 = unslice(d_slice_2, (n, d), (slice(0, n), slice(0, d // 2)))  # [n, d]
-        d_x = d_x_2 + unslice(d_slice, (n, d), (slice(0, n), slice(d // 2, d)))  # [n, d]
+        d_x = np.concatenate((d_slice_2, d_slice), axis=1)  # [n, d]
         return d_x  # [n, d]
 
     @staticmethod
@@ -1003,11 +995,7 @@ class Coupling_2(Model):
     def joined_backward_input_backward(d, d_d_a, d_d_b):
         """From d_d_a and d_d_b to the gradient by d_reshape."""
         n = d_d_a.shape[0]
-        # gradient of return concat(b, a, axis = 1)   likelihood.lee:158
-        # [n, 2 * (d // 2)]
-        d_d_concat_2 = unslice(d_d_a, (n, 2 * (d // 2)), (slice(0, n), slice(d // 2, 2 * (d // 2))))
-        d_d_concat_3 = unslice(d_d_b, (n, 2 * (d // 2)), (slice(0, n), slice(0, d // 2)))  # [n, 2 * (d // 2)]
-        d_d_reshape = (d_d_concat_2 + d_d_concat_3).reshape(n, d)  # [n, d]
+        d_d_reshape = np.concatenate((d_d_b, d_d_a), axis=1).reshape(n, d)  # [n, d]
         return d_d_reshape  # [n, d]
 
     def forward(self, x):
@@ -1028,48 +1016,53 @@ class Coupling_2(Model):
         reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:164
         add_2, saved_scale = self.scale.forward_saved(reshape)
         s = np.tanh(add_2)  # [n, d // 2]
-        exp = np.exp(s)  # [n, d // 2]  likelihood.lee:165
+        exp_s = np.exp(s)  # [n, d // 2]  likelihood.lee:165
         add_2_2, saved_shift = self.shift.forward_saved(reshape)
-        return self.joined(reshape, b * exp + add_2_2), s.sum(axis=1), (b, reshape, saved_scale, s, exp, saved_shift)
+        return (
+            self.joined(reshape, b * exp_s + add_2_2),
+            s.sum(axis=1),
+            (b, reshape, saved_scale, s, exp_s, saved_shift),
+        )
 
     def forward_backward(self, saved, d_reshape_4, d_sum):
         """From d_reshape_4 and d_sum to the gradients by the parameters and x."""
-        b, reshape, saved_scale, s, exp, saved_shift = saved
+        b, reshape, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_shift, d_reshape_3 = self.shift.forward_backward(reshape, saved_shift, d_add)
-        d_b = d_add * exp  # [n, d // 2]
+        d_b = d_add * exp_s  # [n, d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s = d_sum[:, None] + d_add * b * exp  # [n, d // 2]
-        d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s * (1.0 - s * s))
+        d_s = d_sum[:, None] + d_add * b * exp_s  # [n, d // 2]
+        d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s * (1 - s**2))
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
     def forward_backward_input_saved(self, saved, d_reshape_4):
-        """From d_reshape_4 to the gradients by x, add, add_4, exp, s, add_2 and add_3."""
-        b, _, saved_scale, s, exp, saved_shift = saved
+        """From d_reshape_4 to the gradients by x, add, add_4, exp_s, s, add_2 and add_3."""
+        b, _, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_reshape_3, saved_shift_ = self.shift.forward_backward_input_saved(saved_shift, d_add)
-        d_b = d_add * exp  # [n, d // 2]
-        d_exp = d_add * b  # [n, d // 2]
-        d_s = d_exp * exp  # [n, d // 2]
+        d_b = d_add * exp_s  # [n, d // 2]
+        d_exp_s = d_add * b  # [n, d // 2]
+        d_s = d_exp_s * exp_s  # [n, d // 2]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        sub = 1.0 - s * s  # [n, d // 2]
+        sub = 1 - s**2  # [n, d // 2]
         d_add_2 = d_s * sub  # [n, d // 2]
         d_reshape_5, saved_scale_ = self.scale.forward_backward_input_saved(saved_scale, d_add_2)
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
-        return d_x, (d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_)
+        saved = d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_
+        return d_x, saved
 
-    def forward_backward_input_backward(self, b, s, exp, saved, d_d_x):
-        """From d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp and d_reshape_4."""
-        d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_ = saved
+    def forward_backward_input_backward(self, b, s, exp_s, saved, d_d_x):
+        """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp_s and d_reshape_4."""
+        d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = b.shape[0]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_d_a, d_d_b = Coupling_2.halves_backward_input_backward(d_d_x)
@@ -1078,17 +1071,17 @@ class Coupling_2(Model):
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_reshape)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
-        d_d_exp = d_d_s * exp  # [n, d // 2]
-        d_b = d_d_exp * d_add  # [n, d // 2]
+        d_d_exp_s = d_d_s * exp_s  # [n, d // 2]
+        d_b = d_d_exp_s * d_add  # [n, d // 2]
         d_shift, d_d_add_5 = self.shift.forward_backward_input_backward(d_add, saved_shift_, d_d_reshape)
-        d_d_add = d_d_exp * b + d_d_b * exp + d_d_add_5  # [n, d // 2]
+        d_d_add = d_d_exp_s * b + d_d_b * exp_s + d_d_add_5  # [n, d // 2]
         d_d_reshape_4 = Coupling_2.joined_backward_input_backward(self.d, d_d_reshape, d_d_add)  # [n, d]
         d_s_2 = -2 * (s * (d_d_add_2 * d_s))  # [n, d // 2]
-        return {"scale": d_scale, "shift": d_shift}, d_b, d_s_2, d_d_s * d_exp + d_d_b * d_add, d_d_reshape_4
+        return {"scale": d_scale, "shift": d_shift}, d_b, d_s_2, d_d_s * d_exp_s + d_d_b * d_add, d_d_reshape_4
 
-    def forward_backward_input_backward_2(self, s, exp, saved, d_d_x):
-        """From d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s and exp."""
-        d_add, saved_shift_, d_exp, d_s, sub, d_add_2, saved_scale_ = saved
+    def forward_backward_input_backward_2(self, s, exp_s, saved, d_d_x):
+        """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s and exp_s."""
+        d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = s.shape[0]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_d_a, d_d_b = Coupling_2.halves_backward_input_backward(d_d_x)
@@ -1097,36 +1090,36 @@ class Coupling_2(Model):
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_reshape)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
-        d_b = d_d_s * exp * d_add  # [n, d // 2]
+        d_b = d_d_s * exp_s * d_add  # [n, d // 2]
         d_shift = self.shift.forward_backward_input_backward_parameters(d_add, saved_shift_, d_d_reshape)
         d_s_2 = -2 * (s * (d_d_add_2 * d_s))  # [n, d // 2]
-        return {"scale": d_scale, "shift": d_shift}, d_b, d_s_2, d_d_s * d_exp + d_d_b * d_add
+        return {"scale": d_scale, "shift": d_shift}, d_b, d_s_2, d_d_s * d_exp_s + d_d_b * d_add
 
-    def forward_saved_backward(self, saved, d_b, d_s, d_exp):
-        """From d_b, d_s and d_exp to the gradients by the parameters and x."""
-        _, reshape, saved_scale, s, exp, _ = saved
+    def forward_saved_backward(self, saved, d_b, d_s, d_exp_s):
+        """From d_b, d_s and d_exp_s to the gradients by the parameters and x."""
+        _, reshape, saved_scale, s, exp_s, _ = saved
         n = reshape.shape[0]
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s_2 = d_s + d_exp * exp  # [n, d // 2]
-        d_scale, d_reshape = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1.0 - s * s))
+        d_s_2 = d_s + d_exp_s * exp_s  # [n, d // 2]
+        d_scale, d_reshape = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1 - s**2))
         d_a = d_reshape.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of a, b = halves(x)   likelihood.lee:163
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale}, d_x
 
-    def forward_saved_backward_2(self, saved, d_reshape_4, d_b, d_s, d_exp):
-        """From d_reshape_4, d_b, d_s and d_exp to the gradients by the parameters and x."""
-        b, reshape, saved_scale, s, exp, saved_shift = saved
+    def forward_saved_backward_2(self, saved, d_reshape_4, d_b, d_s, d_exp_s):
+        """From d_reshape_4, d_b, d_s and d_exp_s to the gradients by the parameters and x."""
+        b, reshape, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
         # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_shift, d_reshape_3 = self.shift.forward_backward(reshape, saved_shift, d_add)
         # gradient of s = tanh(scale(a))   likelihood.lee:164
-        d_s_2 = d_s + (d_exp + d_add * b) * exp  # [n, d // 2]
-        d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1.0 - s * s))
+        d_s_2 = d_s + (d_exp_s + d_add * b) * exp_s  # [n, d // 2]
+        d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1 - s**2))
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         # gradient of a, b = halves(x)   likelihood.lee:163
-        d_b_2 = d_b + d_add * exp  # [n, d // 2]
+        d_b_2 = d_b + d_add * exp_s  # [n, d // 2]
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b_2)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
@@ -1157,7 +1150,7 @@ class Coupling_2(Model):
         # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:169
         d_reshape_2, d_mul = Coupling_2.joined_backward_input(d_out)
         d_b = d_mul * exp  # [n, d // 2]
-        d_add_2_2 = -((1.0 - tanh * tanh) * (d_mul * sub * exp))  # [n, d // 2]
+        d_add_2_2 = -((1 - tanh**2) * (d_mul * sub * exp))  # [n, d // 2]
         d_scale, d_reshape_3 = self.scale.forward_backward(reshape, saved_scale, d_add_2_2)
         d_shift, d_reshape_5 = self.shift.forward_backward(reshape, saved_shift, -d_b)
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
@@ -1212,7 +1205,7 @@ class RealNVP(Model):
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}, d_x
 
     def forward_backward_input_saved(self, saved, d_x_5):
-        """From d_x_5 to the gradients by x, add_7, add_4_4, exp_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_2, s_2, add_2_2, add_3_2, add, add_4, exp, s, add_2 and add_3."""
+        """From d_x_5 to the gradients by x, add_7, add_4_4, exp_s_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_s_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_s_2, s_2, add_2_2, add_3_2, add, add_4, exp_s, s, add_2 and add_3."""
         saved_one, saved_two, saved_three, saved_four = saved
         # gradient of x, e = four(x)   likelihood.lee:183
         d_x_4, saved_four_ = self.four.forward_backward_input_saved(saved_four, d_x_5)
@@ -1225,53 +1218,53 @@ class RealNVP(Model):
         return d_x, (saved_four_, saved_three_, saved_two_, saved_one_)
 
     def forward_backward_input_backward(
-        self, b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, s, exp, saved, d_d_x
+        self, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved, d_d_x
     ):
-        """From d_add_7, d_add_4_4, d_exp_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, b_2, s and exp."""
+        """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, b_2, s and exp_s."""
         saved_four_, saved_three_, saved_two_, saved_one_ = saved
         # gradient of x, a = one(x)   likelihood.lee:180
-        d_one, d_b_5, d_s_4_2, d_exp_4_2, d_d_x_2 = self.one.forward_backward_input_backward(
-            b_5, s_4, exp_4, saved_one_, d_d_x
+        d_one, d_b_5, d_s_4_2, d_exp_s_4_2, d_d_x_2 = self.one.forward_backward_input_backward(
+            b_5, s_4, exp_s_4, saved_one_, d_d_x
         )
         # gradient of x, b = two(x)   likelihood.lee:181
-        d_two, d_b_4, d_s_3_2, d_exp_3_2, d_d_x_3 = self.two.forward_backward_input_backward(
-            b_4, s_3, exp_3, saved_two_, d_d_x_2
+        d_two, d_b_4, d_s_3_2, d_exp_s_3_2, d_d_x_3 = self.two.forward_backward_input_backward(
+            b_4, s_3, exp_s_3, saved_two_, d_d_x_2
         )
         # gradient of x, c = three(x)   likelihood.lee:182
-        d_three, d_b_3, d_s_2_2, d_exp_2_2, d_d_x_4 = self.three.forward_backward_input_backward(
-            b_3, s_2, exp_2, saved_three_, d_d_x_3
+        d_three, d_b_3, d_s_2_2, d_exp_s_2_2, d_d_x_4 = self.three.forward_backward_input_backward(
+            b_3, s_2, exp_s_2, saved_three_, d_d_x_3
         )
         # gradient of x, e = four(x)   likelihood.lee:183
-        d_four, d_b_2, d_s_5, d_exp_5 = self.four.forward_backward_input_backward_2(s, exp, saved_four_, d_d_x_4)
+        d_four, d_b_2, d_s_5, d_exp_s_5 = self.four.forward_backward_input_backward_2(s, exp_s, saved_four_, d_d_x_4)
         return (
             {"one": d_one, "two": d_two, "three": d_three, "four": d_four},
             d_b_5,
             d_s_4_2,
-            d_exp_4_2,
+            d_exp_s_4_2,
             d_b_4,
             d_s_3_2,
-            d_exp_3_2,
+            d_exp_s_3_2,
             d_b_3,
             d_s_2_2,
-            d_exp_2_2,
+            d_exp_s_2_2,
             d_b_2,
             d_s_5,
-            d_exp_5,
+            d_exp_s_5,
         )
 
     def forward_saved_backward(
-        self, saved, d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s, d_exp
+        self, saved, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
     ):
-        """From d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s and d_exp to the gradients by the parameters and x."""
+        """From d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s and d_exp_s to the gradients by the parameters and x."""
         saved_one, saved_two, saved_three, saved_four = saved
         # gradient of x, e = four(x)   likelihood.lee:183
-        d_four, d_x_4 = self.four.forward_saved_backward(saved_four, d_b_2, d_s, d_exp)
+        d_four, d_x_4 = self.four.forward_saved_backward(saved_four, d_b_2, d_s, d_exp_s)
         # gradient of x, c = three(x)   likelihood.lee:182
-        d_three, d_x_3 = self.three.forward_saved_backward(saved_three, d_x_4, d_b_3, d_s_2, d_exp_2)
+        d_three, d_x_3 = self.three.forward_saved_backward(saved_three, d_x_4, d_b_3, d_s_2, d_exp_s_2)
         # gradient of x, b = two(x)   likelihood.lee:181
-        d_two, d_x_2 = self.two.forward_saved_backward_2(saved_two, d_x_3, d_b_4, d_s_3, d_exp_3)
+        d_two, d_x_2 = self.two.forward_saved_backward_2(saved_two, d_x_3, d_b_4, d_s_3, d_exp_s_3)
         # gradient of x, a = one(x)   likelihood.lee:180
-        d_one, d_x = self.one.forward_saved_backward(saved_one, d_x_2, d_b_5, d_s_4, d_exp_4)
+        d_one, d_x = self.one.forward_saved_backward(saved_one, d_x_2, d_b_5, d_s_4, d_exp_s_4)
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}, d_x
 
     def forward_backward_parameters(self, saved, d_x_5, d_y):
@@ -1317,14 +1310,14 @@ def surprise(net, x):
     x [n, net.d] -> []
     """
     z, log_det = net(x)  # likelihood.lee:192
-    sub = 0.5 * (z * z + 1.8378770664093453).sum(axis=1) - log_det  # [n]  likelihood.lee:193
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=1) - log_det  # [n]  likelihood.lee:193
     return sub.mean()
 
 
 def surprise_saved(net, x):
     """As surprise, and what its gradient needs."""
     z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:192
-    sub = 0.5 * (z * z + 1.8378770664093453).sum(axis=1) - log_det  # [n]  likelihood.lee:193
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=1) - log_det  # [n]  likelihood.lee:193
     return sub.mean(), (z, saved_net)
 
 
@@ -1361,7 +1354,7 @@ def mapped_saved(net, x):
 
 
 def mapped_backward_input_saved(net, saved_net, d_reshape_2):
-    """From d_reshape_2 to the gradients by x, add_7, add_4_4, exp_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_2, s_2, add_2_2, add_3_2, add, add_4, exp, s, add_2 and add_3."""
+    """From d_reshape_2 to the gradients by x, add_7, add_4_4, exp_s_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_s_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_s_2, s_2, add_2_2, add_3_2, add, add_4, exp_s, s, add_2 and add_3."""
     # gradient of return z[0]   likelihood.lee:198
     d_z = d_reshape_2[None]  # [1, net.d]
     # gradient of z, _ = net(x[None])   likelihood.lee:197
@@ -1371,23 +1364,37 @@ def mapped_backward_input_saved(net, saved_net, d_reshape_2):
 
 
 def mapped_backward_input_backward(
-    net, b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, s, exp, saved_net_, d_d_x
+    net, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved_net_, d_d_x
 ):
-    """From d_add_7, d_add_4_4, d_exp_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3 and d_d_x to the gradients by net, b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, b_2, s and exp."""
+    """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by net, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, b_2, s and exp_s."""
     # gradient of z, _ = net(x[None])   likelihood.lee:197
-    d_net, d_b_5, d_s_4_2, d_exp_4_2, d_b_4, d_s_3_2, d_exp_3_2, d_b_3, d_s_2_2, d_exp_2_2, d_b_2, d_s_5, d_exp_5 = net.forward_backward_input_backward(
-        b_5, s_4, exp_4, b_4, s_3, exp_3, b_3, s_2, exp_2, s, exp, saved_net_, d_d_x[None]
+    d_net, d_b_5, d_s_4_2, d_exp_s_4_2, d_b_4, d_s_3_2, d_exp_s_3_2, d_b_3, d_s_2_2, d_exp_s_2_2, d_b_2, d_s_5, d_exp_s_5 = net.forward_backward_input_backward(
+        b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved_net_, d_d_x[None]
     )
-    return d_net, d_b_5, d_s_4_2, d_exp_4_2, d_b_4, d_s_3_2, d_exp_3_2, d_b_3, d_s_2_2, d_exp_2_2, d_b_2, d_s_5, d_exp_5
+    return (
+        d_net,
+        d_b_5,
+        d_s_4_2,
+        d_exp_s_4_2,
+        d_b_4,
+        d_s_3_2,
+        d_exp_s_3_2,
+        d_b_3,
+        d_s_2_2,
+        d_exp_s_2_2,
+        d_b_2,
+        d_s_5,
+        d_exp_s_5,
+    )
 
 
 def mapped_saved_backward(
-    net, saved_net, d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s, d_exp
+    net, saved_net, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
 ):
-    """From d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s and d_exp to the gradients by net and x."""
+    """From d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s and d_exp_s to the gradients by net and x."""
     # gradient of z, _ = net(x[None])   likelihood.lee:197
     d_net, d_reshape = net.forward_saved_backward(
-        saved_net, d_b_5, d_s_4, d_exp_4, d_b_4, d_s_3, d_exp_3, d_b_3, d_s_2, d_exp_2, d_b_2, d_s, d_exp
+        saved_net, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
     )
     d_x = d_reshape.reshape(net.d)  # [net.d]
     return d_net, d_x
@@ -1403,7 +1410,7 @@ def volume_saved(net, x):
 
 
 def volume_backward(net, rows, saved_volume_step, d_rows, d_det):
-    """From d_add_7_rows, d_add_4_4_rows, d_exp_4_rows, d_s_4_rows, d_add_2_4_rows, d_add_3_4_rows, d_add_6_rows, d_add_4_3_rows, d_exp_3_rows, d_s_3_rows, d_add_2_3_rows, d_add_3_3_rows, d_add_5_rows, d_add_4_2_rows, d_exp_2_rows, d_s_2_rows, d_add_2_2_rows, d_add_3_2_rows, d_add_rows, d_add_4_rows, d_exp_rows, d_s_rows, d_add_2_rows, d_add_3_rows, d_rows and d_det to the gradients by net and x."""
+    """From d_add_7_rows, d_add_4_4_rows, d_exp_s_4_rows, d_s_4_rows, d_add_2_4_rows, d_add_3_4_rows, d_add_6_rows, d_add_4_3_rows, d_exp_s_3_rows, d_s_3_rows, d_add_2_3_rows, d_add_3_3_rows, d_add_5_rows, d_add_4_2_rows, d_exp_s_2_rows, d_s_2_rows, d_add_2_2_rows, d_add_3_2_rows, d_add_rows, d_add_4_rows, d_exp_s_rows, d_s_rows, d_add_2_rows, d_add_3_rows, d_rows and d_det to the gradients by net and x."""
     # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:203
     d_rows_2 = d_rows + d_det * cofactor(rows)  # [net.d, net.d]
     d_net_one_scale_layers_0_w_2 = np.zeros((net.d // 2, net.hidden), dtype=FLOAT)  # [net.d // 2, net.hidden]
@@ -1525,10 +1532,10 @@ def volume_step_saved(net, x, row):
 
 
 def volume_step_backward(net, saved, d_rows, d_net):
-    """From d_add_7, d_add_4_4, d_exp_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp, d_s, d_add_2, d_add_3, d_rows and d_net to the gradients by net, net.one.scale.layers.0.b, net.one.scale.layers.1.b, net.one.shift.layers.0.b, net.one.shift.layers.1.b, net.two.scale.layers.0.b, net.two.scale.layers.1.b, net.two.shift.layers.0.b, net.two.shift.layers.1.b, net.three.scale.layers.0.b, net.three.scale.layers.1.b, net.three.shift.layers.0.b, net.three.shift.layers.1.b, net.four.scale.layers.0.b, net.four.scale.layers.1.b and x."""
+    """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3, d_rows and d_net to the gradients by net, net.one.scale.layers.0.b, net.one.scale.layers.1.b, net.one.shift.layers.0.b, net.one.shift.layers.1.b, net.two.scale.layers.0.b, net.two.scale.layers.1.b, net.two.shift.layers.0.b, net.two.shift.layers.1.b, net.three.scale.layers.0.b, net.three.scale.layers.1.b, net.three.shift.layers.0.b, net.three.shift.layers.1.b, net.four.scale.layers.0.b, net.four.scale.layers.1.b and x."""
     saved_mapped, saved_mapped_backward_input = saved
     # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:203
-    d_net_, d_b_5, d_s_4_2, d_exp_4_2, d_b_4, d_s_3_2, d_exp_3_2, d_b_3, d_s_2_2, d_exp_2_2, d_b_2, d_s_5, d_exp_5 = mapped_backward_input_backward(
+    d_net_, d_b_5, d_s_4_2, d_exp_s_4_2, d_b_4, d_s_3_2, d_exp_s_3_2, d_b_3, d_s_2_2, d_exp_s_2_2, d_b_2, d_s_5, d_exp_s_5 = mapped_backward_input_backward(
         net,
         saved_mapped[0][1],
         saved_mapped[0][3],
@@ -1549,16 +1556,16 @@ def volume_step_backward(net, saved, d_rows, d_net):
         saved_mapped,
         d_b_5,
         d_s_4_2,
-        d_exp_4_2,
+        d_exp_s_4_2,
         d_b_4,
         d_s_3_2,
-        d_exp_3_2,
+        d_exp_s_3_2,
         d_b_3,
         d_s_2_2,
-        d_exp_2_2,
+        d_exp_s_2_2,
         d_b_2,
         d_s_5,
-        d_exp_5,
+        d_exp_s_5,
     )
     # [net.d // 2, net.hidden]
     d_net_one_scale_layers_0_w = d_net_["one"]["scale"]["layers.0"]["w"] + d_net_2["one"]["scale"]["layers.0"]["w"]
@@ -1815,18 +1822,19 @@ class ActNorm(Model):
         """As forward, and what its gradient needs."""
         _, _, rows, cols = x.shape
         add = x + self.shift[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:248
-        exp = np.exp(self.log_scale)  # [channels]
-        return add * exp[:, None, None], cols * rows * self.log_scale.sum(), (add, exp)
+        exp_log_scale = np.exp(self.log_scale)  # [channels]
+        return add * exp_log_scale[:, None, None], cols * rows * self.log_scale.sum(), (add, exp_log_scale)
 
     @staticmethod
     def forward_backward(saved, d_mul, d_mul_2):
         """From d_mul and d_mul_2 to the gradients by the parameters and x."""
-        add, exp = saved
+        add, exp_log_scale = saved
         _, _, rows, cols = add.shape
         # gradient of return (x + shift[:, None, None]) * exp(log_scale)[:, None, None], rows * col..   likelihood.lee:248
-        d_x = d_mul * exp[:, None, None]  # [n, channels, rows, cols]
+        d_x = d_mul * exp_log_scale[:, None, None]  # [n, channels, rows, cols]
         d_shift = d_x.sum(axis=0).sum(axis=(1, 2))  # [channels]
-        d_log_scale = d_mul_2 * (cols * rows) + (d_mul * add).sum(axis=0).sum(axis=(1, 2)) * exp  # [channels]
+        d_log_scale_3 = (d_mul * add).sum(axis=0).sum(axis=(1, 2)) * exp_log_scale  # [channels]
+        d_log_scale = d_mul_2 * (cols * rows) + d_log_scale_3  # [channels]
         return {"shift": d_shift, "log_scale": d_log_scale}, d_x
 
     def inverse(self, y):
@@ -1878,23 +1886,8 @@ class ByChannels(Model):
 
     def change_backward(self, a, select, tanh, d_tanh, d_slice_2):
         """From d_tanh and d_slice_2 to the gradients by the parameters and a."""
-        n, _, rows, cols = a.shape
-        # gradient of return tanh(h[:, : channels // 2]), h[:, channels // 2 :]   likelihood.lee:262
-        # [n, channels, rows, cols]
-        d_h_2 = unslice(
-            d_slice_2,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(self.channels // 2, self.channels), slice(0, rows), slice(0, cols)),
-        )
-        d_slice = d_tanh * (1.0 - tanh * tanh)  # [n, channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_h_3 = unslice(
-            d_slice,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(0, self.channels // 2), slice(0, rows), slice(0, cols)),
-        )
         # gradient of h = outer(relu(inner(a)))   likelihood.lee:261
-        d_h = d_h_2 + d_h_3  # [n, channels, rows, cols]
+        d_h = np.concatenate((d_tanh * (1 - tanh**2), d_slice_2), axis=1)  # [n, channels, rows, cols]
         d_outer, d_select = self.outer.forward_backward(select, d_h)
         d_inner, d_a = self.inner.forward_backward(a, relu_2_backward(select, d_select))
         return {"inner": d_inner, "outer": d_outer}, d_a
@@ -1904,9 +1897,9 @@ class ByChannels(Model):
         n, _, rows, cols = x.shape
         a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:265
         s, t = self.change(a)  # likelihood.lee:266
-        exp = np.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
+        exp_s = np.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
         # [n, channels - channels // 2, rows, cols]
-        reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
+        reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         add = x[:, self.channels // 2 :] * reshape + t  # [n, channels - channels // 2, rows, cols]
         return np.concatenate((a, add), axis=1), s.sum(axis=(1, 2, 3))
 
@@ -1915,43 +1908,30 @@ class ByChannels(Model):
         n, _, rows, cols = x.shape
         a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:265
         s, t, saved_self = self.change_saved(a)  # likelihood.lee:266
-        exp = np.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
+        exp_s = np.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
         # [n, channels - channels // 2, rows, cols]
-        reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
+        reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         add = x[:, self.channels // 2 :] * reshape + t  # [n, channels - channels // 2, rows, cols]
-        return np.concatenate((a, add), axis=1), s.sum(axis=(1, 2, 3)), (s, saved_self, exp)
+        return np.concatenate((a, add), axis=1), s.sum(axis=(1, 2, 3)), (s, saved_self, exp_s)
 
     def forward_backward(self, x, saved, d_concat, d_sum):
         """From d_concat and d_sum to the gradients by the parameters and x."""
-        s, saved_self, exp = saved
+        s, saved_self, exp_s = saved
         n, _, rows, cols = x.shape
         # gradient of a = x[:, : channels // 2]   likelihood.lee:265
         a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]
         # [n, channels - channels // 2, rows, cols]
-        reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
+        reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         # gradient of return concat(a, x[:, channels // 2 :] * exp(s) + t, axis = 1), sum(s, axis =..   likelihood.lee:267
         d_t = d_concat[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
         d_reshape = d_t * x[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
-        d_slice = d_t * reshape  # [n, channels - channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_x_2 = unslice(
-            d_slice,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(self.channels // 2, self.channels), slice(0, rows), slice(0, cols)),
-        )
-        d_s_3 = d_reshape.reshape(n, self.channels // 2, rows, cols) * exp  # [n, channels // 2, rows, cols]
+        d_s_3 = d_reshape.reshape(n, self.channels // 2, rows, cols) * exp_s  # [n, channels // 2, rows, cols]
         # gradient of s, t = change(a)   likelihood.lee:266
         d_s = d_sum[:, None, None, None] + d_s_3  # [n, channels // 2, rows, cols]
         d_bychannels, d_a_3 = self.change_backward(a, saved_self, s, d_s, d_t)
         # gradient of a = x[:, : channels // 2]   likelihood.lee:265
         d_a = d_concat[:, : self.channels // 2] + d_a_3  # [n, channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_x_3 = unslice(
-            d_a,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(0, self.channels // 2), slice(0, rows), slice(0, cols)),
-        )
-        d_x = d_x_2 + d_x_3  # [n, channels, rows, cols]
+        d_x = np.concatenate((d_a, d_t * reshape), axis=1)  # [n, channels, rows, cols]
         return d_bychannels, d_x
 
     def inverse(self, y):
@@ -1990,23 +1970,11 @@ class ByChannels(Model):
         d_exp = (d_mul * sub).reshape(n, self.channels // 2, rows, cols)  # [n, channels // 2, rows, cols]
         d_s = -(d_exp * exp)  # [n, channels // 2, rows, cols]
         d_t = -d_sub  # [n, channels - channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_y_2 = unslice(
-            d_sub,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(self.channels // 2, self.channels), slice(0, rows), slice(0, cols)),
-        )
         # gradient of s, t = change(a)   likelihood.lee:271
         d_bychannels, d_a_3 = self.change_backward(a, saved_self, s, d_s, d_t)
         # gradient of a = y[:, : channels // 2]   likelihood.lee:270
         d_a = d_out[:, : self.channels // 2] + d_a_3  # [n, channels // 2, rows, cols]
-        # [n, channels, rows, cols]
-        d_y_3 = unslice(
-            d_a,
-            (n, self.channels, rows, cols),
-            (slice(0, n), slice(0, self.channels // 2), slice(0, rows), slice(0, cols)),
-        )
-        d_y = d_y_2 + d_y_3  # [n, channels, rows, cols]
+        d_y = np.concatenate((d_a, d_sub), axis=1)  # [n, channels, rows, cols]
         return d_bychannels, d_y
 
 
@@ -2057,16 +2025,16 @@ class GlowStep(Model):
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         concat, saved_couple = self.couple.inverse_saved(y)  # likelihood.lee:287
-        x, saved_mix = self.mix.inverse_saved(concat)
-        sub, saved_norm1 = self.norm1.inverse_saved(x)
-        return sub, (concat, saved_couple, x, saved_mix, saved_norm1)
+        mix_out, saved_mix = self.mix.inverse_saved(concat)
+        sub, saved_norm1 = self.norm1.inverse_saved(mix_out)
+        return sub, (concat, saved_couple, mix_out, saved_mix, saved_norm1)
 
     def inverse_backward(self, y, saved, d_out):
         """From d_out to the gradients by the parameters and y."""
-        concat, saved_couple, x, saved_mix, saved_norm1 = saved
+        concat, saved_couple, mix_out, saved_mix, saved_norm1 = saved
         # gradient of return norm1.inverse(mix.inverse(couple.inverse(y)))   likelihood.lee:287
-        d_norm1, d_x = ActNorm.inverse_backward(x, saved_norm1, d_out)
-        d_mix, d_concat = Mixing.inverse_backward(concat, saved_mix, d_x)
+        d_norm1, d_mix_out = ActNorm.inverse_backward(mix_out, saved_norm1, d_out)
+        d_mix, d_concat = Mixing.inverse_backward(concat, saved_mix, d_mix_out)
         d_couple, d_y = self.couple.inverse_backward(y, saved_couple, d_concat)
         return {"norm1": d_norm1, "mix": d_mix, "couple": d_couple}, d_y
 
@@ -2075,7 +2043,7 @@ def of_images_saved(net, x):
     """As of_images, and what its gradient needs."""
     _, _, rows, cols = x.shape
     z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:292
-    prior = -0.5 * (z * z + 1.8378770664093453).sum(axis=(1, 2, 3))  # [n]  likelihood.lee:293
+    prior = -0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2, 3))  # [n]  likelihood.lee:293
     return -((prior + log_det).mean() / (cols * net.channels * rows)), (z, saved_net)  # likelihood.lee:294
 
 
@@ -2133,10 +2101,10 @@ class WaveGlow(Model):
         slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:313
         columns = window(slice_, 2, self.k, 1, 1).mT.reshape(n, self.k, m)  # [n, k, m]
         h = (self.heard @ columns).mT  # [n, m, hidden]
-        add = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
-        tanh = np.tanh(h + add.reshape(n, m, self.hidden))  # [n, m, hidden]
+        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
+        tanh = np.tanh(h + condition_out.reshape(n, m, self.hidden))  # [n, m, hidden]
         z = self.out(tanh.reshape(m * n, self.hidden)).reshape(n, m, 2)  # [n, m, 2]
-        return np.tanh(z[:, :, :1].reshape(n, m)), z[:, :, 1:].reshape(n, m)  # likelihood.lee:315
+        return np.tanh(z[:, :, 0]), z[:, :, 1]  # likelihood.lee:315
 
     def change_saved(self, a, spectrum):
         """As change, and what its gradient needs."""
@@ -2146,28 +2114,24 @@ class WaveGlow(Model):
         slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:313
         columns = window(slice_, 2, self.k, 1, 1).mT.reshape(n, self.k, m)  # [n, k, m]
         h = (self.heard @ columns).mT  # [n, m, hidden]
-        add = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
-        tanh = np.tanh(h + add.reshape(n, m, self.hidden))  # [n, m, hidden]
+        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
+        tanh = np.tanh(h + condition_out.reshape(n, m, self.hidden))  # [n, m, hidden]
         z = self.out(tanh.reshape(m * n, self.hidden)).reshape(n, m, 2)  # [n, m, 2]
-        return np.tanh(z[:, :, :1].reshape(n, m)), z[:, :, 1:].reshape(n, m), (slice_, tanh)  # likelihood.lee:315
+        return np.tanh(z[:, :, 0]), z[:, :, 1], (slice_, tanh)  # likelihood.lee:315
 
     def change_backward(self, spectrum, saved, tanh_2, d_tanh_2, d_reshape_6):
         """From d_tanh_2 and d_reshape_6 to the gradients by the parameters, a and spectrum."""
         slice_, tanh = saved
         n, m, _ = spectrum.shape
-        # gradient of return tanh(z[:, :, 0]), z[:, :, 1]   likelihood.lee:315
-        d_slice_3 = d_reshape_6[:, :, None]  # [n, m, 1]
-        d_z_2 = unslice(d_slice_3, (n, m, 2), (slice(0, n), slice(0, m), slice(1, 2)))  # [n, m, 2]
-        d_slice_2 = (d_tanh_2 * (1.0 - tanh_2 * tanh_2))[:, :, None]  # [n, m, 1]
-        d_z_3 = unslice(d_slice_2, (n, m, 2), (slice(0, n), slice(0, m), slice(0, 1)))  # [n, m, 2]
         # gradient of z = out(tanh(h + condition(spectrum)))   likelihood.lee:314
-        d_z = d_z_2 + d_z_3  # [n, m, 2]
-        reshape_2 = tanh.reshape(m * n, self.hidden)  # [m * n, hidden]
-        d_out, d_reshape_5 = self.out.forward_backward(reshape_2, d_z.reshape(m * n, 2))
-        d_h = d_reshape_5.reshape(n, m, self.hidden) * (1.0 - tanh * tanh)  # [n, m, hidden]
-        reshape = spectrum.reshape(m * n, self.bands)  # [m * n, bands]
-        d_condition, d_reshape_3 = self.condition.forward_backward(reshape, d_h.reshape(m * n, self.hidden))
-        d_spectrum = d_reshape_3.reshape(n, m, self.bands)  # [n, m, bands]
+        d_z = np.stack((d_tanh_2 * (1 - tanh_2**2), d_reshape_6), axis=2)  # [n, m, 2]
+        reshape = tanh.reshape(m * n, self.hidden)  # [m * n, hidden]
+        d_out, d_reshape_5 = self.out.forward_backward(reshape, d_z.reshape(m * n, 2))
+        d_h = d_reshape_5.reshape(n, m, self.hidden) * (1 - tanh**2)  # [n, m, hidden]
+        spectrum_flat = spectrum.reshape(m * n, self.bands)  # [m * n, bands]
+        d_condition_out = d_h.reshape(m * n, self.hidden)  # [m * n, hidden]
+        d_condition, d_spectrum_flat = self.condition.forward_backward(spectrum_flat, d_condition_out)
+        d_spectrum = d_spectrum_flat.reshape(n, m, self.bands)  # [n, m, bands]
         # gradient of h[r, t in m, o] = sum[u in k](around[r, t + u] * heard[o, u])   likelihood.lee:313
         transpose = (self.heard.T @ d_h.mT)[:, None].mT  # [n, 1, m, k]
         columns = window(slice_, 2, self.k, 1, 1).mT.reshape(n, self.k, m)  # [n, k, m]
@@ -2184,85 +2148,68 @@ class WaveGlow(Model):
 
     def forward(self, x, spectrum):
         """x [n, 2, m], spectrum [n, m, bands] -> [n, 2, m], [n]"""
-        n, _, m = x.shape
-        slice_ = x[:, :1]  # [n, 1, m]  likelihood.lee:318
-        s, t = self.change(slice_.reshape(n, m), spectrum)
-        reshape_3 = (x[:, 1:].reshape(n, m) * np.exp(s) + t)[:, None]  # [n, 1, m]  likelihood.lee:319
-        return np.concatenate((slice_, reshape_3), axis=1), s.sum(axis=1)
+        s, t = self.change(x[:, 0], spectrum)  # likelihood.lee:318
+        reshape = (x[:, 1] * np.exp(s) + t)[:, None]  # [n, 1, m]  likelihood.lee:319
+        return np.concatenate((x[:, :1], reshape), axis=1), s.sum(axis=1)
 
     def forward_saved(self, x, spectrum):
         """As forward, and what its gradient needs."""
-        n, _, m = x.shape
-        slice_ = x[:, :1]  # [n, 1, m]  likelihood.lee:318
-        s, t, saved_self = self.change_saved(slice_.reshape(n, m), spectrum)
-        exp = np.exp(s)  # [n, m]  likelihood.lee:319
-        reshape_3 = (x[:, 1:].reshape(n, m) * exp + t)[:, None]  # [n, 1, m]
-        return np.concatenate((slice_, reshape_3), axis=1), s.sum(axis=1), (s, saved_self, exp)
+        s, t, saved_self = self.change_saved(x[:, 0], spectrum)  # likelihood.lee:318
+        exp_s = np.exp(s)  # [n, m]  likelihood.lee:319
+        reshape = (x[:, 1] * exp_s + t)[:, None]  # [n, 1, m]
+        return np.concatenate((x[:, :1], reshape), axis=1), s.sum(axis=1), (s, saved_self, exp_s)
 
     def forward_backward(self, x, spectrum, saved, d_concat, d_sum):
         """From d_concat and d_sum to the gradients by the parameters, x and spectrum."""
-        s, saved_self, exp = saved
-        n, _, m = x.shape
+        s, saved_self, exp_s = saved
         # gradient of return stack(x[:, 0], x[:, 1] * exp(s) + t, axis = 1), sum(s, axis = 1)   likelihood.lee:319
-        d_t = d_concat[:, 1:].reshape(n, m)  # [n, m]
-        d_slice_2 = (d_t * exp)[:, None]  # [n, 1, m]
-        d_x_2 = unslice(d_slice_2, (n, 2, m), (slice(0, n), slice(1, 2), slice(0, m)))  # [n, 2, m]
+        d_t = d_concat[:, 1]  # [n, m]
         # gradient of s, t = change(x[:, 0], spectrum)   likelihood.lee:318
-        d_s = d_sum[:, None] + d_t * x[:, 1:].reshape(n, m) * exp  # [n, m]
+        d_s = d_sum[:, None] + d_t * x[:, 1] * exp_s  # [n, m]
         d_waveglow, d_reshape, d_spectrum = self.change_backward(spectrum, saved_self, s, d_s, d_t)
         d_slice = d_concat[:, :1] + d_reshape[:, None]  # [n, 1, m]
-        d_x_3 = unslice(d_slice, (n, 2, m), (slice(0, n), slice(0, 1), slice(0, m)))  # [n, 2, m]
-        d_x = d_x_2 + d_x_3  # [n, 2, m]
+        d_x = np.concatenate((d_slice, (d_t * exp_s)[:, None]), axis=1)  # [n, 2, m]
         return d_waveglow, d_x, d_spectrum
 
     def inverse(self, y, spectrum):
         """y [n, 2, m], spectrum [n, m, bands] -> [n, 2, m]"""
-        n, _, m = y.shape
-        slice_ = y[:, :1]  # [n, 1, m]  likelihood.lee:322
-        s, t = self.change(slice_.reshape(n, m), spectrum)
-        reshape_3 = ((y[:, 1:].reshape(n, m) - t) * np.exp(-s))[:, None]  # [n, 1, m]  likelihood.lee:323
-        return np.concatenate((slice_, reshape_3), axis=1)  # [n, 2, m]
+        s, t = self.change(y[:, 0], spectrum)  # likelihood.lee:322
+        reshape = ((y[:, 1] - t) * np.exp(-s))[:, None]  # [n, 1, m]  likelihood.lee:323
+        return np.concatenate((y[:, :1], reshape), axis=1)  # [n, 2, m]
 
     def inverse_saved(self, y, spectrum):
         """As inverse, and what its gradient needs."""
-        n, _, m = y.shape
-        slice_ = y[:, :1]  # [n, 1, m]  likelihood.lee:322
-        s, t, saved_self = self.change_saved(slice_.reshape(n, m), spectrum)
-        sub = y[:, 1:].reshape(n, m) - t  # [n, m]  likelihood.lee:323
+        s, t, saved_self = self.change_saved(y[:, 0], spectrum)  # likelihood.lee:322
+        sub = y[:, 1] - t  # [n, m]  likelihood.lee:323
         exp = np.exp(-s)  # [n, m]
-        return np.concatenate((slice_, (sub * exp)[:, None]), axis=1), (s, saved_self, sub, exp)
+        return np.concatenate((y[:, :1], (sub * exp)[:, None]), axis=1), (s, saved_self, sub, exp)
 
     def inverse_backward(self, spectrum, saved, d_out):
         """From d_out to the gradients by the parameters, y and spectrum."""
         s, saved_self, sub, exp = saved
-        n, m, _ = spectrum.shape
         # gradient of return stack(y[:, 0], (y[:, 1] - t) * exp(-s), axis = 1)   likelihood.lee:323
-        d_mul = d_out[:, 1:].reshape(n, m)  # [n, m]
+        d_mul = d_out[:, 1]  # [n, m]
         d_sub = d_mul * exp  # [n, m]
         d_s = -(d_mul * sub * exp)  # [n, m]
         d_t = -d_sub  # [n, m]
-        d_slice_2 = d_sub[:, None]  # [n, 1, m]
-        d_y_2 = unslice(d_slice_2, (n, 2, m), (slice(0, n), slice(1, 2), slice(0, m)))  # [n, 2, m]
         # gradient of s, t = change(y[:, 0], spectrum)   likelihood.lee:322
         d_waveglow, d_reshape, d_spectrum = self.change_backward(spectrum, saved_self, s, d_s, d_t)
-        d_slice = d_out[:, :1] + d_reshape[:, None]  # [n, 1, m]
-        d_y_3 = unslice(d_slice, (n, 2, m), (slice(0, n), slice(0, 1), slice(0, m)))  # [n, 2, m]
-        d_y = d_y_2 + d_y_3  # [n, 2, m]
+        d_y = np.concatenate((d_out[:, :1] + d_reshape[:, None], d_sub[:, None]), axis=1)  # [n, 2, m]
         return d_waveglow, d_y, d_spectrum
 
 
 def of_sound(net, x, spectrum):
     """x [n, 2, m], spectrum [n, m, net.bands] -> []"""
     z, log_det = net(x, spectrum)  # likelihood.lee:327
-    mul_2 = 0.5 * (z * z + 1.8378770664093453).sum(axis=(1, 2))  # [n]  likelihood.lee:328
-    return (mul_2 - log_det).mean()
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2)) - log_det  # [n]  likelihood.lee:328
+    return sub.mean()
 
 
 def of_sound_saved(net, x, spectrum):
     """As of_sound, and what its gradient needs."""
     z, log_det, saved_net = net.forward_saved(x, spectrum)  # likelihood.lee:327
-    mul_2 = 0.5 * (z * z + 1.8378770664093453).sum(axis=(1, 2))  # [n]  likelihood.lee:328
-    return (mul_2 - log_det).mean(), (z, saved_net)
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2)) - log_det  # [n]  likelihood.lee:328
+    return sub.mean(), (z, saved_net)
 
 
 def of_sound_backward(net, x, spectrum, saved, d_y):
@@ -2349,7 +2296,7 @@ def example_likely(key):
     mu = 0.5 * normal(fold(key, SITES["mu"]), (4,), FLOAT)  # [4]  likelihood.lee:378
     uniform_ = uniform(fold(key, SITES["sigma"]), (4,), FLOAT)  # [4]  likelihood.lee:379
     sigma = 0.3 + 0.6000000000000001 * uniform_  # [4]
-    z = (np.arange(401) - 200).astype(FLOAT) / 25.0  # [401]  likelihood.lee:380
+    z = (np.arange(401) - 200).astype(FLOAT) / 25  # [401]  likelihood.lee:380
     add, saved_evidence = evidence_saved(x, 1.3, 0.4, z)  # likelihood.lee:381
     sub_9, saved_bound = bound_saved(x, mu, sigma, 1.3, 0.4, z)
     d_x_2, d_mu, d_sigma = bound_backward(mu, sigma, 0.4, saved_bound, np.full(4, 2.0, dtype=FLOAT))
@@ -2404,10 +2351,10 @@ def example_of_pixels(key):
     image = normal(fold(key, SITES["image"]), (2, 3, 4), FLOAT)  # [2, 3, 4]  likelihood.lee:405
     half, saved_checkerboard = checkerboard_saved(image, 0)  # likelihood.lee:406
     half_2, saved_checkerboard_ = checkerboard_saved(image, 1)
-    mul_2 = half_2 * half_2  # [2, 3, 4]
+    mul_2 = half_2**2  # [2, 3, 4]
     d_image_2 = checkerboard_backward(saved_checkerboard_, 2 * mul_2 + mul_2)  # [2, 3, 4]
     d_image_3 = checkerboard_backward(saved_checkerboard, 2 * half)  # [2, 3, 4]
-    return (half * half).sum() + (mul_2 * half_2).sum(), d_image_2 + d_image_3
+    return (half**2).sum() + (mul_2 * half_2).sum(), d_image_2 + d_image_3
 
 
 def example_glowing(key):
@@ -2726,7 +2673,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -2743,14 +2690,14 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
 def relu_backward_saved(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    gt = select > 0.0  # bool[x_0, x_1]
+    gt = select > 0  # bool[x_0, x_1]
     d_x = masked(d_y, gt)  # [x_0, x_1]
     return d_x, gt
 
@@ -2773,7 +2720,7 @@ def relu_2(x):
 def relu_2_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1, x_2, x_3]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1, x_2, x_3]
     return d_x  # [x_0, x_1, x_2, x_3]
 
 

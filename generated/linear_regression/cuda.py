@@ -323,8 +323,8 @@ def ridge_saved(net, x, target, strength=0.01):
 def ridge_backward(net, x, strength, saved_mse, d_y):
     """From d_y to the gradients by net, x and target."""
     # gradient of return mse(net(x), target) + strength * sum(net.w ** 2)   linear_regression.lee:25
-    d_add, d_target = mse_backward(saved_mse, d_y)
-    d_net, d_x = net.forward_backward(x, d_add)
+    d_net_out, d_target = mse_backward(saved_mse, d_y)
+    d_net, d_x = net.forward_backward(x, d_net_out)
     d_net_w = 2 * (d_y * strength) * net.w + d_net["w"]  # [net.features]
     return {"w": d_net_w, "b": d_net["b"]}, d_x, d_target
 
@@ -390,11 +390,11 @@ class FitStep(TrainStep):
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, -2 / batches_n
         sub = y - (b + x @ w)  # [batches_n]  linear_regression.lee:20
-        d_add = scale * sub  # [batches_n]
-        d_b.copy_(d_add.sum())  # linear_regression.lee:16
+        d_net_out = scale * sub  # [batches_n]
+        d_b.copy_(d_net_out.sum())  # linear_regression.lee:16
         torch.mul(w, 0.02, out=d_w)  # [10]  linear_regression.lee:25
-        d_w.add_(d_add @ x)  # [10]
-        loss = (sub**2).sum() / count + 0.01 * (w**2).sum()
+        d_w.add_(d_net_out @ x)  # [10]
+        loss = (sub * sub).sum() / count + 0.01 * (w * w).sum()
         lr = self.opt.lr
         for θ, g in self.blocks[0]:
             θ.sub_(g, alpha=lr)

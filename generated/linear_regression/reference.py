@@ -240,8 +240,8 @@ def ridge_saved(net, x, target, strength=0.01):
 def ridge_backward(net, x, strength, saved_mse, d_y):
     """From d_y to the gradients by net, x and target."""
     # gradient of return mse(net(x), target) + strength * sum(net.w ** 2)   linear_regression.lee:25
-    d_add, d_target = mse_backward(saved_mse, d_y)
-    d_net, d_x = net.forward_backward(x, d_add)
+    d_net_out, d_target = mse_backward(saved_mse, d_y)
+    d_net, d_x = net.forward_backward(x, d_net_out)
     d_net_w = 2 * (d_y * strength) * net.w + d_net["w"]  # [net.features]
     return {"w": d_net_w, "b": d_net["b"]}, d_x, d_target
 

@@ -331,19 +331,19 @@ def likelihood(net, x, y):
 def likelihood_saved(net, x, y):
     """As likelihood, and what its gradient needs."""
     f = net(x)  # [n]  logistic.lee:20
-    log_sigmoid = torch.nn.functional.logsigmoid(f)  # [n]  logistic.lee:21
+    log_sigmoid_f = torch.nn.functional.logsigmoid(f)  # [n]  logistic.lee:21
     sub = 1 - y  # [n]
     log_sigmoid_2 = torch.nn.functional.logsigmoid(-f)  # [n]
-    return -(y * log_sigmoid + sub * log_sigmoid_2).sum(), (f, -f, log_sigmoid, sub, log_sigmoid_2)
+    return -(y * log_sigmoid_f + sub * log_sigmoid_2).sum(), (f, -f, log_sigmoid_f, sub, log_sigmoid_2)
 
 
 def likelihood_backward(net, x, y, saved, d_out):
     """From d_out to the gradients by net, x and y."""
-    f, neg_2, log_sigmoid, sub, log_sigmoid_2 = saved
+    f, neg_f, log_sigmoid_f, sub, log_sigmoid_2 = saved
     # gradient of f = net(x)   logistic.lee:20
-    d_f = -d_out * y * torch.sigmoid(-f) - -d_out * sub * torch.sigmoid(-neg_2)  # [n]
+    d_f = -d_out * y * torch.sigmoid(-f) - -d_out * sub * torch.sigmoid(-neg_f)  # [n]
     d_net, d_x = net.forward_backward(x, d_f)
-    d_y = -d_out * log_sigmoid - -d_out * log_sigmoid_2  # [n]
+    d_y = -d_out * log_sigmoid_f - -d_out * log_sigmoid_2  # [n]
     return d_net, d_x, d_y
 
 
@@ -425,16 +425,16 @@ def multi_class(net, x, y, strength=1.0):
 
 def multi_class_saved(net, x, y, strength=1.0):
     """As multi_class, and what its gradient needs."""
-    add = net(x)  # [n, net.classes]  logistic.lee:45
+    net_out = net(x)  # [n, net.classes]  logistic.lee:45
     mul_2 = strength / 2 * (net.w * net.w).sum()
-    return cross_entropy(add, y).sum() + mul_2, add
+    return cross_entropy(net_out, y).sum() + mul_2, net_out
 
 
-def multi_class_backward(net, x, y, strength, add, d_out):
+def multi_class_backward(net, x, y, strength, net_out, d_out):
     """From d_out to the gradients by net and x."""
     n = x.shape[0]
     # gradient of return sum(cross_entropy(net(x), y, reduce = false)) + strength / 2 * sum(net..   logistic.lee:45
-    d_net, d_x = net.forward_backward(x, cross_entropy_backward(add, y, d_out.expand(n)))
+    d_net, d_x = net.forward_backward(x, cross_entropy_backward(net_out, y, d_out.expand(n)))
     d_net_w = 2 * (d_out * (strength / 2)) * net.w + d_net["w"]  # [net.features, net.classes]
     return {"w": d_net_w, "b": d_net["b"]}, d_x
 
@@ -594,10 +594,10 @@ class TumoursStep(TrainStep):
     def step(self, x, y, t):
         w, b = self.tensors
         d_w, d_b = self.gradients
-        cast = y.to(FLOAT)  # [batches_n]  logistic.lee:83
+        cast_y = y.to(FLOAT)  # [batches_n]  logistic.lee:83
         f = x @ w + b  # [batches_n]  logistic.lee:15
-        mul_2 = (1 - cast) * torch.nn.functional.logsigmoid(-f)  # [batches_n]  logistic.lee:21
-        d_f = -(torch.sigmoid(-f) * cast + (cast - 1) * torch.sigmoid(f))  # [batches_n]  logistic.lee:20
+        mul_2 = (1 - cast_y) * torch.nn.functional.logsigmoid(-f)  # [batches_n]  logistic.lee:21
+        d_f = -(torch.sigmoid(-f) * cast_y + (cast_y - 1) * torch.sigmoid(f))  # [batches_n]  logistic.lee:20
         d_b.copy_(d_f.sum())  # logistic.lee:15
         torch.mv(x.T, d_f, out=d_w)  # [30]
         lr = self.opt.lr
@@ -607,7 +607,7 @@ class TumoursStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return -(cast * torch.nn.functional.logsigmoid(f) + mul_2).sum()  # logistic.lee:21
+        return -(cast_y * torch.nn.functional.logsigmoid(f) + mul_2).sum()  # logistic.lee:21
 
 
 @torch.no_grad()
@@ -647,14 +647,14 @@ class FlowersStep(TrainStep):
     def step(self, x, y, t):
         w, b = self.tensors
         d_w, d_b = self.gradients
-        affine = torch.addmm(b, x, w)  # [batches_n, 3]  logistic.lee:40
-        each = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
+        net_out = torch.addmm(b, x, w)  # [batches_n, 3]  logistic.lee:40
+        each = torch.nn.functional.cross_entropy(net_out, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(3, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 3]
-        sub = torch.softmax(affine, dim=1) - eq.to(FLOAT)  # [batches_n, 3]
+        sub = torch.softmax(net_out, dim=1) - eq.to(FLOAT)  # [batches_n, 3]
         torch.sum(sub, dim=0, out=d_b)  # [3]  logistic.lee:40
         torch.mul(w, 0.01, out=d_w)  # [4, 3]  logistic.lee:45
         d_w.add_(x.T @ sub)  # [4, 3]
-        loss = each.sum() + 5e-3 * (w**2).sum()
+        loss = each.sum() + 5e-3 * (w * w).sum()
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2

@@ -233,38 +233,38 @@ def likelihood(net, x, y):
     x [n, net.features], y [n] -> []
     """
     f = net(x)  # [n]  logistic.lee:20
-    log_sigmoid_2 = np.minimum(-f, 0) - np.log1p(np.exp(-np.abs(-f)))  # [n]  logistic.lee:21
+    log_sigmoid = np.minimum(-f, 0) - np.log1p(np.exp(-np.abs(-f)))  # [n]  logistic.lee:21
     mul = y * (np.minimum(f, 0) - np.log1p(np.exp(-np.abs(f))))  # [n]
-    return -(mul + (1 - y) * log_sigmoid_2).sum()
+    return -(mul + (1 - y) * log_sigmoid).sum()
 
 
 def likelihood_saved(net, x, y):
     """As likelihood, and what its gradient needs."""
     f = net(x)  # [n]  logistic.lee:20
-    log_sigmoid = np.minimum(f, 0) - np.log1p(np.exp(-np.abs(f)))  # [n]  logistic.lee:21
+    log_sigmoid_f = np.minimum(f, 0) - np.log1p(np.exp(-np.abs(f)))  # [n]  logistic.lee:21
     sub = 1 - y  # [n]
     log_sigmoid_2 = np.minimum(-f, 0) - np.log1p(np.exp(-np.abs(-f)))  # [n]
-    return -(y * log_sigmoid + sub * log_sigmoid_2).sum(), (f, -f, log_sigmoid, sub, log_sigmoid_2)
+    return -(y * log_sigmoid_f + sub * log_sigmoid_2).sum(), (f, -f, log_sigmoid_f, sub, log_sigmoid_2)
 
 
 def likelihood_backward(net, x, y, saved, d_out):
     """From d_out to the gradients by net, x and y."""
-    f, neg_2, log_sigmoid, sub, log_sigmoid_2 = saved
+    f, neg_f, log_sigmoid_f, sub, log_sigmoid_2 = saved
     # gradient of return -sum(y * log(sigmoid(f)) + (1 - y) * log(1 - sigmoid(f)))   logistic.lee:21
-    sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
+    sigmoid = np.exp(np.minimum(-neg_f, 0)) / (1 + np.exp(-np.abs(-neg_f)))  # [n]
     sigmoid_2 = np.exp(np.minimum(-f, 0)) / (1 + np.exp(-np.abs(-f)))  # [n]
     # gradient of f = net(x)   logistic.lee:20
     d_f = -d_out * y * sigmoid_2 - -d_out * sub * sigmoid  # [n]
     d_net, d_x = net.forward_backward(x, d_f)
-    d_y = -d_out * log_sigmoid - -d_out * log_sigmoid_2  # [n]
+    d_y = -d_out * log_sigmoid_f - -d_out * log_sigmoid_2  # [n]
     return d_net, d_x, d_y
 
 
 def likelihood_backward_parameters(x, y, saved, d_out):
     """From d_out to the gradient by net."""
-    f, neg_2, _, sub, _ = saved
+    f, neg_f, _, sub, _ = saved
     # gradient of return -sum(y * log(sigmoid(f)) + (1 - y) * log(1 - sigmoid(f)))   logistic.lee:21
-    sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
+    sigmoid = np.exp(np.minimum(-neg_f, 0)) / (1 + np.exp(-np.abs(-neg_f)))  # [n]
     sigmoid_2 = np.exp(np.minimum(-f, 0)) / (1 + np.exp(-np.abs(-f)))  # [n]
     # gradient of f = net(x)   logistic.lee:20
     d_f = -d_out * y * sigmoid_2 - -d_out * sub * sigmoid  # [n]
@@ -359,27 +359,27 @@ def multi_class(net, x, y, strength=1.0):
 
 def multi_class_saved(net, x, y, strength=1.0):
     """As multi_class, and what its gradient needs."""
-    add = net(x)  # [n, net.classes]  logistic.lee:45
+    net_out = net(x)  # [n, net.classes]  logistic.lee:45
     mul_2 = strength / 2 * (net.w * net.w).sum()
-    return cross_entropy(add, y).sum() + mul_2, add
+    return cross_entropy(net_out, y).sum() + mul_2, net_out
 
 
-def multi_class_backward(net, x, y, strength, add, d_out):
+def multi_class_backward(net, x, y, strength, net_out, d_out):
     """From d_out to the gradients by net and x."""
     n = x.shape[0]
     # gradient of return sum(cross_entropy(net(x), y, reduce = false)) + strength / 2 * sum(net..   logistic.lee:45
-    d_add = cross_entropy_backward(add, y, np.broadcast_to(d_out, (n,)))  # [n, net.classes]
-    d_net, d_x = net.forward_backward(x, d_add)
+    d_net_out = cross_entropy_backward(net_out, y, np.broadcast_to(d_out, (n,)))  # [n, net.classes]
+    d_net, d_x = net.forward_backward(x, d_net_out)
     d_net_w = 2 * (d_out * (strength / 2)) * net.w + d_net["w"]  # [net.features, net.classes]
     return {"w": d_net_w, "b": d_net["b"]}, d_x
 
 
-def multi_class_backward_parameters(net, x, y, strength, add, d_out):
+def multi_class_backward_parameters(net, x, y, strength, net_out, d_out):
     """From d_out to the gradient by net."""
     n = x.shape[0]
     # gradient of return sum(cross_entropy(net(x), y, reduce = false)) + strength / 2 * sum(net..   logistic.lee:45
-    d_add = cross_entropy_backward(add, y, np.broadcast_to(d_out, (n,)))  # [n, net.classes]
-    d_net = Softmax.forward_backward_parameters(x, d_add)
+    d_net_out = cross_entropy_backward(net_out, y, np.broadcast_to(d_out, (n,)))  # [n, net.classes]
+    d_net = Softmax.forward_backward_parameters(x, d_net_out)
     d_net_w = 2 * (d_out * (strength / 2)) * net.w + d_net["w"]  # [net.features, net.classes]
     return {"w": d_net_w, "b": d_net["b"]}
 
@@ -513,9 +513,9 @@ def tumours(epochs=40, *, run=None):
 
 def tumours_step(net, opt, x, y):
     """One step of tumours."""
-    cast = y.astype(FLOAT)  # [batches_n]  logistic.lee:83
-    loss, saved_likelihood = likelihood_saved(net, x, cast)
-    d_net = likelihood_backward_parameters(x, cast, saved_likelihood, FLOAT(1.0))
+    cast_y = y.astype(FLOAT)  # [batches_n]  logistic.lee:83
+    loss, saved_likelihood = likelihood_saved(net, x, cast_y)
+    d_net = likelihood_backward_parameters(x, cast_y, saved_likelihood, FLOAT(1.0))
     opt.update(net.parameters, net.flat(d_net))
     return loss
 

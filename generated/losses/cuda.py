@@ -146,8 +146,8 @@ def binary_cross_entropyAsPrinted(f, target):
 
     f [n], target [n] -> []
     """
-    log = torch.log(f)  # [n]  losses.lee:46
-    return -(target * log + (1 - target) * (1 - log)).sum()
+    log_f = torch.log(f)  # [n]  losses.lee:46
+    return -(target * log_f + (1 - target) * (1 - log_f)).sum()
 
 
 def cross_entropy_of_logits(z, label):
@@ -240,21 +240,21 @@ def multi_label(z, target):
 
 def multi_label_saved(z, target):
     """As multi_label, and what its gradient needs."""
-    log_sigmoid = torch.nn.functional.logsigmoid(z)  # [n, k]  losses.lee:84
+    log_sigmoid_z = torch.nn.functional.logsigmoid(z)  # [n, k]  losses.lee:84
     sub = 1 - target  # [n, k]
     log_sigmoid_2 = torch.nn.functional.logsigmoid(-z)  # [n, k]
-    return -(target * log_sigmoid + sub * log_sigmoid_2).mean(), (-z, log_sigmoid, sub, log_sigmoid_2)
+    return -(target * log_sigmoid_z + sub * log_sigmoid_2).mean(), (-z, log_sigmoid_z, sub, log_sigmoid_2)
 
 
 def multi_label_backward(z, target, saved, d_y):
     """From d_y to the gradients by z and target."""
-    neg_2, log_sigmoid, sub, log_sigmoid_2 = saved
+    neg_z, log_sigmoid_z, sub, log_sigmoid_2 = saved
     n, k = z.shape
     # gradient of return -mean(target * log(sigmoid(z)) + (1 - target) * log(1 - sigmoid(z)))   losses.lee:84
     neg = -(d_y / (k * n))
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_z = neg * target * torch.sigmoid(-z) - neg * sub * torch.sigmoid(-neg_2)  # [n, k]
-    d_target = neg * log_sigmoid - neg * log_sigmoid_2  # [n, k]
+    d_z = neg * target * torch.sigmoid(-z) - neg * sub * torch.sigmoid(-neg_z)  # [n, k]
+    d_target = neg * log_sigmoid_z - neg * log_sigmoid_2  # [n, k]
     return d_z, d_target
 
 
@@ -335,15 +335,15 @@ def example_yes_or_no(key):
     normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:123
     z = 2 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).to(FLOAT)  # [12]  losses.lee:124
-    mul = -2 * normal_  # [12]  prelude.lee:36
-    log_sigmoid = torch.nn.functional.logsigmoid(z)  # [12]  losses.lee:41
-    log_sigmoid_2 = torch.nn.functional.logsigmoid(mul)  # [12]
-    d_neg_2 = (target - 1) * torch.sigmoid(z)  # [12]
+    neg_z = -2 * normal_  # [12]  prelude.lee:36
+    log_sigmoid_z = torch.nn.functional.logsigmoid(z)  # [12]  losses.lee:41
+    log_sigmoid = torch.nn.functional.logsigmoid(neg_z)  # [12]
+    d_neg_z = (target - 1) * torch.sigmoid(z)  # [12]
     # prelude.lee:36
     return (
-        -(target * log_sigmoid + (1 - target) * log_sigmoid_2).sum(),
-        -(torch.sigmoid(mul) * target + d_neg_2),
-        log_sigmoid_2 - log_sigmoid,
+        -(target * log_sigmoid_z + (1 - target) * log_sigmoid).sum(),
+        -(torch.sigmoid(neg_z) * target + d_neg_z),
+        log_sigmoid - log_sigmoid_z,
     )
 
 
@@ -351,13 +351,13 @@ def example_yes_or_no_as_printed(key):
     normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:129
     z = 2 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).to(FLOAT)  # [12]  losses.lee:130
-    log_sigmoid = torch.nn.functional.logsigmoid(z)  # [12]  losses.lee:46
+    log_sigmoid_z = torch.nn.functional.logsigmoid(z)  # [12]  losses.lee:46
     sub = 1 - target  # [12]
-    sub_2 = 1 - log_sigmoid  # [12]
+    sub_2 = 1 - log_sigmoid_z  # [12]
     return (
-        -(target * log_sigmoid + sub * sub_2).sum(),
+        -(target * log_sigmoid_z + sub * sub_2).sum(),
         (sub - target) * torch.sigmoid(-2 * normal_),
-        sub_2 - log_sigmoid,
+        sub_2 - log_sigmoid_z,
     )
 
 

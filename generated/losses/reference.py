@@ -140,8 +140,8 @@ def binary_cross_entropyAsPrinted(f, target):
 
     f [n], target [n] -> []
     """
-    log = np.log(f)  # [n]  losses.lee:46
-    return -(target * log + (1 - target) * (1 - log)).sum()
+    log_f = np.log(f)  # [n]  losses.lee:46
+    return -(target * log_f + (1 - target) * (1 - log_f)).sum()
 
 
 def cross_entropy_of_logits(z, label):
@@ -221,30 +221,30 @@ def multi_label(z, target):
 
     z [n, k], target [n, k] -> []
     """
-    log_sigmoid_2 = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, k]  losses.lee:84
+    log_sigmoid = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, k]  losses.lee:84
     mul = target * (np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z))))  # [n, k]
-    return -(mul + (1 - target) * log_sigmoid_2).mean()
+    return -(mul + (1 - target) * log_sigmoid).mean()
 
 
 def multi_label_saved(z, target):
     """As multi_label, and what its gradient needs."""
-    log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [n, k]  losses.lee:84
+    log_sigmoid_z = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [n, k]  losses.lee:84
     sub = 1 - target  # [n, k]
     log_sigmoid_2 = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, k]
-    return -(target * log_sigmoid + sub * log_sigmoid_2).mean(), (-z, log_sigmoid, sub, log_sigmoid_2)
+    return -(target * log_sigmoid_z + sub * log_sigmoid_2).mean(), (-z, log_sigmoid_z, sub, log_sigmoid_2)
 
 
 def multi_label_backward(z, target, saved, d_y):
     """From d_y to the gradients by z and target."""
-    neg_2, log_sigmoid, sub, log_sigmoid_2 = saved
+    neg_z, log_sigmoid_z, sub, log_sigmoid_2 = saved
     n, k = z.shape
     # gradient of return -mean(target * log(sigmoid(z)) + (1 - target) * log(1 - sigmoid(z)))   losses.lee:84
     neg = -(d_y / (k * n))
-    sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n, k]
+    sigmoid = np.exp(np.minimum(-neg_z, 0)) / (1 + np.exp(-np.abs(-neg_z)))  # [n, k]
     sigmoid_2 = np.exp(np.minimum(-z, 0)) / (1 + np.exp(-np.abs(-z)))  # [n, k]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_z = neg * target * sigmoid_2 - neg * sub * sigmoid  # [n, k]
-    d_target = neg * log_sigmoid - neg * log_sigmoid_2  # [n, k]
+    d_target = neg * log_sigmoid_z - neg * log_sigmoid_2  # [n, k]
     return d_z, d_target
 
 
@@ -326,16 +326,16 @@ def example_yes_or_no(key):
     normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:123
     z = 2 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).astype(FLOAT)  # [12]  losses.lee:124
-    mul = -2 * normal_  # [12]  prelude.lee:36
-    log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [12]  losses.lee:41
-    log_sigmoid_2 = np.minimum(mul, 0) - np.log1p(np.exp(-np.abs(mul)))  # [12]
+    neg_z = -2 * normal_  # [12]  prelude.lee:36
+    log_sigmoid_z = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [12]  losses.lee:41
+    log_sigmoid = np.minimum(neg_z, 0) - np.log1p(np.exp(-np.abs(neg_z)))  # [12]
     sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [12]
-    sigmoid_2 = np.exp(np.minimum(mul, 0)) / (1 + np.exp(-np.abs(mul)))  # [12]
+    sigmoid_2 = np.exp(np.minimum(neg_z, 0)) / (1 + np.exp(-np.abs(neg_z)))  # [12]
     # prelude.lee:36
     return (
-        -(target * log_sigmoid + (1 - target) * log_sigmoid_2).sum(),
+        -(target * log_sigmoid_z + (1 - target) * log_sigmoid).sum(),
         -(sigmoid_2 * target + (target - 1) * sigmoid),
-        log_sigmoid_2 - log_sigmoid,
+        log_sigmoid - log_sigmoid_z,
     )
 
 
@@ -343,12 +343,12 @@ def example_yes_or_no_as_printed(key):
     normal_ = normal(fold(key, SITES["z"]), (12,), FLOAT)  # [12]  losses.lee:129
     z = 2 * normal_  # [12]
     target = (uniform(fold(key, SITES["target"]), (12,), FLOAT) < 0.5).astype(FLOAT)  # [12]  losses.lee:130
-    log_sigmoid = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [12]  losses.lee:46
+    log_sigmoid_z = np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z)))  # [12]  losses.lee:46
     sub = 1 - target  # [12]
-    sub_2 = 1 - log_sigmoid  # [12]
+    sub_2 = 1 - log_sigmoid_z  # [12]
     mul_2 = -2 * normal_  # [12]
     sigmoid = np.exp(np.minimum(mul_2, 0)) / (1 + np.exp(-np.abs(mul_2)))  # [12]
-    return -(target * log_sigmoid + sub * sub_2).sum(), (sub - target) * sigmoid, sub_2 - log_sigmoid
+    return -(target * log_sigmoid_z + sub * sub_2).sum(), (sub - target) * sigmoid, sub_2 - log_sigmoid_z
 
 
 def example_logits(key):

@@ -26,8 +26,8 @@ def log_density(x, mu, cov):
     centred = x.T - mu[:, :, None]  # [k, d, n]  matrices.lee:10
     white = torch.linalg.solve_triangular(factor, centred, upper=False)  # [k, d, n]  matrices.lee:11
     half = torch.log(torch.einsum("caa->ca", factor)).sum(dim=1)  # [k]  matrices.lee:12
-    transpose_2 = white.permute(2, 0, 1)  # [n, k, d]  matrices.lee:13
-    out = -0.5 * (transpose_2**2).sum(dim=2) - half - 0.5 * d * 1.8378770664093453  # [n, k]
+    transpose = white.permute(2, 0, 1)  # [n, k, d]  matrices.lee:13
+    out = -0.5 * (transpose**2).sum(dim=2) - half - 0.5 * d * 1.8378770664093453  # [n, k]
     return out  # [n, k]
 
 
@@ -39,8 +39,8 @@ def log_density_saved(x, mu, cov):
     white = torch.linalg.solve_triangular(factor, centred, upper=False)  # [k, d, n]  matrices.lee:11
     contract = torch.einsum("caa->ca", factor)  # [k, d]  matrices.lee:12
     half = torch.log(contract).sum(dim=1)  # [k]
-    transpose_2 = white.permute(2, 0, 1)  # [n, k, d]  matrices.lee:13
-    out = -0.5 * (transpose_2**2).sum(dim=2) - half - 0.5 * d * 1.8378770664093453  # [n, k]
+    transpose = white.permute(2, 0, 1)  # [n, k, d]  matrices.lee:13
+    out = -0.5 * (transpose**2).sum(dim=2) - half - 0.5 * d * 1.8378770664093453  # [n, k]
     return out, (factor, white, contract)
 
 
@@ -268,16 +268,16 @@ def shares_saved(x):
     n = x.shape[0]
     centred = x - x.mean(dim=0)  # [n, d]  matrices.lee:63
     values, vectors = eigh(centred.T @ centred / n)  # matrices.lee:64
-    sum_ = values.sum()  # matrices.lee:65
-    return torch.flip(values, (0,)) / sum_, (centred, vectors, sum_)
+    values_sum = values.sum()  # matrices.lee:65
+    return torch.flip(values, (0,)) / values_sum, (centred, vectors, values_sum)
 
 
 def shares_backward(saved, div_2, d_y):
     """From d_y to the gradient by x."""
-    centred, vectors, sum_ = saved
+    centred, vectors, values_sum = saved
     n = centred.shape[0]
     # gradient of values, vectors = eigh(centred.T @ centred / n)   matrices.lee:64
-    d_values = torch.flip(d_y / sum_, (0,)) - (d_y * div_2 / sum_).sum()  # [d]
+    d_values = torch.flip(d_y / values_sum, (0,)) - (d_y * div_2 / values_sum).sum()  # [d]
     contract = vectors * d_values @ vectors.T  # [d, d]
     d_contract = (contract + contract.T) * 0.5 / n  # [d, d]
     # gradient of centred = x - mean(x, axis = 0)   matrices.lee:63

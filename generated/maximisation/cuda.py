@@ -262,8 +262,8 @@ def liked_as_image_step_saved(net, x, label, rate):
     d_gather = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
     i = torch.arange(n, device=x.device)  # int[n]
     d_z = scatter_add(d_gather, (i, label), (n, net.sizes[2]))  # [n, net.sizes_2]
-    d_reshape, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)  # maximisation.lee:29
-    x_2 = x + rate * (d_x_2 + d_reshape.reshape(n, h, w))  # [n, h, w]  maximisation.lee:30
+    d_x_flat, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)  # maximisation.lee:29
+    x_2 = x + rate * (d_x_2 + d_x_flat.reshape(n, h, w))  # [n, h, w]  maximisation.lee:30
     return x_2, (saved_like_an_image_backward, d_z, saved_net_)
 
 
@@ -274,8 +274,8 @@ def liked_as_image_step_backward(net, rate, saved, d_x_2_2, d_net):
     # gradient of x = x + rate * grad(sum[i](z[i, label[i]]) + like_an_image(x), x)   maximisation.lee:30
     d_d_x = d_x_2_2 * rate  # [n, h, w]
     # gradient of z = net(flatten(x, from = 1), training = false)   maximisation.lee:29
-    d_d_reshape = d_d_x.reshape(n, net.sizes[0])  # [n, net.sizes_0]
-    d_net_ = net.forward_backward_input_backward_parameters(d_z, saved_net_, d_d_reshape)
+    d_d_x_flat = d_d_x.reshape(n, net.sizes[0])  # [n, net.sizes_0]
+    d_net_ = net.forward_backward_input_backward_parameters(d_z, saved_net_, d_d_x_flat)
     # gradient of x = x + rate * grad(sum[i](z[i, label[i]]) + like_an_image(x), x)   maximisation.lee:30
     d_x_2 = like_an_image_backward_backward(saved_like_an_image_backward, d_d_x)  # [n, h, w]
     d_x = d_x_2_2 + d_x_2  # [n, h, w]
@@ -395,36 +395,36 @@ class Layers(Model):
         return d_image  # [n, channels, h, w]
 
     def forward_backward_input_saved(self, a, select, d_y):
-        """From d_y to the gradients by image, add_2 and add."""
+        """From d_y to the gradients by image, conv2_out and conv1_out."""
         _, _, h, w = a.shape
         # gradient of return a, relu(conv2(a))   maximisation.lee:53
-        d_add_2, saved_relu_2_backward = relu_2_backward_saved(select, d_y)
-        d_a = self.conv2.forward_backward_input(h, w, d_add_2)  # [n, maps, h, w]
+        d_conv2_out, saved_relu_2_backward = relu_2_backward_saved(select, d_y)
+        d_a = self.conv2.forward_backward_input(h, w, d_conv2_out)  # [n, maps, h, w]
         # gradient of a = relu(conv1(image))   maximisation.lee:52
-        d_add, saved_relu_2_backward_ = relu_2_backward_saved(a, d_a)
-        d_image = self.conv1.forward_backward_input(h, w, d_add)  # [n, channels, h, w]
-        saved = d_add_2, d_add, saved_relu_2_backward_, saved_relu_2_backward
+        d_conv1_out, saved_relu_2_backward_ = relu_2_backward_saved(a, d_a)
+        d_image = self.conv1.forward_backward_input(h, w, d_conv1_out)  # [n, channels, h, w]
+        saved = d_conv2_out, d_conv1_out, saved_relu_2_backward_, saved_relu_2_backward
         return d_image, saved
 
     def forward_backward_input_backward_parameters(self, saved, d_d_image):
-        """From d_add_2, d_add and d_d_image to the gradient by the parameters."""
-        d_add_2, d_add, saved_relu_2_backward_, _ = saved
+        """From d_conv2_out, d_conv1_out and d_d_image to the gradient by the parameters."""
+        d_conv2_out, d_conv1_out, saved_relu_2_backward_, _ = saved
         # gradient of a = relu(conv1(image))   maximisation.lee:52
-        d_conv1, d_d_add = self.conv1.forward_backward_input_backward(d_add, d_d_image)
-        d_d_a = relu_2_backward_backward(saved_relu_2_backward_, d_d_add)  # [n, maps, h, w]
+        d_conv1, d_d_conv1_out = self.conv1.forward_backward_input_backward(d_conv1_out, d_d_image)
+        d_d_a = relu_2_backward_backward(saved_relu_2_backward_, d_d_conv1_out)  # [n, maps, h, w]
         # gradient of return a, relu(conv2(a))   maximisation.lee:53
-        d_conv2 = Conv.forward_backward_input_backward_parameters(d_add_2, 1, 3, 1, 1, d_d_a)
+        d_conv2 = Conv.forward_backward_input_backward_parameters(d_conv2_out, 1, 3, 1, 1, d_d_a)
         return {"conv1": d_conv1, "conv2": d_conv2}
 
     def forward_backward_input_backward(self, saved, d_d_image):
-        """From d_add_2, d_add and d_d_image to the gradients by the parameters and d_select."""
-        d_add_2, d_add, saved_relu_2_backward_, saved_relu_2_backward = saved
+        """From d_conv2_out, d_conv1_out and d_d_image to the gradients by the parameters and d_select."""
+        d_conv2_out, d_conv1_out, saved_relu_2_backward_, saved_relu_2_backward = saved
         # gradient of a = relu(conv1(image))   maximisation.lee:52
-        d_conv1, d_d_add = self.conv1.forward_backward_input_backward(d_add, d_d_image)
-        d_d_a = relu_2_backward_backward(saved_relu_2_backward_, d_d_add)  # [n, maps, h, w]
+        d_conv1, d_d_conv1_out = self.conv1.forward_backward_input_backward(d_conv1_out, d_d_image)
+        d_d_a = relu_2_backward_backward(saved_relu_2_backward_, d_d_conv1_out)  # [n, maps, h, w]
         # gradient of return a, relu(conv2(a))   maximisation.lee:53
-        d_conv2, d_d_add_2 = self.conv2.forward_backward_input_backward(d_add_2, d_d_a)
-        d_d_select = relu_2_backward_backward(saved_relu_2_backward, d_d_add_2)  # [n, maps, h, w]
+        d_conv2, d_d_conv2_out = self.conv2.forward_backward_input_backward(d_conv2_out, d_d_a)
+        d_d_select = relu_2_backward_backward(saved_relu_2_backward, d_d_conv2_out)  # [n, maps, h, w]
         return {"conv1": d_conv1, "conv2": d_conv2}, d_d_select
 
     def forward_backward(self, image, a, select, d_y):
@@ -446,26 +446,26 @@ class Layers(Model):
         return d_image  # [n, channels, h, w]
 
     def forward_backward_input_2_saved(self, a, select, d_a, d_y):
-        """From d_a and d_y to the gradients by image, add_2 and add."""
+        """From d_a and d_y to the gradients by image, conv2_out and conv1_out."""
         _, _, h, w = a.shape
         # gradient of return a, relu(conv2(a))   maximisation.lee:53
-        d_add_2, saved_relu_2_backward = relu_2_backward_saved(select, d_y)
+        d_conv2_out, saved_relu_2_backward = relu_2_backward_saved(select, d_y)
         # gradient of a = relu(conv1(image))   maximisation.lee:52
-        d_a_2 = d_a + self.conv2.forward_backward_input(h, w, d_add_2)  # [n, maps, h, w]
-        d_add, saved_relu_2_backward_ = relu_2_backward_saved(a, d_a_2)
-        d_image = self.conv1.forward_backward_input(h, w, d_add)  # [n, channels, h, w]
-        saved = d_add_2, saved_relu_2_backward, d_add, saved_relu_2_backward_
+        d_a_2 = d_a + self.conv2.forward_backward_input(h, w, d_conv2_out)  # [n, maps, h, w]
+        d_conv1_out, saved_relu_2_backward_ = relu_2_backward_saved(a, d_a_2)
+        d_image = self.conv1.forward_backward_input(h, w, d_conv1_out)  # [n, channels, h, w]
+        saved = d_conv2_out, saved_relu_2_backward, d_conv1_out, saved_relu_2_backward_
         return d_image, saved
 
     def forward_backward_input_2_backward(self, saved, d_d_image):
-        """From d_add_2, d_add and d_d_image to the gradients by the parameters, d_a and d_select."""
-        d_add_2, saved_relu_2_backward, d_add, saved_relu_2_backward_ = saved
+        """From d_conv2_out, d_conv1_out and d_d_image to the gradients by the parameters, d_a and d_select."""
+        d_conv2_out, saved_relu_2_backward, d_conv1_out, saved_relu_2_backward_ = saved
         # gradient of a = relu(conv1(image))   maximisation.lee:52
-        d_conv1, d_d_add = self.conv1.forward_backward_input_backward(d_add, d_d_image)
-        d_d_a_2 = relu_2_backward_backward(saved_relu_2_backward_, d_d_add)  # [n, maps, h, w]
+        d_conv1, d_d_conv1_out = self.conv1.forward_backward_input_backward(d_conv1_out, d_d_image)
+        d_d_a_2 = relu_2_backward_backward(saved_relu_2_backward_, d_d_conv1_out)  # [n, maps, h, w]
         # gradient of return a, relu(conv2(a))   maximisation.lee:53
-        d_conv2, d_d_add_2 = self.conv2.forward_backward_input_backward(d_add_2, d_d_a_2)
-        d_d_select = relu_2_backward_backward(saved_relu_2_backward, d_d_add_2)  # [n, maps, h, w]
+        d_conv2, d_d_conv2_out = self.conv2.forward_backward_input_backward(d_conv2_out, d_d_a_2)
+        d_d_select = relu_2_backward_backward(saved_relu_2_backward, d_d_conv2_out)  # [n, maps, h, w]
         return {"conv1": d_conv1, "conv2": d_conv2}, d_d_a_2, d_d_select
 
     def forward_backward_2(self, image, a, select, d_a, d_y):
@@ -487,7 +487,7 @@ def liked_by_filter_saved(net, start, index, rate=0.05, steps=6):
 
 
 def liked_by_filter_backward(net, rate, saved_liked_by_filter_step, index, steps, d_x_3):
-    """From d_add_2_rows, d_add_rows and d_x_3 to the gradients by net and start."""
+    """From d_conv2_out_rows, d_conv1_out_rows and d_x_3 to the gradients by net and start."""
     # gradient of for t in steps:   maximisation.lee:59
     # [net.maps, net.channels, 3, 3]
     d_net_conv1_kernel_2 = torch.zeros((net.maps, net.channels, 3, 3), dtype=FLOAT, device=d_x_3.device)
@@ -512,7 +512,7 @@ def liked_by_filter_step_saved(net, x, rate, index):
 
 
 def liked_by_filter_step_backward(net, rate, saved_net, d_x_2, d_net):
-    """From d_add_2, d_add, d_x_2 and d_net to the gradients by x and net."""
+    """From d_conv2_out, d_conv1_out, d_x_2 and d_net to the gradients by x and net."""
     # gradient of _, maps = net(x)   maximisation.lee:60
     d_net_ = net.forward_backward_input_backward_parameters(saved_net, d_x_2 * rate)
     return d_x_2, {
@@ -541,7 +541,7 @@ def dream_saved(net, start, more=1.5, rate=0.1, steps=6):
 
 
 def dream_backward(net, rate, saved_dream_step, steps, d_x_3):
-    """From d_mul_2_rows, d_add_2_rows, d_add_rows and d_x_3 to the gradients by net and start."""
+    """From d_mul_2_rows, d_conv2_out_rows, d_conv1_out_rows and d_x_3 to the gradients by net and start."""
     # gradient of for t in steps:   maximisation.lee:68
     # [net.maps, net.channels, 3, 3]
     d_net_conv1_kernel_2 = torch.zeros((net.maps, net.channels, 3, 3), dtype=FLOAT, device=d_x_3.device)
@@ -594,7 +594,7 @@ def dream_step_saved(net, x, more, rate):
 
 
 def dream_step_backward(net, saved, rate, d_x_2, d_net):
-    """From d_mul_2, d_add_2, d_add, d_x_2 and d_net to the gradients by x, net, net.conv1.bias and net.conv2.bias."""
+    """From d_mul_2, d_conv2_out, d_conv1_out, d_x_2 and d_net to the gradients by x, net, net.conv1.bias and net.conv2.bias."""
     a, seen, d_mul_2, saved_net, x = saved
     # gradient of _, seen = net(x)   maximisation.lee:69
     d_net_, d_d_seen = net.forward_backward_input_backward(saved_net, -(rate * d_x_2))
@@ -707,7 +707,7 @@ def content_and_style_backward_input(net, weight, saved, d_y):
 
 
 def content_and_style_backward_input_saved(net, weight, saved, d_y):
-    """From d_y to the gradients by x, mul_3, contract_2, mul_2, contract, mul, add_2 and add_3."""
+    """From d_y to the gradients by x, mul_3, contract_2, mul_2, contract, mul, conv2_out and conv1_out."""
     low, high, sub, sub_2, sub_3, _, _, _, _ = saved
     _, _, h, w = low.shape
     # gradient of return like_content + weight * like_style   maximisation.lee:91
@@ -727,7 +727,7 @@ def content_and_style_backward_input_saved(net, weight, saved, d_y):
 
 
 def content_and_style_backward_input_backward(net, low, high, saved, d_d_x):
-    """From d_mul_3, d_contract_2, d_mul_2, d_contract, d_mul, d_add_2, d_add_3 and d_d_x to the gradients by net, low, high, sub, sub_2 and sub_3."""
+    """From d_mul_3, d_contract_2, d_mul_2, d_contract, d_mul, d_conv2_out, d_conv1_out and d_d_x to the gradients by net, low, high, sub, sub_2 and sub_3."""
     d_mul_3, saved_gram_backward, saved_gram_backward_, d_mul, saved_net = saved
     # gradient of low, high = net(x)   maximisation.lee:86
     d_net, d_d_low, d_d_high = net.forward_backward_input_2_backward(saved_net, d_d_x)
@@ -791,7 +791,7 @@ def transferred_saved(net, content, style, rate=0.5, steps=5):
 
 
 def transferred_backward(net, content, style, rate, saved_transferred_step, steps, d_x_3):
-    """From d_mul_3_rows, d_contract_2_rows, d_mul_2_rows, d_contract_rows, d_mul_rows, d_add_2_rows, d_add_3_rows and d_x_3 to the gradients by net, content and style."""
+    """From d_mul_3_rows, d_contract_2_rows, d_mul_2_rows, d_contract_rows, d_mul_rows, d_conv2_out_rows, d_conv1_out_rows and d_x_3 to the gradients by net, content and style."""
     _, _, h, w = content.shape
     _, _, h2, w2 = style.shape
     # gradient of for t in steps:   maximisation.lee:97
@@ -857,7 +857,7 @@ def transferred_step_saved(net, x, content, style, rate):
 
 
 def transferred_step_backward(net, saved, content, style, rate, d_x_2, d_net, d_content, d_style):
-    """From d_mul_3, d_contract_2, d_mul_2, d_contract, d_mul, d_add_2, d_add_3, d_x_2, d_net, d_content and d_style to the gradients by x, net, content, style, net.conv1.bias and net.conv2.bias."""
+    """From d_mul_3, d_contract_2, d_mul_2, d_contract, d_mul, d_conv2_out, d_conv1_out, d_x_2, d_net, d_content and d_style to the gradients by x, net, content, style, net.conv1.bias and net.conv2.bias."""
     saved_content_and_style, saved_content_and_style_backward_input, x = saved
     # gradient of x = x - rate * grad(content_and_style(net, x, content, style), x)   maximisation.lee:98
     d_d_x = -(rate * d_x_2)  # [1, net.channels, h, w]

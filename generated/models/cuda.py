@@ -582,17 +582,17 @@ def example_line(key):
 def example_steps(key):
     net = SigmoidSum(4, 5, key=fold(key, SITES["net"]))  # models.lee:96
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  models.lee:97
-    add_2, saved_net = net.forward_saved(x)  # models.lee:98
-    d_net, d_x = net.forward_backward(x, saved_net, 2 * add_2)
-    return (add_2**2).sum(), net.at(d_net), d_x
+    net_out, saved_net = net.forward_saved(x)  # models.lee:98
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_lines(key):
     net = ReluSum(4, 5, key=fold(key, SITES["net"]))  # models.lee:102
     x = normal(fold(key, SITES["x"]), (9, 4), FLOAT)  # [9, 4]  models.lee:103
-    add_2, saved_net = net.forward_saved(x)  # models.lee:104
-    d_net, d_x = net.forward_backward(x, saved_net, 2 * add_2)
-    return (add_2**2).sum(), net.at(d_net), d_x
+    net_out, saved_net = net.forward_saved(x)  # models.lee:104
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_classes(key):

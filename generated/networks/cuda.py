@@ -352,8 +352,8 @@ class Classifier(Model):
         d_h = scatter_add(d_last, (r, sub), (n, time, self.hidden))  # [n, time, hidden]
         # gradient of h = rnn(read(tokens))   networks.lee:72
         d_rnn, d_reshape_2 = self.rnn.forward_backward(reshape_2, h, saved_rnn, d_h)
-        d_gather = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_gather)
+        d_read_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "rnn": d_rnn, "head": d_head}
 
 
@@ -376,8 +376,8 @@ class Tagger(Model):
         x = self.read(tokens.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  networks.lee:85
         there = within(self.back(within(x, lengths)), lengths)  # [n, time, hidden]  networks.lee:86
         concat = torch.cat((self.ahead(x), there), dim=2)  # [n, time, 2 * hidden]  networks.lee:87
-        add = self.head(concat.reshape(n * time, 2 * self.hidden))  # [n * time, tags]
-        return add.reshape(n, time, self.tags)  # [n, time, tags]
+        head_out = self.head(concat.reshape(n * time, 2 * self.hidden))  # [n * time, tags]
+        return head_out.reshape(n, time, self.tags)  # [n, time, tags]
 
     def forward_saved(self, tokens, lengths):
         """As forward, and what its gradient needs."""
@@ -405,8 +405,8 @@ class Tagger(Model):
         d_back, d_y_ = self.back.forward_backward(y, saved_back, d_out)
         # gradient of x = read(tokens)   networks.lee:85
         d_x = d_x_2 + within_backward(saved_within, d_y_)  # [n, time, d]
-        d_gather = d_x.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_gather)
+        d_read_out = d_x.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "ahead": d_ahead, "back": d_back, "head": d_head}
 
 
@@ -429,10 +429,10 @@ class WindowTagger(Model):
         # [n, time, 2 * reach + 1, inputs]  networks.lee:97
         near = padded.unfold(1, time, 1).movedim(-1, 2).permute(0, 2, 1, 3)
         # [n * time, 2 * inputs * reach + inputs]  networks.lee:98
-        reshape = near.reshape(n * time, 2 * self.inputs * self.reach + self.inputs)
-        select = relu(self.below(reshape).reshape(n, time, self.hidden))  # [n, time, hidden]
-        add_2 = self.head(select.reshape(n * time, self.hidden))  # [n * time, tags]
-        return add_2.reshape(n, time, self.tags)  # [n, time, tags]
+        near_flat = near.reshape(n * time, 2 * self.inputs * self.reach + self.inputs)
+        select = relu(self.below(near_flat).reshape(n, time, self.hidden))  # [n, time, hidden]
+        head_out = self.head(select.reshape(n * time, self.hidden))  # [n * time, tags]
+        return head_out.reshape(n, time, self.tags)  # [n, time, tags]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
@@ -442,22 +442,22 @@ class WindowTagger(Model):
         # [n, time, 2 * reach + 1, inputs]  networks.lee:97
         near = padded.unfold(1, time, 1).movedim(-1, 2).permute(0, 2, 1, 3)
         # [n * time, 2 * inputs * reach + inputs]  networks.lee:98
-        reshape = near.reshape(n * time, 2 * self.inputs * self.reach + self.inputs)
-        select = relu(self.below(reshape).reshape(n, time, self.hidden))  # [n, time, hidden]
-        add_2 = self.head(select.reshape(n * time, self.hidden))  # [n * time, tags]
-        return add_2.reshape(n, time, self.tags), (reshape, select)
+        near_flat = near.reshape(n * time, 2 * self.inputs * self.reach + self.inputs)
+        select = relu(self.below(near_flat).reshape(n, time, self.hidden))  # [n, time, hidden]
+        head_out = self.head(select.reshape(n * time, self.hidden))  # [n * time, tags]
+        return head_out.reshape(n, time, self.tags), (near_flat, select)
 
     def forward_backward(self, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        reshape, select = saved
+        near_flat, select = saved
         n, time, _ = select.shape
         # gradient of return head(relu(below(reshape(near, [n, time, (2*reach + 1) * inputs]))))   networks.lee:98
-        reshape_2 = select.reshape(n * time, self.hidden)  # [n * time, hidden]
-        d_head, d_reshape_3 = self.head.forward_backward(reshape_2, d_y.reshape(n * time, self.tags))
+        reshape = select.reshape(n * time, self.hidden)  # [n * time, hidden]
+        d_head, d_reshape_3 = self.head.forward_backward(reshape, d_y.reshape(n * time, self.tags))
         d_reshape_2 = relu_backward(select, d_reshape_3.reshape(n, time, self.hidden))  # [n, time, hidden]
-        d_add = d_reshape_2.reshape(n * time, self.hidden)  # [n * time, hidden]
-        d_below, d_reshape = self.below.forward_backward(reshape, d_add)
-        d_near = d_reshape.reshape(n, time, 2 * self.reach + 1, self.inputs)  # [n, time, 2 * reach + 1, inputs]
+        d_below_out = d_reshape_2.reshape(n * time, self.hidden)  # [n * time, hidden]
+        d_below, d_near_flat = self.below.forward_backward(near_flat, d_below_out)
+        d_near = d_near_flat.reshape(n, time, 2 * self.reach + 1, self.inputs)  # [n, time, 2 * reach + 1, inputs]
         # gradient of near[r, t in time, u in 2*reach + 1, j] = padded[r, t + u, j]   networks.lee:97
         d_padded = unwindow(d_near.permute(0, 2, 1, 3), 1, 2 * self.reach + time, 1, 1)  # [n, 2 * reach + time, inputs]
         # gradient of padded = pad(x, (0, reach, 0))   networks.lee:96
@@ -495,9 +495,9 @@ def tagging_backward(z, y, saved, d_out):
     d_each_2 = torch.where(lt, d_out / cast, 0)  # [n, time]
     # gradient of each = cross_entropy(z, y, reduce = false)   networks.lee:103
     d_each = d_each_2.reshape(n * time)  # [n * time]
-    reshape = z.reshape(n * time, tags)  # [n * time, tags]
-    d_reshape = cross_entropy_2_backward(reshape, y.reshape(n * time), d_each)  # [n * time, tags]
-    d_z = d_reshape.reshape(n, time, tags)  # [n, time, tags]
+    z_flat = z.reshape(n * time, tags)  # [n * time, tags]
+    d_z_flat = cross_entropy_2_backward(z_flat, y.reshape(n * time), d_each)  # [n * time, tags]
+    d_z = d_z_flat.reshape(n, time, tags)  # [n, time, tags]
     return d_z  # [n, time, tags]
 
 
@@ -518,8 +518,8 @@ class LanguageModel(Model):
         n, time = tokens.shape
         # [n, time, hidden]  networks.lee:114
         out = self.rnn(self.read(tokens.reshape(n * time)).reshape(n, time, self.d))
-        add = self.head(out.reshape(n * time, self.hidden))  # [n * time, vocab]
-        return add.reshape(n, time, self.vocab)  # [n, time, vocab]
+        head_out = self.head(out.reshape(n * time, self.hidden))  # [n * time, vocab]
+        return head_out.reshape(n, time, self.vocab)  # [n, time, vocab]
 
     def forward_saved(self, tokens):
         """As forward, and what its gradient needs."""
@@ -537,8 +537,8 @@ class LanguageModel(Model):
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y.reshape(n * time, self.vocab))
         d_out = d_reshape_3.reshape(n, time, self.hidden)  # [n, time, hidden]
         d_rnn, d_reshape_2 = self.rnn.forward_backward(reshape_2, saved_rnn, d_out)
-        d_gather = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_gather)
+        d_read_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "rnn": d_rnn, "head": d_head}
 
 
@@ -915,19 +915,19 @@ class LSTMCell(Model):
         tanh = torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
         sigmoid_3 = torch.sigmoid(z[:, 3])  # [n, hidden]  prelude.lee:36
-        tanh_2 = torch.tanh(memory)  # [n, hidden]  nn.lee:252
-        return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
+        tanh_memory = torch.tanh(memory)  # [n, hidden]  nn.lee:252
+        return sigmoid_3 * tanh_memory, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_memory)
 
     def forward_backward(self, x, h, c, saved, d_y, d_memory):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
-        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
+        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_memory = saved
         n = x.shape[0]
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_memory**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
-        d_reshape_4 = d_y * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_memory * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
         d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
         d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]

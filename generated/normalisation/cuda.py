@@ -507,8 +507,8 @@ class Normalised(Model):
         """x [n, inputs] -> [n, outputs]"""
         if not self.training:
             return self.forward_eval(x)
-        add_2_2 = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:69
-        return torch.sigmoid(add_2_2)  # [n, outputs]  prelude.lee:36
+        norm_out = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:69
+        return torch.sigmoid(norm_out)  # [n, outputs]  prelude.lee:36
 
     def forward_eval(self, x):
         """x [n, inputs] -> [n, outputs]"""
@@ -517,8 +517,8 @@ class Normalised(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         contract = x @ self.w  # [n, outputs]  normalisation.lee:69
-        add_2_2, saved_norm = self.norm.forward_saved(contract)
-        return torch.sigmoid(add_2_2), (contract, saved_norm)  # prelude.lee:36
+        norm_out, saved_norm = self.norm.forward_saved(contract)
+        return torch.sigmoid(norm_out), (contract, saved_norm)  # prelude.lee:36
 
     def forward_backward(self, x, saved, div, d_y):
         """From d_y to the gradients by the parameters and x."""
@@ -961,9 +961,9 @@ class Network(Model):
         """x [n, 64] -> [n, 10]"""
         if not self.training:
             return self.forward_eval(x)
-        div = self.first(x)  # [n, hidden]  normalisation.lee:184
-        div_2 = self.second(div)  # [n, hidden]
-        return self.last(div_2)  # [n, 10]
+        first_out = self.first(x)  # [n, hidden]  normalisation.lee:184
+        second_out = self.second(first_out)  # [n, hidden]
+        return self.last(second_out)  # [n, 10]
 
     def forward_eval(self, x):
         """x [n, 64] -> [n, 10]"""
@@ -1034,43 +1034,44 @@ class FitStep(TrainStep):
         sub = contract - mu  # [batches_n, 32]  normalisation.lee:38
         sub_2 = 1 - self.net.first.norm.momentum  # normalisation.lee:39
         first_norm_mean_.copy_(sub_2 * first_norm_mean_ + self.net.first.norm.momentum * mu)  # [32]
-        mul_6 = self.net.first.norm.momentum * (sub**2).mean(dim=0) * count  # [32]  normalisation.lee:40
-        first_norm_var_.copy_(sub_2 * first_norm_var_ + mul_6 / scale)  # [32]
+        mul_5 = self.net.first.norm.momentum * (sub * sub).mean(dim=0)  # [32]  normalisation.lee:40
+        first_norm_var_.copy_(sub_2 * first_norm_var_ + mul_5 * count / scale)  # [32]
         centred = contract - contract.mean(dim=0, keepdim=True)  # [batches_n, 32]  normalisation.lee:17
-        variance_3 = (centred**2).mean(dim=0, keepdim=True)  # [1, 32]
+        variance_3 = (centred * centred).mean(dim=0, keepdim=True)  # [1, 32]
         deviation = torch.sqrt(variance_3 + self.net.first.norm.eps)  # [1, 32]
-        div_3 = centred / deviation  # [batches_n, 32]
-        div = torch.sigmoid(div_3 * first_norm_gamma + first_norm_beta)  # [batches_n, 32]  prelude.lee:36
-        contract_2 = div @ second_w  # [batches_n, 32]  normalisation.lee:69
+        div_2 = centred / deviation  # [batches_n, 32]
+        first_out = torch.sigmoid(div_2 * first_norm_gamma + first_norm_beta)  # [batches_n, 32]  prelude.lee:36
+        contract_2 = first_out @ second_w  # [batches_n, 32]  normalisation.lee:69
         mu_2 = contract_2.mean(dim=0)  # [32]  normalisation.lee:37
         sub_3 = contract_2 - mu_2  # [batches_n, 32]  normalisation.lee:38
         sub_2_2 = 1 - self.net.second.norm.momentum  # normalisation.lee:39
         second_norm_mean_.copy_(sub_2_2 * second_norm_mean_ + self.net.second.norm.momentum * mu_2)  # [32]
-        mul_5_2 = self.net.second.norm.momentum * (sub_3**2).mean(dim=0)  # [32]  normalisation.lee:40
+        mul_5_2 = self.net.second.norm.momentum * (sub_3 * sub_3).mean(dim=0)  # [32]  normalisation.lee:40
         second_norm_var_.copy_(sub_2_2 * second_norm_var_ + mul_5_2 * count / scale)  # [32]
         centred_2 = contract_2 - contract_2.mean(dim=0, keepdim=True)  # [batches_n, 32]  normalisation.lee:17
-        variance_4 = (centred_2**2).mean(dim=0, keepdim=True)  # [1, 32]
+        variance_4 = (centred_2 * centred_2).mean(dim=0, keepdim=True)  # [1, 32]
         deviation_2 = torch.sqrt(variance_4 + self.net.second.norm.eps)  # [1, 32]
-        div_4 = centred_2 / deviation_2  # [batches_n, 32]
-        div_2 = torch.sigmoid(div_4 * second_norm_gamma + second_norm_beta)  # [batches_n, 32]  prelude.lee:36
-        affine = torch.addmm(last_b, div_2, last_w)  # [batches_n, 10]  nn.lee:21
+        div_3 = centred_2 / deviation_2  # [batches_n, 32]
+        second_out = torch.sigmoid(div_3 * second_norm_gamma + second_norm_beta)  # [batches_n, 32]  prelude.lee:36
+        affine = torch.addmm(last_b, second_out, last_w)  # [batches_n, 10]  nn.lee:21
         surprise = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
         d_add = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * scale_  # [batches_n, 10]
         torch.sum(d_add, dim=0, out=d_last_b)  # [10]  nn.lee:21
-        torch.mm(div_2.T, d_add, out=d_last_w)  # [32, 10]
-        d_add_2_2 = torch.ops.aten.sigmoid_backward(d_add @ last_w.T, div_2)  # [batches_n, 32]  prelude.lee:36
-        torch.sum(d_add_2_2, dim=0, out=d_second_norm_beta)  # [32]  normalisation.lee:17
-        d_normalise = d_add_2_2 * second_norm_gamma  # [batches_n, 32]
-        torch.sum(d_add_2_2 * div_4, dim=0, out=d_second_norm_gamma)  # [32]
-        mul_12 = div_4 * (d_normalise * div_4).mean(dim=0, keepdim=True)  # [batches_n, 32]
+        torch.mm(second_out.T, d_add, out=d_last_w)  # [32, 10]
+        d_norm_out = torch.ops.aten.sigmoid_backward(d_add @ last_w.T, second_out)  # [batches_n, 32]  prelude.lee:36
+        torch.sum(d_norm_out, dim=0, out=d_second_norm_beta)  # [32]  normalisation.lee:17
+        d_normalise = d_norm_out * second_norm_gamma  # [batches_n, 32]
+        torch.sum(d_norm_out * div_3, dim=0, out=d_second_norm_gamma)  # [32]
+        mul_12 = div_3 * (d_normalise * div_3).mean(dim=0, keepdim=True)  # [batches_n, 32]
         d_contract = (d_normalise - d_normalise.mean(dim=0, keepdim=True) - mul_12) / deviation_2  # [batches_n, 32]
-        torch.mm(div.T, d_contract, out=d_second_w)  # [32, 32]  normalisation.lee:69
-        d_add_2_2_2 = torch.ops.aten.sigmoid_backward(d_contract @ second_w.T, div)  # [batches_n, 32]  prelude.lee:36
-        torch.sum(d_add_2_2_2, dim=0, out=d_first_norm_beta)  # [32]  normalisation.lee:17
-        d_normalise_2 = d_add_2_2_2 * first_norm_gamma  # [batches_n, 32]
-        torch.sum(d_add_2_2_2 * div_3, dim=0, out=d_first_norm_gamma)  # [32]
-        mul_14 = div_3 * (d_normalise_2 * div_3).mean(dim=0, keepdim=True)  # [batches_n, 32]
+        torch.mm(first_out.T, d_contract, out=d_second_w)  # [32, 32]  normalisation.lee:69
+        # [batches_n, 32]  prelude.lee:36
+        d_norm_out_2 = torch.ops.aten.sigmoid_backward(d_contract @ second_w.T, first_out)
+        torch.sum(d_norm_out_2, dim=0, out=d_first_norm_beta)  # [32]  normalisation.lee:17
+        d_normalise_2 = d_norm_out_2 * first_norm_gamma  # [batches_n, 32]
+        torch.sum(d_norm_out_2 * div_2, dim=0, out=d_first_norm_gamma)  # [32]
+        mul_14 = div_2 * (d_normalise_2 * div_2).mean(dim=0, keepdim=True)  # [batches_n, 32]
         sub_7 = d_normalise_2 - d_normalise_2.mean(dim=0, keepdim=True)  # [batches_n, 32]
         torch.mm(x.T, (sub_7 - mul_14) / deviation, out=d_first_w)  # [64, 32]  normalisation.lee:69
         lr = self.opt.lr
@@ -1106,15 +1107,15 @@ def example_running(key):
     a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:217
     b = 2 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:218
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:219
-    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:220
-    mul_3 = add_2_2**2  # [8, 5]
-    first = (mul_3 * add_2_2).sum()
-    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:221
-    mul_5 = add_2_2_2**2  # [6, 5]
-    second = (mul_5 * add_2_2_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:222
-    d_c = add_2**2  # [6, 5]
-    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
+    net_out, saved_net = net.forward_saved(a)  # normalisation.lee:220
+    mul_3 = net_out**2  # [8, 5]
+    first = (mul_3 * net_out).sum()
+    net_out_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:221
+    mul_5 = net_out_2**2  # [6, 5]
+    second = (mul_5 * net_out_2).sum()
+    net_out_3, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:222
+    d_c = net_out_3**2  # [6, 5]
+    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * net_out_3))
     d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:221
     d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:220
     return (
@@ -1136,15 +1137,15 @@ def example_running_as_printed(key):
     a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:227
     b = 2 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:228
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:229
-    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:230
-    mul_3 = add_2_2**2  # [8, 5]
-    first = (mul_3 * add_2_2).sum()
-    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:231
-    mul_5 = add_2_2_2**2  # [6, 5]
-    second = (mul_5 * add_2_2_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:232
-    d_c = add_2**2  # [6, 5]
-    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
+    net_out, saved_net = net.forward_saved(a)  # normalisation.lee:230
+    mul_3 = net_out**2  # [8, 5]
+    first = (mul_3 * net_out).sum()
+    net_out_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:231
+    mul_5 = net_out_2**2  # [6, 5]
+    second = (mul_5 * net_out_2).sum()
+    net_out_3, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:232
+    d_c = net_out_3**2  # [6, 5]
+    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * net_out_3))
     d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:231
     d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:230
     return (
@@ -1184,16 +1185,16 @@ def example_renormalised(key):
     a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:251
     b = 7 + 5 * normal(fold(key, SITES["b"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:252
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:253
-    add_5, saved_net = net.forward_saved(a)  # normalisation.lee:254
-    first = (c * add_5).sum()
-    add_5_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:255
-    second = (c * add_5_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(a)  # normalisation.lee:256
+    net_out, saved_net = net.forward_saved(a)  # normalisation.lee:254
+    first = (c * net_out).sum()
+    net_out_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:255
+    second = (c * net_out_2).sum()
+    net_out_3, saved_net_2 = net.forward_eval_saved(a)  # normalisation.lee:256
     d_net, d_a_2 = net.forward_eval_backward(saved_net_2, c)
     d_net_, d_b = net.forward_backward(b, saved_net_, c)  # normalisation.lee:255
     d_net_2, d_a_3 = net.forward_backward(a, saved_net, c)  # normalisation.lee:254
     return (
-        first + second + (c * add_2).sum(),
+        first + second + (c * net_out_3).sum(),
         net.at(
             {
                 "gamma": d_net["gamma"] + d_net_["gamma"] + d_net_2["gamma"],
@@ -1202,7 +1203,7 @@ def example_renormalised(key):
         ),
         d_a_2 + d_a_3,
         d_b,
-        add_2 + add_5_2 + add_5,
+        net_out_3 + net_out_2 + net_out,
     )
 
 
@@ -1210,21 +1211,21 @@ def example_layer(key):
     net = LayerNorm(5)  # normalisation.lee:260
     x = 1 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:261
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:262
-    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:263
-    add, saved_net = net.forward_saved(reshape)
-    d_c = add.reshape(2, 3, 5)  # [2, 3, 5]
-    d_net, d_reshape = net.forward_backward(reshape, saved_net, c.reshape(6, 5))
-    return (c * d_c).sum(), net.at(d_net), d_reshape.reshape(2, 3, 5), d_c
+    x_flat = x.reshape(6, 5)  # [6, 5]  normalisation.lee:263
+    net_out, saved_net = net.forward_saved(x_flat)
+    d_c = net_out.reshape(2, 3, 5)  # [2, 3, 5]
+    d_net, d_x_flat = net.forward_backward(x_flat, saved_net, c.reshape(6, 5))
+    return (c * d_c).sum(), net.at(d_net), d_x_flat.reshape(2, 3, 5), d_c
 
 
 def example_layer_as_printed(key):
     net = LayerNormAsPrinted(5)  # normalisation.lee:267
     x = 1 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:268
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:269
-    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:270
-    d_c = net(reshape).reshape(2, 3, 5)  # [2, 3, 5]
-    d_reshape = net.forward_backward(reshape, c.reshape(6, 5))  # [6, 5]
-    return (c * d_c).sum(), d_reshape.reshape(2, 3, 5), d_c
+    x_flat = x.reshape(6, 5)  # [6, 5]  normalisation.lee:270
+    d_c = net(x_flat).reshape(2, 3, 5)  # [2, 3, 5]
+    d_x_flat = net.forward_backward(x_flat, c.reshape(6, 5))  # [6, 5]
+    return (c * d_c).sum(), d_x_flat.reshape(2, 3, 5), d_c
 
 
 def example_instance(key):
@@ -1247,9 +1248,9 @@ def example_group(key):
 def example_weight(key):
     net = WeightNorm(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:288
     x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:289
-    add, saved_net = net.forward_saved(x)  # normalisation.lee:290
-    d_net, d_x = net.forward_backward(x, saved_net, 2 * add)
-    return (add**2).sum(), net.at(d_net), d_x
+    net_out, saved_net = net.forward_saved(x)  # normalisation.lee:290
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_spectrum(key):

@@ -409,20 +409,21 @@ class Normalised(Model):
         """x [n, inputs] -> [n, outputs]"""
         if training:
             return self.forward_training(x)
-        add_2 = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:69
-        return np.exp(np.minimum(add_2, 0)) / (1 + np.exp(-np.abs(add_2)))  # [n, outputs]  prelude.lee:36
+        norm_out = self.norm(x @ self.w)  # [n, outputs]  normalisation.lee:69
+        y = np.exp(np.minimum(norm_out, 0)) / (1 + np.exp(-np.abs(norm_out)))  # [n, outputs]  prelude.lee:36
+        return y  # [n, outputs]
 
     def forward_training(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        add_2_2 = self.norm(x @ self.w, training=True)  # [n, outputs]  normalisation.lee:69
-        y = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:36
+        norm_out = self.norm(x @ self.w, training=True)  # [n, outputs]  normalisation.lee:69
+        y = np.exp(np.minimum(norm_out, 0)) / (1 + np.exp(-np.abs(norm_out)))  # [n, outputs]  prelude.lee:36
         return y  # [n, outputs]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         contract = x @ self.w  # [n, outputs]  normalisation.lee:69
-        add_2_2, saved_norm = self.norm.forward_saved(contract)
-        div = np.exp(np.minimum(add_2_2, 0)) / (1 + np.exp(-np.abs(add_2_2)))  # [n, outputs]  prelude.lee:36
+        norm_out, saved_norm = self.norm.forward_saved(contract)
+        div = np.exp(np.minimum(norm_out, 0)) / (1 + np.exp(-np.abs(norm_out)))  # [n, outputs]  prelude.lee:36
         return div, (contract, saved_norm)
 
     def forward_backward(self, x, saved, div, d_y):
@@ -885,23 +886,23 @@ class Network(Model):
 
     def forward_training(self, x):
         """x [n, 64] -> [n, 10]"""
-        div = self.first(x, training=True)  # [n, hidden]  normalisation.lee:184
-        div_2 = self.second(div, training=True)  # [n, hidden]
-        return self.last(div_2)  # [n, 10]
+        first_out = self.first(x, training=True)  # [n, hidden]  normalisation.lee:184
+        second_out = self.second(first_out, training=True)  # [n, hidden]
+        return self.last(second_out)  # [n, 10]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        div, saved_first = self.first.forward_saved(x)  # normalisation.lee:184
-        div_2, saved_second = self.second.forward_saved(div)
-        return self.last(div_2), (div, saved_first, div_2, saved_second)
+        first_out, saved_first = self.first.forward_saved(x)  # normalisation.lee:184
+        second_out, saved_second = self.second.forward_saved(first_out)
+        return self.last(second_out), (first_out, saved_first, second_out, saved_second)
 
     def forward_backward_parameters(self, x, saved, d_y):
         """From d_y to the gradient by the parameters."""
-        div, saved_first, div_2, saved_second = saved
+        first_out, saved_first, second_out, saved_second = saved
         # gradient of return last(second(first(x)))   normalisation.lee:184
-        d_last, d_div_2 = self.last.forward_backward(div_2, d_y)
-        d_second, d_div = self.second.forward_backward(div, saved_second, div_2, d_div_2)
-        d_first = self.first.forward_backward_parameters(x, saved_first, div, d_div)
+        d_last, d_second_out = self.last.forward_backward(second_out, d_y)
+        d_second, d_first_out = self.second.forward_backward(first_out, saved_second, second_out, d_second_out)
+        d_first = self.first.forward_backward_parameters(x, saved_first, first_out, d_first_out)
         return {"first": d_first, "second": d_second, "last": d_last}
 
 
@@ -956,15 +957,15 @@ def example_running(key):
     a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:217
     b = 2 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:218
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:219
-    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:220
-    mul_3 = add_2_2**2  # [8, 5]
-    first = (mul_3 * add_2_2).sum()
-    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:221
-    mul_5 = add_2_2_2**2  # [6, 5]
-    second = (mul_5 * add_2_2_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:222
-    d_c = add_2**2  # [6, 5]
-    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
+    net_out, saved_net = net.forward_saved(a)  # normalisation.lee:220
+    mul_3 = net_out**2  # [8, 5]
+    first = (mul_3 * net_out).sum()
+    net_out_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:221
+    mul_5 = net_out_2**2  # [6, 5]
+    second = (mul_5 * net_out_2).sum()
+    net_out_3, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:222
+    d_c = net_out_3**2  # [6, 5]
+    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * net_out_3))
     d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:221
     d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:220
     return (
@@ -986,15 +987,15 @@ def example_running_as_printed(key):
     a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:227
     b = 2 + 0.2 * normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:228
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  normalisation.lee:229
-    add_2_2, saved_net = net.forward_saved(a)  # normalisation.lee:230
-    mul_3 = add_2_2**2  # [8, 5]
-    first = (mul_3 * add_2_2).sum()
-    add_2_2_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:231
-    mul_5 = add_2_2_2**2  # [6, 5]
-    second = (mul_5 * add_2_2_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:232
-    d_c = add_2**2  # [6, 5]
-    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * add_2))
+    net_out, saved_net = net.forward_saved(a)  # normalisation.lee:230
+    mul_3 = net_out**2  # [8, 5]
+    first = (mul_3 * net_out).sum()
+    net_out_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:231
+    mul_5 = net_out_2**2  # [6, 5]
+    second = (mul_5 * net_out_2).sum()
+    net_out_3, saved_net_2 = net.forward_eval_saved(b)  # normalisation.lee:232
+    d_c = net_out_3**2  # [6, 5]
+    d_net, d_b_2 = net.forward_eval_backward(saved_net_2, 2 * (c * net_out_3))
     d_net_, d_b_3 = net.forward_backward(b, saved_net_, 2 * mul_5 + mul_5)  # normalisation.lee:231
     d_net_2, d_a = net.forward_backward(a, saved_net, 2 * mul_3 + mul_3)  # normalisation.lee:230
     return (
@@ -1034,16 +1035,16 @@ def example_renormalised(key):
     a = 1 + 0.1 * normal(fold(key, SITES["a"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:251
     b = 7 + 5 * normal(fold(key, SITES["b"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:252
     c = normal(fold(key, SITES["c"]), (8, 5), FLOAT)  # [8, 5]  normalisation.lee:253
-    add_5, saved_net = net.forward_saved(a)  # normalisation.lee:254
-    first = (c * add_5).sum()
-    add_5_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:255
-    second = (c * add_5_2).sum()
-    add_2, saved_net_2 = net.forward_eval_saved(a)  # normalisation.lee:256
+    net_out, saved_net = net.forward_saved(a)  # normalisation.lee:254
+    first = (c * net_out).sum()
+    net_out_2, saved_net_ = net.forward_saved(b)  # normalisation.lee:255
+    second = (c * net_out_2).sum()
+    net_out_3, saved_net_2 = net.forward_eval_saved(a)  # normalisation.lee:256
     d_net, d_a_2 = net.forward_eval_backward(saved_net_2, c)
     d_net_, d_b = net.forward_backward(b, saved_net_, c)  # normalisation.lee:255
     d_net_2, d_a_3 = net.forward_backward(a, saved_net, c)  # normalisation.lee:254
     return (
-        first + second + (c * add_2).sum(),
+        first + second + (c * net_out_3).sum(),
         net.at(
             {
                 "gamma": d_net["gamma"] + d_net_["gamma"] + d_net_2["gamma"],
@@ -1052,7 +1053,7 @@ def example_renormalised(key):
         ),
         d_a_2 + d_a_3,
         d_b,
-        add_2 + add_5_2 + add_5,
+        net_out_3 + net_out_2 + net_out,
     )
 
 
@@ -1060,21 +1061,21 @@ def example_layer(key):
     net = LayerNorm(5)  # normalisation.lee:260
     x = 1 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:261
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:262
-    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:263
-    add, saved_net = net.forward_saved(reshape)
-    d_c = add.reshape(2, 3, 5)  # [2, 3, 5]
-    d_net, d_reshape = net.forward_backward(reshape, saved_net, c.reshape(6, 5))
-    return (c * d_c).sum(), net.at(d_net), d_reshape.reshape(2, 3, 5), d_c
+    x_flat = x.reshape(6, 5)  # [6, 5]  normalisation.lee:263
+    net_out, saved_net = net.forward_saved(x_flat)
+    d_c = net_out.reshape(2, 3, 5)  # [2, 3, 5]
+    d_net, d_x_flat = net.forward_backward(x_flat, saved_net, c.reshape(6, 5))
+    return (c * d_c).sum(), net.at(d_net), d_x_flat.reshape(2, 3, 5), d_c
 
 
 def example_layer_as_printed(key):
     net = LayerNormAsPrinted(5)  # normalisation.lee:267
     x = 1 + 0.1 * normal(fold(key, SITES["x"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:268
     c = normal(fold(key, SITES["c"]), (2, 3, 5), FLOAT)  # [2, 3, 5]  normalisation.lee:269
-    reshape = x.reshape(6, 5)  # [6, 5]  normalisation.lee:270
-    d_c = net(reshape).reshape(2, 3, 5)  # [2, 3, 5]
-    d_reshape = net.forward_backward(reshape, c.reshape(6, 5))  # [6, 5]
-    return (c * d_c).sum(), d_reshape.reshape(2, 3, 5), d_c
+    x_flat = x.reshape(6, 5)  # [6, 5]  normalisation.lee:270
+    d_c = net(x_flat).reshape(2, 3, 5)  # [2, 3, 5]
+    d_x_flat = net.forward_backward(x_flat, c.reshape(6, 5))  # [6, 5]
+    return (c * d_c).sum(), d_x_flat.reshape(2, 3, 5), d_c
 
 
 def example_instance(key):
@@ -1097,9 +1098,9 @@ def example_group(key):
 def example_weight(key):
     net = WeightNorm(4, 5, key=fold(key, SITES["net"]))  # normalisation.lee:288
     x = normal(fold(key, SITES["x"]), (8, 4), FLOAT)  # [8, 4]  normalisation.lee:289
-    add, saved_net = net.forward_saved(x)  # normalisation.lee:290
-    d_net, d_x = net.forward_backward(x, saved_net, 2 * add)
-    return (add**2).sum(), net.at(d_net), d_x
+    net_out, saved_net = net.forward_saved(x)  # normalisation.lee:290
+    d_net, d_x = net.forward_backward(x, saved_net, 2 * net_out)
+    return (net_out**2).sum(), net.at(d_net), d_x
 
 
 def example_spectrum(key):

@@ -84,7 +84,7 @@ class Adagrad(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g**2)  # [count]  optimizers.lee:15
+        self.total.add_(g * g)  # [count]  optimizers.lee:15
         sigma = torch.sqrt(self.total / self.t)  # [count]  optimizers.lee:16
         select = torch.where(sigma > 0, g / sigma, 0)  # [count]  optimizers.lee:17
         θ.sub_(self.lr / math.sqrt(self.t) * select)  # [count]
@@ -101,7 +101,7 @@ class AdagradSum(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g**2)  # [count]  optimizers.lee:25
+        self.total.add_(g * g)  # [count]  optimizers.lee:25
         θ.sub_(self.lr * g / (torch.sqrt(self.total) + self.eps))  # [count]  optimizers.lee:26
 
 
@@ -116,7 +116,7 @@ class AdagradSumAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g**2)  # [count]  optimizers.lee:34
+        self.total.add_(g * g)  # [count]  optimizers.lee:34
         θ.sub_(self.lr * g / (torch.sqrt(self.total / self.t) + self.eps))  # [count]  optimizers.lee:35
 
 
@@ -131,7 +131,7 @@ class AdagradCompoundAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.total.add_(g**2)  # [count]  optimizers.lee:44
+        self.total.add_(g * g)  # [count]  optimizers.lee:44
         div = self.shrunk / torch.sqrt(self.total)  # [count]  optimizers.lee:45
         self.shrunk.copy_(torch.where(self.total > 0, div, self.shrunk))  # [count]
         θ.sub_(self.lr * self.shrunk * g)  # [count]  optimizers.lee:46
@@ -163,7 +163,7 @@ class RMSProp(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:63
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:63
         θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:64
 
 
@@ -178,7 +178,7 @@ class RMSPropAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        mul = g**2  # [count]  optimizers.lee:72
+        mul = g * g  # [count]  optimizers.lee:72
         add = self.alpha * self.v + (1 - self.alpha) * mul  # [count]
         self.v.copy_(torch.where(torch.full((), self.t == 1, device=θ.device), mul, add))  # [count]
         θ.sub_(self.lr * g / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:73
@@ -209,7 +209,7 @@ class AdamAsPrinted(Optimizer):
     def update(self, θ, g):
         """Move θ along its gradient, in place."""
         self.begin(θ)
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:94
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:94
         mul_4 = self.lr / math.sqrt(self.t) * g  # [count]  optimizers.lee:95
         θ.sub_(mul_4 / (torch.sqrt(self.v) + self.eps))  # [count]
 
@@ -226,7 +226,7 @@ class MomentumOverRMS(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(θ)
         self.m.copy_(self.decay * self.m + (1 - self.decay) * g)  # [count]  optimizers.lee:104
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:105
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:105
         θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:106
 
 
@@ -242,7 +242,7 @@ class MomentumOverRMSAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(θ)
         self.m.copy_(self.decay * self.m - self.lr * g)  # [count]  optimizers.lee:115
-        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * g**2)  # [count]  optimizers.lee:116
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g * g))  # [count]  optimizers.lee:116
         θ.sub_(self.lr * self.m / (torch.sqrt(self.v) + self.eps))  # [count]  optimizers.lee:117
 
 

@@ -165,12 +165,12 @@ class Attention(Model):
     def forward(self, x):
         """x [n, t, d] -> [n, t, d]"""
         n, t, _ = x.shape
-        reshape = x.reshape(n * t, self.d)  # [n * t, d]  placement.lee:15
-        q = self.ask(reshape).reshape(n, t, self.heads, self.d // self.heads)  # [n, t, heads, d // heads]
+        x_flat = x.reshape(n * t, self.d)  # [n * t, d]  placement.lee:15
+        q = self.ask(x_flat).reshape(n, t, self.heads, self.d // self.heads)  # [n, t, heads, d // heads]
         # [n, t, heads, d // heads]  placement.lee:16
-        k = self.offer(reshape).reshape(n, t, self.heads, self.d // self.heads)
+        k = self.offer(x_flat).reshape(n, t, self.heads, self.d // self.heads)
         # [n, t, heads, d // heads]  placement.lee:17
-        v = self.give(reshape).reshape(n, t, self.heads, self.d // self.heads)
+        v = self.give(x_flat).reshape(n, t, self.heads, self.d // self.heads)
         contract = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)  # [n, heads, t, t]  placement.lee:18
         score = contract / math.sqrt(self.d // self.heads)  # [n, heads, t, t]
         share = softmax(score, (3,))  # [n, heads, t, t]  prelude.lee:122
@@ -180,28 +180,28 @@ class Attention(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, t, _ = x.shape
-        reshape = x.reshape(n * t, self.d)  # [n * t, d]  placement.lee:15
-        q = self.ask(reshape).reshape(n, t, self.heads, self.d // self.heads)  # [n, t, heads, d // heads]
+        x_flat = x.reshape(n * t, self.d)  # [n * t, d]  placement.lee:15
+        q = self.ask(x_flat).reshape(n, t, self.heads, self.d // self.heads)  # [n, t, heads, d // heads]
         # [n, t, heads, d // heads]  placement.lee:16
-        k = self.offer(reshape).reshape(n, t, self.heads, self.d // self.heads)
+        k = self.offer(x_flat).reshape(n, t, self.heads, self.d // self.heads)
         # [n, t, heads, d // heads]  placement.lee:17
-        v = self.give(reshape).reshape(n, t, self.heads, self.d // self.heads)
+        v = self.give(x_flat).reshape(n, t, self.heads, self.d // self.heads)
         contract = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1)  # [n, heads, t, t]  placement.lee:18
         score = contract / math.sqrt(self.d // self.heads)  # [n, heads, t, t]
         share = softmax(score, (3,))  # [n, heads, t, t]  prelude.lee:122
         mixed = (share @ v.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)  # [n, t, heads, d // heads]  placement.lee:20
-        reshape_2 = mixed.reshape(n * t, self.d)  # [n * t, d]  placement.lee:21
-        return self.mix(reshape_2).reshape(n, t, self.d), (q, k, v, share, reshape_2)
+        mixed_flat = mixed.reshape(n * t, self.d)  # [n * t, d]  placement.lee:21
+        return self.mix(mixed_flat).reshape(n, t, self.d), (q, k, v, share, mixed_flat)
 
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        q, k, v, share, reshape_2 = saved
+        q, k, v, share, mixed_flat = saved
         n, t, _ = x.shape
         # gradient of q = reshape(ask(x), [n, t, heads, d // heads])   placement.lee:15
-        reshape = x.reshape(n * t, self.d)  # [n * t, d]
+        x_flat = x.reshape(n * t, self.d)  # [n * t, d]
         # gradient of return mix(reshape(mixed, [n, t, d]))   placement.lee:21
-        d_mix, d_reshape_2 = self.mix.forward_backward(reshape_2, d_y.reshape(n * t, self.d))
-        d_mixed = d_reshape_2.reshape(n, t, self.heads, self.d // self.heads)  # [n, t, heads, d // heads]
+        d_mix, d_mixed_flat = self.mix.forward_backward(mixed_flat, d_y.reshape(n * t, self.d))
+        d_mixed = d_mixed_flat.reshape(n, t, self.heads, self.d // self.heads)  # [n, t, heads, d // heads]
         # gradient of mixed[r, i, h, u] = sum[j](share[r, h, i, j] * v[r, j, h, u])   placement.lee:20
         transpose = d_mixed.transpose(0, 2, 1, 3)  # [n, heads, t, d // heads]
         d_share = transpose @ v.transpose(0, 2, 3, 1)  # [n, heads, t, t]
@@ -213,12 +213,12 @@ class Attention(Model):
         d_q = (d_contract @ k.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)  # [n, t, heads, d // heads]
         d_k = (d_contract.mT @ q.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)  # [n, t, heads, d // heads]
         # gradient of v = reshape(give(x), [n, t, heads, d // heads])   placement.lee:17
-        d_give, d_reshape_3 = self.give.forward_backward(reshape, d_v.reshape(n * t, self.d))
+        d_give, d_x_flat_2 = self.give.forward_backward(x_flat, d_v.reshape(n * t, self.d))
         # gradient of k = reshape(offer(x), [n, t, heads, d // heads])   placement.lee:16
-        d_offer, d_reshape_4 = self.offer.forward_backward(reshape, d_k.reshape(n * t, self.d))
+        d_offer, d_x_flat_3 = self.offer.forward_backward(x_flat, d_k.reshape(n * t, self.d))
         # gradient of q = reshape(ask(x), [n, t, heads, d // heads])   placement.lee:15
-        d_ask, d_reshape_5 = self.ask.forward_backward(reshape, d_q.reshape(n * t, self.d))
-        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, t, self.d)  # [n, t, d]
+        d_ask, d_x_flat_4 = self.ask.forward_backward(x_flat, d_q.reshape(n * t, self.d))
+        d_x = (d_x_flat_2 + d_x_flat_3 + d_x_flat_4).reshape(n, t, self.d)  # [n, t, d]
         return {"ask": d_ask, "offer": d_offer, "give": d_give, "mix": d_mix}, d_x
 
 
@@ -242,41 +242,42 @@ class Layer(Model):
         # [n, t, d]  placement.lee:34
         reshape_12 = self.attention(self.norm1(x.reshape(n * t, self.d)).reshape(n, t, self.d))
         x_2 = x + reshape_12  # [n, t, d]
-        add = self.up(self.norm2(x_2.reshape(n * t, self.d)))  # [n * t, hidden]  placement.lee:35
-        select = relu(add.reshape(n, t, self.hidden))  # [n, t, hidden]
-        add_3 = self.down(select.reshape(n * t, self.hidden))  # [n * t, d]
-        return x_2 + add_3.reshape(n, t, self.d)  # [n, t, d]
+        up_out = self.up(self.norm2(x_2.reshape(n * t, self.d)))  # [n * t, hidden]  placement.lee:35
+        select = relu(up_out.reshape(n, t, self.hidden))  # [n, t, hidden]
+        down_out = self.down(select.reshape(n * t, self.hidden))  # [n * t, d]
+        return x_2 + down_out.reshape(n, t, self.d)  # [n, t, d]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, t, _ = x.shape
-        add_2, saved_norm1 = self.norm1.forward_saved(x.reshape(n * t, self.d))  # placement.lee:34
-        reshape_2 = add_2.reshape(n, t, self.d)  # [n, t, d]
+        norm1_out, saved_norm1 = self.norm1.forward_saved(x.reshape(n * t, self.d))  # placement.lee:34
+        reshape_2 = norm1_out.reshape(n, t, self.d)  # [n, t, d]
         reshape_12, saved_attention = self.attention.forward_saved(reshape_2)
         x_2 = x + reshape_12  # [n, t, d]
         reshape_3 = x_2.reshape(n * t, self.d)  # [n * t, d]  placement.lee:35
-        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_3)
-        select = relu(self.up(add_2_2).reshape(n, t, self.hidden))  # [n, t, hidden]
-        add_3 = self.down(select.reshape(n * t, self.hidden))  # [n * t, d]
-        saved = saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, select
-        return x_2 + add_3.reshape(n, t, self.d), saved
+        norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_3)
+        select = relu(self.up(norm2_out).reshape(n, t, self.hidden))  # [n, t, hidden]
+        down_out = self.down(select.reshape(n * t, self.hidden))  # [n * t, d]
+        saved = saved_norm1, reshape_2, saved_attention, reshape_3, norm2_out, saved_norm2, select
+        return x_2 + down_out.reshape(n, t, self.d), saved
 
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, select = saved
+        saved_norm1, reshape_2, saved_attention, reshape_3, norm2_out, saved_norm2, select = saved
         n, t, _ = x.shape
         # gradient of return x + down(relu(up(norm2(x))))   placement.lee:35
-        reshape_4 = select.reshape(n * t, self.hidden)  # [n * t, hidden]
-        d_down, d_reshape_5 = self.down.forward_backward(reshape_4, d_y.reshape(n * t, self.d))
+        reshape = select.reshape(n * t, self.hidden)  # [n * t, hidden]
+        d_down, d_reshape_5 = self.down.forward_backward(reshape, d_y.reshape(n * t, self.d))
         d_reshape_4 = relu_backward(select, d_reshape_5.reshape(n, t, self.hidden))  # [n, t, hidden]
-        d_up, d_add_2_2 = self.up.forward_backward(add_2_2, d_reshape_4.reshape(n * t, self.hidden))
-        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_add_2_2)
+        d_up, d_norm2_out = self.up.forward_backward(norm2_out, d_reshape_4.reshape(n * t, self.hidden))
+        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_norm2_out)
         # gradient of x = x + attention(norm1(x))   placement.lee:34
         d_x_2 = d_y + d_reshape_3.reshape(n, t, self.d)  # [n, t, d]
         d_attention, d_reshape_2 = self.attention.forward_backward(reshape_2, saved_attention, d_x_2)
-        d_add_2 = d_reshape_2.reshape(n * t, self.d)  # [n * t, d]
-        d_norm1, d_reshape = self.norm1.forward_backward(x.reshape(n * t, self.d), saved_norm1, d_add_2)
-        d_x = d_x_2 + d_reshape.reshape(n, t, self.d)  # [n, t, d]
+        d_norm1_out = d_reshape_2.reshape(n * t, self.d)  # [n * t, d]
+        x_flat = x.reshape(n * t, self.d)  # [n * t, d]
+        d_norm1, d_x_flat = self.norm1.forward_backward(x_flat, saved_norm1, d_norm1_out)
+        d_x = d_x_2 + d_x_flat.reshape(n, t, self.d)  # [n, t, d]
         return {"attention": d_attention, "up": d_up, "down": d_down, "norm1": d_norm1, "norm2": d_norm2}, d_x
 
 
@@ -297,39 +298,41 @@ class Layer_2(Model):
     def forward(self, x):
         """x [n, t, d] -> [n, t, d]"""
         n, t, _ = x.shape
-        add_2 = self.norm1((x + self.attention(x)).reshape(n * t, self.d))  # [n * t, d]  placement.lee:36
-        x_2 = add_2.reshape(n, t, self.d)  # [n, t, d]
-        select = relu(self.up(add_2).reshape(n, t, self.hidden))  # [n, t, hidden]  placement.lee:37
-        add_4 = self.down(select.reshape(n * t, self.hidden))  # [n * t, d]
-        add_2_2 = self.norm2((x_2 + add_4.reshape(n, t, self.d)).reshape(n * t, self.d))  # [n * t, d]
-        return add_2_2.reshape(n, t, self.d)  # [n, t, d]
+        norm1_out = self.norm1((x + self.attention(x)).reshape(n * t, self.d))  # [n * t, d]  placement.lee:36
+        x_2 = norm1_out.reshape(n, t, self.d)  # [n, t, d]
+        select = relu(self.up(norm1_out).reshape(n, t, self.hidden))  # [n, t, hidden]  placement.lee:37
+        down_out = self.down(select.reshape(n * t, self.hidden))  # [n * t, d]
+        add_2 = x_2 + down_out.reshape(n, t, self.d)  # [n, t, d]
+        norm2_out = self.norm2(add_2.reshape(n * t, self.d))  # [n * t, d]
+        return norm2_out.reshape(n, t, self.d)  # [n, t, d]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, t, _ = x.shape
         reshape_12, saved_attention = self.attention.forward_saved(x)  # placement.lee:36
         reshape = (x + reshape_12).reshape(n * t, self.d)  # [n * t, d]
-        add_2, saved_norm1 = self.norm1.forward_saved(reshape)
-        x_2 = add_2.reshape(n, t, self.d)  # [n, t, d]
-        select = relu(self.up(add_2).reshape(n, t, self.hidden))  # [n, t, hidden]  placement.lee:37
-        add_4 = self.down(select.reshape(n * t, self.hidden))  # [n * t, d]
-        reshape_5 = (x_2 + add_4.reshape(n, t, self.d)).reshape(n * t, self.d)  # [n * t, d]
-        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_5)
-        saved = saved_attention, reshape, add_2, saved_norm1, select, reshape_5, saved_norm2
-        return add_2_2.reshape(n, t, self.d), saved
+        norm1_out, saved_norm1 = self.norm1.forward_saved(reshape)
+        x_2 = norm1_out.reshape(n, t, self.d)  # [n, t, d]
+        select = relu(self.up(norm1_out).reshape(n, t, self.hidden))  # [n, t, hidden]  placement.lee:37
+        down_out = self.down(select.reshape(n * t, self.hidden))  # [n * t, d]
+        reshape_5 = (x_2 + down_out.reshape(n, t, self.d)).reshape(n * t, self.d)  # [n * t, d]
+        norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_5)
+        saved = saved_attention, reshape, norm1_out, saved_norm1, select, reshape_5, saved_norm2
+        return norm2_out.reshape(n, t, self.d), saved
 
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        saved_attention, reshape, add_2, saved_norm1, select, reshape_5, saved_norm2 = saved
+        saved_attention, reshape, norm1_out, saved_norm1, select, reshape_5, saved_norm2 = saved
         n, t, _ = x.shape
         # gradient of return norm2(x + down(relu(up(x))))   placement.lee:37
-        d_add_2_2 = d_y.reshape(n * t, self.d)  # [n * t, d]
-        d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_add_2_2)
+        d_norm2_out = d_y.reshape(n * t, self.d)  # [n * t, d]
+        d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_norm2_out)
         d_down, d_reshape_3 = self.down.forward_backward(select.reshape(n * t, self.hidden), d_reshape_5)
         d_reshape_2 = relu_backward(select, d_reshape_3.reshape(n, t, self.hidden))  # [n, t, hidden]
-        d_up, d_add_2_3 = self.up.forward_backward(add_2, d_reshape_2.reshape(n * t, self.hidden))
+        d_up, d_norm1_out_2 = self.up.forward_backward(norm1_out, d_reshape_2.reshape(n * t, self.hidden))
         # gradient of x = norm1(x + attention(x))   placement.lee:36
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2_3 + d_reshape_5)
+        d_norm1_out = d_norm1_out_2 + d_reshape_5  # [n * t, d]
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_norm1_out)
         d_add = d_reshape.reshape(n, t, self.d)  # [n, t, d]
         d_attention, d_x_3 = self.attention.forward_backward(x, saved_attention, d_add)
         d_x = d_add + d_x_3  # [n, t, d]

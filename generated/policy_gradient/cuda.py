@@ -468,7 +468,7 @@ class ReinforceStep(TrainStep):
             g, out[t] = discounted_step_in_step(g, rewards[t], gamma)
         sub_2_2 = out - out.mean(dim=0, keepdim=True)  # [states_n]  prelude.lee:168
         add = torch.sqrt((sub_2_2 * sub_2_2).sum() / count) + 1e-8  # policy_gradient.lee:29
-        div_3 = (out - out.sum() / count) / add  # [states_n]
+        div_2 = (out - out.sum() / count) / add  # [states_n]
         x_2 = torch.relu(torch.addmm(layers_0_b, states, layers_0_w))  # [states_n, 64]  prelude.lee:61
         add_2_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [states_n, 2]  nn.lee:21
         softmax_ = softmax(add_2_2, (1,))  # [states_n, 2]  prelude.lee:122
@@ -477,7 +477,7 @@ class ReinforceStep(TrainStep):
         cross_entropy = torch.nn.functional.cross_entropy(add_2_2, actions, reduction="none")
         mul_3 = softmax_ * categorical_score  # [states_n, 2]  distributions.lee:114
         relu_gradient = torch.ops.aten.threshold_backward(mul_3, softmax_, 0)  # [states_n, 2]
-        mul_2_2 = 0.0 * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:35
+        mul_2_2 = 0 * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:35
         # [states_n, 2]  distributions.lee:114
         d_softmax = torch.ops.aten.threshold_backward(scale * categorical_score, softmax_, 0)
         mul_2_2_2 = scale * softmax_  # [states_n, 2]
@@ -485,7 +485,7 @@ class ReinforceStep(TrainStep):
         # [states_n, 2]  distributions.lee:114
         d_categorical_score_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
         # [states_n, 2]  distributions.lee:119
-        d_categorical_score_3 = scatter_add(scale_ * div_3, (i, actions), (states_n, 2))
+        d_categorical_score_3 = scatter_add(scale_ * div_2, (i, actions), (states_n, 2))
         d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [states_n, 2]  prelude.lee:127
         sum_5 = d_categorical_score.sum(dim=1, keepdim=True)  # [states_n, 1]
         sub_3 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [states_n, 2]  prelude.lee:122
@@ -503,7 +503,7 @@ class ReinforceStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g_, m, v in self.blocks[0]:
             adam_(θ, g_, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return mul_2_2 - (-cross_entropy * div_3).sum() / count  # policy_gradient.lee:35
+        return mul_2_2 - (-cross_entropy * div_2).sum() / count  # policy_gradient.lee:35
 
 
 @torch.no_grad()
@@ -596,7 +596,7 @@ class ActorCriticStep(TrainStep):
         error = goal - reshape_2  # [b_state_n]
         sub_2_2 = error - error.mean(dim=0, keepdim=True)  # [b_state_n]  prelude.lee:168
         add = torch.sqrt((sub_2_2 * sub_2_2).sum() / count) + 1e-8  # policy_gradient.lee:29
-        div_3 = (error - error.sum() / count) / add  # [b_state_n]
+        div_2 = (error - error.sum() / count) / add  # [b_state_n]
         x_2 = torch.relu(torch.addmm(layers_0_b_, b_state, layers_0_w_))  # [b_state_n, 64]  prelude.lee:61
         add_2_3 = torch.addmm(layers_1_b_, x_2, layers_1_w_)  # [b_state_n, 2]  nn.lee:21
         softmax_ = softmax(add_2_3, (1,))  # [b_state_n, 2]  prelude.lee:122
@@ -607,12 +607,12 @@ class ActorCriticStep(TrainStep):
         relu_gradient = torch.ops.aten.threshold_backward(mul_3_2, softmax_, 0)  # [b_state_n, 2]
         mul_2_2 = bonus * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:35
         sub_3 = reshape_2 - goal  # [b_state_n]  losses.lee:13
-        sub_2 = mul_2_2 - (-cross_entropy * div_3).sum() / count  # policy_gradient.lee:35
+        sub_2 = mul_2_2 - (-cross_entropy * div_2).sum() / count  # policy_gradient.lee:35
         mul_3_3 = bonus / b_state_n * categorical_score  # [b_state_n, 2]  distributions.lee:114
         d_softmax = torch.ops.aten.threshold_backward(mul_3_3, softmax_, 0)  # [b_state_n, 2]
         mul_2_2_2 = bonus / b_state_n * softmax_  # [b_state_n, 2]
         i = torch.arange(b_state_n, device=b_over.device)  # int[b_state_n]  distributions.lee:119
-        d_categorical_score_3 = scatter_add(scale_ * div_3, (i, b_action), (b_state_n, 2))  # [b_state_n, 2]
+        d_categorical_score_3 = scatter_add(scale_ * div_2, (i, b_action), (b_state_n, 2))  # [b_state_n, 2]
         # [b_state_n, 2]  distributions.lee:114
         d_categorical_score_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
         d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [b_state_n, 2]  prelude.lee:127
@@ -651,8 +651,8 @@ def share_saved(p, of):
 def share_backward(p, of, gt, d_select):
     """From d_select to the gradients by p and of."""
     # gradient of return where(p > 0, p * of, 0)   distributions.lee:114
-    d_p = torch.where(gt, d_select * of, 0.0)  # [p_0, p_1]
-    d_of = torch.where(gt, d_select * p, 0.0)  # [p_0, p_1]
+    d_p = torch.where(gt, d_select * of, 0)  # [p_0, p_1]
+    d_of = torch.where(gt, d_select * p, 0)  # [p_0, p_1]
     return d_p, d_of
 
 
@@ -777,7 +777,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -796,7 +796,7 @@ def var(x, ddof=0):
     """
     x_0 = x.shape[0]
     sub = x - x.mean(dim=0, keepdim=True)  # [x_0]  prelude.lee:168
-    total = (sub * sub).sum()
+    total = (sub**2).sum()
     return total / (x_0 - ddof)  # prelude.lee:169
 
 
@@ -804,7 +804,7 @@ def var_saved(x, ddof=0):
     """As var, and what its gradient needs."""
     x_0 = x.shape[0]
     sub = x - x.mean(dim=0, keepdim=True)  # [x_0]  prelude.lee:168
-    total = (sub * sub).sum()
+    total = (sub**2).sum()
     return total / (x_0 - ddof), sub  # prelude.lee:169
 
 
@@ -837,7 +837,7 @@ def std_backward(saved, sqrt_, ddof, d_y):
     """From d_y to the gradient by x."""
     div, saved_var = saved
     # gradient of return sqrt(var(x, axis = axis, ddof = ddof, keepdims = keepdims))   prelude.lee:174
-    d_div = d_y * 0.5 / torch.where(div > 0.0, sqrt_, torch.inf)
+    d_div = d_y * 0.5 / torch.where(div > 0, sqrt_, torch.inf)
     d_x = var_backward(saved_var, ddof, d_div)  # [x_0]
     return d_x  # [x_0]
 

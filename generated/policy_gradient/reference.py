@@ -462,7 +462,7 @@ def fan_in_uniform(fan_in):
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub * sub), sub
+    return reduced(sub**2), sub
 
 
 def mse_backward(sub, d_mean):
@@ -587,7 +587,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -612,7 +612,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -631,7 +631,7 @@ def var(x, ddof=0):
     """
     x_0 = x.shape[0]
     sub = x - x.mean(axis=0, keepdims=True)  # [x_0]  prelude.lee:168
-    total = (sub * sub).sum()
+    total = (sub**2).sum()
     return total / (x_0 - ddof)  # prelude.lee:169
 
 
@@ -639,7 +639,7 @@ def var_saved(x, ddof=0):
     """As var, and what its gradient needs."""
     x_0 = x.shape[0]
     sub = x - x.mean(axis=0, keepdims=True)  # [x_0]  prelude.lee:168
-    total = (sub * sub).sum()
+    total = (sub**2).sum()
     return total / (x_0 - ddof), sub  # prelude.lee:169
 
 
@@ -672,7 +672,7 @@ def std_backward(saved, sqrt, ddof, d_y):
     """From d_y to the gradient by x."""
     div, saved_var = saved
     # gradient of return sqrt(var(x, axis = axis, ddof = ddof, keepdims = keepdims))   prelude.lee:174
-    d_x = var_backward(saved_var, ddof, d_y * 0.5 / np.where(div > 0.0, sqrt, np.inf))  # [x_0]
+    d_x = var_backward(saved_var, ddof, d_y * 0.5 / np.where(div > 0, sqrt, np.inf))  # [x_0]
     return d_x  # [x_0]
 
 

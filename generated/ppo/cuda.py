@@ -345,19 +345,19 @@ def advantages_backward(saved_advantages_step, d_out):
 
 def advantages_step(a, after, done_t, reward_t, value_t, gamma, decay):
     alive = torch.where(done_t, 0, 1)  # ppo.lee:23
-    cast = alive.to(FLOAT)  # ppo.lee:24
-    error = reward_t + gamma * cast * after - value_t
-    a_2 = error + gamma * decay * cast * a  # ppo.lee:25
+    cast_alive = alive.to(FLOAT)  # ppo.lee:24
+    error = reward_t + gamma * cast_alive * after - value_t
+    a_2 = error + gamma * decay * cast_alive * a  # ppo.lee:25
     return a_2, value_t, a_2
 
 
 def advantages_step_saved(a, after, done_t, reward_t, value_t, gamma, decay):
     """As advantages_step, and what its gradient needs."""
     alive = torch.where(done_t, 0, 1)  # ppo.lee:23
-    cast = alive.to(FLOAT)  # ppo.lee:24
-    mul = gamma * cast
+    cast_alive = alive.to(FLOAT)  # ppo.lee:24
+    mul = gamma * cast_alive
     error = reward_t + mul * after - value_t
-    mul_4 = gamma * decay * cast  # ppo.lee:25
+    mul_4 = gamma * decay * cast_alive  # ppo.lee:25
     a_2 = error + mul_4 * a
     return a_2, value_t, a_2, (mul, mul_4)
 
@@ -616,7 +616,7 @@ class PpoStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v_ in self.blocks[0]:
             adam_(θ, g, m, v_, lr, beta1, beta2, eps, weight_decay, t)
-        return sub_2 + 0.5 * ((sub_3**2).sum() / count)  # ppo.lee:95
+        return sub_2 + 0.5 * ((sub_3 * sub_3).sum() / count)  # ppo.lee:95
 
 
 def ppo_drift_condition(b_logp, policy, b_state, b_action, limit):

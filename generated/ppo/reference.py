@@ -242,19 +242,19 @@ def advantages_backward(saved_advantages_step, d_out):
 
 def advantages_step(a, after, done_t, reward_t, value_t, gamma, decay):
     alive = np.where(done_t, 0, 1)  # ppo.lee:23
-    cast = alive.astype(FLOAT)  # ppo.lee:24
-    error = reward_t + gamma * cast * after - value_t
-    a_2 = error + gamma * decay * cast * a  # ppo.lee:25
+    cast_alive = alive.astype(FLOAT)  # ppo.lee:24
+    error = reward_t + gamma * cast_alive * after - value_t
+    a_2 = error + gamma * decay * cast_alive * a  # ppo.lee:25
     return a_2, value_t, a_2
 
 
 def advantages_step_saved(a, after, done_t, reward_t, value_t, gamma, decay):
     """As advantages_step, and what its gradient needs."""
     alive = np.where(done_t, 0, 1)  # ppo.lee:23
-    cast = alive.astype(FLOAT)  # ppo.lee:24
-    mul = gamma * cast
+    cast_alive = alive.astype(FLOAT)  # ppo.lee:24
+    mul = gamma * cast_alive
     error = reward_t + mul * after - value_t
-    mul_4 = gamma * decay * cast  # ppo.lee:25
+    mul_4 = gamma * decay * cast_alive  # ppo.lee:25
     a_2 = error + mul_4 * a
     return a_2, value_t, a_2, (mul, mul_4)
 

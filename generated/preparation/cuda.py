@@ -583,13 +583,13 @@ def turned_backward(angle, zoom, saved, d_y):
     # gradient of row[r, i, j] = ((sin(angle[r]) * across[j] + cos(angle[r]) * down[i]) / zoom[..   preparation.lee:72
     d_reshape_2_2 = (d_add_4.sum(dim=1) * across).sum(dim=1, keepdim=True)  # [n, 1]
     # gradient of column[r, i, j] = ((cos(angle[r]) * across[j] - sin(angle[r]) * down[i]) / zo..   preparation.lee:71
-    d_sin = (d_reshape_2_2 + mul_5.sum(dim=1, keepdim=True)).reshape(n)  # [n]
+    d_sin_angle = (d_reshape_2_2 + mul_5.sum(dim=1, keepdim=True)).reshape(n)  # [n]
     # gradient of row[r, i, j] = ((sin(angle[r]) * across[j] + cos(angle[r]) * down[i]) / zoom[..   preparation.lee:72
     d_reshape_8 = (d_add_4.sum(dim=2) * down).sum(dim=1, keepdim=True)  # [n, 1]
     # gradient of column[r, i, j] = ((cos(angle[r]) * across[j] - sin(angle[r]) * down[i]) / zo..   preparation.lee:71
     d_reshape_9 = (d_sub.sum(dim=1) * across).sum(dim=1, keepdim=True)  # [n, 1]
     mul_7 = (d_reshape_8 + d_reshape_9).reshape(n) * torch.sin(angle)  # [n]
-    d_angle = d_sin * torch.cos(angle) - mul_7  # [n]
+    d_angle = d_sin_angle * torch.cos(angle) - mul_7  # [n]
     return d_image, d_angle, d_zoom
 
 
@@ -655,12 +655,12 @@ class InBatchesStep(TrainStep):
         d_w, d_b = self.gradients
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
-        affine = torch.addmm(b, x, w)  # [batches_n, 10]  nn.lee:21
-        surprise = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
+        net_out = torch.addmm(b, x, w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(net_out, y, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
-        d_add = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
-        torch.sum(d_add, dim=0, out=d_b)  # [10]  nn.lee:21
-        torch.mm(x.T, d_add, out=d_w)  # [64, 10]
+        d_net_out = (torch.softmax(net_out, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
+        torch.sum(d_net_out, dim=0, out=d_b)  # [10]  nn.lee:21
+        torch.mm(x.T, d_net_out, out=d_w)  # [64, 10]
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:

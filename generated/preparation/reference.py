@@ -515,11 +515,11 @@ def in_batches(epochs=3, batch=64, rate=0.5, *, run=None):
 
 def in_batches_step(net, opt, x, y):
     """One step of in_batches."""
-    add = net(x)  # [batches_n, 10]  preparation.lee:94
-    d_add = cross_entropy_backward(add, y, FLOAT(1.0))  # [batches_n, 10]
-    d_net = Linear.forward_backward_parameters(x, d_add)
+    net_out = net(x)  # [batches_n, 10]  preparation.lee:94
+    d_net_out = cross_entropy_backward(net_out, y, FLOAT(1.0))  # [batches_n, 10]
+    d_net = Linear.forward_backward_parameters(x, d_net_out)
     opt.update(net.parameters, net.flat(d_net))
-    return cross_entropy(add, y)
+    return cross_entropy(net_out, y)
 
 
 def fit(epochs=20, batch=64, most=0.25, rate=3e-3, *, run=None):

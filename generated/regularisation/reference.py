@@ -452,22 +452,30 @@ def example_dropped(key):
     net = Dropout()  # regularisation.lee:116
     a = normal(fold(key, SITES["a"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:117
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:118
-    div, saved_net = net.forward_saved(a, fold(key, SITES["Dropout.forward"]))  # regularisation.lee:119
+    net_out, saved_net = net.forward_saved(a, fold(key, SITES["Dropout.forward"]))  # regularisation.lee:119
     mul_2 = c**2  # [6, 5]
-    a_2 = net(a)  # [6, 5]
-    d_a_3 = Dropout.forward_eval_backward(mul_2)  # [6, 5]
-    return (c * div).sum() + (mul_2 * a_2).sum(), d_a_3 + net.forward_backward(saved_net, c), 2 * (a_2 * c) + div
+    net_out_2 = net(a)  # [6, 5]
+    d_a_2 = Dropout.forward_eval_backward(mul_2)  # [6, 5]
+    return (
+        (c * net_out).sum() + (mul_2 * net_out_2).sum(),
+        d_a_2 + net.forward_backward(saved_net, c),
+        2 * (net_out_2 * c) + net_out,
+    )
 
 
 def example_dropped_as_printed(key):
     net = DropoutAsPrinted()  # regularisation.lee:123
     a = normal(fold(key, SITES["a"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:124
     c = normal(fold(key, SITES["c"]), (6, 5), FLOAT)  # [6, 5]  regularisation.lee:125
-    mul_3, saved_net = net.forward_saved(a, fold(key, SITES["DropoutAsPrinted.forward"]))  # regularisation.lee:126
+    net_out, saved_net = net.forward_saved(a, fold(key, SITES["DropoutAsPrinted.forward"]))  # regularisation.lee:126
     mul_2 = c**2  # [6, 5]
-    mul_5 = net(a)  # [6, 5]
+    net_out_2 = net(a)  # [6, 5]
     d_a_3 = DropoutAsPrinted.forward_backward(saved_net, c)  # [6, 5]
-    return (c * mul_3).sum() + (mul_2 * mul_5).sum(), net.forward_eval_backward(mul_2) + d_a_3, 2 * (mul_5 * c) + mul_3
+    return (
+        (c * net_out).sum() + (mul_2 * net_out_2).sum(),
+        net.forward_eval_backward(mul_2) + d_a_3,
+        2 * (net_out_2 * c) + net_out,
+    )
 
 
 def rmse(y, target):

@@ -852,13 +852,13 @@ class ValidatedStep(TrainStep):
         d_w, d_b = self.gradients
         known_n = known_x.shape[0]
         count, scale = self.held(known_n)  # known_n, 1.0 / known_n
-        affine = torch.addmm(b, known_x, w)  # [known_n, 2]  selection.lee:105
-        surprise = torch.nn.functional.cross_entropy(affine, known_y, reduction="none")  # [known_n]  losses.lee:45
+        net_out = torch.addmm(b, known_x, w)  # [known_n, 2]  selection.lee:105
+        surprise = torch.nn.functional.cross_entropy(net_out, known_y, reduction="none")  # [known_n]  losses.lee:45
         iota = torch.arange(2, device=known_x.device)[None, :]  # int[1, 2]
         one_hot_ = (iota == known_y[:, None]).to(FLOAT)  # [known_n, 2]
-        d_add = (torch.softmax(affine, dim=1) - one_hot_) * scale  # [known_n, 2]
-        torch.sum(d_add, dim=0, out=d_b)  # [2]  selection.lee:105
-        torch.mm(known_x.T, d_add, out=d_w)  # [30, 2]
+        d_net_out = (torch.softmax(net_out, dim=1) - one_hot_) * scale  # [known_n, 2]
+        torch.sum(d_net_out, dim=0, out=d_b)  # [2]  selection.lee:105
+        torch.mm(known_x.T, d_net_out, out=d_w)  # [30, 2]
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
@@ -936,16 +936,16 @@ class CrossValidatedStep(TrainStep):
         d_w, d_b = self.gradients
         known_n = known_x.shape[0]
         count, scale = self.held(known_n)  # known_n, 1.0 / known_n
-        affine = torch.addmm(b, known_x, w)  # [known_n, 3]  selection.lee:105
-        surprise = torch.nn.functional.cross_entropy(affine, known_y, reduction="none")  # [known_n]  losses.lee:45
+        net_out = torch.addmm(b, known_x, w)  # [known_n, 3]  selection.lee:105
+        surprise = torch.nn.functional.cross_entropy(net_out, known_y, reduction="none")  # [known_n]  losses.lee:45
         iota = torch.arange(3, device=known_x.device)[None, :]  # int[1, 3]
         one_hot_ = (iota == known_y[:, None]).to(FLOAT)  # [known_n, 3]
-        d_add = (torch.softmax(affine, dim=1) - one_hot_) * scale  # [known_n, 3]
-        torch.sum(d_add, dim=0, out=d_b)  # [3]  selection.lee:105
+        d_net_out = (torch.softmax(net_out, dim=1) - one_hot_) * scale  # [known_n, 3]
+        torch.sum(d_net_out, dim=0, out=d_b)  # [3]  selection.lee:105
         torch.mul(w, decay, out=d_w)  # [d, 3]  selection.lee:165
         d_w.mul_(2)  # [d, 3]
-        d_w.add_(known_x.T @ d_add)  # [d, 3]
-        loss = surprise.sum() / count + decay * (w**2).sum()
+        d_w.add_(known_x.T @ d_net_out)  # [d, 3]
+        loss = surprise.sum() / count + decay * (w * w).sum()
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:
@@ -983,17 +983,17 @@ class CrossValidatedStep2(TrainStep):
         d_w, d_b = self.gradients
         data_train_n = data_train_x.shape[0]
         count, scale = self.held(data_train_n)  # data_train_n, 1.0 / data_train_n
-        affine = torch.addmm(b, data_train_x, w)  # [data_train_n, 3]  selection.lee:105
+        net_out = torch.addmm(b, data_train_x, w)  # [data_train_n, 3]  selection.lee:105
         # [data_train_n]  losses.lee:45
-        surprise = torch.nn.functional.cross_entropy(affine, data_train_y, reduction="none")
+        surprise = torch.nn.functional.cross_entropy(net_out, data_train_y, reduction="none")
         iota = torch.arange(3, device=data_train_x.device)[None, :]  # int[1, 3]
         one_hot_ = (iota == data_train_y[:, None]).to(FLOAT)  # [data_train_n, 3]
-        d_add = (torch.softmax(affine, dim=1) - one_hot_) * scale  # [data_train_n, 3]
-        torch.sum(d_add, dim=0, out=d_b)  # [3]  selection.lee:105
+        d_net_out = (torch.softmax(net_out, dim=1) - one_hot_) * scale  # [data_train_n, 3]
+        torch.sum(d_net_out, dim=0, out=d_b)  # [3]  selection.lee:105
         torch.mul(w, winner, out=d_w)  # [d, 3]  selection.lee:174
         d_w.mul_(2)  # [d, 3]
-        d_w.add_(data_train_x.T @ d_add)  # [d, 3]
-        loss = surprise.sum() / count + winner * (w**2).sum()
+        d_w.add_(data_train_x.T @ d_net_out)  # [d, 3]
+        loss = surprise.sum() / count + winner * (w * w).sum()
         lr = self.opt.lr
         weight_decay = self.opt.weight_decay
         for θ, g, s0 in self.blocks[0]:

@@ -721,11 +721,11 @@ def validated(steps=60, part=0.25, rate=0.5, *, run=None):
 
 def validated_step(net, opt, known_x, known_y):
     """One step of validated."""
-    add = net(known_x)  # [known_n, 2]  selection.lee:144
-    d_add = cross_entropy_backward(add, known_y, FLOAT(1.0))  # [known_n, 2]
-    d_net = Scores.forward_backward_parameters(known_x, d_add)
+    net_out = net(known_x)  # [known_n, 2]  selection.lee:144
+    d_net_out = cross_entropy_backward(net_out, known_y, FLOAT(1.0))  # [known_n, 2]
+    d_net = Scores.forward_backward_parameters(known_x, d_net_out)
     opt.update(net.parameters, net.flat(d_net))
-    return cross_entropy(add, known_y)
+    return cross_entropy(net_out, known_y)
 
 
 def validated_loss(net, valid_x, valid_y):
@@ -769,10 +769,11 @@ def cross_validated(data, parts=5, steps=60, rate=1.0, *, run=None):
 
 def cross_validated_step(net, opt, known_x, known_y, decay):
     """One step of cross_validated."""
-    add = net(known_x)  # [known_n, 3]  selection.lee:165
-    d_add = cross_entropy_backward(add, known_y, FLOAT(1.0))  # [known_n, 3]
-    d_net = Scores.forward_backward_parameters(known_x, d_add)
-    loss = cross_entropy(add, known_y) + decay * (net.w * net.w).sum()
+    net_out = net(known_x)  # [known_n, 3]  selection.lee:165
+    mean = cross_entropy(net_out, known_y)
+    d_net_out = cross_entropy_backward(net_out, known_y, FLOAT(1.0))  # [known_n, 3]
+    d_net = Scores.forward_backward_parameters(known_x, d_net_out)
+    loss = mean + decay * (net.w * net.w).sum()
     d_w = 2 * (decay * net.w) + d_net["w"]  # [d, 3]
     opt.update(net.parameters, net.flat({"w": d_w, "b": d_net["b"]}))
     return loss
@@ -786,10 +787,10 @@ def cross_validated_total(total, net, valid_x, valid_y):
 
 def cross_validated_step_2(net, opt, data_train_x, data_train_y, winner):
     """One step of cross_validated."""
-    add = net(data_train_x)  # [data_train_n, 3]  selection.lee:174
-    mean = cross_entropy(add, data_train_y)
-    d_add = cross_entropy_backward(add, data_train_y, FLOAT(1.0))  # [data_train_n, 3]
-    d_net = Scores.forward_backward_parameters(data_train_x, d_add)
+    net_out = net(data_train_x)  # [data_train_n, 3]  selection.lee:174
+    mean = cross_entropy(net_out, data_train_y)
+    d_net_out = cross_entropy_backward(net_out, data_train_y, FLOAT(1.0))  # [data_train_n, 3]
+    d_net = Scores.forward_backward_parameters(data_train_x, d_net_out)
     loss = mean + winner * (net.w * net.w).sum()
     d_w = 2 * (winner * net.w) + d_net["w"]  # [d, 3]
     opt.update(net.parameters, net.flat({"w": d_w, "b": d_net["b"]}))

@@ -185,8 +185,8 @@ class Encoder(Model):
         d_h = scatter_add(d_mul, (np.arange(n), sub), (n, time, self.d))  # [n, time, d]
         # gradient of h = rnn(read(x))   seq2seq.lee:20
         d_rnn, d_reshape_2 = self.rnn.forward_backward(reshape_2, saved_rnn, d_h)
-        d_gather = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        d_read_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "rnn": d_rnn}
 
 
@@ -209,19 +209,19 @@ class Decoder(Model):
 
     def forward_step_saved(self, h, word, y_t):
         """As forward_step, and what its gradient needs."""
-        gather = self.write(word)  # [n, d]  seq2seq.lee:35
-        h_2, saved_cell = self.cell.forward_saved(gather, h)
-        return h_2, y_t, self.head(h_2), (gather, saved_cell, h, word, h_2)  # seq2seq.lee:36
+        write_out = self.write(word)  # [n, d]  seq2seq.lee:35
+        h_2, saved_cell = self.cell.forward_saved(write_out, h)
+        return h_2, y_t, self.head(h_2), (write_out, saved_cell, h, word, h_2)  # seq2seq.lee:36
 
     def forward_step_backward(self, saved, d_h_2, d_out, d_self):
         """From d_h_2, d_out and d_self to the gradients by h, the parameters, cell.b, cell.c and head.b."""
-        gather, saved_cell, h, word, h_2 = saved
+        write_out, saved_cell, h, word, h_2 = saved
         # gradient of out[:, t] = head(h)   seq2seq.lee:36
         d_head, d_h_2_3 = self.head.forward_backward(h_2, d_out)
         # gradient of h = cell(write(word), h)   seq2seq.lee:35
         d_h_2_2 = d_h_2 + d_h_2_3  # [n, d]
-        d_cell, d_gather, d_h = self.cell.forward_backward(gather, h, saved_cell, d_h_2_2)
-        d_write = Embedding.forward_backward(word, self.vocab, d_gather)
+        d_cell, d_write_out, d_h = self.cell.forward_backward(write_out, h, saved_cell, d_h_2_2)
+        d_write = Embedding.forward_backward(word, self.vocab, d_write_out)
         # gradient of out[:, t] = head(h)   seq2seq.lee:36
         return (
             d_h,
@@ -442,9 +442,9 @@ class StackedEncoder(Model):
         a = self.lower(self.read(x.reshape(n * time)).reshape(n, time, self.embed))  # [n, time, hidden]  seq2seq.lee:70
         b = self.upper(a)  # [n, time, hidden]  seq2seq.lee:71
         output = b.transpose(1, 0, 2)  # [time, n, hidden]  seq2seq.lee:72
-        reshape_3 = a[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]  seq2seq.lee:73
-        reshape_4 = b[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]
-        return output, np.concatenate((reshape_3, reshape_4), axis=0)
+        reshape_2 = a[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]  seq2seq.lee:73
+        reshape_3 = b[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]
+        return output, np.concatenate((reshape_2, reshape_3), axis=0)
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
@@ -453,9 +453,9 @@ class StackedEncoder(Model):
         a, saved_lower = self.lower.forward_saved(reshape_2)
         b, saved_upper = self.upper.forward_saved(a)  # seq2seq.lee:71
         output = b.transpose(1, 0, 2)  # [time, n, hidden]  seq2seq.lee:72
-        reshape_3 = a[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]  seq2seq.lee:73
-        reshape_4 = b[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]
-        return output, np.concatenate((reshape_3, reshape_4), axis=0), (reshape_2, a, saved_lower, saved_upper)
+        reshape = a[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]  seq2seq.lee:73
+        reshape_3 = b[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]
+        return output, np.concatenate((reshape, reshape_3), axis=0), (reshape_2, a, saved_lower, saved_upper)
 
     def forward_backward(self, x, saved, d_output, d_y):
         """From d_output and d_y to the gradient by the parameters."""
@@ -474,8 +474,8 @@ class StackedEncoder(Model):
         # gradient of a = lower(read(x))   seq2seq.lee:70
         d_a = d_a_2 + d_a_3  # [n, time, hidden]
         d_lower, d_reshape_2 = self.lower.forward_backward(reshape_2, saved_lower, d_a)
-        d_gather = d_reshape_2.reshape(n * time, self.embed)  # [n * time, embed]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        d_read_out = d_reshape_2.reshape(n * time, self.embed)  # [n * time, embed]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "lower": d_lower, "upper": d_upper}
 
 
@@ -730,16 +730,16 @@ class Attention(Model):
         """As forward, and what its gradient needs."""
         n = z.shape[0]
         time = memory.shape[1]
-        add = self.match(z)  # [n, d]  seq2seq.lee:115
-        score = (memory @ add[:, :, None]).reshape(n, time)  # [n, time]
+        match_out = self.match(z)  # [n, d]  seq2seq.lee:115
+        score = (memory @ match_out[:, :, None]).reshape(n, time)  # [n, time]
         lt = np.arange(time) < lengths[:, None]  # bool[n, time]  seq2seq.lee:116
         weight = softmax(np.where(lt, score, -np.inf), (1,))  # [n, time]  prelude.lee:122
         context = (memory.mT @ weight[:, :, None]).reshape(n, self.d)  # [n, d]  seq2seq.lee:117
-        return context, (add, lt, weight)
+        return context, (match_out, lt, weight)
 
     def forward_backward(self, z, memory, saved, d_context):
         """From d_context to the gradients by the parameters, z and memory."""
-        add, lt, weight = saved
+        match_out, lt, weight = saved
         n = z.shape[0]
         time = memory.shape[1]
         # gradient of context[b, a] = sum[t](weight[b, t] * memory[b, t, a])   seq2seq.lee:117
@@ -751,7 +751,7 @@ class Attention(Model):
         # gradient of score[b, t] = sum[a](match(z)[b, a] * memory[b, t, a])   seq2seq.lee:115
         reshape_4 = d_score[:, :, None]  # [n, time, 1]
         d_match, d_z = self.match.forward_backward(z, (memory.mT @ reshape_4).reshape(n, self.d))
-        d_memory = weight[:, :, None] * d_context[:, None] + add[:, None] * reshape_4  # [n, time, d]
+        d_memory = weight[:, :, None] * d_context[:, None] + match_out[:, None] * reshape_4  # [n, time, d]
         return {"match": d_match}, d_z, d_memory
 
 
@@ -903,8 +903,8 @@ class Translator(Model):
         d_head_b = d_head_b_rows.sum(axis=0)  # [target]
         # gradient of memory = encoder(read(x))   seq2seq.lee:131
         d_encoder, d_reshape_2 = self.encoder.forward_backward(reshape_2, saved_encoder, d_memory_later)
-        d_gather = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.source, d_gather)
+        d_read_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.source, d_read_out)
         return {
             "read": d_read,
             "write": d_self["write"],
@@ -921,8 +921,8 @@ class Translator(Model):
         limit = out.shape[1]
         h_3, c_3 = self.cell(np.concatenate((self.write(word), context), axis=1), h, c)  # seq2seq.lee:156
         context_4 = self.attention(h_3, memory, lengths)  # [n, d]  seq2seq.lee:157
-        add = self.head(np.concatenate((h_3, context_4), axis=1))  # [n, target]  seq2seq.lee:158
-        word_3 = np.where(done, self.end, add.argmax(axis=1))  # int[n]
+        head_out = self.head(np.concatenate((h_3, context_4), axis=1))  # [n, target]  seq2seq.lee:158
+        word_3 = np.where(done, self.end, head_out.argmax(axis=1))  # int[n]
         out_3 = scatter_set(out, word_3, (t,), (1,))  # int[n, limit]
         done_3 = done | (word_3 == self.end)  # bool[n]  seq2seq.lee:160
         t_2 = t + 1  # seq2seq.lee:161
@@ -980,10 +980,10 @@ def translation_backward(z, y, saved, d_out):
     # gradient of return sum[b, t in lengths[b]](each[b, t]) / sum(lengths)   seq2seq.lee:168
     d_each_2 = masked(d_out / cast, lt)  # [n, length]
     # gradient of each = cross_entropy(z, y, reduce = false)   seq2seq.lee:167
-    reshape = z.reshape(length * n, target)  # [length * n, target]
+    z_flat = z.reshape(length * n, target)  # [length * n, target]
     d_each = d_each_2.reshape(length * n)  # [length * n]
-    d_reshape = cross_entropy_backward(reshape, y.reshape(length * n), d_each)  # [length * n, target]
-    d_z = d_reshape.reshape(n, length, target)  # [n, length, target]
+    d_z_flat = cross_entropy_backward(z_flat, y.reshape(length * n), d_each)  # [length * n, target]
+    d_z = d_z_flat.reshape(n, length, target)  # [n, length, target]
     return d_z  # [n, length, target]
 
 
@@ -1223,19 +1223,19 @@ class LSTMCell(Model):
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
         entry_4 = z[:, 3]  # [n, hidden]  nn.lee:252
         sigmoid_3 = np.exp(np.minimum(entry_4, 0)) / (1 + np.exp(-np.abs(entry_4)))  # [n, hidden]  prelude.lee:36
-        tanh_2 = np.tanh(memory)  # [n, hidden]  nn.lee:252
-        return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
+        tanh_memory = np.tanh(memory)  # [n, hidden]  nn.lee:252
+        return sigmoid_3 * tanh_memory, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_memory)
 
     def forward_backward(self, x, h, c, saved, d_y, d_memory):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
-        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
+        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_memory = saved
         n = x.shape[0]
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_2**2)  # [n, hidden]
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_memory**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
         # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
         d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
-        d_reshape_4 = d_y * tanh_2 * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_memory * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
         d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
         d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]

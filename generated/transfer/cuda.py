@@ -362,10 +362,10 @@ class FineTunedStep(TrainStep):
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         chosen = ((0 <= y) & (y <= 4)).to(FLOAT)  # [batches_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
-        sum_2 = chosen.sum()  # transfer.lee:13
+        chosen_sum = chosen.sum()  # transfer.lee:13
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]  losses.lee:45
         sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_n, 10]
-        d_add_2 = sub * (1.0 / sum_2 * chosen)[:, None]  # [batches_n, 10]
+        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:61
@@ -378,7 +378,7 @@ class FineTunedStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / sum_2  # transfer.lee:13
+        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
 
 
 class FineTunedStep2(TrainStep):
@@ -403,10 +403,10 @@ class FineTunedStep2(TrainStep):
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_2_n, 10]  nn.lee:21
         chosen = ((5 <= y) & (y <= 9)).to(FLOAT)  # [batches_2_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_2_n]  losses.lee:45
-        sum_2 = chosen.sum()  # transfer.lee:13
+        chosen_sum = chosen.sum()  # transfer.lee:13
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_2_n, 10]  losses.lee:45
         sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_2_n, 10]
-        d_add_2 = sub * (1.0 / sum_2 * chosen)[:, None]  # [batches_2_n, 10]
+        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_2_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_2_n, 32]  prelude.lee:61
@@ -417,7 +417,7 @@ class FineTunedStep2(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
             θ.sub_(g_, alpha=lr)
-        return (chosen * each).sum() / sum_2  # transfer.lee:13
+        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
 
 
 def near_source_saved(net, source, x, y, weight=0.01):
@@ -439,9 +439,9 @@ def near_source_saved(net, source, x, y, weight=0.01):
     sub_2 = net.layers[0].b - source.layers[0].b.reshape(net.sizes[1])  # [net.sizes_1]
     sub_3 = net.layers[1].w - source.layers[1].w.reshape(net.sizes[1], net.sizes[2])  # [net.sizes_1, net.sizes_2]
     sub_4 = net.layers[1].b - source.layers[1].b.reshape(net.sizes[2])  # [net.sizes_2]
-    add = (sub * sub).sum() + (sub_2 * sub_2).sum()
-    add_4 = add + (sub_3 * sub_3).sum() + (sub_4 * sub_4).sum()
-    return cross_entropy_2(add_2, y) + weight * add_4, (add_2, saved_net, sub, sub_2, sub_3, sub_4)
+    add_3 = (sub**2).sum() + (sub_2**2).sum() + (sub_3**2).sum()
+    mul_5 = weight * (add_3 + (sub_4**2).sum())
+    return cross_entropy_2(add_2, y) + mul_5, (add_2, saved_net, sub, sub_2, sub_3, sub_4)
 
 
 def near_source_backward(net, x, y, weight, saved, source_sizes_0, source_sizes_1, source_sizes_2, d_add_5):
@@ -557,10 +557,10 @@ class ConservativeStep(TrainStep):
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
         chosen = ((0 <= y) & (y <= 4)).to(FLOAT)  # [batches_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
-        sum_2 = chosen.sum()  # transfer.lee:13
+        chosen_sum = chosen.sum()  # transfer.lee:13
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]  losses.lee:45
         sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_n, 10]
-        d_add_2 = sub * (1.0 / sum_2 * chosen)[:, None]  # [batches_n, 10]
+        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:61
@@ -573,7 +573,7 @@ class ConservativeStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / sum_2  # transfer.lee:13
+        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
 
 
 class ConservativeStep2(TrainStep):
@@ -608,7 +608,7 @@ class ConservativeStep2(TrainStep):
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_2_n, 10]  nn.lee:21
         chosen = ((5 <= y) & (y <= 9)).to(FLOAT)  # [batches_2_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_2_n]  losses.lee:45
-        sum_2_2 = chosen.sum()  # transfer.lee:13
+        chosen_sum = chosen.sum()  # transfer.lee:13
         sub = layers_0_w - layers_0_w_  # [64, 32]  transfer.lee:67
         sub_2 = layers_0_b - layers_0_b_  # [32]
         sub_3 = layers_1_w - layers_1_w_  # [32, 10]
@@ -617,7 +617,7 @@ class ConservativeStep2(TrainStep):
         add_3 = add + (sub_3 * sub_3).sum() + (sub_4 * sub_4).sum()
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_2_n, 10]  losses.lee:45
         sub_5 = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_2_n, 10]
-        d_add_2 = sub_5 * (1.0 / sum_2_2 * chosen)[:, None]  # [batches_2_n, 10]
+        d_add_2 = sub_5 * (1 / chosen_sum * chosen)[:, None]  # [batches_2_n, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_2_n, 32]  prelude.lee:61
         torch.mul(sub, weight, out=d_layers_0_w)  # [64, 32]  transfer.lee:67
         d_layers_0_w.mul_(2)  # [64, 32]
@@ -636,7 +636,7 @@ class ConservativeStep2(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
             θ.sub_(g_, alpha=lr)
-        return (chosen * each).sum() / sum_2_2 + weight * add_3
+        return (chosen * each).sum() / chosen_sum + weight * add_3
 
 
 def conservative_z_y(net, data_test_x, data_test_y):
@@ -720,18 +720,19 @@ class LayerTransferStep(TrainStep):
         features_w, features_b, head_w, head_b = self.tensors
         d_features_w, d_features_b, d_head_w, d_head_b = self.gradients
         select = torch.relu(torch.addmm(features_b, x, features_w))  # [batches_n, 32]  prelude.lee:61
-        affine_2 = torch.addmm(head_b, select, head_w)  # [batches_n, 10]  nn.lee:21
+        affine = torch.addmm(head_b, select, head_w)  # [batches_n, 10]  nn.lee:21
         chosen = ((0 <= y) & (y <= 4)).to(FLOAT)  # [batches_n]  transfer.lee:12
-        each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
-        sum_2 = chosen.sum()  # transfer.lee:13
+        each = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
+        chosen_sum = chosen.sum()  # transfer.lee:13
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]  losses.lee:45
-        sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_n, 10]
-        d_add_2 = sub * (1.0 / sum_2 * chosen)[:, None]  # [batches_n, 10]
+        sub = torch.softmax(affine, dim=1) - eq.to(FLOAT)  # [batches_n, 10]
+        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(select.T, d_add_2, out=d_head_w)  # [32, 10]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ head_w.T, select, 0)  # [batches_n, 32]  prelude.lee:61
-        torch.sum(d_add, dim=0, out=d_features_b)  # [32]  nn.lee:21
-        torch.mm(x.T, d_add, out=d_features_w)  # [64, 32]
+        # [batches_n, 32]  prelude.lee:61
+        d_features_out = torch.ops.aten.threshold_backward(d_add_2 @ head_w.T, select, 0)
+        torch.sum(d_features_out, dim=0, out=d_features_b)  # [32]  nn.lee:21
+        torch.mm(x.T, d_features_out, out=d_features_w)  # [64, 32]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -739,7 +740,7 @@ class LayerTransferStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / sum_2  # transfer.lee:13
+        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
 
 
 def layer_transfer_net(source, net):
@@ -770,13 +771,13 @@ class LayerTransferStep2(TrainStep):
         features_w, features_b, head_w, head_b = self.tensors
         d_head_w, d_head_b = self.gradients
         select = torch.relu(torch.addmm(features_b, x, features_w))  # [batches_2_n, 32]  prelude.lee:61
-        affine_2 = torch.addmm(head_b, select, head_w)  # [batches_2_n, 10]  nn.lee:21
+        affine = torch.addmm(head_b, select, head_w)  # [batches_2_n, 10]  nn.lee:21
         chosen = ((5 <= y) & (y <= 9)).to(FLOAT)  # [batches_2_n]  transfer.lee:12
-        each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_2_n]  losses.lee:45
-        sum_2 = chosen.sum()  # transfer.lee:13
+        each = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_2_n]  losses.lee:45
+        chosen_sum = chosen.sum()  # transfer.lee:13
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_2_n, 10]  losses.lee:45
-        sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_2_n, 10]
-        d_add_2 = sub * (1.0 / sum_2 * chosen)[:, None]  # [batches_2_n, 10]
+        sub = torch.softmax(affine, dim=1) - eq.to(FLOAT)  # [batches_2_n, 10]
+        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_2_n, 10]
         torch.sum(d_add_2, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(select.T, d_add_2, out=d_head_w)  # [32, 10]
         lr = self.own.lr
@@ -786,7 +787,7 @@ class LayerTransferStep2(TrainStep):
         weight_decay = self.own.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / sum_2  # transfer.lee:13
+        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
 
 
 class LayerTransferStep3(TrainStep):
@@ -811,18 +812,19 @@ class LayerTransferStep3(TrainStep):
         features_w, features_b, head_w, head_b = self.tensors
         d_features_w, d_features_b, d_head_w, d_head_b = self.gradients
         select = torch.relu(torch.addmm(features_b, x, features_w))  # [batches_3_n, 32]  prelude.lee:61
-        affine_2 = torch.addmm(head_b, select, head_w)  # [batches_3_n, 10]  nn.lee:21
+        affine = torch.addmm(head_b, select, head_w)  # [batches_3_n, 10]  nn.lee:21
         chosen = ((5 <= y) & (y <= 9)).to(FLOAT)  # [batches_3_n]  transfer.lee:12
-        each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_3_n]  losses.lee:45
-        sum_2 = chosen.sum()  # transfer.lee:13
+        each = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_3_n]  losses.lee:45
+        chosen_sum = chosen.sum()  # transfer.lee:13
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_3_n, 10]  losses.lee:45
-        sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_3_n, 10]
-        d_add_2 = sub * (1.0 / sum_2 * chosen)[:, None]  # [batches_3_n, 10]
+        sub = torch.softmax(affine, dim=1) - eq.to(FLOAT)  # [batches_3_n, 10]
+        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_3_n, 10]
         torch.sum(d_add_2, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(select.T, d_add_2, out=d_head_w)  # [32, 10]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ head_w.T, select, 0)  # [batches_3_n, 32]  prelude.lee:61
-        torch.sum(d_add, dim=0, out=d_features_b)  # [32]  nn.lee:21
-        torch.mm(x.T, d_add, out=d_features_w)  # [64, 32]
+        # [batches_3_n, 32]  prelude.lee:61
+        d_features_out = torch.ops.aten.threshold_backward(d_add_2 @ head_w.T, select, 0)
+        torch.sum(d_features_out, dim=0, out=d_features_b)  # [32]  nn.lee:21
+        torch.mm(x.T, d_features_out, out=d_features_w)  # [64, 32]
         lr = self.whole.lr
         beta1 = self.whole.beta1
         beta2 = self.whole.beta2
@@ -830,7 +832,7 @@ class LayerTransferStep3(TrainStep):
         weight_decay = self.whole.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / sum_2  # transfer.lee:13
+        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
 
 
 class MultiTask(Model):
@@ -956,9 +958,9 @@ class MultiTaskStep(TrainStep):
         torch.sum(d_kind, dim=0, out=d_kind_b)  # [10]
         torch.mm(h.T, d_kind, out=d_kind_w)  # [32, 10]
         d_h = d_parity @ parity_w.T + d_kind @ kind_w.T  # [batches_n, 32]  transfer.lee:118
-        d_add_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 32]  prelude.lee:61
-        torch.sum(d_add_2, dim=0, out=d_trunk_b)  # [32]  nn.lee:21
-        torch.mm(x.T, d_add_2, out=d_trunk_w)  # [64, 32]
+        d_trunk_out = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 32]  prelude.lee:61
+        torch.sum(d_trunk_out, dim=0, out=d_trunk_b)  # [32]  nn.lee:21
+        torch.mm(x.T, d_trunk_out, out=d_trunk_w)  # [64, 32]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -997,7 +999,7 @@ def by_attributes(z, table):
     z [n, a], table [k, a] -> int[n]
     """
     sub = torch.sigmoid(z)[:, None] - table  # [n, k, a]  transfer.lee:151
-    away = (sub * sub).sum(dim=2)  # [n, k]
+    away = (sub**2).sum(dim=2)  # [n, k]
     return away.argmin(dim=1)  # int[n]  transfer.lee:152
 
 
@@ -1039,12 +1041,10 @@ def in_one_space_backward(f, g, y, saved, d_out):
     iota = torch.arange(k, device=f.device)[None, :]  # int[1, k]
     i = torch.arange(n, device=f.device)  # int[n]
     # gradient of other[i, c] = where(c == y[i], -inf, likeness[i, c])   transfer.lee:158
-    select = torch.where(eq, 0.0, torch.where(ge, 0.0, div)[:, None])  # [n, k]
-    # gradient of return mean[i](max(0, margin - likeness[i, y[i]] + max[c](other[i, c])))   transfer.lee:159
-    eq_2 = iota == other.argmax(dim=1)[:, None]  # bool[n, k]
-    d_likeness_2 = scatter_add(torch.where(ge, 0.0, -div), (i, y), (n, k))  # [n, k]
+    select = torch.where(eq, 0, torch.where(ge, 0, div)[:, None])  # [n, k]
+    d_likeness_3 = torch.where(iota == other.argmax(dim=1)[:, None], select, 0)  # [n, k]
     # gradient of likeness = f @ g.T   transfer.lee:157
-    d_likeness = d_likeness_2 + torch.where(eq_2, select, 0.0)  # [n, k]
+    d_likeness = scatter_add(torch.where(ge, 0, -div), (i, y), (n, k)) + d_likeness_3  # [n, k]
     d_f = d_likeness @ g  # [n, d]
     d_g = d_likeness.T @ f  # [k, d]
     return d_f, d_g
@@ -1056,13 +1056,13 @@ def in_one_spaceAsPrinted(f, g, y):
     f [n, d], g [k, d], y int[n] -> []
     """
     sub = f - g[y]  # [n, d]  transfer.lee:164
-    return (sub * sub).sum(dim=1).mean()
+    return (sub**2).sum(dim=1).mean()
 
 
 def in_one_spaceAsPrinted_saved(f, g, y):
     """As in_one_spaceAsPrinted, and what its gradient needs."""
     sub = f - g[y]  # [n, d]  transfer.lee:164
-    return (sub * sub).sum(dim=1).mean(), sub
+    return (sub**2).sum(dim=1).mean(), sub
 
 
 def in_one_spaceAsPrinted_backward(y, sub, k, d_out):
@@ -1142,12 +1142,13 @@ class SelfTaughtStep(TrainStep):
         scale, scale_ = self.held(batches_n)  # 64 * batches_n, 2 / (64 * batches_n)
         select = torch.relu(torch.addmm(b, x, w))  # [batches_n, 24]  prelude.lee:61
         sub = torch.addmm(b_, select, w_) - x  # [batches_n, 64]  losses.lee:13
-        d_add_2 = scale_ * sub  # [batches_n, 64]
-        torch.sum(d_add_2, dim=0, out=d_b_)  # [64]  nn.lee:21
-        torch.mm(select.T, d_add_2, out=d_w_)  # [24, 64]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ w_.T, select, 0)  # [batches_n, 24]  prelude.lee:61
-        torch.sum(d_add, dim=0, out=d_b)  # [24]  nn.lee:21
-        torch.mm(x.T, d_add, out=d_w)  # [64, 24]
+        d_decoder_out = scale_ * sub  # [batches_n, 64]
+        torch.sum(d_decoder_out, dim=0, out=d_b_)  # [64]  nn.lee:21
+        torch.mm(select.T, d_decoder_out, out=d_w_)  # [24, 64]
+        # [batches_n, 24]  prelude.lee:61
+        d_encoder_out = torch.ops.aten.threshold_backward(d_decoder_out @ w_.T, select, 0)
+        torch.sum(d_encoder_out, dim=0, out=d_b)  # [24]  nn.lee:21
+        torch.mm(x.T, d_encoder_out, out=d_w)  # [64, 24]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -1191,12 +1192,12 @@ class SelfTaughtStep2(TrainStep):
         d_w, d_b = self.gradients
         few = x.shape[0]
         count, scale = self.held(few)  # few, 1.0 / few
-        affine = torch.addmm(b, x, w)  # [few, 10]  nn.lee:21
-        surprise = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [few]  losses.lee:45
+        head_out = torch.addmm(b, x, w)  # [few, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(head_out, y, reduction="none")  # [few]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[few, 10]
-        d_add = (torch.softmax(affine, dim=1) - eq.to(FLOAT)) * scale  # [few, 10]
-        torch.sum(d_add, dim=0, out=d_b)  # [10]  nn.lee:21
-        torch.mm(x.T, d_add, out=d_w)  # [24, 10]
+        d_head_out = (torch.softmax(head_out, dim=1) - eq.to(FLOAT)) * scale  # [few, 10]
+        torch.sum(d_head_out, dim=0, out=d_b)  # [10]  nn.lee:21
+        torch.mm(x.T, d_head_out, out=d_w)  # [24, 10]
         lr = self.own.lr
         beta1 = self.own.beta1
         beta2 = self.own.beta2
@@ -1336,7 +1337,7 @@ def kl_backward(p, gt, d_mean):
     """From d_mean to the gradient by log_q."""
     p_0 = p.shape[0]
     # gradient of share = where(p > 0, p * (log(where(p > 0, p, 1)) - log_q), 0)   losses.lee:99
-    d_log_q = torch.where(gt, -(reduced_2_backward(p_0, d_mean)[:, None] * p), 0.0)  # [p_0, p_1]
+    d_log_q = torch.where(gt, -(reduced_2_backward(p_0, d_mean)[:, None] * p), 0)  # [p_0, p_1]
     return d_log_q  # [p_0, p_1]
 
 
@@ -1484,7 +1485,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -1493,7 +1494,7 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return sqrt((x * x).sum(dim=1))  # [x_0]  prelude.lee:163
+    return sqrt((x**2).sum(dim=1))  # [x_0]  prelude.lee:163
 
 
 # ---- what the code above uses

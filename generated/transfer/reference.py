@@ -207,15 +207,15 @@ def among(z, y, first, last):
 def among_saved(z, y, first, last):
     """As among, and what its gradient needs."""
     chosen = ((first <= y) & (y <= last)).astype(FLOAT)  # [n]  transfer.lee:12
-    sum_2 = chosen.sum()  # transfer.lee:13
-    return (chosen * cross_entropy(z, y)).sum() / sum_2, (chosen, sum_2)
+    chosen_sum = chosen.sum()  # transfer.lee:13
+    return (chosen * cross_entropy(z, y)).sum() / chosen_sum, (chosen, chosen_sum)
 
 
 def among_backward(z, y, saved, d_out):
     """From d_out to the gradient by z."""
-    chosen, sum_2 = saved
+    chosen, chosen_sum = saved
     # gradient of return sum(chosen * cross_entropy(z, y, reduce = false)) / sum(chosen)   transfer.lee:13
-    d_z = cross_entropy_backward(z, y, d_out / sum_2 * chosen)  # [n, k]
+    d_z = cross_entropy_backward(z, y, d_out / chosen_sum * chosen)  # [n, k]
     return d_z  # [n, k]
 
 
@@ -289,9 +289,9 @@ def near_source_saved(net, source, x, y, weight=0.01):
     sub_2 = net.layers[0].b - source.layers[0].b.reshape(net.sizes[1])  # [net.sizes_1]
     sub_3 = net.layers[1].w - source.layers[1].w.reshape(net.sizes[1], net.sizes[2])  # [net.sizes_1, net.sizes_2]
     sub_4 = net.layers[1].b - source.layers[1].b.reshape(net.sizes[2])  # [net.sizes_2]
-    add = (sub * sub).sum() + (sub_2 * sub_2).sum()
-    add_4 = add + (sub_3 * sub_3).sum() + (sub_4 * sub_4).sum()
-    return cross_entropy_2(add_2, y) + weight * add_4, (add_2, saved_net, sub, sub_2, sub_3, sub_4)
+    add_3 = (sub**2).sum() + (sub_2**2).sum() + (sub_3**2).sum()
+    mul_5 = weight * (add_3 + (sub_4**2).sum())
+    return cross_entropy_2(add_2, y) + mul_5, (add_2, saved_net, sub, sub_2, sub_3, sub_4)
 
 
 def near_source_backward(net, x, y, weight, saved, source_sizes_0, source_sizes_1, source_sizes_2, d_add_5):
@@ -397,8 +397,7 @@ def conservative_step_2(net, source, own, x, y, weight):
     sub_2 = net.layers[0].b - source.layers[0].b  # [32]
     sub_3 = net.layers[1].w - source.layers[1].w  # [32, 10]
     sub_4 = net.layers[1].b - source.layers[1].b  # [10]
-    add = (sub * sub).sum() + (sub_2 * sub_2).sum()
-    add_4 = add + (sub_3 * sub_3).sum() + (sub_4 * sub_4).sum()
+    add_3 = (sub**2).sum() + (sub_2**2).sum() + (sub_3**2).sum()
     d_add_2 = among_backward(add_2, y, saved_among, FLOAT(1.0))  # [batches_2_n, 10]
     d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
     own.update(
@@ -416,7 +415,7 @@ def conservative_step_2(net, source, own, x, y, weight):
             }
         ),
     )
-    return div + weight * add_4
+    return div + weight * (add_3 + (sub_4**2).sum())
 
 
 def conservative_z_y(net, data_test_x, data_test_y):
@@ -654,9 +653,9 @@ def of_attributes(z, y, table):
     z [n, a], y int[n], table [k, a] -> []
     """
     wanted = table[inside(y)]  # [n, a]  transfer.lee:145
-    log_sigmoid_2 = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, a]  transfer.lee:146
+    log_sigmoid = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, a]  transfer.lee:146
     mul = wanted * (np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z))))  # [n, a]
-    return -(mul + (1 - wanted) * log_sigmoid_2).sum(axis=1).mean()
+    return -(mul + (1 - wanted) * log_sigmoid).sum(axis=1).mean()
 
 
 def by_attributes(z, table):
@@ -664,9 +663,9 @@ def by_attributes(z, table):
 
     z [n, a], table [k, a] -> int[n]
     """
-    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n, a]  prelude.lee:36
-    sub = sigmoid[:, None] - table  # [n, k, a]  transfer.lee:151
-    away = (sub * sub).sum(axis=2)  # [n, k]
+    sigmoid_z = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n, a]  prelude.lee:36
+    sub = sigmoid_z[:, None] - table  # [n, k, a]  transfer.lee:151
+    away = (sub**2).sum(axis=2)  # [n, k]
     return away.argmin(axis=1)  # int[n]  transfer.lee:152
 
 
@@ -704,12 +703,12 @@ def in_one_space_backward(f, g, y, saved, d_out):
     # gradient of return mean[i](max(0, margin - likeness[i, y[i]] + max[c](other[i, c])))   transfer.lee:159
     div = d_out / n
     ge = 0 >= add  # bool[n]
-    d_gather = np.where(ge, 0.0, -div)  # [n]
+    d_gather = np.where(ge, 0, -div)  # [n]
     eq_2 = np.arange(k)[None, :] == other.argmax(axis=1)[:, None]  # bool[n, k]
     # gradient of other[i, c] = where(c == y[i], -inf, likeness[i, c])   transfer.lee:158
-    select = np.where(eq, 0.0, np.where(ge, 0.0, div)[:, None])  # [n, k]
+    d_likeness_3 = masked(np.where(eq, 0, np.where(ge, 0, div)[:, None]), eq_2)  # [n, k]
     # gradient of likeness = f @ g.T   transfer.lee:157
-    d_likeness = scatter_add(d_gather, (np.arange(n), y), (n, k)) + masked(select, eq_2)  # [n, k]
+    d_likeness = scatter_add(d_gather, (np.arange(n), y), (n, k)) + d_likeness_3  # [n, k]
     d_f = d_likeness @ g  # [n, d]
     d_g = d_likeness.T @ f  # [k, d]
     return d_f, d_g
@@ -721,13 +720,13 @@ def in_one_spaceAsPrinted(f, g, y):
     f [n, d], g [k, d], y int[n] -> []
     """
     sub = f - g[inside(y)]  # [n, d]  transfer.lee:164
-    return (sub * sub).sum(axis=1).mean()
+    return (sub**2).sum(axis=1).mean()
 
 
 def in_one_spaceAsPrinted_saved(f, g, y):
     """As in_one_spaceAsPrinted, and what its gradient needs."""
     sub = f - g[inside(y)]  # [n, d]  transfer.lee:164
-    return (sub * sub).sum(axis=1).mean(), sub
+    return (sub**2).sum(axis=1).mean(), sub
 
 
 def in_one_spaceAsPrinted_backward(y, sub, k, d_out):
@@ -795,11 +794,11 @@ def self_taught_x_y(encoder, data_train_x, data_train_y, few):
 
 def self_taught_step_2(head, own, x, y):
     """One step of self_taught."""
-    add = head(x)  # [few, 10]  transfer.lee:193
-    d_add = cross_entropy_2_backward(add, y, FLOAT(1.0))  # [few, 10]
-    d_head = Linear.forward_backward_parameters(x, d_add)
+    head_out = head(x)  # [few, 10]  transfer.lee:193
+    d_head_out = cross_entropy_2_backward(head_out, y, FLOAT(1.0))  # [few, 10]
+    d_head = Linear.forward_backward_parameters(x, d_head_out)
     own.update(head.parameters, head.flat(d_head))
-    return cross_entropy_2(add, y)
+    return cross_entropy_2(head_out, y)
 
 
 def example_some_classes(key):
@@ -889,7 +888,7 @@ def fan_in_uniform(fan_in):
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0, y_1]  losses.lee:13
-    return reduced_3(sub * sub), sub
+    return reduced_3(sub**2), sub
 
 
 def mse_backward(sub, d_mean):
@@ -1118,7 +1117,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -1143,7 +1142,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -1152,7 +1151,7 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return np.sqrt((x * x).sum(axis=1))  # [x_0]  prelude.lee:163
+    return np.sqrt((x**2).sum(axis=1))  # [x_0]  prelude.lee:163
 
 
 # ---- what the code above uses

@@ -330,22 +330,24 @@ class Digits(Model):
         if not self.training:
             return self.forward_eval(image)
         n = image.shape[0]
-        add_4 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
-        h = max_pool_(relu(add_4.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        norm1_out = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side**2]  digits.lee:21
+        h = max_pool_(relu(norm1_out.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
         # [n, 32, (side // 2)**2]  digits.lee:22
-        add_4_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
-        h_2 = max_pool_(relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        norm2_out = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
     def forward_eval(self, image):
         """image [n, 1, side, side] -> [n, classes]"""
         n = image.shape[0]
         # [n, 16, side**2]  digits.lee:21
-        add_2 = self.norm1.forward_eval(self.conv1(image).reshape(n, 16, self.side**2))
-        h = max_pool_(relu(add_2.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        norm1_out = self.norm1.forward_eval(self.conv1(image).reshape(n, 16, self.side**2))
+        h = max_pool_(relu(norm1_out.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
         # [n, 32, (side // 2)**2]  digits.lee:22
-        add_2_2 = self.norm2.forward_eval(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
-        h_2 = max_pool_(relu(add_2_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        norm2_out = self.norm2.forward_eval(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
 
@@ -354,56 +356,62 @@ def example_small(key):
     net = Digits(key=fold(key, SITES["net"]))  # digits.lee:28
     image = normal(fold(key, SITES["image"]), (3, 1, 8, 8), FLOAT)  # [3, 1, 8, 8]  digits.lee:29
     label = randint(fold(key, SITES["label"]), (3,), 0, 10)  # int[3]  digits.lee:30
-    y_2 = torch.nn.functional.conv2d(image, net.conv1.kernel, padding=1)  # [3, 16, 8, 8]  nn.lee:83
-    reshape = y_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    conv1_out = torch.nn.functional.conv2d(image, net.conv1.kernel, padding=1)  # [3, 16, 8, 8]  nn.lee:83
+    conv1_out_flat = conv1_out.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
     reshape_2_2 = net.norm1.gamma[:, None]  # [16, 1]  nn.lee:186
-    centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
+    centred = conv1_out_flat - conv1_out_flat.mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
     deviation = sqrt((centred**2).mean(dim=(0, 2), keepdim=True) + net.norm1.eps)  # [1, 16, 1]
     div = centred / deviation  # [3, 16, 64]
-    add_2 = div * reshape_2_2 + net.norm1.beta[:, None]  # [3, 16, 64]
-    select = torch.relu(add_2.reshape(3, 16, 8, 8))  # [3, 16, 8, 8]  prelude.lee:61
+    norm1_out = div * reshape_2_2 + net.norm1.beta[:, None]  # [3, 16, 64]
+    select = torch.relu(norm1_out.reshape(3, 16, 8, 8))  # [3, 16, 8, 8]  prelude.lee:61
     h = torch.nn.functional.max_pool2d(select, 2)  # [3, 16, 4, 4]  nn.lee:130
-    y_2_2 = torch.nn.functional.conv2d(h, net.conv2.kernel, padding=1)  # [3, 32, 4, 4]  nn.lee:83
-    reshape_3 = y_2_2.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    conv2_out = torch.nn.functional.conv2d(h, net.conv2.kernel, padding=1)  # [3, 32, 4, 4]  nn.lee:83
+    conv2_out_flat = conv2_out.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
     reshape_2_3 = net.norm2.gamma[:, None]  # [32, 1]  nn.lee:186
-    centred_2 = reshape_3 - reshape_3.mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
+    centred_2 = conv2_out_flat - conv2_out_flat.mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
     variance_2 = (centred_2**2).mean(dim=(0, 2), keepdim=True)  # [1, 32, 1]
     deviation_2 = sqrt(variance_2 + net.norm2.eps)  # [1, 32, 1]
     div_2 = centred_2 / deviation_2  # [3, 32, 16]
-    add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]  # [3, 32, 16]
-    select_2 = torch.relu(add_4_2.reshape(3, 32, 4, 4))  # [3, 32, 4, 4]  prelude.lee:61
+    norm2_out = div_2 * reshape_2_3 + net.norm2.beta[:, None]  # [3, 32, 16]
+    select_2 = torch.relu(norm2_out.reshape(3, 32, 4, 4))  # [3, 32, 4, 4]  prelude.lee:61
     h_2 = torch.nn.functional.max_pool2d(select_2, 2)  # [3, 32, 2, 2]  nn.lee:130
-    reshape_5 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
-    affine = torch.addmm(net.head.b, reshape_5, net.head.w)  # [3, 10]  nn.lee:21
+    reshape_3 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
+    affine = torch.addmm(net.head.b, reshape_3, net.head.w)  # [3, 10]  nn.lee:21
     cross_entropy = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [3]  losses.lee:45
     one_hot = (torch.arange(10)[None, :] == label[:, None]).to(FLOAT)  # [3, 10]
     d_add = (torch.softmax(affine, dim=1) - one_hot) * (1.0 / 3)  # [3, 10]
     d_h_2 = (d_add @ net.head.w.T).reshape(3, 32, 2, 2)  # [3, 32, 2, 2]  digits.lee:23
     d_select_2 = max_pool_gradient(d_h_2, select_2, h_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [3, 32, 4, 4]  nn.lee:130
-    d_add_4_2 = torch.where(select_2 > 0, d_select_2, 0).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
-    d_normalise = d_add_4_2 * reshape_2_3  # [3, 32, 16]  nn.lee:186
+    d_norm2_out = torch.where(select_2 > 0, d_select_2, 0).reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    d_normalise = d_norm2_out * reshape_2_3  # [3, 32, 16]  nn.lee:186
     mul_6 = div_2 * (d_normalise * div_2).mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
     sub_2 = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)  # [3, 32, 16]
-    d_y_2_2 = ((sub_2 - mul_6) / deviation_2).reshape(3, 32, 4, 4)  # [3, 32, 4, 4]  digits.lee:22
-    d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, net.conv2.kernel, padding=1)  # [3, 16, 4, 4]  nn.lee:83
-    kernel_2 = torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1)  # [32, 16, 3, 3]
+    d_conv2_out = ((sub_2 - mul_6) / deviation_2).reshape(3, 32, 4, 4)  # [3, 32, 4, 4]  digits.lee:22
+    d_h = torch.nn.functional.conv_transpose2d(d_conv2_out, net.conv2.kernel, padding=1)  # [3, 16, 4, 4]  nn.lee:83
+    kernel_2 = torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_conv2_out, padding=1)  # [32, 16, 3, 3]
     d_select = max_pool_gradient(d_h, select, h, (2, 2), (2, 2), (1, 1), (0, 0))  # [3, 16, 8, 8]  nn.lee:130
-    d_add_4 = torch.where(select > 0, d_select, 0).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
-    d_normalise_2 = d_add_4 * reshape_2_2  # [3, 16, 64]  nn.lee:186
+    d_norm1_out = torch.where(select > 0, d_select, 0).reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    d_normalise_2 = d_norm1_out * reshape_2_2  # [3, 16, 64]  nn.lee:186
     sub_4 = d_normalise_2 - d_normalise_2.mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
     mul_8 = div * (d_normalise_2 * div).mean(dim=(0, 2), keepdim=True)  # [3, 16, 64]
-    d_y_2 = ((sub_4 - mul_8) / deviation).reshape(3, 16, 8, 8)  # [3, 16, 8, 8]  digits.lee:21
-    d_image = torch.nn.functional.conv_transpose2d(d_y_2, net.conv1.kernel, padding=1)  # [3, 1, 8, 8]  nn.lee:83
-    kernel = torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1)  # [16, 1, 3, 3]
+    d_conv1_out = ((sub_4 - mul_8) / deviation).reshape(3, 16, 8, 8)  # [3, 16, 8, 8]  digits.lee:21
+    d_image = torch.nn.functional.conv_transpose2d(d_conv1_out, net.conv1.kernel, padding=1)  # [3, 1, 8, 8]  nn.lee:83
+    kernel = torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_conv1_out, padding=1)  # [16, 1, 3, 3]
     return (
         cross_entropy.mean(),
         net.at(
             {
                 "conv1": {"kernel": kernel},
-                "norm1": {"gamma": (d_add_4 * div).sum(dim=0).sum(dim=1), "beta": d_add_4.sum(dim=0).sum(dim=1)},
+                "norm1": {
+                    "gamma": (d_norm1_out * div).sum(dim=0).sum(dim=1),
+                    "beta": d_norm1_out.sum(dim=0).sum(dim=1),
+                },
                 "conv2": {"kernel": kernel_2},
-                "norm2": {"gamma": (d_add_4_2 * div_2).sum(dim=0).sum(dim=1), "beta": d_add_4_2.sum(dim=0).sum(dim=1)},
-                "head": {"w": reshape_5.T @ d_add, "b": d_add.sum(dim=0)},
+                "norm2": {
+                    "gamma": (d_norm2_out * div_2).sum(dim=0).sum(dim=1),
+                    "beta": d_norm2_out.sum(dim=0).sum(dim=1),
+                },
+                "head": {"w": reshape_3.T @ d_add, "b": d_add.sum(dim=0)},
             }
         ),
         d_image,
@@ -433,10 +441,10 @@ def fit(epochs=12, batch=64, rate=2e-3, *, run=None):
 
 
 @one_kernel
-def fit_step_var(reshape, mu):
+def fit_step_var(conv1_out_flat, mu):
     """var [16]: var = mean((x - mu[:, None]) ** 2, axis = (0, 2))   nn.lee:179"""
-    sub = reshape - mu[:, None]
-    return (sub**2).mean(dim=(0, 2))
+    sub = conv1_out_flat - mu[:, None]
+    return (sub * sub).mean(dim=(0, 2))
 
 
 @one_kernel
@@ -455,15 +463,15 @@ def fit_step_var__2(var, norm1_var_, momentum_, scale, scale_, sub_2):
 @one_kernel
 def fit_step_deviation(centred, eps):
     """deviation [1, 16, 1]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
-    variance = (centred**2).mean(dim=(0, 2), keepdim=True)
+    variance = (centred * centred).mean(dim=(0, 2), keepdim=True)
     return (variance + eps).sqrt_()
 
 
 @one_kernel
-def fit_step_var_2(reshape_3, mu_2):
+def fit_step_var_2(conv2_out_flat, mu_2):
     """var_2 [32]: var = mean((x - mu[:, None]) ** 2, axis = (0, 2))   nn.lee:179"""
-    sub_3 = reshape_3 - mu_2[:, None]
-    return (sub_3**2).mean(dim=(0, 2))
+    sub_3 = conv2_out_flat - mu_2[:, None]
+    return (sub_3 * sub_3).mean(dim=(0, 2))
 
 
 @one_kernel
@@ -482,7 +490,7 @@ def fit_step_var__2_2(var_2, norm2_var_, momentum_3, scale_2, scale_3, sub_2_2):
 @one_kernel
 def fit_step_deviation_2(centred_2, eps_):
     """deviation_2 [1, 32, 1]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
-    variance_2 = (centred_2**2).mean(dim=(0, 2), keepdim=True)
+    variance_2 = (centred_2 * centred_2).mean(dim=(0, 2), keepdim=True)
     return (variance_2 + eps_).sqrt_()
 
 
@@ -494,18 +502,18 @@ def fit_step_d_add(softmax_, iota, label, scale_4):
 
 
 @one_kernel
-def fit_step_d_reshape_3(d_add_4_2, reshape_2_3, div_4, deviation_2):
-    """d_reshape_3 [batches_n, 32, 16]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
-    d_normalise = d_add_4_2 * reshape_2_3
+def fit_step_d_conv2_out_flat(d_norm2_out, reshape_2_3, div_4, deviation_2):
+    """d_conv2_out_flat [batches_n, 32, 16]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
+    d_normalise = d_norm2_out * reshape_2_3
     mul_10 = div_4 * (d_normalise * div_4).mean(dim=(0, 2), keepdim=True)
     sub_5 = d_normalise - d_normalise.mean(dim=(0, 2), keepdim=True)
     return (sub_5 - mul_10).div_(deviation_2)
 
 
 @one_kernel
-def fit_step_d_reshape(d_add_4, reshape_2_2, div_2, deviation):
-    """d_reshape [batches_n, 16, 64]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
-    d_normalise_2 = d_add_4 * reshape_2_2
+def fit_step_d_conv1_out_flat(d_norm1_out, reshape_2_2, div_2, deviation):
+    """d_conv1_out_flat [batches_n, 16, 64]: return gamma[:, None] * (x - mu[:, None]) / sqrt(var[:, None] + eps) + beta[:..   nn.lee:186"""
+    d_normalise_2 = d_norm1_out * reshape_2_2
     mean_6 = (d_normalise_2 * div_2).mean(dim=(0, 2), keepdim=True)
     sub_7 = d_normalise_2 - d_normalise_2.mean(dim=(0, 2), keepdim=True)
     return (sub_7 - div_2 * mean_6).div_(deviation)
@@ -552,72 +560,74 @@ class FitStep(TrainStep):
         d_norm2_beta, d_head_w, d_head_b = self.gradients[5:]
         batches_n = image.shape[0]
         scale, scale_, scale_2, scale_3, count, scale_4 = self.held(batches_n)
-        y_2 = torch.nn.functional.conv2d(image, conv1_kernel, padding=1)  # [batches_n, 16, 8, 8]  nn.lee:83
-        reshape = y_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
-        mu = reshape.mean(dim=(0, 2))  # [16]  nn.lee:178
+        conv1_out = torch.nn.functional.conv2d(image, conv1_kernel, padding=1)  # [batches_n, 16, 8, 8]  nn.lee:83
+        conv1_out_flat = conv1_out.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
+        mu = conv1_out_flat.mean(dim=(0, 2))  # [16]  nn.lee:178
         sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
         norm1_mean_.copy_(fit_step_mean__2(norm1_mean_, mu, sub_2, self.net.norm1.momentum))  # [16]
         # [16]  nn.lee:182
         norm1_var_.copy_(
-            fit_step_var__2(fit_step_var(reshape, mu), norm1_var_, self.net.norm1.momentum, scale, scale_, sub_2)
+            fit_step_var__2(fit_step_var(conv1_out_flat, mu), norm1_var_, self.net.norm1.momentum, scale, scale_, sub_2)
         )
         reshape_2_2 = norm1_gamma[:, None]  # [16, 1]  nn.lee:186
-        centred = reshape - reshape.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
+        centred = conv1_out_flat - conv1_out_flat.mean(dim=(0, 2), keepdim=True)  # [batches_n, 16, 64]
         deviation = fit_step_deviation(centred, self.net.norm1.eps)  # [1, 16, 1]
         div_2 = centred / deviation  # [batches_n, 16, 64]
         # [batches_n, 16, 8, 8]  digits.lee:21
         reshape_2 = (div_2 * reshape_2_2).add_(norm1_beta[:, None]).reshape(batches_n, 16, 8, 8)
         max_pool_2 = max_pool(reshape_2, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 16, 4, 4]  nn.lee:130
         h = torch.relu(max_pool_2)  # [batches_n, 16, 4, 4]
-        y_2_2 = torch.nn.functional.conv2d(h, conv2_kernel, padding=1)  # [batches_n, 32, 4, 4]  nn.lee:83
-        reshape_3 = y_2_2.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
-        mu_2 = reshape_3.mean(dim=(0, 2))  # [32]  nn.lee:178
+        conv2_out = torch.nn.functional.conv2d(h, conv2_kernel, padding=1)  # [batches_n, 32, 4, 4]  nn.lee:83
+        conv2_out_flat = conv2_out.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
+        mu_2 = conv2_out_flat.mean(dim=(0, 2))  # [32]  nn.lee:178
         sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
         norm2_mean_.copy_(fit_step_mean__2_2(norm2_mean_, mu_2, sub_2_2, self.net.norm2.momentum))  # [32]
         # [32]  nn.lee:182
         norm2_var_.copy_(
             fit_step_var__2_2(
-                fit_step_var_2(reshape_3, mu_2), norm2_var_, self.net.norm2.momentum, scale_2, scale_3, sub_2_2
+                fit_step_var_2(conv2_out_flat, mu_2), norm2_var_, self.net.norm2.momentum, scale_2, scale_3, sub_2_2
             )
         )
         reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
-        centred_2 = reshape_3 - reshape_3.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
+        centred_2 = conv2_out_flat - conv2_out_flat.mean(dim=(0, 2), keepdim=True)  # [batches_n, 32, 16]
         deviation_2 = fit_step_deviation_2(centred_2, self.net.norm2.eps)  # [1, 32, 1]
         div_4 = centred_2 / deviation_2  # [batches_n, 32, 16]
         # [batches_n, 32, 4, 4]  digits.lee:22
-        reshape_5 = (div_4 * reshape_2_3).add_(norm2_beta[:, None]).reshape(batches_n, 32, 4, 4)
-        max_pool_2_ = max_pool(reshape_5, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 32, 2, 2]  nn.lee:130
+        reshape_4 = (div_4 * reshape_2_3).add_(norm2_beta[:, None]).reshape(batches_n, 32, 4, 4)
+        max_pool_2_ = max_pool(reshape_4, (2, 2), (2, 2), (1, 1), (0, 0))  # [batches_n, 32, 2, 2]  nn.lee:130
         h_2 = torch.relu(max_pool_2_)  # [batches_n, 32, 2, 2]
-        reshape_6 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
-        affine = torch.addmm(head_b, reshape_6, head_w)  # [batches_n, 10]  nn.lee:21
+        reshape_5 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
+        affine = torch.addmm(head_b, reshape_5, head_w)  # [batches_n, 10]  nn.lee:21
         cross_entropy = torch.nn.functional.cross_entropy(affine, label, reduction="none")  # [batches_n]  losses.lee:45
         # [batches_n, 10]
         d_add = fit_step_d_add(
             torch.softmax(affine, dim=1), torch.arange(10, device=image.device)[None, :], label, scale_4
         )
         torch.sum(d_add, dim=0, out=d_head_b)  # [10]  nn.lee:21
-        torch.mm(reshape_6.T, d_add, out=d_head_w)  # [128, 10]
+        torch.mm(reshape_5.T, d_add, out=d_head_w)  # [128, 10]
         d_h_2 = (d_add @ head_w.T).reshape(batches_n, 32, 2, 2)  # [batches_n, 32, 2, 2]  digits.lee:23
         relu_gradient = torch.ops.aten.threshold_backward(d_h_2, h_2, 0)  # [batches_n, 32, 2, 2]  prelude.lee:61
         # [batches_n, 32, 4, 4]
-        d_reshape_4 = max_pool_gradient(relu_gradient, reshape_5, max_pool_2_, (2, 2), (2, 2), (1, 1), (0, 0))
-        d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
-        torch.sum(d_add_4_2, dim=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
-        d_reshape_3 = fit_step_d_reshape_3(d_add_4_2, reshape_2_3, div_4, deviation_2)  # [batches_n, 32, 16]
-        torch.sum((d_add_4_2 * div_4).sum(dim=0), dim=1, out=d_norm2_gamma)  # [32]
-        d_y_2_2 = d_reshape_3.reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
-        d_h = torch.nn.functional.conv_transpose2d(d_y_2_2, conv2_kernel, padding=1)  # [batches_n, 16, 4, 4]  nn.lee:83
-        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_y_2_2, padding=1))  # [32, 16, 3, 3]
+        d_reshape_4 = max_pool_gradient(relu_gradient, reshape_4, max_pool_2_, (2, 2), (2, 2), (1, 1), (0, 0))
+        d_norm2_out = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
+        torch.sum(d_norm2_out, dim=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
+        # [batches_n, 32, 16]
+        d_conv2_out_flat = fit_step_d_conv2_out_flat(d_norm2_out, reshape_2_3, div_4, deviation_2)
+        torch.sum((d_norm2_out * div_4).sum(dim=0), dim=1, out=d_norm2_gamma)  # [32]
+        d_conv2_out = d_conv2_out_flat.reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
+        # [batches_n, 16, 4, 4]  nn.lee:83
+        d_h = torch.nn.functional.conv_transpose2d(d_conv2_out, conv2_kernel, padding=1)
+        d_conv2_kernel.copy_(torch.nn.grad.conv2d_weight(h, (32, 16, 3, 3), d_conv2_out, padding=1))  # [32, 16, 3, 3]
         relu_gradient_2 = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 16, 4, 4]  prelude.lee:61
         # [batches_n, 16, 8, 8]
         d_reshape_2 = max_pool_gradient(relu_gradient_2, reshape_2, max_pool_2, (2, 2), (2, 2), (1, 1), (0, 0))
-        d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
-        torch.sum(d_add_4, dim=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
-        torch.sum((d_add_4 * div_2).sum(dim=0), dim=1, out=d_norm1_gamma)  # [16]
-        d_reshape = fit_step_d_reshape(d_add_4, reshape_2_2, div_2, deviation)  # [batches_n, 16, 64]
-        d_y_2 = d_reshape.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
+        d_norm1_out = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
+        torch.sum(d_norm1_out, dim=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
+        d_conv1_out_flat = fit_step_d_conv1_out_flat(d_norm1_out, reshape_2_2, div_2, deviation)  # [batches_n, 16, 64]
+        torch.sum((d_norm1_out * div_2).sum(dim=0), dim=1, out=d_norm1_gamma)  # [16]
+        d_conv1_out = d_conv1_out_flat.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
         # [16, 1, 3, 3]  nn.lee:83
-        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_y_2, padding=1))
+        d_conv1_kernel.copy_(torch.nn.grad.conv2d_weight(image, (16, 1, 3, 3), d_conv1_out, padding=1))
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -631,23 +641,25 @@ class FitStep(TrainStep):
 def fit_accuracy(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 1, 8, 8], data_test_y int[data_test_n] -> []"""
     data_test_n = data_test_x.shape[0]
-    y_2 = torch.nn.functional.conv2d(data_test_x, net.conv1.kernel, padding=1)  # [data_test_n, 16, 8, 8]  nn.lee:83
-    sub = y_2.reshape(data_test_n, 16, 64) - net.norm1.mean_[:, None]  # [data_test_n, 16, 64]  nn.lee:186
+    # [data_test_n, 16, 8, 8]  nn.lee:83
+    conv1_out = torch.nn.functional.conv2d(data_test_x, net.conv1.kernel, padding=1)
+    conv1_out_flat = conv1_out.reshape(data_test_n, 16, 64)  # [data_test_n, 16, 64]  digits.lee:21
+    sub = conv1_out_flat - net.norm1.mean_[:, None]  # [data_test_n, 16, 64]  nn.lee:186
     sqrt_ = sqrt(net.norm1.var_[:, None] + net.norm1.eps)  # [16, 1]
     div = net.norm1.gamma[:, None] * sub / sqrt_  # [data_test_n, 16, 64]
-    add_2 = div + net.norm1.beta[:, None]  # [data_test_n, 16, 64]
-    select = torch.relu(add_2.reshape(data_test_n, 16, 8, 8))  # [data_test_n, 16, 8, 8]  prelude.lee:61
+    norm1_out = div + net.norm1.beta[:, None]  # [data_test_n, 16, 64]
+    select = torch.relu(norm1_out.reshape(data_test_n, 16, 8, 8))  # [data_test_n, 16, 8, 8]  prelude.lee:61
     h = torch.nn.functional.max_pool2d(select, 2)  # [data_test_n, 16, 4, 4]  nn.lee:130
-    y_2_2 = torch.nn.functional.conv2d(h, net.conv2.kernel, padding=1)  # [data_test_n, 32, 4, 4]  nn.lee:83
-    reshape_4 = y_2_2.reshape(data_test_n, 32, 16)  # [data_test_n, 32, 16]  digits.lee:22
-    sub_2 = reshape_4 - net.norm2.mean_[:, None]  # [data_test_n, 32, 16]  nn.lee:186
+    conv2_out = torch.nn.functional.conv2d(h, net.conv2.kernel, padding=1)  # [data_test_n, 32, 4, 4]  nn.lee:83
+    conv2_out_flat = conv2_out.reshape(data_test_n, 32, 16)  # [data_test_n, 32, 16]  digits.lee:22
+    sub_2 = conv2_out_flat - net.norm2.mean_[:, None]  # [data_test_n, 32, 16]  nn.lee:186
     sqrt_2 = sqrt(net.norm2.var_[:, None] + net.norm2.eps)  # [32, 1]
     div_2 = net.norm2.gamma[:, None] * sub_2 / sqrt_2  # [data_test_n, 32, 16]
-    add_2_2 = div_2 + net.norm2.beta[:, None]  # [data_test_n, 32, 16]
-    select_2 = torch.relu(add_2_2.reshape(data_test_n, 32, 4, 4))  # [data_test_n, 32, 4, 4]  prelude.lee:61
+    norm2_out = div_2 + net.norm2.beta[:, None]  # [data_test_n, 32, 16]
+    select_2 = torch.relu(norm2_out.reshape(data_test_n, 32, 4, 4))  # [data_test_n, 32, 4, 4]  prelude.lee:61
     h_2 = torch.nn.functional.max_pool2d(select_2, 2)  # [data_test_n, 32, 2, 2]  nn.lee:130
-    reshape_7 = h_2.reshape(data_test_n, 128)  # [data_test_n, 128]  digits.lee:23
-    argmax = torch.addmm(net.head.b, reshape_7, net.head.w).argmax(dim=1)  # int[data_test_n]  metrics.lee:9
+    reshape_5 = h_2.reshape(data_test_n, 128)  # [data_test_n, 128]  digits.lee:23
+    argmax = torch.addmm(net.head.b, reshape_5, net.head.w).argmax(dim=1)  # int[data_test_n]  metrics.lee:9
     return (argmax == data_test_y).to(FLOAT).mean()
 
 

@@ -292,22 +292,24 @@ class Digits(Model):
         if training:
             return self.forward_training(image)
         n = image.shape[0]
-        add_2 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side, side]
-        h = max_pool_(relu(add_2.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        norm1_out = self.norm1(self.conv1(image).reshape(n, 16, self.side**2))  # [n, 16, side, side]
+        h = max_pool_(relu(norm1_out.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
         # [n, 32, (side // 2)**2]  digits.lee:22
-        add_2_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
-        h_2 = max_pool_(relu(add_2_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        norm2_out = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2))
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
     def forward_training(self, image):
         """image [n, 1, side, side] -> [n, classes]"""
         n = image.shape[0]
         # [n, 16, side**2]  digits.lee:21
-        add_4 = self.norm1(self.conv1(image).reshape(n, 16, self.side**2), training=True)
-        h = max_pool_(relu(add_4.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
+        norm1_out = self.norm1(self.conv1(image).reshape(n, 16, self.side**2), training=True)
+        h = max_pool_(relu(norm1_out.reshape(n, 16, self.side, self.side)))  # [n, 16, side // 2, side // 2]
         # [n, 32, (side // 2)**2]  digits.lee:22
-        add_4_2 = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2), training=True)
-        h_2 = max_pool_(relu(add_4_2.reshape(n, 32, self.side // 2, self.side // 2)))  # [n, 32, side // 4, side // 4]
+        norm2_out = self.norm2(self.conv2(h).reshape(n, 32, (self.side // 2) ** 2), training=True)
+        select_2 = relu(norm2_out.reshape(n, 32, self.side // 2, self.side // 2))  # [n, 32, side // 2, side // 2]
+        h_2 = max_pool_(select_2)  # [n, 32, side // 4, side // 4]
         return self.head(h_2.reshape(n, 32 * (self.side // 4) ** 2))  # [n, classes]  digits.lee:23
 
 
@@ -331,17 +333,17 @@ def example_small(key):
     s += net.norm1.eps
     deviation = np.sqrt(s, out=s)  # [1, 16, 1]
     div = np.divide(centred, deviation, out=contract)  # [3, 16, 64]
-    # add_2 = div * reshape_2_2 + net.norm1.beta[:, None]
+    # norm1_out = div * reshape_2_2 + net.norm1.beta[:, None]
     np.multiply(div, reshape_2_2, out=s_)
-    add_2 = np.add(s_, net.norm1.beta[:, None], out=s_)  # [3, 16, 64]
-    reshape_3 = add_2.reshape(3, 16, 8, 8)  # [3, 16, 8, 8]  digits.lee:21
-    max_pool_2 = max_pool(reshape_3, (2, 2), (2, 2), (1, 1))  # [3, 16, 4, 4]  nn.lee:130
+    norm1_out = np.add(s_, net.norm1.beta[:, None], out=s_)  # [3, 16, 64]
+    reshape_2 = norm1_out.reshape(3, 16, 8, 8)  # [3, 16, 8, 8]  digits.lee:21
+    max_pool_2 = max_pool(reshape_2, (2, 2), (2, 2), (1, 1))  # [3, 16, 4, 4]  nn.lee:130
     h = np.maximum(max_pool_2, 0)  # [3, 16, 4, 4]
     pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [3, 16, 6, 6]  nn.lee:83
-    reshape_4 = net.conv2.kernel.reshape(32, 144)  # [32, 144]
+    reshape_3 = net.conv2.kernel.reshape(32, 144)  # [32, 144]
     transpose_2 = window(window(pad_2, 3, 3, 1, 1), 2, 3, 1, 1).transpose(0, 1, 3, 5, 2, 4)  # [3, 16, 3, 3, 4, 4]
     columns_2 = transpose_2.reshape(3, 144, 16)  # [3, 144, 16]
-    contract_2 = reshape_4 @ columns_2  # [3, 32, 16]
+    contract_2 = reshape_3 @ columns_2  # [3, 32, 16]
     reshape_2_3 = net.norm2.gamma[:, None]  # [32, 1]  nn.lee:186
     # centred_2 = contract_2.reshape(3, 32, 4, 4).reshape(3, 32, 16) - contract_2.reshape(3, 32, 4, 4).reshape..
     s_2 = contract_2.reshape(3, 32, 4, 4).reshape(3, 32, 16).mean(axis=(0, 2), keepdims=True)
@@ -352,22 +354,22 @@ def example_small(key):
     s_2 += net.norm2.eps
     deviation_2 = np.sqrt(s_2, out=s_2)  # [1, 32, 1]
     div_2 = np.divide(centred_2, deviation_2, out=contract_2)  # [3, 32, 16]
-    # add_4_2 = div_2 * reshape_2_3 + net.norm2.beta[:, None]
+    # norm2_out = div_2 * reshape_2_3 + net.norm2.beta[:, None]
     np.multiply(div_2, reshape_2_3, out=s_3)
-    add_4_2 = np.add(s_3, net.norm2.beta[:, None], out=s_3)  # [3, 32, 16]
-    reshape_6 = add_4_2.reshape(3, 32, 4, 4)  # [3, 32, 4, 4]  digits.lee:22
-    max_pool_2_ = max_pool(reshape_6, (2, 2), (2, 2), (1, 1))  # [3, 32, 2, 2]  nn.lee:130
+    norm2_out = np.add(s_3, net.norm2.beta[:, None], out=s_3)  # [3, 32, 16]
+    reshape_4 = norm2_out.reshape(3, 32, 4, 4)  # [3, 32, 4, 4]  digits.lee:22
+    max_pool_2_ = max_pool(reshape_4, (2, 2), (2, 2), (1, 1))  # [3, 32, 2, 2]  nn.lee:130
     h_2 = np.maximum(max_pool_2_, 0)  # [3, 32, 2, 2]
-    reshape_7 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
-    contract_3 = reshape_7 @ net.head.w  # [3, 10]  nn.lee:21
-    add_4 = np.add(contract_3, net.head.b, out=contract_3)  # [3, 10]
+    reshape_5 = h_2.reshape(3, 128)  # [3, 128]  digits.lee:23
+    contract_3 = reshape_5 @ net.head.w  # [3, 10]  nn.lee:21
+    add_3 = np.add(contract_3, net.head.b, out=contract_3)  # [3, 10]
     iota = np.arange(3)  # int[3]  losses.lee:45
-    log_softmax_ = log_softmax(add_4, (1,))  # [3, 10]
+    log_softmax_ = log_softmax(add_3, (1,))  # [3, 10]
     gather = log_softmax_[iota, inside(label)]  # [3]
     # value = (-gather).mean()
     s_4 = -gather
     value = s_4.mean()  # losses.lee:148
-    softmax_ = softmax(add_4, (1,))  # [3, 10]  losses.lee:45
+    softmax_ = softmax(add_3, (1,))  # [3, 10]  losses.lee:45
     iota_2 = np.arange(10)[None, :]  # int[1, 10]
     # d_add = (softmax_ - (iota_2 == label[:, None]).astype(FLOAT)) * (1.0 / 3)
     s_5 = iota_2 == label[:, None]
@@ -375,56 +377,56 @@ def example_small(key):
     d_add = np.multiply(contract_3, 1.0 / 3, out=contract_3)  # [3, 10]
     b = d_add.sum(axis=0)  # [10]  nn.lee:21
     d_reshape_5 = d_add @ net.head.w.T  # [3, 128]
-    w = reshape_7.T @ d_add  # [128, 10]
+    w = reshape_5.T @ d_add  # [128, 10]
     # masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), h_2 > 0)
     s_6 = h_2 > 0
     masked_ = masked(d_reshape_5.reshape(3, 32, 2, 2), s_6, out=h_2)  # [3, 32, 2, 2]  prelude.lee:61
-    d_reshape_4 = max_pool_gradient(masked_, reshape_6, max_pool_2_, (2, 2), (2, 2), (1, 1))  # [3, 32, 4, 4]
-    d_add_4_2 = d_reshape_4.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
-    sum_ = d_add_4_2.sum(axis=0)  # [32, 16]  nn.lee:186
+    d_reshape_4 = max_pool_gradient(masked_, reshape_4, max_pool_2_, (2, 2), (2, 2), (1, 1))  # [3, 32, 4, 4]
+    d_norm2_out = d_reshape_4.reshape(3, 32, 16)  # [3, 32, 16]  digits.lee:22
+    sum_ = d_norm2_out.sum(axis=0)  # [32, 16]  nn.lee:186
     beta_2 = sum_.sum(axis=1)  # [32]
-    # sum_2 = (d_add_4_2 * div_2).sum(axis=0)
-    np.multiply(d_add_4_2, div_2, out=s_3)
+    # sum_2 = (d_norm2_out * div_2).sum(axis=0)
+    np.multiply(d_norm2_out, div_2, out=s_3)
     sum_2 = s_3.sum(axis=0, out=sum_)  # [32, 16]
-    # d_reshape_3 = (d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True) - div_2 * (d_normalise * div_2..
-    d_normalise = np.multiply(d_add_4_2, reshape_2_3, out=s_3)
+    # d_conv2_out_flat = (d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True) - div_2 * (d_normalise * ..
+    d_normalise = np.multiply(d_norm2_out, reshape_2_3, out=s_3)
     s_7 = d_normalise.mean(axis=(0, 2), keepdims=True)
     s_8 = d_normalise - s_7
     np.multiply(d_normalise, div_2, out=s_3)
     s_3.mean(axis=(0, 2), keepdims=True, out=s_7)
     np.multiply(div_2, s_7, out=contract_2)
     np.subtract(s_8, contract_2, out=contract_2)
-    d_reshape_3 = np.divide(contract_2, deviation_2, out=contract_2)  # [3, 32, 16]
+    d_conv2_out_flat = np.divide(contract_2, deviation_2, out=contract_2)  # [3, 32, 16]
     gamma_2 = sum_2.sum(axis=1)  # [32]
-    contract_4 = reshape_4.T @ d_reshape_3  # [3, 144, 16]  nn.lee:83
+    contract_4 = reshape_3.T @ d_conv2_out_flat  # [3, 144, 16]  nn.lee:83
     transpose_3 = contract_4.reshape(3, 16, 3, 3, 4, 4).transpose(0, 1, 4, 2, 5, 3)  # [3, 16, 4, 3, 4, 3]
     unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1))  # [3, 16, 6, 6]
-    contract_5 = d_reshape_3 @ columns_2.mT  # [3, 32, 144]
+    contract_5 = d_conv2_out_flat @ columns_2.mT  # [3, 32, 144]
     kernel_2 = contract_5.reshape(3, 32, 16, 3, 3).sum(axis=0)  # [32, 16, 3, 3]
     # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0)
     s_9 = h > 0
     masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s_9, out=h)  # [3, 16, 4, 4]  prelude.lee:61
-    d_reshape_2 = max_pool_gradient(masked_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1))  # [3, 16, 8, 8]
-    d_add_4 = d_reshape_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
-    sum_3 = d_add_4.sum(axis=0)  # [16, 64]  nn.lee:186
+    d_reshape_2 = max_pool_gradient(masked_2, reshape_2, max_pool_2, (2, 2), (2, 2), (1, 1))  # [3, 16, 8, 8]
+    d_norm1_out = d_reshape_2.reshape(3, 16, 64)  # [3, 16, 64]  digits.lee:21
+    sum_3 = d_norm1_out.sum(axis=0)  # [16, 64]  nn.lee:186
     beta = sum_3.sum(axis=1)  # [16]
-    # sum_2_2 = (d_add_4 * div).sum(axis=0)
-    np.multiply(d_add_4, div, out=s_)
+    # sum_2_2 = (d_norm1_out * div).sum(axis=0)
+    np.multiply(d_norm1_out, div, out=s_)
     sum_2_2 = s_.sum(axis=0, out=sum_3)  # [16, 64]
-    # d_reshape = (d_normalise_2 - d_normalise_2.mean(axis=(0, 2), keepdims=True) - div * (d_normalise_2 * div..
-    d_normalise_2 = np.multiply(d_add_4, reshape_2_2, out=s_)
+    # d_conv1_out_flat = (d_normalise_2 - d_normalise_2.mean(axis=(0, 2), keepdims=True) - div * (d_normalise_..
+    d_normalise_2 = np.multiply(d_norm1_out, reshape_2_2, out=s_)
     s_10 = d_normalise_2.mean(axis=(0, 2), keepdims=True)
     s_11 = d_normalise_2 - s_10
     np.multiply(d_normalise_2, div, out=s_)
     s_.mean(axis=(0, 2), keepdims=True, out=s_10)
     np.multiply(div, s_10, out=contract)
     np.subtract(s_11, contract, out=contract)
-    d_reshape = np.divide(contract, deviation, out=contract)  # [3, 16, 64]
+    d_conv1_out_flat = np.divide(contract, deviation, out=contract)  # [3, 16, 64]
     gamma = sum_2_2.sum(axis=1)  # [16]
-    contract_6 = reshape.T @ d_reshape  # [3, 9, 64]  nn.lee:83
+    contract_6 = reshape.T @ d_conv1_out_flat  # [3, 9, 64]  nn.lee:83
     transpose_4 = contract_6.reshape(3, 1, 3, 3, 8, 8).transpose(0, 1, 4, 2, 5, 3)  # [3, 1, 8, 3, 8, 3]
     unwindows_2 = unwindows(transpose_4, (2, 4), (10, 10), (1, 1), (1, 1))  # [3, 1, 10, 10]
-    contract_7 = d_reshape @ columns.mT  # [3, 16, 9]
+    contract_7 = d_conv1_out_flat @ columns.mT  # [3, 16, 9]
     kernel = contract_7.reshape(3, 16, 1, 3, 3).sum(axis=0)  # [16, 1, 3, 3]
     return (
         value,
@@ -546,10 +548,10 @@ class FitStep(TrainStep):
         np.copyto(s0.reshape(batches_n, 1, 3, 3, 8, 8), transpose)  # [batches_n, 9, 64]
         contract = np.matmul(conv1_kernel.reshape(16, 9), s0, out=s1)  # [batches_n, 16, 64]
         # [batches_n, 16, 64]  digits.lee:21
-        reshape_2 = contract.reshape(batches_n, 16, 8, 8).reshape(batches_n, 16, 64)
-        mu = reshape_2.mean(axis=(0, 2), out=s2)  # [16]  nn.lee:178
+        conv1_out_flat = contract.reshape(batches_n, 16, 8, 8).reshape(batches_n, 16, 64)
+        mu = conv1_out_flat.mean(axis=(0, 2), out=s2)  # [16]  nn.lee:178
         # var = (sub**2).mean(axis=(0, 2))
-        sub = np.subtract(reshape_2, mu[:, None], out=s3)
+        sub = np.subtract(conv1_out_flat, mu[:, None], out=s3)
         np.square(sub, out=s3)
         var = s3.mean(axis=(0, 2), out=s4)  # [16]  nn.lee:179
         sub_2 = 1 - self.net.norm1.momentum  # nn.lee:181
@@ -564,19 +566,19 @@ class FitStep(TrainStep):
         s4 /= 64 * batches_n - 1
         var__2 = np.add(s5, s4, out=s4)  # [16]  nn.lee:182
         reshape_2_2 = norm1_gamma[:, None]  # [16, 1]  nn.lee:186
-        # centred = reshape_2 - reshape_2.mean(axis=(0, 2), keepdims=True)
-        reshape_2.mean(axis=(0, 2), keepdims=True, out=s6)
-        centred = np.subtract(reshape_2, s6, out=s1)  # [batches_n, 16, 64]
+        # centred = conv1_out_flat - conv1_out_flat.mean(axis=(0, 2), keepdims=True)
+        conv1_out_flat.mean(axis=(0, 2), keepdims=True, out=s6)
+        centred = np.subtract(conv1_out_flat, s6, out=s1)  # [batches_n, 16, 64]
         # deviation = np.sqrt((centred**2).mean(axis=(0, 2), keepdims=True) + self.net.norm1.eps)
         np.square(centred, out=s3)
         s3.mean(axis=(0, 2), keepdims=True, out=s6)
         s6 += self.net.norm1.eps
         deviation = np.sqrt(s6, out=s6)  # [1, 16, 1]
         div_2 = np.divide(centred, deviation, out=s1)  # [batches_n, 16, 64]
-        # add_2 = div_2 * reshape_2_2 + norm1_beta[:, None]
+        # norm1_out = div_2 * reshape_2_2 + norm1_beta[:, None]
         np.multiply(div_2, reshape_2_2, out=s3)
-        add_2 = np.add(s3, norm1_beta[:, None], out=s3)  # [batches_n, 16, 64]
-        reshape_3 = add_2.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
+        norm1_out = np.add(s3, norm1_beta[:, None], out=s3)  # [batches_n, 16, 64]
+        reshape_3 = norm1_out.reshape(batches_n, 16, 8, 8)  # [batches_n, 16, 8, 8]  digits.lee:21
         max_pool_2 = max_pool(reshape_3, (2, 2), (2, 2), (1, 1), out=s7)  # [batches_n, 16, 4, 4]  nn.lee:130
         h = np.maximum(max_pool_2, 0, out=s8)  # [batches_n, 16, 4, 4]
         pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [batches_n, 16, 6, 6]  nn.lee:83
@@ -586,10 +588,10 @@ class FitStep(TrainStep):
         np.copyto(s9.reshape(batches_n, 16, 3, 3, 4, 4), transpose_2)  # [batches_n, 144, 16]
         contract_2 = np.matmul(reshape_4, s9, out=s10)  # [batches_n, 32, 16]
         # [batches_n, 32, 16]  digits.lee:22
-        reshape_5 = contract_2.reshape(batches_n, 32, 4, 4).reshape(batches_n, 32, 16)
-        mu_2 = reshape_5.mean(axis=(0, 2), out=s11)  # [32]  nn.lee:178
+        conv2_out_flat = contract_2.reshape(batches_n, 32, 4, 4).reshape(batches_n, 32, 16)
+        mu_2 = conv2_out_flat.mean(axis=(0, 2), out=s11)  # [32]  nn.lee:178
         # var_2 = (sub_3**2).mean(axis=(0, 2))
-        sub_3 = np.subtract(reshape_5, mu_2[:, None], out=s12)
+        sub_3 = np.subtract(conv2_out_flat, mu_2[:, None], out=s12)
         np.square(sub_3, out=s12)
         var_2 = s12.mean(axis=(0, 2), out=s13)  # [32]  nn.lee:179
         sub_2_2 = 1 - self.net.norm2.momentum  # nn.lee:181
@@ -604,85 +606,85 @@ class FitStep(TrainStep):
         s13 /= 16 * batches_n - 1
         var__2_2 = np.add(s14, s13, out=s13)  # [32]  nn.lee:182
         reshape_2_3 = norm2_gamma[:, None]  # [32, 1]  nn.lee:186
-        # centred_2 = reshape_5 - reshape_5.mean(axis=(0, 2), keepdims=True)
-        reshape_5.mean(axis=(0, 2), keepdims=True, out=s15)
-        centred_2 = np.subtract(reshape_5, s15, out=s10)  # [batches_n, 32, 16]
+        # centred_2 = conv2_out_flat - conv2_out_flat.mean(axis=(0, 2), keepdims=True)
+        conv2_out_flat.mean(axis=(0, 2), keepdims=True, out=s15)
+        centred_2 = np.subtract(conv2_out_flat, s15, out=s10)  # [batches_n, 32, 16]
         # deviation_2 = np.sqrt((centred_2**2).mean(axis=(0, 2), keepdims=True) + self.net.norm2.eps)
         np.square(centred_2, out=s12)
         s12.mean(axis=(0, 2), keepdims=True, out=s15)
         s15 += self.net.norm2.eps
         deviation_2 = np.sqrt(s15, out=s15)  # [1, 32, 1]
         div_4 = np.divide(centred_2, deviation_2, out=s10)  # [batches_n, 32, 16]
-        # add_4_2 = div_4 * reshape_2_3 + norm2_beta[:, None]
+        # norm2_out = div_4 * reshape_2_3 + norm2_beta[:, None]
         np.multiply(div_4, reshape_2_3, out=s12)
-        add_4_2 = np.add(s12, norm2_beta[:, None], out=s12)  # [batches_n, 32, 16]
-        reshape_7 = add_4_2.reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
-        max_pool_2_ = max_pool(reshape_7, (2, 2), (2, 2), (1, 1), out=s16)  # [batches_n, 32, 2, 2]  nn.lee:130
+        norm2_out = np.add(s12, norm2_beta[:, None], out=s12)  # [batches_n, 32, 16]
+        reshape_6 = norm2_out.reshape(batches_n, 32, 4, 4)  # [batches_n, 32, 4, 4]  digits.lee:22
+        max_pool_2_ = max_pool(reshape_6, (2, 2), (2, 2), (1, 1), out=s16)  # [batches_n, 32, 2, 2]  nn.lee:130
         h_2 = np.maximum(max_pool_2_, 0, out=s17)  # [batches_n, 32, 2, 2]
-        reshape_8 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
-        contract_3 = np.dot(reshape_8, head_w, out=s18)  # [batches_n, 10]  nn.lee:21
-        add_4 = np.add(contract_3, head_b, out=s18)  # [batches_n, 10]
-        log_softmax_ = log_softmax(add_4, (1,))  # [batches_n, 10]  losses.lee:45
+        reshape_7 = h_2.reshape(batches_n, 128)  # [batches_n, 128]  digits.lee:23
+        contract_3 = np.dot(reshape_7, head_w, out=s18)  # [batches_n, 10]  nn.lee:21
+        add_3 = np.add(contract_3, head_b, out=s18)  # [batches_n, 10]
+        log_softmax_ = log_softmax(add_3, (1,))  # [batches_n, 10]  losses.lee:45
         gather = log_softmax_[iota, inside(label)]  # [batches_n]
         # loss = (-gather).mean()
         np.negative(gather, out=s19)
         loss = s19.mean()  # losses.lee:148
-        softmax_ = softmax(add_4, (1,))  # [batches_n, 10]  losses.lee:45
+        softmax_ = softmax(add_3, (1,))  # [batches_n, 10]  losses.lee:45
         # d_add = (softmax_ - (iota_2 == label[:, None]).astype(FLOAT)) * (1.0 / batches_n)
         np.equal(iota_2, label[:, None], out=s20)
         np.subtract(softmax_, s20.astype(FLOAT), out=s18)
         d_add = np.multiply(s18, 1.0 / batches_n, out=s18)  # [batches_n, 10]
         d_add.sum(axis=0, out=d_head_b)  # [10]  nn.lee:21
         d_reshape_5 = np.dot(d_add, head_w.T, out=s21)  # [batches_n, 128]
-        np.dot(reshape_8.T, d_add, out=d_head_w)  # [128, 10]
+        np.dot(reshape_7.T, d_add, out=d_head_w)  # [128, 10]
         # masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), h_2 > 0)
         np.greater(h_2, 0, out=s22)
         # [batches_n, 32, 2, 2]  prelude.lee:61
         masked_ = masked(d_reshape_5.reshape(batches_n, 32, 2, 2), s22, out=s17)
         # [batches_n, 32, 4, 4]
-        d_reshape_4 = max_pool_gradient(masked_, reshape_7, max_pool_2_, (2, 2), (2, 2), (1, 1), out=s23)
-        d_add_4_2 = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
-        d_add_4_2.sum(axis=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
-        # sum_ = (d_add_4_2 * div_4).sum(axis=0)
-        np.multiply(d_add_4_2, div_4, out=s12)
+        d_reshape_4 = max_pool_gradient(masked_, reshape_6, max_pool_2_, (2, 2), (2, 2), (1, 1), out=s23)
+        d_norm2_out = d_reshape_4.reshape(batches_n, 32, 16)  # [batches_n, 32, 16]  digits.lee:22
+        d_norm2_out.sum(axis=(0, 2), out=d_norm2_beta)  # [32]  nn.lee:186
+        # sum_ = (d_norm2_out * div_4).sum(axis=0)
+        np.multiply(d_norm2_out, div_4, out=s12)
         sum_ = s12.sum(axis=0, out=s24)  # [32, 16]
-        # d_reshape_3 = (d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True) - div_4 * (d_normalise * div_4..
-        d_normalise = np.multiply(d_add_4_2, reshape_2_3, out=s12)
+        # d_conv2_out_flat = (d_normalise - d_normalise.mean(axis=(0, 2), keepdims=True) - div_4 * (d_normalise * ..
+        d_normalise = np.multiply(d_norm2_out, reshape_2_3, out=s12)
         d_normalise.mean(axis=(0, 2), keepdims=True, out=s25)
         np.subtract(d_normalise, s25, out=s26)
         np.multiply(d_normalise, div_4, out=s12)
         s12.mean(axis=(0, 2), keepdims=True, out=s25)
         np.multiply(div_4, s25, out=s10)
         np.subtract(s26, s10, out=s10)
-        d_reshape_3 = np.divide(s10, deviation_2, out=s10)  # [batches_n, 32, 16]
+        d_conv2_out_flat = np.divide(s10, deviation_2, out=s10)  # [batches_n, 32, 16]
         sum_.sum(axis=1, out=d_norm2_gamma)  # [32]
-        contract_4 = np.matmul(reshape_4.T, d_reshape_3, out=s27)  # [batches_n, 144, 16]  nn.lee:83
+        contract_4 = np.matmul(reshape_4.T, d_conv2_out_flat, out=s27)  # [batches_n, 144, 16]  nn.lee:83
         # [batches_n, 16, 4, 3, 4, 3]
         transpose_3 = contract_4.reshape(batches_n, 16, 3, 3, 4, 4).transpose(0, 1, 4, 2, 5, 3)
         unwindows_ = unwindows(transpose_3, (2, 4), (6, 6), (1, 1), (1, 1), out=s28)  # [batches_n, 16, 6, 6]
-        contract_5 = np.matmul(d_reshape_3, s9.mT, out=s29)  # [batches_n, 32, 144]
+        contract_5 = np.matmul(d_conv2_out_flat, s9.mT, out=s29)  # [batches_n, 32, 144]
         contract_5.reshape(batches_n, 32, 16, 3, 3).sum(axis=0, out=d_conv2_kernel)  # [32, 16, 3, 3]
         # masked_2 = masked(unwindows_[:, :, 1:5, 1:5], h > 0)
         np.greater(h, 0, out=s30)
         masked_2 = masked(unwindows_[:, :, 1:5, 1:5], s30, out=s8)  # [batches_n, 16, 4, 4]  prelude.lee:61
         # [batches_n, 16, 8, 8]
         d_reshape_2 = max_pool_gradient(masked_2, reshape_3, max_pool_2, (2, 2), (2, 2), (1, 1), out=s31)
-        d_add_4 = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
-        d_add_4.sum(axis=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
-        # sum_2_2 = (d_add_4 * div_2).sum(axis=0)
-        np.multiply(d_add_4, div_2, out=s3)
+        d_norm1_out = d_reshape_2.reshape(batches_n, 16, 64)  # [batches_n, 16, 64]  digits.lee:21
+        d_norm1_out.sum(axis=(0, 2), out=d_norm1_beta)  # [16]  nn.lee:186
+        # sum_2_2 = (d_norm1_out * div_2).sum(axis=0)
+        np.multiply(d_norm1_out, div_2, out=s3)
         sum_2_2 = s3.sum(axis=0, out=s32)  # [16, 64]
-        # d_reshape = (d_normalise_2 - d_normalise_2.mean(axis=(0, 2), keepdims=True) - div_2 * (d_normalise_2 * d..
-        d_normalise_2 = np.multiply(d_add_4, reshape_2_2, out=s3)
+        # d_conv1_out_flat = (d_normalise_2 - d_normalise_2.mean(axis=(0, 2), keepdims=True) - div_2 * (d_normalis..
+        d_normalise_2 = np.multiply(d_norm1_out, reshape_2_2, out=s3)
         d_normalise_2.mean(axis=(0, 2), keepdims=True, out=s33)
         np.subtract(d_normalise_2, s33, out=s34)
         np.multiply(d_normalise_2, div_2, out=s3)
         s3.mean(axis=(0, 2), keepdims=True, out=s33)
         np.multiply(div_2, s33, out=s1)
         np.subtract(s34, s1, out=s1)
-        d_reshape = np.divide(s1, deviation, out=s1)  # [batches_n, 16, 64]
+        d_conv1_out_flat = np.divide(s1, deviation, out=s1)  # [batches_n, 16, 64]
         sum_2_2.sum(axis=1, out=d_norm1_gamma)  # [16]
-        contract_6 = np.matmul(d_reshape, s0.mT, out=s35)  # [batches_n, 16, 9]  nn.lee:83
+        contract_6 = np.matmul(d_conv1_out_flat, s0.mT, out=s35)  # [batches_n, 16, 9]  nn.lee:83
         contract_6.reshape(batches_n, 16, 1, 3, 3).sum(axis=0, out=d_conv1_kernel)  # [16, 1, 3, 3]
         scale = 1 - math.pow(self.opt.beta1, self.opt.t)
         scale_ = 1 - math.pow(self.opt.beta2, self.opt.t)
@@ -724,16 +726,16 @@ def fit_accuracy(net, data_test_x, data_test_y):
     columns = transpose.reshape(data_test_n, 9, 64)  # [data_test_n, 9, 64]
     contract = net.conv1.kernel.reshape(16, 9) @ columns  # [data_test_n, 16, 64]
     # [data_test_n, 16, 64]  digits.lee:21
-    reshape_2 = contract.reshape(data_test_n, 16, 8, 8).reshape(data_test_n, 16, 64)
-    # add_2 = net.norm1.gamma[:, None] * (reshape_2 - net.norm1.mean_[:, None]) / np.sqrt(net.norm1.var_[:, No..
-    np.subtract(reshape_2, net.norm1.mean_[:, None], out=contract)
+    conv1_out_flat = contract.reshape(data_test_n, 16, 8, 8).reshape(data_test_n, 16, 64)
+    # norm1_out = net.norm1.gamma[:, None] * (conv1_out_flat - net.norm1.mean_[:, None]) / np.sqrt(net.norm1.v..
+    np.subtract(conv1_out_flat, net.norm1.mean_[:, None], out=contract)
     np.multiply(net.norm1.gamma[:, None], contract, out=contract)
     s = net.norm1.var_[:, None] + net.norm1.eps
     np.sqrt(s, out=s)
     contract /= s
-    add_2 = np.add(contract, net.norm1.beta[:, None], out=contract)  # [data_test_n, 16, 64]  nn.lee:186
+    norm1_out = np.add(contract, net.norm1.beta[:, None], out=contract)  # [data_test_n, 16, 64]  nn.lee:186
     # [data_test_n, 16, 4, 4]  nn.lee:130
-    max_pool_2 = max_pool(add_2.reshape(data_test_n, 16, 8, 8), (2, 2), (2, 2), (1, 1))
+    max_pool_2 = max_pool(norm1_out.reshape(data_test_n, 16, 8, 8), (2, 2), (2, 2), (1, 1))
     h = np.maximum(max_pool_2, 0, out=max_pool_2)  # [data_test_n, 16, 4, 4]
     pad_2 = np.pad(h, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=0.0)  # [data_test_n, 16, 6, 6]  nn.lee:83
     # [data_test_n, 16, 3, 3, 4, 4]
@@ -741,20 +743,20 @@ def fit_accuracy(net, data_test_x, data_test_y):
     columns_2 = transpose_2.reshape(data_test_n, 144, 16)  # [data_test_n, 144, 16]
     contract_2 = net.conv2.kernel.reshape(32, 144) @ columns_2  # [data_test_n, 32, 16]
     # [data_test_n, 32, 16]  digits.lee:22
-    reshape_6 = contract_2.reshape(data_test_n, 32, 4, 4).reshape(data_test_n, 32, 16)
-    # add_2_2 = net.norm2.gamma[:, None] * (reshape_6 - net.norm2.mean_[:, None]) / np.sqrt(net.norm2.var_[:, ..
-    np.subtract(reshape_6, net.norm2.mean_[:, None], out=contract_2)
+    conv2_out_flat = contract_2.reshape(data_test_n, 32, 4, 4).reshape(data_test_n, 32, 16)
+    # norm2_out = net.norm2.gamma[:, None] * (conv2_out_flat - net.norm2.mean_[:, None]) / np.sqrt(net.norm2.v..
+    np.subtract(conv2_out_flat, net.norm2.mean_[:, None], out=contract_2)
     np.multiply(net.norm2.gamma[:, None], contract_2, out=contract_2)
     s_ = net.norm2.var_[:, None] + net.norm2.eps
     np.sqrt(s_, out=s_)
     contract_2 /= s_
-    add_2_2 = np.add(contract_2, net.norm2.beta[:, None], out=contract_2)  # [data_test_n, 32, 16]  nn.lee:186
+    norm2_out = np.add(contract_2, net.norm2.beta[:, None], out=contract_2)  # [data_test_n, 32, 16]  nn.lee:186
     # [data_test_n, 32, 2, 2]  nn.lee:130
-    max_pool_2_ = max_pool(add_2_2.reshape(data_test_n, 32, 4, 4), (2, 2), (2, 2), (1, 1))
+    max_pool_2_ = max_pool(norm2_out.reshape(data_test_n, 32, 4, 4), (2, 2), (2, 2), (1, 1))
     h_2 = np.maximum(max_pool_2_, 0, out=max_pool_2_)  # [data_test_n, 32, 2, 2]
     contract_3 = h_2.reshape(data_test_n, 128) @ net.head.w  # [data_test_n, 10]  nn.lee:21
-    add_4 = np.add(contract_3, net.head.b, out=contract_3)  # [data_test_n, 10]
-    argmax = add_4.argmax(axis=1)  # int[data_test_n]  metrics.lee:9
+    add_3 = np.add(contract_3, net.head.b, out=contract_3)  # [data_test_n, 10]
+    argmax = add_3.argmax(axis=1)  # int[data_test_n]  metrics.lee:9
     # accuracy = (argmax == data_test_y).astype(FLOAT).mean()
     s_2 = argmax == data_test_y
     accuracy = s_2.astype(FLOAT).mean()

@@ -359,11 +359,11 @@ class FitStep(TrainStep):
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 2 / batches_n
         sub = y - (x @ w).add_(b)  # [batches_n]  linear_regression.lee:20
-        d_add = -(scale * sub)  # [batches_n]
-        d_b.copy_(d_add.sum())  # linear_regression.lee:16
+        d_net_out = -(scale * sub)  # [batches_n]
+        d_b.copy_(d_net_out.sum())  # linear_regression.lee:16
         torch.mul(w, 0.02, out=d_w)  # [10]  linear_regression.lee:25
-        d_w.add_(d_add @ x)  # [10]
-        loss = (sub**2).sum() / count + 0.01 * (w**2).sum()
+        d_w.add_(d_net_out @ x)  # [10]
+        loss = (sub * sub).sum() / count + 0.01 * (w * w).sum()
         lr = self.opt.lr
         for θ, g in self.blocks[0]:
             θ.sub_(g, alpha=lr)

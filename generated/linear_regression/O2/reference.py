@@ -310,10 +310,10 @@ def example_noise(key):
     s_ = net.w * net.w
     value = mean + 0.01 * s_.sum()  # linear_regression.lee:25
     d_target = np.multiply(2 / 5, sub, out=contract)  # [5]  linear_regression.lee:20
-    d_add = np.negative(d_target, out=s)  # [5]
-    b = d_add.sum()  # linear_regression.lee:16
-    d_x = d_add[:, None] * net.w  # [5, 3]
-    d_net_w_4 = np.dot(d_add, x, out=s_)  # [3]
+    d_net_out = np.negative(d_target, out=s)  # [5]
+    b = d_net_out.sum()  # linear_regression.lee:16
+    d_x = d_net_out[:, None] * net.w  # [5, 3]
+    d_net_w_4 = np.dot(d_net_out, x, out=s_)  # [3]
     # w = 0.02 * net.w + d_net_w_4
     s_2 = 0.02 * net.w
     w = np.add(s_2, d_net_w_4, out=s_2)  # [3]  linear_regression.lee:25
@@ -366,11 +366,11 @@ class FitStep(TrainStep):
         # loss = mean + 0.01 * (w**2).sum()
         np.square(w, out=s2)
         loss = mean + 0.01 * s2.sum()  # linear_regression.lee:25
-        # d_add = -(2 / batches_n * sub)
+        # d_net_out = -(2 / batches_n * sub)
         np.multiply(2 / batches_n, sub, out=s0)
-        d_add = np.negative(s0, out=s0)  # [batches_n]  linear_regression.lee:20
-        d_b[...] = d_add.sum()  # linear_regression.lee:16
-        d_net_w_4 = np.dot(d_add, x, out=s2)  # [10]
+        d_net_out = np.negative(s0, out=s0)  # [batches_n]  linear_regression.lee:20
+        d_b[...] = d_net_out.sum()  # linear_regression.lee:16
+        d_net_w_4 = np.dot(d_net_out, x, out=s2)  # [10]
         # d_w = 0.02 * w + d_net_w_4
         np.multiply(0.02, w, out=d_w)
         d_w += d_net_w_4  # [10]  linear_regression.lee:25

@@ -75,7 +75,7 @@ class Adagrad(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, total in blocks(parameters, gradient, self.total):
-            total += g * g  # [count]  optimizers.lee:15
+            total += g**2  # [count]  optimizers.lee:15
             sigma = np.sqrt(total / self.t)  # [count]  optimizers.lee:16
             θ -= self.lr / math.sqrt(self.t) * masked(g / sigma, sigma > 0)  # [count]  optimizers.lee:17
 
@@ -92,7 +92,7 @@ class AdagradSum(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, total in blocks(parameters, gradient, self.total):
-            total += g * g  # [count]  optimizers.lee:25
+            total += g**2  # [count]  optimizers.lee:25
             θ -= self.lr * g / (np.sqrt(total) + self.eps)  # [count]  optimizers.lee:26
 
 
@@ -108,7 +108,7 @@ class AdagradSumAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, total in blocks(parameters, gradient, self.total):
-            total += g * g  # [count]  optimizers.lee:34
+            total += g**2  # [count]  optimizers.lee:34
             θ -= self.lr * g / (np.sqrt(total / self.t) + self.eps)  # [count]  optimizers.lee:35
 
 
@@ -124,7 +124,7 @@ class AdagradCompoundAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, total, shrunk in blocks(parameters, gradient, self.total, self.shrunk):
-            total += g * g  # [count]  optimizers.lee:44
+            total += g**2  # [count]  optimizers.lee:44
             shrunk[...] = np.where(total > 0, shrunk / np.sqrt(total), shrunk)  # [count]  optimizers.lee:45
             θ -= self.lr * shrunk * g  # [count]  optimizers.lee:46
 
@@ -157,7 +157,7 @@ class RMSProp(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, v in blocks(parameters, gradient, self.v):
-            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:63
+            v[...] = self.alpha * v + (1 - self.alpha) * g**2  # [count]  optimizers.lee:63
             θ -= self.lr * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:64
 
 
@@ -173,7 +173,7 @@ class RMSPropAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, v in blocks(parameters, gradient, self.v):
-            mul = g * g  # [count]  optimizers.lee:72
+            mul = g**2  # [count]  optimizers.lee:72
             v[...] = np.where(self.t == 1, mul, self.alpha * v + (1 - self.alpha) * mul)  # [count]
             θ -= self.lr * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:73
 
@@ -191,7 +191,7 @@ class Adam(Optimizer):
         self.begin(parameters)
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             m[...] = self.beta1 * m + (1 - self.beta1) * g  # [count]  optimizers.lee:82
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g * g)  # [count]  optimizers.lee:83
+            v[...] = self.beta2 * v + (1 - self.beta2) * g**2  # [count]  optimizers.lee:83
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optimizers.lee:84
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optimizers.lee:85
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optimizers.lee:86
@@ -209,7 +209,7 @@ class AdamAsPrinted(Optimizer):
         """Move θ along its gradient, in place."""
         self.begin(parameters)
         for θ, g, v in blocks(parameters, gradient, self.v):
-            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:94
+            v[...] = self.alpha * v + (1 - self.alpha) * g**2  # [count]  optimizers.lee:94
             θ -= self.lr / math.sqrt(self.t) * g / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:95
 
 
@@ -226,7 +226,7 @@ class MomentumOverRMS(Optimizer):
         self.begin(parameters)
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             m[...] = self.decay * m + (1 - self.decay) * g  # [count]  optimizers.lee:104
-            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:105
+            v[...] = self.alpha * v + (1 - self.alpha) * g**2  # [count]  optimizers.lee:105
             θ -= self.lr * m / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:106
 
 
@@ -243,13 +243,13 @@ class MomentumOverRMSAsPrinted(Optimizer):
         self.begin(parameters)
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             m[...] = self.decay * m - self.lr * g  # [count]  optimizers.lee:115
-            v[...] = self.alpha * v + (1 - self.alpha) * (g * g)  # [count]  optimizers.lee:116
+            v[...] = self.alpha * v + (1 - self.alpha) * g**2  # [count]  optimizers.lee:116
             θ -= self.lr * m / (np.sqrt(v) + self.eps)  # [count]  optimizers.lee:117
 
 
 def example_within_bounds(key):
     normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:139
-    g = 2.0 * normal_  # [20]
+    g = 2 * normal_  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:140
     maximum = np.maximum(g, -1.5)  # [20]  optimizers.lee:125
     d_c = np.minimum(maximum, 1.5)  # [20]
@@ -266,7 +266,7 @@ def example_within_bounds(key):
 
 def example_within_bounds_as_printed(key):
     normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:145
-    g = 2.0 * normal_  # [20]
+    g = 2 * normal_  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:146
     d_c = np.minimum(g, 1.5)  # [20]  optimizers.lee:130
     # value = (c * d_c).sum()
@@ -280,10 +280,10 @@ def example_within_bounds_as_printed(key):
 
 def example_shortened(key):
     normal_ = normal(fold(key, SITES["g"]), (20,), FLOAT)  # [20]  optimizers.lee:151
-    g = 2.0 * normal_  # [20]
+    g = 2 * normal_  # [20]
     c = normal(fold(key, SITES["c"]), (20,), FLOAT)  # [20]  optimizers.lee:152
-    # sum_ = (g * g).sum()
-    s = g * g
+    # sum_ = (g**2).sum()
+    s = g**2
     sum_ = s.sum()  # prelude.lee:163
     sqrt = np.sqrt(sum_)
     add_2 = sqrt + 1e-6  # optimizers.lee:135
@@ -297,15 +297,15 @@ def example_shortened(key):
     s_ = c * mul
     s_2 = c * mul_2
     value = s_.sum() + s_2.sum()  # optimizers.lee:153
-    # d_g = c * minimum_2 + 2 * (np.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2)) * 0.5 / select) * g +..
+    # d_g = c * minimum_2 + 2 * (np.where(1 <= div_2, 0, -(d_minimum * div_2 / add_2)) * 0.5 / select) * g + (..
     np.multiply(c, g, out=s_2)
     d_minimum = s_2.sum()
-    select = np.where(sum_ > 0.0, sqrt, np.inf)
+    select = np.where(sum_ > 0, sqrt, np.inf)
     np.multiply(c, minimum_2, out=s_)
-    s_3 = 2 * (np.where(1 <= div_2, 0.0, -(d_minimum * div_2 / add_2)) * 0.5 / select) * g
+    s_3 = 2 * (np.where(1 <= div_2, 0, -(d_minimum * div_2 / add_2)) * 0.5 / select) * g
     s_3 += s_
     np.multiply(c, minimum, out=s_)
-    np.multiply(2 * (np.where(1 <= div, 0.0, -(d_minimum * div / add_2)) * 0.5 / select), g, out=s_2)
+    np.multiply(2 * (np.where(1 <= div, 0, -(d_minimum * div / add_2)) * 0.5 / select), g, out=s_2)
     s_2 += s_
     d_g = np.add(s_3, s_2, out=s_2)  # [20]
     d_c = np.add(mul_2, mul, out=mul_2)  # [20]

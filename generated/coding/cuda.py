@@ -327,14 +327,14 @@ class AutoEncoder(Model):
 def reconstruction(net, x):
     """x [n, net.d] -> []"""
     sub = net(x) - x  # [n, net.d]  coding.lee:21
-    return (sub * sub).sum(dim=1).mean()
+    return (sub**2).sum(dim=1).mean()
 
 
 def reconstruction_saved(net, x):
     """As reconstruction, and what its gradient needs."""
     add_2_2, saved_net = net.forward_saved(x)  # coding.lee:21
     sub = add_2_2 - x  # [n, net.d]
-    return (sub * sub).sum(dim=1).mean(), (saved_net, sub)
+    return (sub**2).sum(dim=1).mean(), (saved_net, sub)
 
 
 def reconstruction_backward(net, x, saved, d_y):
@@ -350,9 +350,9 @@ def reconstruction_backward(net, x, saved, d_y):
 
 def reconstruction_2_saved(net, x):
     """As reconstruction_2, and what its gradient needs."""
-    contract_2, saved_net = net.forward_saved(x)  # coding.lee:21
-    sub = contract_2 - x  # [n, net.d]
-    return (sub * sub).sum(dim=1).mean(), (saved_net, sub)
+    net_out, saved_net = net.forward_saved(x)  # coding.lee:21
+    sub = net_out - x  # [n, net.d]
+    return (sub**2).sum(dim=1).mean(), (saved_net, sub)
 
 
 def reconstruction_2_backward(net, x, saved, d_mean):
@@ -371,7 +371,7 @@ def denoising_saved(net, x, noise):
     add = x + noise  # [n, net.d]  coding.lee:26
     add_2_2, saved_net = net.forward_saved(add)
     sub = add_2_2 - x  # [n, net.d]
-    return (sub * sub).sum(dim=1).mean(), (add, saved_net, sub)
+    return (sub**2).sum(dim=1).mean(), (add, saved_net, sub)
 
 
 def denoising_backward(net, saved, d_mean):
@@ -532,7 +532,7 @@ def pooled_backward(saved, h, size, w, d_max):
     # gradient of return max(square, axis = 4), argmax(square, axis = 4)   coding.lee:55
     iota = torch.arange(size**2, device=add_2.device)[None, None, None, None, :]  # int[1, 1, 1, 1, size**2]
     eq = iota == square.argmax(dim=4)[:, :, :, :, None]  # bool[n, c, h // size, w // size, size**2]
-    d_square = torch.where(eq, d_max[:, :, :, :, None], 0.0)  # [n, c, h // size, w // size, size**2]
+    d_square = torch.where(eq, d_max[:, :, :, :, None], 0)  # [n, c, h // size, w // size, size**2]
     # gradient of square[r, k, i in h // size, j in w // size, u in size * size] = x[r, k, size..   coding.lee:54
     d_gather = d_square.permute(2, 3, 4, 0, 1)  # [h // size, w // size, size**2, n, c]
     d_x = scatter_add(d_gather, (reshape_3, add_2), (n, c, h, w), (2, 3))  # [n, c, h, w]
@@ -580,7 +580,7 @@ def unpooled_backward(saved, h, size, w, d_x):
     eq, minimum_2, reshape_3 = saved
     n, c, _, _ = eq.shape
     # gradient of place[r, k, a // size, b // size] == (a % size) * size + b % size, y[r, k, a ..   coding.lee:61
-    d_gather_2 = torch.where(eq, d_x, 0.0).permute(2, 3, 0, 1)  # [h * size, size * w, n, c]
+    d_gather_2 = torch.where(eq, d_x, 0).permute(2, 3, 0, 1)  # [h * size, size * w, n, c]
     d_y = scatter_add(d_gather_2, (reshape_3, minimum_2), (n, c, h, w), (2, 3))  # [n, c, h, w]
     return d_y  # [n, c, h, w]
 
@@ -732,12 +732,12 @@ class LayerWiseStep(TrainStep):
         scale, scale_ = self.held(batches_n)  # 64 * batches_n, 2 / (64 * batches_n)
         select = torch.relu(torch.addmm(b, x, w))  # [batches_n, 32]  prelude.lee:61
         sub = torch.addmm(b_, select, w_) - x  # [batches_n, 64]  losses.lee:13
-        d_add_2 = scale_ * sub  # [batches_n, 64]
-        torch.sum(d_add_2, dim=0, out=d_b_)  # [64]  nn.lee:21
-        torch.mm(select.T, d_add_2, out=d_w_)  # [32, 64]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ w_.T, select, 0)  # [batches_n, 32]  prelude.lee:61
-        torch.sum(d_add, dim=0, out=d_b)  # [32]  nn.lee:21
-        torch.mm(x.T, d_add, out=d_w)  # [64, 32]
+        d_back_out = scale_ * sub  # [batches_n, 64]
+        torch.sum(d_back_out, dim=0, out=d_b_)  # [64]  nn.lee:21
+        torch.mm(select.T, d_back_out, out=d_w_)  # [32, 64]
+        d_one_out = torch.ops.aten.threshold_backward(d_back_out @ w_.T, select, 0)  # [batches_n, 32]  prelude.lee:61
+        torch.sum(d_one_out, dim=0, out=d_b)  # [32]  nn.lee:21
+        torch.mm(x.T, d_one_out, out=d_w)  # [64, 32]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -777,12 +777,13 @@ class LayerWiseStep2(TrainStep):
         h = torch.relu(torch.addmm(b, x, w))  # [batches_2_n, 32]  prelude.lee:61
         select = torch.relu(torch.addmm(b_, h, w_))  # [batches_2_n, 16]
         sub = torch.addmm(b_2, select, w_2) - h  # [batches_2_n, 32]  losses.lee:13
-        d_add_3 = scale_ * sub  # [batches_2_n, 32]
-        torch.sum(d_add_3, dim=0, out=d_b_)  # [32]  nn.lee:21
-        torch.mm(select.T, d_add_3, out=d_w_)  # [16, 32]
-        d_add_2 = torch.ops.aten.threshold_backward(d_add_3 @ w_2.T, select, 0)  # [batches_2_n, 16]  prelude.lee:61
-        torch.sum(d_add_2, dim=0, out=d_b)  # [16]  nn.lee:21
-        torch.mm(h.T, d_add_2, out=d_w)  # [32, 16]
+        d_again_out = scale_ * sub  # [batches_2_n, 32]
+        torch.sum(d_again_out, dim=0, out=d_b_)  # [32]  nn.lee:21
+        torch.mm(select.T, d_again_out, out=d_w_)  # [16, 32]
+        # [batches_2_n, 16]  prelude.lee:61
+        d_two_out = torch.ops.aten.threshold_backward(d_again_out @ w_2.T, select, 0)
+        torch.sum(d_two_out, dim=0, out=d_b)  # [16]  nn.lee:21
+        torch.mm(h.T, d_two_out, out=d_w)  # [32, 16]
         lr = self.opt_two.lr
         beta1 = self.opt_two.beta1
         beta2 = self.opt_two.beta2
@@ -821,18 +822,19 @@ class LayerWiseStep3(TrainStep):
         count, scale = self.held(batches_3_n)  # batches_3_n, 1.0 / batches_3_n
         select = torch.relu(torch.addmm(b, x, w))  # [batches_3_n, 32]  prelude.lee:61
         select_2 = torch.relu(torch.addmm(b_, select, w_))  # [batches_3_n, 16]
-        affine_3 = torch.addmm(b_2, select_2, w_2)  # [batches_3_n, 10]  nn.lee:21
-        surprise = torch.nn.functional.cross_entropy(affine_3, y, reduction="none")  # [batches_3_n]  losses.lee:45
+        head_out = torch.addmm(b_2, select_2, w_2)  # [batches_3_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(head_out, y, reduction="none")  # [batches_3_n]  losses.lee:45
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_3_n, 10]
-        d_add_3 = (torch.softmax(affine_3, dim=1) - eq.to(FLOAT)) * scale  # [batches_3_n, 10]
-        torch.sum(d_add_3, dim=0, out=d_b_2)  # [10]  nn.lee:21
-        torch.mm(select_2.T, d_add_3, out=d_w_2)  # [16, 10]
-        d_add_2 = torch.ops.aten.threshold_backward(d_add_3 @ w_2.T, select_2, 0)  # [batches_3_n, 16]  prelude.lee:61
-        torch.sum(d_add_2, dim=0, out=d_b_)  # [16]  nn.lee:21
-        torch.mm(select.T, d_add_2, out=d_w_)  # [32, 16]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ w_.T, select, 0)  # [batches_3_n, 32]  prelude.lee:61
-        torch.sum(d_add, dim=0, out=d_b)  # [32]  nn.lee:21
-        torch.mm(x.T, d_add, out=d_w)  # [64, 32]
+        d_head_out = (torch.softmax(head_out, dim=1) - eq.to(FLOAT)) * scale  # [batches_3_n, 10]
+        torch.sum(d_head_out, dim=0, out=d_b_2)  # [10]  nn.lee:21
+        torch.mm(select_2.T, d_head_out, out=d_w_2)  # [16, 10]
+        # [batches_3_n, 16]  prelude.lee:61
+        d_two_out = torch.ops.aten.threshold_backward(d_head_out @ w_2.T, select_2, 0)
+        torch.sum(d_two_out, dim=0, out=d_b_)  # [16]  nn.lee:21
+        torch.mm(select.T, d_two_out, out=d_w_)  # [32, 16]
+        d_one_out = torch.ops.aten.threshold_backward(d_two_out @ w_.T, select, 0)  # [batches_3_n, 32]  prelude.lee:61
+        torch.sum(d_one_out, dim=0, out=d_b)  # [32]  nn.lee:21
+        torch.mm(x.T, d_one_out, out=d_w)  # [64, 32]
         lr = self.opt_all.lr
         beta1 = self.opt_all.beta1
         beta2 = self.opt_all.beta2
@@ -990,7 +992,7 @@ def disentangled_saved(content, style, decoder, speaker, x, who, weight=0.5):
     guess = speaker(reshape)  # [n, speaker.outputs]
     reshape_3, saved_exchanged = exchanged_saved(content, style, decoder, x, x)  # coding.lee:144
     sub = reshape_3 - x  # [n, content.sizes_0]
-    return (sub * sub).mean() + cross_entropy(guess, who), (saved_content, reshape, guess, saved_exchanged, sub)
+    return (sub**2).mean() + cross_entropy(guess, who), (saved_content, reshape, guess, saved_exchanged, sub)
 
 
 def disentangled_backward(content, style, decoder, speaker, x, who, weight, saved, d_add):
@@ -1063,14 +1065,14 @@ def binary(z):
 
 def binary_saved(z):
     """As binary, and what its gradient needs."""
-    sigmoid = torch.sigmoid(z)  # [n, k]  prelude.lee:36
-    return straight_through((z > 0).to(FLOAT), sigmoid), sigmoid  # coding.lee:157
+    sigmoid_z = torch.sigmoid(z)  # [n, k]  prelude.lee:36
+    return straight_through((z > 0).to(FLOAT), sigmoid_z), sigmoid_z  # coding.lee:157
 
 
-def binary_backward(sigmoid, d_y):
+def binary_backward(sigmoid_z, d_y):
     """From d_y to the gradient by z."""
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_z = straight_through_backward(d_y) * (sigmoid * (1.0 - sigmoid))  # [n, k]
+    d_z = straight_through_backward(d_y) * (sigmoid_z * (1 - sigmoid_z))  # [n, k]
     return d_z  # [n, k]
 
 
@@ -1092,7 +1094,7 @@ class VQVAE(Model):
         """x [n, d] -> [n, d], [n, latent], [n, latent], int[n]"""
         z = self.encoder(x)  # [n, latent]  coding.lee:167
         sub = z[:, None] - self.book  # [n, codes, latent]  coding.lee:168
-        away = (sub * sub).sum(dim=2)  # [n, codes]
+        away = (sub**2).sum(dim=2)  # [n, codes]
         index = away.argmin(dim=1)  # int[n]  coding.lee:169
         e = self.book[index]  # [n, latent]  coding.lee:170
         return self.decoder(straight_through(e, z)), z, e, index  # coding.lee:171
@@ -1101,7 +1103,7 @@ class VQVAE(Model):
         """As forward, and what its gradient needs."""
         z, saved_encoder = self.encoder.forward_saved(x)  # coding.lee:167
         sub = z[:, None] - self.book  # [n, codes, latent]  coding.lee:168
-        away = (sub * sub).sum(dim=2)  # [n, codes]
+        away = (sub**2).sum(dim=2)  # [n, codes]
         index = away.argmin(dim=1)  # int[n]  coding.lee:169
         e = self.book[index]  # [n, latent]  coding.lee:170
         graft_ = straight_through(e, z)  # [n, latent]  coding.lee:171
@@ -1130,8 +1132,8 @@ def vq(net, x, commitment=0.25):
     sub = y - x  # [n, net.d]  coding.lee:177
     sub_2 = stop(z_2) - e_2  # [n, net.latent]
     sub_3 = z_2 - stop(e_2)  # [n, net.latent]
-    add = (sub * sub).mean() + (sub_2 * sub_2).mean()
-    return add + commitment * (sub_3 * sub_3).mean()
+    add = (sub**2).mean() + (sub_2**2).mean()
+    return add + commitment * (sub_3**2).mean()
 
 
 def vq_saved(net, x, commitment=0.25):
@@ -1140,8 +1142,8 @@ def vq_saved(net, x, commitment=0.25):
     sub = y - x  # [n, net.d]  coding.lee:177
     sub_2 = stop(z_2) - e_2  # [n, net.latent]
     sub_3 = z_2 - stop(e_2)  # [n, net.latent]
-    add = (sub * sub).mean() + (sub_2 * sub_2).mean()
-    return add + commitment * (sub_3 * sub_3).mean(), (index, saved_net, sub, sub_2, sub_3)
+    add = (sub**2).mean() + (sub_2**2).mean()
+    return add + commitment * (sub_3**2).mean(), (index, saved_net, sub, sub_2, sub_3)
 
 
 def vq_backward(net, x, commitment, saved, d_y):
@@ -1273,7 +1275,7 @@ def vector_quantised_index_y(net, data_test_x):
 def vector_quantised_error_used(y, data_test_x, index):
     """y [data_test_n, 64], data_test_x [data_test_n, 64], index int[data_test_n] -> [], []"""
     sub = y - data_test_x  # [data_test_n, 64]  coding.lee:194
-    return (sub * sub).sum(dim=1).mean(), perplexity(index, 32)
+    return (sub**2).sum(dim=1).mean(), perplexity(index, 32)
 
 
 def oddness(net, x):
@@ -1282,7 +1284,7 @@ def oddness(net, x):
     x [n, net.d] -> [n]
     """
     sub = net(x) - x  # [n, net.d]  coding.lee:203
-    return (sub * sub).sum(dim=1)  # [n]
+    return (sub**2).sum(dim=1)  # [n]
 
 
 def area_under_curve(score, odd):
@@ -1473,7 +1475,7 @@ def glove(v, u, b, e, count, top=1e2):
     gt = count > 0  # bool[words, words]  coding.lee:248
     power = (torch.where(gt, count, count.detach()) / top) ** 0.75  # [words, words]
     weight = torch.where(gt, torch.where(1 <= power, 1, power), 0)  # [words, words]
-    return (weight * (fit_ * fit_)).sum()  # coding.lee:249
+    return (weight * fit_**2).sum()  # coding.lee:249
 
 
 def glove_saved(v, u, b, e, count, top=1e2):
@@ -1481,7 +1483,7 @@ def glove_saved(v, u, b, e, count, top=1e2):
     fit_ = v @ u.T + b[:, None] + e - torch.log(count.clamp(min=1))  # [words, words]  coding.lee:247
     power = (count / top) ** 0.75  # [words, words]  coding.lee:248
     weight = torch.where(count > 0, torch.where(1 <= power, 1, power), 0)  # [words, words]
-    return (weight * (fit_ * fit_)).sum(), (fit_, weight)  # coding.lee:249
+    return (weight * fit_**2).sum(), (fit_, weight)  # coding.lee:249
 
 
 def glove_backward(v, u, saved, d_y):
@@ -1502,13 +1504,13 @@ def gloveAsPrinted(v, u, count):
     v [words, d], u [words, d], count [words, words] -> []
     """
     sub = v @ u.T - torch.log(count)  # [words, words]  coding.lee:254
-    return (sub * sub).sum()
+    return (sub**2).sum()
 
 
 def gloveAsPrinted_saved(v, u, count):
     """As gloveAsPrinted, and what its gradient needs."""
     sub = v @ u.T - torch.log(count)  # [words, words]  coding.lee:254
-    return (sub * sub).sum(), sub
+    return (sub**2).sum(), sub
 
 
 def gloveAsPrinted_backward(v, u, count, sub, d_y):
@@ -1575,8 +1577,8 @@ class Adapter(Model):
         """From d_y to the gradient by the parameters."""
         # gradient of return x + relu(down(x)) @ up   coding.lee:273
         d_up = select.T @ d_y  # [small, d]
-        d_add = relu_backward(select, d_y @ self.up.T)  # [n, small]
-        d_down = Linear.forward_backward_parameters(x, d_add)
+        d_down_out = relu_backward(select, d_y @ self.up.T)  # [n, small]
+        d_down = Linear.forward_backward_parameters(x, d_down_out)
         return {"down": d_down, "up": d_up}
 
 
@@ -1588,8 +1590,8 @@ def adapted(frozen, adapter, head, x, y):
     if head.inputs != adapter.d:
         raise ValueError(f"head.inputs = {head.inputs} must equal adapter.d = {adapter.d}")
     h = stop(relu(frozen(x)))  # [n, frozen.outputs]  coding.lee:277
-    add_3 = head(adapter(h.reshape(n, adapter.d)).reshape(n, head.inputs))  # [n, head.outputs]  coding.lee:278
-    return cross_entropy(add_3, y)
+    head_out = head(adapter(h.reshape(n, adapter.d)).reshape(n, head.inputs))  # [n, head.outputs]  coding.lee:278
+    return cross_entropy(head_out, y)
 
 
 def adapted_saved(frozen, adapter, head, x, y):
@@ -1603,16 +1605,16 @@ def adapted_saved(frozen, adapter, head, x, y):
     reshape = h.reshape(n, adapter.d)  # [n, adapter.d]  coding.lee:278
     add_2, saved_adapter = adapter.forward_saved(reshape)
     reshape_2 = add_2.reshape(n, head.inputs)  # [n, head.inputs]
-    add_3 = head(reshape_2)  # [n, head.outputs]
-    return cross_entropy(add_3, y), (reshape, saved_adapter, reshape_2, add_3)
+    head_out = head(reshape_2)  # [n, head.outputs]
+    return cross_entropy(head_out, y), (reshape, saved_adapter, reshape_2, head_out)
 
 
 def adapted_backward_parameters(adapter, head, y, saved, d_out):
     """From d_out to the gradients by adapter and head."""
-    reshape, saved_adapter, reshape_2, add_3 = saved
+    reshape, saved_adapter, reshape_2, head_out = saved
     n = y.shape[0]
     # gradient of return cross_entropy(head(adapter(h)), y)   coding.lee:278
-    d_head, d_reshape_2 = head.forward_backward(reshape_2, cross_entropy_backward(add_3, y, d_out))
+    d_head, d_reshape_2 = head.forward_backward(reshape_2, cross_entropy_backward(head_out, y, d_out))
     d_add_2 = d_reshape_2.reshape(n, adapter.d)  # [n, adapter.d]
     d_adapter = adapter.forward_backward_parameters(reshape, saved_adapter, d_add_2)
     return d_adapter, d_head
@@ -1696,7 +1698,7 @@ def example_back_in_place(key):
     c = normal(fold(key, SITES["c"]), (2, 3, 4, 6), FLOAT)  # [2, 3, 4, 6]  coding.lee:306
     y, place, saved_pooled = pooled_saved(x)  # coding.lee:307
     x_2, saved_unpooled = unpooled_saved(y, place)  # coding.lee:308
-    mul_2 = c * c  # [2, 3, 4, 6]
+    mul_2 = c**2  # [2, 3, 4, 6]
     x_3, saved_copied = copied_saved(y)
     d_y_2 = copied_backward(saved_copied, 2, 2, 3, mul_2)  # [2, 3, 2, 3]
     d_y = d_y_2 + unpooled_backward(saved_unpooled, 2, 2, 3, c)  # [2, 3, 2, 3]  coding.lee:307
@@ -1708,7 +1710,7 @@ def example_spread_out(key):
     kernel = normal(fold(key, SITES["kernel"]), (3, 2, 3, 3), FLOAT)  # [3, 2, 3, 3]  coding.lee:313
     y, saved_deconvolved = deconvolved_saved(x, kernel)  # coding.lee:314
     d_x, d_kernel = deconvolved_backward(kernel, saved_deconvolved, 4, 5, 2 * y)
-    return (y * y).sum(), d_x, d_kernel
+    return (y**2).sum(), d_x, d_kernel
 
 
 def example_belongs(key):
@@ -1739,7 +1741,7 @@ def example_in_bits(key):
     z = normal(fold(key, SITES["z"]), (7, 4), FLOAT)  # [7, 4]  coding.lee:335
     c = normal(fold(key, SITES["c"]), (7, 4), FLOAT)  # [7, 4]  coding.lee:336
     graft_, saved_one_of = one_of_saved(z)  # coding.lee:337
-    mul_2 = c * c  # [7, 4]
+    mul_2 = c**2  # [7, 4]
     graft_2, saved_binary = binary_saved(z)
     d_z_2 = binary_backward(saved_binary, mul_2)  # [7, 4]
     return (
@@ -1751,7 +1753,7 @@ def example_in_bits(key):
 
 def example_quantised(key):
     net = VQVAE(5, 6, 3, 4, key=fold(key, SITES["net"]))  # coding.lee:341
-    x = 2.0 * normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  coding.lee:342
+    x = 2 * normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  coding.lee:342
     value, saved_vq = vq_saved(net, x)  # coding.lee:343
     d_net, d_x = vq_backward(net, x, 0.25, saved_vq, torch.ones((), dtype=FLOAT))
     return value, net.at(d_net), d_x
@@ -1787,7 +1789,7 @@ def example_counted(key):
 def example_counted_as_printed(key):
     v = normal(fold(key, SITES["v"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:366
     u = normal(fold(key, SITES["u"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:367
-    count = 1.0 + 8.0 * uniform(fold(key, SITES["count"]), (4, 4), FLOAT)  # [4, 4]  coding.lee:368
+    count = 1 + 8 * uniform(fold(key, SITES["count"]), (4, 4), FLOAT)  # [4, 4]  coding.lee:368
     value, saved_gloveAsPrinted = gloveAsPrinted_saved(v, u, count)  # coding.lee:369
     d_value = torch.ones((), dtype=FLOAT)
     d_v, d_u, d_count = gloveAsPrinted_backward(v, u, count, saved_gloveAsPrinted, d_value)
@@ -2015,7 +2017,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -2024,7 +2026,7 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return sqrt((x * x).sum(dim=1))  # [x_0]  prelude.lee:163
+    return sqrt((x**2).sum(dim=1))  # [x_0]  prelude.lee:163
 
 
 def norm_2(x):
@@ -2032,7 +2034,7 @@ def norm_2(x):
 
     x [x_0] -> []
     """
-    return sqrt((x * x).sum())  # prelude.lee:163
+    return sqrt((x**2).sum())  # prelude.lee:163
 
 
 @packed(0, index=(0, 1))

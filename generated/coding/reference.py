@@ -236,14 +236,14 @@ class AutoEncoder(Model):
 def reconstruction(net, x):
     """x [n, net.d] -> []"""
     sub = net(x) - x  # [n, net.d]  coding.lee:21
-    return (sub * sub).sum(axis=1).mean()
+    return (sub**2).sum(axis=1).mean()
 
 
 def reconstruction_saved(net, x):
     """As reconstruction, and what its gradient needs."""
     add_2_2, saved_net = net.forward_saved(x)  # coding.lee:21
     sub = add_2_2 - x  # [n, net.d]
-    return (sub * sub).sum(axis=1).mean(), (saved_net, sub)
+    return (sub**2).sum(axis=1).mean(), (saved_net, sub)
 
 
 def reconstruction_backward(net, x, saved, d_y):
@@ -268,9 +268,9 @@ def reconstruction_backward_parameters(net, x, saved, d_y):
 
 def reconstruction_2_saved(net, x):
     """As reconstruction_2, and what its gradient needs."""
-    contract_2, saved_net = net.forward_saved(x)  # coding.lee:21
-    sub = contract_2 - x  # [n, net.d]
-    return (sub * sub).sum(axis=1).mean(), (saved_net, sub)
+    net_out, saved_net = net.forward_saved(x)  # coding.lee:21
+    sub = net_out - x  # [n, net.d]
+    return (sub**2).sum(axis=1).mean(), (saved_net, sub)
 
 
 def reconstruction_2_backward(net, x, saved, d_mean):
@@ -289,7 +289,7 @@ def denoising_saved(net, x, noise):
     add = x + noise  # [n, net.d]  coding.lee:26
     add_2_2, saved_net = net.forward_saved(add)
     sub = add_2_2 - x  # [n, net.d]
-    return (sub * sub).sum(axis=1).mean(), (add, saved_net, sub)
+    return (sub**2).sum(axis=1).mean(), (add, saved_net, sub)
 
 
 def denoising_backward(net, saved, d_mean):
@@ -583,13 +583,13 @@ def layer_wise_step_3(one, two, head, opt_all, x, y):
     """One step of layer_wise."""
     select = relu(one(x))  # [batches_3_n, 32]  coding.lee:104
     select_2 = relu(two(select))  # [batches_3_n, 16]
-    add_3 = head(select_2)  # [batches_3_n, 10]
-    d_add_3 = cross_entropy_backward(add_3, y, FLOAT(1.0))  # [batches_3_n, 10]
-    d_head, d_select_2 = head.forward_backward(select_2, d_add_3)
+    head_out = head(select_2)  # [batches_3_n, 10]
+    d_head_out = cross_entropy_backward(head_out, y, FLOAT(1.0))  # [batches_3_n, 10]
+    d_head, d_select_2 = head.forward_backward(select_2, d_head_out)
     d_two, d_select = two.forward_backward(select, relu_backward(select_2, d_select_2))
     d_one = Linear.forward_backward_parameters(x, relu_backward(select, d_select))
     update_together(opt_all, (one, d_one), (two, d_two), (head, d_head))
-    return cross_entropy(add_3, y)
+    return cross_entropy(head_out, y)
 
 
 class Matching(Model):
@@ -686,15 +686,15 @@ def normalised(h):
     h [n, d] -> [n, d]
     """
     centred = h - h.mean(axis=1, keepdims=True)  # [n, d]  coding.lee:132
-    add = (centred * centred).mean(axis=1, keepdims=True) + 1e-5  # [n, 1]
-    return centred / np.sqrt(add)  # [n, d]
+    deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)  # [n, 1]
+    return centred / deviation  # [n, d]
 
 
 def normalised_backward(h, d_y):
     """From d_y to the gradient by h."""
     # gradient of return centred / sqrt(mean(centred ** 2, axis = 1) + 1e-5)[:, None]   coding.lee:132
     centred = h - h.mean(axis=1, keepdims=True)  # [n, d]
-    deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + 1e-5)  # [n, 1]
+    deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)  # [n, 1]
     normal_ = centred / deviation  # [n, d]
     mul_3 = normal_ * (d_y * normal_).mean(axis=1, keepdims=True)  # [n, d]
     d_h = (d_y - d_y.mean(axis=1, keepdims=True) - mul_3) / deviation  # [n, d]
@@ -749,7 +749,7 @@ def disentangled_saved(content, style, decoder, speaker, x, who, weight=0.5):
     guess = speaker(reshape)  # [n, speaker.outputs]
     reshape_3, saved_exchanged = exchanged_saved(content, style, decoder, x, x)  # coding.lee:144
     sub = reshape_3 - x  # [n, content.sizes_0]
-    return (sub * sub).mean() + cross_entropy(guess, who), (saved_content, reshape, guess, saved_exchanged, sub)
+    return (sub**2).mean() + cross_entropy(guess, who), (saved_content, reshape, guess, saved_exchanged, sub)
 
 
 def disentangled_backward(content, style, decoder, speaker, x, who, weight, saved, d_add):
@@ -818,20 +818,20 @@ def binary(z):
 
     z [n, k] -> [n, k]
     """
-    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n, k]  prelude.lee:36
-    return straight_through((z > 0).astype(FLOAT), sigmoid)  # [n, k]  coding.lee:157
+    sigmoid_z = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n, k]  prelude.lee:36
+    return straight_through((z > 0).astype(FLOAT), sigmoid_z)  # [n, k]  coding.lee:157
 
 
 def binary_saved(z):
     """As binary, and what its gradient needs."""
-    sigmoid = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n, k]  prelude.lee:36
-    return straight_through((z > 0).astype(FLOAT), sigmoid), sigmoid  # coding.lee:157
+    sigmoid_z = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n, k]  prelude.lee:36
+    return straight_through((z > 0).astype(FLOAT), sigmoid_z), sigmoid_z  # coding.lee:157
 
 
-def binary_backward(sigmoid, d_y):
+def binary_backward(sigmoid_z, d_y):
     """From d_y to the gradient by z."""
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-    d_z = straight_through_backward(d_y) * (sigmoid * (1.0 - sigmoid))  # [n, k]
+    d_z = straight_through_backward(d_y) * (sigmoid_z * (1 - sigmoid_z))  # [n, k]
     return d_z  # [n, k]
 
 
@@ -852,7 +852,7 @@ class VQVAE(Model):
         """x [n, d] -> [n, d], [n, latent], [n, latent], int[n]"""
         z = self.encoder(x)  # [n, latent]  coding.lee:167
         sub = z[:, None] - self.book  # [n, codes, latent]  coding.lee:168
-        away = (sub * sub).sum(axis=2)  # [n, codes]
+        away = (sub**2).sum(axis=2)  # [n, codes]
         index = away.argmin(axis=1)  # int[n]  coding.lee:169
         e = self.book[inside(index)]  # [n, latent]  coding.lee:170
         return self.decoder(straight_through(e, z)), z, e, index  # coding.lee:171
@@ -861,7 +861,7 @@ class VQVAE(Model):
         """As forward, and what its gradient needs."""
         z, saved_encoder = self.encoder.forward_saved(x)  # coding.lee:167
         sub = z[:, None] - self.book  # [n, codes, latent]  coding.lee:168
-        away = (sub * sub).sum(axis=2)  # [n, codes]
+        away = (sub**2).sum(axis=2)  # [n, codes]
         index = away.argmin(axis=1)  # int[n]  coding.lee:169
         e = self.book[inside(index)]  # [n, latent]  coding.lee:170
         graft = straight_through(e, z)  # [n, latent]  coding.lee:171
@@ -902,8 +902,8 @@ def vq(net, x, commitment=0.25):
     sub = y - x  # [n, net.d]  coding.lee:177
     sub_2 = stop(z_2) - e_2  # [n, net.latent]
     sub_3 = z_2 - stop(e_2)  # [n, net.latent]
-    add = (sub * sub).mean() + (sub_2 * sub_2).mean()
-    return add + commitment * (sub_3 * sub_3).mean()
+    add = (sub**2).mean() + (sub_2**2).mean()
+    return add + commitment * (sub_3**2).mean()
 
 
 def vq_saved(net, x, commitment=0.25):
@@ -912,8 +912,8 @@ def vq_saved(net, x, commitment=0.25):
     sub = y - x  # [n, net.d]  coding.lee:177
     sub_2 = stop(z_2) - e_2  # [n, net.latent]
     sub_3 = z_2 - stop(e_2)  # [n, net.latent]
-    add = (sub * sub).mean() + (sub_2 * sub_2).mean()
-    return add + commitment * (sub_3 * sub_3).mean(), (index, saved_net, sub, sub_2, sub_3)
+    add = (sub**2).mean() + (sub_2**2).mean()
+    return add + commitment * (sub_3**2).mean(), (index, saved_net, sub, sub_2, sub_3)
 
 
 def vq_backward(net, x, commitment, saved, d_y):
@@ -987,7 +987,7 @@ def vector_quantised_index_y(net, data_test_x):
 def vector_quantised_error_used(y, data_test_x, index):
     """y [data_test_n, 64], data_test_x [data_test_n, 64], index int[data_test_n] -> [], []"""
     sub = y - data_test_x  # [data_test_n, 64]  coding.lee:194
-    return (sub * sub).sum(axis=1).mean(), perplexity(index, 32)
+    return (sub**2).sum(axis=1).mean(), perplexity(index, 32)
 
 
 def oddness(net, x):
@@ -996,14 +996,14 @@ def oddness(net, x):
     x [n, net.d] -> [n]
     """
     sub = net(x) - x  # [n, net.d]  coding.lee:203
-    return (sub * sub).sum(axis=1)  # [n]
+    return (sub**2).sum(axis=1)  # [n]
 
 
 def oddness_saved(net, x):
     """As oddness, and what its gradient needs."""
     add_2_2, saved_net = net.forward_saved(x)  # coding.lee:203
     sub = add_2_2 - x  # [n, net.d]
-    return (sub * sub).sum(axis=1), (saved_net, sub)
+    return (sub**2).sum(axis=1), (saved_net, sub)
 
 
 def oddness_backward_parameters(net, x, saved, d_y):
@@ -1146,14 +1146,14 @@ def glove(v, u, b, e, count, top=1e2):
     """
     fit_ = v @ u.T + b[:, None] + e - np.log(np.maximum(count, 1))  # [words, words]  coding.lee:247
     weight = masked(np.minimum(1, (count / top) ** 0.75), count > 0)  # [words, words]  coding.lee:248
-    return (weight * (fit_ * fit_)).sum()  # coding.lee:249
+    return (weight * fit_**2).sum()  # coding.lee:249
 
 
 def glove_saved(v, u, b, e, count, top=1e2):
     """As glove, and what its gradient needs."""
     fit_ = v @ u.T + b[:, None] + e - np.log(np.maximum(count, 1))  # [words, words]  coding.lee:247
     weight = masked(np.minimum(1, (count / top) ** 0.75), count > 0)  # [words, words]  coding.lee:248
-    return (weight * (fit_ * fit_)).sum(), (fit_, weight)  # coding.lee:249
+    return (weight * fit_**2).sum(), (fit_, weight)  # coding.lee:249
 
 
 def glove_backward(v, u, saved, d_y):
@@ -1174,13 +1174,13 @@ def gloveAsPrinted(v, u, count):
     v [words, d], u [words, d], count [words, words] -> []
     """
     sub = v @ u.T - np.log(count)  # [words, words]  coding.lee:254
-    return (sub * sub).sum()
+    return (sub**2).sum()
 
 
 def gloveAsPrinted_saved(v, u, count):
     """As gloveAsPrinted, and what its gradient needs."""
     sub = v @ u.T - np.log(count)  # [words, words]  coding.lee:254
-    return (sub * sub).sum(), sub
+    return (sub**2).sum(), sub
 
 
 def gloveAsPrinted_backward(v, u, count, sub, d_y):
@@ -1247,8 +1247,8 @@ class Adapter(Model):
         """From d_y to the gradient by the parameters."""
         # gradient of return x + relu(down(x)) @ up   coding.lee:273
         d_up = select.T @ d_y  # [small, d]
-        d_add = relu_backward(select, d_y @ self.up.T)  # [n, small]
-        d_down = Linear.forward_backward_parameters(x, d_add)
+        d_down_out = relu_backward(select, d_y @ self.up.T)  # [n, small]
+        d_down = Linear.forward_backward_parameters(x, d_down_out)
         return {"down": d_down, "up": d_up}
 
 
@@ -1260,8 +1260,8 @@ def adapted(frozen, adapter, head, x, y):
     if head.inputs != adapter.d:
         raise ValueError(f"head.inputs = {head.inputs} must equal adapter.d = {adapter.d}")
     h = stop(relu(frozen(x)))  # [n, frozen.outputs]  coding.lee:277
-    add_3 = head(adapter(h.reshape(n, adapter.d)).reshape(n, head.inputs))  # [n, head.outputs]  coding.lee:278
-    return cross_entropy(add_3, y)
+    head_out = head(adapter(h.reshape(n, adapter.d)).reshape(n, head.inputs))  # [n, head.outputs]  coding.lee:278
+    return cross_entropy(head_out, y)
 
 
 def adapted_saved(frozen, adapter, head, x, y):
@@ -1275,16 +1275,16 @@ def adapted_saved(frozen, adapter, head, x, y):
     reshape = h.reshape(n, adapter.d)  # [n, adapter.d]  coding.lee:278
     add_2, saved_adapter = adapter.forward_saved(reshape)
     reshape_2 = add_2.reshape(n, head.inputs)  # [n, head.inputs]
-    add_3 = head(reshape_2)  # [n, head.outputs]
-    return cross_entropy(add_3, y), (reshape, saved_adapter, reshape_2, add_3)
+    head_out = head(reshape_2)  # [n, head.outputs]
+    return cross_entropy(head_out, y), (reshape, saved_adapter, reshape_2, head_out)
 
 
 def adapted_backward_parameters(adapter, head, y, saved, d_out):
     """From d_out to the gradients by adapter and head."""
-    reshape, saved_adapter, reshape_2, add_3 = saved
+    reshape, saved_adapter, reshape_2, head_out = saved
     n = y.shape[0]
     # gradient of return cross_entropy(head(adapter(h)), y)   coding.lee:278
-    d_head, d_reshape_2 = head.forward_backward(reshape_2, cross_entropy_backward(add_3, y, d_out))
+    d_head, d_reshape_2 = head.forward_backward(reshape_2, cross_entropy_backward(head_out, y, d_out))
     d_add_2 = d_reshape_2.reshape(n, adapter.d)  # [n, adapter.d]
     d_adapter = adapter.forward_backward_parameters(reshape, saved_adapter, d_add_2)
     return d_adapter, d_head
@@ -1366,7 +1366,7 @@ def example_back_in_place(key):
     c = normal(fold(key, SITES["c"]), (2, 3, 4, 6), FLOAT)  # [2, 3, 4, 6]  coding.lee:306
     y, place, saved_pooled = pooled_saved(x)  # coding.lee:307
     x_2, saved_unpooled = unpooled_saved(y, place)  # coding.lee:308
-    mul_2 = c * c  # [2, 3, 4, 6]
+    mul_2 = c**2  # [2, 3, 4, 6]
     x_3, saved_copied = copied_saved(y)
     d_y_2 = copied_backward(saved_copied, 2, 2, 3, mul_2)  # [2, 3, 2, 3]
     d_y = d_y_2 + unpooled_backward(saved_unpooled, 2, 2, 3, c)  # [2, 3, 2, 3]  coding.lee:307
@@ -1378,7 +1378,7 @@ def example_spread_out(key):
     kernel = normal(fold(key, SITES["kernel"]), (3, 2, 3, 3), FLOAT)  # [3, 2, 3, 3]  coding.lee:313
     y, saved_deconvolved = deconvolved_saved(x, kernel)  # coding.lee:314
     d_x, d_kernel = deconvolved_backward(kernel, saved_deconvolved, 4, 5, 2 * y)
-    return (y * y).sum(), d_x, d_kernel
+    return (y**2).sum(), d_x, d_kernel
 
 
 def example_belongs(key):
@@ -1409,7 +1409,7 @@ def example_in_bits(key):
     z = normal(fold(key, SITES["z"]), (7, 4), FLOAT)  # [7, 4]  coding.lee:335
     c = normal(fold(key, SITES["c"]), (7, 4), FLOAT)  # [7, 4]  coding.lee:336
     graft, saved_one_of = one_of_saved(z)  # coding.lee:337
-    mul_2 = c * c  # [7, 4]
+    mul_2 = c**2  # [7, 4]
     graft_2, saved_binary = binary_saved(z)
     d_z_2 = binary_backward(saved_binary, mul_2)  # [7, 4]
     return (
@@ -1421,7 +1421,7 @@ def example_in_bits(key):
 
 def example_quantised(key):
     net = VQVAE(5, 6, 3, 4, key=fold(key, SITES["net"]))  # coding.lee:341
-    x = 2.0 * normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  coding.lee:342
+    x = 2 * normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  coding.lee:342
     value, saved_vq = vq_saved(net, x)  # coding.lee:343
     d_net, d_x = vq_backward(net, x, 0.25, saved_vq, FLOAT(1.0))
     return value, net.at(d_net), d_x
@@ -1455,7 +1455,7 @@ def example_counted(key):
 def example_counted_as_printed(key):
     v = normal(fold(key, SITES["v"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:366
     u = normal(fold(key, SITES["u"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:367
-    count = 1.0 + 8.0 * uniform(fold(key, SITES["count"]), (4, 4), FLOAT)  # [4, 4]  coding.lee:368
+    count = 1 + 8 * uniform(fold(key, SITES["count"]), (4, 4), FLOAT)  # [4, 4]  coding.lee:368
     value, saved_gloveAsPrinted = gloveAsPrinted_saved(v, u, count)  # coding.lee:369
     d_v, d_u, d_count = gloveAsPrinted_backward(v, u, count, saved_gloveAsPrinted, FLOAT(1.0))
     return value, d_v, d_u, d_count
@@ -1512,7 +1512,7 @@ def fan_in_uniform(fan_in):
 def mse_saved(y, target):
     """As mse, and what its gradient needs."""
     sub = y - target  # [y_0, y_1]  losses.lee:13
-    return reduced_2(sub * sub), sub
+    return reduced_2(sub**2), sub
 
 
 def mse_backward(sub, d_mean):
@@ -1669,7 +1669,7 @@ class Adam(Optimizer):
         for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
             g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
             m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
-            v[...] = self.beta2 * v + (1 - self.beta2) * (g_2 * g_2)  # [count]  optim.lee:76
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
             m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
             v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
@@ -1722,7 +1722,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = masked(d_y, select > 0.0)  # [x_0, x_1]
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
     return d_x  # [x_0, x_1]
 
 
@@ -1731,7 +1731,7 @@ def norm(x):
 
     x [x_0, x_1] -> [x_0]
     """
-    return np.sqrt((x * x).sum(axis=1))  # [x_0]  prelude.lee:163
+    return np.sqrt((x**2).sum(axis=1))  # [x_0]  prelude.lee:163
 
 
 def norm_2(x):
@@ -1739,7 +1739,7 @@ def norm_2(x):
 
     x [x_0] -> []
     """
-    return np.sqrt((x * x).sum())  # prelude.lee:163
+    return np.sqrt((x**2).sum())  # prelude.lee:163
 
 
 @packed(0, index=(0, 1))

@@ -146,29 +146,29 @@ def beam_search_step(net, done, score, size, tokens, stopped, end, i, length, ti
     int[beams], int[beams, length + time], []
     """
     beams = done.shape[0]
-    logits = net(tokens)[:, i + time - 1 : i + time].reshape(beams, net.vocab)  # [beams, net.vocab]  decoding.lee:30
+    logits = net(tokens)[:, i + time - 1]  # [beams, net.vocab]  decoding.lee:30
     logp = torch.log_softmax(logits, dim=1)  # [beams, net.vocab]  prelude.lee:127
     eq = torch.arange(net.vocab, device=done.device) == end  # bool[net.vocab]  decoding.lee:32
     const_2 = -torch.inf
     select = torch.where(eq, torch.full((), 0.0, dtype=FLOAT, device=done.device), const_2)  # [net.vocab]
     logp_2 = torch.where(done[:, None], select, logp)  # [beams, net.vocab]
     total = score[:, None] + logp_2  # [beams, net.vocab]  decoding.lee:33
-    reshape_3 = total.reshape(beams * net.vocab)  # [beams * net.vocab]  decoding.lee:34
-    argsort = torch.argsort(reshape_3, dim=0, descending=True, stable=True)  # int[beams * net.vocab]
-    slice_2 = argsort[:beams]  # int[beams]
-    score_3 = torch.take_along_dim(reshape_3, slice_2, 0)  # [beams]
-    parent = slice_2 // net.vocab  # int[beams]  decoding.lee:35
+    total_flat = total.reshape(beams * net.vocab)  # [beams * net.vocab]  decoding.lee:34
+    argsort = torch.argsort(total_flat, dim=0, descending=True, stable=True)  # int[beams * net.vocab]
+    slice_ = argsort[:beams]  # int[beams]
+    score_3 = torch.take_along_dim(total_flat, slice_, 0)  # [beams]
+    parent = slice_ // net.vocab  # int[beams]  decoding.lee:35
     tokens_4 = tokens[parent]  # int[beams, length + time]  decoding.lee:36
     done_3 = done[parent]  # bool[beams]  decoding.lee:37
     size_7 = size[parent] + torch.where(done_3, 0, 1)  # int[beams]  decoding.lee:38
     fill = torch.full((beams, 1), True, dtype=torch.bool, device=done.device)  # bool[beams, 1]  decoding.lee:39
     # bool[beams, length + time]
     unslice_ = unslice(fill, (beams, length + time), (slice(0, beams), slice(i + time, i + time + 1)))
-    reshape_4 = (slice_2 % net.vocab)[:, None]  # int[beams, 1]
+    reshape_3 = (slice_ % net.vocab)[:, None]  # int[beams, 1]
     # int[beams, length + time]
-    unslice_2 = unslice(reshape_4, (beams, length + time), (slice(0, beams), slice(i + time, i + time + 1)))
+    unslice_2 = unslice(reshape_3, (beams, length + time), (slice(0, beams), slice(i + time, i + time + 1)))
     tokens_5 = torch.where(unslice_, unslice_2, tokens_4)  # int[beams, length + time]
-    done_4 = done_3 | (tokens_5[:, i + time : i + time + 1].reshape(beams) == end)  # bool[beams]  decoding.lee:40
+    done_4 = done_3 | (tokens_5[:, i + time] == end)  # bool[beams]  decoding.lee:40
     # decoding.lee:29
     return (
         torch.where(stopped, done, done_4),
@@ -318,8 +318,8 @@ def surrogate(net, words, reward, baseline=0.0):
 def surrogate_saved(net, words, reward, baseline=0.0):
     """As surrogate, and what its gradient needs."""
     graft_ = stop(reward - baseline)  # [n]  decoding.lee:93
-    total, saved_net = net.forward_saved(words)
-    return -(graft_ * total).mean(), (graft_, saved_net)
+    net_out, saved_net = net.forward_saved(words)
+    return -(graft_ * net_out).mean(), (graft_, saved_net)
 
 
 def surrogate_backward_parameters(words, saved, d_y):

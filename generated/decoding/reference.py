@@ -156,26 +156,26 @@ def beam_search_step(net, done, score, size, tokens, stopped, end, i, length, ti
     int[beams], int[beams, length + time], []
     """
     beams = done.shape[0]
-    logits = net(tokens)[:, i + time - 1 : i + time].reshape(beams, net.vocab)  # [beams, net.vocab]  decoding.lee:30
+    logits = net(tokens)[:, i + time - 1]  # [beams, net.vocab]  decoding.lee:30
     logp = log_softmax(logits, (1,))  # [beams, net.vocab]  prelude.lee:127
     select = np.where(np.arange(net.vocab) == end, FLOAT(0.0), -np.inf)  # [net.vocab]  decoding.lee:32
     logp_2 = np.where(done[:, None], select, logp)  # [beams, net.vocab]
     total = score[:, None] + logp_2  # [beams, net.vocab]  decoding.lee:33
-    reshape_3 = total.reshape(beams * net.vocab)  # [beams * net.vocab]  decoding.lee:34
-    slice_2 = np.argsort(-reshape_3, axis=0, kind="stable")[:beams]  # int[beams]
-    score_3 = np.take_along_axis(reshape_3, slice_2, 0)  # [beams]
-    parent = slice_2 // net.vocab  # int[beams]  decoding.lee:35
+    total_flat = total.reshape(beams * net.vocab)  # [beams * net.vocab]  decoding.lee:34
+    slice_ = np.argsort(-total_flat, axis=0, kind="stable")[:beams]  # int[beams]
+    score_3 = np.take_along_axis(total_flat, slice_, 0)  # [beams]
+    parent = slice_ // net.vocab  # int[beams]  decoding.lee:35
     tokens_4 = tokens[inside(parent)]  # int[beams, length + time]  decoding.lee:36
     done_3 = done[inside(parent)]  # bool[beams]  decoding.lee:37
     size_7 = size[inside(parent)] + np.where(done_3, 0, 1)  # int[beams]  decoding.lee:38
     fill = np.full((beams, 1), True, dtype=np.bool_)  # bool[beams, 1]  decoding.lee:39
     # bool[beams, length + time]
     unslice_ = unslice(fill, (beams, length + time), (slice(0, beams), slice(i + time, i + time + 1)))
-    reshape_4 = (slice_2 % net.vocab)[:, None]  # int[beams, 1]
+    reshape_3 = (slice_ % net.vocab)[:, None]  # int[beams, 1]
     # int[beams, length + time]
-    unslice_2 = unslice(reshape_4, (beams, length + time), (slice(0, beams), slice(i + time, i + time + 1)))
+    unslice_2 = unslice(reshape_3, (beams, length + time), (slice(0, beams), slice(i + time, i + time + 1)))
     tokens_5 = np.where(unslice_, unslice_2, tokens_4)  # int[beams, length + time]
-    done_4 = done_3 | (tokens_5[:, i + time : i + time + 1].reshape(beams) == end)  # bool[beams]  decoding.lee:40
+    done_4 = done_3 | (tokens_5[:, i + time] == end)  # bool[beams]  decoding.lee:40
     # decoding.lee:29
     return (
         np.where(stopped, done, done_4),
@@ -323,8 +323,8 @@ def surrogate(net, words, reward, baseline=0.0):
 def surrogate_saved(net, words, reward, baseline=0.0):
     """As surrogate, and what its gradient needs."""
     graft = stop(reward - baseline)  # [n]  decoding.lee:93
-    total, saved_net = net.forward_saved(words)
-    return -(graft * total).mean(), (graft, saved_net)
+    net_out, saved_net = net.forward_saved(words)
+    return -(graft * net_out).mean(), (graft, saved_net)
 
 
 def surrogate_backward_parameters(words, saved, d_y):

@@ -167,86 +167,88 @@ class Block(Model):
     def forward(self, x, mask):
         """x [n, time, d], mask bool[1, 1, time, time] -> [n, time, d]"""
         n, time, _ = x.shape
-        add_2 = self.norm1(x.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:23
-        x_2 = x + self.attention(add_2.reshape(n, time, self.d), mask)  # [n, time, d]
-        add = self.up(self.norm2(x_2.reshape(n * time, self.d)))  # [n * time, 4 * d]  language_models.lee:24
-        mul_6 = gelu(add.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
-        add_3 = self.down(mul_6.reshape(n * time, 4 * self.d))  # [n * time, d]
-        return x_2 + add_3.reshape(n, time, self.d)  # [n, time, d]
+        norm1_out = self.norm1(x.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:23
+        x_2 = x + self.attention(norm1_out.reshape(n, time, self.d), mask)  # [n, time, d]
+        up_out = self.up(self.norm2(x_2.reshape(n * time, self.d)))  # [n * time, 4 * d]  language_models.lee:24
+        mul_6 = gelu(up_out.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
+        down_out = self.down(mul_6.reshape(n * time, 4 * self.d))  # [n * time, d]
+        return x_2 + down_out.reshape(n, time, self.d)  # [n, time, d]
 
     def forward_saved(self, x, mask):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
-        add_2, saved_norm1 = self.norm1.forward_saved(x.reshape(n * time, self.d))  # language_models.lee:23
-        reshape_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        norm1_out, saved_norm1 = self.norm1.forward_saved(x.reshape(n * time, self.d))  # language_models.lee:23
+        reshape_2 = norm1_out.reshape(n, time, self.d)  # [n, time, d]
         reshape_12, saved_attention = self.attention.forward_saved(reshape_2, mask)
         x_2 = x + reshape_12  # [n, time, d]
         reshape_3 = x_2.reshape(n * time, self.d)  # [n * time, d]  language_models.lee:24
-        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_3)
-        reshape_4 = self.up(add_2_2).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]
+        norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_3)
+        reshape_4 = self.up(norm2_out).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]
         reshape_5 = gelu(reshape_4).reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
-        saved = saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, reshape_4, reshape_5
+        saved = saved_norm1, reshape_2, saved_attention, reshape_3, norm2_out, saved_norm2, reshape_4, reshape_5
         return x_2 + self.down(reshape_5).reshape(n, time, self.d), saved
 
     def forward_backward(self, x, mask, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, reshape_4, reshape_5 = saved
+        saved_norm1, reshape_2, saved_attention, reshape_3, norm2_out, saved_norm2, reshape_4, reshape_5 = saved
         n, time, _ = x.shape
         # gradient of return x + down(gelu(up(norm2(x)), approximate = true))   language_models.lee:24
         d_down, d_reshape_5 = self.down.forward_backward(reshape_5, d_y.reshape(n * time, self.d))
         d_reshape_4 = gelu_backward(reshape_4, d_reshape_5.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
-        d_up, d_add_2_2 = self.up.forward_backward(add_2_2, d_reshape_4.reshape(n * time, 4 * self.d))
-        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_add_2_2)
+        d_up_out = d_reshape_4.reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
+        d_up, d_norm2_out = self.up.forward_backward(norm2_out, d_up_out)
+        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_norm2_out)
         # gradient of x = x + attention(norm1(x), mask = mask)   language_models.lee:23
         d_x_2 = d_y + d_reshape_3.reshape(n, time, self.d)  # [n, time, d]
         d_attention, d_reshape_2 = self.attention.forward_backward(reshape_2, mask, saved_attention, d_x_2)
-        d_add_2 = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
-        reshape = x.reshape(n * time, self.d)  # [n * time, d]
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2)
-        d_x = d_x_2 + d_reshape.reshape(n, time, self.d)  # [n, time, d]
+        d_norm1_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        x_flat = x.reshape(n * time, self.d)  # [n * time, d]
+        d_norm1, d_x_flat = self.norm1.forward_backward(x_flat, saved_norm1, d_norm1_out)
+        d_x = d_x_2 + d_x_flat.reshape(n, time, self.d)  # [n, time, d]
         return {"norm1": d_norm1, "attention": d_attention, "norm2": d_norm2, "up": d_up, "down": d_down}, d_x
 
     def forward_2(self, x, mask):
         """x [n, time, d], mask bool[n, 1, time, time] -> [n, time, d]"""
         n, time, _ = x.shape
-        add_2 = self.norm1(x.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:23
-        reshape_12 = self.attention.forward_2(add_2.reshape(n, time, self.d), mask)  # [n, time, d]
+        norm1_out = self.norm1(x.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:23
+        reshape_12 = self.attention.forward_2(norm1_out.reshape(n, time, self.d), mask)  # [n, time, d]
         x_2 = x + reshape_12  # [n, time, d]
-        add = self.up(self.norm2(x_2.reshape(n * time, self.d)))  # [n * time, 4 * d]  language_models.lee:24
-        mul_6 = gelu(add.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
-        add_3 = self.down(mul_6.reshape(n * time, 4 * self.d))  # [n * time, d]
-        return x_2 + add_3.reshape(n, time, self.d)  # [n, time, d]
+        up_out = self.up(self.norm2(x_2.reshape(n * time, self.d)))  # [n * time, 4 * d]  language_models.lee:24
+        mul_6 = gelu(up_out.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
+        down_out = self.down(mul_6.reshape(n * time, 4 * self.d))  # [n * time, d]
+        return x_2 + down_out.reshape(n, time, self.d)  # [n, time, d]
 
     def forward_2_saved(self, x, mask):
         """As forward_2, and what its gradient needs."""
         n, time, _ = x.shape
-        add_2, saved_norm1 = self.norm1.forward_saved(x.reshape(n * time, self.d))  # language_models.lee:23
-        reshape_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        norm1_out, saved_norm1 = self.norm1.forward_saved(x.reshape(n * time, self.d))  # language_models.lee:23
+        reshape_2 = norm1_out.reshape(n, time, self.d)  # [n, time, d]
         reshape_12, saved_attention = self.attention.forward_2_saved(reshape_2, mask)
         x_2 = x + reshape_12  # [n, time, d]
         reshape_3 = x_2.reshape(n * time, self.d)  # [n * time, d]  language_models.lee:24
-        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_3)
-        reshape_4 = self.up(add_2_2).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]
+        norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_3)
+        reshape_4 = self.up(norm2_out).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]
         reshape_5 = gelu(reshape_4).reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
-        saved = saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, reshape_4, reshape_5
+        saved = saved_norm1, reshape_2, saved_attention, reshape_3, norm2_out, saved_norm2, reshape_4, reshape_5
         return x_2 + self.down(reshape_5).reshape(n, time, self.d), saved
 
     def forward_2_backward(self, x, mask, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        saved_norm1, reshape_2, saved_attention, reshape_3, add_2_2, saved_norm2, reshape_4, reshape_5 = saved
+        saved_norm1, reshape_2, saved_attention, reshape_3, norm2_out, saved_norm2, reshape_4, reshape_5 = saved
         n, time, _ = x.shape
         # gradient of return x + down(gelu(up(norm2(x)), approximate = true))   language_models.lee:24
         d_down, d_reshape_5 = self.down.forward_backward(reshape_5, d_y.reshape(n * time, self.d))
         d_reshape_4 = gelu_backward(reshape_4, d_reshape_5.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
-        d_up, d_add_2_2 = self.up.forward_backward(add_2_2, d_reshape_4.reshape(n * time, 4 * self.d))
-        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_add_2_2)
+        d_up_out = d_reshape_4.reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
+        d_up, d_norm2_out = self.up.forward_backward(norm2_out, d_up_out)
+        d_norm2, d_reshape_3 = self.norm2.forward_backward(reshape_3, saved_norm2, d_norm2_out)
         # gradient of x = x + attention(norm1(x), mask = mask)   language_models.lee:23
         d_x_2 = d_y + d_reshape_3.reshape(n, time, self.d)  # [n, time, d]
         d_attention, d_reshape_2 = self.attention.forward_2_backward(reshape_2, mask, saved_attention, d_x_2)
-        d_add_2 = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
-        reshape = x.reshape(n * time, self.d)  # [n * time, d]
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2)
-        d_x = d_x_2 + d_reshape.reshape(n, time, self.d)  # [n, time, d]
+        d_norm1_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        x_flat = x.reshape(n * time, self.d)  # [n * time, d]
+        d_norm1, d_x_flat = self.norm1.forward_backward(x_flat, saved_norm1, d_norm1_out)
+        d_x = d_x_2 + d_x_flat.reshape(n, time, self.d)  # [n, time, d]
         return {"norm1": d_norm1, "attention": d_attention, "norm2": d_norm2, "up": d_up, "down": d_down}, d_x
 
     def extend(self, x, keys, values, t):
@@ -276,20 +278,20 @@ class Block(Model):
                 f"language_models.lee:40: (d // heads) * heads * n = {self.d // self.heads * self.heads * n} "
                 f"must equal d * n = {self.d * n}"
             )
-        add_2 = self.norm1(x.reshape(n, self.d))  # [n, d]  language_models.lee:33
+        norm1_out = self.norm1(x.reshape(n, self.d))  # [n, d]  language_models.lee:33
         fill = np.full((n, 1, self.d), True, dtype=np.bool_)  # bool[n, 1, d]  language_models.lee:34
         # bool[n, context, d]
         unslice_ = unslice(fill, (n, context, self.d), (slice(0, n), slice(t, t + 1), slice(0, self.d)))
-        reshape_2 = self.attention.key(add_2)[:, None]  # [n, 1, d]
+        reshape = self.attention.key(norm1_out)[:, None]  # [n, 1, d]
         # [n, context, d]
-        unslice_2 = unslice(reshape_2, (n, context, self.d), (slice(0, n), slice(t, t + 1), slice(0, self.d)))
+        unslice_2 = unslice(reshape, (n, context, self.d), (slice(0, n), slice(t, t + 1), slice(0, self.d)))
         keys_2 = np.where(unslice_, unslice_2, keys)  # [n, context, d]
-        reshape_3 = self.attention.value(add_2)[:, None]  # [n, 1, d]  language_models.lee:35
+        reshape_2 = self.attention.value(norm1_out)[:, None]  # [n, 1, d]  language_models.lee:35
         # [n, context, d]
-        unslice_3 = unslice(reshape_3, (n, context, self.d), (slice(0, n), slice(t, t + 1), slice(0, self.d)))
+        unslice_3 = unslice(reshape_2, (n, context, self.d), (slice(0, n), slice(t, t + 1), slice(0, self.d)))
         values_2 = np.where(unslice_, unslice_3, values)  # [n, context, d]
-        # [n, 1, heads, d // heads]  language_models.lee:36
-        q = self.attention.query(add_2).reshape(n, 1, self.heads, self.d // self.heads)
+        add_4 = self.attention.query(norm1_out)  # [n, d]  language_models.lee:36
+        q = add_4.reshape(n, 1, self.heads, self.d // self.heads)  # [n, 1, heads, d // heads]
         # [n, context, heads, d // heads]  language_models.lee:37
         k = keys_2.reshape(n, context, self.heads, self.d // self.heads)
         # [n, context, heads, d // heads]  language_models.lee:38
@@ -326,12 +328,12 @@ class GPT_2(Model):
             raise ValueError(
                 f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
-        x = gather.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        x = token_out.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
         x_2 = self.blocks[0](x, mask)  # [n, time, d]  language_models.lee:55
         x_3 = self.blocks[1](x_2, mask)  # [n, time, d]
-        add_2 = self.final(x_3.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
-        return add_2.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
+        final_out = self.final(x_3.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
+        return final_out.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
 
     def scored_saved(self, tokens, mask):
         """As scored, and what its gradient needs."""
@@ -340,13 +342,13 @@ class GPT_2(Model):
             raise ValueError(
                 f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
-        x = gather.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        x = token_out.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
         x_2, saved_blocks_0_ = self.blocks[0].forward_saved(x, mask)  # language_models.lee:55
         x_3, saved_blocks_1_ = self.blocks[1].forward_saved(x_2, mask)
         reshape_3 = x_3.reshape(n * time, self.d)  # [n * time, d]  language_models.lee:56
-        add_2, saved_final = self.final.forward_saved(reshape_3)
-        reshape_4 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        final_out, saved_final = self.final.forward_saved(reshape_3)
+        reshape_4 = final_out.reshape(n, time, self.d)  # [n, time, d]
         saved = x, x_2, saved_blocks_0_, saved_blocks_1_, reshape_3, saved_final, reshape_4
         return reshape_4 @ self.token.table.T, saved
 
@@ -355,18 +357,19 @@ class GPT_2(Model):
         x, x_2, saved_blocks_0_, saved_blocks_1_, reshape_3, saved_final, reshape_4 = saved
         n, time = tokens.shape
         # gradient of return final(x) @ token.table.T   language_models.lee:56
-        reshape_6 = reshape_4.reshape(n * time, self.d)  # [n * time, d]
-        d_add_2 = (d_y @ self.token.table).reshape(n * time, self.d)  # [n * time, d]
-        d_final, d_reshape_3 = self.final.forward_backward(reshape_3, saved_final, d_add_2)
+        reshape_2 = reshape_4.reshape(n * time, self.d)  # [n * time, d]
+        d_final_out = (d_y @ self.token.table).reshape(n * time, self.d)  # [n * time, d]
+        d_final, d_reshape_3 = self.final.forward_backward(reshape_3, saved_final, d_final_out)
         d_x_3 = d_reshape_3.reshape(n, time, self.d)  # [n, time, d]
         # gradient of x = block(x, mask)   language_models.lee:55
         d_blocks_1_, d_x_2 = self.blocks[1].forward_backward(x_2, mask, saved_blocks_1_, d_x_3)
         d_blocks_0_, d_x = self.blocks[0].forward_backward(x, mask, saved_blocks_0_, d_x_2)
         # gradient of x = token(tokens) + position(arange(time))   language_models.lee:53
         d_position = Embedding.forward_backward(np.arange(time), self.context, d_x.sum(axis=0))
-        d_gather = d_x.reshape(n * time, self.d)  # [n * time, d]
-        d_token = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_gather)
-        d_token_table = d_y.reshape(n * time, self.vocab).T @ reshape_6 + d_token["table"]  # [vocab, d]
+        d_token_out = d_x.reshape(n * time, self.d)  # [n * time, d]
+        tokens_flat = tokens.reshape(n * time)  # int[n * time]
+        d_token = Embedding.forward_backward(tokens_flat, self.vocab, d_token_out)
+        d_token_table = d_y.reshape(n * time, self.vocab).T @ reshape_2 + d_token["table"]  # [vocab, d]
         return {
             "token": {"table": d_token_table},
             "position": d_position,
@@ -400,12 +403,12 @@ class GPT_2(Model):
             raise ValueError(
                 f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
-        x = gather.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        x = token_out.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
         x_2 = self.blocks[0].forward_2(x, mask)  # [n, time, d]  language_models.lee:55
         x_3 = self.blocks[1].forward_2(x_2, mask)  # [n, time, d]
-        add_2 = self.final(x_3.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
-        return add_2.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
+        final_out = self.final(x_3.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
+        return final_out.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
 
     def scored_2_saved(self, tokens, mask):
         """As scored_2, and what its gradient needs."""
@@ -414,13 +417,13 @@ class GPT_2(Model):
             raise ValueError(
                 f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
-        x = gather.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        x = token_out.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
         x_2, saved_blocks_0_ = self.blocks[0].forward_2_saved(x, mask)  # language_models.lee:55
         x_3, saved_blocks_1_ = self.blocks[1].forward_2_saved(x_2, mask)
         reshape_3 = x_3.reshape(n * time, self.d)  # [n * time, d]  language_models.lee:56
-        add_2, saved_final = self.final.forward_saved(reshape_3)
-        reshape_4 = add_2.reshape(n, time, self.d)  # [n, time, d]
+        final_out, saved_final = self.final.forward_saved(reshape_3)
+        reshape_4 = final_out.reshape(n, time, self.d)  # [n, time, d]
         saved = x, x_2, saved_blocks_0_, saved_blocks_1_, reshape_3, saved_final, reshape_4
         return reshape_4 @ self.token.table.T, saved
 
@@ -429,18 +432,19 @@ class GPT_2(Model):
         x, x_2, saved_blocks_0_, saved_blocks_1_, reshape_3, saved_final, reshape_4 = saved
         n, time = tokens.shape
         # gradient of return final(x) @ token.table.T   language_models.lee:56
-        reshape_6 = reshape_4.reshape(n * time, self.d)  # [n * time, d]
-        d_add_2 = (d_y @ self.token.table).reshape(n * time, self.d)  # [n * time, d]
-        d_final, d_reshape_3 = self.final.forward_backward(reshape_3, saved_final, d_add_2)
+        reshape_2 = reshape_4.reshape(n * time, self.d)  # [n * time, d]
+        d_final_out = (d_y @ self.token.table).reshape(n * time, self.d)  # [n * time, d]
+        d_final, d_reshape_3 = self.final.forward_backward(reshape_3, saved_final, d_final_out)
         d_x_3 = d_reshape_3.reshape(n, time, self.d)  # [n, time, d]
         # gradient of x = block(x, mask)   language_models.lee:55
         d_blocks_1_, d_x_2 = self.blocks[1].forward_2_backward(x_2, mask, saved_blocks_1_, d_x_3)
         d_blocks_0_, d_x = self.blocks[0].forward_2_backward(x, mask, saved_blocks_0_, d_x_2)
         # gradient of x = token(tokens) + position(arange(time))   language_models.lee:53
         d_position = Embedding.forward_backward(np.arange(time), self.context, d_x.sum(axis=0))
-        d_gather = d_x.reshape(n * time, self.d)  # [n * time, d]
-        d_token = Embedding.forward_backward(tokens.reshape(n * time), self.vocab, d_gather)
-        d_token_table = d_y.reshape(n * time, self.vocab).T @ reshape_6 + d_token["table"]  # [vocab, d]
+        d_token_out = d_x.reshape(n * time, self.d)  # [n * time, d]
+        tokens_flat = tokens.reshape(n * time)  # int[n * time]
+        d_token = Embedding.forward_backward(tokens_flat, self.vocab, d_token_out)
+        d_token_table = d_y.reshape(n * time, self.vocab).T @ reshape_2 + d_token["table"]  # [vocab, d]
         return {
             "token": {"table": d_token_table},
             "position": d_position,
@@ -500,14 +504,14 @@ class GPT_3(Model):
             raise ValueError(
                 f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
-        x = gather.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        x = token_out.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
         x_2 = self.blocks[0](x, mask)  # [n, time, d]  language_models.lee:55
         x_3 = self.blocks[1](x_2, mask)  # [n, time, d]
         x_4 = self.blocks[2](x_3, mask)  # [n, time, d]
         x_5 = self.blocks[3](x_4, mask)  # [n, time, d]
-        add_2 = self.final(x_5.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
-        return add_2.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
+        final_out = self.final(x_5.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
+        return final_out.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
 
     def forward(self, tokens):
         """tokens int[n, time] -> [n, time, vocab]"""
@@ -521,14 +525,14 @@ class GPT_3(Model):
             raise ValueError(
                 f"language_models.lee:52: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
-        x = gather.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:53
+        x = token_out.reshape(n, time, self.d) + self.position(np.arange(time))  # [n, time, d]
         x_2 = self.blocks[0].forward_2(x, mask)  # [n, time, d]  language_models.lee:55
         x_3 = self.blocks[1].forward_2(x_2, mask)  # [n, time, d]
         x_4 = self.blocks[2].forward_2(x_3, mask)  # [n, time, d]
         x_5 = self.blocks[3].forward_2(x_4, mask)  # [n, time, d]
-        add_2 = self.final(x_5.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
-        return add_2.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
+        final_out = self.final(x_5.reshape(n * time, self.d))  # [n * time, d]  language_models.lee:56
+        return final_out.reshape(n, time, self.d) @ self.token.table.T  # [n, time, vocab]
 
     def padded(self, tokens, lengths):
         """Rows of different lengths: what stands behind them is seen by nobody.
@@ -558,13 +562,12 @@ def generate(net, prompt, length, key, temperature=1.0):
 def generate_step(net, tokens, temperature, key, i, length, time):
     """tokens int[n, length + time] -> int[n, length + time]"""
     n = tokens.shape[0]
-    slice_ = net(tokens)[:, i + time - 1 : i + time]  # [n, 1, net.vocab]  language_models.lee:70
-    logits = slice_.reshape(n, net.vocab) / temperature  # [n, net.vocab]
+    logits = net(tokens)[:, i + time - 1] / temperature  # [n, net.vocab]  language_models.lee:70
     fill = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  language_models.lee:71
     unslice_ = unslice(fill, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))  # bool[n, length + time]
-    reshape_2 = drawn(logits, fold(fold(key, SITES["drawn"]), i))[:, None]  # int[n, 1]
+    reshape = drawn(logits, fold(fold(key, SITES["drawn"]), i))[:, None]  # int[n, 1]
     # int[n, length + time]
-    unslice_2 = unslice(reshape_2, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))
+    unslice_2 = unslice(reshape, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))
     tokens_3 = np.where(unslice_, unslice_2, tokens)  # int[n, length + time]
     return tokens_3  # int[n, length + time]
 
@@ -596,12 +599,11 @@ def continued(net, prompt, length):
 def continued_step(net, tokens, i, length, time):
     """tokens int[n, length + time] -> int[n, length + time]"""
     n = tokens.shape[0]
-    slice_ = net(tokens)[:, i + time - 1 : i + time]  # [n, 1, net.vocab]  language_models.lee:85
-    fill = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]
+    fill = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  language_models.lee:85
     unslice_ = unslice(fill, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))  # bool[n, length + time]
-    reshape_2 = slice_.reshape(n, net.vocab).argmax(axis=1)[:, None]  # int[n, 1]
+    reshape = net(tokens)[:, i + time - 1].argmax(axis=1)[:, None]  # int[n, 1]
     # int[n, length + time]
-    unslice_2 = unslice(reshape_2, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))
+    unslice_2 = unslice(reshape, (n, length + time), (slice(0, n), slice(i + time, i + time + 1)))
     tokens_3 = np.where(unslice_, unslice_2, tokens)  # int[n, length + time]
     return tokens_3  # int[n, length + time]
 
@@ -627,11 +629,8 @@ def continued_with_cache_step(net, keys, tokens, values, length, t, time):
     n, length + time, net.d], int[n, length + time], [2, n, length + time, net.d]
     """
     n = keys.shape[1]
-    reshape_2 = net.token(tokens[:, t : t + 1].reshape(n))[:, None]  # [n, 1, net.d]  language_models.lee:95
-    x = reshape_2 + net.position(np.arange(1) + t)  # [n, 1, net.d]
-    reshape_4 = values[:1].reshape(n, length + time, net.d)  # [n, length + time, net.d]  language_models.lee:98
-    reshape_3 = keys[:1].reshape(n, length + time, net.d)  # [n, length + time, net.d]
-    x_2, k, v = net.blocks[0].extend(x, reshape_3, reshape_4, t)
+    x = net.token(tokens[:, t])[:, None] + net.position(np.arange(1) + t)  # [n, 1, net.d]  language_models.lee:95
+    x_2, k, v = net.blocks[0].extend(x, keys[0], values[0], t)  # language_models.lee:98
     # bool[1, n, length + time, net.d]  language_models.lee:99
     fill = np.full((1, n, length + time, net.d), True, dtype=np.bool_)
     # bool[2, n, length + time, net.d]
@@ -648,9 +647,7 @@ def continued_with_cache_step(net, keys, tokens, values, length, t, time):
         v[None], (2, n, length + time, net.d), (slice(0, 1), slice(0, n), slice(0, length + time), slice(0, net.d))
     )
     values_3 = np.where(unslice_, unslice_3, values)  # [2, n, length + time, net.d]
-    reshape_8 = values_3[1:].reshape(n, length + time, net.d)  # [n, length + time, net.d]  language_models.lee:98
-    reshape_7 = keys_3[1:].reshape(n, length + time, net.d)  # [n, length + time, net.d]
-    x_3, k_2, v_2 = net.blocks[1].extend(x_2, reshape_7, reshape_8, t)
+    x_3, k_2, v_2 = net.blocks[1].extend(x_2, keys_3[1], values_3[1], t)  # language_models.lee:98
     # bool[2, n, length + time, net.d]  language_models.lee:99
     unslice_4 = unslice(
         fill, (2, n, length + time, net.d), (slice(1, 2), slice(0, n), slice(0, length + time), slice(0, net.d))
@@ -665,13 +662,12 @@ def continued_with_cache_step(net, keys, tokens, values, length, t, time):
         v_2[None], (2, n, length + time, net.d), (slice(1, 2), slice(0, n), slice(0, length + time), slice(0, net.d))
     )
     values_4 = np.where(unslice_4, unslice_6, values_3)  # [2, n, length + time, net.d]
-    reshape_12 = net.final(x_3.reshape(n, net.d))[:, None]  # [n, 1, net.d]  language_models.lee:102
-    best = (reshape_12 @ net.token.table.T).reshape(n, net.vocab).argmax(axis=1)  # int[n]
-    reshape_14 = tokens[:, t + 1 : t + 2].reshape(n)  # int[n]  language_models.lee:103
-    fill_2 = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]
+    reshape_7 = net.final(x_3.reshape(n, net.d))[:, None]  # [n, 1, net.d]  language_models.lee:102
+    best = (reshape_7 @ net.token.table.T).reshape(n, net.vocab).argmax(axis=1)  # int[n]
+    fill_2 = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  language_models.lee:103
     unslice_7 = unslice(fill_2, (n, length + time), (slice(0, n), slice(t + 1, t + 2)))  # bool[n, length + time]
-    reshape_15 = np.where(t + 1 >= time, best, reshape_14)[:, None]  # int[n, 1]
-    unslice_8 = unslice(reshape_15, (n, length + time), (slice(0, n), slice(t + 1, t + 2)))  # int[n, length + time]
+    reshape_9 = np.where(t + 1 >= time, best, tokens[:, t + 1])[:, None]  # int[n, 1]
+    unslice_8 = unslice(reshape_9, (n, length + time), (slice(0, n), slice(t + 1, t + 2)))  # int[n, length + time]
     tokens_3 = np.where(unslice_7, unslice_8, tokens)  # int[n, length + time]
     return keys_4, tokens_3, values_4
 
@@ -694,13 +690,13 @@ class Layer(Model):
         """x [n, time, d], lengths int[n] -> [n, time, d]"""
         n, time, _ = x.shape
         add = x + self.attention.forward_3(x, padding_mask(lengths, time))  # [n, time, d]  language_models.lee:119
-        add_2 = self.norm1(add.reshape(n * time, self.d))  # [n * time, d]
-        x_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
-        mul_2 = gelu_3(self.up(add_2).reshape(n, time, 4 * self.d))  # [n, time, 4 * d]  language_models.lee:120
-        add_4 = self.down(mul_2.reshape(n * time, 4 * self.d))  # [n * time, d]
-        add_5 = x_2 + add_4.reshape(n, time, self.d)  # [n, time, d]
-        add_2_2 = self.norm2(add_5.reshape(n * time, self.d))  # [n * time, d]
-        return add_2_2.reshape(n, time, self.d)  # [n, time, d]
+        norm1_out = self.norm1(add.reshape(n * time, self.d))  # [n * time, d]
+        x_2 = norm1_out.reshape(n, time, self.d)  # [n, time, d]
+        mul_2 = gelu_3(self.up(norm1_out).reshape(n, time, 4 * self.d))  # [n, time, 4 * d]  language_models.lee:120
+        down_out = self.down(mul_2.reshape(n * time, 4 * self.d))  # [n * time, d]
+        add_2 = x_2 + down_out.reshape(n, time, self.d)  # [n, time, d]
+        norm2_out = self.norm2(add_2.reshape(n * time, self.d))  # [n * time, d]
+        return norm2_out.reshape(n, time, self.d)  # [n, time, d]
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
@@ -708,28 +704,30 @@ class Layer(Model):
         inside_ = padding_mask(lengths, time)  # bool[n, 1, 1, time]  language_models.lee:119
         reshape_12, saved_attention = self.attention.forward_3_saved(x, inside_)
         reshape = (x + reshape_12).reshape(n * time, self.d)  # [n * time, d]
-        add_2, saved_norm1 = self.norm1.forward_saved(reshape)
-        x_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
-        reshape_2 = self.up(add_2).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]  language_models.lee:120
+        norm1_out, saved_norm1 = self.norm1.forward_saved(reshape)
+        x_2 = norm1_out.reshape(n, time, self.d)  # [n, time, d]
+        reshape_2 = self.up(norm1_out).reshape(n, time, 4 * self.d)  # [n, time, 4 * d]  language_models.lee:120
         reshape_3 = gelu_3(reshape_2).reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
-        add_5 = x_2 + self.down(reshape_3).reshape(n, time, self.d)  # [n, time, d]
-        reshape_5 = add_5.reshape(n * time, self.d)  # [n * time, d]
-        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_5)
-        saved = inside_, saved_attention, reshape, add_2, saved_norm1, reshape_2, reshape_3, reshape_5, saved_norm2
-        return add_2_2.reshape(n, time, self.d), saved
+        add_2 = x_2 + self.down(reshape_3).reshape(n, time, self.d)  # [n, time, d]
+        reshape_5 = add_2.reshape(n * time, self.d)  # [n * time, d]
+        norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_5)
+        saved = inside_, saved_attention, reshape, norm1_out, saved_norm1, reshape_2, reshape_3, reshape_5, saved_norm2
+        return norm2_out.reshape(n, time, self.d), saved
 
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        inside_, saved_attention, reshape, add_2, saved_norm1, reshape_2, reshape_3, reshape_5, saved_norm2 = saved
+        inside_, saved_attention, reshape, norm1_out, saved_norm1, reshape_2, reshape_3, reshape_5, saved_norm2 = saved
         n, time, _ = x.shape
         # gradient of return norm2(x + down(gelu(up(x))))   language_models.lee:120
-        d_add_2_2 = d_y.reshape(n * time, self.d)  # [n * time, d]
-        d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_add_2_2)
+        d_norm2_out = d_y.reshape(n * time, self.d)  # [n * time, d]
+        d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_norm2_out)
         d_down, d_reshape_3 = self.down.forward_backward(reshape_3, d_reshape_5)
         d_reshape_2 = gelu_3_backward(reshape_2, d_reshape_3.reshape(n, time, 4 * self.d))  # [n, time, 4 * d]
-        d_up, d_add_2_3 = self.up.forward_backward(add_2, d_reshape_2.reshape(n * time, 4 * self.d))
+        d_up_out = d_reshape_2.reshape(n * time, 4 * self.d)  # [n * time, 4 * d]
+        d_up, d_norm1_out_2 = self.up.forward_backward(norm1_out, d_up_out)
         # gradient of x = norm1(x + attention(x, mask = padding_mask(lengths, time)))   language_models.lee:119
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2_3 + d_reshape_5)
+        d_norm1_out = d_norm1_out_2 + d_reshape_5  # [n * time, d]
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_norm1_out)
         d_add = d_reshape.reshape(n, time, self.d)  # [n, time, d]
         d_attention, d_x_3 = self.attention.forward_3_backward(x, inside_, saved_attention, d_add)
         d_x = d_add + d_x_3  # [n, time, d]
@@ -761,10 +759,10 @@ class Bert_3(Model):
             raise ValueError(
                 f"language_models.lee:132: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
-        gather_2 = self.segment(part.reshape(n * time))  # [n * time, d]
-        reshape_4 = gather_2.reshape(n, time, self.d)  # [n, time, d]
-        add = gather.reshape(n, time, self.d) + reshape_4  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
+        segment_out = self.segment(part.reshape(n * time))  # [n * time, d]
+        reshape_2 = segment_out.reshape(n, time, self.d)  # [n, time, d]
+        add = token_out.reshape(n, time, self.d) + reshape_2  # [n, time, d]
         add_2 = add + self.position(np.arange(time))  # [n, time, d]
         x = self.norm(add_2.reshape(n * time, self.d)).reshape(n, time, self.d)  # [n, time, d]
         x_2 = self.blocks[0](x, lengths)  # [n, time, d]  language_models.lee:135
@@ -778,13 +776,13 @@ class Bert_3(Model):
             raise ValueError(
                 f"language_models.lee:132: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
-        gather_2 = self.segment(part.reshape(n * time))  # [n * time, d]
-        reshape_4 = gather_2.reshape(n, time, self.d)  # [n, time, d]
-        add = gather.reshape(n, time, self.d) + reshape_4  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
+        segment_out = self.segment(part.reshape(n * time))  # [n * time, d]
+        reshape_4 = segment_out.reshape(n, time, self.d)  # [n, time, d]
+        add = token_out.reshape(n, time, self.d) + reshape_4  # [n, time, d]
         reshape_5 = (add + self.position(np.arange(time))).reshape(n * time, self.d)  # [n * time, d]
-        add_2_2, saved_norm = self.norm.forward_saved(reshape_5)
-        x = add_2_2.reshape(n, time, self.d)  # [n, time, d]
+        norm_out, saved_norm = self.norm.forward_saved(reshape_5)
+        x = norm_out.reshape(n, time, self.d)  # [n, time, d]
         x_2, saved_blocks_0_ = self.blocks[0].forward_saved(x, lengths)  # language_models.lee:135
         x_3, saved_blocks_1_ = self.blocks[1].forward_saved(x_2, lengths)
         saved = reshape_5, saved_norm, x, x_2, saved_blocks_0_, saved_blocks_1_
@@ -798,13 +796,13 @@ class Bert_3(Model):
         d_blocks_1_, d_x_2 = self.blocks[1].forward_backward(x_2, saved_blocks_1_, d_mul)
         d_blocks_0_, d_x = self.blocks[0].forward_backward(x, saved_blocks_0_, d_x_2)
         # gradient of x = norm(token(tokens) + segment(part) + position(arange(time)))   language_models.lee:133
-        d_add_2_2 = d_x.reshape(n * time, self.d)  # [n * time, d]
-        d_norm, d_reshape_5 = self.norm.forward_backward(reshape_5, saved_norm, d_add_2_2)
-        d_gather_3 = d_reshape_5.reshape(n, time, self.d).sum(axis=0)  # [time, d]
-        d_position = Embedding.forward_backward(np.arange(time), self.context, d_gather_3)
+        d_norm_out = d_x.reshape(n * time, self.d)  # [n * time, d]
+        d_norm, d_reshape_5 = self.norm.forward_backward(reshape_5, saved_norm, d_norm_out)
+        d_position_out = d_reshape_5.reshape(n, time, self.d).sum(axis=0)  # [time, d]
+        d_position = Embedding.forward_backward(np.arange(time), self.context, d_position_out)
         d_segment = Embedding.forward_backward(part.reshape(n * time), 2, d_reshape_5)
-        reshape = tokens.reshape(n * time)  # int[n * time]
-        d_token = Embedding.forward_backward(reshape, self.vocab, d_reshape_5)
+        tokens_flat = tokens.reshape(n * time)  # int[n * time]
+        d_token = Embedding.forward_backward(tokens_flat, self.vocab, d_reshape_5)
         return {
             "token": d_token,
             "segment": d_segment,
@@ -842,10 +840,10 @@ class Bert_4(Model):
             raise ValueError(
                 f"language_models.lee:132: time <= context must hold: context = {self.context}, time = {time}"
             )
-        gather = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
-        gather_2 = self.segment(part.reshape(n * time))  # [n * time, d]
-        reshape_4 = gather_2.reshape(n, time, self.d)  # [n, time, d]
-        add = gather.reshape(n, time, self.d) + reshape_4  # [n, time, d]
+        token_out = self.token(tokens.reshape(n * time))  # [n * time, d]  language_models.lee:133
+        segment_out = self.segment(part.reshape(n * time))  # [n * time, d]
+        reshape_2 = segment_out.reshape(n, time, self.d)  # [n, time, d]
+        add = token_out.reshape(n, time, self.d) + reshape_2  # [n, time, d]
         add_2 = add + self.position(np.arange(time))  # [n, time, d]
         x = self.norm(add_2.reshape(n * time, self.d)).reshape(n, time, self.d)  # [n, time, d]
         x_2 = self.blocks[0](x, lengths)  # [n, time, d]  language_models.lee:135
@@ -873,8 +871,8 @@ class MaskedLM_2(Model):
         """tokens int[n, time], part int[n, time], lengths int[n] -> [n, time, vocab]"""
         n, time = tokens.shape
         mul = self.encoder(tokens, part, lengths)  # [n, time, d]  language_models.lee:147
-        add = self.change(mul.reshape(n * time, self.d))  # [n * time, d]
-        mul_2 = gelu_3(add.reshape(n, time, self.d))  # [n, time, d]
+        change_out = self.change(mul.reshape(n * time, self.d))  # [n * time, d]
+        mul_2 = gelu_3(change_out.reshape(n, time, self.d))  # [n, time, d]
         h = self.norm(mul_2.reshape(n * time, self.d)).reshape(n, time, self.d)  # [n, time, d]
         return h @ self.encoder.token.table.T + self.bias  # [n, time, vocab]  language_models.lee:148
 
@@ -885,8 +883,8 @@ class MaskedLM_2(Model):
         reshape = mul.reshape(n * time, self.d)  # [n * time, d]
         reshape_2 = self.change(reshape).reshape(n, time, self.d)  # [n, time, d]
         reshape_3 = gelu_3(reshape_2).reshape(n * time, self.d)  # [n * time, d]
-        add_2, saved_norm = self.norm.forward_saved(reshape_3)
-        h = add_2.reshape(n, time, self.d)  # [n, time, d]
+        norm_out, saved_norm = self.norm.forward_saved(reshape_3)
+        h = norm_out.reshape(n, time, self.d)  # [n, time, d]
         # language_models.lee:148
         return h @ self.encoder.token.table.T + self.bias, (saved_encoder, reshape, reshape_2, reshape_3, saved_norm, h)
 
@@ -897,15 +895,15 @@ class MaskedLM_2(Model):
         # gradient of return h @ encoder.token.table.T + bias   language_models.lee:148
         d_bias = d_y.sum(axis=(0, 1))  # [vocab]
         d_h = d_y @ self.encoder.token.table  # [n, time, d]
-        reshape_4 = d_y.reshape(n * time, self.vocab)  # [n * time, vocab]
+        reshape_7 = d_y.reshape(n * time, self.vocab)  # [n * time, vocab]
         # gradient of h = norm(gelu(change(encoder(tokens, part, lengths))))   language_models.lee:147
-        d_add_2 = d_h.reshape(n * time, self.d)  # [n * time, d]
-        d_norm, d_reshape_3 = self.norm.forward_backward(reshape_3, saved_norm, d_add_2)
+        d_norm_out = d_h.reshape(n * time, self.d)  # [n * time, d]
+        d_norm, d_reshape_3 = self.norm.forward_backward(reshape_3, saved_norm, d_norm_out)
         d_reshape_2 = gelu_3_backward(reshape_2, d_reshape_3.reshape(n, time, self.d))  # [n, time, d]
         d_change, d_reshape = self.change.forward_backward(reshape, d_reshape_2.reshape(n * time, self.d))
         d_mul = d_reshape.reshape(n, time, self.d)  # [n, time, d]
         d_encoder = self.encoder.forward_backward(tokens, part, saved_encoder, d_mul)
-        d_encoder_token_table = reshape_4.T @ h.reshape(n * time, self.d) + d_encoder["token"]["table"]  # [vocab, d]
+        d_encoder_token_table = reshape_7.T @ h.reshape(n * time, self.d) + d_encoder["token"]["table"]  # [vocab, d]
         return {
             "encoder": {
                 "token": {"table": d_encoder_token_table},
@@ -939,8 +937,8 @@ class MaskedLM_3(Model):
         """tokens int[n, time], part int[n, time], lengths int[n] -> [n, time, vocab]"""
         n, time = tokens.shape
         mul = self.encoder(tokens, part, lengths)  # [n, time, d]  language_models.lee:147
-        add = self.change(mul.reshape(n * time, self.d))  # [n * time, d]
-        mul_2 = gelu_3(add.reshape(n, time, self.d))  # [n, time, d]
+        change_out = self.change(mul.reshape(n * time, self.d))  # [n * time, d]
+        mul_2 = gelu_3(change_out.reshape(n, time, self.d))  # [n, time, d]
         h = self.norm(mul_2.reshape(n * time, self.d)).reshape(n, time, self.d)  # [n, time, d]
         return h @ self.encoder.token.table.T + self.bias  # [n, time, vocab]  language_models.lee:148
 
@@ -1001,7 +999,7 @@ class Reader(Model):
         z = self.ends(mul.reshape(n * time, self.encoder.d)).reshape(n, time, 2)  # [n, time, 2]
         # [n, time, 2]  language_models.lee:174
         z_2 = np.where((np.arange(time) < lengths[:, None])[:, :, None], z, -np.inf)
-        return z_2[:, :, :1].reshape(n, time), z_2[:, :, 1:].reshape(n, time)  # language_models.lee:175
+        return z_2[:, :, 0], z_2[:, :, 1]  # language_models.lee:175
 
     def forward_saved(self, tokens, part, lengths):
         """As forward, and what its gradient needs."""
@@ -1011,20 +1009,14 @@ class Reader(Model):
         z = self.ends(reshape).reshape(n, time, 2)  # [n, time, 2]
         reshape_3 = (np.arange(time) < lengths[:, None])[:, :, None]  # bool[n, time, 1]  language_models.lee:174
         z_2 = np.where(reshape_3, z, -np.inf)  # [n, time, 2]
-        # language_models.lee:175
-        return z_2[:, :, :1].reshape(n, time), z_2[:, :, 1:].reshape(n, time), (saved_encoder, reshape, reshape_3)
+        return z_2[:, :, 0], z_2[:, :, 1], (saved_encoder, reshape, reshape_3)  # language_models.lee:175
 
     def forward_backward(self, tokens, part, saved, encoder_context, encoder_vocab, d_reshape_5, d_reshape_6):
         """From d_reshape_5 and d_reshape_6 to the gradient by the parameters."""
         saved_encoder, reshape, reshape_3 = saved
         n, time = tokens.shape
-        # gradient of return z[.., 0], z[.., 1]   language_models.lee:175
-        d_slice_2 = d_reshape_6[:, :, None]  # [n, time, 1]
-        d_z_2_2 = unslice(d_slice_2, (n, time, 2), (slice(0, n), slice(0, time), slice(1, 2)))  # [n, time, 2]
-        d_slice = d_reshape_5[:, :, None]  # [n, time, 1]
-        d_z_2_3 = unslice(d_slice, (n, time, 2), (slice(0, n), slice(0, time), slice(0, 1)))  # [n, time, 2]
         # gradient of z[b, t, e] = where(t < lengths[b], z[b, t, e], -inf)   language_models.lee:174
-        d_z_2 = d_z_2_2 + d_z_2_3  # [n, time, 2]
+        d_z_2 = np.stack((d_reshape_5, d_reshape_6), axis=2)  # [n, time, 2]
         d_z = masked(d_z_2, reshape_3)  # [n, time, 2]
         # gradient of z = ends(encoder(tokens, part, lengths))   language_models.lee:173
         d_ends, d_reshape = self.ends.forward_backward(reshape, d_z.reshape(n * time, 2))
@@ -1082,10 +1074,10 @@ def example_padded(key):
     lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 7)  # int[3]  language_models.lee:203
     contract, saved_net = net.padded_saved(tokens, lengths)  # language_models.lee:204
     reshape = contract.reshape(18, 11)  # [18, 11]
-    reshape_2 = tokens.reshape(18)  # int[18]
-    d_reshape = cross_entropy_backward(reshape, reshape_2, FLOAT(1.0))  # [18, 11]
+    tokens_flat = tokens.reshape(18)  # int[18]
+    d_reshape = cross_entropy_backward(reshape, tokens_flat, FLOAT(1.0))  # [18, 11]
     d_net = net.padded_backward(tokens, saved_net, d_reshape.reshape(3, 6, 11))
-    return cross_entropy(reshape, reshape_2), net.at(d_net)
+    return cross_entropy(reshape, tokens_flat), net.at(d_net)
 
 
 def example_generated(key):
@@ -1281,14 +1273,13 @@ class LayerNorm(Model):
     def forward(self, x):
         """x [.., d] -> [.., d]"""
         centred = x - x.mean(axis=1, keepdims=True)  # [rows, d]  nn.lee:197
-        add = (centred * centred).mean(axis=1, keepdims=True) + self.eps  # [rows, 1]
-        return centred / np.sqrt(add) * self.gamma + self.beta  # [rows, d]
+        deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps)  # [rows, 1]
+        return centred / deviation * self.gamma + self.beta  # [rows, d]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         centred = x - x.mean(axis=1, keepdims=True)  # [rows, d]  nn.lee:197
-        add = (centred * centred).mean(axis=1, keepdims=True) + self.eps  # [rows, 1]
-        normalise = centred / np.sqrt(add)  # [rows, d]
+        normalise = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps)  # [rows, d]
         return normalise * self.gamma + self.beta, normalise
 
     def forward_backward(self, x, normalise, d_y):
@@ -1298,7 +1289,7 @@ class LayerNorm(Model):
         d_normalise = d_y * self.gamma  # [rows, d]
         d_gamma = (d_y * normalise).sum(axis=0)  # [d]
         centred = x - x.mean(axis=1, keepdims=True)  # [rows, d]
-        deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + self.eps)  # [rows, 1]
+        deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.eps)  # [rows, 1]
         normal_ = centred / deviation  # [rows, d]
         mean_2 = (d_normalise * normal_).mean(axis=1, keepdims=True)  # [rows, 1]
         sub = d_normalise - d_normalise.mean(axis=1, keepdims=True)  # [rows, d]
@@ -1467,20 +1458,20 @@ class MultiHeadAttention(Model):
     def forward(self, x, mask):
         """x [n, m, d], mask bool[1, 1, m, m] -> [n, m, d]"""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
-        add_4 = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
-        return add_4.reshape(n, m, self.d)  # [n, m, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        output_out = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return output_out.reshape(n, m, self.d)  # [n, m, d]
 
     def forward_saved(self, x, mask):
         """As forward, and what its gradient needs."""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
         mixed, saved_attend = attend_saved(q, k, v, mask)  # nn.lee:367
         reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
         return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend, reshape_2)
@@ -1490,37 +1481,37 @@ class MultiHeadAttention(Model):
         q, k, v, saved_attend, reshape_2 = saved
         n, m, _ = x.shape
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]
         # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
         d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
         d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
         d_q, d_k, d_v = attend_backward(q, k, v, mask, saved_attend, d_mixed)
         # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
-        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        d_value, d_x_flat_2 = self.value.forward_backward(x_flat, d_v.reshape(m * n, self.d))
         # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
-        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        d_key, d_x_flat_3 = self.key.forward_backward(x_flat, d_k.reshape(m * n, self.d))
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
-        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        d_query, d_x_flat_4 = self.query.forward_backward(x_flat, d_q.reshape(m * n, self.d))
+        d_x = (d_x_flat_2 + d_x_flat_3 + d_x_flat_4).reshape(n, m, self.d)  # [n, m, d]
         return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
 
     def forward_2(self, x, mask):
         """x [n, m, d], mask bool[n, 1, m, m] -> [n, m, d]"""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
-        add_4 = self.output(attend_2(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
-        return add_4.reshape(n, m, self.d)  # [n, m, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        output_out = self.output(attend_2(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return output_out.reshape(n, m, self.d)  # [n, m, d]
 
     def forward_2_saved(self, x, mask):
         """As forward_2, and what its gradient needs."""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
         mixed, saved_attend_2 = attend_2_saved(q, k, v, mask)  # nn.lee:367
         reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
         return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend_2, reshape_2)
@@ -1530,37 +1521,37 @@ class MultiHeadAttention(Model):
         q, k, v, saved_attend_2, reshape_2 = saved
         n, m, _ = x.shape
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]
         # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
         d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
         d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
         d_q, d_k, d_v = attend_2_backward(q, k, v, mask, saved_attend_2, d_mixed)
         # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
-        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        d_value, d_x_flat_2 = self.value.forward_backward(x_flat, d_v.reshape(m * n, self.d))
         # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
-        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        d_key, d_x_flat_3 = self.key.forward_backward(x_flat, d_k.reshape(m * n, self.d))
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
-        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        d_query, d_x_flat_4 = self.query.forward_backward(x_flat, d_q.reshape(m * n, self.d))
+        d_x = (d_x_flat_2 + d_x_flat_3 + d_x_flat_4).reshape(n, m, self.d)  # [n, m, d]
         return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
 
     def forward_3(self, x, mask):
         """x [n, m, d], mask bool[n, 1, 1, m] -> [n, m, d]"""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
-        add_4 = self.output(attend_4(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
-        return add_4.reshape(n, m, self.d)  # [n, m, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        output_out = self.output(attend_4(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return output_out.reshape(n, m, self.d)  # [n, m, d]
 
     def forward_3_saved(self, x, mask):
         """As forward_3, and what its gradient needs."""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
         mixed, saved_attend_4 = attend_4_saved(q, k, v, mask)  # nn.lee:367
         reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
         return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend_4, reshape_2)
@@ -1570,18 +1561,18 @@ class MultiHeadAttention(Model):
         q, k, v, saved_attend_4, reshape_2 = saved
         n, m, _ = x.shape
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]
         # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
         d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
         d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
         d_q, d_k, d_v = attend_4_backward(q, k, v, mask, saved_attend_4, d_mixed)
         # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
-        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        d_value, d_x_flat_2 = self.value.forward_backward(x_flat, d_v.reshape(m * n, self.d))
         # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
-        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        d_key, d_x_flat_3 = self.key.forward_backward(x_flat, d_k.reshape(m * n, self.d))
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
-        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        d_query, d_x_flat_4 = self.query.forward_backward(x_flat, d_q.reshape(m * n, self.d))
+        d_x = (d_x_flat_2 + d_x_flat_3 + d_x_flat_4).reshape(n, m, self.d)  # [n, m, d]
         return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
 
 
@@ -1590,17 +1581,17 @@ def gelu(x):
 
     x [x_0, x_1, x_2] -> [x_0, x_1, x_2]
     """
-    tanh = np.tanh((x + x * x * x * 0.044715) * 0.7978845608028654)  # [x_0, x_1, x_2]  prelude.lee:112
-    return x * 0.5 * (tanh + 1.0)  # [x_0, x_1, x_2]
+    add_2 = np.tanh((x + x**2 * x * 0.044715) * 0.7978845608028654) + 1  # [x_0, x_1, x_2]  prelude.lee:112
+    return x * 0.5 * add_2  # [x_0, x_1, x_2]
 
 
 def gelu_backward(x, d_y):
     """From d_y to the gradient by x."""
     # gradient of return 0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x)))   prelude.lee:112
-    mul = x * x  # [x_0, x_1, x_2]
+    mul = x**2  # [x_0, x_1, x_2]
     tanh = np.tanh((x + mul * x * 0.044715) * 0.7978845608028654)  # [x_0, x_1, x_2]
-    mul_6 = (mul * 0.134145 + 1.0) * 0.3989422804014327  # [x_0, x_1, x_2]
-    d_x = d_y * ((tanh + 1.0) * 0.5 + x * ((1.0 - tanh * tanh) * mul_6))  # [x_0, x_1, x_2]
+    density = (1 - tanh**2) * ((mul * 0.134145 + 1) * 0.3989422804014327)  # [x_0, x_1, x_2]
+    d_x = d_y * ((tanh + 1) * 0.5 + x * density)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 
@@ -1609,8 +1600,8 @@ def gelu_2(x):
 
     x [x_0, 1, x_2] -> [x_0, 1, x_2]
     """
-    tanh = np.tanh((x + x * x * x * 0.044715) * 0.7978845608028654)  # [x_0, 1, x_2]  prelude.lee:112
-    return x * 0.5 * (tanh + 1.0)  # [x_0, 1, x_2]
+    add_2 = np.tanh((x + x**2 * x * 0.044715) * 0.7978845608028654) + 1  # [x_0, 1, x_2]  prelude.lee:112
+    return x * 0.5 * add_2  # [x_0, 1, x_2]
 
 
 def gelu_3(x):
@@ -1618,14 +1609,14 @@ def gelu_3(x):
 
     x [x_0, x_1, x_2] -> [x_0, x_1, x_2]
     """
-    return x * 0.5 * (erf(x / 1.4142135623730951) + 1.0)  # [x_0, x_1, x_2]  prelude.lee:113
+    return x * 0.5 * (erf(x / 1.4142135623730951) + 1)  # [x_0, x_1, x_2]  prelude.lee:113
 
 
 def gelu_3_backward(x, d_y):
     """From d_y to the gradient by x."""
     # gradient of return 0.5 * x * (1 + erf(x / sqrt(2)))   prelude.lee:113
-    mul_3 = x * (np.exp(x * x * -0.5) * 0.3989422804014327)  # [x_0, x_1, x_2]
-    d_x = d_y * ((erf(x / 1.4142135623730951) + 1.0) * 0.5 + mul_3)  # [x_0, x_1, x_2]
+    mul_3 = x * (np.exp(x**2 * -0.5) * 0.3989422804014327)  # [x_0, x_1, x_2]
+    d_x = d_y * ((erf(x / 1.4142135623730951) + 1) * 0.5 + mul_3)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

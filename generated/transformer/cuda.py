@@ -156,13 +156,13 @@ class EncoderLayer(Model):
         """x [n, time, d], lengths int[n] -> [n, time, d]"""
         n, time, _ = x.shape
         add = x + self.attention(x, padding_mask(lengths, time))  # [n, time, d]  transformer.lee:21
-        add_2 = self.norm1(add.reshape(n * time, self.d))  # [n * time, d]
-        x_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
-        select = relu(self.up(add_2).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:22
-        add_4 = self.down(select.reshape(n * time, self.hidden))  # [n * time, d]
-        add_5 = x_2 + add_4.reshape(n, time, self.d)  # [n, time, d]
-        add_2_2 = self.norm2(add_5.reshape(n * time, self.d))  # [n * time, d]
-        return add_2_2.reshape(n, time, self.d)  # [n, time, d]
+        norm1_out = self.norm1(add.reshape(n * time, self.d))  # [n * time, d]
+        x_2 = norm1_out.reshape(n, time, self.d)  # [n, time, d]
+        select = relu(self.up(norm1_out).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:22
+        down_out = self.down(select.reshape(n * time, self.hidden))  # [n * time, d]
+        add_2 = x_2 + down_out.reshape(n, time, self.d)  # [n, time, d]
+        norm2_out = self.norm2(add_2.reshape(n * time, self.d))  # [n * time, d]
+        return norm2_out.reshape(n, time, self.d)  # [n, time, d]
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
@@ -170,28 +170,30 @@ class EncoderLayer(Model):
         inside = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:21
         reshape_12, saved_attention = self.attention.forward_saved(x, inside)
         reshape = (x + reshape_12).reshape(n * time, self.d)  # [n * time, d]
-        add_2, saved_norm1 = self.norm1.forward_saved(reshape)
-        x_2 = add_2.reshape(n, time, self.d)  # [n, time, d]
-        select = relu(self.up(add_2).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:22
-        add_4 = self.down(select.reshape(n * time, self.hidden))  # [n * time, d]
-        reshape_5 = (x_2 + add_4.reshape(n, time, self.d)).reshape(n * time, self.d)  # [n * time, d]
-        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_5)
-        saved = inside, saved_attention, reshape, add_2, saved_norm1, select, reshape_5, saved_norm2
-        return add_2_2.reshape(n, time, self.d), saved
+        norm1_out, saved_norm1 = self.norm1.forward_saved(reshape)
+        x_2 = norm1_out.reshape(n, time, self.d)  # [n, time, d]
+        select = relu(self.up(norm1_out).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:22
+        down_out = self.down(select.reshape(n * time, self.hidden))  # [n * time, d]
+        reshape_5 = (x_2 + down_out.reshape(n, time, self.d)).reshape(n * time, self.d)  # [n * time, d]
+        norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_5)
+        saved = inside, saved_attention, reshape, norm1_out, saved_norm1, select, reshape_5, saved_norm2
+        return norm2_out.reshape(n, time, self.d), saved
 
     def forward_backward(self, x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        inside, saved_attention, reshape, add_2, saved_norm1, select, reshape_5, saved_norm2 = saved
+        inside, saved_attention, reshape, norm1_out, saved_norm1, select, reshape_5, saved_norm2 = saved
         n, time, _ = x.shape
         # gradient of return norm2(x + down(relu(up(x))))   transformer.lee:22
-        d_add_2_2 = d_y.reshape(n * time, self.d)  # [n * time, d]
-        d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_add_2_2)
+        d_norm2_out = d_y.reshape(n * time, self.d)  # [n * time, d]
+        d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_norm2_out)
         reshape_2 = select.reshape(n * time, self.hidden)  # [n * time, hidden]
         d_down, d_reshape_3 = self.down.forward_backward(reshape_2, d_reshape_5)
         d_reshape_2 = relu_backward(select, d_reshape_3.reshape(n, time, self.hidden))  # [n, time, hidden]
-        d_up, d_add_2_3 = self.up.forward_backward(add_2, d_reshape_2.reshape(n * time, self.hidden))
+        d_up_out = d_reshape_2.reshape(n * time, self.hidden)  # [n * time, hidden]
+        d_up, d_norm1_out_2 = self.up.forward_backward(norm1_out, d_up_out)
         # gradient of x = norm1(x + attention(x, mask = padding_mask(lengths, time)))   transformer.lee:21
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2_3 + d_reshape_5)
+        d_norm1_out = d_norm1_out_2 + d_reshape_5  # [n * time, d]
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_norm1_out)
         d_add = d_reshape.reshape(n, time, self.d)  # [n, time, d]
         d_attention, d_x_3 = self.attention.forward_backward(x, inside, saved_attention, d_add)
         d_x = d_add + d_x_3  # [n, time, d]
@@ -222,13 +224,13 @@ class DecoderLayer(Model):
         y_2 = self.norm1(add.reshape(length * n, self.d)).reshape(n, length, self.d)  # [n, length, d]
         # [n, length, d]  transformer.lee:37
         reshape_12_2 = self.cross.forward_3(y_2, memory, padding_mask(lengths, time))
-        add_2_2 = self.norm2((y_2 + reshape_12_2).reshape(length * n, self.d))  # [length * n, d]
-        y_3 = add_2_2.reshape(n, length, self.d)  # [n, length, d]
-        select = relu(self.up(add_2_2).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:38
-        add_5 = self.down(select.reshape(length * n, self.hidden))  # [length * n, d]
-        add_6 = y_3 + add_5.reshape(n, length, self.d)  # [n, length, d]
-        add_2_3 = self.norm3(add_6.reshape(length * n, self.d))  # [length * n, d]
-        return add_2_3.reshape(n, length, self.d)  # [n, length, d]
+        norm2_out = self.norm2((y_2 + reshape_12_2).reshape(length * n, self.d))  # [length * n, d]
+        y_3 = norm2_out.reshape(n, length, self.d)  # [n, length, d]
+        select = relu(self.up(norm2_out).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:38
+        down_out = self.down(select.reshape(length * n, self.hidden))  # [length * n, d]
+        add_3 = y_3 + down_out.reshape(n, length, self.d)  # [n, length, d]
+        norm3_out = self.norm3(add_3.reshape(length * n, self.d))  # [length * n, d]
+        return norm3_out.reshape(n, length, self.d)  # [n, length, d]
 
     def forward_saved(self, y, memory, lengths):
         """As forward, and what its gradient needs."""
@@ -236,17 +238,17 @@ class DecoderLayer(Model):
         time = memory.shape[1]
         reshape_12, saved_attention = self.attention.forward_2_saved(y, causal_mask(length))  # transformer.lee:36
         reshape = (y + reshape_12).reshape(length * n, self.d)  # [length * n, d]
-        add_2, saved_norm1 = self.norm1.forward_saved(reshape)
-        y_2 = add_2.reshape(n, length, self.d)  # [n, length, d]
+        norm1_out, saved_norm1 = self.norm1.forward_saved(reshape)
+        y_2 = norm1_out.reshape(n, length, self.d)  # [n, length, d]
         inside = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:37
         reshape_12_2, saved_cross = self.cross.forward_3_saved(y_2, memory, inside)
         reshape_2 = (y_2 + reshape_12_2).reshape(length * n, self.d)  # [length * n, d]
-        add_2_2, saved_norm2 = self.norm2.forward_saved(reshape_2)
-        y_3 = add_2_2.reshape(n, length, self.d)  # [n, length, d]
-        select = relu(self.up(add_2_2).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:38
-        add_5 = self.down(select.reshape(length * n, self.hidden))  # [length * n, d]
-        reshape_6 = (y_3 + add_5.reshape(n, length, self.d)).reshape(length * n, self.d)  # [length * n, d]
-        add_2_3, saved_norm3 = self.norm3.forward_saved(reshape_6)
+        norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_2)
+        y_3 = norm2_out.reshape(n, length, self.d)  # [n, length, d]
+        select = relu(self.up(norm2_out).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:38
+        down_out = self.down(select.reshape(length * n, self.hidden))  # [length * n, d]
+        reshape_6 = (y_3 + down_out.reshape(n, length, self.d)).reshape(length * n, self.d)  # [length * n, d]
+        norm3_out, saved_norm3 = self.norm3.forward_saved(reshape_6)
         saved = (
             causal_mask(length),
             saved_attention,
@@ -256,35 +258,35 @@ class DecoderLayer(Model):
             inside,
             saved_cross,
             reshape_2,
-            add_2_2,
+            norm2_out,
             saved_norm2,
             select,
             reshape_6,
             saved_norm3,
         )
-        return add_2_3.reshape(n, length, self.d), saved
+        return norm3_out.reshape(n, length, self.d), saved
 
     def forward_backward(self, y, memory, saved, d_out):
         """From d_out to the gradients by the parameters, y and memory."""
-        back, saved_attention, reshape, saved_norm1, y_2, inside, saved_cross, reshape_2, add_2_2, saved_norm2, select, reshape_6, saved_norm3 = saved
+        back, saved_attention, reshape, saved_norm1, y_2, inside, saved_cross, reshape_2, norm2_out, saved_norm2, select, reshape_6, saved_norm3 = saved
         n, length, _ = y.shape
         # gradient of return norm3(y + down(relu(up(y))))   transformer.lee:38
-        d_add_2_3 = d_out.reshape(length * n, self.d)  # [length * n, d]
-        d_norm3, d_reshape_6 = self.norm3.forward_backward(reshape_6, saved_norm3, d_add_2_3)
+        d_norm3_out = d_out.reshape(length * n, self.d)  # [length * n, d]
+        d_norm3, d_reshape_6 = self.norm3.forward_backward(reshape_6, saved_norm3, d_norm3_out)
         reshape_3 = select.reshape(length * n, self.hidden)  # [length * n, hidden]
         d_down, d_reshape_4 = self.down.forward_backward(reshape_3, d_reshape_6)
         d_reshape_3 = relu_backward(select, d_reshape_4.reshape(n, length, self.hidden))  # [n, length, hidden]
-        d_add_4 = d_reshape_3.reshape(length * n, self.hidden)  # [length * n, hidden]
-        d_up, d_add_2_2_2 = self.up.forward_backward(add_2_2, d_add_4)
+        d_up_out = d_reshape_3.reshape(length * n, self.hidden)  # [length * n, hidden]
+        d_up, d_norm2_out_2 = self.up.forward_backward(norm2_out, d_up_out)
         # gradient of y = norm2(y + cross(y, memory, mask = padding_mask(lengths, time)))   transformer.lee:37
-        d_add_2_2 = d_add_2_2_2 + d_reshape_6  # [length * n, d]
-        d_norm2, d_reshape_2 = self.norm2.forward_backward(reshape_2, saved_norm2, d_add_2_2)
+        d_norm2_out = d_norm2_out_2 + d_reshape_6  # [length * n, d]
+        d_norm2, d_reshape_2 = self.norm2.forward_backward(reshape_2, saved_norm2, d_norm2_out)
         d_add_3 = d_reshape_2.reshape(n, length, self.d)  # [n, length, d]
         d_cross, d_y_2_2, d_memory = self.cross.forward_3_backward(y_2, memory, inside, saved_cross, d_add_3)
         # gradient of y = norm1(y + attention(y, mask = causal_mask(length)))   transformer.lee:36
         d_y_2 = d_add_3 + d_y_2_2  # [n, length, d]
-        d_add_2 = d_y_2.reshape(length * n, self.d)  # [length * n, d]
-        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_add_2)
+        d_norm1_out = d_y_2.reshape(length * n, self.d)  # [length * n, d]
+        d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_norm1_out)
         d_add = d_reshape.reshape(n, length, self.d)  # [n, length, d]
         d_attention, d_y_4 = self.attention.forward_2_backward(y, back, saved_attention, d_add)
         d_y = d_add + d_y_4  # [n, length, d]
@@ -323,8 +325,8 @@ class Encoder_2(Model):
     def forward(self, x, lengths):
         """x int[n, time], lengths int[n] -> [n, time, d]"""
         n, time = x.shape
-        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
-        h = math.sqrt(self.d) * reshape_2 + sinusoids(time, self.d)  # [n, time, d]
+        reshape = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        h = math.sqrt(self.d) * reshape + sinusoids(time, self.d)  # [n, time, d]
         h_2 = self.blocks[0](h, lengths)  # [n, time, d]  transformer.lee:49
         h_3 = self.blocks[1](h_2, lengths)  # [n, time, d]
         return h_3  # [n, time, d]
@@ -346,8 +348,8 @@ class Encoder_2(Model):
         d_blocks_1_, d_h_2 = self.blocks[1].forward_backward(h_2, saved_blocks_1_, d_mul_2)
         d_blocks_0_, d_h = self.blocks[0].forward_backward(h, saved_blocks_0_, d_h_2)
         # gradient of h = sqrt(d) * read(x) + sinusoids(time, d)   transformer.lee:47
-        d_gather = (d_h * math.sqrt(self.d)).reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        d_read_out = (d_h * math.sqrt(self.d)).reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "blocks.0": d_blocks_0_, "blocks.1": d_blocks_1_}
 
 
@@ -366,8 +368,8 @@ class Encoder_3(Model):
     def forward(self, x, lengths):
         """x int[n, time], lengths int[n] -> [n, time, d]"""
         n, time = x.shape
-        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
-        h = math.sqrt(self.d) * reshape_2 + sinusoids(time, self.d)  # [n, time, d]
+        reshape = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        h = math.sqrt(self.d) * reshape + sinusoids(time, self.d)  # [n, time, d]
         h_2 = self.blocks[0](h, lengths)  # [n, time, d]  transformer.lee:49
         return h_2  # [n, time, d]
 
@@ -386,8 +388,8 @@ class Encoder_3(Model):
         # gradient of h = block(h, lengths)   transformer.lee:49
         d_blocks_0_, d_h = self.blocks[0].forward_backward(h, saved_blocks_0_, d_mul_2)
         # gradient of h = sqrt(d) * read(x) + sinusoids(time, d)   transformer.lee:47
-        d_gather = (d_h * math.sqrt(self.d)).reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        d_read_out = (d_h * math.sqrt(self.d)).reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "blocks.0": d_blocks_0_}
 
 
@@ -417,12 +419,12 @@ class Transformer_2(Model):
         memory [n, time, d], lengths int[n], y int[n, length] -> [n, length, target]
         """
         n, length = y.shape
-        reshape_2 = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
-        h = math.sqrt(self.d) * reshape_2 + sinusoids(length, self.d)  # [n, length, d]
+        reshape = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
+        h = math.sqrt(self.d) * reshape + sinusoids(length, self.d)  # [n, length, d]
         h_2 = self.blocks[0](h, memory, lengths)  # [n, length, d]  transformer.lee:64
         h_3 = self.blocks[1](h_2, memory, lengths)  # [n, length, d]
-        add = self.head(h_3.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:65
-        return add.reshape(n, length, self.target)  # [n, length, target]
+        head_out = self.head(h_3.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:65
+        return head_out.reshape(n, length, self.target)  # [n, length, target]
 
     def decode_saved(self, memory, lengths, y):
         """As decode, and what its gradient needs."""
@@ -445,15 +447,15 @@ class Transformer_2(Model):
         h, h_2, saved_blocks_0_, saved_blocks_1_, reshape_3 = saved
         n, length = y.shape
         # gradient of return head(h)   transformer.lee:65
-        d_add = d_out.reshape(length * n, self.target)  # [length * n, target]
-        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_add)
+        d_head_out = d_out.reshape(length * n, self.target)  # [length * n, target]
+        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_head_out)
         d_h_3 = d_reshape_3.reshape(n, length, self.d)  # [n, length, d]
         # gradient of h = block(h, memory, lengths)   transformer.lee:64
         d_blocks_1_, d_h_2, d_memory_2 = self.blocks[1].forward_backward(h_2, memory, saved_blocks_1_, d_h_3)
         d_blocks_0_, d_h, d_memory_3 = self.blocks[0].forward_backward(h, memory, saved_blocks_0_, d_h_2)
         # gradient of h = sqrt(d) * write(y) + sinusoids(length, d)   transformer.lee:62
-        d_gather = (d_h * math.sqrt(self.d)).reshape(length * n, self.d)  # [length * n, d]
-        d_write = Embedding.forward_backward(y.reshape(length * n), self.target, d_gather)
+        d_write_out = (d_h * math.sqrt(self.d)).reshape(length * n, self.d)  # [length * n, d]
+        d_write = Embedding.forward_backward(y.reshape(length * n), self.target, d_write_out)
         d_memory = d_memory_2 + d_memory_3  # [n, time, d]
         return {"write": d_write, "blocks.0": d_blocks_0_, "blocks.1": d_blocks_1_, "head": d_head}, d_memory
 
@@ -514,21 +516,20 @@ class Transformer_3(Model):
         memory [n, time, d], lengths int[n], y int[n, length] -> [n, length, target]
         """
         n, length = y.shape
-        reshape_2 = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
-        h = math.sqrt(self.d) * reshape_2 + sinusoids(length, self.d)  # [n, length, d]
+        reshape = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
+        h = math.sqrt(self.d) * reshape + sinusoids(length, self.d)  # [n, length, d]
         h_2 = self.blocks[0](h, memory, lengths)  # [n, length, d]  transformer.lee:64
-        add = self.head(h_2.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:65
-        return add.reshape(n, length, self.target)  # [n, length, target]
+        head_out = self.head(h_2.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:65
+        return head_out.reshape(n, length, self.target)  # [n, length, target]
 
     def translate_step(self, done, y, stopped, memory, lengths, limit, t):
         """done bool[n], y int[n, limit + 1], memory [n, time, d], lengths int[n] -> bool[n], int[n, limit + 1], []"""
         n = done.shape[0]
-        slice_ = self.decode(memory, lengths, y)[:, t : t + 1]  # [n, 1, target]  transformer.lee:79
-        word = slice_.reshape(n, self.target).argmax(dim=1)  # int[n]
+        word = self.decode(memory, lengths, y)[:, t].argmax(dim=1)  # int[n]  transformer.lee:79
         fill = torch.full((n, 1), True, dtype=torch.bool, device=done.device)  # bool[n, 1]  transformer.lee:80
         unslice_ = unslice(fill, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # bool[n, limit + 1]
-        reshape_2 = torch.where(done, self.end, word)[:, None]  # int[n, 1]
-        unslice_2 = unslice(reshape_2, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # int[n, limit + 1]
+        reshape = torch.where(done, self.end, word)[:, None]  # int[n, 1]
+        unslice_2 = unslice(reshape, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # int[n, limit + 1]
         y_4 = torch.where(unslice_, unslice_2, y)  # int[n, limit + 1]
         done_3 = done | (word == self.end)  # bool[n]  transformer.lee:81
         # transformer.lee:78
@@ -583,8 +584,8 @@ class AllAtOnce_2(Model):
         reshape = lengths[:, None]  # int[n, 1]  transformer.lee:101
         reshape_2 = (torch.arange(time, device=x.device) < reshape)[:, None]  # bool[n, 1, time]
         mean_ = torch.where(reshape_2, memory.mT, 0).sum(dim=2) / reshape.to(FLOAT)  # [n, d]
-        add_2 = self.head(h_2.reshape(self.longest * n, self.d))  # [longest * n, target]  transformer.lee:102
-        return add_2.reshape(n, self.longest, self.target), self.size(mean_)
+        head_out = self.head(h_2.reshape(self.longest * n, self.d))  # [longest * n, target]  transformer.lee:102
+        return head_out.reshape(n, self.longest, self.target), self.size(mean_)
 
     def forward_saved(self, x, lengths, sizes):
         """As forward, and what its gradient needs."""
@@ -611,14 +612,14 @@ class AllAtOnce_2(Model):
         h = self.place.expand(n, self.longest, self.d)  # [n, longest, d]
         # gradient of return head(h), size(mean_)   transformer.lee:102
         d_size, d_mean_ = self.size.forward_backward(mean_, d_add_3)
-        d_add_2 = d_reshape_5.reshape(self.longest * n, self.target)  # [longest * n, target]
-        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_add_2)
+        d_head_out = d_reshape_5.reshape(self.longest * n, self.target)  # [longest * n, target]
+        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_head_out)
         d_h_2 = d_reshape_3.reshape(n, self.longest, self.d)  # [n, longest, d]
         # gradient of h = block(h + look(h, memory, mask = padding_mask(lengths, time)), sizes)   transformer.lee:100
         d_blocks_0_, d_add = self.blocks[0].forward_backward(add, saved_blocks_0_, d_h_2)
         d_cross_0_, d_h, d_memory_3 = self.cross[0].forward_3_backward(h, memory, inside, saved_cross_0_, d_add)
         # gradient of memory = encoder(x, lengths)   transformer.lee:97
-        d_memory = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0.0).mT + d_memory_3  # [n, time, d]
+        d_memory = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0).mT + d_memory_3  # [n, time, d]
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_memory)
         d_place = d_add.sum(dim=0) + d_h.sum(dim=0)  # [longest, d]
         return {
@@ -658,12 +659,12 @@ def per_word_backward(z, y, saved, d_out):
     lt, cast = saved
     n, length, target = z.shape
     # gradient of return sum[b, t in lengths[b]](each[b, t]) / sum(lengths)   transformer.lee:108
-    d_each_2 = torch.where(lt, d_out / cast, 0.0)  # [n, length]
+    d_each_2 = torch.where(lt, d_out / cast, 0)  # [n, length]
     # gradient of each = cross_entropy(z, y, reduce = false)   transformer.lee:107
-    reshape = z.reshape(length * n, target)  # [length * n, target]
+    z_flat = z.reshape(length * n, target)  # [length * n, target]
     d_each = d_each_2.reshape(length * n)  # [length * n]
-    d_reshape = cross_entropy_2_backward(reshape, y.reshape(length * n), d_each)  # [length * n, target]
-    d_z = d_reshape.reshape(n, length, target)  # [n, length, target]
+    d_z_flat = cross_entropy_2_backward(z_flat, y.reshape(length * n), d_each)  # [length * n, target]
+    d_z = d_z_flat.reshape(n, length, target)  # [n, length, target]
     return d_z  # [n, length, target]
 
 
@@ -716,8 +717,8 @@ class Recurrent(Model):
         n, time = x.shape
         # gradient of return rnn(read(x))   transformer.lee:125
         d_rnn, d_reshape_2 = self.rnn.forward_backward(reshape_2, saved_rnn, d_y)
-        d_gather = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        d_read_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "rnn": d_rnn}
 
 
@@ -762,10 +763,10 @@ class Convolutional(Model):
         # gradient of y = relu(conv(across))   transformer.lee:135
         d_conv, d_across = self.conv.forward_backward(across, relu_backward(y, d_y))
         # gradient of across[b, a in d, t in time] = where(t < lengths[b], z[b, t, a], 0)   transformer.lee:134
-        d_z = torch.where(reshape_3, d_across, 0.0).mT  # [n, time, d]
+        d_z = torch.where(reshape_3, d_across, 0).mT  # [n, time, d]
         # gradient of z = read(x)   transformer.lee:133
-        d_gather = d_z.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_gather)
+        d_read_out = d_z.reshape(n * time, self.d)  # [n * time, d]
+        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "conv": d_conv}
 
 
@@ -811,7 +812,7 @@ class Reader(Model):
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
         d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
         # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
-        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0.0).mT  # [n, time, encoder.d]
+        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0).mT  # [n, time, encoder.d]
         # gradient of h = encoder(x, lengths)   transformer.lee:145
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
         return {"encoder": d_encoder, "head": d_head}
@@ -859,7 +860,7 @@ class Reader_2(Model):
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
         d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
         # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
-        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0.0).mT  # [n, time, encoder.d]
+        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0).mT  # [n, time, encoder.d]
         # gradient of h = encoder(x, lengths)   transformer.lee:145
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
         return {"encoder": d_encoder, "head": d_head}
@@ -907,7 +908,7 @@ class Reader_3(Model):
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
         d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
         # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
-        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0.0).mT  # [n, time, encoder.d]
+        d_h = torch.where(reshape_2, (d_mean_ / cast)[:, :, None], 0).mT  # [n, time, encoder.d]
         # gradient of h = encoder(x, lengths)   transformer.lee:145
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
         return {"encoder": d_encoder, "head": d_head}
@@ -1240,49 +1241,36 @@ class LSTMCell(Model):
         """x [n, inputs], h [n, hidden], c [n, hidden] -> [n, hidden], [n, hidden]"""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        mul_2 = sigmoid_2 * torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
-        memory = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden)) * c + mul_2  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        return sigmoid_3 * torch.tanh(memory), memory  # nn.lee:252
+        memory = torch.sigmoid(z[:, 1]) * c + torch.sigmoid(z[:, 0]) * torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
+        return torch.sigmoid(z[:, 3]) * torch.tanh(memory), memory  # nn.lee:252
 
     def forward_saved(self, x, h, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
         z = (x @ self.w + h @ self.u + self.b).reshape(n, 4, self.hidden)  # [n, 4, hidden]  nn.lee:250
-        sigmoid = torch.sigmoid(z[:, 1:2].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        sigmoid_2 = torch.sigmoid(z[:, :1].reshape(n, self.hidden))  # [n, hidden]
-        tanh = torch.tanh(z[:, 2:3].reshape(n, self.hidden))  # [n, hidden]  nn.lee:251
+        sigmoid = torch.sigmoid(z[:, 1])  # [n, hidden]  prelude.lee:36
+        sigmoid_2 = torch.sigmoid(z[:, 0])  # [n, hidden]
+        tanh = torch.tanh(z[:, 2])  # [n, hidden]  nn.lee:251
         memory = sigmoid * c + sigmoid_2 * tanh  # [n, hidden]
-        sigmoid_3 = torch.sigmoid(z[:, 3:].reshape(n, self.hidden))  # [n, hidden]  prelude.lee:36
-        tanh_2 = torch.tanh(memory)  # [n, hidden]  nn.lee:252
-        return sigmoid_3 * tanh_2, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2)
+        sigmoid_3 = torch.sigmoid(z[:, 3])  # [n, hidden]  prelude.lee:36
+        tanh_memory = torch.tanh(memory)  # [n, hidden]  nn.lee:252
+        return sigmoid_3 * tanh_memory, memory, (sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_memory)
 
     def forward_backward(self, x, h, c, saved, d_y, d_memory):
         """From d_y and d_memory to the gradients by the parameters, x, h and c."""
-        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_2 = saved
+        sigmoid, sigmoid_2, tanh, sigmoid_3, tanh_memory = saved
         n = x.shape[0]
-        # gradient of return sigmoid(z[:, 3]) * tanh(memory), memory   nn.lee:252
-        d_slice_4 = (d_y * tanh_2 * (sigmoid_3 * (1.0 - sigmoid_3)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_2 = unslice(d_slice_4, (n, 4, self.hidden), (slice(0, n), slice(3, 4), slice(0, self.hidden)))
         # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_memory_2 = d_memory + d_y * sigmoid_3 * (1.0 - tanh_2 * tanh_2)  # [n, hidden]
-        d_slice_3 = (d_memory_2 * sigmoid_2 * (1.0 - tanh * tanh))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_3 = unslice(d_slice_3, (n, 4, self.hidden), (slice(0, n), slice(2, 3), slice(0, self.hidden)))
-        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
-        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1.0 - sigmoid_2))  # [n, hidden]
-        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
-        d_slice_2 = d_reshape_2[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_4 = unslice(d_slice_2, (n, 4, self.hidden), (slice(0, n), slice(0, 1), slice(0, self.hidden)))
+        d_memory_2 = d_memory + d_y * sigmoid_3 * (1 - tanh_memory**2)  # [n, hidden]
         d_c = d_memory_2 * sigmoid  # [n, hidden]
-        d_slice = (d_memory_2 * c * (sigmoid * (1.0 - sigmoid)))[:, None]  # [n, 1, hidden]
-        # [n, 4, hidden]
-        d_z_5 = unslice(d_slice, (n, 4, self.hidden), (slice(0, n), slice(1, 2), slice(0, self.hidden)))
+        # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
+        d_reshape_2 = d_memory_2 * tanh * (sigmoid_2 * (1 - sigmoid_2))  # [n, hidden]
+        d_reshape_4 = d_y * tanh_memory * (sigmoid_3 * (1 - sigmoid_3))  # [n, hidden]
+        d_reshape = d_memory_2 * c * (sigmoid * (1 - sigmoid))  # [n, hidden]
+        # gradient of memory = sigmoid(z[:, 1]) * c + sigmoid(z[:, 0]) * tanh(z[:, 2])   nn.lee:251
+        d_reshape_3 = d_memory_2 * sigmoid_2 * (1 - tanh**2)  # [n, hidden]
         # gradient of z = reshape(x @ w + h @ u + b, [n, 4, hidden])   nn.lee:250
-        d_z = d_z_2 + d_z_3 + d_z_4 + d_z_5  # [n, 4, hidden]
+        d_z = torch.stack((d_reshape_2, d_reshape, d_reshape_3, d_reshape_4), dim=1)  # [n, 4, hidden]
         d_add_2 = d_z.reshape(n, 4 * self.hidden)  # [n, 4 * hidden]
         d_b = d_add_2.sum(dim=0)  # [4 * hidden]
         d_h = d_add_2 @ self.u.T  # [n, hidden]
@@ -1409,7 +1397,7 @@ def attend_backward(q, k, v, mask, share, d_mixed):
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sub = d_share - (d_share * share).sum(dim=3, keepdim=True)  # [n, heads, m, time]
     # gradient of score[b, h, i, j] = sum[a](q[b, i, h, a] * k[b, j, h, a]) / sqrt(size)   nn.lee:335
-    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0.0)  # [n, heads, m, time]
+    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0)  # [n, heads, m, time]
     d_q = (d_contract @ k.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]
     d_k = (d_contract.mT @ q.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, time, heads, size]
     return d_q, d_k, d_v
@@ -1447,7 +1435,7 @@ def attend_2_backward(q, k, v, mask, share, d_mixed):
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     sub = d_share - (d_share * share).sum(dim=3, keepdim=True)  # [n, heads, m, time]
     # gradient of score[b, h, i, j] = sum[a](q[b, i, h, a] * k[b, j, h, a]) / sqrt(size)   nn.lee:335
-    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0.0)  # [n, heads, m, time]
+    d_contract = torch.where(mask, share * sub / math.sqrt(size), 0)  # [n, heads, m, time]
     d_q = (d_contract @ k.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, m, heads, size]
     d_k = (d_contract.mT @ q.permute(0, 2, 1, 3)).permute(0, 2, 1, 3)  # [n, time, heads, size]
     return d_q, d_k, d_v
@@ -1488,20 +1476,20 @@ class MultiHeadAttention(Model):
     def forward(self, x, mask):
         """x [n, m, d], mask bool[n, 1, 1, m] -> [n, m, d]"""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
-        add_4 = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
-        return add_4.reshape(n, m, self.d)  # [n, m, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        output_out = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return output_out.reshape(n, m, self.d)  # [n, m, d]
 
     def forward_saved(self, x, mask):
         """As forward, and what its gradient needs."""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
         mixed, saved_attend = attend_saved(q, k, v, mask)  # nn.lee:367
         reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
         return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend, reshape_2)
@@ -1511,37 +1499,37 @@ class MultiHeadAttention(Model):
         q, k, v, saved_attend, reshape_2 = saved
         n, m, _ = x.shape
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]
         # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
         d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
         d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
         d_q, d_k, d_v = attend_backward(q, k, v, mask, saved_attend, d_mixed)
         # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
-        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        d_value, d_x_flat_2 = self.value.forward_backward(x_flat, d_v.reshape(m * n, self.d))
         # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
-        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        d_key, d_x_flat_3 = self.key.forward_backward(x_flat, d_k.reshape(m * n, self.d))
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
-        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        d_query, d_x_flat_4 = self.query.forward_backward(x_flat, d_q.reshape(m * n, self.d))
+        d_x = (d_x_flat_2 + d_x_flat_3 + d_x_flat_4).reshape(n, m, self.d)  # [n, m, d]
         return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
 
     def forward_2(self, x, mask):
         """x [n, m, d], mask bool[1, 1, m, m] -> [n, m, d]"""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
-        add_4 = self.output(attend_2(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
-        return add_4.reshape(n, m, self.d)  # [n, m, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        output_out = self.output(attend_2(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return output_out.reshape(n, m, self.d)  # [n, m, d]
 
     def forward_2_saved(self, x, mask):
         """As forward_2, and what its gradient needs."""
         n, m, _ = x.shape
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
-        q = self.query(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        k = self.key(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
-        v = self.value(reshape).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]  nn.lee:364
+        q = self.query(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        k = self.key(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:365
+        v = self.value(x_flat).reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]  nn.lee:366
         mixed, saved_attend_2 = attend_2_saved(q, k, v, mask)  # nn.lee:367
         reshape_2 = mixed.reshape(m * n, self.d)  # [m * n, d]
         return self.output(reshape_2).reshape(n, m, self.d), (q, k, v, saved_attend_2, reshape_2)
@@ -1551,18 +1539,18 @@ class MultiHeadAttention(Model):
         q, k, v, saved_attend_2, reshape_2 = saved
         n, m, _ = x.shape
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        reshape = x.reshape(m * n, self.d)  # [m * n, d]
+        x_flat = x.reshape(m * n, self.d)  # [m * n, d]
         # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
         d_output, d_reshape_2 = self.output.forward_backward(reshape_2, d_y.reshape(m * n, self.d))
         d_mixed = d_reshape_2.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
         d_q, d_k, d_v = attend_2_backward(q, k, v, mask, saved_attend_2, d_mixed)
         # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
-        d_value, d_reshape_3 = self.value.forward_backward(reshape, d_v.reshape(m * n, self.d))
+        d_value, d_x_flat_2 = self.value.forward_backward(x_flat, d_v.reshape(m * n, self.d))
         # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
-        d_key, d_reshape_4 = self.key.forward_backward(reshape, d_k.reshape(m * n, self.d))
+        d_key, d_x_flat_3 = self.key.forward_backward(x_flat, d_k.reshape(m * n, self.d))
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        d_query, d_reshape_5 = self.query.forward_backward(reshape, d_q.reshape(m * n, self.d))
-        d_x = (d_reshape_3 + d_reshape_4 + d_reshape_5).reshape(n, m, self.d)  # [n, m, d]
+        d_query, d_x_flat_4 = self.query.forward_backward(x_flat, d_q.reshape(m * n, self.d))
+        d_x = (d_x_flat_2 + d_x_flat_3 + d_x_flat_4).reshape(n, m, self.d)  # [n, m, d]
         return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x
 
     def forward_3(self, x, memory, mask):
@@ -1579,15 +1567,15 @@ class MultiHeadAttention(Model):
                 f"nn.lee:366: d * memory_0 * memory_1 = {self.d * memory_0 * memory_1} "
                 f"must equal (d // heads) * heads * memory_1 * n = {self.d // self.heads * self.heads * memory_1 * n}"
             )
-        add = self.query(x.reshape(m * n, self.d))  # [m * n, d]  nn.lee:364
-        q = add.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        reshape_2 = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]  nn.lee:365
+        query_out = self.query(x.reshape(m * n, self.d))  # [m * n, d]  nn.lee:364
+        q = query_out.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        memory_flat = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]  nn.lee:365
         # [n, memory_1, heads, d // heads]
-        k = self.key(reshape_2).reshape(n, memory_1, self.heads, self.d // self.heads)
-        # [n, memory_1, heads, d // heads]  nn.lee:366
-        v = self.value(reshape_2).reshape(n, memory_1, self.heads, self.d // self.heads)
-        add_4 = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
-        return add_4.reshape(n, m, self.d)  # [n, m, d]
+        k = self.key(memory_flat).reshape(n, memory_1, self.heads, self.d // self.heads)
+        value_out = self.value(memory_flat)  # [memory_0 * memory_1, d]  nn.lee:366
+        v = value_out.reshape(n, memory_1, self.heads, self.d // self.heads)  # [n, memory_1, heads, d // heads]
+        output_out = self.output(attend(q, k, v, mask).reshape(m * n, self.d))  # [m * n, d]  nn.lee:367
+        return output_out.reshape(n, m, self.d)  # [n, m, d]
 
     def forward_3_saved(self, x, memory, mask):
         """As forward_3, and what its gradient needs."""
@@ -1603,13 +1591,13 @@ class MultiHeadAttention(Model):
                 f"nn.lee:366: d * memory_0 * memory_1 = {self.d * memory_0 * memory_1} "
                 f"must equal (d // heads) * heads * memory_1 * n = {self.d // self.heads * self.heads * memory_1 * n}"
             )
-        add = self.query(x.reshape(m * n, self.d))  # [m * n, d]  nn.lee:364
-        q = add.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
-        reshape_2 = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]  nn.lee:365
+        query_out = self.query(x.reshape(m * n, self.d))  # [m * n, d]  nn.lee:364
+        q = query_out.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
+        memory_flat = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]  nn.lee:365
         # [n, memory_1, heads, d // heads]
-        k = self.key(reshape_2).reshape(n, memory_1, self.heads, self.d // self.heads)
-        # [n, memory_1, heads, d // heads]  nn.lee:366
-        v = self.value(reshape_2).reshape(n, memory_1, self.heads, self.d // self.heads)
+        k = self.key(memory_flat).reshape(n, memory_1, self.heads, self.d // self.heads)
+        value_out = self.value(memory_flat)  # [memory_0 * memory_1, d]  nn.lee:366
+        v = value_out.reshape(n, memory_1, self.heads, self.d // self.heads)  # [n, memory_1, heads, d // heads]
         mixed, saved_attend = attend_saved(q, k, v, mask)  # nn.lee:367
         reshape_3 = mixed.reshape(m * n, self.d)  # [m * n, d]
         return self.output(reshape_3).reshape(n, m, self.d), (q, k, v, saved_attend, reshape_3)
@@ -1620,28 +1608,28 @@ class MultiHeadAttention(Model):
         n, m, _ = x.shape
         memory_0, memory_1, _ = memory.shape
         # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
-        reshape_2 = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
+        memory_flat = memory.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
         # gradient of return output(reshape(attend(q, k, v, mask), [n, m, d]))   nn.lee:367
         d_output, d_reshape_3 = self.output.forward_backward(reshape_3, d_y.reshape(m * n, self.d))
         d_mixed = d_reshape_3.reshape(n, m, self.heads, self.d // self.heads)  # [n, m, heads, d // heads]
         d_q, d_k, d_v = attend_backward(q, k, v, mask, saved_attend, d_mixed)
         # gradient of v = reshape(value(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:366
-        d_add_3 = d_v.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
-        d_value, d_reshape_2_2 = self.value.forward_backward(reshape_2, d_add_3)
+        d_value_out = d_v.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
+        d_value, d_memory_flat_2 = self.value.forward_backward(memory_flat, d_value_out)
         # gradient of k = reshape(key(memory), [n, memory.dims[1], heads, d // heads])   nn.lee:365
-        d_add_2 = d_k.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
-        d_key, d_reshape_2_3 = self.key.forward_backward(reshape_2, d_add_2)
-        d_memory = (d_reshape_2_2 + d_reshape_2_3).reshape(memory_0, memory_1, self.d)  # [memory_0, memory_1, d]
+        d_key_out = d_k.reshape(memory_0 * memory_1, self.d)  # [memory_0 * memory_1, d]
+        d_key, d_memory_flat_3 = self.key.forward_backward(memory_flat, d_key_out)
+        d_memory = (d_memory_flat_2 + d_memory_flat_3).reshape(memory_0, memory_1, self.d)  # [memory_0, memory_1, d]
         # gradient of q = reshape(query(x), [n, m, heads, d // heads])   nn.lee:364
-        d_add = d_q.reshape(m * n, self.d)  # [m * n, d]
-        d_query, d_reshape = self.query.forward_backward(x.reshape(m * n, self.d), d_add)
-        d_x = d_reshape.reshape(n, m, self.d)  # [n, m, d]
+        d_query_out = d_q.reshape(m * n, self.d)  # [m * n, d]
+        d_query, d_x_flat = self.query.forward_backward(x.reshape(m * n, self.d), d_query_out)
+        d_x = d_x_flat.reshape(n, m, self.d)  # [n, m, d]
         return {"query": d_query, "key": d_key, "value": d_value, "output": d_output}, d_x, d_memory
 
 
 def sinusoids(time, d):
     """sin(t / 10000^(i / d)) at even i, cos(t / 10000^((i - 1) / d)) at odd ones (Vaswani et al. 2017)."""
-    power = torch.pow(1e4, (2 * (torch.arange(d) // 2)).to(FLOAT) / d)  # [d]  nn.lee:410
+    power = torch.pow(10000, (2 * (torch.arange(d) // 2)).to(FLOAT) / d)  # [d]  nn.lee:410
     angle = torch.arange(time)[:, None].to(FLOAT) / power  # [time, d]
     wave = torch.where(torch.arange(d) % 2 == 0, torch.sin(angle), torch.cos(angle))  # [time, d]  nn.lee:411
     return wave  # [time, d]
@@ -1658,7 +1646,7 @@ def relu(x):
 def relu_backward(select, d_y):
     """From d_y to the gradient by x."""
     # gradient of return where(x > 0, x, 0)   prelude.lee:61
-    d_x = torch.where(select > 0.0, d_y, 0.0)  # [x_0, x_1, x_2]
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1, x_2]
     return d_x  # [x_0, x_1, x_2]
 
 

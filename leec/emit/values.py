@@ -50,6 +50,12 @@ def plain_numbers(f: Function) -> set[Value]:
 
 
 def meets(e: Equation, plain: set[Value]) -> bool:
-    """Whether an equation may read a Python number where it reads a scalar: an operand among arrays."""
+    """Whether an equation may read a Python number where it reads a scalar: an operand among arrays of its dtype.
+
+    Of a choice between two numbers a library would make an array of a width of its own.
+    """
     arithmetic = TABLE[e.op].elementwise and len(e.args) > 1
-    return arithmetic and (e.result in plain or any(not a.type.host and a not in plain for a in e.args))
+    numbers = {a.type.dtype for a in e.args if a in plain}
+    return arithmetic and (
+        e.result in plain or numbers <= {a.type.dtype for a in e.args if not a.type.host and a not in plain}
+    )

@@ -676,7 +676,7 @@ class FitStep(TrainStep):
         self.bind()
 
     def numbers(self, batches_n):
-        return (batches_n, -(1.0 / batches_n), 1.0 / batches_n)
+        return (batches_n, 1.0 / batches_n)
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -689,7 +689,7 @@ class FitStep(TrainStep):
         d_into_w, d_into_b, d_center_w, d_center_b, d_width_w, d_width_b, d_back_w, d_back_b = self.gradients[:8]
         d_out_w, d_out_b = self.gradients[8:]
         batches_n = x.shape[0]
-        count, scale, scale_ = self.held(batches_n)  # batches_n, -(1.0 / batches_n), 1.0 / batches_n
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         cast = (x > 0.5).to(FLOAT)  # [batches_n, 64]  distributions.lee:75
         h = torch.tanh(torch.addmm(into_b, cast, into_w))  # [batches_n, 32]  distributions.lee:18
         affine = torch.addmm(center_b, h, center_w)  # [batches_n, 4]  nn.lee:21
@@ -706,9 +706,11 @@ class FitStep(TrainStep):
         log_div = torch.nn.functional.logsigmoid(out_out)  # [batches_n, 64]  prelude.lee:36
         sub_2 = (exp * exp + affine * affine) / 2 - log_exp - 0.5  # [batches_n, 4]  distributions.lee:30
         sum_ = torch.where(gt_2, log_div, torch.log(guard)).sum(dim=1)  # [batches_n]  distributions.lee:29
-        select_2 = torch.where(gt_2, 0, -(scale / guard))  # [batches_n, 64]
+        neg = -(1.0 / batches_n)  # distributions.lee:30
+        fill = torch.full((), neg, dtype=FLOAT, device=x.device)
+        select_2 = torch.where(gt_2, 0, -(neg / guard))  # [batches_n, 64]  distributions.lee:29
         d_out_out_3 = torch.ops.aten.sigmoid_backward(select_2, div)  # [batches_n, 64]  prelude.lee:36
-        d_out_out = masked(scale, gt_2) * torch.sigmoid(-out_out) + d_out_out_3  # [batches_n, 64]  distributions.lee:22
+        d_out_out = masked(fill, gt_2) * torch.sigmoid(-out_out) + d_out_out_3  # [batches_n, 64]  distributions.lee:22
         torch.sum(d_out_out, dim=0, out=d_out_b)  # [64]  nn.lee:21
         torch.mm(tanh_back_out.T, d_out_out, out=d_out_w)  # [32, 64]
         # [batches_n, 32]  distributions.lee:22
@@ -718,7 +720,7 @@ class FitStep(TrainStep):
         torch.mm(z.T, d_back_out, out=d_back_w)  # [4, 32]
         mul_4 = 2 * (1.0 / batches_n / 2.0)  # distributions.lee:27
         d_add_2 = mul_4 * affine + d_z  # [batches_n, 4]
-        d_log_exp_2 = (mul_4 * exp + d_z * normal_) * exp - scale_  # [batches_n, 4]  distributions.lee:19
+        d_log_exp_2 = (mul_4 * exp + d_z * normal_) * exp - scale  # [batches_n, 4]  distributions.lee:19
         torch.sum(d_log_exp_2, dim=0, out=d_width_b)  # [4]  nn.lee:21
         torch.mm(h.T, d_log_exp_2, out=d_width_w)  # [32, 4]
         torch.sum(d_add_2, dim=0, out=d_center_b)  # [4]

@@ -96,8 +96,10 @@ class Sizes:
         return [(v, axis) for v in self.arrays for axis, d in enumerate(v.type.dims) if d == dim]
 
     def locals(self) -> list[str]:
-        """The variables that hold sizes."""
-        return [*(name for axes in self.read.values() for name in axes.values()), *self.written]
+        """The variables that hold sizes, arguments among them."""
+        given = [tree.id for tree in self.known.values() if isinstance(tree, ast.Name)]
+        read = [name for axes in self.read.values() for name in axes.values()]
+        return list(dict.fromkeys([*read, *self.written, *given]))
 
     def lines(self) -> list[str]:
         """`n, d = x.shape`, in the order of the inputs, then long sizes."""

@@ -28,7 +28,7 @@ def requirement_fails(span: Span, label: str, notes: Iterable[str], data: Mappin
     """What an example requires of its values is not so."""
     message = f"the requirement `{span.text}` does not hold in this run"
     return Diagnostic(
-        "LEE822", "requirement-fails", message, Label(span, label), notes=tuple(notes), data=dict(data),
+        "LEE822", "example-fails", message, Label(span, label), notes=tuple(notes), data=dict(data),
         helps=("an example states what it expects: either the formula or the expectation is wrong",),
     )  # fmt: skip
 

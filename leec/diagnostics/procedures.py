@@ -16,5 +16,5 @@ def never_appended(span: Span, name: str) -> Diagnostic:
 
 
 def missing_field(span: Span, name: str, field: str) -> Diagnostic:
-    return Diagnostic("LEE623", "missing-field", f"the environment `{name}` does not say what its `{field}` is", Label(span),
+    return Diagnostic("LEE623", "undeclared-field", f"the environment `{name}` does not say what its `{field}` is", Label(span),
                       helps=("an environment declares both, as in `observation: [4]` and `action: int[] in 0..1`",))  # fmt: skip

@@ -244,7 +244,7 @@ def over_the_grid(spec: Spec) -> None:
 
 def committee(run, models) -> Iterator[Weights]:
     """Each member by an optimizer of its own, as if there were no others."""
-    together = begin(run, models, "Committee_2", sizes=(64, 12, 10))
+    together = begin(run, models, "Committee", sizes=(64, 12, 10))
     members = [{k: w for k, w in together.items() if k.startswith(f"members.{i}.")} for i in range(3)]
     optimizers = [torch.optim.SGD(list(m.values()), 0.3) for m in members]
     for x, y in rounds(run, run.data("digits", shape=(64,), test=0.3).train, 64, 10):

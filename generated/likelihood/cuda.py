@@ -434,7 +434,7 @@ class PixelRNN(Model):
 
 
 def PixelRNN_forward_step_saved_in_step(self_, h, z, x_t, t):
-    """h [n, hidden], z [n, time, levels], x_t int[n] -> [n, hidden], [n, time, levels], [n, hidden], [n, hidden]"""
+    """As forward_step, and what its gradient needs."""
     n = h.shape[0]
     _, time, levels = z.shape
     inner_out = torch.addmm(self_.inner.b, h, self_.inner.w)  # [n, hidden]  nn.lee:21
@@ -449,8 +449,9 @@ def PixelRNN_forward_step_saved_in_step(self_, h, z, x_t, t):
     return h_3, z_3, (h, h_3)
 
 
-def PixelRNN_forward_step_backward_in_step(self_, h, x_t, h_3, t, d_h_3, d_z_3, d_self):
+def PixelRNN_forward_step_backward_in_step(self_, saved, x_t, t, d_h_3, d_z_3, d_self):
     """From d_h_3, d_z_3 and d_self to the gradients by h, z, the parameters, inner.b and out.b."""
+    h, h_3 = saved
     n, hidden = h.shape
     _, time, levels = d_z_3.shape
     # gradient of z[:, t] = out(h)   likelihood.lee:27
@@ -600,11 +601,9 @@ class PixelsStep(TrainStep):
         h = torch.zeros((batches_n, 32), dtype=FLOAT, device=x.device)  # [batches_n, 32]  likelihood.lee:23
         z_2 = torch.zeros((batches_n, 64, 17), dtype=FLOAT, device=x.device)  # [batches_n, 64, 17]  likelihood.lee:24
         h_ = h  # likelihood.lee:25
-        saved_PixelRNN_forward_step_saved_in_step = [None] * 64
+        saved_forward_step = [None] * 64
         for t in range(64):
-            h_, z_2, saved_PixelRNN_forward_step_saved_in_step[t] = PixelRNN_forward_step_saved_in_step(
-                self.net, h_, z_2, cast[:, t], t
-            )
+            h_, z_2, saved_forward_step[t] = PixelRNN_forward_step_saved_in_step(self.net, h_, z_2, cast[:, t], t)
         slice_2 = cast[:, 1:]  # int[batches_n, 63]  likelihood.lee:34
         reshape = z_2[:, :63].reshape(63 * batches_n, 17)  # [63 * batches_n, 17]
         reshape_2 = slice_2.reshape(63 * batches_n)  # int[63 * batches_n]
@@ -626,14 +625,7 @@ class PixelsStep(TrainStep):
         d_out_b_rows = torch.empty((64, 17), dtype=FLOAT, device=x.device)  # [64, 17]
         for t_ in reversed(range(64)):
             d_h_3, d_z, d_self, d_inner_b_rows[t_], d_out_b_rows[t_] = PixelRNN_forward_step_backward_in_step(
-                self.net,
-                saved_PixelRNN_forward_step_saved_in_step[t_][0],
-                cast[:, t_],
-                saved_PixelRNN_forward_step_saved_in_step[t_][1],
-                t_,
-                d_h_3,
-                d_z,
-                d_self,
+                self.net, saved_forward_step[t_], cast[:, t_], t_, d_h_3, d_z, d_self
             )
         torch.sum(d_inner_b_rows, dim=0, out=d_inner_b)  # [32]
         torch.sum(d_out_b_rows, dim=0, out=d_out_b)  # [17]

@@ -16,7 +16,7 @@ from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group, by_key, group_name
 from leec.emit.layout import text
 from leec.emit.statements import STATEMENT, Body
-from leec.emit.unit import Unit, is_derivative, saved_names
+from leec.emit.unit import Unit, saved_names
 from leec.ir.graph import Equation, Function, Parameter, Result, Value
 
 
@@ -256,7 +256,7 @@ class Caller:
             return self.body.target(values[0])
         if not any(self.body.readers[v] for v in values):
             return ast.Name("_")
-        kind = "dict" if is_derivative(callee) else "model"
+        kind = "dict" if callee.backward_of else "model"
         name = self.hints.get(values[0]) or self.gradient_name(r, values, receiver)
         group = Group(ast.Name(self.body.names.fresh(name)), kind, len(values), r.model)
         self.body.groups.enter(group, values, r.paths)
@@ -273,7 +273,7 @@ class Caller:
     def saved_target(self, callee: Function, values: Mapping[str, Value], receiver: ast.expr | None) -> ast.expr:
         if not any(self.body.readers[v] for v in values.values()):
             return ast.Name("_")
-        hint = bare(text(receiver)) if receiver else callee.name.removesuffix("_saved")
+        hint = bare(text(receiver)) if receiver else (callee.saving or callee.name)
         name = ast.Name(self.body.names.fresh(f"saved_{hint}"))
         places = self.unit.places(callee)
         group = Group(name, "tuple", len(values), callee=callee.name)

@@ -8,7 +8,7 @@ from textwrap import wrap
 
 from leec.dims import Dim
 from leec.emit.comments import shape
-from leec.emit.unit import Unit, is_derivative
+from leec.emit.unit import Unit
 from leec.ir.graph import Function, Parameter, Result
 
 
@@ -33,15 +33,14 @@ def clean(line: str) -> str:
 
 def function_doc(unit: Unit, f: Function, short: Callable[[Dim], Dim], packs: bool = False) -> str:
     """The spec's words and the shapes, with `..` where a caller may have any axes; of a derivative what it is of."""
-    forward = f.name.rpartition(".")[2].rpartition("_backward" if is_derivative(f) else "_saved")[0]
-    if is_derivative(f):
+    if f.backward_of:
         given = listing([unit.parameter_name(f, p) for p in f.parameters if p.name.startswith("d_")])
         made = [by(r) for r in f.results if r.name.startswith("d_")]
         return f"From {given} to the gradient{'s' * (len(made) > 1)} by {listing(made)}."
     if any(p.model in unit.module.optimizers for p in f.parameters):
         return f"One step of {f.name.rpartition('_step')[0]}."
-    if not f.public and f.name.endswith("_saved"):
-        return f"As {forward}, and what its gradient needs."
+    if f.saving:
+        return f"As {f.saving.rpartition('.')[2]}, and what its gradient needs."
     sizes = shapes(unit, f, short)
     sizes = re.sub(rf"\b{f.pack}\b", "..", sizes) if packs else sizes
     return f"{f.doc.strip()}\n\n{sizes}".strip()

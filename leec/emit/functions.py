@@ -21,7 +21,7 @@ from leec.emit.planned import PlannedBody
 from leec.emit.signatures import Signature
 from leec.emit.splitting import fit
 from leec.emit.statements import Body
-from leec.emit.unit import Entry, Unit, is_derivative
+from leec.emit.unit import Entry, Unit
 from leec.emit.updates import Updates
 from leec.ir.graph import Check, Function, Result, Value
 from leec.ops import TABLE
@@ -47,7 +47,7 @@ class Emitter:
         self.signature = self.signed()
         self.groups = self.signature.groups
         self.body = self.new_body(
-            self.f, self.dialect(), self.names, self.signature.sizes(), self.groups, is_derivative(self.f)
+            self.f, self.dialect(), self.names, self.signature.sizes(), self.groups, bool(self.f.backward_of)
         )
         self.body.values |= self.signature.values
         self.caller = Caller(self.unit, self.body)
@@ -120,7 +120,7 @@ class Emitter:
         unknown = (
             r.name.startswith("d_") and self.caller.in_scope(r.model, {}) is None
         )  # nothing reads the model itself
-        if is_derivative(self.f) or unknown:
+        if self.f.backward_of or unknown:
             return self.caller.gradient(r.values, r.paths)
         return self.caller.model_value(r)
 

@@ -225,7 +225,7 @@ class LoopWriter:
         values = [v for v, _ in rows]
         if not any(self.body.readers[v] for v in values):
             return ast.Name("_")
-        name = ast.Name(self.body.names.fresh("saved_" + self.callee.name.removesuffix("_saved").rpartition(".")[2]))
+        name = ast.Name(self.body.names.fresh("saved_" + (self.callee.saving or self.callee.name).rpartition(".")[2]))
         places = self.unit.places(self.callee)
         group = Group(name, "rows", len(values), callee=self.callee.name)
         self.body.groups.enter(group, values, [places[n] for n in self.extras])

@@ -36,7 +36,6 @@ class Unit:
     saved: dict[str, dict[str, str]] = field(default_factory=dict)  # and the place of each saved value in them
     listed: dict[str, set[str]] = field(default_factory=dict)  # places of what rounds of a loop saved, in lists
     beside: dict[Function, Mapping[str, Value]] = field(default_factory=dict)  # their results, found once
-    forwards: dict[str, Function | None] = field(default_factory=dict)  # of every backward, found once
 
     @cached_property
     def scheduled(self) -> Mapping[str, frozenset[str]]:
@@ -80,7 +79,7 @@ class Unit:
         if p.model is not None:
             if p.name == "self" and p.model == self.owner(f):
                 return "self"
-            return "dict" if is_derivative(f) and p.name.startswith("d_") else "model"
+            return "dict" if f.backward_of and p.name.startswith("d_") else "model"
         if p.static:
             return "hyper" if self.holder(f, p.static) else "static"
         return "value"
@@ -106,12 +105,7 @@ class Unit:
         return self.bundles[forward.name]
 
     def forward_of(self, f: Function) -> Function | None:
-        """The saving forward that a backward belongs to."""
-        if f.name not in self.forwards:
-            base = f.name.rpartition("_backward")[0]
-            saving = base if base.endswith("_saved") else f"{base}_saved"
-            self.forwards[f.name] = self.functions.get(saving) if base else None
-        return self.forwards[f.name]
+        return self.module.functions.forward_of(f)
 
     def extras(self, forward: Function | None) -> Mapping[str, Value]:
         """What a saving forward returns beside its results, by name."""
@@ -149,7 +143,7 @@ class Unit:
 
     def readable(self, f: Function, name: str) -> str:
         """`d_y` for the cotangent of a result that the spec gives no name."""
-        base = self.functions.get(f.name.rpartition("_backward")[0]) if is_derivative(f) else None
+        base = self.functions.get(f.backward_of or "")
         unnamed = [v for r in base.results for v in r.values if not v.named] if base else []
         if len(unnamed) != 1 or name != f"d_{unnamed[0].name}":
             return name
@@ -171,7 +165,7 @@ class Unit:
         return base, f.name == base
 
     def has_training(self, base: str) -> bool:
-        return base in self.functions or f"{base}_saved" in self.functions
+        return base in self.functions or base in self.module.functions.saving_forms
 
     # ---- models
 
@@ -195,7 +189,3 @@ class Unit:
 def saved_names(p: Parameter) -> list[str]:
     """The names under which a forward saves what a parameter of its backward stands for."""
     return [p.name] if p.model is None else [v.name for v in p.values]
-
-
-def is_derivative(f: Function) -> bool:
-    return "_backward" in f.name

@@ -74,7 +74,8 @@ class Function:
     """`state` pairs a leaf of a parameter with the value that it has afterwards (R9).
 
     `pack` is the size that stands for the axes of `..`, which a caller outside sees one by one (decision 46). The last
-    `saves` results are what a backward reads, not what the spec returns.
+    `saves` results are what a backward reads, not what the spec returns. `saving` names the function that this one is
+    but for what it saves, `backward_of` the one that the cotangents of this one belong to.
     """
 
     name: str
@@ -90,6 +91,8 @@ class Function:
     public: bool = True
     pack: str | None = None
     saves: int = 0
+    saving: str | None = None
+    backward_of: str | None = None
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
@@ -142,6 +145,16 @@ class Program:
     """Functions by name, in order of definition: a callee stands before its callers."""
 
     functions: Mapping[str, Function] = field(default_factory=dict)
+
+    @cached_property
+    def saving_forms(self) -> Mapping[str, Function]:
+        """By the name of a function its form that saves what a backward reads."""
+        return {f.saving: f for f in self.functions.values() if f.saving}
+
+    def forward_of(self, f: Function) -> Function | None:
+        """The saving form that a backward belongs to; None where nothing is saved, and of what is no backward."""
+        base = self.functions.get(f.backward_of or "")
+        return base if base and base.saving else self.saving_forms.get(f.backward_of or "")
 
     def map(self, change) -> Program:
         """The program with `change` applied to every function."""

@@ -40,13 +40,17 @@ def print_function(f: Function) -> str:
     """The text of a function, without a last line break. Raises InternalError for a param that has no text."""
     head = f"{'' if f.public else 'private '}fn {f.name}("
     body = "".join(f"  {line}\n".replace("\n  \n", "\n\n") for line in _lines(f))
-    traits = (f" of {f.owner}" if f.owner else "") + (f" pack {f.pack}" if f.pack else "")
+    traits = "".join(f" {word} {name}" for word, name in _traits(f).items() if name)
     tail = f"){traits}{' ' + _text(f.doc) if f.doc else ''} {{\n{body}}}"
     shown = [_parameter(p) for p in f.parameters]
     line = ", ".join(shown)
     if len(head) + len(line) > 110:
         line = "\n" + "".join(f"    {p},\n" for p in shown)
     return head + line + tail
+
+
+def _traits(f: Function) -> dict[str, str | None]:
+    return {"of": f.owner, "pack": f.pack, "saving": f.saving, "backward": f.backward_of}
 
 
 def _lines(f: Function) -> Iterable[str]:
@@ -221,8 +225,9 @@ class _Reader(lark.Transformer):
         values = tuple(Value(value, type, named=True) for value, _, type in leaves)
         return Parameter(name, values, model, tuple(path or value for value, path, _ in leaves), default=default)
 
-    def function(self, private, name, parameters, owner, pack, doc, *statements) -> Function:
-        f = Function(name, parameters, (), (), owner=owner, doc=doc or "", public=private is None, pack=pack)
+    def function(self, private, name, parameters, owner, pack, saving, backward, doc, *statements) -> Function:
+        traits = {"owner": owner, "pack": pack, "saving": saving, "backward_of": backward}
+        f = Function(name, parameters, (), (), doc=doc or "", public=private is None, **traits)
         scope = {v.name: v for v in f.inputs}
         for statement in statements:
             f = _with_statement(f, statement, scope)

@@ -72,6 +72,8 @@ def _addends(b, value: Value, readers: int = 0) -> list[Value]:
 
 def _tiled(b, x: Value, y: Value):
     """Arrays that are 0 but for a stretch of an axis, which fill it one after the other, are a concat."""
+    if not any(e is not None and e.op == "unslice" for e in map(b.producer, (x, y))):
+        return None  # the last piece comes in by itself
     found: dict[Dim, tuple[Value, Dim]] = {}
     along, rest = None, []
     for part in (*_addends(b, x), *_addends(b, y)):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from leec.dims import Dim
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Program, Value, rename
-from leec.ir.loops import CONST, ROW, Recurrence, without_axis
+from leec.ir.loops import CONST, ROW, Recurrence
 from leec.ir.symbols import symbols_of
 from leec.ops import TABLE
 from leec.ops.contract import Contraction
@@ -19,12 +19,10 @@ from leec.passes.scans import Input, edited, inputs_of, over_scans
 
 
 def hoist(program: Program) -> Program:
-    names = {f.name: Builder(v.name for v in f.values()) for f in program.functions.values()}
-    holder = {e: f.name for f in program.functions.values() for e in f.body if e.op == "scan"}
-    return over_scans(program, lambda _, scan, f: hoisted(scan, f, names[holder[scan]]) if scan in holder else None)
+    return over_scans(program, hoisted)
 
 
-def hoisted(scan: Equation, f: Function, names: Builder) -> tuple | None:
+def hoisted(_: Program, scan: Equation, f: Function, names: Builder) -> tuple | None:
     """The loop with what can go before it."""
     inputs = {i.inner: i for i in inputs_of(scan, f, Recurrence(scan))}
     before: list[Equation] = []
@@ -108,7 +106,6 @@ def product_of_rows(e: Equation, known: list[Input], scan: Equation, names: Buil
     kind = e.result.type.with_dims(*whole.dims)
     value = Value(names.unique(f"{e.result.name}_rows" if e.result.named else "projection"), kind, e.span)
     equation = Equation(e.op, tuple(i.outer for i in known), {"spec": whole}, (value,), e.span)
-    assert without_axis(kind, axis) == e.result.type
     return equation, Input(e.result, value, ROW, axis)
 
 

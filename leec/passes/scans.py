@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from leec.dims import Dim
+from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Parameter, Program, Result, Value
 from leec.ir.loops import CARRY, ROW, STATE, Recurrence, with_axis
 from leec.ir.symbols import readable, symbols_of
@@ -36,20 +37,21 @@ class Row:
     axis: int
 
 
-def over_scans(program: Program, change: Callable[[Program, Equation, Function], tuple | None]) -> Program:
+def over_scans(program: Program, change: Callable[[Program, Equation, Function, Builder], tuple | None]) -> Program:
     """The program after `change` of every loop over positions: what comes before it, the loop, what follows, its round.
 
-    Rounds that several loops share stay as they are.
+    `change` is given the loop, its round, and the names taken around the loop. Rounds that several loops share stay.
     """
     users = [e.params["callee"] for f in program.functions.values() for e in f.body if e.op == "scan"]
     functions = dict(program.functions)
     for name in program.functions:
-        body = []
+        body, names = [], None
         for equation in functions[name].body:
             callee = equation.params.get("callee")
             made = None
             if equation.op == "scan" and equation.params["length"] is not None and users.count(callee) == 1:
-                made = change(program, equation, functions[callee])
+                names = names or Builder(v.name for v in functions[name].values())
+                made = change(program, equation, functions[callee], names)
             if made is None:
                 body.append(equation)
                 continue

@@ -18,14 +18,12 @@ from leec.passes.scans import START, Input, Row, array_of, edited, inputs_of, ov
 
 
 def sums(program: Program) -> Program:
-    names = {f.name: Builder(v.name for v in f.values()) for f in program.functions.values()}
-    holder = {e: f.name for f in program.functions.values() for e in f.body if e.op == "scan"}
-    return over_scans(program, lambda p, scan, f: summed(p, scan, f, names[holder[scan]]) if scan in holder else None)
+    return over_scans(program, summed)
 
 
 def summed(program: Program, scan: Equation, f: Function, names: Builder) -> tuple | None:
     """The loop without the carries that only add up; loops of the spec stay as they are written."""
-    if "_backward" not in f.name:
+    if f.backward_of is None:
         return None
     work = Work(program, scan, f, names)
     for slot in range(len(work.loop.carries)):
@@ -120,6 +118,5 @@ def is_addition(e: Equation) -> bool:
 
 def saved_names(program: Program, f: Function) -> set[str]:
     """What a backward gets from its forward: generated code has it round by round, not as one array."""
-    base = f.name.rpartition("_backward")[0]
-    forward = program.functions.get(base if base.endswith("_saved") else f"{base}_saved")
+    forward = program.forward_of(f)
     return {r.name for r in forward.results[len(forward.results) - forward.saves :]} if forward else set()

@@ -65,6 +65,7 @@ def make_backward(derivation: Derivation, active: Sequence[int], slots: Sequence
         span=f.span,
         owner=f.owner,
         public=False,
+        backward_of=primal_name(derivation, slots),
     )
     return Backward(made_function, tuple(v for p in taken for v in p.values))
 
@@ -75,7 +76,7 @@ def backward_name(derivation: Derivation, active: Sequence[int], slots: Sequence
     Another set of active inputs under the same words gets a number.
     """
     f = derivation.function
-    base = derivation.saved_name if any(i >= len(derivation.results) for i in slots) else f.name
+    base = primal_name(derivation, slots)
     of_models = {v for p in f.parameters if p.model is not None for v in p.values if carries(v)}
     others = set(filter(carries, f.inputs)) - of_models
     chosen = {f.inputs[i] for i in active}
@@ -83,6 +84,11 @@ def backward_name(derivation: Derivation, active: Sequence[int], slots: Sequence
     if of_models and others and not (of_models & chosen and others & chosen):
         kind = "_parameters" if of_models & chosen else "_input"
     return derivation.derivatives.names.unique(f"{base}_backward{kind}")
+
+
+def primal_name(derivation: Derivation, slots: Sequence[int]) -> str:
+    """The function whose results the cotangents of the slots belong to: the saving one if something saved has any."""
+    return derivation.saved_name if any(i >= len(derivation.results) for i in slots) else derivation.function.name
 
 
 def seeds_of(derivation: Derivation, slots: Sequence[int]) -> dict[int, Value]:

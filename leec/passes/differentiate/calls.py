@@ -101,7 +101,8 @@ class Derivation:
         free = Builder(r.name for r in f.results)  # a round saves what it gives, too: under the same name
         saved = tuple(Result(v.name if v in given else free.unique(v.name), (v,)) for v in self.saved)
         body, results = tuple(self.scope.body), (*f.results, *saved)
-        return replace(f, name=self.saved_name, body=body, results=results, public=False, saves=f.saves + len(saved))
+        saves = f.saves + len(saved)
+        return replace(f, name=self.saved_name, body=body, results=results, public=False, saves=saves, saving=f.name)
 
 
 class Derivatives:

@@ -293,7 +293,9 @@ def spectral(d):
         left = F.normalize(fixed @ u[name], dim=0)
         return x @ (w / (left @ w @ u[name])) + d.critic[f"{name}.b"]
 
-    judge = lambda x: layer("second", F.leaky_relu(layer("first", x), 0.2))
+    def judge(x: torch.Tensor) -> torch.Tensor:
+        return layer("second", F.leaky_relu(layer("first", x), 0.2))
+
     return F.relu(1 - judge(d.real)).mean() + F.relu(1 + judge(d.fake)).mean()
 
 

@@ -282,7 +282,8 @@ class Caller:
 
 
 def bare(name: str) -> str:
-    return name.removeprefix("self.").removesuffix(".copy()")
+    """The variable behind an object: of `net.at(..)`, net with other tensors, it is `net`."""
+    return name.removeprefix("self.").partition(".at(")[0].removesuffix(".copy()")
 
 
 def is_default(p: Parameter, tree: ast.expr) -> bool:

@@ -29,7 +29,7 @@ def next_move(d: Draws) -> torch.Tensor:
 
 def solved(d: Draws) -> torch.Tensor:
     """(I - γ P) V = r, counted move by move."""
-    visits = torch.bincount(d.s, minlength=5).clamp(min=1)
+    visits = torch.bincount(d.s, minlength=5).clamp(min=1).double()
     left, reward = torch.eye(5, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
     for s, after, r, u in zip(d.s, d.next, d.r, d.u, strict=True):
         left[s, after] -= GAMMA * float(u >= 0.5) / visits[s]

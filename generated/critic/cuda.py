@@ -542,8 +542,8 @@ class ByMonteCarloStep(TrainStep):
 
 def by_monte_carlo_start_gap(critic, b_state, b_reward, b_next, b_over, gamma):
     """b_state int[b_state_n], b_reward [b_state_n], b_next int[b_state_n], b_over bool[b_state_n] -> [], []"""
-    solve = expected(b_state, b_reward, b_next, b_over, 16, gamma=gamma)  # [16]  critic.lee:102
-    return critic.value[0], torch.abs(critic.value - solve).max(0).values
+    solve = expected(b_state, b_reward, b_next, b_over, 16, gamma=gamma)  # [16]  critic.lee:103
+    return critic.value[0], torch.abs(critic.value - solve).max(0).values  # critic.lee:102
 
 
 @torch.no_grad()
@@ -553,30 +553,30 @@ def by_difference(moves=20000, steps=400, gamma=0.99, rate=0.02, *, run=None):
 
     run = run or Run("by_difference", backend="torch")
     lake = run.environment("FrozenLake-v1", observation=("int", (), 0, 15), action=("int", (), 0, 3))  # critic.lee:13
-    critic = Table(states=16, key=run.key("critic")).to(run.session.place.device)  # critic.lee:108
-    opt = Adam(lr=rate)  # critic.lee:109
+    critic = Table(states=16, key=run.key("critic")).to(run.session.place.device)  # critic.lee:110
+    opt = Adam(lr=rate)  # critic.lee:111
     step = ByDifferenceStep(critic, opt)
-    path = []  # critic.lee:110
-    s = lake.reset(run.key("s"))  # critic.lee:111
+    path = []  # critic.lee:112
+    s = lake.reset(run.key("s"))  # critic.lee:113
     path, s = run.restore("t", path=path, s=s)
     for t in run.loop("t", 0, moves - 1, lake=lake):
-        a = by_difference_a(key=run.key("by_difference"))  # critic.lee:113
-        next_, r, terminated, truncated = lake.step(a)  # critic.lee:114
-        path.append(run.record(state=s, reward=r, next=next_, over=terminated))  # critic.lee:115
-        s = next_  # critic.lee:116
+        a = by_difference_a(key=run.key("by_difference"))  # critic.lee:115
+        next_, r, terminated, truncated = lake.step(a)  # critic.lee:116
+        path.append(run.record(state=s, reward=r, next=next_, over=terminated))  # critic.lee:117
+        s = next_  # critic.lee:118
         if terminated or truncated:
-            s = lake.reset(run.key("s_2"))  # critic.lee:118
+            s = lake.reset(run.key("s_2"))  # critic.lee:120
         run.keep("t", path=path, s=s)
-    b = run.stack(path)  # critic.lee:119
+    b = run.stack(path)  # critic.lee:121
     for step_ in run.loop("step", 1, steps, critic=critic, opt=opt):
-        run.step(step(b.state, b.reward, b.next, b.over, gamma))  # critic.lee:121
+        run.step(step(b.state, b.reward, b.next, b.over, gamma))  # critic.lee:123
     reported_start, reported_gap = by_difference_start_gap(critic, b.state, b.reward, b.next, b.over, gamma)
-    run.report(start=reported_start, gap=reported_gap)  # critic.lee:122
+    run.report(start=reported_start, gap=reported_gap)  # critic.lee:124
     return critic
 
 
 def by_difference_a(key):
-    a = randint(fold(key, SITES["a"]), (), 0, 4)  # critic.lee:113
+    a = randint(fold(key, SITES["a"]), (), 0, 4)  # critic.lee:115
     return a
 
 
@@ -620,8 +620,8 @@ class ByDifferenceStep(TrainStep):
 
 def by_difference_start_gap(critic, b_state, b_reward, b_next, b_over, gamma):
     """b_state int[b_state_n], b_reward [b_state_n], b_next int[b_state_n], b_over bool[b_state_n] -> [], []"""
-    solve = expected(b_state, b_reward, b_next, b_over, 16, gamma=gamma)  # [16]  critic.lee:122
-    return critic.value[0], torch.abs(critic.value - solve).max(0).values
+    solve = expected(b_state, b_reward, b_next, b_over, 16, gamma=gamma)  # [16]  critic.lee:125
+    return critic.value[0], torch.abs(critic.value - solve).max(0).values  # critic.lee:124
 
 
 def mse_saved(y, target):

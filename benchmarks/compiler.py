@@ -87,6 +87,16 @@ def nested_calls(depth: int) -> str:
     return "\n\n".join([first, *(calls.format(i, i - 1) for i in range(1, depth)), last.format(depth - 1)])
 
 
+def nested_models(depth: int) -> str:
+    """Models that each hold the one before, with parameters drawn at random, and the gradient of the last."""
+    first = "model M0(d):\n    param w: [d] ~ normal(0, 1)\n    param b: [d] ~ normal(0, 1)\n\n"
+    first += "    def forward(x: [n, d]) -> [n, d]:\n        return tanh(x * w + b)\n"
+    holds = "model M{0}(d):\n    inner = M{1}(d)\n    param w: [d] ~ normal(0, 1)\n\n"
+    holds += "    def forward(x: [n, d]) -> [n, d]:\n        return tanh(inner(x) * w)\n"
+    last = "example e:\n    net = M{0}(4)\n    x: [3, 4] ~ normal(0, 1)\n    return mean(net(x) ** 2)\n"
+    return "\n\n".join([first, *(holds.format(i, i - 1) for i in range(1, depth)), last.format(depth - 1)])
+
+
 HEAD = (
     "from std.data import batches\nfrom std.losses import mse\nfrom std.nn import Linear\nfrom std.optim import SGD\n"
 )
@@ -119,6 +129,7 @@ GROWING: dict[str, tuple[Callable[[int], str], tuple[int, ...]]] = {
     "statements of a def": (many_statements, (100, 200, 400, 800)),
     "calls within each other": (nested_calls, (10, 20, 40, 80)),
     "layers of a model": (many_layers, (25, 50, 100, 200)),
+    "models within each other": (nested_models, (10, 20, 40, 80)),
     "models with gradients": (many_models, (25, 50, 100, 200)),
 }
 

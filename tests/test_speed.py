@@ -13,7 +13,14 @@ from types import FrameType
 
 import pytest
 
-from benchmarks.compiler import many_functions, many_layers, many_models, many_statements, nested_calls
+from benchmarks.compiler import (
+    many_functions,
+    many_layers,
+    many_models,
+    many_statements,
+    nested_calls,
+    nested_models,
+)
 from leec import driver
 from leec.diagnostics import Source
 
@@ -76,9 +83,10 @@ def test_elaborating_calls_within_each_other_is_linear() -> None:
     assert growing(small, large, 2.4) == {}
 
 
-def test_calls_within_each_other_are_linear_but_for_the_lists_of_what_they_save() -> None:
-    """Each level lists what all below it save: some lines of Python an entry, seen from many dozen levels on."""
-    small, large = work(nested_calls(20)), work(nested_calls(40))
+@pytest.mark.parametrize(("make", "size"), [(nested_calls, 20), (nested_models, 6)])
+def test_what_is_nested_is_linear_but_for_lists(make: Callable[[int], str], size: int) -> None:
+    """Each level lists what all below it save, or hold: some lines of Python an entry, a square of the depth."""
+    small, large = work(make(size)), work(make(2 * size))
     assert growing(small, large, 4.4) == {}
     assert large.total() < 2.2 * small.total()
 

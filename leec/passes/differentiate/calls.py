@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 
 from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Result, Value
@@ -65,15 +66,17 @@ class Derivation:
         return (*flows, *[()] * len(self.function.state))
 
     def inputs_of(self, value: Value) -> tuple[int, ...]:
-        """The inputs that a cotangent of the value flows to; the sets are kept as the bits of a number."""
+        """The inputs that a cotangent of the value flows to; the sets are kept as the bits of a number.
+
+        Every value of the body has one, be it empty: a value without would have all callees asked again.
+        """
         inputs = self.function.inputs
         if value not in self.sources:
-            self.sources = {v: 1 << i for i, v in enumerate(inputs) if carries(v)}
+            self.sources = {v: 1 << i if carries(v) else 0 for i, v in enumerate(inputs)}
             for equation in self.scope.body:
                 for result, positions in zip(equation.results, self.derivatives.ways(equation), strict=True):
-                    for i in positions:
-                        self.sources[result] = self.sources.get(result, 0) | self.sources.get(equation.args[i], 0)
-        bits = self.sources.setdefault(value, 0)
+                    self.sources[result] = reduce(or_, (self.sources[equation.args[i]] for i in positions), 0)
+        bits = self.sources[value]
         return tuple(i for i in range(len(inputs)) if bits >> i & 1)
 
     def backward(self, active: tuple[int, ...], slots: tuple[int, ...]) -> Backward:

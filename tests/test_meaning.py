@@ -11,6 +11,7 @@ from mutations import mutation
 
 from leec import driver
 from leec.diagnostics import Source, kinds, names, procedures, shapes, structure
+from leec.diagnostics.foreign import INSTEAD, RENAMED
 from leec.diagnostics.render import render
 
 BAD = Path(__file__).parent / "bad" / "meaning"
@@ -85,3 +86,14 @@ def test_what_mutations_hit_most_has_a_whole_message_beside_a_file() -> None:
     often = [code for code, _ in COUNTED.most_common(20)]
     assert [code for code in often if code not in shown] == []
     assert len(shown) >= 40
+
+
+def test_foreign_names_lead_to_names_that_exist() -> None:
+    def reports(text: str) -> list[str]:
+        return [d.code for d in driver.check(Source("foreign.lee", text))]
+
+    for name, here in RENAMED.items():
+        assert "LEE101" in reports(f"def f(x: [n]):\n    return {name}(x, 0, 1)\n"), name
+        assert "LEE101" not in reports(f"def f(x: [n]):\n    return {here}(x, 0, 1)\n"), here
+    for name in INSTEAD.keys() - {"item", "detach", "shape"}:
+        assert reports(f"def f(x: [n]):\n    return {name}(x)\n") == ["LEE101"], name

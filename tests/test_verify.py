@@ -116,6 +116,32 @@ def test_a_procedure_that_needs_what_cannot_be_drawn_is_left_out() -> None:
     assert section.notes == ["not run: it needs `net`"] and not section.rows
 
 
+LOWEST = """
+from std.optim import SGD
+
+
+model Net():
+    param w: [3] ~ normal(0, 1)
+
+
+train fit(epochs = 6):
+    net = Net()
+    opt = SGD(lr = 0.1)
+    lowest = inf
+    for epoch in 1..epochs:
+        minimize sum(net.w ** 2) over net with opt
+        error = sum(net.w ** 2)
+        if error < lowest:
+            lowest = error
+    return net
+"""
+
+
+def test_a_number_that_a_procedure_keeps_may_become_a_tensor() -> None:
+    [section] = leec.verify(LOWEST, dtypes=("f64",)).sections
+    assert section.agrees and section.steps == 6
+
+
 SCHEDULED = """
 from std.optim import SGD
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
+from leec.diagnostics.foreign import INSTEAD, RENAMED
 from leec.diagnostics.record import Diagnostic, Edit, Fix, Label, Span
 
 
@@ -17,8 +18,11 @@ def nearest(name: str, candidates: Iterable[str]) -> list[str]:
 
 
 def unknown_name(node, candidates: Iterable[str]) -> Diagnostic:
-    near = nearest(node.id, candidates)
+    candidates = set(candidates)
+    close = [RENAMED[node.id]] if RENAMED.get(node.id) in candidates else nearest(node.id, candidates)
+    near = [] if node.id in INSTEAD else close
     helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
+    helps += (INSTEAD[node.id],) if node.id in INSTEAD else ()
     fixes = (Fix(f"replace with `{near[0]}`", (Edit(node.span, near[0]),)),) if near else ()
     return Diagnostic(
         "LEE101", "unknown-name", f"nothing here is called `{node.id}`", Label(node.span), helps=helps, fixes=fixes
@@ -50,9 +54,17 @@ def not_in_module(name, path: str, candidates: Iterable[str]) -> Diagnostic:
     )
 
 
-def no_member(span: Span, name: str, owner: str, candidates: Iterable[str]) -> Diagnostic:
+def no_member(
+    span: Span, name: str, owner: str, candidates: Iterable[str], functions: Collection[str] = ()
+) -> Diagnostic:
+    """`functions` are those that take such an owner: `x.sum()` is `sum(x)` here."""
     near = nearest(name, candidates)
     helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
+    word = RENAMED.get(name, name)
+    if word in functions:
+        helps = (f"`{word}` is a function: write `{word}(x)`, with other arguments after `x`",)
+    elif functions and name in INSTEAD:
+        helps = (INSTEAD[name],)
     fixes = (Fix(f"replace with `{near[0]}`", (Edit(span, near[0]),)),) if near else ()
     return Diagnostic("LEE105", "no-member", f"{owner} has no `{name}`", Label(span), helps=helps, fixes=fixes)
 

@@ -214,7 +214,8 @@ def attribute(ctx: Context, value: object, node: nodes.Attribute) -> object:
         if found is not None:
             return found[0]
     candidates = list(value.names) if isinstance(value, Record) else ["T", "dims"] if isinstance(value, Value) else []
-    raise LeeError(names.no_member(node.name.span, name, describe(value), candidates))
+    functions = visible(ctx) if isinstance(value, Value) else ()
+    raise LeeError(names.no_member(node.name.span, name, describe(value), candidates, functions))
 
 
 def transposed(ctx: Context, value: Value, span: Span) -> Value:

@@ -155,7 +155,7 @@ class Interpreter:
     def array(self, x: object, type: TensorType) -> object:
         """An argument as the library's array; host numbers and keys stay Python's."""
         if type.host:
-            return x
+            return x.item() if hasattr(x, "item") else x  # a number that a procedure keeps may be an array of one
         if self.library == "numpy":
             return np.asarray(x, self.dtype(type.dtype))
         return self.torch.as_tensor(x, dtype=self.dtype(type.dtype), device=self.device)

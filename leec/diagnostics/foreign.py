@@ -43,5 +43,6 @@ INSTEAD = {
     **dict.fromkeys(("CrossEntropyLoss", "nll_loss"), "write `from std.losses import cross_entropy`"),
     "shape": "sizes get their names in the type, `x: [n, d]`, and are used by them; else `x.dims`",
     "item": "a tensor without axes is a number already",
+    "append": "a list grows by `append x to xs`",
     "detach": "what no gradient goes through is written `stop(x)`",
 }  # fmt: skip

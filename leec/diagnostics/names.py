@@ -63,7 +63,7 @@ def no_member(
     word = RENAMED.get(name, name)
     if word in functions:
         helps = (f"`{word}` is a function: write `{word}(x)`, with other arguments after `x`",)
-    elif functions and name in INSTEAD:
+    elif name in INSTEAD and not near:
         helps = (INSTEAD[name],)
     fixes = (Fix(f"replace with `{near[0]}`", (Edit(span, near[0]),)),) if near else ()
     return Diagnostic("LEE105", "no-member", f"{owner} has no `{name}`", Label(span), helps=helps, fixes=fixes)

@@ -12,6 +12,8 @@ from leec.types import TensorType
 class Reader:
     """A data source inside a run: its fields become parameters when they are read."""
 
+    said = "data"
+
     def __init__(self, run, name: str, outer: hv.HostData | hv.HostSplit):
         self.run, self.name, self.outer = run, name, outer
         self.made: dict[str, object] = {}
@@ -36,6 +38,8 @@ class Reader:
 class RecordReader:
     """A record inside a run: its fields become parameters when they are read."""
 
+    said = "a record"
+
     def __init__(self, run, name: str, outer: hv.HostTuple):
         self.run, self.name, self.outer = run, name, outer
         self.made: dict[str, object] = {}
@@ -54,6 +58,8 @@ class RecordReader:
 
 class ListReader:
     """A list inside a run: stacked, counted, or read at a place, which then become parameters."""
+
+    said = "a list"
 
     def __init__(self, run, name: str, outer: hv.HostList):
         self.run, self.name, self.outer = run, name, outer

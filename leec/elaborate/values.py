@@ -263,7 +263,9 @@ def describe(value: object) -> str:
             return "a list"
         case TypeValue():
             return "a type"
-    return type(value).__name__
+        case RangeValue():
+            return "a range"
+    return getattr(value, "said", "what stands here")  # readers of a run say what they read
 
 
 @dataclass(frozen=True)

@@ -214,7 +214,8 @@ def attribute(ctx: Context, value: object, node: nodes.Attribute) -> object:
         if found is not None:
             return found[0]
     candidates = list(value.names) if isinstance(value, Record) else ["T", "dims"] if isinstance(value, Value) else []
-    functions = visible(ctx) if isinstance(value, Value) else ()
+    of_tensors = isinstance(value, Value) and ctx.home is not ctx.session.library.prelude  # which calls methods itself
+    functions = visible(ctx) if of_tensors else ()
     raise LeeError(names.no_member(node.name.span, name, describe(value), candidates, functions))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from leec.ir.build import Builder
-from leec.ir.graph import Equation, Function, Program, Value, rename
+from leec.ir.graph import Equation, Function, Program, Value, callees, rename
 from leec.ir.loops import STATE
 from leec.ops import TABLE
 from leec.passes.dce import live, reachable
@@ -22,17 +22,28 @@ from leec.passes.differentiate.calls import Derivatives
 def followed(before: Program, after: Program, plain: Collection[str]) -> Program:
     """`after`, with those of the `plain` functions that alter gradients as they were `before` the release.
 
-    They come with what they call and nothing in `after` does.
+    So are those into which a function that alters gradients was inlined. They come with what they call and nothing in
+    `after` does.
     """
-    free = {n: live(with_states_free(before.functions[n])) for n in plain if n in after.functions}
-    altering = {n: f for n, f in free.items() if any(map(alters, f.body))}
-    needed = after.functions.keys() | reachable(before, altering).functions.keys()
-    forms = {**before.functions, **after.functions, **altering}
+    free = {n: live(with_states_free(before.functions[n])) for n in plain}
+    altering = frozenset(n for n, f in free.items() if any(map(alters, f.body)))
+    there, still = reached(before, altering), reached(after, altering)
+    taken = [n for n in free if n in after.functions and (n in altering or there[n] - still[n])]
+    needed = after.functions.keys() | reachable(before, taken).functions.keys()
+    forms = {**before.functions, **after.functions, **{n: free[n] for n in {*taken, *altering}}}
     program = Program({n: forms[n] for n in before.functions if n in needed})
     derivatives = Derivatives(())
     derivatives.functions.update(before.functions)
     kept = {n: with_states_kept(f, derivatives) for n, f in program.functions.items() if n in plain and f.state}
     return Program({**program.functions, **kept})
+
+
+def reached(program: Program, wanted: frozenset[str]) -> dict[str, frozenset[str]]:
+    """By function those of the wanted ones that it is or calls, through others too."""
+    found: dict[str, frozenset[str]] = {}
+    for name, f in program.functions.items():  # callees stand before callers
+        found[name] = (wanted & {name}).union(*(found.get(c, frozenset()) for c in callees(f)))
+    return found
 
 
 def alters(equation: Equation) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.elaborate import arithmetic, points
 from leec.elaborate.context import Context
 from leec.elaborate.define import name_value
 from leec.elaborate.values import Alias, Instance, ListValue, Place, Record, describe
-from leec.ir.graph import Value
+from leec.ir.graph import Value, rename
 from leec.syntax import nodes
 from leec.types import TensorType
 
@@ -80,13 +82,21 @@ def named(ctx: Context, target: nodes.Name, value: object) -> object:
 
 
 def variable(ctx: Context, name: str, model: Instance) -> Instance:
-    """A model variable: the tensors of one that was just made are named after it."""
-    last = ctx.last_made
-    leaves = dict(model.leaves)
-    if last is not None and set(leaves.values()) == set(last.results):
-        new = ctx.rename_results(last.results, [f"{name}.{p}" for p in leaves], whole=True)
-        leaves = dict(zip(leaves, new))
-    return model.with_leaves(leaves, place=Place(name))
+    """A model variable: its tensors that this statement computed are named after it."""
+    made = {r for e in ctx.builder.equations[ctx.begun :] for r in e.results if not r.named}
+    new = renamed(ctx, {v: f"{name}.{p}" for p, v in model.leaves.items() if v in made})
+    return model.with_leaves({p: new.get(v, v) for p, v in model.leaves.items()}, place=Place(name))
+
+
+def renamed(ctx: Context, names: dict[Value, str]) -> dict[Value, Value]:
+    """What this statement computed under better names, by what it was."""
+    equations = ctx.builder.equations
+    ctx.builder.names -= {v.name for v in names}
+    new = {v: Value(ctx.builder.unique(name), v.type, v.span) for v, name in names.items()}
+    equations[ctx.begun :] = [
+        replace(rename(e, new), results=tuple(new.get(r, r) for r in e.results)) for e in equations[ctx.begun :]
+    ]
+    return new
 
 
 def assign_field(ctx: Context, target: nodes.Attribute, value: object) -> None:

@@ -161,7 +161,16 @@ class Caller:
         if not tensors:
             return self.without_tensors(p)
         point = {path: v for v, path in tensors}
-        return ast.Call(ast.Attribute(self.like(p.model, point), "at"), [self.dictionary(point)], [])
+        tree = ast.Call(ast.Attribute(self.like(p.model, point), "at"), [self.dictionary(point)], [])
+        return self.kept(p, point, tree) if any(self.body.readers[v] > 1 for v in point.values()) else tree
+
+    def kept(self, p: Parameter, point: Mapping[str, Value], tree: ast.expr) -> ast.expr:
+        """A variable for an object that later calls, or the backward, ask for again."""
+        found = group_name(Result("", tuple(point.values()), p.model, tuple(point)), list(point.values()))
+        name = ast.Name(self.body.names.fresh(found or p.model.lower()))
+        self.body.statement(name, tree, (), None)
+        self.body.groups.enter(Group(name, "model", len(point), p.model), list(point.values()), list(point))
+        return name
 
     def whole(self, pairs: Sequence[tuple[Value, str]]) -> ast.expr | None:
         found = self.body.groups.whole([v for v, _ in pairs], [path for _, path in pairs], "model")

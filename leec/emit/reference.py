@@ -65,7 +65,7 @@ class File:
             self.module = replace(self.module, functions=fuse_again(self.module.functions, computing(self.module)))
         names = Names({*BUILTINS, *library(self.dialect.column)})
         self.unit = Unit(self.module, self.dialect, names, self.everything.functions.functions)
-        self.unit.try_out = lambda f: Emitter(self.unit, f, f.name).statements()
+        self.unit.try_out = lambda unit, f: Emitter(unit, f, f.name).statements()
         for name in (*self.module.models, *self.module.optimizers):
             self.unit.class_name(name)
         for name in self.module.procedures:

@@ -31,7 +31,7 @@ class Unit:
     dialect: Dialect
     names: Names  # of the file's top level
     complete: Mapping[str, Function]  # all functions, those that nothing reaches too
-    try_out: Callable[[Function], object] = lambda f: None  # writes a function to nowhere
+    try_out: Callable[[Unit, Function], object] = lambda unit, f: None  # writes a function to nowhere
     bundles: dict[str, tuple[Entry, ...]] = field(default_factory=dict)  # by the saving forward
     saved: dict[str, dict[str, str]] = field(default_factory=dict)  # and the place of each saved value in them
     listed: dict[str, set[str]] = field(default_factory=dict)  # places of what rounds of a loop saved, in lists
@@ -97,7 +97,7 @@ class Unit:
     def places(self, forward: Function) -> dict[str, str]:
         """Where each saved value stands in what a forward returns; a forward that is not written yet is tried out."""
         if forward.name not in self.saved:
-            self.try_out(forward)
+            self.try_out(self, forward)
         return self.saved[forward.name]
 
     def entries(self, forward: Function) -> tuple[Entry, ...]:

@@ -227,7 +227,7 @@ def curvature_saved(net, u, x):
     d_d_d_self, saved_net_3 = net.forward_backward_parameters_backward_backward_parameters_saved(
         reshape, saved_net, d_add_2, saved_net_, {"layers.1": {"w": d_w_8}}, d_d_x_2, d_d_d_add_2
     )
-    add_3_2 = dot(u, net.at({"layers.0": d_d_d_self["layers.0"], "layers.1": d_d_d_self["layers.1"]}))
+    mlp = net.at({"layers.0": d_d_d_self["layers.0"], "layers.1": d_d_d_self["layers.1"]})
     saved = (
         saved_net,
         np.full((n, net.sizes[2]), div, dtype=FLOAT),
@@ -239,25 +239,20 @@ def curvature_saved(net, u, x):
         d_d_x_2,
         d_d_d_add_2,
         saved_net_3,
-        d_d_d_self["layers.0"]["w"],
-        d_d_d_self["layers.0"]["b"],
-        d_d_d_self["layers.1"]["w"],
-        d_d_d_self["layers.1"]["b"],
+        mlp,
     )
-    return add_3_2, saved
+    return dot(u, mlp), saved
 
 
 def curvature_backward(net, u, x, saved, d_add_3_2):
     """From d_mul, d_add_2, d_w_8, d_w_7, d_d_x_2, d_d_d_add_2, d_d_d_add, d_w_3, d_w_4, d_w_5, d_w_6 and d_add_3_2 to the gradients by net, u and x."""
-    saved_net, d_mul, d_add_2, saved_net_, saved_net_2, d_w_8, d_w_7, d_d_x_2, d_d_d_add_2, saved_net_3, d_w_3, d_w_4, d_w_5, d_w_6 = saved
+    saved_net, d_mul, d_add_2, saved_net_, saved_net_2, d_w_8, d_w_7, d_d_x_2, d_d_d_add_2, saved_net_3, mlp = saved
     n = x.shape[0]
     # gradient of return dot(u, hvp(mean(net(x) ** 2), net, u))   derivatives.lee:15
     reshape = x.reshape(n, net.sizes[0])  # [n, net.sizes_0]
-    d_u, d_y = dot_backward(
-        u, net.at({"layers.0": {"w": d_w_3, "b": d_w_4}, "layers.1": {"w": d_w_5, "b": d_w_6}}), d_add_3_2
-    )
+    d_u, d_mlp = dot_backward(u, mlp, d_add_3_2)
     d_net, d_reshape_6, d_x_2_2, d_d_add_2, d_d_d_self, d_d_d_x_2, d_d_d_d_add_2 = net.forward_backward_parameters_backward_backward_parameters_backward(
-        {"layers.1": {"w": d_w_8}}, reshape, saved_net, d_add_2, saved_net_, d_d_x_2, d_d_d_add_2, saved_net_3, d_y
+        {"layers.1": {"w": d_w_8}}, reshape, saved_net, d_add_2, saved_net_, d_d_x_2, d_d_d_add_2, saved_net_3, d_mlp
     )
     d_d_d_add_2_4 = 2 * (d_d_d_d_add_2 * d_mul)  # [n, net.sizes_2]
     d_net_, d_reshape_7, d_x_2_3, d_d_d_self_ = net.forward_saved_backward_parameters_backward_input_backward(

@@ -203,7 +203,8 @@ def sharpness(net, x, y, rounds):
     add_2, saved_net = net.forward_saved(x)  # experiments.lee:15
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [n, net.sizes_2]
     d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
-    v = stop(net.at({"layers.0": d_net["layers.0"], "layers.1": d_net["layers.1"]}))  # experiments.lee:16
+    slope = net.at({"layers.0": d_net["layers.0"], "layers.1": d_net["layers.1"]})
+    v = stop(slope)  # experiments.lee:16
     value = FLOAT(0.0)  # experiments.lee:18
     v_layers_0_w = v.layers[0].w
     v_layers_0_b = v.layers[0].b
@@ -217,10 +218,10 @@ def sharpness(net, x, y, rounds):
             v_layers_1_w,
             v_layers_1_b,
             value,
-            d_net["layers.0"]["w"],
-            d_net["layers.0"]["b"],
-            d_net["layers.1"]["w"],
-            d_net["layers.1"]["b"],
+            slope.layers[0].w,
+            slope.layers[0].b,
+            slope.layers[1].w,
+            slope.layers[1].b,
             x,
             y,
         )
@@ -249,25 +250,32 @@ def sharpness_step(
     """
     add = (v_layers_0_w**2).sum() + (v_layers_0_b**2).sum()
     sqrt = np.sqrt(add + (v_layers_1_w**2).sum() + (v_layers_1_b**2).sum())  # experiments.lee:19
-    div = v_layers_0_w / sqrt  # [net.sizes_0, net.sizes_1]
-    div_2 = v_layers_0_b / sqrt  # [net.sizes_1]
-    div_3 = v_layers_1_w / sqrt  # [net.sizes_1, net.sizes_2]
-    div_4 = v_layers_1_b / sqrt  # [net.sizes_2]
+    v_layers_0_w_3 = v_layers_0_w / sqrt  # [net.sizes_0, net.sizes_1]
+    v_layers_0_b_3 = v_layers_0_b / sqrt  # [net.sizes_1]
+    v_layers_1_w_3 = v_layers_1_w / sqrt  # [net.sizes_1, net.sizes_2]
+    v_layers_1_b_3 = v_layers_1_b / sqrt  # [net.sizes_2]
     add_2_2, saved_net = net.forward_saved(x)  # experiments.lee:15
     d_add_2_2, saved_cross_entropy_backward = cross_entropy_backward_saved(add_2_2, y, FLOAT(1.0))
     _, saved_net_ = net.forward_backward_parameters_saved(x, saved_net, d_add_2_2)
     d_net, d_x_2, d_d_add_2_2 = net.forward_backward_parameters_backward(
-        x, saved_net, d_add_2_2, saved_net_, {"layers.0": {"w": div, "b": div_2}, "layers.1": {"w": div_3, "b": div_4}}
+        x,
+        saved_net,
+        d_add_2_2,
+        saved_net_,
+        {
+            "layers.0": {"w": v_layers_0_w_3, "b": v_layers_0_b_3},
+            "layers.1": {"w": v_layers_1_w_3, "b": v_layers_1_b_3},
+        },
     )
     d_add_2_2_2 = cross_entropy_backward_backward(saved_cross_entropy_backward, d_d_add_2_2)  # [n, net.sizes_2]
     d_net_ = net.forward_saved_backward_parameters(x, saved_net, d_add_2_2_2, d_x_2)
     w_3 = d_net["layers.1"]["w"] + d_net_["layers.1"]["w"]  # [net.sizes_1, net.sizes_2]
     # experiments.lee:20
     curved = stop(net.at({"layers.0": d_net_["layers.0"], "layers.1": {"w": w_3, "b": d_net_["layers.1"]["b"]}}))
-    sum_6 = (div_2 * curved.layers[0].b).sum()
-    add_4 = (div * curved.layers[0].w).sum() + sum_6
-    add_5 = add_4 + (div_3 * curved.layers[1].w).sum()
-    value_2 = add_5 + (div_4 * curved.layers[1].b).sum()
+    sum_5 = (v_layers_0_w_3 * curved.layers[0].w).sum()
+    add_4 = sum_5 + (v_layers_0_b_3 * curved.layers[0].b).sum()
+    add_5 = add_4 + (v_layers_1_w_3 * curved.layers[1].w).sum()
+    value_2 = add_5 + (v_layers_1_b_3 * curved.layers[1].b).sum()
     return curved.layers[0].w, curved.layers[0].b, curved.layers[1].w, curved.layers[1].b, value_2
 
 

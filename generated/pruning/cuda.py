@@ -300,7 +300,8 @@ def heavy(net, fraction):
     abs_2 = torch.abs(net.layers[0].b)  # [net.sizes_1]
     abs_3 = torch.abs(net.layers[1].w)  # [net.sizes_1, net.sizes_2]
     abs_4 = torch.abs(net.layers[1].b)  # [net.sizes_2]
-    add = quantile_2(net.at({"layers.0": {"w": abs_, "b": abs_2}, "layers.1": {"w": abs_3, "b": abs_4}}), fraction)
+    mlp = net.at({"layers.0": {"w": abs_, "b": abs_2}, "layers.1": {"w": abs_3, "b": abs_4}})
+    add = quantile_2(mlp, fraction)
     return net.at(
         {
             "layers.0": {"w": (abs_ > add).to(FLOAT), "b": (abs_2 > add).to(FLOAT)},
@@ -695,24 +696,26 @@ def example_without_light(key):
     mask = heavy(net, 0.6)  # pruning.lee:67
     mul = net.layers[0].w * mask.layers[0].w  # [5, 6]  pruning.lee:68
     mul_3 = net.layers[1].w * mask.layers[1].w  # [6, 3]
-    mul_2 = net.layers[0].b * mask.layers[0].b  # [6]
-    mul_4 = net.layers[1].b * mask.layers[1].b  # [3]
-    add_2, saved_net = net.at({"layers.0": {"w": mul, "b": mul_2}, "layers.1": {"w": mul_3, "b": mul_4}}).forward_saved(
-        x
+    mlp = net.at(
+        {
+            "layers.0": {"w": mul, "b": net.layers[0].b * mask.layers[0].b},
+            "layers.1": {"w": mul_3, "b": net.layers[1].b * mask.layers[1].b},
+        }
     )
+    add_2, saved_mlp = mlp.forward_saved(x)
     d_add_2 = cross_entropy_backward(add_2, y, torch.ones((), dtype=FLOAT))  # [9, 3]
-    d_net, d_x = net.at({"layers.0": {"w": mul}, "layers.1": {"w": mul_3}}).forward_backward(x, saved_net, d_add_2)
+    d_mlp, d_x = mlp.forward_backward(x, saved_mlp, d_add_2)
     return (
         cross_entropy(add_2, y),
         net.at(
             {
                 "layers.0": {
-                    "w": d_net["layers.0"]["w"] * mask.layers[0].w,
-                    "b": d_net["layers.0"]["b"] * mask.layers[0].b,
+                    "w": d_mlp["layers.0"]["w"] * mask.layers[0].w,
+                    "b": d_mlp["layers.0"]["b"] * mask.layers[0].b,
                 },
                 "layers.1": {
-                    "w": d_net["layers.1"]["w"] * mask.layers[1].w,
-                    "b": d_net["layers.1"]["b"] * mask.layers[1].b,
+                    "w": d_mlp["layers.1"]["w"] * mask.layers[1].w,
+                    "b": d_mlp["layers.1"]["b"] * mask.layers[1].b,
                 },
             }
         ),
@@ -720,12 +723,12 @@ def example_without_light(key):
         net.at(
             {
                 "layers.0": {
-                    "w": d_net["layers.0"]["w"] * net.layers[0].w,
-                    "b": d_net["layers.0"]["b"] * net.layers[0].b,
+                    "w": d_mlp["layers.0"]["w"] * net.layers[0].w,
+                    "b": d_mlp["layers.0"]["b"] * net.layers[0].b,
                 },
                 "layers.1": {
-                    "w": d_net["layers.1"]["w"] * net.layers[1].w,
-                    "b": d_net["layers.1"]["b"] * net.layers[1].b,
+                    "w": d_mlp["layers.1"]["w"] * net.layers[1].w,
+                    "b": d_mlp["layers.1"]["b"] * net.layers[1].b,
                 },
             }
         ),

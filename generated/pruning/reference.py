@@ -201,7 +201,8 @@ def heavy(net, fraction):
     abs_2 = np.abs(net.layers[0].b)  # [net.sizes_1]
     abs_3 = np.abs(net.layers[1].w)  # [net.sizes_1, net.sizes_2]
     abs_4 = np.abs(net.layers[1].b)  # [net.sizes_2]
-    add = quantile_2(net.at({"layers.0": {"w": abs_, "b": abs_2}, "layers.1": {"w": abs_3, "b": abs_4}}), fraction)
+    mlp = net.at({"layers.0": {"w": abs_, "b": abs_2}, "layers.1": {"w": abs_3, "b": abs_4}})
+    add = quantile_2(mlp, fraction)
     return net.at(
         {
             "layers.0": {"w": (abs_ > add).astype(FLOAT), "b": (abs_2 > add).astype(FLOAT)},
@@ -273,25 +274,26 @@ def pruned_mask_net(net, fraction, mask):
 def pruned_step_2(net, mask, own, x, y):
     """One step of pruned."""
     mul_3 = net.layers[1].w * mask.layers[1].w  # [100, 10]  pruning.lee:34
-    mul = net.layers[0].w * mask.layers[0].w  # [64, 100]
-    mul_2 = net.layers[0].b * mask.layers[0].b  # [100]
-    mul_4 = net.layers[1].b * mask.layers[1].b  # [10]
-    add_2, saved_net = net.at({"layers.0": {"w": mul, "b": mul_2}, "layers.1": {"w": mul_3, "b": mul_4}}).forward_saved(
-        x
+    mlp = net.at(
+        {
+            "layers.0": {"w": net.layers[0].w * mask.layers[0].w, "b": net.layers[0].b * mask.layers[0].b},
+            "layers.1": {"w": mul_3, "b": net.layers[1].b * mask.layers[1].b},
+        }
     )
+    add_2, saved_mlp = mlp.forward_saved(x)
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_2_n, 10]
-    d_net = net.at({"layers.1": {"w": mul_3}}).forward_backward_parameters(x, saved_net, d_add_2)
+    d_mlp = mlp.forward_backward_parameters(x, saved_mlp, d_add_2)
     own.update(
         net.parameters,
         net.flat(
             {
                 "layers.0": {
-                    "w": d_net["layers.0"]["w"] * mask.layers[0].w,
-                    "b": d_net["layers.0"]["b"] * mask.layers[0].b,
+                    "w": d_mlp["layers.0"]["w"] * mask.layers[0].w,
+                    "b": d_mlp["layers.0"]["b"] * mask.layers[0].b,
                 },
                 "layers.1": {
-                    "w": d_net["layers.1"]["w"] * mask.layers[1].w,
-                    "b": d_net["layers.1"]["b"] * mask.layers[1].b,
+                    "w": d_mlp["layers.1"]["w"] * mask.layers[1].w,
+                    "b": d_mlp["layers.1"]["b"] * mask.layers[1].b,
                 },
             }
         ),
@@ -366,49 +368,51 @@ def lottery_mask_ticket_other(net, fraction, start, elsewhere, mask, ticket, oth
 def lottery_step_2(ticket, mask, other, first, second, x, y):
     """One step of lottery."""
     mul_3 = ticket.layers[1].w * mask.layers[1].w  # [100, 10]  pruning.lee:56
-    mul = ticket.layers[0].w * mask.layers[0].w  # [64, 100]
-    mul_2 = ticket.layers[0].b * mask.layers[0].b  # [100]
-    mul_4 = ticket.layers[1].b * mask.layers[1].b  # [10]
-    add_2, saved_ticket = ticket.at(
-        {"layers.0": {"w": mul, "b": mul_2}, "layers.1": {"w": mul_3, "b": mul_4}}
-    ).forward_saved(x)
+    mlp = ticket.at(
+        {
+            "layers.0": {"w": ticket.layers[0].w * mask.layers[0].w, "b": ticket.layers[0].b * mask.layers[0].b},
+            "layers.1": {"w": mul_3, "b": ticket.layers[1].b * mask.layers[1].b},
+        }
+    )
+    add_2, saved_mlp = mlp.forward_saved(x)
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_2_n, 10]
-    d_ticket = ticket.at({"layers.1": {"w": mul_3}}).forward_backward_parameters(x, saved_ticket, d_add_2)
+    d_mlp = mlp.forward_backward_parameters(x, saved_mlp, d_add_2)
     first.update(
         ticket.parameters,
         ticket.flat(
             {
                 "layers.0": {
-                    "w": d_ticket["layers.0"]["w"] * mask.layers[0].w,
-                    "b": d_ticket["layers.0"]["b"] * mask.layers[0].b,
+                    "w": d_mlp["layers.0"]["w"] * mask.layers[0].w,
+                    "b": d_mlp["layers.0"]["b"] * mask.layers[0].b,
                 },
                 "layers.1": {
-                    "w": d_ticket["layers.1"]["w"] * mask.layers[1].w,
-                    "b": d_ticket["layers.1"]["b"] * mask.layers[1].b,
+                    "w": d_mlp["layers.1"]["w"] * mask.layers[1].w,
+                    "b": d_mlp["layers.1"]["b"] * mask.layers[1].b,
                 },
             }
         ),
     )
     mul_7 = other.layers[1].w * mask.layers[1].w  # [100, 10]  pruning.lee:57
-    mul_5 = other.layers[0].w * mask.layers[0].w  # [64, 100]
-    mul_6 = other.layers[0].b * mask.layers[0].b  # [100]
-    mul_8 = other.layers[1].b * mask.layers[1].b  # [10]
-    add_2_2, saved_ticket_ = ticket.at(
-        {"layers.0": {"w": mul_5, "b": mul_6}, "layers.1": {"w": mul_7, "b": mul_8}}
-    ).forward_saved(x)
+    mlp_ = ticket.at(
+        {
+            "layers.0": {"w": other.layers[0].w * mask.layers[0].w, "b": other.layers[0].b * mask.layers[0].b},
+            "layers.1": {"w": mul_7, "b": other.layers[1].b * mask.layers[1].b},
+        }
+    )
+    add_2_2, saved_mlp_ = mlp_.forward_saved(x)
     d_add_2_2 = cross_entropy_backward(add_2_2, y, FLOAT(1.0))  # [batches_2_n, 10]
-    d_ticket_ = ticket.at({"layers.1": {"w": mul_7}}).forward_backward_parameters(x, saved_ticket_, d_add_2_2)
+    d_mlp_ = mlp_.forward_backward_parameters(x, saved_mlp_, d_add_2_2)
     second.update(
         other.parameters,
         other.flat(
             {
                 "layers.0": {
-                    "w": d_ticket_["layers.0"]["w"] * mask.layers[0].w,
-                    "b": d_ticket_["layers.0"]["b"] * mask.layers[0].b,
+                    "w": d_mlp_["layers.0"]["w"] * mask.layers[0].w,
+                    "b": d_mlp_["layers.0"]["b"] * mask.layers[0].b,
                 },
                 "layers.1": {
-                    "w": d_ticket_["layers.1"]["w"] * mask.layers[1].w,
-                    "b": d_ticket_["layers.1"]["b"] * mask.layers[1].b,
+                    "w": d_mlp_["layers.1"]["w"] * mask.layers[1].w,
+                    "b": d_mlp_["layers.1"]["b"] * mask.layers[1].b,
                 },
             }
         ),
@@ -434,24 +438,26 @@ def example_without_light(key):
     mask = heavy(net, 0.6)  # pruning.lee:67
     mul = net.layers[0].w * mask.layers[0].w  # [5, 6]  pruning.lee:68
     mul_3 = net.layers[1].w * mask.layers[1].w  # [6, 3]
-    mul_2 = net.layers[0].b * mask.layers[0].b  # [6]
-    mul_4 = net.layers[1].b * mask.layers[1].b  # [3]
-    add_2, saved_net = net.at({"layers.0": {"w": mul, "b": mul_2}, "layers.1": {"w": mul_3, "b": mul_4}}).forward_saved(
-        x
+    mlp = net.at(
+        {
+            "layers.0": {"w": mul, "b": net.layers[0].b * mask.layers[0].b},
+            "layers.1": {"w": mul_3, "b": net.layers[1].b * mask.layers[1].b},
+        }
     )
+    add_2, saved_mlp = mlp.forward_saved(x)
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [9, 3]
-    d_net, d_x = net.at({"layers.0": {"w": mul}, "layers.1": {"w": mul_3}}).forward_backward(x, saved_net, d_add_2)
+    d_mlp, d_x = mlp.forward_backward(x, saved_mlp, d_add_2)
     return (
         cross_entropy(add_2, y),
         net.at(
             {
                 "layers.0": {
-                    "w": d_net["layers.0"]["w"] * mask.layers[0].w,
-                    "b": d_net["layers.0"]["b"] * mask.layers[0].b,
+                    "w": d_mlp["layers.0"]["w"] * mask.layers[0].w,
+                    "b": d_mlp["layers.0"]["b"] * mask.layers[0].b,
                 },
                 "layers.1": {
-                    "w": d_net["layers.1"]["w"] * mask.layers[1].w,
-                    "b": d_net["layers.1"]["b"] * mask.layers[1].b,
+                    "w": d_mlp["layers.1"]["w"] * mask.layers[1].w,
+                    "b": d_mlp["layers.1"]["b"] * mask.layers[1].b,
                 },
             }
         ),
@@ -459,12 +465,12 @@ def example_without_light(key):
         net.at(
             {
                 "layers.0": {
-                    "w": d_net["layers.0"]["w"] * net.layers[0].w,
-                    "b": d_net["layers.0"]["b"] * net.layers[0].b,
+                    "w": d_mlp["layers.0"]["w"] * net.layers[0].w,
+                    "b": d_mlp["layers.0"]["b"] * net.layers[0].b,
                 },
                 "layers.1": {
-                    "w": d_net["layers.1"]["w"] * net.layers[1].w,
-                    "b": d_net["layers.1"]["b"] * net.layers[1].b,
+                    "w": d_mlp["layers.1"]["w"] * net.layers[1].w,
+                    "b": d_mlp["layers.1"]["b"] * net.layers[1].b,
                 },
             }
         ),

@@ -58,6 +58,8 @@ PIPELINE = (
     Stage("dce", dce, level=0, keeps=True),  # after all: anything above may leave what nobody reads or calls
 )
 
+BEFORE_GRADIENTS = tuple(s.name for s in PIPELINE[: [s.name for s in PIPELINE].index("differentiate")])
+
 
 def run(
     program: Program,

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from leec.ir.graph import Function
+from leec import passes
+from leec.ir.graph import Function, Program
+from leec.passes import BEFORE_GRADIENTS
 from leec.proof.agreement import TOLERANCES, compare
 from leec.proof.autograd import Through, Written
 from leec.proof.emitted import Emitted, Spec, result_names, to_array
@@ -52,7 +54,14 @@ class Pair:
 
     @cached_property
     def through_file(self) -> Through:
-        return Through(self.spec.module.functions, float_dtype=self.dtype, rules=self.rules, emitted=self.torch)
+        return Through(self.stable, float_dtype=self.dtype, rules=self.rules, emitted=self.torch)
+
+    @cached_property
+    def stable(self) -> Program:
+        """The spec after the passes before differentiation: what the file has only in its steps, computed as they do."""
+        options = self.spec.options
+        only = BEFORE_GRADIENTS if options.level else ()
+        return passes.run(self.spec.module.functions, options.level, only=only, recognise=options.recognise)
 
     @cached_property
     def measuring(self) -> Scales:

@@ -55,6 +55,7 @@ TRAINED = (
     Trained("L12", "transfer/transfer.lee", "self_taught", "accuracy", least=0.77),
     Trained("O1", "compression/pruning.lee", "pruned", "pruned", least=0.92),  # one weight of ten is left
     Trained("O3", "compression/pruning.lee", "lottery", "ahead", least=0.02),  # of other first weights
+    Trained("M7", "reinforcement/exploration.lee", "q_learning", "score", least=-13),  # the shortest way
     Trained("M8", "reinforcement/critic.lee", "by_monte_carlo", "gap", most=0.15),  # of values up to 0.43
     Trained("M9", "reinforcement/critic.lee", "by_difference", "gap", most=0.005),
     Trained("P3", "meta/maml.lee", "sinusoids", "after", most=1.1),  # of 2.9 before the one step

@@ -1,7 +1,8 @@
-"""Policy gradient on a pole that has to be balanced: REINFORCE, and an actor with a critic (lecture: reinforcement).
+"""An actor of a pole that has to be balanced, its policy gradient, and its imitation (lecture: reinforcement).
 
-∇ E[R] = E[Σ_t ∇ log π(a_t | s_t) A_t]. REINFORCE takes for A the discounted gain that followed, less its mean over the
-episode and over its deviation; the actor-critic takes what one step brought more than the critic expected.
+The actor gives scores, softmax makes probabilities of them, and chance takes an action. ∇ E[R] = E[Σ_t ∇ log π(a_t | s_t)
+A_t]: REINFORCE takes for A the discounted gain that followed, less its mean over the episode and over its deviation.
+Behaviour cloning is the same with A = 1, at moves of somebody who knows how.
 
 Made from specs/reinforcement/policy_gradient.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/reinforcement/policy_gradient.lee
 """
@@ -297,13 +298,36 @@ class TrainStep:
         return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
 
 
+def chances_saved(policy, s):
+    """As chances, and what its gradient needs."""
+    add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:20
+    return softmax(add_2, (1,)), saved_policy  # prelude.lee:122
+
+
+def chances_backward(policy, s, saved_policy, div, d_div):
+    """From d_div to the gradients by policy and s."""
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
+    d_add_2 = div * (d_div - (d_div * div).sum(dim=1, keepdim=True))  # [n, policy.sizes_2]
+    # gradient of return softmax(policy(s), axis = 1)   policy_gradient.lee:20
+    d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2)
+    return d_policy, d_s
+
+
+def lost(reward):
+    """Minus the return.
+
+    reward [time] -> []
+    """
+    return -reward.sum()  # policy_gradient.lee:25
+
+
 def discounted(reward, gamma=0.99):
     """gain_t = reward_t + γ gain_{t+1}
 
     reward [time] -> [time]
     """
     time = reward.shape[0]
-    g = torch.zeros((), dtype=FLOAT, device=reward.device)  # policy_gradient.lee:21
+    g = torch.zeros((), dtype=FLOAT, device=reward.device)  # policy_gradient.lee:31
     out = [None] * time
     for t in reversed(range(time)):
         g, out[t] = discounted_step(g, reward[t], gamma)
@@ -312,12 +336,12 @@ def discounted(reward, gamma=0.99):
 
 
 def discounted_step(g, reward_t, gamma):
-    g_2 = reward_t + gamma * g  # policy_gradient.lee:22
+    g_2 = reward_t + gamma * g  # policy_gradient.lee:32
     return g_2, g_2
 
 
 def discounted_step_in_step(g, reward_t, gamma):
-    g_2 = reward_t + gamma * g  # policy_gradient.lee:22
+    g_2 = reward_t + gamma * g  # policy_gradient.lee:32
     return g_2, g_2
 
 
@@ -326,12 +350,12 @@ def standard(x):
 
     x [n] -> [n]
     """
-    return (x - x.mean()) / (std(x) + 1e-8)  # [n]  policy_gradient.lee:29
+    return (x - x.mean()) / (std(x) + 1e-8)  # [n]  policy_gradient.lee:39
 
 
 def standard_saved(x):
     """As standard, and what its gradient needs."""
-    sqrt_, saved_std = std_saved(x)  # policy_gradient.lee:29
+    sqrt_, saved_std = std_saved(x)  # policy_gradient.lee:39
     add = sqrt_ + 1e-8
     return (x - x.mean()) / add, (sqrt_, saved_std, add)
 
@@ -340,7 +364,7 @@ def standard_backward(saved, div, d_y):
     """From d_y to the gradient by x."""
     sqrt_, saved_std, add = saved
     n = div.shape[0]
-    # gradient of return (x - mean(x)) / (std(x) + 1e-8)   policy_gradient.lee:29
+    # gradient of return (x - mean(x)) / (std(x) + 1e-8)   policy_gradient.lee:39
     d_sub = d_y / add  # [n]
     d_x_2 = std_backward(saved_std, sqrt_, 0, -(d_y * div / add).sum())  # [n]
     d_x = d_x_2 + d_sub - d_sub.sum() / n  # [n]
@@ -349,10 +373,10 @@ def standard_backward(saved, div, d_y):
 
 def surprise_saved(policy, s, a, advantage, bonus=0.0):
     """As surprise, and what its gradient needs."""
-    add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:34
+    add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:44
     softmax_ = softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:122
     categorical_score = torch.log_softmax(add_2, dim=1)  # [n, policy.sizes_2]  prelude.lee:127
-    found = of_class(categorical_score, a)  # [n]  policy_gradient.lee:35
+    found = of_class(categorical_score, a)  # [n]  policy_gradient.lee:45
     select, saved_share = share_saved(softmax_, categorical_score)
     mul_2 = bonus * select.sum(dim=1).mean()
     saved = saved_policy, softmax_, categorical_score, found, saved_share
@@ -363,7 +387,7 @@ def surprise_backward(policy, s, a, advantage, bonus, saved, d_sub):
     """From d_sub to the gradients by policy, s and advantage."""
     saved_policy, softmax_, categorical_score, found, saved_share = saved
     n = s.shape[0]
-    # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:35
+    # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:45
     d_select = (d_sub * bonus / n).expand(n, policy.sizes[2])  # [n, policy.sizes_2]
     d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
     neg = -(d_sub / n)
@@ -376,29 +400,69 @@ def surprise_backward(policy, s, a, advantage, bonus, saved, d_sub):
     sub = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [n, policy.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     d_add_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_  # [n, policy.sizes_2]
-    # gradient of p = categorical(policy(s))   policy_gradient.lee:34
+    # gradient of p = categorical(policy(s))   policy_gradient.lee:44
     d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2_2 + softmax_ * sub)
     return d_policy, d_s, d_advantage
 
 
+def imitation_saved(policy, s, a):
+    """As imitation, and what its gradient needs."""
+    add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:50
+    categorical_score = torch.log_softmax(add_2, dim=1)  # [n, policy.sizes_2]  prelude.lee:127
+    return -of_class(categorical_score, a).mean(), (saved_policy, categorical_score)  # policy_gradient.lee:50
+
+
+def imitation_backward(policy, s, a, saved, d_neg):
+    """From d_neg to the gradients by policy and s."""
+    saved_policy, categorical_score = saved
+    n = s.shape[0]
+    # gradient of return -mean(log_prob(categorical(policy(s)), a))   policy_gradient.lee:50
+    d_categorical_score = of_class_backward(a, policy.sizes[2], (-(d_neg / n)).expand(n))  # [n, policy.sizes_2]
+    # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
+    sum_ = d_categorical_score.sum(dim=1, keepdim=True)  # [n, 1]
+    d_add_2 = d_categorical_score - torch.exp(categorical_score) * sum_  # [n, policy.sizes_2]
+    # gradient of return -mean(log_prob(categorical(policy(s)), a))   policy_gradient.lee:50
+    d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2)
+    return d_policy, d_s
+
+
 def example_gains():
     """After an hour of nothing comes a reward of 1."""
-    fill_2 = torch.full((1,), True, dtype=torch.bool)  # bool[1]  policy_gradient.lee:41
+    fill_2 = torch.full((1,), True, dtype=torch.bool)  # bool[1]  policy_gradient.lee:56
     unslice_2 = unslice(torch.ones(1, dtype=FLOAT), (4,), (slice(3, 4),))  # [4]
     reward_2 = torch.where(unslice(fill_2, (4,), (slice(3, 4),)), unslice_2, 0)  # [4]
-    return discounted(reward_2).sum()  # policy_gradient.lee:42
+    return discounted(reward_2).sum()  # policy_gradient.lee:57
 
 
 def example_episode(key):
-    policy = MLP((4, 8, 2), key=fold(key, SITES["policy"]))  # policy_gradient.lee:46
-    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  policy_gradient.lee:47
-    a = randint(fold(key, SITES["a"]), (6,), 0, 2)  # int[6]  policy_gradient.lee:48
-    advantage = normal(fold(key, SITES["advantage"]), (6,), FLOAT)  # [6]  policy_gradient.lee:49
-    div, saved_standard = standard_saved(advantage)  # policy_gradient.lee:50
+    policy = MLP((4, 8, 2), key=fold(key, SITES["policy"]))  # policy_gradient.lee:61
+    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  policy_gradient.lee:62
+    a = randint(fold(key, SITES["a"]), (6,), 0, 2)  # int[6]  policy_gradient.lee:63
+    advantage = normal(fold(key, SITES["advantage"]), (6,), FLOAT)  # [6]  policy_gradient.lee:64
+    div, saved_standard = standard_saved(advantage)  # policy_gradient.lee:65
     value, saved_surprise = surprise_saved(policy, s, a, div, bonus=0.01)
     d_value = torch.ones((), dtype=FLOAT)
     d_policy, d_s, d_div = surprise_backward(policy, s, a, div, 0.01, saved_surprise, d_value)
     return value, policy.at(d_policy), d_s, standard_backward(saved_standard, div, d_div)
+
+
+def example_scores(key):
+    policy = MLP((4, 8, 3), key=fold(key, SITES["policy"]))  # policy_gradient.lee:69
+    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  policy_gradient.lee:70
+    c = normal(fold(key, SITES["c"]), (6, 3), FLOAT)  # [6, 3]  policy_gradient.lee:71
+    d_c, saved_chances = chances_saved(policy, s)  # policy_gradient.lee:72
+    d_policy, d_s = chances_backward(policy, s, saved_chances, d_c, c)
+    return (c * d_c).sum(), policy.at(d_policy), d_s, d_c
+
+
+def example_shown(key):
+    policy = MLP((4, 8, 3), key=fold(key, SITES["policy"]))  # policy_gradient.lee:76
+    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  policy_gradient.lee:77
+    a = randint(fold(key, SITES["a"]), (6,), 0, 3)  # int[6]  policy_gradient.lee:78
+    value, saved_imitation = imitation_saved(policy, s, a)  # policy_gradient.lee:79
+    d_value = torch.ones((), dtype=FLOAT)
+    d_policy, d_s = imitation_backward(policy, s, a, saved_imitation, d_value)
+    return value, policy.at(d_policy), d_s
 
 
 @torch.no_grad()
@@ -408,28 +472,63 @@ def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
 
     run = run or Run("reinforce", backend="torch")
     cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
-    policy = MLP(sizes=(4, 64, 2), key=run.key("policy")).to(run.session.place.device)  # policy_gradient.lee:55
-    opt = Adam(lr=rate)  # policy_gradient.lee:56
+    policy = MLP(sizes=(4, 64, 2), key=run.key("policy")).to(run.session.place.device)  # policy_gradient.lee:84
+    opt = Adam(lr=rate)  # policy_gradient.lee:85
     step = ReinforceStep(policy, opt)
     for episode in run.loop("episode", 1, episodes, opt=opt, policy=policy, cartpole=cartpole):
-        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:58
-        path = []  # policy_gradient.lee:59
-        done = False  # policy_gradient.lee:60
+        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:87
+        path = []  # policy_gradient.lee:88
+        done = False  # policy_gradient.lee:89
         while run.again("while", not done):
-            a = reinforce_a(policy, s, key=run.key("reinforce"))  # policy_gradient.lee:62
-            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:63
-            path.append((s, a, r))  # policy_gradient.lee:64
-            done = terminated or truncated  # policy_gradient.lee:65
-            s = next_  # policy_gradient.lee:66
-        states, actions, rewards = run.stack(path)  # policy_gradient.lee:67
-        run.step(step(states, actions, rewards, gamma))  # policy_gradient.lee:68
-        run.report(score=rewards.sum())  # policy_gradient.lee:69
+            a = reinforce_a(policy, s, key=run.key("reinforce"))  # policy_gradient.lee:91
+            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:92
+            path.append((s, a, r))  # policy_gradient.lee:93
+            done = terminated or truncated  # policy_gradient.lee:94
+            s = next_  # policy_gradient.lee:95
+        states, actions, rewards = run.stack(path)  # policy_gradient.lee:96
+        run.step(step(states, actions, rewards, gamma))  # policy_gradient.lee:97
+        run.report(score=rewards.sum())  # policy_gradient.lee:98
+    return policy
+
+
+@torch.no_grad()
+def reinforce_2(episodes=400, gamma=0.99, rate=0.01, *, run=None):
+    """One step after every episode, with all that was seen in it."""
+    from leec.runtime.run import Run
+
+    run = run or Run("reinforce_2", backend="torch")
+    cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
+    policy = MLP(sizes=(4, 64, 2), key=run.key("policy")).to(run.session.place.device)  # policy_gradient.lee:84
+    opt = Adam(lr=rate)  # policy_gradient.lee:85
+    step = Reinforce2Step(policy, opt)
+    for episode in run.loop("episode", 1, episodes, opt=opt, policy=policy, cartpole=cartpole):
+        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:87
+        path = []  # policy_gradient.lee:88
+        done = False  # policy_gradient.lee:89
+        while run.again("while", not done):
+            a = reinforce_2_a(policy, s, key=run.key("reinforce_2"))  # policy_gradient.lee:91
+            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:92
+            path.append((s, a, r))  # policy_gradient.lee:93
+            done = terminated or truncated  # policy_gradient.lee:94
+            s = next_  # policy_gradient.lee:95
+        states, actions, rewards = run.stack(path)  # policy_gradient.lee:96
+        run.step(step(states, actions, rewards, gamma))  # policy_gradient.lee:97
+        run.report(score=rewards.sum())  # policy_gradient.lee:98
     return policy
 
 
 def reinforce_a(policy, s, key):
     """s [4] -> []"""
-    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:62
+    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:91
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = categorical_passed.to(torch.int64).sum().clamp(max=1)
+    return a
+
+
+def reinforce_2_a(policy, s, key):
+    """s [4] -> []"""
+    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:91
     categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
     categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
     a = categorical_passed.to(torch.int64).sum().clamp(max=1)
@@ -462,12 +561,12 @@ class ReinforceStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         states_n = states.shape[0]
         count, scale, scale_ = self.held(states_n)  # states_n, 0.0 / states_n, -(1.0 / states_n)
-        g = torch.zeros((), dtype=FLOAT, device=states.device)  # policy_gradient.lee:21
+        g = torch.zeros((), dtype=FLOAT, device=states.device)  # policy_gradient.lee:31
         out = torch.empty((states_n,), dtype=FLOAT, device=states.device)  # [states_n]
         for t in reversed(range(states_n)):
             g, out[t] = discounted_step_in_step(g, rewards[t], gamma)
         sub_2_2 = out - out.mean(dim=0, keepdim=True)  # [states_n]  prelude.lee:168
-        add = torch.sqrt((sub_2_2 * sub_2_2).sum() / count) + 1e-8  # policy_gradient.lee:29
+        add = torch.sqrt((sub_2_2 * sub_2_2).sum() / count) + 1e-8  # policy_gradient.lee:39
         div_2 = (out - out.sum() / count) / add  # [states_n]
         x_2 = torch.relu(torch.addmm(layers_0_b, states, layers_0_w))  # [states_n, 64]  prelude.lee:61
         add_2_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [states_n, 2]  nn.lee:21
@@ -477,7 +576,7 @@ class ReinforceStep(TrainStep):
         cross_entropy = torch.nn.functional.cross_entropy(add_2_2, actions, reduction="none")
         mul_3 = softmax_ * categorical_score  # [states_n, 2]  distributions.lee:114
         relu_gradient = torch.ops.aten.threshold_backward(mul_3, softmax_, 0)  # [states_n, 2]
-        mul_2_2 = 0 * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:35
+        mul_2_2 = 0 * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:45
         # [states_n, 2]  distributions.lee:114
         d_softmax = torch.ops.aten.threshold_backward(scale * categorical_score, softmax_, 0)
         mul_2_2_2 = scale * softmax_  # [states_n, 2]
@@ -490,7 +589,7 @@ class ReinforceStep(TrainStep):
         sum_5 = d_categorical_score.sum(dim=1, keepdim=True)  # [states_n, 1]
         sub_3 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [states_n, 2]  prelude.lee:122
         d_add_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_5  # [states_n, 2]  prelude.lee:127
-        d_add_2 = d_add_2_2 + softmax_ * sub_3  # [states_n, 2]  policy_gradient.lee:34
+        d_add_2 = d_add_2_2 + softmax_ * sub_3  # [states_n, 2]  policy_gradient.lee:44
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 2]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [states_n, 64]  prelude.lee:61
@@ -503,76 +602,23 @@ class ReinforceStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g_, m, v in self.blocks[0]:
             adam_(θ, g_, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return mul_2_2 - (-cross_entropy * div_2).sum() / count  # policy_gradient.lee:35
+        return mul_2_2 - (-cross_entropy * div_2).sum() / count  # policy_gradient.lee:45
 
 
-@torch.no_grad()
-def actor_critic(rounds=600, length=128, gamma=0.99, rate=2e-3, bonus=0.01, *, run=None):
-    """A step after `length` moves, wherever episodes end: the critic stands in for what has not happened."""
-    from leec.runtime.run import Run
+class Reinforce2Step(TrainStep):
+    """One step of reinforce_2 for policy, opt: call it with a batch."""
 
-    run = run or Run("actor_critic", backend="torch")
-    cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
-    policy = MLP(sizes=(4, 64, 2), key=run.key("policy")).to(run.session.place.device)  # policy_gradient.lee:75
-    critic = MLP(sizes=(4, 64, 1), key=run.key("critic")).to(run.session.place.device)  # policy_gradient.lee:76
-    opt = Adam(lr=rate)  # policy_gradient.lee:77
-    step = ActorCriticStep(critic, policy, opt)
-    s = cartpole.reset(run.key("s"))  # policy_gradient.lee:78
-    score = 0.0  # policy_gradient.lee:79
-    s, score = run.restore("round", s=s, score=score)
-    for round_ in run.loop("round", 1, rounds, critic=critic, opt=opt, policy=policy, cartpole=cartpole):
-        path = []  # policy_gradient.lee:81
-        finished = []  # policy_gradient.lee:82
-        for t in run.loop("t", 0, length - 1):
-            a = actor_critic_a(policy, s, key=run.key("actor_critic"))  # policy_gradient.lee:84
-            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:85
-            path.append(run.record(state=s, action=a, reward=r, next=next_, over=terminated))  # policy_gradient.lee:86
-            score = score + r  # policy_gradient.lee:87
-            s = next_  # policy_gradient.lee:88
-            if terminated or truncated:
-                finished.append(score)  # policy_gradient.lee:90
-                score = 0.0  # policy_gradient.lee:91
-                s = cartpole.reset(run.key("s_2"))  # policy_gradient.lee:92
-        b = run.stack(path)  # policy_gradient.lee:93
-        run.step(step(b.over, b.next, b.reward, gamma, b.state, b.action, bonus))  # policy_gradient.lee:94
-        if len(finished) > 0:
-            run.report(score=run.stack(finished).mean())  # policy_gradient.lee:105
-        run.keep("round", s=s, score=score)
-    return policy
-
-
-def actor_critic_a(policy, s, key):
-    """s [4] -> []"""
-    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:84
-    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
-    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
-    a = categorical_passed.to(torch.int64).sum().clamp(max=1)
-    return a
-
-
-class ActorCriticStep(TrainStep):
-    """One step of actor_critic for critic, policy, opt: call it with a batch."""
-
-    moved = (("opt", ("policy", "critic")),)
+    moved = (("opt", ("policy",)),)
     counted = ("opt",)
-    read = (
-        "critic.layers.0.w",
-        "critic.layers.0.b",
-        "critic.layers.1.w",
-        "critic.layers.1.b",
-        "policy.layers.0.w",
-        "policy.layers.0.b",
-        "policy.layers.1.w",
-        "policy.layers.1.b",
-    )
+    read = ("policy.layers.0.w", "policy.layers.0.b", "policy.layers.1.w", "policy.layers.1.b")
     spare = (None,)
 
-    def __init__(self, critic, policy, opt):
-        self.critic, self.policy, self.opt = critic, policy, opt
+    def __init__(self, policy, opt):
+        self.policy, self.opt = policy, opt
         self.bind()
 
-    def numbers(self, b_state_n):
-        return (b_state_n, 2 / b_state_n, -(1.0 / b_state_n))
+    def numbers(self, states_n):
+        return (states_n, 0.0 / states_n, -(1.0 / states_n))
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -580,58 +626,177 @@ class ActorCriticStep(TrainStep):
     def scalars(self):
         return (self.opt.t,)
 
-    def step(self, b_over, b_next, b_reward, gamma, b_state, b_action, bonus, t):
-        layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
-        layers_1_w_, layers_1_b_ = self.tensors[6:]
-        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b, d_layers_0_w_, d_layers_0_b_ = self.gradients[:6]
-        d_layers_1_w_, d_layers_1_b_ = self.gradients[6:]
-        b_state_n = b_over.shape[0]
-        count, scale, scale_ = self.held(b_state_n)  # b_state_n, 2 / b_state_n, -(1.0 / b_state_n)
-        x_2_3 = torch.relu(torch.addmm(layers_0_b, b_next, layers_0_w))  # [b_state_n, 64]  prelude.lee:61
-        affine_2 = torch.addmm(layers_1_b, x_2_3, layers_1_w)  # [b_state_n, 1]  nn.lee:21
-        after = torch.where(b_over, 0, affine_2.reshape(b_state_n))  # [b_state_n]  policy_gradient.lee:94
-        goal = b_reward + gamma * after  # [b_state_n]  policy_gradient.lee:95
-        x_2_2 = torch.relu(torch.addmm(layers_0_b, b_state, layers_0_w))  # [b_state_n, 64]  prelude.lee:61
-        reshape_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w).reshape(b_state_n)  # [b_state_n]  policy_gradient.lee:96
-        error = goal - reshape_2  # [b_state_n]
-        sub_2_2 = error - error.mean(dim=0, keepdim=True)  # [b_state_n]  prelude.lee:168
-        add = torch.sqrt((sub_2_2 * sub_2_2).sum() / count) + 1e-8  # policy_gradient.lee:29
-        div_2 = (error - error.sum() / count) / add  # [b_state_n]
-        x_2 = torch.relu(torch.addmm(layers_0_b_, b_state, layers_0_w_))  # [b_state_n, 64]  prelude.lee:61
-        add_2_3 = torch.addmm(layers_1_b_, x_2, layers_1_w_)  # [b_state_n, 2]  nn.lee:21
-        softmax_ = softmax(add_2_3, (1,))  # [b_state_n, 2]  prelude.lee:122
-        categorical_score = torch.log_softmax(add_2_3, dim=1)  # [b_state_n, 2]  prelude.lee:127
-        # [b_state_n]  distributions.lee:119
-        cross_entropy = torch.nn.functional.cross_entropy(add_2_3, b_action, reduction="none")
-        mul_3_2 = softmax_ * categorical_score  # [b_state_n, 2]  distributions.lee:114
-        relu_gradient = torch.ops.aten.threshold_backward(mul_3_2, softmax_, 0)  # [b_state_n, 2]
-        mul_2_2 = bonus * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:35
-        sub_3 = reshape_2 - goal  # [b_state_n]  losses.lee:13
-        sub_2 = mul_2_2 - (-cross_entropy * div_2).sum() / count  # policy_gradient.lee:35
-        mul_3_3 = bonus / b_state_n * categorical_score  # [b_state_n, 2]  distributions.lee:114
-        d_softmax = torch.ops.aten.threshold_backward(mul_3_3, softmax_, 0)  # [b_state_n, 2]
-        mul_2_2_2 = bonus / b_state_n * softmax_  # [b_state_n, 2]
-        i = torch.arange(b_state_n, device=b_over.device)  # int[b_state_n]  distributions.lee:119
-        d_categorical_score_3 = scatter_add(scale_ * div_2, (i, b_action), (b_state_n, 2))  # [b_state_n, 2]
-        # [b_state_n, 2]  distributions.lee:114
+    def step(self, states, actions, rewards, gamma, t_):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        states_n = states.shape[0]
+        count, scale, scale_ = self.held(states_n)  # states_n, 0.0 / states_n, -(1.0 / states_n)
+        g = torch.zeros((), dtype=FLOAT, device=states.device)  # policy_gradient.lee:31
+        out = torch.empty((states_n,), dtype=FLOAT, device=states.device)  # [states_n]
+        for t in reversed(range(states_n)):
+            g, out[t] = discounted_step_in_step(g, rewards[t], gamma)
+        sub_2_2 = out - out.mean(dim=0, keepdim=True)  # [states_n]  prelude.lee:168
+        add = torch.sqrt((sub_2_2 * sub_2_2).sum() / count) + 1e-8  # policy_gradient.lee:39
+        div_2 = (out - out.sum() / count) / add  # [states_n]
+        x_2 = torch.relu(torch.addmm(layers_0_b, states, layers_0_w))  # [states_n, 64]  prelude.lee:61
+        add_2_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [states_n, 2]  nn.lee:21
+        softmax_ = softmax(add_2_2, (1,))  # [states_n, 2]  prelude.lee:122
+        categorical_score = torch.log_softmax(add_2_2, dim=1)  # [states_n, 2]  prelude.lee:127
+        # [states_n]  distributions.lee:119
+        cross_entropy = torch.nn.functional.cross_entropy(add_2_2, actions, reduction="none")
+        mul_3 = softmax_ * categorical_score  # [states_n, 2]  distributions.lee:114
+        relu_gradient = torch.ops.aten.threshold_backward(mul_3, softmax_, 0)  # [states_n, 2]
+        mul_2_2 = 0 * (relu_gradient.sum(dim=1).sum() / count)  # policy_gradient.lee:45
+        # [states_n, 2]  distributions.lee:114
+        d_softmax = torch.ops.aten.threshold_backward(scale * categorical_score, softmax_, 0)
+        mul_2_2_2 = scale * softmax_  # [states_n, 2]
+        i = torch.arange(states_n, device=states.device)  # int[states_n]  distributions.lee:119
+        # [states_n, 2]  distributions.lee:114
         d_categorical_score_2 = torch.ops.aten.threshold_backward(mul_2_2_2, softmax_, 0)
-        d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [b_state_n, 2]  prelude.lee:127
-        sum_6 = d_categorical_score.sum(dim=1, keepdim=True)  # [b_state_n, 1]
-        sub_4 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [b_state_n, 2]  prelude.lee:122
-        d_add_2_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_6  # [b_state_n, 2]  prelude.lee:127
-        d_add_2 = d_add_2_2_2 + softmax_ * sub_4  # [b_state_n, 2]  policy_gradient.lee:34
+        # [states_n, 2]  distributions.lee:119
+        d_categorical_score_3 = scatter_add(scale_ * div_2, (i, actions), (states_n, 2))
+        d_categorical_score = d_categorical_score_2 + d_categorical_score_3  # [states_n, 2]  prelude.lee:127
+        sum_5 = d_categorical_score.sum(dim=1, keepdim=True)  # [states_n, 1]
+        sub_3 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [states_n, 2]  prelude.lee:122
+        d_add_2_2 = d_categorical_score - torch.exp(categorical_score) * sum_5  # [states_n, 2]  prelude.lee:127
+        d_add_2 = d_add_2_2 + softmax_ * sub_3  # [states_n, 2]  policy_gradient.lee:44
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 2]
-        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w_.T, x_2, 0)  # [b_state_n, 64]  prelude.lee:61
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [states_n, 64]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]  nn.lee:21
-        torch.mm(b_state.T, d_add, out=d_layers_0_w)  # [4, 64]
-        d_add_2_2 = (scale * sub_3)[:, None]  # [b_state_n, 1]  policy_gradient.lee:96
-        torch.sum(d_add_2_2, dim=0, out=d_layers_1_b_)  # [1]  nn.lee:21
-        torch.mm(x_2_2.T, d_add_2_2, out=d_layers_1_w_)  # [64, 1]
-        # [b_state_n, 64]  prelude.lee:61
-        d_add_4 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2_2, 0)
-        torch.sum(d_add_4, dim=0, out=d_layers_0_b_)  # [64]  nn.lee:21
-        torch.mm(b_state.T, d_add_4, out=d_layers_0_w_)  # [4, 64]
+        torch.mm(states.T, d_add, out=d_layers_0_w)  # [4, 64]
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g_, m, v in self.blocks[0]:
+            adam_(θ, g_, m, v, lr, beta1, beta2, eps, weight_decay, t_)
+        return mul_2_2 - (-cross_entropy * div_2).sum() / count  # policy_gradient.lee:45
+
+
+@torch.no_grad()
+def play(episodes=20, *, run=None):
+    """An actor that has learned nothing; its loss is what it collects, with the sign turned."""
+    from leec.runtime.run import Run
+
+    run = run or Run("play", backend="torch")
+    cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
+    policy = MLP(sizes=(4, 64, 2), key=run.key("policy")).to(run.session.place.device)  # policy_gradient.lee:104
+    for episode in run.loop("episode", 1, episodes, cartpole=cartpole):
+        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:106
+        rewards = []  # policy_gradient.lee:107
+        done = False  # policy_gradient.lee:108
+        while run.again("while", not done):
+            a = play_a(policy, s, key=run.key("play"))  # policy_gradient.lee:110
+            s, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:111
+            rewards.append(r)  # policy_gradient.lee:112
+            done = terminated or truncated  # policy_gradient.lee:113
+        run.report(loss=lost(run.stack(rewards)))  # policy_gradient.lee:114
+    return policy
+
+
+def play_a(policy, s, key):
+    """s [4] -> []"""
+    categorical_below = softmax(policy.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:110
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = categorical_passed.to(torch.int64).sum().clamp(max=1)
+    return a
+
+
+@torch.no_grad()
+def cloned(episodes=5, steps=200, tests=20, rate=0.01, *, run=None):
+    """An expert shows some episodes; the pupil does what it did, and is then tested alone."""
+    from leec.runtime.run import Run
+
+    run = run or Run("cloned", backend="torch")
+    cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
+    expert = reinforce_2(run=run.call("reinforce_2"))  # policy_gradient.lee:120
+    path = []  # policy_gradient.lee:121
+    (path,) = run.restore("episode", path=path)
+    for episode in run.loop("episode", 1, episodes, cartpole=cartpole):
+        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:123
+        done = False  # policy_gradient.lee:124
+        while run.again("while", not done):
+            a = cloned_a(expert, s, key=run.key("cloned"))  # policy_gradient.lee:126
+            path.append((s, a))  # policy_gradient.lee:127
+            s, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:128
+            done = terminated or truncated  # policy_gradient.lee:129
+        run.keep("episode", path=path)
+    states, actions = run.stack(path)  # policy_gradient.lee:130
+    policy = MLP(sizes=(4, 64, 2), key=run.key("policy")).to(run.session.place.device)  # policy_gradient.lee:131
+    opt = Adam(lr=rate)  # policy_gradient.lee:132
+    step = ClonedStep(policy, opt)
+    for step_ in run.loop("step", 1, steps, opt=opt, policy=policy):
+        run.step(step(states, actions))  # policy_gradient.lee:134
+    total = 0.0  # policy_gradient.lee:135
+    a, done, r, s, terminated, total, truncated = run.restore(
+        "episode_2", a=a, done=done, r=r, s=s, terminated=terminated, total=total, truncated=truncated
+    )
+    for episode in run.loop("episode_2", 1, tests, cartpole=cartpole):
+        s = cartpole.reset(run.key("s_2"))  # policy_gradient.lee:137
+        done = False  # policy_gradient.lee:138
+        while run.again("while_2", not done):
+            a = cloned_a_2(policy, s)  # policy_gradient.lee:140
+            s, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:141
+            total = total + r  # policy_gradient.lee:142
+            done = terminated or truncated  # policy_gradient.lee:143
+        run.keep("episode_2", a=a, done=done, r=r, s=s, terminated=terminated, total=total, truncated=truncated)
+    run.report(shown=len(path) / episodes, score=total / tests)  # policy_gradient.lee:144
+    return policy
+
+
+def cloned_a(expert, s, key):
+    """s [4] -> []"""
+    categorical_below = softmax(expert.forward_2(s), (0,)).cumsum(dim=0)  # [2]  policy_gradient.lee:126
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT, s.device)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = categorical_passed.to(torch.int64).sum().clamp(max=1)
+    return a
+
+
+class ClonedStep(TrainStep):
+    """One step of cloned for policy, opt: call it with a batch."""
+
+    moved = (("opt", ("policy",)),)
+    counted = ("opt",)
+    read = ("policy.layers.0.w", "policy.layers.0.b", "policy.layers.1.w", "policy.layers.1.b")
+    spare = (None,)
+
+    def __init__(self, policy, opt):
+        self.policy, self.opt = policy, opt
+        self.bind()
+
+    def numbers(self, states_n):
+        return (states_n,)
+
+    def constants(self):
+        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
+
+    def scalars(self):
+        return (self.opt.t,)
+
+    def step(self, states, actions, t):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        states_n = states.shape[0]
+        (count,) = self.held(states_n)  # states_n
+        x_2 = torch.relu(torch.addmm(layers_0_b, states, layers_0_w))  # [states_n, 64]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [states_n, 2]  nn.lee:21
+        # [states_n]  distributions.lee:119
+        cross_entropy = torch.nn.functional.cross_entropy(affine_2, actions, reduction="none")
+        neg_2 = -(1.0 / states_n)  # policy_gradient.lee:50
+        d_found = torch.full((states_n,), neg_2, dtype=FLOAT, device=states.device)  # [states_n]
+        i = torch.arange(states_n, device=states.device)  # int[states_n]  distributions.lee:119
+        d_categorical_score = scatter_add(d_found, (i, actions), (states_n, 2))  # [states_n, 2]
+        exp = torch.exp(torch.log_softmax(affine_2, dim=1))  # [states_n, 2]  prelude.lee:127
+        d_add_2 = d_categorical_score - exp * d_categorical_score.sum(dim=1, keepdim=True)  # [states_n, 2]
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [2]  nn.lee:21
+        torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 2]
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [states_n, 64]  prelude.lee:61
+        torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]  nn.lee:21
+        torch.mm(states.T, d_add, out=d_layers_0_w)  # [4, 64]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -639,7 +804,13 @@ class ActorCriticStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return sub_2 + (sub_3 * sub_3).sum() / count  # policy_gradient.lee:97
+        return -((-cross_entropy).sum() / count)  # policy_gradient.lee:50
+
+
+def cloned_a_2(policy, s):
+    """s [4] -> []"""
+    a = policy.forward_2(s).argmax(dim=0)  # policy_gradient.lee:140
+    return a
 
 
 def share_saved(p, of):
@@ -850,6 +1021,7 @@ SITES = {
     "a": 0x2F42665B399EF840,
     "advantage": 0x59CE0E8B7E2FB719,
     "b": 0x754F854DE3C27284,
+    "c": 0x1B2C07CD64633F37,
     "layers.0": 0x6E3BC4F53BE0CE84,
     "layers.1": 0xE2AFCF8FB6B5EB86,
     "policy": 0x1B4CD66C6FC3ACDF,

@@ -1,7 +1,8 @@
-"""Policy gradient on a pole that has to be balanced: REINFORCE, and an actor with a critic (lecture: reinforcement).
+"""An actor of a pole that has to be balanced, its policy gradient, and its imitation (lecture: reinforcement).
 
-∇ E[R] = E[Σ_t ∇ log π(a_t | s_t) A_t]. REINFORCE takes for A the discounted gain that followed, less its mean over the
-episode and over its deviation; the actor-critic takes what one step brought more than the critic expected.
+The actor gives scores, softmax makes probabilities of them, and chance takes an action. ∇ E[R] = E[Σ_t ∇ log π(a_t | s_t)
+A_t]: REINFORCE takes for A the discounted gain that followed, less its mean over the episode and over its deviation.
+Behaviour cloning is the same with A = 1, at moves of somebody who knows how.
 
 Made from specs/reinforcement/policy_gradient.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/reinforcement/policy_gradient.lee
 """
@@ -198,13 +199,36 @@ def packed(*outputs, **inputs):
     return decorate
 
 
+def chances_saved(policy, s):
+    """As chances, and what its gradient needs."""
+    add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:20
+    return softmax(add_2, (1,)), saved_policy  # prelude.lee:122
+
+
+def chances_backward(policy, s, saved_policy, div, d_div):
+    """From d_div to the gradients by policy and s."""
+    # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
+    d_add_2 = div * (d_div - (d_div * div).sum(axis=1, keepdims=True))  # [n, policy.sizes_2]
+    # gradient of return softmax(policy(s), axis = 1)   policy_gradient.lee:20
+    d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2)
+    return d_policy, d_s
+
+
+def lost(reward):
+    """Minus the return.
+
+    reward [time] -> []
+    """
+    return -reward.sum()  # policy_gradient.lee:25
+
+
 def discounted(reward, gamma=0.99):
     """gain_t = reward_t + γ gain_{t+1}
 
     reward [time] -> [time]
     """
     time = reward.shape[0]
-    g = FLOAT(0)  # policy_gradient.lee:21
+    g = FLOAT(0)  # policy_gradient.lee:31
     out = np.empty((time,), dtype=FLOAT)  # [time]
     for t in reversed(range(time)):
         g, out[t] = discounted_step(g, reward[t], gamma)
@@ -212,7 +236,7 @@ def discounted(reward, gamma=0.99):
 
 
 def discounted_step(g, reward_t, gamma):
-    g_2 = reward_t + gamma * g  # policy_gradient.lee:22
+    g_2 = reward_t + gamma * g  # policy_gradient.lee:32
     return g_2, g_2
 
 
@@ -221,12 +245,12 @@ def standard(x):
 
     x [n] -> [n]
     """
-    return (x - x.mean()) / (std(x) + 1e-8)  # [n]  policy_gradient.lee:29
+    return (x - x.mean()) / (std(x) + 1e-8)  # [n]  policy_gradient.lee:39
 
 
 def standard_saved(x):
     """As standard, and what its gradient needs."""
-    sqrt, saved_std = std_saved(x)  # policy_gradient.lee:29
+    sqrt, saved_std = std_saved(x)  # policy_gradient.lee:39
     add = sqrt + 1e-8
     return (x - x.mean()) / add, (sqrt, saved_std, add)
 
@@ -235,7 +259,7 @@ def standard_backward(saved, div, d_y):
     """From d_y to the gradient by x."""
     sqrt, saved_std, add = saved
     n = div.shape[0]
-    # gradient of return (x - mean(x)) / (std(x) + 1e-8)   policy_gradient.lee:29
+    # gradient of return (x - mean(x)) / (std(x) + 1e-8)   policy_gradient.lee:39
     d_sub = d_y / add  # [n]
     d_x_2 = std_backward(saved_std, sqrt, 0, -(d_y * div / add).sum())  # [n]
     d_x = d_x_2 + d_sub - d_sub.sum() / n  # [n]
@@ -244,10 +268,10 @@ def standard_backward(saved, div, d_y):
 
 def surprise_saved(policy, s, a, advantage, bonus=0.0):
     """As surprise, and what its gradient needs."""
-    add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:34
+    add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:44
     softmax_ = softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:122
     categorical_score = log_softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:127
-    found = of_class(categorical_score, a)  # [n]  policy_gradient.lee:35
+    found = of_class(categorical_score, a)  # [n]  policy_gradient.lee:45
     select, saved_share = share_saved(softmax_, categorical_score)
     mul_2 = bonus * select.sum(axis=1).mean()
     saved = saved_policy, softmax_, categorical_score, found, saved_share
@@ -258,7 +282,7 @@ def surprise_backward(policy, s, a, advantage, bonus, saved, d_sub):
     """From d_sub to the gradients by policy, s and advantage."""
     saved_policy, softmax_, categorical_score, found, saved_share = saved
     n = s.shape[0]
-    # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:35
+    # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:45
     d_select = np.broadcast_to(d_sub * bonus / n, (n, policy.sizes[2]))  # [n, policy.sizes_2]
     d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
     neg = -(d_sub / n)
@@ -271,7 +295,7 @@ def surprise_backward(policy, s, a, advantage, bonus, saved, d_sub):
     sum_2 = (d_softmax * softmax_).sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     d_add_2_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [n, policy.sizes_2]
-    # gradient of p = categorical(policy(s))   policy_gradient.lee:34
+    # gradient of p = categorical(policy(s))   policy_gradient.lee:44
     d_add_2 = d_add_2_2 + softmax_ * (d_softmax - sum_2)  # [n, policy.sizes_2]
     d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2)
     return d_policy, d_s, d_advantage
@@ -281,7 +305,7 @@ def surprise_backward_parameters(policy, s, a, advantage, bonus, saved, d_sub):
     """From d_sub to the gradient by policy."""
     saved_policy, softmax_, categorical_score, _, saved_share = saved
     n = s.shape[0]
-    # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:35
+    # gradient of return -mean(log_prob(p, a) * advantage) - bonus * mean(entropy(p))   policy_gradient.lee:45
     d_select = np.broadcast_to(d_sub * bonus / n, (n, policy.sizes[2]))  # [n, policy.sizes_2]
     d_softmax, d_categorical_score_2 = share_backward(softmax_, categorical_score, saved_share, d_select)
     d_categorical_score_3 = of_class_backward(a, policy.sizes[2], -(d_sub / n) * advantage)  # [n, policy.sizes_2]
@@ -292,29 +316,84 @@ def surprise_backward_parameters(policy, s, a, advantage, bonus, saved, d_sub):
     sum_2 = (d_softmax * softmax_).sum(axis=1, keepdims=True)  # [n, 1]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     d_add_2_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [n, policy.sizes_2]
-    # gradient of p = categorical(policy(s))   policy_gradient.lee:34
+    # gradient of p = categorical(policy(s))   policy_gradient.lee:44
     d_add_2 = d_add_2_2 + softmax_ * (d_softmax - sum_2)  # [n, policy.sizes_2]
+    d_policy = policy.forward_backward_parameters(s, saved_policy, d_add_2)
+    return d_policy
+
+
+def imitation_saved(policy, s, a):
+    """As imitation, and what its gradient needs."""
+    add_2, saved_policy = policy.forward_saved(s)  # policy_gradient.lee:50
+    categorical_score = log_softmax(add_2, (1,))  # [n, policy.sizes_2]  prelude.lee:127
+    return -of_class(categorical_score, a).mean(), (saved_policy, categorical_score)  # policy_gradient.lee:50
+
+
+def imitation_backward(policy, s, a, saved, d_neg):
+    """From d_neg to the gradients by policy and s."""
+    saved_policy, categorical_score = saved
+    n = s.shape[0]
+    # gradient of return -mean(log_prob(categorical(policy(s)), a))   policy_gradient.lee:50
+    # [n, policy.sizes_2]
+    d_categorical_score = of_class_backward(a, policy.sizes[2], np.broadcast_to(-(d_neg / n), (n,)))
+    # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
+    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [n, 1]
+    d_add_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [n, policy.sizes_2]
+    # gradient of return -mean(log_prob(categorical(policy(s)), a))   policy_gradient.lee:50
+    d_policy, d_s = policy.forward_backward(s, saved_policy, d_add_2)
+    return d_policy, d_s
+
+
+def imitation_backward_parameters(policy, s, a, saved, d_neg):
+    """From d_neg to the gradient by policy."""
+    saved_policy, categorical_score = saved
+    n = s.shape[0]
+    # gradient of return -mean(log_prob(categorical(policy(s)), a))   policy_gradient.lee:50
+    # [n, policy.sizes_2]
+    d_categorical_score = of_class_backward(a, policy.sizes[2], np.broadcast_to(-(d_neg / n), (n,)))
+    # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
+    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [n, 1]
+    d_add_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [n, policy.sizes_2]
+    # gradient of return -mean(log_prob(categorical(policy(s)), a))   policy_gradient.lee:50
     d_policy = policy.forward_backward_parameters(s, saved_policy, d_add_2)
     return d_policy
 
 
 def example_gains():
     """After an hour of nothing comes a reward of 1."""
-    fill_2 = np.full(1, True, dtype=np.bool_)  # bool[1]  policy_gradient.lee:41
+    fill_2 = np.full(1, True, dtype=np.bool_)  # bool[1]  policy_gradient.lee:56
     unslice_2 = unslice(np.ones(1, dtype=FLOAT), (4,), (slice(3, 4),))  # [4]
     reward_2 = masked(unslice_2, unslice(fill_2, (4,), (slice(3, 4),)))  # [4]
-    return discounted(reward_2).sum()  # policy_gradient.lee:42
+    return discounted(reward_2).sum()  # policy_gradient.lee:57
 
 
 def example_episode(key):
-    policy = MLP((4, 8, 2), key=fold(key, SITES["policy"]))  # policy_gradient.lee:46
-    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  policy_gradient.lee:47
-    a = randint(fold(key, SITES["a"]), (6,), 0, 2)  # int[6]  policy_gradient.lee:48
-    advantage = normal(fold(key, SITES["advantage"]), (6,), FLOAT)  # [6]  policy_gradient.lee:49
-    div, saved_standard = standard_saved(advantage)  # policy_gradient.lee:50
+    policy = MLP((4, 8, 2), key=fold(key, SITES["policy"]))  # policy_gradient.lee:61
+    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  policy_gradient.lee:62
+    a = randint(fold(key, SITES["a"]), (6,), 0, 2)  # int[6]  policy_gradient.lee:63
+    advantage = normal(fold(key, SITES["advantage"]), (6,), FLOAT)  # [6]  policy_gradient.lee:64
+    div, saved_standard = standard_saved(advantage)  # policy_gradient.lee:65
     value, saved_surprise = surprise_saved(policy, s, a, div, bonus=0.01)
     d_policy, d_s, d_div = surprise_backward(policy, s, a, div, 0.01, saved_surprise, FLOAT(1.0))
     return value, policy.at(d_policy), d_s, standard_backward(saved_standard, div, d_div)
+
+
+def example_scores(key):
+    policy = MLP((4, 8, 3), key=fold(key, SITES["policy"]))  # policy_gradient.lee:69
+    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  policy_gradient.lee:70
+    c = normal(fold(key, SITES["c"]), (6, 3), FLOAT)  # [6, 3]  policy_gradient.lee:71
+    d_c, saved_chances = chances_saved(policy, s)  # policy_gradient.lee:72
+    d_policy, d_s = chances_backward(policy, s, saved_chances, d_c, c)
+    return (c * d_c).sum(), policy.at(d_policy), d_s, d_c
+
+
+def example_shown(key):
+    policy = MLP((4, 8, 3), key=fold(key, SITES["policy"]))  # policy_gradient.lee:76
+    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  policy_gradient.lee:77
+    a = randint(fold(key, SITES["a"]), (6,), 0, 3)  # int[6]  policy_gradient.lee:78
+    value, saved_imitation = imitation_saved(policy, s, a)  # policy_gradient.lee:79
+    d_policy, d_s = imitation_backward(policy, s, a, saved_imitation, FLOAT(1.0))
+    return value, policy.at(d_policy), d_s
 
 
 def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
@@ -323,27 +402,60 @@ def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
 
     run = run or Run("reinforce")
     cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
-    policy = MLP(sizes=(4, 64, 2), key=run.key("policy"))  # policy_gradient.lee:55
-    opt = Adam(lr=rate)  # policy_gradient.lee:56
+    policy = MLP(sizes=(4, 64, 2), key=run.key("policy"))  # policy_gradient.lee:84
+    opt = Adam(lr=rate)  # policy_gradient.lee:85
     for episode in run.loop("episode", 1, episodes, opt=opt, policy=policy, cartpole=cartpole):
-        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:58
-        path = []  # policy_gradient.lee:59
-        done = False  # policy_gradient.lee:60
+        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:87
+        path = []  # policy_gradient.lee:88
+        done = False  # policy_gradient.lee:89
         while run.again("while", not done):
-            a = reinforce_a(policy, s, key=run.key("reinforce"))  # policy_gradient.lee:62
-            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:63
-            path.append((s, a, r))  # policy_gradient.lee:64
-            done = terminated or truncated  # policy_gradient.lee:65
-            s = next_  # policy_gradient.lee:66
-        states, actions, rewards = run.stack(path)  # policy_gradient.lee:67
-        run.step(reinforce_step(policy, opt, states, actions, rewards, gamma))  # policy_gradient.lee:68
-        run.report(score=rewards.sum())  # policy_gradient.lee:69
+            a = reinforce_a(policy, s, key=run.key("reinforce"))  # policy_gradient.lee:91
+            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:92
+            path.append((s, a, r))  # policy_gradient.lee:93
+            done = terminated or truncated  # policy_gradient.lee:94
+            s = next_  # policy_gradient.lee:95
+        states, actions, rewards = run.stack(path)  # policy_gradient.lee:96
+        run.step(reinforce_step(policy, opt, states, actions, rewards, gamma))  # policy_gradient.lee:97
+        run.report(score=rewards.sum())  # policy_gradient.lee:98
+    return policy
+
+
+def reinforce_2(episodes=400, gamma=0.99, rate=0.01, *, run=None):
+    """One step after every episode, with all that was seen in it."""
+    from leec.runtime.run import Run
+
+    run = run or Run("reinforce_2")
+    cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
+    policy = MLP(sizes=(4, 64, 2), key=run.key("policy"))  # policy_gradient.lee:84
+    opt = Adam(lr=rate)  # policy_gradient.lee:85
+    for episode in run.loop("episode", 1, episodes, opt=opt, policy=policy, cartpole=cartpole):
+        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:87
+        path = []  # policy_gradient.lee:88
+        done = False  # policy_gradient.lee:89
+        while run.again("while", not done):
+            a = reinforce_2_a(policy, s, key=run.key("reinforce_2"))  # policy_gradient.lee:91
+            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:92
+            path.append((s, a, r))  # policy_gradient.lee:93
+            done = terminated or truncated  # policy_gradient.lee:94
+            s = next_  # policy_gradient.lee:95
+        states, actions, rewards = run.stack(path)  # policy_gradient.lee:96
+        run.step(reinforce_2_step(policy, opt, states, actions, rewards, gamma))  # policy_gradient.lee:97
+        run.report(score=rewards.sum())  # policy_gradient.lee:98
     return policy
 
 
 def reinforce_a(policy, s, key):
     """s [4] -> []"""
-    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:62
+    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:91
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = np.minimum(categorical_passed.astype(np.int64).sum(), 1)
+    return a
+
+
+def reinforce_2_a(policy, s, key):
+    """s [4] -> []"""
+    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:91
     categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT)
     categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
     a = np.minimum(categorical_passed.astype(np.int64).sum(), 1)
@@ -352,7 +464,7 @@ def reinforce_a(policy, s, key):
 
 def reinforce_step(policy, opt, states, actions, rewards, gamma):
     """One step of reinforce."""
-    div = standard(discounted(rewards, gamma=gamma))  # [states_n]  policy_gradient.lee:68
+    div = standard(discounted(rewards, gamma=gamma))  # [states_n]  policy_gradient.lee:97
     loss, saved_surprise = surprise_saved(policy, states, actions, div)
     d_loss = FLOAT(1.0)
     d_policy = surprise_backward_parameters(policy, states, actions, div, 0.0, saved_surprise, d_loss)
@@ -360,65 +472,107 @@ def reinforce_step(policy, opt, states, actions, rewards, gamma):
     return loss
 
 
-def actor_critic(rounds=600, length=128, gamma=0.99, rate=2e-3, bonus=0.01, *, run=None):
-    """A step after `length` moves, wherever episodes end: the critic stands in for what has not happened."""
+def reinforce_2_step(policy, opt, states, actions, rewards, gamma):
+    """One step of reinforce_2."""
+    div = standard(discounted(rewards, gamma=gamma))  # [states_n]  policy_gradient.lee:97
+    loss, saved_surprise = surprise_saved(policy, states, actions, div)
+    d_loss = FLOAT(1.0)
+    d_policy = surprise_backward_parameters(policy, states, actions, div, 0.0, saved_surprise, d_loss)
+    opt.update(policy.parameters, policy.flat(d_policy))
+    return loss
+
+
+def play(episodes=20, *, run=None):
+    """An actor that has learned nothing; its loss is what it collects, with the sign turned."""
     from leec.runtime.run import Run
 
-    run = run or Run("actor_critic")
+    run = run or Run("play")
     cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
-    policy = MLP(sizes=(4, 64, 2), key=run.key("policy"))  # policy_gradient.lee:75
-    critic = MLP(sizes=(4, 64, 1), key=run.key("critic"))  # policy_gradient.lee:76
-    opt = Adam(lr=rate)  # policy_gradient.lee:77
-    s = cartpole.reset(run.key("s"))  # policy_gradient.lee:78
-    score = 0.0  # policy_gradient.lee:79
-    s, score = run.restore("round", s=s, score=score)
-    for round_ in run.loop("round", 1, rounds, critic=critic, opt=opt, policy=policy, cartpole=cartpole):
-        path = []  # policy_gradient.lee:81
-        finished = []  # policy_gradient.lee:82
-        for t in run.loop("t", 0, length - 1):
-            a = actor_critic_a(policy, s, key=run.key("actor_critic"))  # policy_gradient.lee:84
-            next_, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:85
-            path.append(run.record(state=s, action=a, reward=r, next=next_, over=terminated))  # policy_gradient.lee:86
-            score = score + r  # policy_gradient.lee:87
-            s = next_  # policy_gradient.lee:88
-            if terminated or truncated:
-                finished.append(score)  # policy_gradient.lee:90
-                score = 0.0  # policy_gradient.lee:91
-                s = cartpole.reset(run.key("s_2"))  # policy_gradient.lee:92
-        b = run.stack(path)  # policy_gradient.lee:93
-        run.step(actor_critic_step(critic, policy, opt, b.over, b.next, b.reward, gamma, b.state, b.action, bonus))
-        if len(finished) > 0:
-            run.report(score=run.stack(finished).mean())  # policy_gradient.lee:105
-        run.keep("round", s=s, score=score)
+    policy = MLP(sizes=(4, 64, 2), key=run.key("policy"))  # policy_gradient.lee:104
+    for episode in run.loop("episode", 1, episodes, cartpole=cartpole):
+        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:106
+        rewards = []  # policy_gradient.lee:107
+        done = False  # policy_gradient.lee:108
+        while run.again("while", not done):
+            a = play_a(policy, s, key=run.key("play"))  # policy_gradient.lee:110
+            s, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:111
+            rewards.append(r)  # policy_gradient.lee:112
+            done = terminated or truncated  # policy_gradient.lee:113
+        run.report(loss=lost(run.stack(rewards)))  # policy_gradient.lee:114
     return policy
 
 
-def actor_critic_a(policy, s, key):
+def play_a(policy, s, key):
     """s [4] -> []"""
-    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:84
+    categorical_below = np.cumsum(softmax(policy.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:110
     categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT)
     categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
     a = np.minimum(categorical_passed.astype(np.int64).sum(), 1)
     return a
 
 
-def actor_critic_step(critic, policy, opt, b_over, b_next, b_reward, gamma, b_state, b_action, bonus):
-    """One step of actor_critic."""
-    b_state_n = b_over.shape[0]
-    after = np.where(b_over, 0, critic(b_next).reshape(b_state_n))  # [b_state_n]  policy_gradient.lee:94
-    goal = stop(b_reward + gamma * after)  # [b_state_n]  policy_gradient.lee:95
-    add_2_2, saved_critic = critic.forward_saved(b_state)  # policy_gradient.lee:96
-    reshape_2 = add_2_2.reshape(b_state_n)  # [b_state_n]
-    error = stop(goal - reshape_2)  # [b_state_n]
-    div = standard(error)  # [b_state_n]  policy_gradient.lee:101
-    sub_2, saved_surprise = surprise_saved(policy, b_state, b_action, div, bonus=bonus)  # policy_gradient.lee:97
-    mean, saved_mse = mse_saved(reshape_2, goal)  # policy_gradient.lee:103
-    d_loss = FLOAT(1.0)  # policy_gradient.lee:97
-    d_policy = surprise_backward_parameters(policy, b_state, b_action, div, bonus, saved_surprise, d_loss)
-    d_add_2_2 = mse_backward(saved_mse, FLOAT(1.0))[:, None]  # [b_state_n, 1]  policy_gradient.lee:96
-    d_critic = critic.forward_backward_parameters(b_state, saved_critic, d_add_2_2)
-    update_together(opt, (policy, d_policy), (critic, d_critic))  # policy_gradient.lee:97
-    return sub_2 + mean
+def cloned(episodes=5, steps=200, tests=20, rate=0.01, *, run=None):
+    """An expert shows some episodes; the pupil does what it did, and is then tested alone."""
+    from leec.runtime.run import Run
+
+    run = run or Run("cloned")
+    cartpole = run.environment("CartPole-v1", observation=("float", (4,)), action=("int", (), 0, 1))
+    expert = reinforce_2(run=run.call("reinforce_2"))  # policy_gradient.lee:120
+    path = []  # policy_gradient.lee:121
+    (path,) = run.restore("episode", path=path)
+    for episode in run.loop("episode", 1, episodes, cartpole=cartpole):
+        s = cartpole.reset(run.key("s"))  # policy_gradient.lee:123
+        done = False  # policy_gradient.lee:124
+        while run.again("while", not done):
+            a = cloned_a(expert, s, key=run.key("cloned"))  # policy_gradient.lee:126
+            path.append((s, a))  # policy_gradient.lee:127
+            s, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:128
+            done = terminated or truncated  # policy_gradient.lee:129
+        run.keep("episode", path=path)
+    states, actions = run.stack(path)  # policy_gradient.lee:130
+    policy = MLP(sizes=(4, 64, 2), key=run.key("policy"))  # policy_gradient.lee:131
+    opt = Adam(lr=rate)  # policy_gradient.lee:132
+    for step in run.loop("step", 1, steps, opt=opt, policy=policy):
+        run.step(cloned_step(policy, opt, states, actions))  # policy_gradient.lee:134
+    total = 0.0  # policy_gradient.lee:135
+    a, done, r, s, terminated, total, truncated = run.restore(
+        "episode_2", a=a, done=done, r=r, s=s, terminated=terminated, total=total, truncated=truncated
+    )
+    for episode in run.loop("episode_2", 1, tests, cartpole=cartpole):
+        s = cartpole.reset(run.key("s_2"))  # policy_gradient.lee:137
+        done = False  # policy_gradient.lee:138
+        while run.again("while_2", not done):
+            a = cloned_a_2(policy, s)  # policy_gradient.lee:140
+            s, r, terminated, truncated = cartpole.step(a)  # policy_gradient.lee:141
+            total = total + r  # policy_gradient.lee:142
+            done = terminated or truncated  # policy_gradient.lee:143
+        run.keep("episode_2", a=a, done=done, r=r, s=s, terminated=terminated, total=total, truncated=truncated)
+    run.report(shown=len(path) / episodes, score=total / tests)  # policy_gradient.lee:144
+    return policy
+
+
+def cloned_a(expert, s, key):
+    """s [4] -> []"""
+    categorical_below = np.cumsum(softmax(expert.forward_2(s), (0,)), axis=0)  # [2]  policy_gradient.lee:126
+    categorical_u = uniform(fold(key, SITES["a"]), (), FLOAT)
+    categorical_passed = categorical_u * categorical_below[1:] >= categorical_below  # bool[2]
+    a = np.minimum(categorical_passed.astype(np.int64).sum(), 1)
+    return a
+
+
+def cloned_step(policy, opt, states, actions):
+    """One step of cloned."""
+    loss, saved_imitation = imitation_saved(policy, states, actions)  # policy_gradient.lee:134
+    d_loss = FLOAT(1.0)
+    d_policy = imitation_backward_parameters(policy, states, actions, saved_imitation, d_loss)
+    opt.update(policy.parameters, policy.flat(d_policy))
+    return loss
+
+
+def cloned_a_2(policy, s):
+    """s [4] -> []"""
+    a = policy.forward_2(s).argmax(axis=0)  # policy_gradient.lee:140
+    return a
 
 
 def share_saved(p, of):
@@ -457,35 +611,6 @@ def of_class_backward(x, k, d_found):
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
-
-
-def mse_saved(y, target):
-    """As mse, and what its gradient needs."""
-    sub = y - target  # [y_0]  losses.lee:13
-    return reduced(sub**2), sub
-
-
-def mse_backward(sub, d_mean):
-    """From d_mean to the gradient by y."""
-    y_0 = sub.shape[0]
-    # gradient of return reduced((y - target) ** 2, reduce)   losses.lee:13
-    d_y = 2 * (reduced_backward(y_0, d_mean) * sub)  # [y_0]
-    return d_y  # [y_0]
-
-
-def reduced(each):
-    """The mean of all, or each by itself.
-
-    each [each_0] -> []
-    """
-    return each.mean()  # losses.lee:148
-
-
-def reduced_backward(each_0, d_y):
-    """From d_y to the gradient by each."""
-    # gradient of return mean(each)   losses.lee:148
-    d_each = np.broadcast_to(d_y / each_0, (each_0,))  # [each_0]
-    return d_each  # [each_0]
 
 
 class Linear(Model):
@@ -593,14 +718,6 @@ class Adam(Optimizer):
             θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
 
 
-def stop(x):
-    """x, through which no gradient flows.
-
-    x [x_0] -> [x_0]
-    """
-    return x  # [x_0]
-
-
 def relu(x):
     """x where it is positive, else 0.
 
@@ -684,6 +801,7 @@ SITES = {
     "a": 0x2F42665B399EF840,
     "advantage": 0x59CE0E8B7E2FB719,
     "b": 0x754F854DE3C27284,
+    "c": 0x1B2C07CD64633F37,
     "layers.0": 0x6E3BC4F53BE0CE84,
     "layers.1": 0xE2AFCF8FB6B5EB86,
     "policy": 0x1B4CD66C6FC3ACDF,
@@ -811,17 +929,6 @@ def blocks(*vectors, size=1 << 14):
     """Pieces of vectors that stay in the cache together, from the first to the last."""
     for start in range(0, vectors[0].size, size):
         yield tuple(v[start : start + size] for v in vectors)
-
-
-def update_together(optimizer, *pairs, each=False):
-    """One update of several models, given with their gradients, as one vector; `each` for a rule of single tensors."""
-    θ = np.concatenate([model.parameters for model, _ in pairs])
-    shapes = [[shape for model, _ in pairs for shape in model.shapes()]] if each else []
-    optimizer.update(θ, np.concatenate([model.flat(gradient) for model, gradient in pairs]), *shapes)
-    stop = 0
-    for model, _ in pairs:
-        start, stop = stop, stop + model.parameters.size
-        model.parameters[...] = θ[start:stop]
 
 
 def member(holder, path):

@@ -720,14 +720,6 @@ SITES = {
 }
 
 
-def largest(x, axes, keepdims=False):
-    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
-    for axis in reversed(axes):
-        some = x.shape[axis] > 0
-        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
-    return x
-
-
 def unslice(x, dims, slices):
     """Zeros of the given dims with x in the place of a slice."""
     whole = x.new_zeros(dims)

@@ -1922,12 +1922,3 @@ def update_together(optimizer, *pairs, each=False):
     for model, _ in pairs:
         start, stop = stop, stop + model.parameters.size
         model.parameters[...] = θ[start:stop]
-
-
-def member(holder, path):
-    """The model or tensor at a path such as `net.layers.0.w`."""
-    for step in path.split("."):
-        holder = (
-            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
-        )
-    return holder

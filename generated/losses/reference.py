@@ -504,9 +504,3 @@ def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
     return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
-
-
-def blocks(*vectors, size=1 << 14):
-    """Pieces of vectors that stay in the cache together, from the first to the last."""
-    for start in range(0, vectors[0].size, size):
-        yield tuple(v[start : start + size] for v in vectors)

@@ -1451,14 +1451,6 @@ def sqrt(x):
     return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
 
 
-def largest(x, axes, keepdims=False):
-    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
-    for axis in reversed(axes):
-        some = x.shape[axis] > 0
-        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
-    return x
-
-
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
     kernel = getattr(torch, "_fused_adam_", None)

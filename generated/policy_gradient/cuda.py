@@ -1036,14 +1036,6 @@ def sqrt(x):
     return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
 
 
-def largest(x, axes, keepdims=False):
-    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
-    for axis in reversed(axes):
-        some = x.shape[axis] > 0
-        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
-    return x
-
-
 def softmax(x, axes):
     """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0 and so is its gradient."""
     top = x.detach().amax(dim=axes, keepdim=True)

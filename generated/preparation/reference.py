@@ -1008,15 +1008,6 @@ def blocks(*vectors, size=1 << 14):
         yield tuple(v[start : start + size] for v in vectors)
 
 
-def member(holder, path):
-    """The model or tensor at a path such as `net.layers.0.w`."""
-    for step in path.split("."):
-        holder = (
-            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
-        )
-    return holder
-
-
 def cut(vector, shapes):
     """Views of a vector, one after the other."""
     stop = 0

@@ -53,10 +53,11 @@ def library(column: str) -> Mapping[str, Definition]:
 
 
 def definitions(source: str) -> Iterable[Definition]:
-    """Functions, classes and constants of a file."""
+    """Functions, classes and constants of a file, with the names that each takes from elsewhere."""
     lines = source.splitlines()
     for node in ast.parse(source).body:
-        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        names -= {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         text = re.sub(r"  # noqa: \w+$", "", segment(lines, node), flags=re.MULTILINE)
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield Definition(node.name, text, frozenset(names))

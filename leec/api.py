@@ -46,18 +46,23 @@ class Compiled:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def compile(spec: str | Path, *, level: int = 1, dtype: str = "f32", backend: str = "all") -> Compiled:
-    """Compile a spec, given as a path or as its text. Raises LeeError with every mistake that it has."""
+def compile(
+    spec: str | Path, *, level: int = 1, dtype: str = "f32", backend: str = "all", recompute: str = "auto"
+) -> Compiled:
+    """Compile a spec, given as a path or as its text. Raises LeeError with every mistake that it has.
+
+    `level` is 0, 1 or 2; `recompute`, auto, always or never, says whether gradients of loops compute their rounds again.
+    """
     source, loader = read(spec)
-    outputs = driver.compile_spec(source, loader, driver.Options(level, dtype, backend))
+    outputs = driver.compile_spec(source, loader, driver.Options(level, dtype, backend, recompute=recompute))
     if driver.has_errors(outputs.diagnostics):
         raise LeeError(*outputs.diagnostics)
     return Compiled(outputs.files, outputs.diagnostics)
 
 
-def load(spec: str | Path, *, level: int = 1, dtype: str = "f32") -> Loaded:
+def load(spec: str | Path, *, level: int = 1, dtype: str = "f32", recompute: str = "auto") -> Loaded:
     """Compile a spec and make its modules importable at once. Raises LeeError with every mistake that it has."""
-    return opened(*read(spec), driver.Options(level, dtype))
+    return opened(*read(spec), driver.Options(level, dtype, recompute=recompute))
 
 
 def opened(source: Source, loader: driver.Loader, options: driver.Options, given: Given | None = None) -> Loaded:
@@ -68,7 +73,7 @@ def opened(source: Source, loader: driver.Loader, options: driver.Options, given
     return Loaded(module, options, loader, given or {}, diagnostics)
 
 
-def verify(spec: str | Path, *, optimize: int = 1, **plan: Any) -> Report:
+def verify(spec: str | Path, *, optimize: int = 1, recompute: str = "auto", **plan: Any) -> Report:
     """Run both programs of a spec on the same parameters, batches and draws, and compare all that they compute.
 
     `plan` are fields of leec.proof.verify.Plan: level, seeds, steps, dtypes, arguments. Raises LeeError for a spec with
@@ -78,7 +83,7 @@ def verify(spec: str | Path, *, optimize: int = 1, **plan: Any) -> Report:
     from leec.proof.verify import verify as verified
 
     source, loader = read(spec)
-    first = opened(source, loader, driver.Options(optimize))
+    first = opened(source, loader, driver.Options(optimize, recompute=recompute))
     return verified(source.path, first.in_width, execute, Plan(**plan))
 
 

@@ -23,12 +23,15 @@ Observer = Callable[[str, object], None]
 
 @dataclass(frozen=True)
 class Options:
-    """`level` is 0, 1 or 2, a promise (DESIGN section 2); `recognise` false leaves every composite in its parts."""
+    """`level` is 0, 1 or 2, a promise (DESIGN section 2); `recognise` false leaves every composite in its parts.
+    `recompute`, of loops whose gradient computes again what it reads instead of keeping it, is auto, always or never.
+    """
 
     level: int = 1
     dtype: str = "f32"
     backend: str = "all"
     recognise: bool = True
+    recompute: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,9 @@ def optimise(module: Module, options: Options = Options(), observer: Observer | 
             observer(name, program)
 
     with room():
-        program = passes.run(module.functions, options.level, observe, recognise=options.recognise)
+        program = passes.run(
+            module.functions, options.level, observe, recognise=options.recognise, recompute=options.recompute
+        )
         updates = (name for o in module.optimizers.values() for name in (o.update, *o.update_each.values()))
         plain = module.functions.functions.keys() - {*module.examples.values(), *updates}
         return replace(

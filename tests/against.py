@@ -55,6 +55,7 @@ class Spec:
 
     text: str
     name: str = "spec.lee"
+    recompute: str = "auto"
 
     @cached_property
     def module(self):
@@ -73,7 +74,9 @@ class Spec:
     def _make(self, level: int) -> Program:
         if level in self._programs:
             return self._programs[level]
-        return driver.optimise(self.module, driver.Options(level=level)).functions.map(lower_windows)
+        return driver.optimise(self.module, driver.Options(level=level, recompute=self.recompute)).functions.map(
+            lower_windows
+        )
 
     def results(self, example: str, level: int = 1, column: str = "numpy", observer=None) -> dict[str, object]:
         name = self.module.examples[example]

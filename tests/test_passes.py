@@ -33,6 +33,7 @@ from leec.passes.fuse import fuse, fuse_through, ungroup
 from leec.passes.hoist import hoist
 from leec.passes.inline import inline_all, inline_small
 from leec.passes.recognise import expand
+from leec.passes.segments import segments
 from leec.passes.simplify import release, simplify
 from leec.passes.stabilise import stabilise
 from leec.passes.sums import sums
@@ -51,6 +52,7 @@ PASSES: dict[str, Pass] = {
     "hoist": hoist,
     "sums": sums,
     "release": release,
+    "segments": segments,
     "fuse": fuse,
     "fuse_through": fuse_through,
     "dce": dce,

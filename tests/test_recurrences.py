@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from against import Draws, Spec
@@ -300,3 +302,56 @@ def test_the_loop_is_written_once() -> None:
     files = leec.compile(TEXT).files
     for text in files.values():
         assert "for t in range(time):" in text and "for t in reversed(range(time)):" in text
+
+
+# ---- gradients that compute their rounds again
+
+
+@cache
+def recomputing() -> Spec:
+    return Spec(TEXT, recompute="always")
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_recomputed_as_the_loop_in_torch(name: str) -> None:
+    recomputing().hold(name, REFERENCES[name])
+
+
+def test_the_emitted_programs_agree_where_rounds_are_computed_again() -> None:
+    report = leec.verify(TEXT, recompute="always", dtypes=("f64",))
+    assert report.ok, report
+
+
+CHAIN = """
+def chain(x: [d], w: [d]) -> []:
+    h = x
+    for t in 1..{rounds}:
+        h = tanh(h * w)
+    return sum(h)
+
+def slope(x: [d], w: [d]) -> [d]:
+    return grad(chain(x, w), w)
+"""
+
+
+@pytest.mark.parametrize("rounds", [400, 401, 1000])
+def test_recomputing_keeps_a_few_roots_of_the_carries(rounds: int) -> None:
+    """At most 3 √T carries at a time, temporaries included, where keeping all takes T; the gradient is the same."""
+    x, w = np.random.default_rng(0).uniform(0.5, 1.5, (2, 20_000))
+    peaks, slopes = {}, {}
+    for recompute in ("never", "always"):
+        slope = leec.load(CHAIN.format(rounds=rounds), dtype="f64", recompute=recompute).numpy.slope
+        tracemalloc.start()
+        slopes[recompute] = slope(x, w)
+        peaks[recompute] = tracemalloc.get_traced_memory()[1] / x.nbytes
+        tracemalloc.stop()
+    np.testing.assert_allclose(slopes["always"], slopes["never"], rtol=1e-12)
+    assert peaks["always"] <= 3 * rounds**0.5 < rounds <= peaks["never"]
+
+
+def test_loops_that_keep_little_are_left_alone() -> None:
+    """`auto` divides a loop only where its rounds are known to keep more than a gigabyte."""
+    small, large = (CHAIN.replace("[d]", f"[{d}]").format(rounds=200) for d in (1000, 10**7))
+    assert "segment" not in leec.compile(small).files["reference.py"]
+    assert "segment" in leec.compile(large).files["reference.py"]
+    assert "segment" not in leec.compile(large, recompute="never").files["reference.py"]

@@ -31,9 +31,10 @@ def command(
     backend: str,
     optimize: str,
     dtype: str,
+    recompute: str,
 ) -> int:
     """Write reference.py (NumPy) and cuda.py (PyTorch) of every spec; nothing is written where one has an error."""
-    options = chosen_options(optimize, dtype, backend)
+    options = chosen_options(optimize, dtype, backend, recompute)
     texts: dict[Path, str] = {}
     found: list[Diagnostic] = []
     for path in specs(paths):

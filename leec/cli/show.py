@@ -16,10 +16,10 @@ from leec.cli.options import chosen_options, compile_options, json_option
 @compile_options
 @json_option
 @click.pass_obj
-def command(console: Console, path: str, stage: str, backend: str, optimize: str, dtype: str) -> int:
+def command(console: Console, path: str, stage: str, backend: str, optimize: str, dtype: str, recompute: str) -> int:
     """Print the syntax tree, the IR after any pass, or the code of either back end."""
     source = read_source(console, path)
-    options = chosen_options(optimize, dtype, backend)
+    options = chosen_options(optimize, dtype, backend, recompute)
     try:
         text = driver.show(source, beside(console, path), stage, options)
     except LookupError as error:

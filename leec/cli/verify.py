@@ -15,7 +15,7 @@ from leec import __version__, driver
 from leec.api import Loaded, execute
 from leec.cli.console import DISAGREE, OK, Console
 from leec.cli.files import beside, read_source, write_all
-from leec.cli.options import json_option
+from leec.cli.options import json_option, recompute_option
 from leec.diagnostics import Diagnostic, LeeError
 from leec.diagnostics.running import programs_disagree, requirement_fails
 from leec.proof.agreement import AFTER_STEPS, TOLERANCES, Row
@@ -36,6 +36,7 @@ SHOWN = 4  # quantities that a diagnostic lists
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many sets of draws.")
 @click.option("--dtype", multiple=True, type=click.Choice(list(WIDTHS)), default=tuple(WIDTHS), help="Widths; both.")
 @click.option("-O", "--optimize", type=click.Choice(["0", "1", "2"]), default="1", show_default=True)
+@recompute_option
 @click.option("--certificate", metavar="FILE", help="Write the evidence as JSON.")
 @click.option("--repro", metavar="DIR", help="Write a disagreement as files that stand alone.")
 @json_option
@@ -48,6 +49,7 @@ def command(
     seeds: int,
     dtype: tuple[str, ...],
     optimize: str,
+    recompute: str,
     certificate: str | None,
     repro: str | None,
 ) -> int:
@@ -59,7 +61,7 @@ def command(
     module, diagnostics = driver.elaborate(source, beside(console, path))
     if driver.has_errors(diagnostics):
         raise LeeError(*diagnostics)
-    specs = {d: Loaded(module, driver.Options(int(optimize), d)) for d in dtype}
+    specs = {d: Loaded(module, driver.Options(int(optimize), d, recompute=recompute)) for d in dtype}
     plan = Plan(level, seeds, steps, dtype)
     report = verify(
         source.path, specs.__getitem__, execute, plan, lambda section: console.result(section_text(section) + "\n")

@@ -36,13 +36,16 @@ from leec.passes.recognise import expand
 
 
 class Options(Protocol):
-    """What of the compiler's options matters here: the width that FLOAT has."""
+    """What of the compiler's options matters here: the width that FLOAT has, and how the file is made again."""
 
     @property
     def dtype(self) -> str: ...
 
     @property
     def level(self) -> int: ...
+
+    @property
+    def recompute(self) -> str: ...
 
 
 @dataclass
@@ -289,7 +292,7 @@ def header(module: Module, options: Options) -> str:
     path = clean(path.name if path.is_absolute() else path.as_posix())  # the same bytes on every machine
     title = [clean(line) for line in module.doc.strip().splitlines()] or [path]
     level = "" if options.level == 1 else f"-O{options.level} "
-    again = (
-        f"Made from {path} by leec {__version__}. Change that file, not this one, and run: leec compile {level}{path}"
-    )
+    memory = "" if options.recompute == "auto" else f"--recompute {options.recompute} "
+    command = f"leec compile {level}{memory}{path}"
+    again = f"Made from {path} by leec {__version__}. Change that file, not this one, and run: {command}"
     return "\n".join([*title, "", again])

@@ -75,7 +75,8 @@ class Function:
 
     `pack` is the size that stands for the axes of `..`, which a caller outside sees one by one (decision 46). The last
     `saves` results are what a backward reads, not what the spec returns. `saving` names the function that this one is
-    but for what it saves, `backward_of` the one that the cotangents of this one belong to.
+    but for what it saves, `backward_of` the one that the cotangents of this one belong to. A backward of one to be done
+    `again` computes what it reads from the arguments alone.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Function:
     saves: int = 0
     saving: str | None = None
     backward_of: str | None = None
+    again: bool = False
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:

@@ -41,6 +41,7 @@ def print_function(f: Function) -> str:
     head = f"{'' if f.public else 'private '}fn {f.name}("
     body = "".join(f"  {line}\n".replace("\n  \n", "\n\n") for line in _lines(f))
     traits = "".join(f" {word} {name}" for word, name in _traits(f).items() if name)
+    traits += " again" * f.again
     tail = f"){traits}{' ' + _text(f.doc) if f.doc else ''} {{\n{body}}}"
     shown = [_parameter(p) for p in f.parameters]
     line = ", ".join(shown)
@@ -225,8 +226,10 @@ class _Reader(lark.Transformer):
         values = tuple(Value(value, type, named=True) for value, _, type in leaves)
         return Parameter(name, values, model, tuple(path or value for value, path, _ in leaves), default=default)
 
-    def function(self, private, name, parameters, owner, pack, saving, backward, doc, *statements) -> Function:
-        traits = {"owner": owner, "pack": pack, "saving": saving, "backward_of": backward}
+    def function(self, private, name, parameters, owner, pack, saving, backward, again, doc, *statements) -> Function:
+        traits = {
+            "owner": owner, "pack": pack, "saving": saving, "backward_of": backward, "again": again is not None
+        }  # fmt: skip
         f = Function(name, parameters, (), (), doc=doc or "", public=private is None, **traits)
         scope = {v.name: v for v in f.inputs}
         for statement in statements:

@@ -20,6 +20,7 @@ from leec.passes.hoist import hoist
 from leec.passes.inline import inline_all, inline_small
 from leec.passes.names import name_values
 from leec.passes.recognise import recognise
+from leec.passes.segments import segments
 from leec.passes.simplify import release, simplify
 from leec.passes.stabilise import stabilise
 from leec.passes.sums import sums
@@ -36,6 +37,7 @@ class Stage:
     level: int = 1
     recognises: bool = False
     keeps: bool = False  # the names that the program had at the start are its second argument
+    divides: bool = False  # whether loops recompute is its second argument
 
 
 PIPELINE = (
@@ -47,6 +49,7 @@ PIPELINE = (
     Stage("stabilise", stabilise),  # before differentiation: gradients are of the stable forms
     Stage("recognise", recognise, recognises=True),  # before differentiation: composites bring their own gradients
     Stage("names", name_values),  # before differentiation: cotangents and what is saved are called after these
+    Stage("segments", segments, level=0, divides=True),  # right before it: what is kept is what gradients read
     Stage("differentiate", differentiate, level=0),  # as late as can be: what is simple before has a simple gradient
     Stage("sums", sums),  # right after it: the sums are those of gradients
     Stage("release", release),  # after the last gradient: grafts and guards only altered those
@@ -67,6 +70,7 @@ def run(
     observer: Observer | None = None,
     only: Collection[str] | None = None,
     recognise: bool = True,
+    recompute: str = "auto",
 ) -> Program:
     """The program after the stages of a level, or after those in `only`; the observer sees each stage's result.
 
@@ -79,7 +83,8 @@ def run(
         if not wanted or (stage.recognises and not recognise):
             continue
         before = program
-        program = stage.change(program, given) if stage.keeps else stage.change(program)
+        more = [given] * stage.keeps + [recompute] * stage.divides
+        program = stage.change(program, *more)
         verify_program(program, stage.name, before)
         if observer is not None:
             observer(stage.name, program)

@@ -43,6 +43,7 @@ class Work:
         self.inputs = {i.inner: i for i in inputs_of(scan, f, self.loop)}
         self.listed = saved_names(program, f)
         self.plain = len(f.outputs) - len(f.state) - f.saves  # outputs that generated code has as arrays
+        self.lean = any(f.again for f in program.functions.values())  # memory counts more than additions
         self.dropped: set[int] = set()
         self.rows: dict[Value, Row] = {}
         self.after = Builder()
@@ -62,7 +63,7 @@ class Work:
         b.span = self.scan.span
         if producer is not None and isinstance(producer.params.get("spec"), Contraction):
             total = self.product(producer)
-        elif part.type.rank <= 1 or (producer is not None and "reduces" in TABLE[producer.op].facts):
+        elif part.type.rank <= (not self.lean) or (producer is not None and "reduces" in TABLE[producer.op].facts):
             array, axis, _ = self.array(part, 0)
             total = b.sum(array, axes=(axis,))
         else:

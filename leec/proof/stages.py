@@ -33,6 +33,7 @@ def parting_stage(
         spec.options.level,
         lambda name, program: stages.append((name, program)),
         recognise=spec.options.recognise,
+        recompute=spec.options.recompute,
     )
     known = outputs(before, f, values, sizes, rules)
     for name, program in stages:

@@ -113,15 +113,19 @@ def fetch(derivation: Derivation, foreign: set[Value]) -> tuple[set[Value], list
     """How the backward comes by primal values: which it reads, and which equations it repeats because they cost nothing.
 
     Whatever is neither an argument that stays as it is, a result, saved already nor free to repeat is saved from now on.
+    All is free where the function is one to be done `again`.
     """
+    function = derivation.function
     again: dict[Equation, None] = {}
     reads: set[Value] = set()
-    at_hand = {*derivation.function.inputs, *derivation.slots} - derivation.changed
+    at_hand = {*function.inputs, *(() if function.again else derivation.slots)} - derivation.changed
     source = {r: e for e in derivation.scope.body for r in e.results}
 
     def is_free(value: Value) -> bool:
         return value in at_hand or (
-            value in source and costs_nothing(source[value]) and all(map(is_free, source[value].args))
+            value in source
+            and (function.again or costs_nothing(source[value]))
+            and all(map(is_free, source[value].args))
         )
 
     def take(value: Value) -> None:
@@ -137,7 +141,7 @@ def fetch(derivation: Derivation, foreign: set[Value]) -> tuple[set[Value], list
 
     for value in [v for e in derivation.scope.body for v in e.results if v in foreign]:
         take(value)
-    return reads | (foreign & set(derivation.function.inputs)), list(again)
+    return reads | (foreign & set(function.inputs)), list(again)
 
 
 def costs_nothing(equation: Equation) -> bool:

@@ -103,7 +103,7 @@ class Derivation:
         f, given = self.function, {v for r in self.function.results for v in r.values}
         free = Builder(r.name for r in f.results)  # a round saves what it gives, too: under the same name
         saved = tuple(Result(v.name if v in given else free.unique(v.name), (v,)) for v in self.saved)
-        body, results = tuple(self.scope.body), (*f.results, *saved)
+        body, results = f.body if f.again else tuple(self.scope.body), (*f.results, *saved)
         saves = f.saves + len(saved)
         return replace(f, name=self.saved_name, body=body, results=results, public=False, saves=saves, saving=f.name)
 

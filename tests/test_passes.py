@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,7 @@ PASSES: dict[str, Pass] = {
     "hoist": hoist,
     "sums": sums,
     "release": release,
-    "segments": segments,
+    "segments": partial(segments, recompute="always"),
     "fuse": fuse,
     "fuse_through": fuse_through,
     "dce": dce,

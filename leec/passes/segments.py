@@ -28,12 +28,13 @@ def segments(program: Program, recompute: str = "auto") -> Program:
     if recompute == "never" or not any(e.op == "scan" for f in program.functions.values() for e in f.body):
         return program
     names, functions = Builder(program.functions), dict[str, Function]()
-    differentiated = reached_by_gradients(program)
+    differentiated, done = reached_by_gradients(program), stretches(program)
     for name, f in program.functions.items():
         b = Builder(v.name for v in f.values())
         for e in f.body:
             callee = program.functions.get(e.params.get("callee", ""))
-            if name in differentiated and callee is not None and divides(e, callee, recompute):
+            whole = callee is not None and callee.name not in done
+            if name in differentiated and whole and divides(e, callee, recompute):
                 stretch = stretch_of(Recurrence(e), callee, names.unique(f"{callee.name}_segment"))
                 functions[stretch.name] = stretch
                 divided(b, Recurrence(e), stretch)
@@ -52,12 +53,19 @@ def reached_by_gradients(program: Program) -> set[str]:
     return found
 
 
+def stretches(program: Program) -> set[str]:
+    """What loops that are divided already repeat: the stretches, and their rounds."""
+    again = [f for f in program.functions.values() if f.again]
+    return {name for f in again for name in (f.name, *callees(f))}
+
+
 def divides(e: Equation, f: Function, recompute: str) -> bool:
-    if e.op != "scan" or e.params["length"] is None or f.state:
+    """A loop of rounds that are surely not fewer than none: of a number of them, or of a size."""
+    length = e.params["length"] if e.op == "scan" else None
+    if length is None or f.state or not (length.symbol or (length.constant or 0) >= 4):
         return False
-    length, known = e.params["length"].constant, kept_bytes(e, f)
-    enough = length is None or length >= 4
-    return enough and (recompute == "always" or (known is not None and known > LARGE))
+    known = kept_bytes(e, f)
+    return recompute == "always" or (known is not None and known > LARGE)
 
 
 def kept_bytes(e: Equation, f: Function) -> int | None:

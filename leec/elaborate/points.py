@@ -79,7 +79,12 @@ def bring_back(run, name: str, outer: hv.HostModel) -> None:
 
 
 def hold(old: Instance, value: object, span: Span) -> Instance:
-    """What may be stored in the place of a point: one of its structure. Raises LeeError for anything else."""
+    """What may be stored in the place of a point: one of its structure. Raises LeeError for anything else.
+
+    Where a vector stands, a model computed from it becomes one.
+    """
+    if isinstance(value, Instance) and old.is_vector:
+        value = replace(value, leaves=dict(value.parameters()), is_vector=True)
     fits = isinstance(value, Instance) and value.leaves.keys() == old.leaves.keys()
     if not fits or value.is_vector != old.is_vector:
         raise LeeError(structure.wrong_kind(span, describe(value), describe(old)))

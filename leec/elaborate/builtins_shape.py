@@ -63,19 +63,21 @@ def flattened(ctx: Context, point: Instance, span: Span) -> Value:
 
 
 @builtin("unflatten")
-def _unflatten(ctx: Context, given) -> Instance:
-    """A vector as a point of the structure of another one (R32)."""
+def _unflatten(ctx: Context, given) -> Instance | Value:
+    """A vector as a point of the structure of another one (R32), or as an array of the shape of another one."""
     reader = Reader(ctx, given, "unflatten", ("x", "like"))
     x, like = reader.tensor("x"), reader.get("like")
-    if not isinstance(like, Instance):
+    if not isinstance(like, (Instance, Value)):
         raise LeeError(structure.wrong_kind(reader.span_of("like"), describe(like), "a point, as in `like = net`"))
-    leaves = dict(like.parameters())
+    leaves = dict(like.parameters()) if isinstance(like, Instance) else {"": like}
     total = sum((v.type.size for v in leaves.values()), start=Dim.of(0))
     if x.type.rank != 1 or not ctx.agree(x.type.dims[0], total, given.span):
         sides = [(reader.span_of("x"), x.type.shown), (reader.span_of("like"), f"{total} parameters")]
         raise LeeError(shapes.shapes_differ(given.span, "the vector and the point", sides))
     with ctx.at(given.span):
         x = arithmetic.coerce(ctx, x, (total,))
+        if isinstance(like, Value):
+            return x if like.type.rank == 1 else ctx.builder.reshape(x, dims=like.type.dims)
         found = ctx.builder.unflatten(x, shapes=tuple(v.type.dims for v in leaves.values()))
     return like.with_leaves(dict(zip(leaves, found)), place=None, is_vector=True)
 

@@ -113,12 +113,20 @@ class Run:
         if name not in self.optimizers:
             spec = outer.spec
             types = {n: TensorType("float", (size,)) for n in spec.states} | {"t": host_type("int")}
-            types |= {n: host_type("float") for n in spec.hypers if n not in spec.counts}
+            numbers = (n for n, v in spec.hypers.items() if n not in spec.counts and not isinstance(v, Instance))
+            types |= {n: host_type("float") for n in numbers}
+            types |= self.shaped(name, spec, size)
             values = {n: Value(self.ctx.builder.unique(f"{name}.{n}"), t, None, True) for n, t in types.items()}
             self.parameters.append(Parameter(name, tuple(values.values()), spec.name, tuple(values)))
             self.arguments.append(outer.expr)
             self.optimizers[name] = dict(values)
         return self.optimizers[name]
+
+    def shaped(self, name: str, spec, size: Dim) -> dict[str, TensorType]:
+        """The types of states that declare a shape, and of the tensors of models among the hyperparameters."""
+        own = {s: Dim.of(f"{name}.{s}") for s in spec.sizes(self.owner.session)} | {"count": size}
+        self.ctx.rigid |= {d.symbol for d in own.values() if d.symbol}
+        return {n: t.substitute(own) for n, t in (spec.types | spec.tensors(self.owner.session)).items()}
 
     # ---- statements
 
@@ -211,12 +219,7 @@ class Run:
             state = self.optimizer(optimizer.id, outer, size)
             if outer.spec.update is not None:
                 theta = self.call_update(
-                    outer,
-                    outer.spec.update,
-                    b.flatten(*values, hint="theta"),
-                    b.flatten(*gradient, hint="g"),
-                    state,
-                    size,
+                    outer, outer.spec.update, b.flatten(*values, hint="theta"), b.flatten(*gradient, hint="g"), state
                 )
                 after = b.unflatten(theta, shapes=tuple(v.type.dims for v in values))
             else:
@@ -227,14 +230,14 @@ class Run:
         for (place, _), value in zip(leaves, after):
             self.ctx.write_back(Place(place.root), {place.path: value})
 
-    def call_update(
-        self, outer: hv.HostOptimizer, name: str, theta: Value, g: Value, state: dict[str, Value], size: Dim | None
-    ) -> Value:
+    def call_update(self, outer: hv.HostOptimizer, name: str, theta: Value, g: Value, state: dict[str, Value]) -> Value:
         """Call the rule; its new states replace those of the optimizer."""
         function = self.owner.session.functions[name]
         given = {function.parameters[0].name: theta, function.parameters[1].name: g, **state}
-        args = [given[p.name] if p.name in given else state["t"] for p in function.parameters]
+        places = [f"{p.name}.{q}" if p.model else p.name for p in function.parameters for q in p.paths or ("",)]
+        args = [given.get(place, state["t"]) for place in places]
         binding = dict(zip((d.symbol for d in function.inputs[0].type.dims), theta.type.dims))
+        binding |= {s: Dim.of(f"{outer.expr.name}.{s}") for s in outer.spec.sizes(self.owner.session)}
         types = tuple(v.type.substitute(binding) for v in function.outputs)
         results = self.ctx.builder.call(*args, callee=name, dims=tuple(sorted(binding.items())), results=types)
         results = self.ctx.rename_results(results, [v.name for v in function.outputs])
@@ -252,7 +255,7 @@ class Run:
         after, states = [], {n: [] for n in parts}
         for i, (value, g) in enumerate(zip(values, gradient)):
             own = {**state, **{n: p[i] for n, p in parts.items()}}
-            after.append(self.call_update(outer, outer.spec.update_each[value.type.rank], value, g, own, None))
+            after.append(self.call_update(outer, outer.spec.update_each[value.type.rank], value, g, own))
             for n in states:
                 states[n].append(own[n])
         state.update({n: b.flatten(*vs, hint=n) for n, vs in states.items()})

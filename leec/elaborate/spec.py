@@ -19,7 +19,7 @@ from leec.elaborate.assemble import assemble
 from leec.elaborate.builtins import enter_rows
 from leec.elaborate.context import Context, NeedStructural, Restart, Session
 from leec.elaborate.examples import elaborate_example
-from leec.elaborate.generic import Unknown, generic_instance, stand_ins
+from leec.elaborate.generic import Unknown, generic_instance, stand_in, stand_ins
 from leec.elaborate.modules import Library, SpecModule
 from leec.elaborate.optimizers import optimizer_spec
 from leec.elaborate.procedures import elaborate_procedure
@@ -78,7 +78,9 @@ def attempt(session: Session, home: SpecModule, item: nodes.Item, public: list[s
             case nodes.Model():
                 generic_model(session, home, item)
             case nodes.Optimizer():
-                optimizer_spec(session, ClassValue(item, home), {})
+                ctx = Context(session, home, "generic")
+                models = {p.name.id: stand_in(ctx, p) for p in item.params if p.type is not None}
+                optimizer_spec(session, ClassValue(item, home), models)
     except Unknown:
         pass
     except NeedStructural as need:

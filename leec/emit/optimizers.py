@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from leec.emit.classes import assignments
 from leec.emit.dialect import STEP, Dialect
 from leec.emit.docs import docstring
-from leec.emit.expressions import constant_tree
+from leec.emit.expressions import constant_tree, dim_tree
 from leec.emit.functions import INDENT, Emitter, definition
 from leec.emit.groups import Group, attribute
 from leec.emit.layout import text
+from leec.emit.names import Names
 from leec.emit.signatures import Signature
+from leec.emit.sizes import Sizes
 from leec.emit.statements import Body
 from leec.emit.unit import Unit
 from leec.ir.graph import Parameter
@@ -35,6 +37,8 @@ class UpdateSignature(Signature):
         for p in self.f.parameters:
             if p.name in states:
                 self.enter_state(p, own)
+            elif p.model is not None:
+                self.enter_object(p, Group(own.part(p.name), "model", len(p.values), p.model), f"{p.name}.")
             elif p.name in hypers:
                 self.values[p.values[0]] = own.part(p.name)
             elif p.values[0].type.host:
@@ -109,18 +113,41 @@ class EachSignature(UpdateSignature):
         self.enter_value(p)
 
 
-def optimizer_text(unit: Unit, optimizer: OptimizerClass, base: str = "Optimizer") -> str:
+def optimizer_text(unit: Unit, optimizer: OptimizerClass) -> str:
     hypers = [h.name for h in optimizer.hypers]
+    shaped, models = shapes(unit, optimizer), [h.name for h in optimizer.hypers if h.kind == "model"]
+    base = "ShapedOptimizer" if shaped or models else "Optimizer"
     lines = docstring(optimizer.doc or f"{optimizer.name}({', '.join(hypers)})")
     starts = ", ".join(f'"{name}": {float(optimizer.starts.get(name, 0.0))!r}' for name, _ in optimizer.states)
-    parts = ["\n".join([*lines, *(["", f"starts = {{{starts}}}"] if starts else [])])]
+    held = [f"models = {text(ast.Tuple([ast.Constant(attribute(m)) for m in models]))}"] if models else []
+    parts = ["\n".join([*lines, "", *([f"starts = {{{starts}}}"] if starts else []), *held]).rstrip()]
     if hypers:
         parts.append(constructor_text(unit, optimizer))
+    if shaped:
+        parts.append(shaped)
     parts += methods(unit, optimizer)
     inside = "\n\n".join(parts)
     return f"class {unit.class_name(optimizer.name)}({base}):\n" + "\n".join(
         INDENT + line if line else "" for line in inside.splitlines()
     )
+
+
+def shapes(unit: Unit, optimizer: OptimizerClass) -> str:
+    """The method that says how large the states are that declare a shape."""
+    given = {name: type_ for name, type_ in optimizer.states if type_ is not None}
+    if not given:
+        return ""
+    holders = [h for h in optimizer.hypers if h.kind == "model"]
+    known = {
+        f"{h.name}.{s}": Group(ast.Name("self"), "model", 0).part(f"{h.name}.{path}")
+        for h in holders
+        for s, path in unit.hypers(h.default).items()
+    }
+    sizes = Sizes(known | {"count": ast.Name("count")}, {}, Names())
+    trees = [ast.Tuple([dim_tree(d, sizes) for d in type_.dims]) for type_ in given.values()]
+    pairs = ", ".join(f'"{attribute(n)}": {text(tree)}' for n, tree in zip(given, trees, strict=True))
+    body = ['"""Of the states, for so many parameters."""', f"return {{{pairs}}}"]
+    return definition("shapes", ["self", "count"], body, len(INDENT))
 
 
 def constructor_text(unit: Unit, optimizer: OptimizerClass) -> str:

@@ -97,7 +97,7 @@ def emit_reference(module: Module, options: Options) -> str:
     )
 
 
-FIRST = ("packed", "one_kernel", "Model", "Optimizer", "TrainStep")  # decorators, and classes that others inherit from
+FIRST = ("packed", "one_kernel", "Model", "Optimizer", "ShapedOptimizer", "TrainStep")  # used while a file is read
 
 
 def sites(body: str) -> list[str]:

@@ -55,10 +55,11 @@ class Unit:
         return prefix if prefix in self.module.models or prefix in self.module.optimizers else None
 
     def hypers(self, model: str | None) -> dict[str, str]:
-        """The sizes among a model's constructor arguments, by symbol, with the attribute: `sizes_0` is sizes.0."""
+        """The sizes among the constructor arguments of a class, by symbol, with the attribute: `sizes_0` is sizes.0."""
         found = self.module.models.get(model or "")
+        rule = self.module.optimizers.get(model or "")
         pairs: dict[str, str] = {}
-        for h in found.hypers if found else ():
+        for h in found.hypers if found else (h for h in rule.hypers if h.kind == "model") if rule else ():
             if h.kind == "tuple":
                 pairs |= {str(v): f"{h.name}.{i}" for i, v in enumerate(h.default)}
             elif h.kind == "model":

@@ -114,6 +114,13 @@ class Emitted:
         """An object with the sizes and numbers of another one, and tensors of its own."""
         return self.construct(model, self.hypers(model, other))
 
+    def models_like(self, model: str, other: Any) -> list[Any]:
+        """A twin of a model; of an optimizer twins of the models that take part in its rule."""
+        if model in self.spec.optimised.models:
+            return [self.twin(model, other)]
+        held = [h for h in self.hyperparameters(model) if h.kind == "model"]
+        return [self.twin(h.default, getattr(other, attribute(h.name))) for h in held]
+
     def read(self, holder: Any, path: str) -> Any:
         """A tensor of a model or an optimizer by path, or a number that it was made with."""
         tensors = holder.tensors()

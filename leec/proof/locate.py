@@ -71,8 +71,7 @@ def step_case(pair: Pair, call: Call, still: Mapping[str, Still]) -> Case:
     replayed = {p: replay(emitted, call) for p, emitted in ((NUMPY, pair.numpy), (TORCH, pair.torch))}
     outputs: dict[str, list[np.ndarray]] = {program: r.outputs for program, r in replayed.items()}
     f = pair.spec.module.functions.functions[call.f.name]
-    models = [p for p in f.parameters if p.model in pair.spec.module.models]
-    known = [pair.torch.twin(p.model, call.objects[p.name]) for p in models]
+    known = [m for p in f.parameters if p.model for m in pair.torch.models_like(p.model, call.objects[p.name])]
     machine = pair.through()
     for made in known:
         machine.know(made)

@@ -61,9 +61,9 @@ class Follower:
         if id(found) in self.tensors:
             return
         self.tensors[id(found)] = {}
-        if isinstance(self.machine, Through) and model in self.pair.spec.module.models:
-            twin = self.pair.torch.twin(model, found)
-            self.machine.know(twin)
+        if isinstance(self.machine, Through):
+            for twin in self.pair.torch.models_like(model, found):
+                self.machine.know(twin)
 
     def own(self, call: Call, home: tuple[str, str] | None, x: Any) -> Any:
         if home is None or id(call.objects.get(home[0])) not in self.tensors:

@@ -155,6 +155,50 @@ class Optimizer:
         return twin
 
 
+class ShapedOptimizer(Optimizer):
+    """An optimizer with states of shapes of their own, or with models that take part in its rule.
+
+    `shapes` has the states that are not like the parameters, `models` names the models.
+    """
+
+    models: tuple[str, ...] = ()
+
+    def shapes(self, count):
+        return {}
+
+    def count(self):
+        if self.rates is None:  # a model can be called, too
+            found = {name: value for name, value in self.__dict__.items() if callable(value)}
+            self.rates = {name: rate for name, rate in found.items() if name not in self.models}
+        super().count()
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        shapes = self.shapes(θ.size)
+        for name, start in self.starts.items():
+            shape = shapes.get(name, θ.shape)
+            if not hasattr(self, name):
+                setattr(self, name, np.full(shape, start, θ.dtype))
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{type(self).__name__} has moved other parameters than these {θ.size}")
+
+    def tensors(self):
+        """The count, the states that there are by now, and the models' tensors by path."""
+        held = {f"{m}.{path}": x for m in self.models for path, x in getattr(self, m).tensors().items()}
+        return {**super().tensors(), **held}
+
+    def load_tensors(self, arrays):
+        super().load_tensors(arrays)
+        for m in self.models:
+            getattr(self, m).load_tensors({p: arrays[f"{m}.{p}"] for p in getattr(self, m).tensors()})
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, **{m: getattr(self, m).copy() for m in self.models})
+        twin.load_tensors(self.tensors())
+        return twin
+
+
 def blocks(*vectors, size=1 << 14):
     """Pieces of vectors that stay in the cache together, from the first to the last."""
     for start in range(0, vectors[0].size, size):

@@ -38,7 +38,9 @@ class TrainStep:
         self.plans = {}
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return
         others, stop = (self.gradient[i], *self.states[i]), 0
         spare = [np.empty(self.BLOCK, others[0].dtype) for _ in range(self.spare[i])]
         for θ in self.vectors[i]:

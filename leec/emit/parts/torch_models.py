@@ -149,6 +149,50 @@ class Optimizer:
         return twin
 
 
+class ShapedOptimizer(Optimizer):
+    """An optimizer with states of shapes of their own, or with models that take part in its rule.
+
+    `shapes` has the states that are not like the parameters, `models` names the models.
+    """
+
+    models: tuple[str, ...] = ()
+
+    def shapes(self, count):
+        return {}
+
+    def count(self):
+        if self.rates is None:  # a model can be called, too
+            found = {name: value for name, value in self.__dict__.items() if callable(value)}
+            self.rates = {name: rate for name, rate in found.items() if name not in self.models}
+        super().count()
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        shapes = self.shapes(θ.numel())
+        for name, start in self.starts.items():
+            shape = shapes.get(name, tuple(θ.shape))
+            state = getattr(self, name, None)
+            if state is None or state.device != θ.device or state.dtype != θ.dtype:
+                setattr(self, name, θ.new_full(shape, start) if state is None else state.to(θ))
+            elif tuple(state.shape) != shape:
+                raise ValueError(f"{type(self).__name__} has moved other parameters than these {θ.numel()}")
+
+    def tensors(self):
+        """The count, the states that there are by now, and the models' tensors by path."""
+        held = {f"{m}.{path}": x for m in self.models for path, x in getattr(self, m).tensors().items()}
+        return {**super().tensors(), **held}
+
+    def load_tensors(self, tensors):
+        super().load_tensors(tensors)
+        for m in self.models:
+            getattr(self, m).load_tensors({p: tensors[f"{m}.{p}"] for p in getattr(self, m).tensors()})
+
+    def copy(self):
+        twin = super().copy()
+        twin.__dict__.update({m: getattr(self, m).copy() for m in self.models})
+        return twin
+
+
 def packed(*outputs, **inputs):
     """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from against import Draws
+from against import Draws, Spec, agree
 from lectures import Row, every, example
-from trainings import Weights, begin, ends, perceptron
+from torch.func import functional_call
+from trainings import BACKENDS, Weights, begin, ends, loaded, perceptron, quiet
 
 from leec.runtime.run import Run
 
-MAML = "meta/maml.lee"
+MAML, LEARNED = (f"meta/{name}.lee" for name in ("maml", "learned_optimizer"))
 SINE = {"sizes": (1, 40, 40, 1)}
 
 
@@ -88,6 +89,80 @@ def towards_tasks(run: Run, models: ModuleType) -> Iterator[Weights]:
         yield weights
 
 
+# ---- a rule that is learned
+
+
+def rule(w: Weights, g: torch.Tensor, h: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """torch's cell on the logarithm and the sign of a slope, or on -1 and e^p times it."""
+    big = g.abs() >= np.exp(-10)
+    size = torch.where(big, g.abs().clamp(min=1e-30).log() / 10, -1.0)
+    seen = torch.stack([size, torch.where(big, g.sign(), np.exp(10) * g)], 1)
+    cell = torch.nn.LSTMCell(2, h.shape[1]).double()
+    parts = {"weight_ih": w["cell.w"].T, "weight_hh": w["cell.u"].T, "bias_ih": w["cell.b"]}
+    h, c = functional_call(cell, {**parts, "bias_hh": torch.zeros_like(w["cell.b"])}, (seen, (h, c)))
+    return 0.1 * F.linear(h, w["out.w"].T, w["out.b"])[:, 0], h, c
+
+
+def quadratic(θ: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return ((a @ θ - b) ** 2).sum()
+
+
+def unroll(w: Weights, θ: torch.Tensor, h: torch.Tensor, c: torch.Tensor, a: torch.Tensor, b: torch.Tensor, steps: int):
+    total = torch.zeros((), dtype=θ.dtype)
+    for _ in range(steps):
+        total = total + quadratic(θ, a, b)
+        step, h, c = rule(w, (2 * a.T @ (a @ θ - b)).detach(), h, c)
+        θ = θ + step
+    return total + quadratic(θ, a, b), θ, h, c
+
+
+def small_slopes(d: Draws) -> torch.Tensor:
+    zeros = torch.zeros(5, 4, dtype=d.g.dtype)
+    return (rule(d.rule, d.g, zeros, zeros)[0] ** 2).sum()
+
+
+def unrolled(d: Draws) -> torch.Tensor:
+    return unroll(d.rule, d.θ, d.h, d.c, d.a, d.b, 3)[0]
+
+
+FEW = {"rounds": 2, "d": 3, "length": 4, "segment": 2, "hidden": 4, "tasks": 2}
+
+
+def drawn(models: ModuleType, key: tuple[int, int], name: str, *shape: int) -> torch.Tensor:
+    return torch.tensor(models.normal(models.fold(key, models.SITES[name]), shape, np.float64))
+
+
+def rule_learned(run: Run, models: ModuleType) -> Iterator[Weights]:
+    """Two segments of each of two rounds."""
+    weights = begin(run, models, "Rule", "rule", hidden=4)
+    opt = torch.optim.Adam(list(weights.values()), lr=3e-3)
+    for _ in run.loop("round", 1, 2):
+        key = run.key("learned")
+        a, b, θ = drawn(models, key, "a", 3, 3), drawn(models, key, "b", 3), drawn(models, key, "θ", 3)
+        h = c = torch.zeros(3, 4, dtype=torch.float64)
+        for _ in range(2):
+            total, θ, h, c = unroll(weights, *(v.detach() for v in (θ, h, c)), a, b, 2)
+            opt.zero_grad()
+            total.backward()
+            opt.step()
+    yield weights
+
+
+def rule_at_work(spec: Spec) -> None:
+    """The optimizer that the learned rule makes, by hand on the same tasks."""
+    run, models = quiet("learned"), loaded(spec.text).numpy
+    *_, weights = rule_learned(run, models)
+    left = 0.0
+    for _ in run.loop("task", 1, 2):
+        key = run.key("learned")
+        a, b = drawn(models, key, "a#2", 3, 3), drawn(models, key, "b#2", 3)
+        θ = begin(run, models, "Point", "point", d=3)["θ"].detach()
+        h = c = torch.zeros(3, 4, dtype=torch.float64)
+        left += quadratic(unroll(weights, θ, h, c, a, b, 4)[1], a, b).item() / 2
+    for backend in BACKENDS:
+        agree(f"left in {backend}", spec.reports("learned", backend, **FEW)[-1]["left"], left, 1e-8)
+
+
 GIVEN = (("0.01", "given by who calls it"), ("1", "given by who calls it"))
 LENGTH = (("2000", "how long it learns"), ("4000", "how long it learns"), ("100", "how many tasks judge it"))
 
@@ -104,6 +179,15 @@ ROWS = (
         spare=LENGTH,
     ),
     Row("P4", MAML, "reptile", ends("reptile", towards_tasks, rounds=3), spare=LENGTH),
+    Row(
+        "P5",
+        LEARNED,
+        "Rule",
+        every(example("small_slopes", small_slopes), example("unrolled", unrolled)),
+        spare=(("1e-30", "below what counts as large"),),
+    ),
+    Row("P5", LEARNED, "quadratic", example("unrolled", unrolled)),
+    Row("P5", LEARNED, "learned", every(ends("learned", rule_learned, **FEW), rule_at_work)),
 )
 
 

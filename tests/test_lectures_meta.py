@@ -16,7 +16,9 @@ from trainings import BACKENDS, Weights, begin, ends, loaded, perceptron, quiet
 
 from leec.runtime.run import Run
 
-MAML, LEARNED = (f"meta/{name}.lee" for name in ("maml", "learned_optimizer"))
+MAML, LEARNED, FEW_SHOT, REWEIGHTING = (
+    f"meta/{name}.lee" for name in ("maml", "learned_optimizer", "few_shot", "reweighting")
+)
 SINE = {"sizes": (1, 40, 40, 1)}
 
 
@@ -163,7 +165,80 @@ def rule_at_work(spec: Spec) -> None:
         agree(f"left in {backend}", spec.reports("learned", backend, **FEW)[-1]["left"], left, 1e-8)
 
 
+# ---- few examples
+
+
+def tasks(spec: Spec) -> None:
+    """The examples of a class are all of that class, no class comes twice, and none is in support and query."""
+    found = spec.draws("tasks")
+    for level, column in ((0, "numpy"), (1, "numpy"), (1, "torch")):
+        support, query = (np.asarray(v) for v in spec.results("tasks", level, column).values())
+        rows = [
+            [[int(np.flatnonzero((found["x"] == x).all(1))[0]) for x in c] for c in part] for part in (support, query)
+        ]
+        classes = [{int(found["y"][i]) for part in rows for i in part[c]} for c in range(3)]
+        assert all(len(c) == 1 for c in classes) and len(set.union(*classes)) == 3
+        assert len({i for part in rows for c in part for i in c}) == 12
+
+
+def prototypical(f: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    k, m, _ = q.shape
+    return F.cross_entropy(-torch.cdist(q.flatten(0, 1), f.mean(1)) ** 2, torch.arange(k).repeat_interleave(m))
+
+
+def matching(d: Draws) -> torch.Tensor:
+    likeness = F.cosine_similarity(d.q.flatten(0, 1)[:, None], d.f.flatten(0, 1)[None], dim=2)
+    votes = likeness.softmax(1) @ F.one_hot(torch.arange(3).repeat_interleave(2)).double()
+    return F.nll_loss(votes.log(), torch.arange(3).repeat_interleave(5))
+
+
+def siamese(d: Draws) -> torch.Tensor:
+    f, q, other = (v.flatten(0, 1) for v in (d.f, d.q, d.q.roll(-1, 0)))
+    return (F.pairwise_distance(f, q, eps=0) ** 2).mean() + (
+        F.relu(1 - F.pairwise_distance(f, other, eps=0)) ** 2
+    ).mean()
+
+
+def two_tasks(run: Run, models: ModuleType) -> Iterator[Weights]:
+    """Tasks from the same numbers: the first five classes by theirs, of each class the first two examples by theirs."""
+    x, y = (torch.as_tensor(v) for v in run.data("digits", shape=(64,), test=0.3).train.fields.values())
+    weights = begin(run, models, "MLP", sizes=(64, 64, 32))
+    opt = torch.optim.Adam(list(weights.values()), lr=1e-3)
+    for _ in run.loop("round", 1, 2):
+        key = models.fold(run.key("few_shot"), models.SITES["episode"])
+        u, v = (
+            models.uniform(models.fold(key, models.SITES[s]), (n,), np.float64) for s, n in (("u", 10), ("v", len(y)))
+        )
+        chosen = [np.flatnonzero(y.numpy() == c) for c in np.argsort(u)[:5]]
+        rows = np.stack([of_class[np.argsort(v[of_class])[:2]] for of_class in chosen])
+        opt.zero_grad()
+        prototypical(*(perceptron(weights, x[rows[:, [s]]]) for s in (0, 1))).backward()
+        opt.step()
+    yield weights
+
+
+# ---- what an example is worth
+
+
+def worth(d: Draws) -> torch.Tensor:
+    """In closed form: the inner products of its slope with that of the clean examples, the positive ones shared out."""
+    w = {p: v for p, v in d.net.items() if v.requires_grad}
+
+    def slope(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        found = torch.autograd.grad(F.cross_entropy(perceptron(w, x), y), list(w.values()), create_graph=True)
+        return torch.cat([g.flatten() for g in found])
+
+    clean = slope(d.clean, d.labels)
+    gain = torch.stack([F.relu(slope(d.x[[i]], d.y[[i]]) @ clean) for i in range(5)])
+    return gain / gain.sum()
+
+
+def reweighted(d: Draws) -> torch.Tensor:
+    return (worth(d).detach() * F.cross_entropy(perceptron(d.net, d.x), d.y, reduction="none")).sum()
+
+
 GIVEN = (("0.01", "given by who calls it"), ("1", "given by who calls it"))
+CANCELS = (("0.1", "cancels in the share"), ("1e-12", "keeps from 0 / 0"))
 LENGTH = (("2000", "how long it learns"), ("4000", "how long it learns"), ("100", "how many tasks judge it"))
 
 ROWS = (
@@ -188,6 +263,20 @@ ROWS = (
     ),
     Row("P5", LEARNED, "quadratic", example("unrolled", unrolled)),
     Row("P5", LEARNED, "learned", every(ends("learned", rule_learned, **FEW), rule_at_work)),
+    Row("P8", REWEIGHTING, "weights", example("worth", lambda d: (d.c * worth(d)).sum()), spare=CANCELS),
+    Row("P8", REWEIGHTING, "reweighted", example("weighed", reweighted)),
+    Row(
+        "P1",
+        FEW_SHOT,
+        "few_shot",
+        every(ends("few_shot", two_tasks, rounds=2), tasks),
+        spare=(("200", "tasks judge it"),),
+    ),
+    Row("P10", FEW_SHOT, "near_prototypes", example("by_distance", lambda d: prototypical(d.f, d.q))),
+    Row("P10", FEW_SHOT, "prototypical", example("by_distance", lambda d: prototypical(d.f, d.q))),
+    Row("P10", FEW_SHOT, "by_matching", example("by_votes", matching, 1e-6), spare=(("1e-8", "keeps from 0 / 0"),)),
+    Row("P10", FEW_SHOT, "matching", example("by_votes", matching, 1e-6)),
+    Row("P10", FEW_SHOT, "siamese", example("in_pairs", siamese)),
 )
 
 

@@ -251,7 +251,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -421,9 +423,14 @@ def lifelong(tasks, kept=64, batch=32, epochs=5, rate=0.1, *, run=None):
         memory_item = run.sample("memory_item_2", task.train, kept)  # gem.lee:44
         memory.append(memory_item)  # gem.lee:44
         run.keep("task", memory=memory)
-    run.restore("k")
+    total = 0.0  # gem.lee:45
+    (total,) = run.restore("k", total=total)
     for k in run.loop("k", 0, len(tasks) - 1):
-        run.report({f"accuracy[{k}]": accuracy(net(tasks[k].test.x), tasks[k].test.y)})  # gem.lee:46
+        right = lifelong_right(net, tasks[k].test.x, tasks[k].test.y)  # gem.lee:47
+        run.report({f"accuracy[{k}]": right})  # gem.lee:48
+        total = total + right  # gem.lee:49
+        run.keep("k", total=total)
+    run.report(kept=total / len(tasks))  # gem.lee:50
     return net
 
 
@@ -497,6 +504,12 @@ class LifelongStep(TrainStep):
         for θ, g_, s0 in self.blocks[0]:
             g__ = torch.add(g_, θ, alpha=weight_decay, out=s0) if weight_decay else g_
             θ.sub_(g__, alpha=lr)
+
+
+def lifelong_right(net, tasks_item_test_x, tasks_item_test_y):
+    """tasks_item_test_x [tasks_n_3, 3], tasks_item_test_y int[tasks_n_3] -> []"""
+    right = accuracy(net(tasks_item_test_x), tasks_item_test_y)  # gem.lee:47
+    return right
 
 
 @torch.no_grad()

@@ -315,9 +315,14 @@ def lifelong(tasks, kept=64, batch=32, epochs=5, rate=0.1, *, run=None):
         memory_item = run.sample("memory_item_2", task.train, kept)  # gem.lee:44
         memory.append(memory_item)  # gem.lee:44
         run.keep("task", memory=memory)
-    run.restore("k")
+    total = 0.0  # gem.lee:45
+    (total,) = run.restore("k", total=total)
     for k in run.loop("k", 0, len(tasks) - 1):
-        run.report({f"accuracy[{k}]": accuracy(net(tasks[k].test.x), tasks[k].test.y)})  # gem.lee:46
+        right = lifelong_right(net, tasks[k].test.x, tasks[k].test.y)  # gem.lee:47
+        run.report({f"accuracy[{k}]": right})  # gem.lee:48
+        total = total + right  # gem.lee:49
+        run.keep("k", total=total)
+    run.report(kept=total / len(tasks))  # gem.lee:50
     return net
 
 
@@ -358,6 +363,12 @@ def lifelong_step(net, opt, g):
         net.parameters,
         net.flat({"layers.0": {"w": unflatten_, "b": unflatten_2}, "layers.1": {"w": unflatten_3, "b": unflatten_4}}),
     )
+
+
+def lifelong_right(net, tasks_item_test_x, tasks_item_test_y):
+    """tasks_item_test_x [tasks_n_3, 3], tasks_item_test_y int[tasks_n_3] -> []"""
+    right = accuracy(net(tasks_item_test_x), tasks_item_test_y)  # gem.lee:47
+    return right
 
 
 def in_turn(epochs=5, kept=64, *, run=None):

@@ -210,9 +210,39 @@ def test_columns_that_do_not_fit_the_fields_are_named() -> None:
     assert not Path("runs/from_file").exists()
 
 
+OF_ALL_PARTS = """
+from std.data import two_moons
+
+
+train look(kept = 0.0, count = 6):
+    data = two_moons(n = 40, labelled = count, test = kept)
+    report marked = mean(float(data.y[data.marked])), rows = sum(data.x ** 0)
+"""
+
+
+def test_fields_of_all_parts_and_of_data_that_are_not_divided() -> None:
+    """Half of the marked rows are of class 1; once the data are divided, `data.x` could be either part's."""
+    spec = leec.load(OF_ALL_PARTS)
+    for backend in ("numpy", "torch"):
+        assert spec.run("look", backend=backend)[1] == [{"marked": 0.5, "rows": 80.0}]
+    with pytest.raises(RuntimeFault, match="it is divided, so `.` is ambiguous.*write `train"):
+        spec.run("look", kept=0.25)
+
+
 def test_every_source_of_std_data_has_the_fields_it_declares() -> None:
     """Fields are held against their declaration when a source is opened."""
-    names = ["diabetes", "digits", "iris", "wine", "breast_cancer", "linnerud", "two_moons", "sine", "blobs"]
+    names = [
+        "diabetes",
+        "digits",
+        "iris",
+        "wine",
+        "breast_cancer",
+        "linnerud",
+        "two_moons",
+        "swiss_roll",
+        "sine",
+        "blobs",
+    ]
     body = "".join(
         f"train open_{name}(rounds = 1):\n    data = {name}()\n    for k in 1..rounds:\n"
         f"        report first = sum(data.train.x[0]), last = sum(float(data.train.y))\n\n\n"

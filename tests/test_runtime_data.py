@@ -98,7 +98,15 @@ def test_generators_follow_their_seed_and_formula():
     assert np.allclose(sine.y, np.sin(2 * np.pi * sine.x[:, 0]))
     blobs = sources.load("blobs", n=99, spread=1e-3)
     assert all(blobs.x[blobs.y == k].std(axis=0).max() < 5e-3 for k in range(3))
-    for name in ("two_moons", "sine", "blobs"):
+    assert sources.load("two_moons", n=10).marked.shape == (0,)
+    roll = sources.load("swiss_roll", n=80)
+    assert np.allclose(np.hypot(roll.x[:, 0], roll.x[:, 2]), roll.y) and np.allclose(
+        np.arctan2(*roll.x[:, [2, 0]].T), np.angle(np.exp(1j * roll.y))
+    )
+    assert (
+        1.5 * np.pi <= roll.y.min() < roll.y.max() <= 4.5 * np.pi and 0 <= roll.x[:, 1].min() < roll.x[:, 1].max() <= 21
+    )
+    for name in ("two_moons", "swiss_roll", "sine", "blobs"):
         one, two, other = (sources.load(name, seed=seed).x for seed in (0, 0, 1))
         assert np.array_equal(one, two) and not np.array_equal(one, other)
 
@@ -120,6 +128,14 @@ def test_a_part_that_was_not_asked_for():
         _ = sources.load("iris").x
     with pytest.raises(RuntimeFault, match=r"no field `z`.*`x`, `y`"):
         _ = sources.load("iris").train.z
+
+
+def test_what_belongs_to_no_part_is_held_against_its_declaration():
+    declared = {"x": ("float", ("n", 2)), "y": ("int", ("n",)), "marked": ("int", (6,))}
+    source = data.check_fields(sources.load("two_moons", n=40, test=0.5, labelled=6), declared)
+    assert list(source.train.fields) == ["x", "y"] and source.marked.max() < 20
+    with pytest.raises(RuntimeFault, match="LEE705.*`marked`"):
+        data.check_fields(sources.load("two_moons", n=40, labelled=5), declared)
 
 
 # ---- files

@@ -69,6 +69,7 @@ METRICS = {
     "recall(x[:, 0], b)": lambda d: sk.recall_score(d.b, d.x[:, 0] > 0),
     "f1(x[:, 0], b)": lambda d: sk.f1_score(d.b, d.x[:, 0] > 0),
     "confusion(x, k)": lambda d: sk.confusion_matrix(d.k, d.x.argmax(1), labels=range(5)),
+    "adjusted_rand(argmax(x, axis = 1), k)": lambda d: sk.adjusted_rand_score(d.k, d.x.argmax(1)),
     "rmse(x, t)": lambda d: sk.root_mean_squared_error(d.t.ravel(), d.x.ravel()),
     "mean_absolute_error(x, t)": lambda d: sk.mean_absolute_error(d.t.ravel(), d.x.ravel()),
     "r2(x, t)": lambda d: sk.r2_score(d.t.ravel(), d.x.ravel()),

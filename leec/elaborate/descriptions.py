@@ -52,11 +52,10 @@ def placed(self, value: object, expr: host.HostExpr, hint: str, known: frozenset
             case hv.HostTuple(items=items, names=names):
                 parts = zip(items, labels_of(value))
                 return hv.HostTuple(expr, tuple(at(v, part_of(expr, label)) for v, label in parts), names)
-            case hv.HostSplit(fields=fields):
+            case hv.HostSplit(fields=fields) | hv.HostData(fields=fields):
                 own = {n: at(hv.HostTensor(expr, t), part_of(expr, n)).type for n, t in fields.items()}
-                return replace(value, expr=expr, fields=own)
-            case hv.HostData(splits=splits):
-                return hv.HostData(expr, {s: at(v, part_of(expr, s)) for s, v in splits.items()})
+                parts = {s: at(v, part_of(expr, s)) for s, v in getattr(value, "splits", {}).items()}
+                return replace(value, expr=expr, fields=own, **({"splits": parts} if parts else {}))
             case hv.HostModel(hypers=hypers):
                 own = {n: of_model(n, v, part_of(expr, n)) for n, v in hypers.items()}
                 return replace(value, expr=expr, hypers=own)

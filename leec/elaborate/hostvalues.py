@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from leec.elaborate.values import Instance
 from leec.ir.graph import Value
@@ -58,10 +58,15 @@ class HostSplit:
 
 @dataclass(frozen=True)
 class HostData:
-    """A data source: its parts by name, and numbers such as `vocab`."""
+    """A data source: its parts by name, what belongs to all of them, and, where nothing is divided, the fields."""
 
     expr: HostExpr
     splits: Mapping[str, HostSplit]
+    fields: Mapping[str, TensorType] = field(default_factory=dict)
+
+    @property
+    def members(self) -> dict[str, HostSplit | TensorType]:
+        return {**self.fields, **self.splits}
 
 
 @dataclass(frozen=True)

@@ -265,7 +265,8 @@ def inner(name: str, value: object) -> object:
         case hv.HostSplit():
             return replace(value, expr=host.Ref(name))
         case hv.HostData(splits=splits):
-            return hv.HostData(host.Ref(name), {s: replace(v, expr=host.Ref(name, (s,))) for s, v in splits.items()})
+            own = {s: replace(v, expr=host.Ref(name, (s,))) for s, v in splits.items()}
+            return replace(value, expr=host.Ref(name), splits=own)
         case hv.HostModel() | hv.HostTensor() | hv.HostOptimizer() | hv.HostList() | hv.HostTuple():
             return replace(value, expr=host.Ref(name))
         case ListValue():
@@ -280,8 +281,8 @@ def kind_of(value: object) -> object:
             return spec.name
         case hv.HostSplit(fields=fields):
             return tuple((n, t.dtype, t.rank, t.dims[1:]) for n, t in fields.items())
-        case hv.HostData(splits=splits):
-            return tuple((s, kind_of(v)) for s, v in splits.items())
+        case hv.HostData(splits=splits, fields=fields):
+            return (tuple((s, kind_of(v)) for s, v in splits.items()), tuple(fields))
         case hv.HostTensor(type=type_):
             return (type_.dtype, tuple(d.constant for d in type_.dims))
         case hv.HostList(element=element):

@@ -37,12 +37,12 @@ def look(self, node: nodes.Expr) -> object | None:
 
 def field_of(owner: object, name: str) -> object | None:
     match owner:
-        case hv.HostData(splits=splits):
-            return splits.get(name)
+        case hv.HostData(splits=splits) if name in splits:
+            return splits[name]
         case hv.HostModel(expr=expr, spec=spec) if isinstance(spec.parts.get(name), Part):
             (found,) = member_of(owner.instance(), name)
             return hv.HostModel(part_of(expr, name), found.spec, found.hypers, owner.is_vector)
-        case hv.HostSplit(fields=fields, expr=expr) if name in fields:
+        case hv.HostSplit(fields=fields, expr=expr) | hv.HostData(fields=fields, expr=expr) if name in fields:
             return hv.HostTensor(part_of(expr, name), fields[name])
         case hv.HostTuple(items=items, names=field_names) if name in field_names:
             return items[field_names.index(name)]

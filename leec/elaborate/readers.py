@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.descriptions import part_of
 from leec.ir import host
@@ -19,7 +21,7 @@ class Reader:
         self.made: dict[str, object] = {}
 
     def member(self, name: str) -> tuple[object] | None:
-        table = self.outer.splits if isinstance(self.outer, hv.HostData) else self.outer.fields
+        table = self.table()
         if name not in table:
             return None
         if name not in self.made:
@@ -31,8 +33,11 @@ class Reader:
                 self.made[name] = Reader(self.run, full, inner)
         return (self.made[name],)
 
+    def table(self) -> Mapping[str, hv.HostSplit | TensorType]:
+        return self.outer.members if isinstance(self.outer, hv.HostData) else self.outer.fields
+
     def names(self) -> list[str]:
-        return list(self.outer.splits if isinstance(self.outer, hv.HostData) else self.outer.fields)
+        return list(self.table())
 
 
 class RecordReader:

@@ -40,9 +40,9 @@ def load_source(self, source: SourceValue, target: str, node: nodes.Call) -> tup
     for name, value in given.keywords.items():
         home.names[name], options[name] = value, exprs[name]
     types = {f.name.id: field_type(home, f) for f in source.declaration.fields}
-    data = hv.HostData(
-        host.Ref(target), {s: part(self, host.Ref(target, (s,)), types, f"{target}_{s}") for s in SPLITS}
-    )
+    in_rows = {n: t for n, t in types.items() if t.dims[0] == Dim.of(ROWS)}
+    parts = {s: part(self, host.Ref(target, (s,)), in_rows, f"{target}_{s}") for s in SPLITS}
+    data = hv.HostData(host.Ref(target), parts, {**types, **parts["train"].fields})
     return host.Load(target, call.args[0].value, tuple(options.items()), tuple(types.items()), span=node.span), data
 
 

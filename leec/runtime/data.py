@@ -193,19 +193,23 @@ def check_fields(source: Source, declared: Declared) -> Source:
     """The source with its fields as declared, in that order. Raises LEE705 and LEE706 where it cannot be.
 
     A name stands for the same size throughout a split; sizes after the first also from split to split. Whole numbers
-    serve where floats are declared (`place` converts them); nothing else does.
+    serve where floats are declared (`place` converts them); nothing else does. What belongs to all splits is no field
+    of one.
     """
     sizes: dict[str, int] = {}
     splits = {}
+    in_rows = {field: kind for field, kind in declared.items() if field not in source.extras}
+    for field in declared.keys() - in_rows.keys():
+        check_field(source.name, field, source.extras[field], declared[field], sizes)
     for part, rows in source.splits.items():
         own = dict(sizes)  # the number of rows differs from split to split
         label = f"{source.name}.{part}"
-        if lost := [field for field in declared if field not in rows.fields]:
+        if lost := [field for field in in_rows if field not in rows.fields]:
             raise faults.missing_field(label, lost[0], rows.fields)
-        for field, kind_and_dims in declared.items():
+        for field, kind_and_dims in in_rows.items():
             check_field(label, field, rows.fields[field], kind_and_dims, own)
-        splits[part] = Split({field: rows.fields[field] for field in declared}, label)
-        rest = {dim for _, dims in declared.values() for dim in dims[1:]}
+        splits[part] = Split({field: rows.fields[field] for field in in_rows}, label)
+        rest = {dim for _, dims in in_rows.values() for dim in dims[1:]}
         sizes |= {dim: own[dim] for dim in rest & own.keys() if isinstance(dim, str)}
     return Source(splits, source.extras, source.name)
 

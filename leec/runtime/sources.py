@@ -218,14 +218,13 @@ def two_moons(n: int = 400, noise: float = 0.1, labelled: int = 0, seed: int = 0
     x = np.where(y[:, None] == 0, upper, np.array([1.0, 0.5]) - upper)
     x = x + noise * normal(site_key(seed, "noise"), (n, 2), np.float64)
     source = prepare("two_moons", {"x": x, "y": y}, Preparation(seed=seed, **options), {"classes": 2})
-    if labelled:
-        source.extras["marked"] = marked_rows(source.train.y, labelled, seed)
+    source.extras["marked"] = marked_rows(source.train.y, labelled, seed)
     return source
 
 
 def marked_rows(y: np.ndarray, count: int, seed: int) -> np.ndarray:
     """`count` rows at random, the classes taking turns, in ascending order."""
-    if not 0 < count <= len(y):
+    if not 0 <= count <= len(y):
         raise faults.wrong_option("two_moons", f"cannot mark {count} of {len(y)} rows")
     order = permutation(site_key(seed, "marked"), len(y))
     turn = np.empty(len(y), np.int64)
@@ -233,6 +232,15 @@ def marked_rows(y: np.ndarray, count: int, seed: int) -> np.ndarray:
         own = order[y[order] == label]
         turn[own] = np.arange(len(own))
     return np.sort(order[np.argsort(turn[order], kind="stable")][:count])
+
+
+def swiss_roll(n: int = 800, noise: float = 0.0, seed: int = 0, **options: Any) -> Source:
+    """A rolled-up sheet in space, x: [n, 3]; y: [n] says how far along the roll, 1.5 pi to 4.5 pi."""
+    along = 1.5 * np.pi * (1 + 2 * uniform(site_key(seed, "along"), (n,), np.float64))
+    across = 21 * uniform(site_key(seed, "across"), (n,), np.float64)
+    x = np.stack((along * np.cos(along), across, along * np.sin(along)), axis=1)
+    x = x + noise * normal(site_key(seed, "noise"), (n, 3), np.float64)
+    return prepare("swiss_roll", {"x": x, "y": along}, Preparation(seed=seed, **options))
 
 
 def sine(n: int = 200, noise: float = 0.1, periods: float = 1.0, seed: int = 0, **options: Any) -> Source:
@@ -265,6 +273,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "npz": npz,
     "arrays": arrays,
     "two_moons": two_moons,
+    "swiss_roll": swiss_roll,
     "sine": sine,
     "blobs": blobs,
 }

@@ -409,9 +409,9 @@ def fit(k=10, epochs=400, rate=0.01, *, run=None):
 
     run = run or Run("fit", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits", shape=(64,), standardize=False, test=0.0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
     )
-    x = fit_x(data.train.x)  # pca.lee:44
+    x = fit_x(data.x)  # pca.lee:44
     net = AutoEncoder(d=64, k=k, key=run.key("net")).to(run.session.place.device)  # pca.lee:45
     opt = Adam(lr=rate)  # pca.lee:46
     step = FitStep(net, opt)
@@ -422,9 +422,9 @@ def fit(k=10, epochs=400, rate=0.01, *, run=None):
     return net
 
 
-def fit_x(data_train_x):
-    """data_train_x [data_train_n, 64] -> [data_train_n, 64]"""
-    x = data_train_x - data_train_x.mean(dim=0)  # [data_train_n, 64]  pca.lee:44
+def fit_x(data_x):
+    """data_x [data_train_n, 64] -> [data_train_n, 64]"""
+    x = data_x - data_x.mean(dim=0)  # [data_train_n, 64]  pca.lee:44
     return x  # [data_train_n, 64]
 
 

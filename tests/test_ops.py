@@ -235,6 +235,7 @@ REFERENCES = {  # for rows that have one column alone
     "size": lambda case: case.params["dim"].evaluate(case.sizes),
     "const": lambda case: pytest.approx(np.array(case.params["value"]), abs=0),
     "fold_key": lambda case: draws_numpy.fold(case.values[0], site_word(case.params["site"])),
+    "fold_count": lambda case: draws_numpy.fold(*case.values),
 }
 
 

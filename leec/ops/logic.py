@@ -104,7 +104,7 @@ declare(Op("graft", ("x", "y"), "the value of x with the derivative of y (R7)", 
 declare(Op("stop", ("x",), "x, through which no gradient flows", lambda x: x, lambda b, g, out, x: (None,),
            "x", "x.detach()", "x", torch_step="x", elementwise=True,
            facts={"linear": True, "alters": True, "cotangents": lambda g, x: (0 * g,)},
-           examples=(example("float[a]"), example("float[]")), equation="x"))  # fmt: skip
+           examples=(example("float[a]"), example("float[]"), example("host float")), equation="x"))  # fmt: skip
 
 
 def _guard_column(broadcast_arrays: str, filled: str):

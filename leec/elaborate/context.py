@@ -171,8 +171,9 @@ class Context:
             self.training = before
 
     @contextmanager
-    def on_condition(self):
-        before, self.conditional = self.conditional, True
+    def on_condition(self, conditional: bool = True):
+        """In a loop of its own nothing depends on what decides that the loop is reached: then false."""
+        before, self.conditional = self.conditional, conditional
         try:
             yield
         finally:

@@ -125,7 +125,8 @@ def one_round(ctx: Context, rounds: Rounds, before: dict, carries: list[Carry]) 
         ctx.names[variable] = Dim.of(loop.symbol)
     ctx.loops.append(loop)
     try:
-        stop = run_round(ctx, node.body)
+        with ctx.on_condition(False):
+            stop = run_round(ctx, node.body)
         if any(paths_of(ctx.names.get(n)) != paths_of(before[n]) for n in bound_names_of(node.body) & before.keys()):
             raise WrittenOut(loop.symbol)  # of another structure, as a tuple that grows
         ends = [end_of(ctx, c, node) for c in carries]

@@ -111,7 +111,7 @@ def collect(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> None:
     name, loops = target.value.id, [loop_of(ctx, item) for item in target.items]
     rest = tuple(i for i, loop in zip(target.items, loops) if loop is None)
     innermost = [loop for loop in ctx.loops if loop in loops][-1]
-    if innermost is not ctx.loops[-1] or ctx.conditional:
+    if innermost is not ctx.loops[-1]:
         raise LeeError(structure.conditional_rows(target.span, name))
     if any(isinstance(i, nodes.Slice) for i in rest):
         row = whole_row(ctx, target, evaluate(ctx, value), value, len(rest))
@@ -127,7 +127,7 @@ def collect(ctx: Context, target: nodes.Subscript, value: nodes.Expr) -> None:
 def note(ctx: Context, loop: Loop, name: str, rows: Collected) -> None:
     if loop.first != 0:
         raise LeeError(structure.rows_from_zero(rows.span, name, loop.variable))
-    if name in loop.collected:
+    if name in loop.collected or ctx.conditional:
         raise LeeError(structure.conditional_rows(rows.span, name))
     loop.collected[name] = rows
 

@@ -20,10 +20,15 @@ from leec.types import TensorType
 
 @dataclass(eq=False)
 class Slot:
-    """`name` is the variable that holds the array; none before there is one."""
+    """`name` is the variable that holds the array; none before there is one.
+
+    What is computed entry by entry has the layout of its operands, which a caller may have transposed: only of other
+    arrays it is known that their `rows` lie one after the other.
+    """
 
     type: TensorType
     name: str | None = None
+    rows: bool = False
     number: int = field(default_factory=count().__next__)  # in order of making, which sets do not keep
 
 
@@ -52,7 +57,7 @@ class Arrays:
                 self.free.remove(slot)
                 return slot
         name = self.names.fresh(f"{self.prefix}{len(self.slots)}") if self.planned else None
-        self.slots.append(Slot(type, name))
+        self.slots.append(Slot(type, name, rows=self.planned))
         return self.slots[-1]
 
     def hold(self, value: Value, slots: frozenset[Slot], variable: str | None = None) -> None:

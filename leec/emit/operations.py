@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from leec.emit.expressions import Replace
@@ -57,6 +57,7 @@ class Operation:
     entrywise: bool = True  # an entry of the result needs its own entries alone: it may take their place
     sign: str = ""  # of the statement that does it in place
     name: str = ""
+    strided: str = ""  # the function for an array whose rows may not lie one after the other, if that is another one
 
     def statement(self, operands: Sequence[ast.expr], out: str) -> str:
         """Into an array that exists, as a statement."""
@@ -74,11 +75,17 @@ class Operation:
         return text(ast.Call(call.func, call.args, [*call.keywords, ast.keyword("out", ast.Name(out))]))
 
 
+def for_strided(op: Operation) -> Operation:
+    """The operation that computes into an array of any layout."""
+    return replace(op, call=function(op.strided)) if op.strided else op
+
+
 def operation(tree: ast.expr, rank: Rank) -> Operation | None:
     """The outermost operation of an expression, if it is one of these."""
     if isinstance(tree, ast.BinOp) and isinstance(tree.op, ast.MatMult):
         flat = {rank(tree.left), rank(tree.right)} <= {1, 2}  # for which np.dot is the same, and quicker
-        return Operation((tree.left, tree.right), binary(tree.op), function("np.dot" if flat else "np.matmul"), False)
+        name, strided = ("np.dot", "np.matmul") if flat else ("np.matmul", "")
+        return Operation((tree.left, tree.right), binary(tree.op), function(name), False, name=name, strided=strided)
     if isinstance(tree, ast.BinOp):
         return arithmetic(tree)
     if isinstance(tree, ast.UnaryOp) and type(tree.op) in SIGNS:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from leec.emit.arrays import Arrays, Slot
 from leec.emit.layout import text
-from leec.emit.operations import PREDICATES, Operation, inside, operation
+from leec.emit.operations import PREDICATES, Operation, for_strided, inside, operation
 from leec.types import ShapeMismatch, TensorType, broadcast, host, join_dtypes
 
 
@@ -61,6 +61,10 @@ class Ufuncs:
         slot = self.arrays.take(kind)
         if not op.entrywise:
             self.arrays.release(operands)
+        if slot.name is None:
+            slot.rows = bool(op.strided)
+        elif not slot.rows and len(kind.dims) > 1:
+            op = for_strided(op)
         variable = name or slot.name or self.arrays.names.fresh("s")
         if variable == slot.name:
             self.write(op.statement(operands, slot.name))

@@ -125,9 +125,12 @@ CUBICS = {"erf": {1: 1 / sqrt(2)}, "tanh": {1: ROOT, 3: CUBE * ROOT}}  # factors
 
 
 def _library(name: str, *args: str):
+    """The call, which wants arrays: a number of the host is one of the shape of the last argument."""
+
     def column(types, params):
         options = ", approximate='tanh'" if params["approximate"] else ""
-        return f"torch.{name}({', '.join(args)}{options})"
+        given = (f"torch.full_like({args[-1]}, {a})" if t.host else a for a, t in zip(args, types, strict=True))
+        return f"torch.{name}({', '.join(given)}{options})"
 
     return column
 

@@ -58,6 +58,7 @@ TRAINED = (
     Trained("M7", "reinforcement/exploration.lee", "q_learning", "score", least=-13),  # the shortest way
     Trained("M8", "reinforcement/critic.lee", "by_monte_carlo", "gap", most=0.15),  # of values up to 0.43
     Trained("M9", "reinforcement/critic.lee", "by_difference", "gap", most=0.005),
+    Trained("M15", "reinforcement/inverse.lee", "inverse", "pupil", least=0.6),  # the best there is: 0.74
     Trained("P3", "meta/maml.lee", "sinusoids", "after", most=1.1),  # of 2.9 before the one step
     Trained("P1 P10", "meta/few_shot.lee", "few_shot", "after", least=0.77),  # 0.59 by the first weights
     Trained("P8", "meta/reweighting.lee", "noisy", "accuracy", least=0.85),  # where half of the labels are drawn

@@ -140,7 +140,7 @@ def difference(d: Draws) -> torch.Tensor:
 def reinforce(run: Run, models: ModuleType) -> Iterator[Weights]:
     """The same numbers decide: the first class up to which the probabilities add up to more than them."""
     weights = begin(run, models, "MLP", "policy", sizes=(4, 64, 2))
-    opt = torch.optim.Adam(list(weights.values()), lr=1e-2)
+    opt = torch.optim.Adam(list(weights.values()), lr=3e-3)
     world = gymnasium.make("CartPole-v1")
     for _ in run.loop("episode", 1, None):
         s, _ = world.reset(seed=run.key("s")[0])

@@ -252,7 +252,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -466,7 +468,7 @@ def example_shown(key):
 
 
 @torch.no_grad()
-def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
+def reinforce(episodes=500, gamma=0.99, rate=3e-3, *, run=None):
     """One step after every episode, with all that was seen in it."""
     from leec.runtime.run import Run
 
@@ -492,7 +494,7 @@ def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
 
 
 @torch.no_grad()
-def reinforce_2(episodes=400, gamma=0.99, rate=0.01, *, run=None):
+def reinforce_2(episodes=500, gamma=0.99, rate=3e-3, *, run=None):
     """One step after every episode, with all that was seen in it."""
     from leec.runtime.run import Run
 

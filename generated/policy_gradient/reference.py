@@ -396,7 +396,7 @@ def example_shown(key):
     return value, policy.at(d_policy), d_s
 
 
-def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
+def reinforce(episodes=500, gamma=0.99, rate=3e-3, *, run=None):
     """One step after every episode, with all that was seen in it."""
     from leec.runtime.run import Run
 
@@ -420,7 +420,7 @@ def reinforce(episodes=400, gamma=0.99, rate=0.01, *, run=None):
     return policy
 
 
-def reinforce_2(episodes=400, gamma=0.99, rate=0.01, *, run=None):
+def reinforce_2(episodes=500, gamma=0.99, rate=3e-3, *, run=None):
     """One step after every episode, with all that was seen in it."""
     from leec.runtime.run import Run
 

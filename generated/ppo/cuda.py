@@ -251,7 +251,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -450,7 +452,7 @@ def example_ratio(key):
 
 
 @torch.no_grad()
-def ppo(rounds=40, horizon=2048, epochs=10, batch=64, limit=0.02, gamma=0.99, rate=1e-3, *, run=None):
+def ppo(rounds=20, horizon=2048, epochs=10, batch=64, limit=0.02, gamma=0.99, rate=1e-3, *, run=None):
     """`horizon` moves a round; a round ends early when the policy has drifted from the one that made them."""
     from leec.runtime.run import Run
 

@@ -373,7 +373,7 @@ def example_ratio(key):
     return value, policy.at(d_policy), policy.at(d_older), d_s_2 + d_s_3, d_advantage
 
 
-def ppo(rounds=40, horizon=2048, epochs=10, batch=64, limit=0.02, gamma=0.99, rate=1e-3, *, run=None):
+def ppo(rounds=20, horizon=2048, epochs=10, batch=64, limit=0.02, gamma=0.99, rate=1e-3, *, run=None):
     """`horizon` moves a round; a round ends early when the policy has drifted from the one that made them."""
     from leec.runtime.run import Run
 

@@ -1,0 +1,629 @@
+"""Rewards of one's own (lecture: reinforcement): a car reaches its hill so late that it has to be guided there.
+
+A potential of the state may be added to a reward, γ φ(next) - φ(s), without changing what is best (Ng et al. 1999). A
+curious actor is rewarded by the error of its own forecast of the next state (Pathak et al. 2017).
+
+Made from specs/reinforcement/shaping.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/reinforcement/shaping.lee
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+FLOAT = np.float32
+
+
+class Model:
+    """What every model has: named arrays in declaration order, the trainable ones side by side in one vector.
+
+    `members` names arrays and submodels (a list of submodels goes by one name), `states` what no gradient changes.
+    """
+
+    members: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def __call__(self, *inputs, **options):
+        return self.forward(*inputs, **options)
+
+    def parts(self):
+        """(name, member) of arrays and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, list):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every array by its path in the spec, such as "conv1.kernel"; they are the model's own."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": array for path, array in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def load_tensors(self, arrays):
+        """Copy arrays in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != arrays.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ arrays.keys())}")
+        for path, array in own.items():
+            if array.shape != np.shape(arrays[path]):
+                raise ValueError(f"{path} is {array.shape} here and {np.shape(arrays[path])} there")
+            array[...] = arrays[path]
+
+    def lay_out(self, vector=None):
+        """Move all parameters into one vector; the arrays become views of it, those of submodels too."""
+        sizes = [part.parameters.size if isinstance(part, Model) else part.size for _, part in self.trained()]
+        self.parameters = np.empty(sum(sizes), FLOAT) if vector is None else vector
+        stop = 0
+        for (name, part), size in zip(self.trained(), sizes, strict=True):
+            start, stop = stop, stop + size
+            if isinstance(part, Model):
+                part.lay_out(self.parameters[start:stop])
+            else:
+                view = self.parameters[start:stop].reshape(part.shape)
+                view[...] = part
+                setattr(self, self.renamed.get(name, name), view)
+
+    def trained(self):
+        return [(name, part) for name, part in self.parts() if name not in self.states]
+
+    def shapes(self):
+        """Of the parameters, in their order."""
+        found = (part.shapes() if isinstance(part, Model) else [part.shape] for _, part in self.trained())
+        return [shape for shapes in found for shape in shapes]
+
+    def flat(self, gradient):
+        """A gradient, nested dicts of arrays by member, as one vector beside `parameters`; what is missing is 0."""
+        vector, stop = np.zeros_like(self.parameters), 0
+        for name, part in self.trained():
+            is_model = isinstance(part, Model)
+            start, stop = stop, stop + (part.parameters.size if is_model else part.size)
+            if name in gradient:
+                vector[start:stop] = part.flat(gradient[name]) if is_model else gradient[name].ravel()
+        return vector
+
+    def copy(self):
+        """The same model with arrays of its own."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            setattr(twin, attribute, [part.copy() for part in member] if isinstance(member, list) else member.copy())
+        twin.lay_out()
+        return twin
+
+    def at(self, tensors):
+        """A copy at another point of parameter space: nested dicts of arrays by member, as gradients are."""
+        twin = self.copy()
+        twin.move_to(tensors)
+        return twin
+
+    def move_to(self, tensors):
+        for name, part in self.parts():
+            if name in tensors and isinstance(part, Model):
+                part.move_to(tensors[name])
+            elif name in tensors:
+                part[...] = tensors[name]
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if self.rates is None:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            if not hasattr(self, name):
+                setattr(self, name, np.full_like(θ, start))
+            if getattr(self, name).shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {getattr(self, name).size} parameters, not {θ.size}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, arrays):
+        """Go on from another's count and states."""
+        self.t = int(arrays["t"])
+        for name in self.starts.keys() & arrays.keys():
+            setattr(self, name, np.array(arrays[name], FLOAT))
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.load_tensors(self.tensors())
+        return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
+def shaped(r, potential, after, over, gamma=0.99):
+    """The potential behind an end is 0.
+
+    r [n], potential [n], after [n], over bool[n] -> [n]
+    """
+    return r + gamma * np.where(over, 0, after) - potential  # [n]  shaping.lee:19
+
+
+def shaped_backward(over, gamma, d_y):
+    """From d_y to the gradients by r, potential and after."""
+    # gradient of return r + gamma * where(over, 0, after) - potential   shaping.lee:19
+    d_potential = -d_y  # [n]
+    d_after = np.where(over, 0, d_y * gamma)  # [n]
+    return d_y, d_potential, d_after
+
+
+def energy(s):
+    """Of motion and of height: the force along the valley is -0.0025 cos(3 x).
+
+    s [n, 2] -> [n]
+    """
+    entry = s[:, 1]  # [n]  shaping.lee:24
+    return entry**2 / 2 + 0.0008333333333333334 * np.sin(3 * s[:, 0])  # [n]
+
+
+def energy_saved(s):
+    """As energy, and what its gradient needs."""
+    entry = s[:, 1]  # [n]  shaping.lee:24
+    mul_2 = 3 * s[:, 0]  # [n]
+    return entry**2 / 2 + 0.0008333333333333334 * np.sin(mul_2), mul_2
+
+
+def energy_backward(s, mul_2, d_y):
+    """From d_y to the gradient by s."""
+    # gradient of return s[:, 1] ** 2 / 2 + 0.0025 / 3 * sin(3 * s[:, 0])   shaping.lee:24
+    d_reshape_2 = d_y * 0.0008333333333333334 * np.cos(mul_2) * 3  # [n]
+    d_s = np.stack((d_reshape_2, 2 * (d_y / 2 * s[:, 1])), axis=1)  # [n, 2]
+    return d_s  # [n, 2]
+
+
+def cell(s, rows):
+    """The number of a cell of position and speed: from -1.2 to 0.6 and from -0.07 to 0.07, in as many rows each.
+
+    s [2] -> []
+    """
+    across = clip(np.floor((s[0] + 1.2) / 1.8 * rows), 0, rows - 1)  # shaping.lee:29
+    along = clip(np.floor((s[1] + 0.07) / 0.14 * rows), 0, rows - 1)  # shaping.lee:30
+    return rows * across + along  # shaping.lee:31
+
+
+def scaled(s):
+    """Position and speed, both about -1 to 1.
+
+    s [n, 2] -> [n, 2]
+    """
+    return np.stack(((s[:, 0] + 0.3) / 0.9, s[:, 1] / 0.07), axis=1)  # [n, 2]  shaping.lee:36
+
+
+def scaled_backward(d_y):
+    """From d_y to the gradient by s."""
+    # gradient of return stack(((s[:, 0] + 0.3) / 0.9, s[:, 1] / 0.07), axis = 1)   shaping.lee:36
+    d_s = np.stack((d_y[:, 0] / 0.9, d_y[:, 1] / 0.07), axis=1)  # [n, 2]
+    return d_s  # [n, 2]
+
+
+def surprise_saved(world, s, a, next_):
+    """As surprise, and what its gradient needs."""
+    n = s.shape[0]
+    if world.sizes[0] != 5:
+        raise ValueError(f"world.sizes_0 = {world.sizes[0]} must equal 5")
+    if world.sizes[2] != 2:
+        raise ValueError(f"shaping.lee:41: world.sizes_2 = {world.sizes[2]} must equal 2")
+    concat_2 = np.concatenate((scaled(s), one_hot(a, 3)), axis=1)  # [n, 5]  shaping.lee:41
+    reshape = concat_2.reshape(n, world.sizes[0])  # [n, world.sizes_0]
+    add_2, saved_world = world.forward_saved(reshape)
+    sub = add_2 - scaled(next_).reshape(n, world.sizes[2])  # [n, world.sizes_2]
+    return (sub**2).sum(axis=1), (reshape, saved_world, sub)
+
+
+def surprise_backward(world, saved, d_sum):
+    """From d_sum to the gradients by world, s and next."""
+    reshape, saved_world, sub = saved
+    n = reshape.shape[0]
+    # gradient of return sum((world(concat((scaled(s), one_hot(a, 3)), axis = 1)) - scaled(next..   shaping.lee:41
+    d_sub_2 = d_sum[:, None] * sub  # [n, world.sizes_2]
+    d_next = scaled_backward((-2 * d_sub_2).reshape(n, 2))  # [n, 2]
+    d_world, d_reshape = world.forward_backward(reshape, saved_world, 2 * d_sub_2)
+    d_s = scaled_backward(d_reshape.reshape(n, 5)[:, :2])  # [n, 2]
+    return d_world, d_s, d_next
+
+
+def example_guided(key):
+    r = normal(fold(key, SITES["r"]), (5,), FLOAT)  # [5]  shaping.lee:45
+    potential = normal(fold(key, SITES["potential"]), (5,), FLOAT)  # [5]  shaping.lee:46
+    after = normal(fold(key, SITES["after"]), (5,), FLOAT)  # [5]  shaping.lee:47
+    unslice_ = unslice(np.full(1, True, dtype=np.bool_), (5,), (slice(2, 3),))  # bool[5]  shaping.lee:49
+    over_2 = np.where(unslice_, unslice_, False)  # bool[5]
+    sub = shaped(r, potential, after, over_2)  # [5]  shaping.lee:50
+    d_r, d_potential, d_after = shaped_backward(over_2, 0.99, 2 * sub)
+    return (sub**2).sum(), d_r, d_potential, d_after
+
+
+def example_swinging(key):
+    s = normal(fold(key, SITES["s"]), (5, 2), FLOAT)  # [5, 2]  shaping.lee:54
+    c = normal(fold(key, SITES["c"]), (5,), FLOAT)  # [5]  shaping.lee:55
+    add, saved_energy = energy_saved(s)  # shaping.lee:56
+    return 1000 * (c * add).sum(), energy_backward(s, saved_energy, 1000 * c), 1000 * add
+
+
+def example_cells(key):
+    uniform_ = uniform(fold(key, SITES["x"]), (), FLOAT)  # shaping.lee:60
+    x = -1.2 + 1.7999999999999998 * uniform_
+    v = -0.07 + 0.14 * uniform(fold(key, SITES["v"]), (), FLOAT)  # shaping.lee:61
+    return cell(np.stack((x, v)), 1000), FLOAT(0.0), FLOAT(0.0)  # shaping.lee:62
+
+
+def example_curious(key):
+    world = MLP((5, 8, 2), key=fold(key, SITES["world"]))  # shaping.lee:66
+    s = normal(fold(key, SITES["s"]), (6, 2), FLOAT)  # [6, 2]  shaping.lee:67
+    next_ = normal(fold(key, SITES["next"]), (6, 2), FLOAT)  # [6, 2]  shaping.lee:68
+    a = randint(fold(key, SITES["a"]), (6,), 0, 3)  # int[6]  shaping.lee:69
+    sum_, saved_surprise = surprise_saved(world, s, a, next_)  # shaping.lee:70
+    d_sum = np.full(6, 0.16666666666666666, dtype=FLOAT)  # [6]
+    d_world, d_s, d_next = surprise_backward(world, saved_surprise, d_sum)
+    return sum_.mean(), world.at(d_world), d_s, d_next
+
+
+def mountain(episodes=300, rows=12, rate=0.2, gamma=0.99, weight=1e4, *, run=None):
+    """A table of Q with the ways "none", "potential" and "curiosity"; the score is minus the number of moves, 200 at most.
+
+    Made for way = 'potential': with other values it is another program.
+    """
+    from leec.runtime.run import Run
+
+    run = run or Run("mountain")
+    car = run.environment("MountainCar-v0", observation=("float", (2,)), action=("int", (), 0, 2))  # shaping.lee:12
+    q = mountain_q(rows)  # shaping.lee:75
+    world = MLP(sizes=(5, 32, 2), key=run.key("world"))  # shaping.lee:76
+    opt = Adam(lr=1e-3)  # shaping.lee:77
+    (q,) = run.restore("episode", q=q)
+    for episode in run.loop("episode", 1, episodes, opt=opt, world=world, car=car):
+        eps = max(0.0, 0.1 - episode / 1000)  # shaping.lee:79
+        s = car.reset(run.key("s"))  # shaping.lee:80
+        score = 0.0  # shaping.lee:81
+        done = False  # shaping.lee:82
+        path = []  # shaping.lee:83
+        while run.again("while", not done):
+            here, condition = mountain_here_condition(s, eps, rows, key=run.key("mountain"))  # shaping.lee:85
+            if condition:
+                a = mountain_a(key=run.key("mountain"))  # shaping.lee:88
+            else:
+                a = mountain_a_2(q, here, rows)  # shaping.lee:90
+            next_, r, terminated, truncated = car.step(a)  # shaping.lee:91
+            score = score + r  # shaping.lee:92
+            gain = r  # shaping.lee:93
+            q_item = mountain_q_item(r, terminated, weight, s, next_, gamma, q, here, a, rate, rows)  # shaping.lee:95
+            q[here, a] = q_item  # shaping.lee:102
+            s = next_  # shaping.lee:103
+            done = terminated or truncated  # shaping.lee:104
+        run.report(score=score)  # shaping.lee:108
+        run.keep("episode", q=q)
+    return q
+
+
+def mountain_q(rows):
+    q = np.zeros((rows**2, 3), dtype=FLOAT)  # [rows**2, 3]  shaping.lee:75
+    return q  # [rows**2, 3]
+
+
+def mountain_here_condition(s, eps, rows, key):
+    """s [2] -> [], []"""
+    here = cell(s, rows).astype(np.int64)  # shaping.lee:85
+    u = uniform(fold(key, SITES["u"]), (), FLOAT)  # shaping.lee:86
+    condition = u < eps  # shaping.lee:87
+    return here, condition
+
+
+def mountain_a(key):
+    a = randint(fold(key, SITES["a"]), (), 0, 3)  # shaping.lee:88
+    return a
+
+
+def mountain_a_2(q, here, rows):
+    """q [rows**2, 3] -> []"""
+    a = q[inside(here)].argmax(axis=0)  # shaping.lee:90
+    return a
+
+
+def mountain_q_item(r, terminated, weight, s, next_, gamma, q, here, a, rate, rows):
+    """s [2], next [2], q [rows**2, 3] -> []"""
+    brought = np.full(1, r, dtype=FLOAT)  # [1]  shaping.lee:95
+    over = np.full(1, terminated, dtype=np.bool_)  # bool[1]  shaping.lee:96
+    mul_2 = weight * energy(next_[None])  # [1]  shaping.lee:97
+    sub = shaped(brought, weight * energy(s[None]), mul_2, over, gamma=gamma)  # [1]
+    gain = sub.reshape(())
+    after = np.where(terminated, 0, q[inside(cell(next_, rows).astype(np.int64))].max())  # shaping.lee:101
+    gather_2 = q[inside(here), inside(a)]  # shaping.lee:102
+    q_item = gather_2 + rate * (gain + gamma * after - gather_2)
+    return q_item
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = div + (div_2 - div) * uniform_  # [inputs, outputs]  nn.lee:15
+        self.b = div + (div_2 - div) * uniform_2  # [outputs]  nn.lee:17
+        self.lay_out()
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return x @ self.w + self.b  # [rows, outputs]  nn.lee:21
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(axis=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+class MLP(Model):
+    """Linear layers with relu between them: MLP((64, 128, 10)) has one hidden layer of 128."""
+
+    members = ("layers",)
+
+    def __init__(self, sizes, *, key=(0, 0)):
+        self.sizes = sizes
+        # nn.lee:37
+        self.layers = [
+            Linear(sizes[0], sizes[1], key=fold(key, SITES["layers.0"])),
+            Linear(sizes[1], sizes[2], key=fold(key, SITES["layers.1"])),
+        ]
+        self.lay_out()
+
+    def forward(self, x):
+        """x [x_0, sizes_0] -> [x_0, sizes_2]"""
+        x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
+        return self.layers[1](x_2)  # [x_0, sizes_2]  nn.lee:42
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
+        return self.layers[1](x_2), x_2  # nn.lee:42
+
+    def forward_backward(self, x, x_2, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_layers_0_, d_x = self.layers[0].forward_backward(x, relu_backward(x_2, d_x_2))
+        return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
+
+
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, parameters, gradient):
+        """Move θ along its gradient, in place."""
+        self.begin(parameters)
+        for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
+            g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+            m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
+            m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
+            v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
+            θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
+
+
+def relu(x):
+    """x where it is positive, else 0.
+
+    x [x_0, x_1] -> [x_0, x_1]
+    """
+    return np.maximum(x, 0)  # [x_0, x_1]  prelude.lee:61
+
+
+def relu_backward(select, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
+    d_x = masked(d_y, select > 0)  # [x_0, x_1]
+    return d_x  # [x_0, x_1]
+
+
+def clip(x, low, high):
+    """x, kept between low and high; at a bound the gradient is 1."""
+    return np.minimum(np.maximum(x, low), high)  # prelude.lee:153
+
+
+@packed(0, index=(0, 1))
+def one_hot(index, classes):
+    """1 at the place that the index names, 0 elsewhere.
+
+    index int[..] -> [.., classes]
+    """
+    place = np.arange(classes)  # int[classes]  prelude.lee:253
+    return (index[:, None] == place).astype(FLOAT)  # [rows, classes]  prelude.lee:254
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "a": 0x2F42665B399EF840,
+    "after": 0xF3470001772D0424,
+    "b": 0x754F854DE3C27284,
+    "c": 0x1B2C07CD64633F37,
+    "layers.0": 0x6E3BC4F53BE0CE84,
+    "layers.1": 0xE2AFCF8FB6B5EB86,
+    "next": 0x1637742F7A98A1A9,
+    "potential": 0xE9ADB4C2F3BAD0EC,
+    "r": 0xF1DC5A7F078E3ACB,
+    "s": 0xDE6ECFAAC38449E6,
+    "u": 0x08D267E10C593806,
+    "v": 0x9DF7DC769517EBA3,
+    "w": 0x20925082A2286B9E,
+    "world": 0x0F93D6A77FC33158,
+    "x": 0x4F586EF96743DF4A,
+}
+
+
+def unslice(x, dims, slices):
+    """Zeros of the given dims with x in the place of a slice."""
+    whole = np.zeros(dims, x.dtype)
+    whole[slices] = x
+    return whole
+
+
+def inside(i):
+    """Positions that never wrap. Raises IndexError for a negative one; NumPy itself does for one too large."""
+    if np.min(i, initial=0) < 0:
+        raise IndexError(f"position {np.min(i)} lies before the first entry")
+    return i
+
+
+def masked(x, c, out=None):
+    """x where c holds, else 0: its bits times 1 or 0. No branch is taken, and what is infinite is masked too."""
+    word = np.dtype(f"i{x.itemsize}")
+    return np.multiply(x.view(word), c, out=None if out is None else out.view(word)).view(x.dtype)
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int]
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words of the counter are Python integers or uint64 arrays below 2**32, those of the key integers.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1, x2, x3 = (p1 >> 32) ^ x1 ^ k0, p1 & MASK, (p0 >> 32) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key: Key, word: int) -> Key:
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    word = int(word)  # a NumPy integer would wrap
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int) -> np.ndarray:
+    """n random words, uint32[n], all four words of a block used; at most 2**34 from one key."""
+    words = np.empty((-(-n // 4), 4), np.uint32)
+    for start in range(0, len(words), 8192):  # a stretch that stays in the cache
+        part = words[start : start + 8192]
+        blocks = np.arange(start, start + len(part), dtype=np.uint64)
+        for column, word in enumerate(philox(key, (blocks, 0, 0, 0))):
+            part[:, column] = word
+    return words.ravel()[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape)) >> 8).reshape(shape).astype(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2) >> 8).reshape(-1, 2).astype(np.float64)
+    radius = np.sqrt(-2.0 * np.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
+    return pairs.ravel()[:n].reshape(shape).astype(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
+    return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)

@@ -178,6 +178,27 @@ example classes:
 """)
 
 
+POINTS = Spec("""
+from std.nn import MLP
+
+example direction:
+    net = MLP((30, 60, 20))
+    v ~ normal_like(net)
+    return sum(v * net)
+""")
+
+
+def test_draws_of_points() -> None:
+    """A direction in the space of a net's parameters: one standard normal vector for all of them."""
+    drawn = POINTS.results("direction")
+    (slopes,) = (v for k, v in drawn.items() if k != "value")  # of v · net by net, which are v
+    assert {k: v.shape for k, v in slopes.items()} == {
+        "layers.0.w": (30, 60), "layers.0.b": (60,), "layers.1.w": (60, 20), "layers.1.b": (20,)
+    }  # fmt: skip
+    every = np.concatenate([v.ravel() for v in slopes.values()])
+    assert stats.kstest(every, "norm").pvalue > 0.001 and len(set(every)) == len(every)
+
+
 def test_draws_of_classes_and_vectors() -> None:
     d = CLASSES.draws("classes")
     p = special.softmax([0, 1, -1, -np.inf, 2])

@@ -48,6 +48,8 @@ ARITHMETIC = {
     "var(x, axis = 1, ddof = 1, keepdims = true)": lambda x: x.var(1, keepdim=True),
     "std(x, ddof = 1)": lambda x: x.std(),
     "std(x, axis = 0)": lambda x: x.std(0, correction=0),
+    "std(x, axis = (0, 1), ddof = 1)": lambda x: x.std((0, 1)),
+    "spread(x)": lambda x: x.std(0, correction=0),
     "outer(x[0], x[1])": lambda x: torch.outer(x[0], x[1]),
     "diag(x[0])": lambda x: torch.diag(x[0]),
     "diagonal(x @ x.T)": lambda x: torch.diagonal(x @ x.T),
@@ -70,7 +72,11 @@ example {name}:
 """
 
 
-SPEC = Spec("".join(example(f"e{i}", text) for i, text in enumerate(CASES)))
+SPREAD = """
+def spread(x: [n, d]) -> [d]:
+    return std(x, over = n)
+"""
+SPEC = Spec(SPREAD + "".join(example(f"e{i}", text) for i, text in enumerate(CASES)))
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=list(CASES))

@@ -17,6 +17,7 @@ CASES = {  # a distribution for a matrix of 300 outputs by 400 inputs: the same 
     "xavier_uniform(400, 300, gain = 5 / 3)": lambda w: init.xavier_uniform_(w, init.calculate_gain("tanh")),
     "xavier_normal(400, 300)": init.xavier_normal_,
     "lecun_normal(400)": lambda w: init.kaiming_normal_(w, nonlinearity="linear"),
+    "orthogonal(gain = 2)": lambda w: init.orthogonal_(w, 2),
     "fan_in_uniform(400)": lambda w: init.kaiming_uniform_(w, a=5**0.5),
 }
 NAMES = ", ".join(sorted({text.split("(")[0] for text in CASES}))

@@ -15,6 +15,7 @@ from leec.elaborate.callers import calling
 from leec.elaborate.context import Context
 from leec.elaborate.entries import is_indexed
 from leec.elaborate.packs import flatten_packs, restore_pack
+from leec.elaborate.primitives import by_axis
 from leec.elaborate.requirements import meet
 from leec.elaborate.signature import match_type
 from leec.elaborate.values import (
@@ -59,19 +60,17 @@ def call(ctx: Context, target: object, node: nodes.Call) -> object:
     """`target(..)`"""
     if isinstance(target, BuiltinValue) and getattr(target.apply, "reads_nodes", False):
         return target.apply(ctx, node)
-    if isinstance(target, Instance):
-        target = callable_instance(target, node)
+    target = callable_instance(target, node) if isinstance(target, Instance) else target
     arguments = evaluate_arguments(ctx, node)
     if isinstance(target, MethodValue):
         target = as_it_is_now(ctx, target)
-    found = distributions.answer(ctx, target, arguments)
-    if found is not None:
+    if (found := distributions.answer(ctx, target, arguments)) is not None:
         return found[0]
     match target:
         case BuiltinValue():
             return target.apply(ctx, arguments)
         case FunctionValue() | MethodValue():
-            return call_function(ctx, target, within_branch(ctx, arguments))
+            return call_function(ctx, target, within_branch(ctx, by_axis(target, arguments)))
         case ClassValue(declaration=nodes.Model()):
             from leec.elaborate.models import construct
 
@@ -216,12 +215,13 @@ def emit_call(ctx: Context, specialised, target: object, full: dict, packs, span
 
 
 def part(full: dict, name: str) -> object:
-    """The item of a tuple argument that a parameter such as `sizes_0` carries."""
+    """The item of a tuple argument that a parameter such as `sizes_0` carries; None where a call gives none such."""
     if name in full:
         return full[name][0]
     head, _, position = name.rpartition("_")
     whole = part(full, head)
-    return (whole if isinstance(whole, tuple) else whole.items)[int(position)]
+    items = whole if isinstance(whole, tuple) else getattr(whole, "items", ())
+    return items[int(position)] if int(position) < len(items) else None
 
 
 def bind_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from leec.diagnostics import LeeError, Span, names, shapes, structure
 from leec.dims import Dim
@@ -11,6 +12,7 @@ from leec.elaborate.context import Context
 from leec.elaborate.entries import is_indexed
 from leec.elaborate.values import BuiltinValue, ListValue, describe
 from leec.ir.graph import Value
+from leec.syntax import nodes
 
 BUILTINS: dict[str, BuiltinValue] = {}
 
@@ -73,9 +75,7 @@ class Reader:
     def axes(self, x: Value) -> tuple[int, ...]:
         """`axis = ..`, `over = (n, h)` by dim name, or all."""
         if self.has("over"):
-            wanted = self.get("over")
-            wanted = wanted if isinstance(wanted, tuple) else (wanted,)
-            return tuple(sorted(named_axis(self, x, w) for w in wanted))
+            return named_axes(x, self.get("over"), self.span_of("over"))
         if self.get("axis") is None:
             return tuple(range(x.type.rank))
         wanted = self.get("axis")
@@ -106,9 +106,27 @@ def whole_axis(reader: Reader, x: Value, value: object, span: Span) -> int:
     return number % x.type.rank
 
 
-def named_axis(reader: Reader, x: Value, dim: object) -> int:
+def named_axes(x: Value, wanted: object, span: Span) -> tuple[int, ...]:
+    """The axes with these dims, or this one."""
+    return tuple(sorted(named_axis(x, w, span) for w in (wanted if isinstance(wanted, tuple) else (wanted,))))
+
+
+def named_axis(x: Value, dim: object, span: Span) -> int:
     """The axis with this dim, by name and not by size (R11)."""
     found = [i for i, d in enumerate(x.type.dims) if d == dim]
     if len(found) != 1:
-        raise LeeError(shapes.no_such_dim(reader.span_of("over"), str(dim), x.type.shown))
+        raise LeeError(shapes.no_such_dim(span, str(dim), x.type.shown))
     return found[0]
+
+
+def by_axis(target, given):
+    """The arguments of a function that takes `axis`, which takes dims by name too: `std(x, over = (n, h))`."""
+    params = {p.name.id for p in target.declaration.params}
+    x = given.positional[0] if given.positional else None
+    if "over" not in given.keywords or "over" in params or "axis" not in params or not isinstance(x, Value):
+        return given
+    axes = tuple(map(Dim.of, named_axes(x, given.keywords["over"], given.span_of("over"))))
+    written = tuple((nodes.Name("axis", span=n.span) if n.id == "over" else n, e) for n, e in given.node.keywords)
+    values = {n: v for n, v in given.keywords.items() if n != "over"} | {"axis": axes if len(axes) > 1 else axes[0]}
+    node = nodes.Call(given.node.function, given.node.args, written, span=given.span)
+    return replace(given, keywords=values, node=node)

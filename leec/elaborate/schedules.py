@@ -27,21 +27,25 @@ def schedule(self, node: nodes.Call) -> tuple[object, host.HostExpr]:
     given, exprs = host_arguments(self, node)
     bound = bind(found.name, declaration.params, given, declaration.name.span)
     full = with_defaults(self.known, found.home, declaration.params, bound)
+    lists = {n: v for n, (v, _) in full.items() if isinstance(v, tuple)}
     numbers = []
     for position, param in enumerate(declaration.params):
+        if param.name.id in lists:
+            continue
         key = position if position < len(node.args) else param.name.id
         numbers.append(exprs[key] if key in exprs else expression(full[param.name.id][0]))
-    name = rate_function(self.session, found, node)
+    name = rate_function(self.session, found, lists, node)
     return found, host.Partial(name, tuple(numbers))
 
 
-def rate_function(session, found: FunctionValue, node: nodes.Call) -> str:
-    """The IR function (numbers.., t) -> rate, made once a declaration."""
-    memo = ("schedule", id(found.declaration))
+def rate_function(session, found: FunctionValue, lists: dict[str, tuple], node: nodes.Call) -> str:
+    """The IR function (numbers.., t) -> rate, made once a declaration and what lists of numbers it is given."""
+    memo = ("schedule", id(found.declaration), *lists.items())
     if memo in session.memo:
         return session.memo[memo]
     ctx = Context(session, found.home, "def")
-    parameters = [enter(ctx, p.name.id, "float", p) for p in found.declaration.params]
+    parameters = [enter(ctx, p.name.id, "float", p) for p in found.declaration.params if p.name.id not in lists]
+    ctx.names.update(lists)
     returned = run_block(ctx, found.declaration.body)
     inner = returned.value if returned else None
     if not isinstance(inner, FunctionValue) or len(inner.declaration.params) != 1:

@@ -87,6 +87,19 @@ def test_shape_is_that_of_one_example():
         sources.load("digits", shape=(3, 3))
 
 
+def test_domains_have_the_same_digits_under_other_looks() -> None:
+    plain = sources.load("digits").train
+    seen = {name: sources.load("digits", domain=name).train for name in sources.DOMAINS}
+    assert all(np.array_equal(part.y, plain.y) for part in seen.values())
+    assert np.array_equal(seen["inverted"].x, 1 - plain.x)
+    image, turned = plain.x[0].reshape(8, 8), seen["rotated"].x[0].reshape(8, 8)
+    assert all(turned[7 - j, i] == image[i, j] for i in range(8) for j in range(8))
+    noise = (seen["noisy"].x - 0.4 - 0.6 * plain.x) / 0.1
+    assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
+    with pytest.raises(RuntimeFault, match="no domain `invertd`"):
+        sources.load("digits", domain="invertd")
+
+
 def test_generators_follow_their_seed_and_formula():
     moons = sources.load("two_moons", n=101, noise=0.0, labelled=6)
     upper, lower = moons.x[moons.y == 0], moons.x[moons.y == 1]

@@ -21,6 +21,7 @@ from leec.runtime.philox import site_key
 from leec.runtime.tables import read_fields, read_table
 
 Arrays = dict[str, np.ndarray]
+Change = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def shaped(rows: Split, shape: tuple[int, ...]) -> Split:
 # ---- scikit-learn's bundled sets
 
 
-def bundled(name: str, floats: bool = False, scale: float = 1.0) -> Callable[..., Source]:
+def bundled(name: str, floats: bool = False, change: Change = lambda x: x) -> Callable[..., Source]:
     """A source that scikit-learn brings along, a fifth of it for testing; `floats` where y is a number to predict."""
 
     def source(test: float = 0.2, **given: Any) -> Source:
@@ -118,7 +119,7 @@ def bundled(name: str, floats: bool = False, scale: float = 1.0) -> Callable[...
             raise faults.missing_package("scikit-learn", "data", f"`{name}`") from None
         bunch = getattr(datasets, f"load_{name}")()
         options = Preparation(test, **given)
-        x, y = np.asarray(bunch.data, np.float64) * scale, np.asarray(bunch.target)
+        x, y = change(np.asarray(bunch.data, np.float64)), np.asarray(bunch.target)
         if floats:
             return prepare(name, {"x": x, "y": y.astype(np.float64)}, options)
         labels = tuple(str(label) for label in bunch.target_names)
@@ -126,6 +127,22 @@ def bundled(name: str, floats: bool = False, scale: float = 1.0) -> Callable[...
         return prepare(name, {"x": x, "y": y.astype(np.int64)}, options, extras)
 
     return source
+
+
+# The same digits under other looks, row by row: what is learned in one domain is to hold in another.
+DOMAINS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
+    "plain": lambda x, seed: x,  # bright on dark
+    "inverted": lambda x, seed: 1 - x,
+    "rotated": lambda x, seed: np.rot90(x.reshape(-1, 8, 8), axes=(1, 2)).reshape(x.shape),  # a quarter to the left
+    "noisy": lambda x, seed: 0.4 + 0.6 * x + 0.1 * normal(site_key(seed, "look"), x.shape, np.float64),  # and pale
+}
+
+
+def digits(domain: str = "plain", **options: Any) -> Source:
+    """x: [1797, 64], 8 x 8 grey values, in [0, 1] but for noise; y: int[1797]."""
+    if domain not in DOMAINS:
+        raise faults.wrong_option("digits", f"there is no domain `{domain}`", faults.nearest(domain, DOMAINS))
+    return bundled("digits", change=lambda x: DOMAINS[domain](x / 16, options.get("seed", 0)))(**options)
 
 
 # ---- files and arrays
@@ -263,7 +280,7 @@ def blobs(
 # ---- by name
 
 SOURCES: dict[str, Callable[..., Source]] = {
-    "digits": bundled("digits", scale=1 / 16),  # x: [1797, 64] in [0, 1], a row of 8 x 8 grey values; y: int[1797]
+    "digits": digits,
     "iris": bundled("iris"),  # x: [150, 4]; y: int[150], 3 classes
     "wine": bundled("wine"),  # x: [178, 13]; y: int[178], 3 classes
     "breast_cancer": bundled("breast_cancer"),  # x: [569, 30]; y: int[569], 2 classes
@@ -277,8 +294,6 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "sine": sine,
     "blobs": blobs,
 }
-
-
 BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes", "linnerud")  # come without an option
 
 

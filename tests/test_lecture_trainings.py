@@ -39,10 +39,18 @@ TRAINED = (
     Trained("B10", "generalisation/preparation.lee", "in_batches", "accuracy", least=0.89),  # digits
     Trained("B13", "generalisation/preparation.lee", "fit", "accuracy", least=0.94),
     Trained("B14", "generalisation/selection.lee", "committee", "together", least=0.93),
+    Trained("", "regression/schedules.lee", "warmed", "accuracy", least=0.95),
+    Trained("", "regression/schedules.lee", "like_transformers", "accuracy", least=0.95),
+    Trained("", "regression/schedules.lee", "orthogonal_steps", "accuracy", least=0.945),
+    Trained("", "regression/schedules.lee", "in_steps", "accuracy", least=0.95),
+    Trained("", "regression/schedules.lee", "swinging", "accuracy", least=0.95),
     Trained("C5 C6 C11", "activations/activations.lee", "fit", "accuracy", least=0.93),
     Trained("D1 D2 D3", "normalisation/normalisation.lee", "fit", "accuracy", least=0.92),
     Trained("E10", "convolution/cnn.lee", "fit", "accuracy", least=0.96),
     Trained("E11", "convolution/cnn.lee", "fit_without_pooling", "accuracy", least=0.945),
+    Trained("", "generative/glow.lee", "fit", "bits", most=2.85),  # a pixel of 17 levels; 4.09 if all were alike
+    Trained("", "generative/cyclegan.lee", "fit", "translated", least=0.9),  # of 0.64 before
+    Trained("", "convolution/from_sums.lee", "fit", "accuracy", least=0.96),
     Trained("J6", "adversarial/attacks.lee", "by_proxy", "transferred", most=0.45),  # of 0.94 on clean digits
     Trained("J7", "adversarial/attacks.lee", "by_ensemble", "attacked", most=0.1),
     Trained("J14", "adversarial/defence.lee", "hardened", "attacked", least=0.6),
@@ -77,6 +85,7 @@ TRAINED = (
     Trained("S7", "analysis/experiments.lee", "by_batch_size", "test", least=0.91),  # digits
     Trained("S12 S13", "analysis/experiments.lee", "fat", "test", least=0.93),
     Trained("S14", "analysis/experiments.lee", "mismatched", "same", least=0.93),
+    Trained("", "analysis/saddle.lee", "escape", "final", most=0.15),  # of 1.098 at the saddle
 )
 
 

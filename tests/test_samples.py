@@ -35,9 +35,19 @@ class Sample:
 
 
 COVERED = (
+    Sample("cnn", ("convolution/from_sums.lee",)),
     Sample("linear_regression", ("linear_regression.lee",)),
+    Sample("lstm", ("recurrent/cells.lee", "recurrent/networks.lee"), {"Bidirectional": "BidirectionalLSTM"}),
+    Sample("optimizers", ("regression/optimizers.lee", "regression/schedules.lee"), {"Adagrad": "AdagradSum"}),
+    Sample("stress/beam", ("attention/decoding.lee",)),
     Sample("stress/cross_validation", ("generalisation/cross_validation.lee",)),
     Sample("stress/ctc", ("recurrent/ctc.lee",)),
+    Sample("stress/cyclegan", ("generative/cyclegan.lee",), {"adversarial": "towards"}),
+    Sample("stress/glow", ("generative/glow.lee",), {"Coupling": "ChannelCoupling"}),
+    Sample("stress/lime", ("explain/explain.lee",), {"explain": "lime"}),
+    Sample("stress/masked_attention", ("attention/padding.lee",), {"mask": "inside"}),
+    Sample("stress/saddle", ("analysis/saddle.lee",)),
+    Sample("stress/schedules", ("regression/schedules.lee",)),
 )
 
 

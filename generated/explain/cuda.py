@@ -398,10 +398,35 @@ def ablation_backward(net, x, label, saved, d_sub):
     )
 
 
+def lime(net, x, base, key, samples=500, width=0.25, strength=0.01):
+    """Near one input a linear model explains the net (Ribeiro et al. 2016): what each feature adds to the decision.
+
+    Features come from x or from `base`, each by chance; what is nearer to x weighs more.
+
+    x [net.sizes_0], base [net.sizes_0] -> [net.sizes_0]
+    """
+    label = net.forward_2(x[None]).reshape(net.sizes[2]).argmax(dim=0)  # explain.lee:40
+    key_2 = fold(key, SITES["on"])  # explain.lee:41
+    on = uniform(key_2, (samples, net.sizes[0]), FLOAT, x.device) < 0.5  # bool[samples, net.sizes_0]
+    target = softmax(net(torch.where(on, x, base)), (1,)).permute((1, 0))[label]  # [samples]  explain.lee:42
+    cast_on = on.to(FLOAT)  # [samples, net.sizes_0]  explain.lee:43
+    away = 1 - cast_on.mean(dim=1)  # [samples]
+    weight = torch.exp(-(away**2) / math.pow(width, 2))  # [samples]  explain.lee:44
+    fill = torch.ones((samples, 1), dtype=FLOAT, device=x.device)  # [samples, 1]  explain.lee:45
+    z = torch.cat((cast_on, fill), dim=1)  # [samples, net.sizes_0 + 1]
+    mul_2 = weight[:, None] * z  # [samples, net.sizes_0 + 1]  explain.lee:46
+    a = torch.arange(net.sizes[0] + 1, device=x.device)  # int[net.sizes_0 + 1]
+    cast = ((a[:, None] == a) & (a < net.sizes[0])[:, None]).to(FLOAT)  # [net.sizes_0 + 1, net.sizes_0 + 1]
+    left = mul_2.T @ z + strength * cast  # [net.sizes_0 + 1, net.sizes_0 + 1]
+    right = target @ mul_2  # [net.sizes_0 + 1]  explain.lee:47
+    solve = torch.linalg.solve(left, right[Ellipsis, None])[Ellipsis, 0]  # [net.sizes_0 + 1]  explain.lee:48
+    return solve[: net.sizes[0]]  # [net.sizes_0]
+
+
 def saliency_saved(net, x, y):
     """As saliency, and what its gradient needs."""
     n = x.shape[0]
-    add_2, saved_net = net.forward_saved(x)  # explain.lee:40
+    add_2, saved_net = net.forward_saved(x)  # explain.lee:56
     d_each = torch.ones(n, dtype=FLOAT, device=x.device)  # [n]
     d_add_2, saved_cross_entropy_backward = cross_entropy_backward_saved(add_2, y, d_each)
     d_x, saved_net_ = net.forward_backward_input_saved(saved_net, d_add_2)
@@ -412,7 +437,7 @@ def saliency_saved(net, x, y):
 def saliency_backward(net, x, saved, d_abs):
     """From d_add_2, d_x, d_add and d_abs to the gradients by net and x."""
     saved_net, d_add_2, saved_cross_entropy_backward, d_x, saved_net_ = saved
-    # gradient of return abs(grad(sum(cross_entropy(net(x, training = false), y, reduce = false..   explain.lee:40
+    # gradient of return abs(grad(sum(cross_entropy(net(x, training = false), y, reduce = false..   explain.lee:56
     d_d_x = d_abs * torch.sign(d_x)  # [n, net.sizes_0]
     d_net, d_d_add_2 = net.forward_backward_input_backward(d_add_2, saved_net_, d_d_x)
     d_add_2_2 = cross_entropy_backward_backward(saved_cross_entropy_backward, d_d_add_2)  # [n, net.sizes_2]
@@ -427,7 +452,7 @@ def saliency_backward(net, x, saved, d_abs):
 
 def saliency_of_score_saved(net, x, label):
     """As saliency_of_score, and what its gradient needs."""
-    _, saved_score_of = score_of_saved(net, x, label)  # explain.lee:45
+    _, saved_score_of = score_of_saved(net, x, label)  # explain.lee:61
     d_sum = torch.ones((), dtype=FLOAT, device=x.device)
     d_x, saved_score_of_backward_input = score_of_backward_input_saved(net, label, saved_score_of, d_sum)
     return torch.abs(d_x), (d_x, saved_score_of_backward_input)
@@ -436,7 +461,7 @@ def saliency_of_score_saved(net, x, label):
 def saliency_of_score_backward_parameters(net, saved, d_abs):
     """From d_x, d_z, d_add and d_abs to the gradient by net."""
     d_x, saved_score_of_backward_input = saved
-    # gradient of return abs(grad(score_of(net, x, label), x))   explain.lee:45
+    # gradient of return abs(grad(score_of(net, x, label), x))   explain.lee:61
     d_d_x = d_abs * torch.sign(d_x)  # [n, net.sizes_0]
     d_net = score_of_backward_input_backward_parameters(net, saved_score_of_backward_input, d_d_x)
     return d_net
@@ -445,17 +470,17 @@ def saliency_of_score_backward_parameters(net, saved, d_abs):
 def score_of_saved(net, x, label):
     """As score_of, and what its gradient needs."""
     n = x.shape[0]
-    z, saved_net = net.forward_saved(x)  # explain.lee:50
-    return z[torch.arange(n, device=x.device), label].sum(), saved_net  # explain.lee:51
+    z, saved_net = net.forward_saved(x)  # explain.lee:66
+    return z[torch.arange(n, device=x.device), label].sum(), saved_net  # explain.lee:67
 
 
 def score_of_backward_input_saved(net, label, saved_net, d_sum):
     """From d_sum to the gradients by x, z and add."""
     n = label.shape[0]
-    # gradient of return sum[i](z[i, label[i]])   explain.lee:51
+    # gradient of return sum[i](z[i, label[i]])   explain.lee:67
     i = torch.arange(n, device=label.device)  # int[n]
     d_z = scatter_add(d_sum.expand(n), (i, label), (n, net.sizes[2]))  # [n, net.sizes_2]
-    # gradient of z = net(x, training = false)   explain.lee:50
+    # gradient of z = net(x, training = false)   explain.lee:66
     d_x, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)
     return d_x, (d_z, saved_net_)
 
@@ -463,7 +488,7 @@ def score_of_backward_input_saved(net, label, saved_net, d_sum):
 def score_of_backward_input_backward_parameters(net, saved, d_d_x):
     """From d_z, d_add and d_d_x to the gradient by net."""
     d_z, saved_net_ = saved
-    # gradient of z = net(x, training = false)   explain.lee:50
+    # gradient of z = net(x, training = false)   explain.lee:66
     d_net = net.forward_backward_input_backward_parameters(d_z, saved_net_, d_d_x)
     return d_net
 
@@ -472,18 +497,18 @@ def smooth_grad_saved(net, x, label, noise):
     """As smooth_grad, and what its gradient needs."""
     n = x.shape[0]
     copies = noise.shape[0]
-    total = torch.zeros((n, net.sizes[0]), dtype=FLOAT, device=x.device)  # [n, net.sizes_0]  explain.lee:56
-    saved_smooth_grad_step = [None] * copies  # explain.lee:57
+    total = torch.zeros((n, net.sizes[0]), dtype=FLOAT, device=x.device)  # [n, net.sizes_0]  explain.lee:72
+    saved_smooth_grad_step = [None] * copies  # explain.lee:73
     for k in range(copies):
         total, saved_smooth_grad_step[k] = smooth_grad_step_saved(net, total, noise[k], x, label)
-    return total / copies, saved_smooth_grad_step  # explain.lee:59
+    return total / copies, saved_smooth_grad_step  # explain.lee:75
 
 
 def smooth_grad_backward_parameters(net, saved_smooth_grad_step, copies, d_div):
     """From d_x_rows, d_z_rows, d_add_rows and d_div to the gradient by net."""
-    # gradient of return total / copies   explain.lee:59
+    # gradient of return total / copies   explain.lee:75
     d_total_4 = d_div / copies  # [n, net.sizes_0]
-    # gradient of for k in copies:   explain.lee:57
+    # gradient of for k in copies:   explain.lee:73
     # [net.sizes_0, net.sizes_1]
     d_net_layers_0_w_2 = torch.zeros((net.sizes[0], net.sizes[1]), dtype=FLOAT, device=d_div.device)
     # [net.sizes_1, net.sizes_2]
@@ -496,14 +521,14 @@ def smooth_grad_backward_parameters(net, saved_smooth_grad_step, copies, d_div):
 
 def smooth_grad_step_saved(net, total, noise_k, x, label):
     """As smooth_grad_step, and what its gradient needs."""
-    abs_, saved_saliency_of_score = saliency_of_score_saved(net, x + noise_k, label)  # explain.lee:58
+    abs_, saved_saliency_of_score = saliency_of_score_saved(net, x + noise_k, label)  # explain.lee:74
     total_3 = total + abs_  # [n, net.sizes_0]
     return total_3, saved_saliency_of_score
 
 
 def smooth_grad_step_backward(net, saved_saliency_of_score, d_total_3, d_net):
     """From d_x, d_z, d_add, d_total_3 and d_net to the gradients by total and net."""
-    # gradient of total = total + saliency_of_score(net, x + noise[k], label)   explain.lee:58
+    # gradient of total = total + saliency_of_score(net, x + noise[k], label)   explain.lee:74
     d_net_ = saliency_of_score_backward_parameters(net, saved_saliency_of_score, d_total_3)
     return d_total_3, {
         "layers.0": {"w": d_net["layers.0"]["w"] + d_net_["layers.0"]["w"]},
@@ -514,22 +539,22 @@ def smooth_grad_step_backward(net, saved_saliency_of_score, d_total_3, d_net):
 def integrated_saved(net, x, base, label, steps=8):
     """As integrated, and what its gradient needs."""
     n = x.shape[0]
-    total = torch.zeros((n, net.sizes[0]), dtype=FLOAT, device=x.device)  # [n, net.sizes_0]  explain.lee:67
-    sub = x - base  # [n, net.sizes_0]  explain.lee:69
-    saved_integrated_step = [None] * steps  # explain.lee:68
+    total = torch.zeros((n, net.sizes[0]), dtype=FLOAT, device=x.device)  # [n, net.sizes_0]  explain.lee:83
+    sub = x - base  # [n, net.sizes_0]  explain.lee:85
+    saved_integrated_step = [None] * steps  # explain.lee:84
     for k in range(steps):
         total, saved_integrated_step[k] = integrated_step_saved(net, total, base, label, k, steps, sub)
-    return sub * total / steps, (sub, total, saved_integrated_step)  # explain.lee:71
+    return sub * total / steps, (sub, total, saved_integrated_step)  # explain.lee:87
 
 
 def integrated_backward(net, saved, steps, d_div_2):
     """From d_z_rows, d_add_rows and d_div_2 to the gradients by net, x and base."""
     sub, total_4, saved_integrated_step = saved
-    # gradient of return (x - base) * total / steps   explain.lee:71
+    # gradient of return (x - base) * total / steps   explain.lee:87
     d_mul = d_div_2 / steps  # [n, net.sizes_0]
     d_x = d_mul * total_4  # [n, net.sizes_0]
     d_total_4 = d_mul * sub  # [n, net.sizes_0]
-    # gradient of for k in steps:   explain.lee:68
+    # gradient of for k in steps:   explain.lee:84
     # [net.sizes_0, net.sizes_1]
     d_net_layers_0_w_2 = torch.zeros((net.sizes[0], net.sizes[1]), dtype=FLOAT, device=sub.device)
     # [net.sizes_1, net.sizes_2]
@@ -537,15 +562,15 @@ def integrated_backward(net, saved, steps, d_div_2):
     d_net = {"layers.0": {"w": d_net_layers_0_w_2}, "layers.1": {"w": d_net_layers_1_w_2}}
     for k in reversed(range(steps)):
         d_total_4, d_net = integrated_step_backward(net, saved_integrated_step[k], d_total_4, d_net)
-    # gradient of between = base + (k + 0.5) / steps * (x - base)   explain.lee:69
+    # gradient of between = base + (k + 0.5) / steps * (x - base)   explain.lee:85
     d_base = -d_x.sum(dim=0)  # [net.sizes_0]
     return d_net, d_x, d_base
 
 
 def integrated_step_saved(net, total, base, label, k, steps, sub_2):
     """As integrated_step, and what its gradient needs."""
-    between = base + (k + 0.5) / steps * sub_2  # [n, net.sizes_0]  explain.lee:69
-    _, saved_score_of = score_of_saved(net, between, label)  # explain.lee:70
+    between = base + (k + 0.5) / steps * sub_2  # [n, net.sizes_0]  explain.lee:85
+    _, saved_score_of = score_of_saved(net, between, label)  # explain.lee:86
     d_sum = torch.ones((), dtype=FLOAT, device=total.device)
     d_between, saved_score_of_backward_input = score_of_backward_input_saved(net, label, saved_score_of, d_sum)
     total_3 = total + d_between  # [n, net.sizes_0]
@@ -554,7 +579,7 @@ def integrated_step_saved(net, total, base, label, k, steps, sub_2):
 
 def integrated_step_backward(net, saved_score_of_backward_input, d_total_3, d_net):
     """From d_z, d_add, d_total_3 and d_net to the gradients by total and net."""
-    # gradient of total = total + grad(score_of(net, between, label), between)   explain.lee:70
+    # gradient of total = total + grad(score_of(net, between, label), between)   explain.lee:86
     d_net_ = score_of_backward_input_backward_parameters(net, saved_score_of_backward_input, d_total_3)
     return d_total_3, {
         "layers.0": {"w": d_net["layers.0"]["w"] + d_net_["layers.0"]["w"]},
@@ -570,22 +595,22 @@ class Pooled(Model):
     def __init__(self, channels, maps, classes, *, key=(0, 0)):
         super().__init__()
         self.channels, self.maps, self.classes = channels, maps, classes
-        self.conv1 = Conv(channels, maps, padding=1, key=fold(key, SITES["conv1"]))  # explain.lee:79
-        self.conv2 = Conv(maps, maps, padding=1, key=fold(key, SITES["conv2"]))  # explain.lee:80
-        self.head = Linear(maps, classes, key=fold(key, SITES["head"]))  # explain.lee:81
+        self.conv1 = Conv(channels, maps, padding=1, key=fold(key, SITES["conv1"]))  # explain.lee:95
+        self.conv2 = Conv(maps, maps, padding=1, key=fold(key, SITES["conv2"]))  # explain.lee:96
+        self.head = Linear(maps, classes, key=fold(key, SITES["head"]))  # explain.lee:97
 
     def features(self, image):
         """image [n, channels, h, w] -> [n, maps, h, w]"""
-        return relu_3(self.conv2(relu_3(self.conv1(image))))  # [n, maps, h, w]  explain.lee:84
+        return relu_3(self.conv2(relu_3(self.conv1(image))))  # [n, maps, h, w]  explain.lee:100
 
     def features_saved(self, image):
         """As features, and what its gradient needs."""
-        select = relu_3(self.conv1(image))  # [n, maps, h, w]  explain.lee:84
+        select = relu_3(self.conv1(image))  # [n, maps, h, w]  explain.lee:100
         return relu_3(self.conv2(select)), select
 
     def features_backward(self, image, select, select_2, d_y):
         """From d_y to the gradients by the parameters and image."""
-        # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:84
+        # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:100
         d_conv2, d_select = self.conv2.forward_backward(select, relu_3_backward(select_2, d_y))
         d_conv1, d_image = self.conv1.forward_backward(image, relu_3_backward(select, d_select))
         return {"conv1": d_conv1, "conv2": d_conv2}, d_image
@@ -593,7 +618,7 @@ class Pooled(Model):
     def features_backward_input(self, select, select_2, d_y):
         """From d_y to the gradient by image."""
         _, _, h, w = select.shape
-        # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:84
+        # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:100
         d_select = self.conv2.forward_backward_input(h, w, relu_3_backward(select_2, d_y))  # [n, maps, h, w]
         d_image = self.conv1.forward_backward_input(h, w, relu_3_backward(select, d_select))  # [n, channels, h, w]
         return d_image  # [n, channels, h, w]
@@ -601,7 +626,7 @@ class Pooled(Model):
     def features_backward_input_saved(self, select, select_2, d_y):
         """From d_y to the gradients by image, conv2_out and conv1_out."""
         _, _, h, w = select.shape
-        # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:84
+        # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:100
         d_conv2_out, saved_relu_3_backward = relu_3_backward_saved(select_2, d_y)
         d_select = self.conv2.forward_backward_input(h, w, d_conv2_out)  # [n, maps, h, w]
         d_conv1_out, saved_relu_3_backward_ = relu_3_backward_saved(select, d_select)
@@ -612,7 +637,7 @@ class Pooled(Model):
     def features_backward_input_backward(self, saved, d_d_image):
         """From d_conv2_out, d_conv1_out and d_d_image to the gradients by the parameters and d_select_2."""
         d_conv2_out, saved_relu_3_backward, d_conv1_out, saved_relu_3_backward_ = saved
-        # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:84
+        # gradient of return relu(conv2(relu(conv1(image))))   explain.lee:100
         d_conv1, d_d_conv1_out = self.conv1.forward_backward_input_backward(d_conv1_out, d_d_image)
         d_d_select = relu_3_backward_backward(saved_relu_3_backward_, d_d_conv1_out)  # [n, maps, h, w]
         d_conv2, d_d_conv2_out = self.conv2.forward_backward_input_backward(d_conv2_out, d_d_select)
@@ -621,18 +646,18 @@ class Pooled(Model):
 
     def forward(self, image):
         """image [n, channels, h, w] -> [n, classes]"""
-        return self.head(self.features(image).mean(dim=(2, 3)))  # [n, classes]  explain.lee:87
+        return self.head(self.features(image).mean(dim=(2, 3)))  # [n, classes]  explain.lee:103
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
-        conv1_out, saved_self = self.features_saved(image)  # explain.lee:87
+        conv1_out, saved_self = self.features_saved(image)  # explain.lee:103
         return self.head(conv1_out.mean(dim=(2, 3))), (conv1_out, saved_self)
 
     def forward_backward_input(self, saved, d_y):
         """From d_y to the gradient by image."""
         conv1_out, saved_self = saved
         n, _, h, w = conv1_out.shape
-        # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
+        # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:103
         div = self.head.forward_backward_input(d_y) / (h * w)  # [n, maps]
         d_conv1_out = div[:, :, None, None].expand(n, self.maps, h, w)  # [n, maps, h, w]
         d_image = self.features_backward_input(saved_self, conv1_out, d_conv1_out)  # [n, channels, h, w]
@@ -642,7 +667,7 @@ class Pooled(Model):
         """From d_y to the gradients by image, conv2_out and conv1_out_2."""
         conv1_out, saved_self = saved
         n, _, h, w = conv1_out.shape
-        # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
+        # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:103
         div = self.head.forward_backward_input(d_y) / (h * w)  # [n, maps]
         d_conv1_out = div[:, :, None, None].expand(n, self.maps, h, w)  # [n, maps, h, w]
         d_image, saved_self_ = self.features_backward_input_saved(saved_self, conv1_out, d_conv1_out)
@@ -651,7 +676,7 @@ class Pooled(Model):
     def forward_backward_input_backward_parameters(self, d_add, saved_self_, d_d_image):
         """From d_add, d_conv2_out, d_conv1_out_2 and d_d_image to the gradient by the parameters."""
         _, _, h, w = d_d_image.shape
-        # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:87
+        # gradient of return head(mean(features(image), axis = (2, 3)))   explain.lee:103
         d_pooled, d_d_conv1_out = self.features_backward_input_backward(saved_self_, d_d_image)
         d_d_conv1_out_mean = d_d_conv1_out.sum(dim=(2, 3)) / (h * w)  # [n, maps]
         d_head = Linear.forward_backward_input_backward_parameters(d_add, d_d_conv1_out_mean)
@@ -664,8 +689,8 @@ def cam(net, image, label):
     image [n, net.channels, h, w], label int[n] -> [n, h, w]
     """
     n, _, h, w = image.shape
-    a = net.features(image)  # [n, net.maps, h, w]  explain.lee:92
-    reshape_2 = net.head.w.permute((1, 0))[label][:, :, None]  # [n, net.maps, 1]  explain.lee:93
+    a = net.features(image)  # [n, net.maps, h, w]  explain.lee:108
+    reshape_2 = net.head.w.permute((1, 0))[label][:, :, None]  # [n, net.maps, 1]  explain.lee:109
     seen = (a.reshape(n, net.maps, h * w).mT @ reshape_2).reshape(n, h, w)  # [n, h, w]
     return seen  # [n, h, w]
 
@@ -673,8 +698,8 @@ def cam(net, image, label):
 def cam_saved(net, image, label):
     """As cam, and what its gradient needs."""
     n, _, h, w = image.shape
-    a, saved_net = net.features_saved(image)  # explain.lee:92
-    gather = net.head.w.permute((1, 0))[label]  # [n, net.maps]  explain.lee:93
+    a, saved_net = net.features_saved(image)  # explain.lee:108
+    gather = net.head.w.permute((1, 0))[label]  # [n, net.maps]  explain.lee:109
     seen = (a.reshape(n, net.maps, h * w).mT @ gather[:, :, None]).reshape(n, h, w)  # [n, h, w]
     return seen, (a, saved_net, gather)
 
@@ -683,12 +708,12 @@ def cam_backward(net, image, label, saved, d_seen):
     """From d_seen to the gradients by net and image."""
     a, saved_net, gather = saved
     n, _, h, w = image.shape
-    # gradient of seen[r, i, j] = sum[k](net.head.w[k, label[r]] * a[r, k, i, j])   explain.lee:93
+    # gradient of seen[r, i, j] = sum[k](net.head.w[k, label[r]] * a[r, k, i, j])   explain.lee:109
     contract = a.reshape(n, net.maps, h * w) @ d_seen.reshape(n, h * w, 1)  # [n, net.maps, 1]
     d_a = gather[:, :, None, None] * d_seen[:, None]  # [n, net.maps, h, w]
     d_gather = contract.reshape(n, net.maps)  # [n, net.maps]
     d_net_head_w = scatter_add(d_gather, (label,), (net.maps, net.classes), (1,))  # [net.maps, net.classes]
-    # gradient of a = net.features(image)   explain.lee:92
+    # gradient of a = net.features(image)   explain.lee:108
     d_net, d_image = net.features_backward(image, saved_net, a, d_a)
     return {"conv1": d_net["conv1"], "conv2": d_net["conv2"], "head": {"w": d_net_head_w}}, d_image
 
@@ -699,28 +724,28 @@ def camAsPrinted(net, image, label):
     image [n, net.channels, h, w], label int[n] -> [n, net.channels, h, w]
     """
     n = image.shape[0]
-    _, saved_net = net.forward_saved(image)  # explain.lee:99
-    d_gather = torch.ones(n, dtype=FLOAT, device=image.device)  # [n]  explain.lee:100
+    _, saved_net = net.forward_saved(image)  # explain.lee:115
+    d_gather = torch.ones(n, dtype=FLOAT, device=image.device)  # [n]  explain.lee:116
     r = torch.arange(n, device=image.device)  # int[n]
     d_z = scatter_add(d_gather, (r, label), (n, net.classes))  # [n, net.classes]
-    return net.forward_backward_input(saved_net, d_z)  # [n, net.channels, h, w]  explain.lee:99
+    return net.forward_backward_input(saved_net, d_z)  # [n, net.channels, h, w]  explain.lee:115
 
 
 def camAsPrinted_saved(net, image, label):
     """As camAsPrinted, and what its gradient needs."""
     n = image.shape[0]
-    _, saved_net = net.forward_saved(image)  # explain.lee:99
-    d_gather = torch.ones(n, dtype=FLOAT, device=image.device)  # [n]  explain.lee:100
+    _, saved_net = net.forward_saved(image)  # explain.lee:115
+    d_gather = torch.ones(n, dtype=FLOAT, device=image.device)  # [n]  explain.lee:116
     r = torch.arange(n, device=image.device)  # int[n]
     d_z = scatter_add(d_gather, (r, label), (n, net.classes))  # [n, net.classes]
-    d_image, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)  # explain.lee:99
+    d_image, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)  # explain.lee:115
     return d_image, (d_z, saved_net_)
 
 
 def camAsPrinted_backward_parameters(net, saved, d_y):
     """From d_z, d_conv2_out, d_conv1_out_2 and d_y to the gradient by net."""
     d_z, saved_net_ = saved
-    # gradient of z = net(image)   explain.lee:99
+    # gradient of z = net(image)   explain.lee:115
     d_net = net.forward_backward_input_backward_parameters(d_z, saved_net_, d_y)
     return d_net
 
@@ -731,42 +756,42 @@ def grad_cam(net, image, label):
     image [n, net.channels, h, w], label int[n] -> [n, h, w]
     """
     n, _, h, w = image.shape
-    a = net.features(image)  # [n, net.maps, h, w]  explain.lee:105
-    d_gather = torch.ones(n, dtype=FLOAT, device=image.device)  # [n]  explain.lee:107
+    a = net.features(image)  # [n, net.maps, h, w]  explain.lee:121
+    d_gather = torch.ones(n, dtype=FLOAT, device=image.device)  # [n]  explain.lee:123
     r = torch.arange(n, device=image.device)  # int[n]
     d_z = scatter_add(d_gather, (r, label), (n, net.classes))  # [n, net.classes]
-    weight = net.head.forward_backward_input(d_z) / (h * w)  # [n, net.maps]  explain.lee:106
-    seen = (a.reshape(n, net.maps, h * w).mT @ weight[:, :, None]).reshape(n, h, w)  # [n, h, w]  explain.lee:109
-    return relu_4(seen)  # [n, h, w]  explain.lee:110
+    weight = net.head.forward_backward_input(d_z) / (h * w)  # [n, net.maps]  explain.lee:122
+    seen = (a.reshape(n, net.maps, h * w).mT @ weight[:, :, None]).reshape(n, h, w)  # [n, h, w]  explain.lee:125
+    return relu_4(seen)  # [n, h, w]  explain.lee:126
 
 
 def grad_cam_saved(net, image, label):
     """As grad_cam, and what its gradient needs."""
     n, _, h, w = image.shape
-    a, saved_net = net.features_saved(image)  # explain.lee:105
-    d_gather = torch.ones(n, dtype=FLOAT, device=image.device)  # [n]  explain.lee:107
+    a, saved_net = net.features_saved(image)  # explain.lee:121
+    d_gather = torch.ones(n, dtype=FLOAT, device=image.device)  # [n]  explain.lee:123
     r = torch.arange(n, device=image.device)  # int[n]
     d_z = scatter_add(d_gather, (r, label), (n, net.classes))  # [n, net.classes]
-    weight = net.head.forward_backward_input(d_z) / (h * w)  # [n, net.maps]  explain.lee:106
-    seen = (a.reshape(n, net.maps, h * w).mT @ weight[:, :, None]).reshape(n, h, w)  # [n, h, w]  explain.lee:109
-    return relu_4(seen), (a, saved_net, d_z, weight)  # explain.lee:110
+    weight = net.head.forward_backward_input(d_z) / (h * w)  # [n, net.maps]  explain.lee:122
+    seen = (a.reshape(n, net.maps, h * w).mT @ weight[:, :, None]).reshape(n, h, w)  # [n, h, w]  explain.lee:125
+    return relu_4(seen), (a, saved_net, d_z, weight)  # explain.lee:126
 
 
 def grad_cam_backward(net, image, saved, select, d_y):
     """From d_z and d_y to the gradients by net and image."""
     a, saved_net, d_z, weight = saved
     n, _, h, w = image.shape
-    # gradient of return relu(seen)   explain.lee:110
+    # gradient of return relu(seen)   explain.lee:126
     d_seen = relu_4_backward(select, d_y)  # [n, h, w]
-    # gradient of seen[r, i, j] = sum[k](weight[r, k] * a[r, k, i, j])   explain.lee:109
+    # gradient of seen[r, i, j] = sum[k](weight[r, k] * a[r, k, i, j])   explain.lee:125
     contract = a.reshape(n, net.maps, h * w) @ d_seen.reshape(n, h * w, 1)  # [n, net.maps, 1]
     d_weight = contract.reshape(n, net.maps)  # [n, net.maps]
     d_a = weight[:, :, None, None] * d_seen[:, None]  # [n, net.maps, h, w]
-    # gradient of z = net.head(mean(a, axis = (2, 3)))   explain.lee:106
+    # gradient of z = net.head(mean(a, axis = (2, 3)))   explain.lee:122
     d_reshape_2 = (d_weight / (h * w))[:, :, None, None] * (h * w)  # [n, net.maps, 1, 1]
     d_d_a_mean = d_reshape_2.reshape(n, net.maps) / (h * w)  # [n, net.maps]
     d_net_head = Linear.forward_backward_input_backward_parameters(d_z, d_d_a_mean)
-    # gradient of a = net.features(image)   explain.lee:105
+    # gradient of a = net.features(image)   explain.lee:121
     d_net, d_image = net.features_backward(image, saved_net, a, d_a)
     return {"conv1": d_net["conv1"], "conv2": d_net["conv2"], "head": d_net_head}, d_image
 
@@ -779,23 +804,23 @@ class Layered(Model):
     def __init__(self, d, hidden, classes, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden, self.classes = d, hidden, classes
-        self.first = Linear(d, hidden, key=fold(key, SITES["first"]))  # explain.lee:117
-        self.second = Linear(hidden, hidden, key=fold(key, SITES["second"]))  # explain.lee:118
-        self.head = Linear(hidden, classes, key=fold(key, SITES["head"]))  # explain.lee:119
+        self.first = Linear(d, hidden, key=fold(key, SITES["first"]))  # explain.lee:133
+        self.second = Linear(hidden, hidden, key=fold(key, SITES["second"]))  # explain.lee:134
+        self.head = Linear(hidden, classes, key=fold(key, SITES["head"]))  # explain.lee:135
 
     def hidden_of(self, x):
         """What each layer makes of the input.
 
         x [n, d] -> [n, hidden], [n, hidden]
         """
-        a = relu(self.first(x))  # [n, hidden]  explain.lee:123
-        b = relu(self.second(a))  # [n, hidden]  explain.lee:124
+        a = relu(self.first(x))  # [n, hidden]  explain.lee:139
+        b = relu(self.second(a))  # [n, hidden]  explain.lee:140
         return a, b
 
     def forward(self, x):
         """x [n, d] -> [n, classes]"""
-        _, b_2 = self.hidden_of(x)  # explain.lee:128
-        return self.head(b_2)  # [n, classes]  explain.lee:129
+        _, b_2 = self.hidden_of(x)  # explain.lee:144
+        return self.head(b_2)  # [n, classes]  explain.lee:145
 
 
 def plane(h):
@@ -804,18 +829,18 @@ def plane(h):
     h [n, d] -> [n, 2]
     """
     d = h.shape[1]
-    centred = h - h.mean(dim=0)  # [n, d]  explain.lee:134
-    _, vectors = eigh(centred.T @ centred)  # explain.lee:135
-    slice_2 = vectors[:, d - 2 : d - 1]  # [d, 1]  explain.lee:136
+    centred = h - h.mean(dim=0)  # [n, d]  explain.lee:150
+    _, vectors = eigh(centred.T @ centred)  # explain.lee:151
+    slice_2 = vectors[:, d - 2 : d - 1]  # [d, 1]  explain.lee:152
     return centred @ torch.cat((vectors[:, d - 1 :], slice_2), dim=1)  # [n, 2]
 
 
 def plane_saved(h):
     """As plane, and what its gradient needs."""
     d = h.shape[1]
-    centred = h - h.mean(dim=0)  # [n, d]  explain.lee:134
-    values, vectors = eigh(centred.T @ centred)  # explain.lee:135
-    concat = torch.cat((vectors[:, d - 1 :], vectors[:, d - 2 : d - 1]), dim=1)  # [d, 2]  explain.lee:136
+    centred = h - h.mean(dim=0)  # [n, d]  explain.lee:150
+    values, vectors = eigh(centred.T @ centred)  # explain.lee:151
+    concat = torch.cat((vectors[:, d - 1 :], vectors[:, d - 2 : d - 1]), dim=1)  # [d, 2]  explain.lee:152
     return centred @ concat, (centred, values, vectors, concat)
 
 
@@ -823,18 +848,18 @@ def plane_backward(saved, d_y):
     """From d_y to the gradient by h."""
     centred, values, vectors, concat = saved
     n, d = centred.shape
-    # gradient of return centred @ stack(vectors[:, d - 1], vectors[:, d - 2], axis = 1)   explain.lee:136
+    # gradient of return centred @ stack(vectors[:, d - 1], vectors[:, d - 2], axis = 1)   explain.lee:152
     d_concat = centred.T @ d_y  # [d, 2]
     d_slice_2 = d_concat[:, 1:]  # [d, 1]
     d_vectors_2 = unslice(d_slice_2, (d, d), (slice(0, d), slice(d - 2, d - 1)))  # [d, d]
     d_slice = d_concat[:, :1]  # [d, 1]
-    # gradient of values, vectors = eigh(centred.T @ centred)   explain.lee:135
+    # gradient of values, vectors = eigh(centred.T @ centred)   explain.lee:151
     d_vectors = d_vectors_2 + unslice(d_slice, (d, d), (slice(0, d), slice(d - 1, d)))  # [d, d]
     max_ = largest(torch.abs(values), (0,), False)
     reciprocal = reciprocal_or_zero(values - values[:, None], max_)  # [d, d]
     contract_3 = vectors @ (reciprocal * (vectors.T @ d_vectors)) @ vectors.T  # [d, d]
     d_contract = (contract_3 + contract_3.T) * 0.5  # [d, d]
-    # gradient of centred = h - mean(h, axis = 0)   explain.lee:134
+    # gradient of centred = h - mean(h, axis = 0)   explain.lee:150
     d_centred = d_y @ concat.T + centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_h = d_centred + -d_centred.sum(dim=0) / n  # [n, d]
     return d_h  # [n, d]
@@ -845,13 +870,13 @@ def probing(probe, h, y, decay=1e-3):
 
     h [n, probe.inputs], y int[n] -> []
     """
-    mean = cross_entropy_2(probe(stop(h)), y)  # explain.lee:141
+    mean = cross_entropy_2(probe(stop(h)), y)  # explain.lee:157
     return mean + decay * (probe.w * probe.w).sum()
 
 
 def probing_saved(probe, h, y, decay=1e-3):
     """As probing, and what its gradient needs."""
-    graft_ = stop(h)  # [n, probe.inputs]  explain.lee:141
+    graft_ = stop(h)  # [n, probe.inputs]  explain.lee:157
     probe_out = probe(graft_)  # [n, probe.outputs]
     mul_2 = decay * (probe.w * probe.w).sum()
     return cross_entropy_2(probe_out, y) + mul_2, (graft_, probe_out)
@@ -860,7 +885,7 @@ def probing_saved(probe, h, y, decay=1e-3):
 def probing_backward_parameters(probe, y, decay, saved, d_out):
     """From d_out to the gradient by probe."""
     graft_, probe_out = saved
-    # gradient of return cross_entropy(probe(stop(h)), y) + decay * sum(probe.w ** 2)   explain.lee:141
+    # gradient of return cross_entropy(probe(stop(h)), y) + decay * sum(probe.w ** 2)   explain.lee:157
     d_probe_out = cross_entropy_2_backward(probe_out, y, d_out)  # [n, probe.outputs]
     d_probe = Linear.forward_backward_parameters(graft_, d_probe_out)
     d_probe_w = 2 * (d_out * decay) * probe.w + d_probe["w"]  # [probe.inputs, probe.outputs]
@@ -874,27 +899,32 @@ def probed(epochs=8, batch=32, rate=5e-3, *, run=None):
 
     run = run or Run("probed", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = Layered(d=64, hidden=32, classes=10, key=run.key("net")).to(run.session.place.device)  # explain.lee:147
-    low = Linear(inputs=32, outputs=10, key=run.key("low")).to(run.session.place.device)  # explain.lee:148
-    high = Linear(inputs=32, outputs=10, key=run.key("high")).to(run.session.place.device)  # explain.lee:149
-    opt = Adam(lr=rate)  # explain.lee:150
+    net = Layered(d=64, hidden=32, classes=10, key=run.key("net")).to(run.session.place.device)  # explain.lee:163
+    low = Linear(inputs=32, outputs=10, key=run.key("low")).to(run.session.place.device)  # explain.lee:164
+    high = Linear(inputs=32, outputs=10, key=run.key("high")).to(run.session.place.device)  # explain.lee:165
+    opt = Adam(lr=rate)  # explain.lee:166
     step = ProbedStep(net, opt)
-    opt_low = Adam(lr=rate)  # explain.lee:151
-    opt_high = Adam(lr=rate)  # explain.lee:152
+    opt_low = Adam(lr=rate)  # explain.lee:167
+    opt_high = Adam(lr=rate)  # explain.lee:168
     step_ = ProbedStep2(net, low, high, opt_low, opt_high)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # explain.lee:155
+            run.step(step(x, y))  # explain.lee:171
     for epoch in run.loop("epoch_2", 1, epochs, high=high, low=low, opt_high=opt_high, opt_low=opt_low):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            loss, loss_1 = step_(x, y)  # explain.lee:158
+            loss, loss_1 = step_(x, y)  # explain.lee:174
             run.step(loss)
             run.step(loss_1, "loss_1")
-    a, b, y = probed_a_b_y(net, data.test.x, data.test.y)  # explain.lee:161
+    a, b, y = probed_a_b_y(net, data.test.x, data.test.y)  # explain.lee:177
     reported_net, reported_low, reported_high = probed_net_low_high(net, data.test.x, y, low, a, high, b)
-    run.report(net=reported_net, low=reported_low, high=reported_high)  # explain.lee:163
+    run.report(net=reported_net, low=reported_low, high=reported_high)  # explain.lee:179
     return net
 
 
@@ -1004,7 +1034,7 @@ class ProbedStep2(TrainStep):
         one_hot = (torch.arange(10, device=x.device)[None, :] == y[:, None]).to(FLOAT)  # [batches_2_n, 10]
         d_probe_out = (torch.softmax(probe_out, dim=1) - one_hot) * scale  # [batches_2_n, 10]
         torch.sum(d_probe_out, dim=0, out=d_b)  # [10]  nn.lee:21
-        torch.mul(w, 2e-3, out=d_w)  # [32, 10]  explain.lee:141
+        torch.mul(w, 2e-3, out=d_w)  # [32, 10]  explain.lee:157
         d_w.add_(a_2.T @ d_probe_out)  # [32, 10]
         loss = surprise.sum() / count + 1e-3 * (w * w).sum()
         lr = self.opt_low.lr
@@ -1018,7 +1048,7 @@ class ProbedStep2(TrainStep):
         surprise_2 = torch.nn.functional.cross_entropy(probe_out_2, y, reduction="none")  # [batches_2_n]  losses.lee:45
         d_probe_out_2 = (torch.softmax(probe_out_2, dim=1) - one_hot) * scale  # [batches_2_n, 10]
         torch.sum(d_probe_out_2, dim=0, out=d_b_)  # [10]  nn.lee:21
-        torch.mul(w_, 2e-3, out=d_w_)  # [32, 10]  explain.lee:141
+        torch.mul(w_, 2e-3, out=d_w_)  # [32, 10]  explain.lee:157
         d_w_.add_(b_2.T @ d_probe_out_2)  # [32, 10]
         loss_1 = surprise_2.sum() / count + 1e-3 * (w_ * w_).sum()
         lr = self.opt_high.lr
@@ -1035,13 +1065,13 @@ def probed_a_b_y(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 32], [data_test_n, 32],
     int[data_test_n]
     """
-    a_2, b_2 = net.hidden_of(data_test_x)  # explain.lee:161
+    a_2, b_2 = net.hidden_of(data_test_x)  # explain.lee:177
     return a_2, b_2, data_test_y
 
 
 def probed_net_low_high(net, data_test_x, y, low, a, high, b):
     """data_test_x [data_test_n, 64], y int[data_test_n], a [data_test_n, 32], b [data_test_n, 32] -> [], [], []"""
-    return accuracy(net(data_test_x), y), accuracy(low(a), y), accuracy(high(b), y)  # explain.lee:163
+    return accuracy(net(data_test_x), y), accuracy(low(a), y), accuracy(high(b), y)  # explain.lee:179
 
 
 class Flat(Model):
@@ -1052,23 +1082,23 @@ class Flat(Model):
     def __init__(self, rows, columns, classes, *, key=(0, 0)):
         super().__init__()
         self.rows, self.columns, self.classes = rows, columns, classes
-        self.inner = MLP((columns * rows, 6, classes), key=fold(key, SITES["inner"]))  # explain.lee:172
+        self.inner = MLP((columns * rows, 6, classes), key=fold(key, SITES["inner"]))  # explain.lee:188
 
     def forward(self, image):
         """image [n, rows, columns] -> [n, classes]"""
         n = image.shape[0]
-        return self.inner(image.reshape(n, self.columns * self.rows))  # [n, classes]  explain.lee:175
+        return self.inner(image.reshape(n, self.columns * self.rows))  # [n, classes]  explain.lee:191
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        add_2, saved_inner = self.inner.forward_saved(image.reshape(n, self.columns * self.rows))  # explain.lee:175
+        add_2, saved_inner = self.inner.forward_saved(image.reshape(n, self.columns * self.rows))  # explain.lee:191
         return add_2, saved_inner
 
     def forward_backward(self, image, saved_inner, d_y):
         """From d_y to the gradients by the parameters and image."""
         n = image.shape[0]
-        # gradient of return inner(flatten(image, from = 1))   explain.lee:175
+        # gradient of return inner(flatten(image, from = 1))   explain.lee:191
         image_flat = image.reshape(n, self.columns * self.rows)  # [n, columns * rows]
         d_inner, d_image_flat = self.inner.forward_backward(image_flat, saved_inner, d_y)
         d_image = d_image_flat.reshape(n, self.rows, self.columns)  # [n, rows, columns]
@@ -1076,32 +1106,39 @@ class Flat(Model):
 
 
 def example_hidden_squares(key):
-    net = Flat(6, 4, 3, key=fold(key, SITES["net"]))  # explain.lee:179
-    image = uniform(fold(key, SITES["image"]), (6, 4), FLOAT)  # [6, 4]  explain.lee:180
-    label = randint(fold(key, SITES["label"]), (), 0, 3)  # explain.lee:181
-    c = normal(fold(key, SITES["c"]), (3, 2), FLOAT)  # [3, 2]  explain.lee:182
-    d_c, saved_occlusion = occlusion_saved(net, image, label)  # explain.lee:183
+    net = Flat(6, 4, 3, key=fold(key, SITES["net"]))  # explain.lee:195
+    image = uniform(fold(key, SITES["image"]), (6, 4), FLOAT)  # [6, 4]  explain.lee:196
+    label = randint(fold(key, SITES["label"]), (), 0, 3)  # explain.lee:197
+    c = normal(fold(key, SITES["c"]), (3, 2), FLOAT)  # [3, 2]  explain.lee:198
+    d_c, saved_occlusion = occlusion_saved(net, image, label)  # explain.lee:199
     d_net, d_image = occlusion_backward(net, image, label, saved_occlusion, 2, c)
     return (c * d_c).sum(), net.at(d_net), d_image, d_c
 
 
 def example_replaced(key):
-    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # explain.lee:187
-    x = normal(fold(key, SITES["x"]), (5,), FLOAT)  # [5]  explain.lee:188
-    base = normal(fold(key, SITES["base"]), (5,), FLOAT)  # [5]  explain.lee:189
-    label = randint(fold(key, SITES["label"]), (), 0, 4)  # explain.lee:190
-    c = normal(fold(key, SITES["c"]), (5,), FLOAT)  # [5]  explain.lee:191
-    d_c, saved_ablation = ablation_saved(net, x, base, label)  # explain.lee:192
+    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # explain.lee:203
+    x = normal(fold(key, SITES["x"]), (5,), FLOAT)  # [5]  explain.lee:204
+    base = normal(fold(key, SITES["base"]), (5,), FLOAT)  # [5]  explain.lee:205
+    label = randint(fold(key, SITES["label"]), (), 0, 4)  # explain.lee:206
+    c = normal(fold(key, SITES["c"]), (5,), FLOAT)  # [5]  explain.lee:207
+    d_c, saved_ablation = ablation_saved(net, x, base, label)  # explain.lee:208
     d_net, d_x, d_base = ablation_backward(net, x, label, saved_ablation, c)
     return (c * d_c).sum(), net.at(d_net), d_x, d_base, d_c
 
 
+def example_fitted_near(key):
+    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # explain.lee:212
+    x = normal(fold(key, SITES["x"]), (5,), FLOAT)  # [5]  explain.lee:213
+    base = normal(fold(key, SITES["base"]), (5,), FLOAT)  # [5]  explain.lee:214
+    return lime(net, x, base, fold(key, SITES["lime"]), samples=40)  # [5]  explain.lee:215
+
+
 def example_slopes(key):
-    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # explain.lee:196
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:197
-    label = randint(fold(key, SITES["label"]), (7,), 0, 4)  # int[7]  explain.lee:198
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:199
-    abs_, saved_saliency = saliency_saved(net, x, label)  # explain.lee:200
+    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # explain.lee:219
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:220
+    label = randint(fold(key, SITES["label"]), (7,), 0, 4)  # int[7]  explain.lee:221
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:222
+    abs_, saved_saliency = saliency_saved(net, x, label)  # explain.lee:223
     mul_2 = c**2  # [7, 5]
     abs_2, saved_saliency_of_score = saliency_of_score_saved(net, x, label)
     d_net = saliency_of_score_backward_parameters(net, saved_saliency_of_score, mul_2)
@@ -1120,12 +1157,12 @@ def example_slopes(key):
 
 
 def example_of_noisy(key):
-    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # explain.lee:204
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:205
-    label = randint(fold(key, SITES["label"]), (7,), 0, 4)  # int[7]  explain.lee:206
-    noise = 0.5 * normal(fold(key, SITES["noise"]), (4, 5), FLOAT)  # [4, 5]  explain.lee:207
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:208
-    d_c, saved_smooth_grad = smooth_grad_saved(net, x, label, noise)  # explain.lee:209
+    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # explain.lee:227
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:228
+    label = randint(fold(key, SITES["label"]), (7,), 0, 4)  # int[7]  explain.lee:229
+    noise = 0.5 * normal(fold(key, SITES["noise"]), (4, 5), FLOAT)  # [4, 5]  explain.lee:230
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:231
+    d_c, saved_smooth_grad = smooth_grad_saved(net, x, label, noise)  # explain.lee:232
     d_net = smooth_grad_backward_parameters(net, saved_smooth_grad, 4, c)
     return (
         (c * d_c).sum(),
@@ -1142,12 +1179,12 @@ def example_of_noisy(key):
 
 
 def example_on_the_way(key):
-    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # explain.lee:213
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:214
-    base = normal(fold(key, SITES["base"]), (5,), FLOAT)  # [5]  explain.lee:215
-    label = randint(fold(key, SITES["label"]), (7,), 0, 4)  # int[7]  explain.lee:216
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:217
-    d_c, saved_integrated = integrated_saved(net, x, base, label)  # explain.lee:218
+    net = MLP((5, 6, 4), key=fold(key, SITES["net"]))  # explain.lee:236
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:237
+    base = normal(fold(key, SITES["base"]), (5,), FLOAT)  # [5]  explain.lee:238
+    label = randint(fold(key, SITES["label"]), (7,), 0, 4)  # int[7]  explain.lee:239
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  explain.lee:240
+    d_c, saved_integrated = integrated_saved(net, x, base, label)  # explain.lee:241
     d_net, d_x, d_base = integrated_backward(net, saved_integrated, 8, c)
     return (
         (c * d_c).sum(),
@@ -1164,11 +1201,11 @@ def example_on_the_way(key):
 
 
 def example_maps(key):
-    net = Pooled(2, 3, 4, key=fold(key, SITES["net"]))  # explain.lee:222
-    image = normal(fold(key, SITES["image"]), (2, 2, 5, 6), FLOAT)  # [2, 2, 5, 6]  explain.lee:223
-    label = randint(fold(key, SITES["label"]), (2,), 0, 4)  # int[2]  explain.lee:224
-    c = normal(fold(key, SITES["c"]), (2, 5, 6), FLOAT)  # [2, 5, 6]  explain.lee:225
-    seen, saved_cam = cam_saved(net, image, label)  # explain.lee:226
+    net = Pooled(2, 3, 4, key=fold(key, SITES["net"]))  # explain.lee:245
+    image = normal(fold(key, SITES["image"]), (2, 2, 5, 6), FLOAT)  # [2, 2, 5, 6]  explain.lee:246
+    label = randint(fold(key, SITES["label"]), (2,), 0, 4)  # int[2]  explain.lee:247
+    c = normal(fold(key, SITES["c"]), (2, 5, 6), FLOAT)  # [2, 5, 6]  explain.lee:248
+    seen, saved_cam = cam_saved(net, image, label)  # explain.lee:249
     mul_2 = c**2  # [2, 5, 6]
     select, saved_grad_cam = grad_cam_saved(net, image, label)
     d_net, d_image_2 = grad_cam_backward(net, image, saved_grad_cam, select, mul_2)
@@ -1194,11 +1231,11 @@ def example_maps(key):
 
 
 def example_pixels(key):
-    net = Pooled(2, 3, 4, key=fold(key, SITES["net"]))  # explain.lee:230
-    image = normal(fold(key, SITES["image"]), (2, 2, 5, 6), FLOAT)  # [2, 2, 5, 6]  explain.lee:231
-    label = randint(fold(key, SITES["label"]), (2,), 0, 4)  # int[2]  explain.lee:232
-    c = normal(fold(key, SITES["c"]), (2, 2, 5, 6), FLOAT)  # [2, 2, 5, 6]  explain.lee:233
-    d_c, saved_camAsPrinted = camAsPrinted_saved(net, image, label)  # explain.lee:234
+    net = Pooled(2, 3, 4, key=fold(key, SITES["net"]))  # explain.lee:253
+    image = normal(fold(key, SITES["image"]), (2, 2, 5, 6), FLOAT)  # [2, 2, 5, 6]  explain.lee:254
+    label = randint(fold(key, SITES["label"]), (2,), 0, 4)  # int[2]  explain.lee:255
+    c = normal(fold(key, SITES["c"]), (2, 2, 5, 6), FLOAT)  # [2, 2, 5, 6]  explain.lee:256
+    d_c, saved_camAsPrinted = camAsPrinted_saved(net, image, label)  # explain.lee:257
     d_net = camAsPrinted_backward_parameters(net, saved_camAsPrinted, c)
     bias = torch.zeros(3, dtype=FLOAT)  # [3]
     return (
@@ -1216,20 +1253,20 @@ def example_pixels(key):
 
 
 def example_flattened(key):
-    h = normal(fold(key, SITES["h"]), (9, 5), FLOAT)  # [9, 5]  explain.lee:238
-    c = normal(fold(key, SITES["c"]), (9, 2), FLOAT)  # [9, 2]  explain.lee:239
-    contract_2, saved_plane = plane_saved(h)  # explain.lee:240
+    h = normal(fold(key, SITES["h"]), (9, 5), FLOAT)  # [9, 5]  explain.lee:261
+    c = normal(fold(key, SITES["c"]), (9, 2), FLOAT)  # [9, 2]  explain.lee:262
+    contract_2, saved_plane = plane_saved(h)  # explain.lee:263
     d_c = contract_2**2  # [9, 2]
     return (c * d_c).sum(), plane_backward(saved_plane, 2 * (c * contract_2)), d_c
 
 
 def example_read(key):
-    net = Layered(5, 6, 3, key=fold(key, SITES["net"]))  # explain.lee:244
-    probe = Linear(6, 3, key=fold(key, SITES["probe"]))  # explain.lee:245
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  explain.lee:246
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  explain.lee:247
-    a_2, _ = net.hidden_of(x)  # explain.lee:248
-    value, saved_probing = probing_saved(probe, a_2, y)  # explain.lee:249
+    net = Layered(5, 6, 3, key=fold(key, SITES["net"]))  # explain.lee:267
+    probe = Linear(6, 3, key=fold(key, SITES["probe"]))  # explain.lee:268
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  explain.lee:269
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  explain.lee:270
+    a_2, _ = net.hidden_of(x)  # explain.lee:271
+    value, saved_probing = probing_saved(probe, a_2, y)  # explain.lee:272
     d_value = torch.ones((), dtype=FLOAT)
     d_probe = probing_backward_parameters(probe, y, 1e-3, saved_probing, d_value)
     b = torch.zeros(6, dtype=FLOAT)  # [6]
@@ -1249,7 +1286,7 @@ def example_read(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 def cross_entropy_backward_saved(z, y, d_each):
@@ -1709,8 +1746,10 @@ SITES = {
     "label": 0x97BB9DAEC28EDB5C,
     "layers.0": 0x6E3BC4F53BE0CE84,
     "layers.1": 0xE2AFCF8FB6B5EB86,
+    "lime": 0x10E39694EACF6335,
     "net": 0xF087C76970C91612,
     "noise": 0x370359298C8860E5,
+    "on": 0xE91FC499E4037158,
     "probe": 0xF6FBA61659FAE96D,
     "second": 0xF4C52D43B87F6485,
     "w": 0x20925082A2286B9E,

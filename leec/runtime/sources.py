@@ -16,12 +16,12 @@ import numpy as np
 
 from leec.runtime import faults
 from leec.runtime.data import Source, Split, kind_of, portion
+from leec.runtime.domains import DOMAINS
 from leec.runtime.draws_numpy import normal, permutation, uniform
 from leec.runtime.philox import site_key
 from leec.runtime.tables import read_fields, read_table
 
 Arrays = dict[str, np.ndarray]
-Change = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def shaped(rows: Split, shape: tuple[int, ...]) -> Split:
 # ---- scikit-learn's bundled sets
 
 
-def bundled(name: str, floats: bool = False, change: Change = lambda x: x) -> Callable[..., Source]:
+def bundled(name: str, floats: bool = False, change: Callable = lambda x: x) -> Callable[..., Source]:
     """A source that scikit-learn brings along, a fifth of it for testing; `floats` where y is a number to predict."""
 
     def source(test: float = 0.2, **given: Any) -> Source:
@@ -127,15 +127,6 @@ def bundled(name: str, floats: bool = False, change: Change = lambda x: x) -> Ca
         return prepare(name, {"x": x, "y": y.astype(np.int64)}, options, extras)
 
     return source
-
-
-# The same digits under other looks, row by row: what is learned in one domain is to hold in another.
-DOMAINS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "plain": lambda x, seed: x,  # bright on dark
-    "inverted": lambda x, seed: 1 - x,
-    "rotated": lambda x, seed: np.rot90(x.reshape(-1, 8, 8), axes=(1, 2)).reshape(x.shape),  # a quarter to the left
-    "noisy": lambda x, seed: 0.4 + 0.6 * x + 0.1 * normal(site_key(seed, "look"), x.shape, np.float64),  # and pale
-}
 
 
 def digits(domain: str = "plain", **options: Any) -> Source:

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import scipy.cluster.hierarchy
+import scipy.linalg
 import scipy.special
 import scipy.stats
 import sklearn.cluster
@@ -17,6 +18,9 @@ import torch
 import torch.nn.functional as F
 from against import Spec, agree
 from lectures import Row, every, example
+from sklearn.manifold import LocallyLinearEmbedding, SpectralEmbedding
+from sklearn.manifold._locally_linear import barycenter_kneighbors_graph
+from sklearn.neighbors import kneighbors_graph
 from trainings import descent, ends
 
 BOTH = ("numpy", "torch")
@@ -194,7 +198,42 @@ def one_round(d):
     return (d.c * torch.where(seen, known, joint.softmax(1))).sum() + likely.mean()
 
 
-PCA, KMEANS, HAC, MIXTURES = (f"unsupervised/{name}.lee" for name in ("pca", "kmeans", "hac", "mixtures"))
+# ---- maps that keep neighbours
+
+
+def roll() -> np.ndarray:
+    return sklearn.datasets.make_swiss_roll(150, random_state=0)[0]
+
+
+def as_lle(spec: Spec) -> None:
+    """scikit-learn's mixtures, and its map by the dense solver, up to signs."""
+    x = roll()
+    mixtures = barycenter_kneighbors_graph(x, 9, reg=1e-3).toarray()
+    wanted = LocallyLinearEmbedding(n_neighbors=9, n_components=2, eigen_solver="dense").fit_transform(x)
+    for column in BOTH:
+        agree("what is left", spec.value("unmixed", column, x=x, k=9), np.eye(150) - mixtures)
+        given = np.asarray(spec.value("lle", column, x=x, neighbours=9, k=2))
+        agree("map", np.abs(given), np.abs(wanted), 1e-7)
+
+
+def as_eigenmap(spec: Spec) -> None:
+    """SciPy's L z = λ D z on scikit-learn's graph; SpectralEmbedding's coordinates are these but for their lengths."""
+    x = roll()
+    graph = kneighbors_graph(x, 9).toarray()
+    w = (graph + graph.T) / 2
+    _, wanted = scipy.linalg.eigh(np.diag(w.sum(1)) - w, np.diag(w.sum(1)))
+    other = SpectralEmbedding(2, affinity="precomputed").fit_transform(w)
+    for column in BOTH:
+        agree("graph", spec.value("links", column, x=x, k=9), w)
+        given = np.asarray(spec.value("eigenmap", column, w=w, k=2))
+        agree("map", np.abs(given), np.abs(wanted[:, 1:3]), 1e-7)
+        along = np.diag(np.corrcoef(given.T, other.T)[:2, 2:])
+        agree("correlation", np.abs(along), np.ones(2), 1e-7)
+
+
+PCA, KMEANS, HAC, MIXTURES, NEIGHBOURS = (
+    f"unsupervised/{name}.lee" for name in ("pca", "kmeans", "hac", "mixtures", "neighbours")
+)
 NEAR = example("near_centres", from_centres)
 ROUND = example("one_round", one_round, 1e-8)
 COMPONENTS = every(as_components, example("most_variance", varying, 1e-8))
@@ -213,6 +252,12 @@ ROWS = (
     Row("Q12", PCA, "error", LEAST),
     Row("Q13", PCA, "AutoEncoder", example("linear", lambda d: linear_code(d.net, d.x))),
     Row("Q13", PCA, "fit", ends("fit", coded, epochs=3)),
+    Row("Q14", NEIGHBOURS, "squares", as_lle),
+    Row("Q14", NEIGHBOURS, "shares", as_lle),
+    Row("Q14", NEIGHBOURS, "unmixed", as_lle),
+    Row("Q14", NEIGHBOURS, "lle", as_lle),
+    Row("Q15", NEIGHBOURS, "links", as_eigenmap),
+    Row("Q15", NEIGHBOURS, "eigenmap", as_eigenmap),
 )  # fmt: skip
 
 

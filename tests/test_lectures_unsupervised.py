@@ -20,6 +20,7 @@ from against import Spec, agree
 from lectures import Row, every, example
 from sklearn.manifold import LocallyLinearEmbedding, SpectralEmbedding
 from sklearn.manifold._locally_linear import barycenter_kneighbors_graph
+from sklearn.metrics import euclidean_distances
 from sklearn.neighbors import kneighbors_graph
 from trainings import descent, ends
 
@@ -211,6 +212,9 @@ def as_lle(spec: Spec) -> None:
     mixtures = barycenter_kneighbors_graph(x, 9, reg=1e-3).toarray()
     wanted = LocallyLinearEmbedding(n_neighbors=9, n_components=2, eigen_solver="dense").fit_transform(x)
     for column in BOTH:
+        apart = np.asarray(spec.value("squares", column, x=x))
+        assert np.isinf(apart.diagonal()).all()
+        agree("squares", np.where(np.eye(150), 0, apart), euclidean_distances(x, squared=True))
         agree("what is left", spec.value("unmixed", column, x=x, k=9), np.eye(150) - mixtures)
         given = np.asarray(spec.value("lle", column, x=x, neighbours=9, k=2))
         agree("map", np.abs(given), np.abs(wanted), 1e-7)

@@ -10,11 +10,10 @@ from leec.elaborate.entries import Entry, Position, plain, position_value, symbo
 from leec.elaborate.ranges import affine, infer, mentions
 from leec.elaborate.reductions import over, product
 from leec.elaborate.rounds import collect, is_collecting
+from leec.elaborate.signature import PACK
 from leec.elaborate.values import describe
 from leec.ir.graph import Value
 from leec.syntax import nodes
-
-PACK = "pack"  # the index variable of `..` on both sides
 
 
 def is_bound(ctx: Context, name: str) -> bool:
@@ -39,7 +38,7 @@ def index_items(ctx: Context, target: nodes.Subscript) -> dict[str, tuple[Dim | 
                     )
                 found[name.id] = (bound, item)
             case nodes.Ellipsis():
-                found[PACK] = (None, item)
+                found[PACK] = (ctx.dims.get(PACK), item)
     return found
 
 

@@ -176,6 +176,9 @@ def read(ctx: Context, value: Value, items: list[object], spans: list[Span], spa
         d is not None and is_affine(d, names) and not (ctx.indices.guarded and _may_leave(ctx, d, s))
         for d, s in zip(dims, value.type.dims)
     ]
+    for d, s, w, where in zip(dims, value.type.dims, whole, spans):
+        if w and not ctx.indices.guarded:
+            verify_reach(ctx, d, s, where)
     if all(whole):
         return Entry(
             value,
@@ -190,6 +193,18 @@ def _may_leave(ctx: Context, dim: Dim, size: Dim) -> bool:
     """Not provably inside: anything but an index that runs over just this axis."""
     name = (dim.symbol or "")[1:]
     return ctx.indices.ranges.get(name) != size
+
+
+def verify_reach(ctx: Context, subscript: Dim, size: Dim, span: Span) -> None:
+    """Subscripts that leave the axis whatever the sizes are an error; others are for the run to find."""
+    first = last = subscript
+    for name, range_ in ctx.indices.ranges.items():
+        step = _coefficient(subscript, symbol(name)).constant
+        start, end = (range_ - 1, Dim.of(0)) if step is not None and step < 0 else (Dim.of(0), range_ - 1)
+        first, last = first.substitute({symbol(name): start}), last.substitute({symbol(name): end})
+    beyond = ctx.facts.normal(last - size).constant
+    if (beyond is not None and beyond >= 0) or (subscript.constant is None and (first.constant or 0) < 0):
+        raise LeeError(shapes.outside(span, f"`{span.text}`", str(size)))
 
 
 def _is_inside(ctx: Context, item: object, size: Dim) -> bool:

@@ -15,7 +15,7 @@ from leec.elaborate.binding import assign_field, bind_target, bound_names, fille
 from leec.elaborate.context import Context
 from leec.elaborate.define import add_entries, augment_places, define_entries, left_indices, name_value
 from leec.elaborate.distributions import draw
-from leec.elaborate.expressions import evaluate
+from leec.elaborate.expressions import evaluate, structural_int
 from leec.elaborate.forloops import for_loop
 from leec.elaborate.recurrences import while_loop
 from leec.elaborate.requirements import require
@@ -198,6 +198,8 @@ def select_block(ctx: Context, condition: object, node: nodes.Expr, then: tuple,
     """Both branches are computed; what they bind or return is selected."""
     if not isinstance(condition, Value) or condition.type.dtype != "bool" or condition.type.rank:
         raise LeeError(kinds.needs_bool(node.span, "the condition of `if`", describe(condition)))
+    if returns(then) != returns(otherwise):
+        known_sizes(ctx, node)
     start = dict(ctx.names)
     with ctx.on_condition():
         returned_then, names_then = run_block(ctx, then), ctx.names
@@ -217,6 +219,20 @@ def select_block(ctx: Context, condition: object, node: nodes.Expr, then: tuple,
         if name in names_then and name in names_else:
             start[name] = a if a is b else merge(choose, a, b)
     return None
+
+
+def returns(block: tuple) -> bool:
+    return bool(block) and isinstance(block[-1], nodes.Return)
+
+
+def known_sizes(ctx: Context, condition: nodes.Expr) -> None:
+    """A comparison of sizes that says where a function ends, as of one that calls itself, is known when compiling."""
+    if not isinstance(condition, nodes.Compare):
+        return
+    operands = [(evaluate(ctx, e), e.span) for e in (condition.first, *(e for _, e in condition.rest))]
+    if all(isinstance(v, Dim) for v, _ in operands):
+        for size, span in operands:
+            structural_int(ctx, size, span)
 
 
 def merge(choose: Callable, a: object, b: object) -> object:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
 from leec.elaborate.context import Context
-from leec.elaborate.entries import Entry, is_indexed, read
+from leec.elaborate.entries import Entry, Position, is_indexed, read, symbol
 from leec.elaborate.readers import ListReader
 from leec.elaborate.rounds import read_rows
+from leec.elaborate.signature import PACK
 from leec.elaborate.values import ListValue, Record, describe
 from leec.ir.graph import Value
 from leec.ops.shape import Slices
@@ -81,8 +82,18 @@ def known(ctx: Context, node: nodes.Expr | None) -> int | None:
 def of_array(ctx: Context, value: Value, node: nodes.Subscript) -> object:
     from leec.elaborate.expressions import evaluate
 
-    items = expand_items(node, value)
-    found = [None if isinstance(i, (nodes.Slice, nodes.Nothing)) else evaluate(ctx, i) for i in items]
+    if ctx.indices and PACK in ctx.indices.ranges and len(node.items) == value.type.rank:
+        items, packs = list(node.items), Position(Dim.of(symbol(PACK)))  # decision 46: `..` on both sides
+    else:
+        items, packs = expand_items(node, value), None
+    found = [
+        (
+            None
+            if isinstance(i, (nodes.Slice, nodes.Nothing))
+            else packs if isinstance(i, nodes.Ellipsis) else evaluate(ctx, i)
+        )
+        for i in items
+    ]
     if ctx.loops:
         value, items, found = read_rows(ctx, value, items, found)
     if any(map(is_indexed, found)):

@@ -1,20 +1,22 @@
-"""README shows what there is: every excerpt stands in its file, and every command is one of leec's."""
+"""README and the design show what there is: every excerpt stands in its file, every command is one of leec's."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+import documents
 import pytest
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-EXCERPTS = re.findall(r"<!-- (\S+) -->\n```\w*\n(.*?)```", README, re.DOTALL)
+from leec.cli.app import COMMANDS
+
+NAMES = ("README.md", "docs/design.md", "docs/language.md")
+TEXTS = {name: documents.document(name) for name in NAMES}
+EXCERPTS = [(path, text) for shown in TEXTS.values() for path, text in documents.excerpts(shown)]
 
 
 @pytest.mark.parametrize(("path", "text"), EXCERPTS, ids=[p for p, _ in EXCERPTS])
 def test_excerpt(path: str, text: str) -> None:
-    assert text in (ROOT / path).read_text(encoding="utf-8")
+    assert text in documents.document(path)
 
 
 def test_there_are_excerpts_of_a_spec_and_of_both_programs() -> None:
@@ -22,13 +24,12 @@ def test_there_are_excerpts_of_a_spec_and_of_both_programs() -> None:
 
 
 def test_commands_exist() -> None:
-    from leec.cli.app import COMMANDS
-
-    blocks = re.findall(r"^```\w*\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
-    shown = {c for block in blocks for c in re.findall(r"^leec (\w+)", block, re.MULTILINE)}
-    assert shown and shown <= set(COMMANDS)
+    assert documents.commands(TEXTS["README.md"])
+    assert {c for text in TEXTS.values() for c in documents.commands(text)} <= set(COMMANDS)
 
 
-def test_paths_exist() -> None:
-    for path in re.findall(r"`((?:leec|tests|specs|docs)/[\w./]+)`", README):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("name", NAMES)
+def test_paths_and_links_lead_somewhere(name: str) -> None:
+    for path in documents.paths(TEXTS[name]):
+        assert (documents.ROOT / path).exists(), path
+    assert documents.links(name, TEXTS[name]) == []

@@ -92,7 +92,7 @@ def enter_rows() -> None:
 
 @builtin("float", "int")
 def _convert(ctx: Context, given) -> object:
-    """`float(c)` of bools, ints, and points of masks; `int(x)` truncates."""
+    """`float(x)`, `int(x)`: the same value as another kind; of a condition 1 or 0. `int` cuts off the fraction."""
     name = given.node.function.id
     reader = Reader(ctx, given, name, ("x",))
     value = reader.get("x")
@@ -191,7 +191,9 @@ for _name in ("sum", "mean", "max", "min", "prod", "any", "all", "logsumexp"):
 
 @builtin("top_k")
 def _top_k(ctx: Context, given) -> tuple[Value, Value]:
-    """The k largest entries along an axis, the largest first, and their positions (R25)."""
+    """`top_k(x, k, axis = .., smallest = false)`: the k largest entries along an axis, the largest first, and their
+    positions (R25).
+    """
     reader = Reader(ctx, given, "top_k", ("x", "k", "axis", "smallest"))
     x, (k,) = reader.tensor("x"), reader.dims("k")
     with ctx.at(given.span):

@@ -11,5 +11,5 @@ from leec.ops import TABLE
 
 @builtin("lu")
 def _lu(ctx: Context, given) -> Record:
-    """`order`, `lower` and `upper`, with a = (lower @ upper)[order]."""
+    """`lu(a)`: the fields `order`, `lower` and `upper`, with a = (lower @ upper)[order]; no gradient passes."""
     return Record(("order", "lower", "upper"), whole_arrays(TABLE["lu"])(ctx, given))

@@ -15,7 +15,9 @@ from leec.ir.graph import Value
 
 @builtin("take")
 def _take(ctx: Context, given) -> Value:
-    """The entries at some positions along an axis: the dims of `index` stand where that axis stood."""
+    """`take(x, index, axis = ..)`: the entries at some positions along an axis; the dims of `index` stand where that
+    axis stood.
+    """
     reader = Reader(ctx, given, "take", ("x", "index", "axis"))
     x, index = reader.tensor("x"), reader.tensor("index")
     with ctx.at(given.span):
@@ -30,7 +32,7 @@ def taken(ctx: Context, x: Value, index: Value, axis: int, proven: tuple[int, ..
 
 @builtin("reverse")
 def _reverse(ctx: Context, given) -> Value:
-    """The entries along one axis, or several, in the opposite order."""
+    """`reverse(x, axis = .., over = ..)`: the entries along one axis, or several, in the opposite order."""
     reader = Reader(ctx, given, "reverse", ("x", "axis", "over"))
     x = reader.tensor("x")
     with ctx.at(given.span):
@@ -39,7 +41,9 @@ def _reverse(ctx: Context, given) -> Value:
 
 @builtin("scatter")
 def _scatter(ctx: Context, given) -> Value:
-    """x with values combined into positions of its first axes: one array of positions, or a tuple (decision 48)."""
+    """`scatter(x, index, values, mode = "set")`: x with values combined into positions of its first axes: one array of
+    positions, or a tuple. The mode is "set", "add", "max", "min" or "mul" (decision 48).
+    """
     reader = Reader(ctx, given, "scatter", ("x", "index", "values", "mode"))
     x, values, mode = reader.tensor("x"), reader.tensor("values"), reader.get("mode", "set")
     index = reader.get("index") if isinstance(reader.get("index"), tuple) else (reader.tensor("index"),)
@@ -64,7 +68,9 @@ MODES = ("constant", "reflect", "edge", "wrap")
 
 @builtin("pad")
 def _pad(ctx: Context, given) -> Value:
-    """One number an axis means both sides; pairs give (before, after) (decision 49)."""
+    """`pad(x, widths, mode = "constant", value = 0)`: x with a border. One number an axis means both sides; pairs give
+    (before, after). The mode is "constant", "reflect", "edge" or "wrap" (decision 49).
+    """
     reader = Reader(ctx, given, "pad", ("x", "widths", "mode", "value"))
     x, pairs, mode = reader.tensor("x"), _widths(reader), reader.get("mode", "constant")
     if mode not in MODES:

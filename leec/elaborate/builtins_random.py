@@ -10,7 +10,7 @@ from leec.ir.graph import Value
 
 @builtin("standard_uniform")
 def _uniform(ctx: Context, given) -> Value:
-    """Numbers in [0, 1), all alike."""
+    """`standard_uniform(dims)`: numbers in [0, 1), all alike."""
     dims = dims_of(Reader(ctx, given, "standard_uniform", ("dims",)))
     key = ctx.draw_key("standard_uniform", given.span)
     with ctx.at(given.span):
@@ -19,7 +19,7 @@ def _uniform(ctx: Context, given) -> Value:
 
 @builtin("standard_normal")
 def _normal(ctx: Context, given) -> Value:
-    """Normal numbers of mean 0 and variance 1."""
+    """`standard_normal(dims)`: normal numbers of mean 0 and variance 1."""
     dims = dims_of(Reader(ctx, given, "standard_normal", ("dims",)))
     key = ctx.draw_key("standard_normal", given.span)
     with ctx.at(given.span):
@@ -28,7 +28,7 @@ def _normal(ctx: Context, given) -> Value:
 
 @builtin("standard_integers")
 def _integers(ctx: Context, given) -> Value:
-    """Integers in [low, high), all alike."""
+    """`standard_integers(low, high, dims)`: integers in [low, high), all alike."""
     reader = Reader(ctx, given, "standard_integers", ("low", "high", "dims"))
     dims = dims_of(reader)
     key = ctx.draw_key("standard_integers", given.span)

@@ -23,6 +23,7 @@ from leec.ir.graph import Value
 
 @builtin("reshape")
 def _reshape(ctx: Context, given) -> Value:
+    """`reshape(x, dims)`: the same entries in rows of another shape, as `reshape(x, [n, 4, d])`."""
     reader = Reader(ctx, given, "reshape", ("x", "dims"))
     x, dims = reader.tensor("x"), reader.dims("dims")
     size = Dim.of(1)
@@ -43,7 +44,9 @@ def _reshape(ctx: Context, given) -> Value:
 
 @builtin("flatten")
 def _flatten(ctx: Context, given) -> Value:
-    """All axes from `from` on made one; of a point all its parameters, one after the other (R32)."""
+    """`flatten(x, from = 0)`: all axes from `from` on made one; of a point all its parameters, one after the other
+    (R32).
+    """
     reader = Reader(ctx, given, "flatten", ("x", "from"))
     if isinstance(reader.get("x"), Instance):
         return flattened(ctx, reader.get("x"), given.span)
@@ -64,7 +67,7 @@ def flattened(ctx: Context, point: Instance, span: Span) -> Value:
 
 @builtin("unflatten")
 def _unflatten(ctx: Context, given) -> Instance | Value:
-    """A vector as a point of the structure of another one (R32), or as an array of the shape of another one."""
+    """`unflatten(x, like = ..)`: a vector as a point of the structure of another one (R32), or as an array of that shape."""
     reader = Reader(ctx, given, "unflatten", ("x", "like"))
     x, like = reader.tensor("x"), reader.get("like")
     if not isinstance(like, (Instance, Value)):
@@ -84,6 +87,7 @@ def _unflatten(ctx: Context, given) -> Instance | Value:
 
 @builtin("concat")
 def _concat(ctx: Context, given) -> Value:
+    """`concat(x, y, .., axis = ..)`: the arrays one after the other along an axis."""
     reader = Reader(ctx, given, "concat", ("axis",), rest=True)
     xs = parts_of(ctx, given)
     axis = reader.axis(xs[0])
@@ -93,7 +97,7 @@ def _concat(ctx: Context, given) -> Value:
 
 @builtin("stack")
 def _stack(ctx: Context, given) -> Value:
-    """The arrays along a new axis, the first one unless said otherwise (decision 42)."""
+    """`stack(x, y, .., axis = 0)`: the arrays along a new axis; `stack(list)` of what a list holds (decision 42)."""
     reader = Reader(ctx, given, "stack", ("axis",), rest=True)
     if len(given.positional) == 1 and isinstance(given.positional[0], ListReader):
         return given.positional[0].stacked(given.node.args[0])
@@ -133,6 +137,7 @@ def beside(ctx: Context, given, xs: list[Value], name: str, axis: int | None) ->
 
 @builtin("zeros", "ones")
 def _constant(ctx: Context, given) -> Value:
+    """`zeros(dims)`, `ones(dims)`: an array of zeros or ones, as `zeros([n, d])`."""
     name = given.node.function.id
     reader = Reader(ctx, given, name, ("dims",))
     wanted = reader.get("dims")
@@ -146,6 +151,7 @@ def _constant(ctx: Context, given) -> Value:
 
 @builtin("zeros_like", "ones_like")
 def _constant_like(ctx: Context, given) -> object:
+    """`zeros_like(x)`, `ones_like(x)`: zeros or ones in the shape of an array or a point."""
     name = given.node.function.id
     reader = Reader(ctx, given, name, ("x",))
     make = lambda v: ctx.builder.fill(float(name == "ones_like"), dims=v.type.dims, dtype=v.type.dtype)  # noqa: E731
@@ -158,7 +164,9 @@ def _constant_like(ctx: Context, given) -> object:
 
 @builtin("single_axis")
 def _single_axis(ctx: Context, given) -> Dim:
-    """The axis that was asked for, which may be left out where there is only one (R20)."""
+    """`single_axis(x, axis)`: the number of the axis that was asked for, which may be None where there is only one
+    (R20).
+    """
     reader = Reader(ctx, given, ctx.session.calls[-1][0], ("x", "axis"))
     if reader.get("axis") is None:
         reader.found.pop("axis", None)
@@ -167,6 +175,7 @@ def _single_axis(ctx: Context, given) -> Dim:
 
 @builtin("arange")
 def _arange(ctx: Context, given) -> Value:
+    """`arange(count)`: the integers 0, 1, .. count - 1."""
     (count,) = Reader(ctx, given, "arange", ("count",)).dims("count")
     with ctx.at(given.span):
         return ctx.builder.iota(dims=(count,), axis=0)
@@ -174,6 +183,7 @@ def _arange(ctx: Context, given) -> Value:
 
 @builtin("len")
 def _len(ctx: Context, given) -> Dim:
+    """`len(x)`: the first size of an array; how many items a tuple or a list has."""
     value = Reader(ctx, given, "len", ("x",)).get("x")
     if isinstance(value, Value) and value.type.rank:
         return value.type.dims[0]
@@ -186,12 +196,13 @@ def _len(ctx: Context, given) -> Dim:
 
 @builtin("rank")
 def _rank(ctx: Context, given) -> Dim:
+    """`rank(x)`: how many axes an array has."""
     return Dim.of(Reader(ctx, given, "rank", ("x",)).tensor("x").type.rank)
 
 
 @builtin("count")
 def _count(ctx: Context, given) -> Dim:
-    """The number of entries, of a tensor or of all the parameters of a point."""
+    """`count(x)`: the number of entries, of an array or of all the parameters of a point."""
     value = Reader(ctx, given, "count", ("x",)).get("x")
     leaves = (
         [v for _, v in value.parameters()]
@@ -206,6 +217,7 @@ def _count(ctx: Context, given) -> Dim:
 
 @builtin("zip")
 def _zip(ctx: Context, given) -> ListValue:
+    """`zip(a, b, ..)`: tuples or lists of one length, side by side."""
     columns = [v if isinstance(v, tuple) else getattr(v, "items", None) for v in given.positional]
     if any(not isinstance(c, tuple) for c in columns) or len({len(c) for c in columns}) > 1:
         raise LeeError(structure.wrong_kind(given.span, "these", "tuples or lists of one length"))
@@ -214,6 +226,7 @@ def _zip(ctx: Context, given) -> ListValue:
 
 @builtin("reversed")
 def _reversed(ctx: Context, given) -> object:
+    """`reversed(x)`: a range, a tuple or a list from its end."""
     value = Reader(ctx, given, "reversed", ("x",)).get("x")
     match value:
         case tuple():

@@ -17,7 +17,9 @@ from leec.syntax import nodes
 
 @builtin("grad", reads_nodes=True)
 def _grad(ctx: Context, node: nodes.Call) -> object:
-    """The derivative of a scalar by the current version of a variable: a tensor, or a vector of a model (R6)."""
+    """`grad(E, v)`: the derivative of a scalar by the current version of a variable: a tensor, or a vector of a model
+    (R6).
+    """
     from leec.elaborate.expressions import evaluate
 
     if len(node.args) != 2 or node.keywords:
@@ -45,7 +47,7 @@ def tensors_of(ctx: Context, wrt: object, variable: Span, span: Span) -> list[Va
 
 @builtin("jvp", "hvp", reads_nodes=True)
 def _along(ctx: Context, node: nodes.Call) -> object:
-    """`jvp(E, v, u)`: how E changes as v moves along u. `hvp(E, v, u)`: so does the gradient of E by v."""
+    """`jvp(E, v, u)`, `hvp(E, v, u)`: how E changes as v moves along u, and how the gradient of E by v does."""
     from leec.elaborate.expressions import evaluate
 
     name = node.function.id
@@ -168,7 +170,7 @@ def computed_in_round(ctx: Context, value: Value, way: list[Equation]) -> Value:
 
 @builtin("where", reads_nodes=True)
 def _where(ctx: Context, node: nodes.Call) -> object:
-    """`where(c, a, b)`: lazy by entry inside a definition, and gradient exactly 0 through the branch not taken (R3)."""
+    """`where(c, x, y)`: x where c holds, else y; with gradient exactly 0 through the branch not taken (R3)."""
     from leec.elaborate.expressions import evaluate
 
     if len(node.args) != 3 or node.keywords:

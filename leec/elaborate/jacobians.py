@@ -17,7 +17,9 @@ from leec.syntax import nodes
 
 @builtin("jacobian", "hessian", reads_nodes=True)
 def _matrix(ctx: Context, node: nodes.Call) -> Value:
-    """The dims of E, then those of v; a point stands for the vector of its parameters (R32)."""
+    """`jacobian(E, v)`, `hessian(E, v)`: the first, the second derivatives: the dims of E, then those of v; a point
+    stands for the vector of its parameters (R32).
+    """
     from leec.elaborate.expressions import evaluate
 
     name = node.function.id

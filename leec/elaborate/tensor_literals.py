@@ -17,7 +17,7 @@ from leec.types import TensorType
 
 @builtin("tensor")
 def _tensor(ctx: Context, given) -> Value:
-    """A tensor literal: `tensor([[1, 2], [3, 4]])` (decision 50)."""
+    """`tensor(entries)`: the array whose rows are written out, as `tensor([[1, 2], [3, 4]])` (decision 50)."""
     reader = Reader(ctx, given, "tensor", ("entries",))
     number = lambda v: v.constant if isinstance(v, Dim) else v  # noqa: E731
     nested = lambda v: tuple(map(nested, v.items)) if isinstance(v, ListValue) else number(v)  # noqa: E731

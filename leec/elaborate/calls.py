@@ -163,7 +163,7 @@ def call_function(ctx: Context, target: FunctionValue | MethodValue, given: Argu
         node = nodes.Call(given.node.function, given.node.args, keywords, span=given.node.span)
         given = Arguments(given.positional, {k: v for k, v in given.keywords.items() if k != "training"}, node)
     bound = bind(declaration.name.id, declaration.params, given, declaration.name.span)
-    captured = dict(target.captured) if isinstance(target, FunctionValue) else None
+    captured = target.captured if isinstance(target, FunctionValue) else {}
     with calling(ctx.session, declaration.name.id, given.span):
         return call_bound(ctx, target, home, training, override, bound, captured, given)
 
@@ -175,7 +175,7 @@ def call_bound(ctx: Context, target, home, training: bool, override, bound: dict
         from leec.elaborate.entrywise import in_place
 
         return in_place(ctx, target, home, {n: v for n, (v, _) in full.items()}, given)
-    full, packs = flatten_packs(ctx, declaration, full)
+    full, packs = flatten_packs(ctx, declaration, {n: (v, given.span) for n, v in captured.items()} | full)
     specialised = specialise.specialise(ctx, target, home, full, training, given.span)
     if specialised.reads_training:
         ctx.reads_training |= override is None
@@ -234,7 +234,9 @@ def bind_argument(
     if isinstance(value, Instance):
         bind_hypers(function, parameter, value, binding)
     given = (
-        [value] if not isinstance(value, (Instance, tuple, Record, ListValue, Distribution)) else list(leaves_of(value))
+        [value]
+        if not isinstance(value, (Instance, tuple, Record, ListValue, Distribution, FunctionValue))
+        else list(leaves_of(value))
     )
     args = []
     for wanted, found in zip(parameter.values, given):

@@ -6,7 +6,7 @@ from leec.diagnostics import LeeError, structure
 from leec.dims import Dim
 from leec.elaborate.context import NeedStructural, Restart, Session
 from leec.elaborate.members import hyper_symbols
-from leec.elaborate.values import Distribution, Instance, ListValue, Record
+from leec.elaborate.values import Distribution, FunctionValue, Instance, ListValue, Record
 from leec.ir.graph import Value
 
 
@@ -36,4 +36,8 @@ def parameter_of(symbol: str, full: dict) -> str | None:
     if symbol in full and isinstance(full[symbol][0], (Dim, Value)):
         return symbol
     head = symbol.rpartition("_")[0]
-    return head if head in full and isinstance(full[head][0], (tuple, ListValue, Record, Distribution)) else None
+    return (
+        head
+        if head in full and isinstance(full[head][0], (tuple, ListValue, Record, Distribution, FunctionValue))
+        else None
+    )

@@ -64,6 +64,6 @@ def gradients(ctx: Context, value: Value, span) -> list[Result]:
 def sources_of(ctx: Context, value: object):
     """What verify differentiates by: parameters of models, and arrays drawn in the example."""
     if isinstance(value, Instance) and not value.is_vector:
-        yield from value.parameters()
+        yield from ((p, v) for p, v in value.parameters() if v.type.is_float)  # a mask has none
     elif isinstance(value, Value) and value.type.is_float and not value.type.host and value in ctx.drawn:
         yield "", value

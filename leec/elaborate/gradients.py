@@ -127,7 +127,7 @@ def differentiate(ctx: Context, value: Value, wrt: list[Value], variable: Span, 
     way = on_the_way(ctx, value, set(wrt))
     if value not in wrt and not way:
         raise LeeError(kinds.no_gradient(span, variable.text, variable))
-    value = computed_in_round(ctx, value, way)
+    value = computed_in_round(ctx, value, way, set(wrt))
     with ctx.at(span):
         results = ctx.builder.grad(value, *wrt)
     return ctx.rename_results(results, [f"d_{w.name}" for w in wrt])
@@ -153,12 +153,12 @@ def reaches(ctx: Context, value: Value, sources: set[Value]) -> bool:
     return value in sources or bool(on_the_way(ctx, value, sources))
 
 
-def computed_in_round(ctx: Context, value: Value, way: list[Equation]) -> Value:
+def computed_in_round(ctx: Context, value: Value, way: list[Equation], wrt: set[Value]) -> Value:
     """In a loop the way may begin before it: then a round goes it again, as outside it nothing can be differentiated."""
     equations = ctx.builder.equations
     if not ctx.loops or not way or equations.index(way[0]) >= ctx.loops[-1].mark:
         return value
-    read = {a for e in way for a in e.args}
+    read = {a for e in way for a in e.args} - wrt
     numbers = [e for e in equations[: ctx.loops[-1].mark] if not e.args and not read.isdisjoint(e.results)]
     here: dict[Value, Value] = {}
     for equation in (*numbers, *way):

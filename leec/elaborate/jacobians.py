@@ -46,7 +46,7 @@ def jacobian(ctx: Context, value: Value, wrt: list[Value], flat: bool, variable:
     loop = Loop("row", ctx.fresh_symbol("row"), Dim.of(0), size, len(b.equations))
     ctx.loops.append(loop)
     try:
-        vector = computed_in_round(ctx, vector, on_the_way(ctx, vector, set(wrt)))
+        vector = computed_in_round(ctx, vector, on_the_way(ctx, vector, set(wrt)), set(wrt))
         with ctx.at(span):
             here = b.eq(b.iota(dims=(size,), axis=0), b.size(Dim.of(loop.symbol)))
             entry = b.sum(b.select(here, vector, 0.0), axes=(0,))

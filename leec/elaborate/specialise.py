@@ -127,7 +127,7 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
     if isinstance(target, MethodValue):
         parameters.append(enter_self(ctx, target.instance))
     else:
-        ctx.names.update(target.captured)
+        parameters += enter_captured(ctx, target, full, demanded)
     for param in declaration.params:
         value, span = full[param.name.id]
         parameters += [with_default(p, param) for p in enter(ctx, declaration, param, value, span, demanded)]
@@ -137,6 +137,16 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
         raise LeeError(structure.no_return(declaration.name.span, declaration.name.id))
     value = promise(ctx, declaration, returned)
     return finish(ctx, target, parameters, start, value)
+
+
+def enter_captured(ctx: Context, target: FunctionValue, full: dict, demanded: set[str]) -> list[Parameter]:
+    """What a nested def captured: values of the function around it, so parameters of this one."""
+    found = []
+    for name in target.captured:
+        value, span = full[name]
+        ctx.names[name], made = inner_value(ctx, name, value, demanded, span)
+        found += made
+    return found
 
 
 def enter_self(ctx: Context, instance: Instance) -> Parameter:
@@ -210,7 +220,7 @@ def inner_value(
         case Instance():
             inner, values = inner_instance(ctx, value, name)
             return inner, [Parameter(name, tuple(values), value.spec.name, tuple(inner.leaves))]
-        case tuple() | Record() | ListValue() | Distribution():
+        case tuple() | Record() | ListValue() | Distribution() | FunctionValue():
             items = value if isinstance(value, tuple) else value.items
             parts = [inner_value(ctx, f"{name}_{i}", v, demanded, span) for i, v in enumerate(items)]
             made = tuple(p for p, _ in parts)

@@ -17,9 +17,10 @@ from leec.elaborate.define import add_entries, augment_places, define_entries, l
 from leec.elaborate.distributions import draw
 from leec.elaborate.expressions import evaluate, structural_int
 from leec.elaborate.forloops import for_loop
+from leec.elaborate.ranges import mentions
 from leec.elaborate.recurrences import while_loop
 from leec.elaborate.requirements import require
-from leec.elaborate.signature import TypePattern, declare_dims, match_type, read_pattern
+from leec.elaborate.signature import PACK, TypePattern, declare_dims, match_type, read_pattern
 from leec.elaborate.values import (
     POISON,
     Distribution,
@@ -249,8 +250,10 @@ def merge(choose: Callable, a: object, b: object) -> object:
 
 
 def _function(ctx: Context, node: nodes.Function) -> None:
-    """A nested def captures by value."""
-    ctx.names[node.name.id] = FunctionValue(node, ctx.home, dict(ctx.names))
+    """A nested def captures by value what it mentions; in a method also the model, whose members it may mention."""
+    around = {n: d for n, d in ctx.dims.items() if n != PACK} | ctx.names
+    captured = {n: v for n, v in around.items() if n == "self" or mentions((node.params, node.body), {n})}
+    ctx.names[node.name.id] = FunctionValue(node, ctx.home, captured)
 
 
 def _evaluate(ctx: Context, node: nodes.Evaluate) -> None:

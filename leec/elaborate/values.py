@@ -58,7 +58,7 @@ class RangeValue:
 
 @dataclass(frozen=True, eq=False)
 class FunctionValue:
-    """A def, loss or metric of some file, or a nested one with the names it captured."""
+    """A def, loss or metric of some file, or a nested one with the values that it captured, which go where it goes."""
 
     declaration: nodes.Function
     home: object  # the SpecModule that it stands in
@@ -67,6 +67,13 @@ class FunctionValue:
     @property
     def name(self) -> str:
         return self.declaration.name.id
+
+    @property
+    def items(self) -> tuple[object, ...]:
+        return tuple(self.captured.values())
+
+    def with_items(self, items: Iterable[object]) -> FunctionValue:
+        return replace(self, captured=dict(zip(self.captured, items)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +213,7 @@ def leaves_of(value: object) -> Iterator[Value]:
         case tuple():
             for item in value:
                 yield from leaves_of(item)
-        case Record(items=items) | ListValue(items=items) | Distribution(items=items):
+        case Record(items=items) | ListValue(items=items) | Distribution(items=items) | FunctionValue(items=items):
             for item in items:
                 yield from leaves_of(item)
 
@@ -223,7 +230,7 @@ def rebuild(value: object, of: Callable[[Value], object], dim: Callable[[Dim], D
             return replace(value, hypers=hypers, leaves={p: of(v) for p, v in value.leaves.items()}, place=None)
         case tuple():
             return tuple(rebuild(v, of, dim) for v in value)
-        case Record() | ListValue() | Distribution():
+        case Record() | ListValue() | Distribution() | FunctionValue():
             return value.with_items(rebuild(v, of, dim) for v in value.items)
         case RangeValue():
             return RangeValue(rebuild(value.first, of, dim), rebuild(value.last, of, dim), value.reverse)

@@ -21,14 +21,11 @@ from leec.elaborate.signature import match_type
 from leec.elaborate.values import (
     BuiltinValue,
     ClassValue,
-    Distribution,
     DistributionMethod,
     FamilyValue,
     FunctionValue,
     Instance,
-    ListValue,
     MethodValue,
-    Record,
     describe,
     leaves_of,
     rebuild,
@@ -233,11 +230,7 @@ def bind_argument(
         return []
     if isinstance(value, Instance):
         bind_hypers(function, parameter, value, binding)
-    given = (
-        [value]
-        if not isinstance(value, (Instance, tuple, Record, ListValue, Distribution, FunctionValue))
-        else list(leaves_of(value))
-    )
+    given = list(leaves_of(value)) or [value]
     args = []
     for wanted, found in zip(parameter.values, given):
         with ctx.at(span):

@@ -141,12 +141,9 @@ def body_of(ctx: Context, target: FunctionValue | MethodValue, full: dict, deman
 
 def enter_captured(ctx: Context, target: FunctionValue, full: dict, demanded: set[str]) -> list[Parameter]:
     """What a nested def captured: values of the function around it, so parameters of this one."""
-    found = []
-    for name in target.captured:
-        value, span = full[name]
-        ctx.names[name], made = inner_value(ctx, name, value, demanded, span)
-        found += made
-    return found
+    found = {n: inner_value(ctx, n, full[n][0], demanded, full[n][1]) for n in target.captured}
+    ctx.names.update({n: inner for n, (inner, _) in found.items()})
+    return [p for _, made in found.values() for p in made]
 
 
 def enter_self(ctx: Context, instance: Instance) -> Parameter:

@@ -1,15 +1,18 @@
-"""README and the design show what there is: every excerpt stands in its file, every command is one of leec's."""
+"""The documents show what there is: excerpts stand in their files, commands and links lead somewhere, README's Python runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import documents
+import numpy as np
 import pytest
+from click.testing import CliRunner
+from safetensors.numpy import load_file
 
-from leec.cli.app import COMMANDS
+from leec.cli.app import COMMANDS, app
 
-NAMES = ("README.md", "docs/design.md", "docs/language.md")
+NAMES = ("README.md", "docs/design.md", "docs/language.md", "docs/tutorial.md")
 TEXTS = {name: documents.document(name) for name in NAMES}
 EXCERPTS = [(path, text) for shown in TEXTS.values() for path, text in documents.excerpts(shown)]
 
@@ -33,3 +36,13 @@ def test_paths_and_links_lead_somewhere(name: str) -> None:
     for path in documents.paths(TEXTS[name]):
         assert (documents.ROOT / path).exists(), path
     assert documents.links(name, TEXTS[name]) == []
+
+
+def test_python_of_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert CliRunner().invoke(app, ["new", "mlp", "--lesson", "mlp"]).exit_code == 0
+    (block,) = [f.text for f in documents.fences(TEXTS["README.md"]) if f.kind == "python" and "leec.load" in f.text]
+    names = {"images": np.zeros((5, 64), np.float32)}
+    exec(compile(block, "README.md", "exec"), names)
+    assert names["labels"].shape == (5,)
+    assert set(load_file("mlp.safetensors")) == set(names["net"].tensors())

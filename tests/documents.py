@@ -49,17 +49,24 @@ def paths(text: str) -> set[str]:
     return set(re.findall(r"`((?:leec|tests|specs|docs)/[\w./]+)`", text))
 
 
-def links(name: str, text: str) -> list[str]:
-    """Targets of links that lead nowhere: files beside the document that are absent, headings that it has not."""
-    prose = re.sub(r"`[^`\n]*`", "code", FENCE.sub("", text))
-    headings = {anchor(h) for h in re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)}
-    found = re.findall(r"\]\(([^)\s]+)\)", prose)
-    folder = (ROOT / name).parent
-    return [t for t in found if not (t[1:] in headings if t.startswith("#") else (folder / t).exists())]
+def links(name: str) -> list[str]:
+    """Targets of a document's links that lead nowhere: files that are absent, headings that a file has not."""
+    prose = re.sub(r"`[^`\n]*`", "code", FENCE.sub("", document(name)))
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        file, _, heading = target.partition("#")
+        path = (ROOT / name).parent / file if file else ROOT / name
+        if not path.exists() or heading and heading not in anchors(path.read_text(encoding="utf-8")):
+            broken.append(target)
+    return broken
+
+
+def anchors(text: str) -> set[str]:
+    """What the headings of a document are called in links."""
+    return {anchor(h) for h in re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)}
 
 
 def anchor(heading: str) -> str:
-    """What a heading is called in links."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 

@@ -35,7 +35,7 @@ def test_commands_exist() -> None:
 def test_paths_and_links_lead_somewhere(name: str) -> None:
     for path in documents.paths(TEXTS[name]):
         assert (documents.ROOT / path).exists(), path
-    assert documents.links(name, TEXTS[name]) == []
+    assert documents.links(name) == []
 
 
 def test_python_of_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

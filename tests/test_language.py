@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import documents
 import library
@@ -17,6 +19,8 @@ import leec
 from leec import driver
 from leec.diagnostics import Source
 from leec.elaborate.primitives import BUILTINS
+from leec.syntax import nodes
+from leec.syntax.parse import parse
 
 NAME = "docs/language.md"
 TEXT = documents.document(NAME)
@@ -79,3 +83,26 @@ def readers(function: ast.FunctionDef) -> list[tuple[str, ...]]:
 def test_every_name_that_can_be_called_is_listed() -> None:
     names = set(re.findall(r"`(\w+)\(", library.operations()))
     assert names == set(BUILTINS)
+
+
+# ---- what is shown
+
+
+def test_every_construct_of_the_syntax_is_shown() -> None:
+    kinds = (nodes.Expr, nodes.Stmt, nodes.Members, nodes.Item)
+    every = {node for union in kinds for node in get_args(union)}
+    shown = {
+        type(node) for block in GOOD for item in parse(Source("spec.lee", block.text))[0].items for node in within(item)
+    }
+    assert {node.__name__ for node in every - shown} == set()
+
+
+def within(node: object) -> Iterator[nodes.Node]:
+    """A node and all that it is made of."""
+    if isinstance(node, tuple):
+        for part in node:
+            yield from within(part)
+    elif isinstance(node, nodes.Node):
+        yield node
+        for name in node.__match_args__:
+            yield from within(getattr(node, name))

@@ -139,6 +139,15 @@ def _report(self: ProcedureElaborator, node: nodes.Report) -> None:
     report(self, node)
 
 
+def _evaluate(self: ProcedureElaborator, node: nodes.Evaluate) -> None:
+    """A call of a procedure for what it does; its result is discarded."""
+    rule = constructor(self, node.value) if isinstance(node.value, nodes.Call) else None
+    if rule is None:
+        self.in_run(node)
+    else:
+        rule(self, nodes.Name("_", span=node.span), node.value)
+
+
 STATEMENT: Mapping[type, Callable] = {
     nodes.Assign: _assign,
     nodes.For: _for,
@@ -147,5 +156,6 @@ STATEMENT: Mapping[type, Callable] = {
     nodes.Break: lambda self, node: self.emit(host.Break(span=node.span)),
     nodes.Return: _return,
     nodes.Report: _report,
+    nodes.Evaluate: _evaluate,
     nodes.Append: append,
 }

@@ -260,6 +260,8 @@ def describe(value: object) -> str:
             return "a model class"
         case ClassValue():
             return "an optimizer class"
+        case ProcedureValue():
+            return "a procedure"
         case Distribution():
             return f"a distribution ({value.family.name})"
         case FamilyValue():

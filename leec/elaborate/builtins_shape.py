@@ -67,7 +67,7 @@ def flattened(ctx: Context, point: Instance, span: Span) -> Value:
 
 @builtin("unflatten")
 def _unflatten(ctx: Context, given) -> Instance | Value:
-    """`unflatten(x, like = ..)`: a vector as a point of the structure of another one (R32), or as an array of that shape."""
+    """`unflatten(x, like = ..)`: a vector as a point or an array of the shape of another one (R32)."""
     reader = Reader(ctx, given, "unflatten", ("x", "like"))
     x, like = reader.tensor("x"), reader.get("like")
     if not isinstance(like, (Instance, Value)):

@@ -250,7 +250,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -518,7 +520,12 @@ def fit(epochs=20, batch=64, rate=0.1, *, run=None):
 
     run = run or Run("fit", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Learned(hidden=24, key=run.key("net")).to(run.session.place.device)  # activations.lee:93
     opt = SGD(lr=rate)  # activations.lee:94
@@ -667,7 +674,7 @@ def example_hyperbolic(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

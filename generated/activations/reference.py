@@ -446,7 +446,12 @@ def fit(epochs=20, batch=64, rate=0.1, *, run=None):
 
     run = run or Run("fit")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Learned(hidden=24, key=run.key("net"))  # activations.lee:93
     opt = SGD(lr=rate)  # activations.lee:94
@@ -549,7 +554,7 @@ def example_hyperbolic(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -251,7 +251,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -625,7 +627,7 @@ def of_class_backward(x, k, d_found):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):
@@ -707,14 +709,6 @@ def sqrt(x):
     """Square root, whose gradient at 0 is 0."""
     zero = x == 0
     return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
-
-
-def largest(x, axes, keepdims=False):
-    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
-    for axis in reversed(axes):
-        some = x.shape[axis] > 0
-        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
-    return x
 
 
 def softmax(x, axes):

@@ -502,7 +502,7 @@ def of_class_backward(x, k, d_found):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):
@@ -712,12 +712,3 @@ def blocks(*vectors, size=1 << 14):
     """Pieces of vectors that stay in the cache together, from the first to the last."""
     for start in range(0, vectors[0].size, size):
         yield tuple(v[start : start + size] for v in vectors)
-
-
-def member(holder, path):
-    """The model or tensor at a path such as `net.layers.0.w`."""
-    for step in path.split("."):
-        holder = (
-            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
-        )
-    return holder

@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -388,7 +390,12 @@ def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
 
     run = run or Run("gan", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:29
     judge = MLP(sizes=(64, 64, 1), key=run.key("judge")).to(run.session.place.device)  # adversarial.lee:30
@@ -738,7 +745,12 @@ def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
 
     run = run or Run("wgan", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:91
     critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:92
@@ -888,7 +900,12 @@ def wgan_gp(epochs=5, batch=64, rate=1e-3, latent=8, weight=1e1, *, run=None):
 
     run = run or Run("wgan_gp", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)
     critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:114
@@ -1453,7 +1470,12 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
 
     run = run or Run("cycle_gan", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:211
     ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:212
@@ -2102,7 +2124,7 @@ def example_by_rewards(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):

@@ -335,7 +335,12 @@ def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
 
     run = run or Run("gan")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:29
     judge = MLP(sizes=(64, 64, 1), key=run.key("judge"))  # adversarial.lee:30
@@ -613,7 +618,12 @@ def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
 
     run = run or Run("wgan")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:91
     critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:92
@@ -681,7 +691,12 @@ def wgan_gp(epochs=5, batch=64, rate=1e-3, latent=8, weight=1e1, *, run=None):
 
     run = run or Run("wgan_gp")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:113
     critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:114
@@ -1224,7 +1239,12 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
 
     run = run or Run("cycle_gan")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:211
     ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:212
@@ -1689,7 +1709,7 @@ def example_by_rewards(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):

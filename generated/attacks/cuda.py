@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -886,7 +888,12 @@ def by_proxy(epochs=8, batch=32, rate=3e-3, reach=0.2, *, run=None):
 
     run = run or Run("by_proxy", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     victim = MLP(sizes=(64, 32, 10), key=run.key("victim")).to(run.session.place.device)  # attacks.lee:114
     proxy = MLP_2(sizes=(64, 24, 24, 10), key=run.key("proxy")).to(run.session.place.device)  # attacks.lee:115
@@ -1182,7 +1189,12 @@ def by_ensemble(epochs=4, batch=32, rate=5e-3, reach=0.2, *, run=None):
 
     run = run or Run("by_ensemble", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     crowd = Crowd_2(features=64, hidden=24, classes=10, key=run.key("crowd")).to(run.session.place.device)
     opt = Adam(lr=rate)  # attacks.lee:148
@@ -1785,7 +1797,7 @@ def example_with_backdoor(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -770,7 +770,12 @@ def by_proxy(epochs=8, batch=32, rate=3e-3, reach=0.2, *, run=None):
 
     run = run or Run("by_proxy")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     victim = MLP(sizes=(64, 32, 10), key=run.key("victim"))  # attacks.lee:114
     proxy = MLP_2(sizes=(64, 24, 24, 10), key=run.key("proxy"))  # attacks.lee:115
@@ -964,7 +969,12 @@ def by_ensemble(epochs=4, batch=32, rate=5e-3, reach=0.2, *, run=None):
 
     run = run or Run("by_ensemble")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     crowd = Crowd_2(features=64, hidden=24, classes=10, key=run.key("crowd"))  # attacks.lee:147
     opt = Adam(lr=rate)  # attacks.lee:148
@@ -1484,7 +1494,7 @@ def example_with_backdoor(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

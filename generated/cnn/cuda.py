@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -743,6 +745,7 @@ def fit(epochs=12, batch=32, rate=0.01, *, run=None):
     run = run or Run("fit", backend="torch")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.2,
@@ -831,6 +834,7 @@ def fit_without_pooling(epochs=12, batch=32, rate=0.01, *, run=None):
     run = run or Run("fit_without_pooling", backend="torch")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.2,
@@ -965,7 +969,7 @@ def example_straightened(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

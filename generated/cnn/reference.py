@@ -670,6 +670,7 @@ def fit(epochs=12, batch=32, rate=0.01, *, run=None):
     run = run or Run("fit")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.2,
@@ -699,6 +700,7 @@ def fit_without_pooling(epochs=12, batch=32, rate=0.01, *, run=None):
     run = run or Run("fit_without_pooling")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.2,
@@ -780,7 +782,7 @@ def example_straightened(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -392,7 +394,12 @@ def fit(epochs=12, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("fit", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = AutoEncoder(d=64, hidden=48, code=8, key=run.key("net")).to(run.session.place.device)  # coding.lee:32
     opt = Adam(lr=rate)  # coding.lee:33
@@ -679,7 +686,12 @@ def layer_wise(epochs=5, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("layer_wise", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     one = Linear(inputs=64, outputs=32, key=run.key("one")).to(run.session.place.device)  # coding.lee:87
     back = Linear(inputs=32, outputs=64, key=run.key("back")).to(run.session.place.device)  # coding.lee:88
@@ -1179,7 +1191,12 @@ def vector_quantised(epochs=15, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("vector_quantised", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = VQVAE(d=64, hidden=48, latent=4, codes=32, key=run.key("net")).to(run.session.place.device)  # coding.lee:188
     opt = Adam(lr=rate)  # coding.lee:189
@@ -1305,7 +1322,12 @@ def without_fours(epochs=12, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("without_fours", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = AutoEncoder(d=64, hidden=48, code=8, key=run.key("net")).to(run.session.place.device)  # coding.lee:215
     opt = Adam(lr=rate)  # coding.lee:216
@@ -1842,7 +1864,7 @@ def example_judged(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -309,7 +309,12 @@ def fit(epochs=12, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("fit")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = AutoEncoder(d=64, hidden=48, code=8, key=run.key("net"))  # coding.lee:32
     opt = Adam(lr=rate)  # coding.lee:33
@@ -536,7 +541,12 @@ def layer_wise(epochs=5, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("layer_wise")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     one = Linear(inputs=64, outputs=32, key=run.key("one"))  # coding.lee:87
     back = Linear(inputs=32, outputs=64, key=run.key("back"))  # coding.lee:88
@@ -957,7 +967,12 @@ def vector_quantised(epochs=15, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("vector_quantised")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = VQVAE(d=64, hidden=48, latent=4, codes=32, key=run.key("net"))  # coding.lee:188
     opt = Adam(lr=rate)  # coding.lee:189
@@ -1032,7 +1047,12 @@ def without_fours(epochs=12, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("without_fours")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = AutoEncoder(d=64, hidden=48, code=8, key=run.key("net"))  # coding.lee:215
     opt = Adam(lr=rate)  # coding.lee:216
@@ -1506,7 +1526,7 @@ def example_judged(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 def mse_saved(y, target):

@@ -250,7 +250,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -396,7 +398,12 @@ def choose(parts=5, epochs=40, *, run=None):
 
     run = run or Run("choose", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     winner = run.record(hidden=0, rate=0.0, score=torch.inf)  # cross_validation.lee:47
     (winner,) = run.restore("hidden", winner=winner)
@@ -440,7 +447,7 @@ def choose_score(scores):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))
@@ -585,7 +592,7 @@ def relu_backward(select, d_y):
 
 
 def var(x, ddof=0):
-    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis.
+    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis or several.
 
     x [x_0] -> []
     """

@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -666,7 +668,12 @@ def hardened(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
 
     run = run or Run("hardened", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 64, 10), key=run.key("net")).to(run.session.place.device)  # defence.lee:101
     opt = Adam(lr=rate)  # defence.lee:102
@@ -757,7 +764,12 @@ def unprotected(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
 
     run = run or Run("unprotected", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 64, 10), key=run.key("net")).to(run.session.place.device)  # defence.lee:115
     opt = Adam(lr=rate)  # defence.lee:116
@@ -903,7 +915,7 @@ def example_harmed(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

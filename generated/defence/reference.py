@@ -547,7 +547,12 @@ def hardened(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
 
     run = run or Run("hardened")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 64, 10), key=run.key("net"))  # defence.lee:101
     opt = Adam(lr=rate)  # defence.lee:102
@@ -603,7 +608,12 @@ def unprotected(epochs=15, batch=64, rate=3e-3, reach=0.1, *, run=None):
 
     run = run or Run("unprotected")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 64, 10), key=run.key("net"))  # defence.lee:115
     opt = Adam(lr=rate)  # defence.lee:116
@@ -711,7 +721,7 @@ def example_harmed(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

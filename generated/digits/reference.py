@@ -312,6 +312,7 @@ def fit(epochs=12, batch=64, rate=2e-3, *, run=None):
     run = run or Run("fit")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.2,
@@ -337,7 +338,7 @@ def fit_step(net, opt, image, label):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -640,7 +642,12 @@ def fit(epochs=1, batch=64, *, run=None):
 
     run = run or Run("fit", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Auto(pixels=64, hidden=32, latent=4, key=run.key("net")).to(run.session.place.device)  # distributions.lee:71
     opt = Adam(lr=3e-3)  # distributions.lee:72
@@ -797,97 +804,97 @@ class BelieveStep(TrainStep):
         exp = torch.exp(shape)  # [3]  distributions.lee:39
         reshape = exp.expand(16, 3).reshape(48)  # [48]  distributions.lee:45
         key_2_2 = fold(fold(key, SITES["surprise"]), SITES["r"])
-        lt = reshape < 1  # bool[48]  distributions.lee:357
+        lt = reshape < 1  # bool[48]  distributions.lee:364
         d = torch.where(lt, reshape + 1, reshape) - 0.3333333333333333  # [48]
-        done = reshape < 0  # bool[48]  distributions.lee:359
-        z = normal(fold(key_2_2, SITES["z"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
-        key_3 = fold(key_2_2, SITES["u"])  # distributions.lee:362
-        mul = 3 * torch.sqrt(d)  # [48]  distributions.lee:363
+        done = reshape < 0  # bool[48]  distributions.lee:366
+        z = normal(fold(key_2_2, SITES["z"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:368
+        key_3 = fold(key_2_2, SITES["u"])  # distributions.lee:369
+        mul = 3 * torch.sqrt(d)  # [48]  distributions.lee:370
         add_2_2 = 1 + z / mul  # [48]
         v = add_2_2 * add_2_2 * add_2_2  # [48]
-        mul_4_2 = d * v  # [48]  distributions.lee:364
+        mul_4_2 = d * v  # [48]  distributions.lee:371
         add_2 = z * z / 2 + d - mul_4_2 + d * torch.log(v.clamp(min=1e-30))  # [48]
         log_u = torch.log(uniform(key_3, (48,), FLOAT, count.device))  # [48]
         fits = (v > 0) & (log_u < add_2)  # bool[48]
-        done_2 = done | fits  # bool[48]  distributions.lee:366
-        z_2 = normal(fold(key_2_2, SITES["z#2"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
-        key_5 = fold(key_2_2, SITES["u#2"])  # distributions.lee:362
-        add_3 = 1 + z_2 / mul  # [48]  distributions.lee:363
+        done_2 = done | fits  # bool[48]  distributions.lee:373
+        z_2 = normal(fold(key_2_2, SITES["z#2"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:368
+        key_5 = fold(key_2_2, SITES["u#2"])  # distributions.lee:369
+        add_3 = 1 + z_2 / mul  # [48]  distributions.lee:370
         v_2_2 = add_3 * add_3 * add_3  # [48]
-        mul_4 = d * v_2_2  # [48]  distributions.lee:364
+        mul_4 = d * v_2_2  # [48]  distributions.lee:371
         mul_5 = d * torch.log(v_2_2.clamp(min=1e-30))  # [48]
         log_2_2 = torch.log(uniform(key_5, (48,), FLOAT, count.device))  # [48]
         fits_2 = (v_2_2 > 0) & (log_2_2 < z_2 * z_2 / 2 + d - mul_4 + mul_5)  # bool[48]
-        found = torch.where(fits & ~done, mul_4_2, d)  # [48]  distributions.lee:365
-        done_3 = done_2 | fits_2  # bool[48]  distributions.lee:366
-        z_3 = normal(fold(key_2_2, SITES["z#3"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
-        key_7 = fold(key_2_2, SITES["u#3"])  # distributions.lee:362
-        add_6 = 1 + z_3 / mul  # [48]  distributions.lee:363
+        found = torch.where(fits & ~done, mul_4_2, d)  # [48]  distributions.lee:372
+        done_3 = done_2 | fits_2  # bool[48]  distributions.lee:373
+        z_3 = normal(fold(key_2_2, SITES["z#3"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:368
+        key_7 = fold(key_2_2, SITES["u#3"])  # distributions.lee:369
+        add_6 = 1 + z_3 / mul  # [48]  distributions.lee:370
         v_3 = add_6 * add_6 * add_6  # [48]
-        mul_8 = d * v_3  # [48]  distributions.lee:364
+        mul_8 = d * v_3  # [48]  distributions.lee:371
         mul_9 = d * torch.log(v_3.clamp(min=1e-30))  # [48]
         log_3 = torch.log(uniform(key_7, (48,), FLOAT, count.device))  # [48]
         fits_3 = (v_3 > 0) & (log_3 < z_3 * z_3 / 2 + d - mul_8 + mul_9)  # bool[48]
-        found_2 = torch.where(fits_2 & ~done_2, mul_4, found)  # [48]  distributions.lee:365
-        done_4 = done_3 | fits_3  # bool[48]  distributions.lee:366
-        z_4 = normal(fold(key_2_2, SITES["z#4"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
-        key_9 = fold(key_2_2, SITES["u#4"])  # distributions.lee:362
-        add_9 = 1 + z_4 / mul  # [48]  distributions.lee:363
+        found_2 = torch.where(fits_2 & ~done_2, mul_4, found)  # [48]  distributions.lee:372
+        done_4 = done_3 | fits_3  # bool[48]  distributions.lee:373
+        z_4 = normal(fold(key_2_2, SITES["z#4"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:368
+        key_9 = fold(key_2_2, SITES["u#4"])  # distributions.lee:369
+        add_9 = 1 + z_4 / mul  # [48]  distributions.lee:370
         v_4 = add_9 * add_9 * add_9  # [48]
-        mul_12 = d * v_4  # [48]  distributions.lee:364
+        mul_12 = d * v_4  # [48]  distributions.lee:371
         mul_13 = d * torch.log(v_4.clamp(min=1e-30))  # [48]
         log_5 = torch.log(uniform(key_9, (48,), FLOAT, count.device))  # [48]
         fits_4 = (v_4 > 0) & (log_5 < z_4 * z_4 / 2 + d - mul_12 + mul_13)  # bool[48]
-        found_3 = torch.where(fits_3 & ~done_3, mul_8, found_2)  # [48]  distributions.lee:365
-        done_5 = done_4 | fits_4  # bool[48]  distributions.lee:366
-        z_5 = normal(fold(key_2_2, SITES["z#5"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
-        key_11 = fold(key_2_2, SITES["u#5"])  # distributions.lee:362
-        add_12 = 1 + z_5 / mul  # [48]  distributions.lee:363
+        found_3 = torch.where(fits_3 & ~done_3, mul_8, found_2)  # [48]  distributions.lee:372
+        done_5 = done_4 | fits_4  # bool[48]  distributions.lee:373
+        z_5 = normal(fold(key_2_2, SITES["z#5"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:368
+        key_11 = fold(key_2_2, SITES["u#5"])  # distributions.lee:369
+        add_12 = 1 + z_5 / mul  # [48]  distributions.lee:370
         v_5 = add_12 * add_12 * add_12  # [48]
-        mul_16 = d * v_5  # [48]  distributions.lee:364
+        mul_16 = d * v_5  # [48]  distributions.lee:371
         mul_17 = d * torch.log(v_5.clamp(min=1e-30))  # [48]
         log_7 = torch.log(uniform(key_11, (48,), FLOAT, count.device))  # [48]
         fits_5 = (v_5 > 0) & (log_7 < z_5 * z_5 / 2 + d - mul_16 + mul_17)  # bool[48]
-        found_4 = torch.where(fits_4 & ~done_4, mul_12, found_3)  # [48]  distributions.lee:365
-        done_6 = done_5 | fits_5  # bool[48]  distributions.lee:366
-        z_6 = normal(fold(key_2_2, SITES["z#6"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
-        key_13 = fold(key_2_2, SITES["u#6"])  # distributions.lee:362
-        add_15 = 1 + z_6 / mul  # [48]  distributions.lee:363
+        found_4 = torch.where(fits_4 & ~done_4, mul_12, found_3)  # [48]  distributions.lee:372
+        done_6 = done_5 | fits_5  # bool[48]  distributions.lee:373
+        z_6 = normal(fold(key_2_2, SITES["z#6"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:368
+        key_13 = fold(key_2_2, SITES["u#6"])  # distributions.lee:369
+        add_15 = 1 + z_6 / mul  # [48]  distributions.lee:370
         v_6 = add_15 * add_15 * add_15  # [48]
-        mul_20 = d * v_6  # [48]  distributions.lee:364
+        mul_20 = d * v_6  # [48]  distributions.lee:371
         mul_21 = d * torch.log(v_6.clamp(min=1e-30))  # [48]
         log_9 = torch.log(uniform(key_13, (48,), FLOAT, count.device))  # [48]
         fits_6 = (v_6 > 0) & (log_9 < z_6 * z_6 / 2 + d - mul_20 + mul_21)  # bool[48]
-        found_5 = torch.where(fits_5 & ~done_5, mul_16, found_4)  # [48]  distributions.lee:365
-        done_7 = done_6 | fits_6  # bool[48]  distributions.lee:366
-        z_7 = normal(fold(key_2_2, SITES["z#7"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
-        key_15 = fold(key_2_2, SITES["u#7"])  # distributions.lee:362
-        add_18 = 1 + z_7 / mul  # [48]  distributions.lee:363
+        found_5 = torch.where(fits_5 & ~done_5, mul_16, found_4)  # [48]  distributions.lee:372
+        done_7 = done_6 | fits_6  # bool[48]  distributions.lee:373
+        z_7 = normal(fold(key_2_2, SITES["z#7"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:368
+        key_15 = fold(key_2_2, SITES["u#7"])  # distributions.lee:369
+        add_18 = 1 + z_7 / mul  # [48]  distributions.lee:370
         v_7 = add_18 * add_18 * add_18  # [48]
-        mul_24 = d * v_7  # [48]  distributions.lee:364
+        mul_24 = d * v_7  # [48]  distributions.lee:371
         mul_25 = d * torch.log(v_7.clamp(min=1e-30))  # [48]
         log_11 = torch.log(uniform(key_15, (48,), FLOAT, count.device))  # [48]
         fits_7 = (v_7 > 0) & (log_11 < z_7 * z_7 / 2 + d - mul_24 + mul_25)  # bool[48]
-        found_6 = torch.where(fits_6 & ~done_6, mul_20, found_5)  # [48]  distributions.lee:365
-        z_8 = normal(fold(key_2_2, SITES["z#8"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:361
-        key_17 = fold(key_2_2, SITES["u#8"])  # distributions.lee:362
-        add_21 = 1 + z_8 / mul  # [48]  distributions.lee:363
+        found_6 = torch.where(fits_6 & ~done_6, mul_20, found_5)  # [48]  distributions.lee:372
+        z_8 = normal(fold(key_2_2, SITES["z#8"]), (48,), FLOAT, count.device)  # [48]  distributions.lee:368
+        key_17 = fold(key_2_2, SITES["u#8"])  # distributions.lee:369
+        add_21 = 1 + z_8 / mul  # [48]  distributions.lee:370
         v_8 = add_21 * add_21 * add_21  # [48]
-        mul_28 = d * v_8  # [48]  distributions.lee:364
+        mul_28 = d * v_8  # [48]  distributions.lee:371
         mul_29 = d * torch.log(v_8.clamp(min=1e-30))  # [48]
         log_13 = torch.log(uniform(key_17, (48,), FLOAT, count.device))  # [48]
         fits_8 = (v_8 > 0) & (log_13 < z_8 * z_8 / 2 + d - mul_28 + mul_29)  # bool[48]
-        found_7 = torch.where(fits_7 & ~done_7, mul_24, found_6)  # [48]  distributions.lee:365
+        found_7 = torch.where(fits_7 & ~done_7, mul_24, found_6)  # [48]  distributions.lee:372
         found_8 = torch.where(fits_8 & ~(done_7 | fits_7), mul_28, found_7)  # [48]
-        key_18 = fold(key_2_2, SITES["boost"])  # distributions.lee:367
+        key_18 = fold(key_2_2, SITES["boost"])  # distributions.lee:374
         boost = uniform(key_18, (48,), FLOAT, count.device)  # [48]
-        div_17 = 1 / reshape  # [48]  distributions.lee:368
+        div_17 = 1 / reshape  # [48]  distributions.lee:375
         mul_30 = found_8 * boost.clamp(min=2.9802322387695312e-8) ** div_17  # [48]
         graft_3 = torch.where(lt, mul_30, found_8).clamp(min=1e-37)  # [48]
-        term = graft_3 / reshape  # [48]  distributions.lee:377
-        psi = torch.digamma(reshape) + div_17 - torch.log(graft_3)  # [48]  distributions.lee:378
-        slope = term * psi  # [48]  distributions.lee:379
-        gt_9 = term * (1 + torch.abs(psi)) > 1e-17 * torch.abs(slope)  # bool[48]  distributions.lee:381
+        term = graft_3 / reshape  # [48]  distributions.lee:384
+        psi = torch.digamma(reshape) + div_17 - torch.log(graft_3)  # [48]  distributions.lee:385
+        slope = term * psi  # [48]  distributions.lee:386
+        gt_9 = term * (1 + torch.abs(psi)) > 1e-17 * torch.abs(slope)  # bool[48]  distributions.lee:388
         n = torch.zeros((), dtype=FLOAT, device=count.device)
         going = gt_9.any()
         psi_ = psi
@@ -905,7 +912,7 @@ class BelieveStep(TrainStep):
         likelihood = (mul_32 - (reshape_2 * exp_2)[:, :, None]).sum(dim=2)  # [16, 3]  distributions.lee:46
         sum_3 = (-1.0 / 16 * count.T).sum(dim=1, keepdim=True)  # [3, 1]
         d_sub = sum_3.expand(16, 3, 1).reshape(16, 3)  # [16, 3]
-        d_reshape = (d_sub / reshape_2 + scale * exp_2).reshape(48) * slope_  # [48]  distributions.lee:369
+        d_reshape = (d_sub / reshape_2 + scale * exp_2).reshape(48) * slope_  # [48]  distributions.lee:376
         d_exp_8 = sub_8 - digamma + sub_6 * (1 * torch.special.zeta(2, exp))  # [3]  distributions.lee:44
         d_neg = (exp + (scale * reshape_2).sum(dim=0)) * exp_2  # [3]  distributions.lee:45
         torch.sum(d_sub, dim=0, out=d_rate)  # [3]  distributions.lee:44
@@ -967,7 +974,7 @@ def example_spoken(key):
 
 def below(z):
     """Φ(z): the share of standard normal numbers up to z."""
-    return (1 + math.erf(z / 1.4142135623730951)) / 2  # distributions.lee:326
+    return (1 + math.erf(z / 1.4142135623730951)) / 2  # distributions.lee:333
 
 
 @packed(0, a=(0, 1))
@@ -979,192 +986,192 @@ def standard_gamma(a, key):
     a [..] -> [..]
     """
     rows = a.shape[0]
-    lt = a < 1  # bool[rows]  distributions.lee:357
+    lt = a < 1  # bool[rows]  distributions.lee:364
     d = torch.where(lt, a + 1, a) - 0.3333333333333333  # [rows]
-    done = a < 0  # bool[rows]  distributions.lee:359
-    z = normal(fold(key, SITES["z"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u = uniform(fold(key, SITES["u"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    mul = 3 * sqrt(d)  # [rows]  distributions.lee:363
+    done = a < 0  # bool[rows]  distributions.lee:366
+    z = normal(fold(key, SITES["z"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u = uniform(fold(key, SITES["u"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    mul = 3 * sqrt(d)  # [rows]  distributions.lee:370
     add_2 = 1 + z / mul  # [rows]
     v = add_2**2 * add_2  # [rows]
-    add_4 = z**2 / 2 + d - d * v + d * torch.log(v.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    add_4 = z**2 / 2 + d - d * v + d * torch.log(v.clamp(min=1e-30))  # [rows]  distributions.lee:371
     fits = (v > 0) & (torch.log(u) < add_4)  # bool[rows]
-    logical_and = fits & ~done  # bool[rows]  distributions.lee:365
+    logical_and = fits & ~done  # bool[rows]  distributions.lee:372
     guard = torch.where(logical_and, d, d.detach())  # [rows]
     found = torch.where(logical_and, guard * torch.where(logical_and, v, v.detach()), d)  # [rows]
-    done_2 = done | fits  # bool[rows]  distributions.lee:366
-    z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:363
+    done_2 = done | fits  # bool[rows]  distributions.lee:373
+    z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:370
     v_2 = add_5**2 * add_5  # [rows]
-    mul_10 = d * torch.log(v_2.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    mul_10 = d * torch.log(v_2.clamp(min=1e-30))  # [rows]  distributions.lee:371
     fits_2 = (v_2 > 0) & (torch.log(u_2) < z_2**2 / 2 + d - d * v_2 + mul_10)  # bool[rows]
-    logical_and_2 = fits_2 & ~done_2  # bool[rows]  distributions.lee:365
+    logical_and_2 = fits_2 & ~done_2  # bool[rows]  distributions.lee:372
     guard_4 = torch.where(logical_and_2, v_2, v_2.detach())  # [rows]
     mul_11 = torch.where(logical_and_2, d, d.detach()) * guard_4  # [rows]
     found_2 = torch.where(logical_and_2, mul_11, found)  # [rows]
-    done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:366
-    z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:363
+    done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:373
+    z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:370
     v_3 = add_8**2 * add_8  # [rows]
-    mul_15 = d * torch.log(v_3.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    mul_15 = d * torch.log(v_3.clamp(min=1e-30))  # [rows]  distributions.lee:371
     fits_3 = (v_3 > 0) & (torch.log(u_3) < z_3**2 / 2 + d - d * v_3 + mul_15)  # bool[rows]
-    logical_and_3 = fits_3 & ~done_3  # bool[rows]  distributions.lee:365
+    logical_and_3 = fits_3 & ~done_3  # bool[rows]  distributions.lee:372
     guard_6 = torch.where(logical_and_3, v_3, v_3.detach())  # [rows]
     mul_16 = torch.where(logical_and_3, d, d.detach()) * guard_6  # [rows]
     found_3 = torch.where(logical_and_3, mul_16, found_2)  # [rows]
-    done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:366
-    z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:363
+    done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:373
+    z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:370
     v_4 = add_11**2 * add_11  # [rows]
-    mul_20 = d * torch.log(v_4.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    mul_20 = d * torch.log(v_4.clamp(min=1e-30))  # [rows]  distributions.lee:371
     fits_4 = (v_4 > 0) & (torch.log(u_4) < z_4**2 / 2 + d - d * v_4 + mul_20)  # bool[rows]
-    logical_and_4 = fits_4 & ~done_4  # bool[rows]  distributions.lee:365
+    logical_and_4 = fits_4 & ~done_4  # bool[rows]  distributions.lee:372
     guard_8 = torch.where(logical_and_4, v_4, v_4.detach())  # [rows]
     mul_21 = torch.where(logical_and_4, d, d.detach()) * guard_8  # [rows]
     found_4 = torch.where(logical_and_4, mul_21, found_3)  # [rows]
-    done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:366
-    z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:363
+    done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:373
+    z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:370
     v_5 = add_14**2 * add_14  # [rows]
-    mul_25 = d * torch.log(v_5.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    mul_25 = d * torch.log(v_5.clamp(min=1e-30))  # [rows]  distributions.lee:371
     fits_5 = (v_5 > 0) & (torch.log(u_5) < z_5**2 / 2 + d - d * v_5 + mul_25)  # bool[rows]
-    logical_and_5 = fits_5 & ~done_5  # bool[rows]  distributions.lee:365
+    logical_and_5 = fits_5 & ~done_5  # bool[rows]  distributions.lee:372
     guard_10 = torch.where(logical_and_5, v_5, v_5.detach())  # [rows]
     mul_26 = torch.where(logical_and_5, d, d.detach()) * guard_10  # [rows]
     found_5 = torch.where(logical_and_5, mul_26, found_4)  # [rows]
-    done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:366
-    z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:363
+    done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:373
+    z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:370
     v_6 = add_17**2 * add_17  # [rows]
-    mul_30 = d * torch.log(v_6.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    mul_30 = d * torch.log(v_6.clamp(min=1e-30))  # [rows]  distributions.lee:371
     fits_6 = (v_6 > 0) & (torch.log(u_6) < z_6**2 / 2 + d - d * v_6 + mul_30)  # bool[rows]
-    logical_and_6 = fits_6 & ~done_6  # bool[rows]  distributions.lee:365
+    logical_and_6 = fits_6 & ~done_6  # bool[rows]  distributions.lee:372
     guard_12 = torch.where(logical_and_6, v_6, v_6.detach())  # [rows]
     mul_31 = torch.where(logical_and_6, d, d.detach()) * guard_12  # [rows]
     found_6 = torch.where(logical_and_6, mul_31, found_5)  # [rows]
-    done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:366
-    z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:363
+    done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:373
+    z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:370
     v_7 = add_20**2 * add_20  # [rows]
-    mul_35 = d * torch.log(v_7.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    mul_35 = d * torch.log(v_7.clamp(min=1e-30))  # [rows]  distributions.lee:371
     fits_7 = (v_7 > 0) & (torch.log(u_7) < z_7**2 / 2 + d - d * v_7 + mul_35)  # bool[rows]
-    logical_and_7 = fits_7 & ~done_7  # bool[rows]  distributions.lee:365
+    logical_and_7 = fits_7 & ~done_7  # bool[rows]  distributions.lee:372
     guard_14 = torch.where(logical_and_7, v_7, v_7.detach())  # [rows]
     mul_36 = torch.where(logical_and_7, d, d.detach()) * guard_14  # [rows]
     found_7 = torch.where(logical_and_7, mul_36, found_6)  # [rows]
-    done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:366
-    z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:363
+    done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:373
+    z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:370
     v_8 = add_23**2 * add_23  # [rows]
-    mul_40 = d * torch.log(v_8.clamp(min=1e-30))  # [rows]  distributions.lee:364
+    mul_40 = d * torch.log(v_8.clamp(min=1e-30))  # [rows]  distributions.lee:371
     fits_8 = (v_8 > 0) & (torch.log(u_8) < z_8**2 / 2 + d - d * v_8 + mul_40)  # bool[rows]
-    logical_and_8 = fits_8 & ~done_8  # bool[rows]  distributions.lee:365
+    logical_and_8 = fits_8 & ~done_8  # bool[rows]  distributions.lee:372
     guard_16 = torch.where(logical_and_8, v_8, v_8.detach())  # [rows]
     mul_41 = torch.where(logical_and_8, d, d.detach()) * guard_16  # [rows]
     found_8 = torch.where(logical_and_8, mul_41, found_7)  # [rows]
-    boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:367
+    boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:374
     guard_17 = torch.where(lt, boost, boost.detach())  # [rows]
-    maximum_9 = guard_17.clamp(min=2.9802322387695312e-8)  # [rows]  distributions.lee:368
+    maximum_9 = guard_17.clamp(min=2.9802322387695312e-8)  # [rows]  distributions.lee:375
     power = maximum_9 ** (1 / torch.where(lt, a, a.detach()))  # [rows]
     mul_42 = torch.where(lt, found_8, found_8.detach()) * power  # [rows]
     x = stop(torch.where(lt, mul_42, found_8).clamp(min=1e-37))  # [rows]
-    return graft(x, gamma_slope(x, stop(a)) * a)  # [rows]  distributions.lee:369
+    return graft(x, gamma_slope(x, stop(a)) * a)  # [rows]  distributions.lee:376
 
 
 def standard_gamma_saved(a, key):
     """As standard_gamma, and what its gradient needs."""
     rows = a.shape[0]
-    lt = a < 1  # bool[rows]  distributions.lee:357
+    lt = a < 1  # bool[rows]  distributions.lee:364
     d = torch.where(lt, a + 1, a) - 0.3333333333333333  # [rows]
-    done = a < 0  # bool[rows]  distributions.lee:359
-    z = normal(fold(key, SITES["z"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u = uniform(fold(key, SITES["u"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    mul = 3 * sqrt(d)  # [rows]  distributions.lee:363
+    done = a < 0  # bool[rows]  distributions.lee:366
+    z = normal(fold(key, SITES["z"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u = uniform(fold(key, SITES["u"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    mul = 3 * sqrt(d)  # [rows]  distributions.lee:370
     add_2 = 1 + z / mul  # [rows]
     v = add_2**2 * add_2  # [rows]
-    mul_4 = d * v  # [rows]  distributions.lee:364
+    mul_4 = d * v  # [rows]  distributions.lee:371
     add_4 = z**2 / 2 + d - mul_4 + d * torch.log(v.clamp(min=1e-30))  # [rows]
     fits = (v > 0) & (torch.log(u) < add_4)  # bool[rows]
-    found = torch.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:365
-    done_2 = done | fits  # bool[rows]  distributions.lee:366
-    z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:363
+    found = torch.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:372
+    done_2 = done | fits  # bool[rows]  distributions.lee:373
+    z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:370
     v_2 = add_5**2 * add_5  # [rows]
-    mul_8 = d * v_2  # [rows]  distributions.lee:364
+    mul_8 = d * v_2  # [rows]  distributions.lee:371
     add_7 = z_2**2 / 2 + d - mul_8 + d * torch.log(v_2.clamp(min=1e-30))  # [rows]
     fits_2 = (v_2 > 0) & (torch.log(u_2) < add_7)  # bool[rows]
-    found_2 = torch.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:365
-    done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:366
-    z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:363
+    found_2 = torch.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:372
+    done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:373
+    z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:370
     v_3 = add_8**2 * add_8  # [rows]
-    mul_12 = d * v_3  # [rows]  distributions.lee:364
+    mul_12 = d * v_3  # [rows]  distributions.lee:371
     mul_13 = d * torch.log(v_3.clamp(min=1e-30))  # [rows]
     fits_3 = (v_3 > 0) & (torch.log(u_3) < z_3**2 / 2 + d - mul_12 + mul_13)  # bool[rows]
-    found_3 = torch.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:365
-    done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:366
-    z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:363
+    found_3 = torch.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:372
+    done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:373
+    z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:370
     v_4 = add_11**2 * add_11  # [rows]
-    mul_16 = d * v_4  # [rows]  distributions.lee:364
+    mul_16 = d * v_4  # [rows]  distributions.lee:371
     mul_17 = d * torch.log(v_4.clamp(min=1e-30))  # [rows]
     fits_4 = (v_4 > 0) & (torch.log(u_4) < z_4**2 / 2 + d - mul_16 + mul_17)  # bool[rows]
-    found_4 = torch.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:365
-    done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:366
-    z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:363
+    found_4 = torch.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:372
+    done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:373
+    z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:370
     v_5 = add_14**2 * add_14  # [rows]
-    mul_20 = d * v_5  # [rows]  distributions.lee:364
+    mul_20 = d * v_5  # [rows]  distributions.lee:371
     mul_21 = d * torch.log(v_5.clamp(min=1e-30))  # [rows]
     fits_5 = (v_5 > 0) & (torch.log(u_5) < z_5**2 / 2 + d - mul_20 + mul_21)  # bool[rows]
-    found_5 = torch.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:365
-    done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:366
-    z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:363
+    found_5 = torch.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:372
+    done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:373
+    z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:370
     v_6 = add_17**2 * add_17  # [rows]
-    mul_24 = d * v_6  # [rows]  distributions.lee:364
+    mul_24 = d * v_6  # [rows]  distributions.lee:371
     mul_25 = d * torch.log(v_6.clamp(min=1e-30))  # [rows]
     fits_6 = (v_6 > 0) & (torch.log(u_6) < z_6**2 / 2 + d - mul_24 + mul_25)  # bool[rows]
-    found_6 = torch.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:365
-    done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:366
-    z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:363
+    found_6 = torch.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:372
+    done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:373
+    z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:370
     v_7 = add_20**2 * add_20  # [rows]
-    mul_28 = d * v_7  # [rows]  distributions.lee:364
+    mul_28 = d * v_7  # [rows]  distributions.lee:371
     mul_29 = d * torch.log(v_7.clamp(min=1e-30))  # [rows]
     fits_7 = (v_7 > 0) & (torch.log(u_7) < z_7**2 / 2 + d - mul_28 + mul_29)  # bool[rows]
-    found_7 = torch.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:365
-    done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:366
-    z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:361
-    u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:362
-    add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:363
+    found_7 = torch.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:372
+    done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:373
+    z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:368
+    u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:369
+    add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:370
     v_8 = add_23**2 * add_23  # [rows]
-    mul_32 = d * v_8  # [rows]  distributions.lee:364
+    mul_32 = d * v_8  # [rows]  distributions.lee:371
     mul_33 = d * torch.log(v_8.clamp(min=1e-30))  # [rows]
     fits_8 = (v_8 > 0) & (torch.log(u_8) < z_8**2 / 2 + d - mul_32 + mul_33)  # bool[rows]
-    found_8 = torch.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:365
-    boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:367
-    mul_34 = found_8 * boost.clamp(min=2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:368
+    found_8 = torch.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:372
+    boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT, a.device)  # [rows]  distributions.lee:374
+    mul_34 = found_8 * boost.clamp(min=2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:375
     x = stop(torch.where(lt, mul_34, found_8).clamp(min=1e-37))  # [rows]
     return x, gamma_slope(x, stop(a))
 
 
 def standard_gamma_backward(graft_2, d_y):
     """From d_y to the gradient by a."""
-    # gradient of return graft(x, gamma_slope(x, stop(a)) * a)   distributions.lee:369
+    # gradient of return graft(x, gamma_slope(x, stop(a)) * a)   distributions.lee:376
     d_a = d_y * graft_2  # [rows]
     return d_a  # [rows]
 
@@ -1177,10 +1184,10 @@ def gamma_slope(x, a):
 
     x [..], a [..] -> [..]
     """
-    term = x / a  # [rows]  distributions.lee:377
-    psi = torch.digamma(a) + 1 / a - torch.log(x)  # [rows]  distributions.lee:378
-    slope = term * psi  # [rows]  distributions.lee:379
-    gt = term * (1 + torch.abs(psi)) > 1e-17 * torch.abs(slope)  # bool[rows]  distributions.lee:381
+    term = x / a  # [rows]  distributions.lee:384
+    psi = torch.digamma(a) + 1 / a - torch.log(x)  # [rows]  distributions.lee:385
+    slope = term * psi  # [rows]  distributions.lee:386
+    gt = term * (1 + torch.abs(psi)) > 1e-17 * torch.abs(slope)  # bool[rows]  distributions.lee:388
     n = torch.zeros((), dtype=FLOAT, device=x.device)
     going = gt.any()
     psi_ = psi
@@ -1188,34 +1195,34 @@ def gamma_slope(x, a):
     term_ = term
     while going:
         n, psi_, slope_, term_, going = gamma_slope_step(n, psi_, slope_, term_, going, x, a)
-    return stop(slope_)  # [rows]  distributions.lee:386
+    return stop(slope_)  # [rows]  distributions.lee:393
 
 
 def gamma_slope_step(n, psi, slope, term, going, x, a):
     """psi [rows], slope [rows], term [rows], x [rows], a [rows] -> [], [rows], [rows], [rows], []"""
-    n_2 = n + 1  # distributions.lee:382
-    add = a + n_2  # [rows]  distributions.lee:383
+    n_2 = n + 1  # distributions.lee:389
+    add = a + n_2  # [rows]  distributions.lee:390
     term_3 = term * x / add  # [rows]
-    psi_3 = psi + 1 / add  # [rows]  distributions.lee:384
-    slope_3 = slope + term_3 * psi_3  # [rows]  distributions.lee:385
-    gt = term_3 * (1 + torch.abs(psi_3)) > 1e-17 * torch.abs(slope_3)  # bool[rows]  distributions.lee:381
+    psi_3 = psi + 1 / add  # [rows]  distributions.lee:391
+    slope_3 = slope + term_3 * psi_3  # [rows]  distributions.lee:392
+    gt = term_3 * (1 + torch.abs(psi_3)) > 1e-17 * torch.abs(slope_3)  # bool[rows]  distributions.lee:388
     return n_2, psi_3, slope_3, term_3, gt.any() & (n_2 < 10000)
 
 
 def gamma_slope_step_in_step(n, psi, slope, term, going, x, a):
     """psi [rows], slope [rows], term [rows], x [rows], a [rows] -> [], [rows], [rows], [rows], []"""
-    n_2 = n + 1  # distributions.lee:382
-    add = a + n_2  # [rows]  distributions.lee:383
+    n_2 = n + 1  # distributions.lee:389
+    add = a + n_2  # [rows]  distributions.lee:390
     term_3 = term * x / add  # [rows]
-    psi_3 = psi + 1 / add  # [rows]  distributions.lee:384
-    slope_3 = slope + term_3 * psi_3  # [rows]  distributions.lee:385
-    gt = term_3 * (1 + torch.abs(psi_3)) > 1e-17 * torch.abs(slope_3)  # bool[rows]  distributions.lee:381
+    psi_3 = psi + 1 / add  # [rows]  distributions.lee:391
+    slope_3 = slope + term_3 * psi_3  # [rows]  distributions.lee:392
+    gt = term_3 * (1 + torch.abs(psi_3)) > 1e-17 * torch.abs(slope_3)  # bool[rows]  distributions.lee:388
     return n_2, psi_3, slope_3, term_3, gt.any() & (n_2 < 10000)
 
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -555,7 +555,12 @@ def fit(epochs=1, batch=64, *, run=None):
 
     run = run or Run("fit")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Auto(pixels=64, hidden=32, latent=4, key=run.key("net"))  # distributions.lee:71
     opt = Adam(lr=3e-3)  # distributions.lee:72
@@ -651,7 +656,7 @@ def example_spoken(key):
 
 def below(z):
     """Φ(z): the share of standard normal numbers up to z."""
-    return (1 + math.erf(z / 1.4142135623730951)) / 2  # distributions.lee:326
+    return (1 + math.erf(z / 1.4142135623730951)) / 2  # distributions.lee:333
 
 
 @packed(0, a=(0, 1))
@@ -663,83 +668,83 @@ def standard_gamma(a, key):
     a [..] -> [..]
     """
     rows = a.shape[0]
-    lt = a < 1  # bool[rows]  distributions.lee:357
+    lt = a < 1  # bool[rows]  distributions.lee:364
     d = np.where(lt, a + 1, a) - 0.3333333333333333  # [rows]
-    done = a < 0  # bool[rows]  distributions.lee:359
-    z = normal(fold(key, SITES["z"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u = uniform(fold(key, SITES["u"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    mul = 3 * np.sqrt(d)  # [rows]  distributions.lee:363
+    done = a < 0  # bool[rows]  distributions.lee:366
+    z = normal(fold(key, SITES["z"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u = uniform(fold(key, SITES["u"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    mul = 3 * np.sqrt(d)  # [rows]  distributions.lee:370
     add_2 = 1 + z / mul  # [rows]
     v = add_2**2 * add_2  # [rows]
-    mul_4 = d * v  # [rows]  distributions.lee:364
+    mul_4 = d * v  # [rows]  distributions.lee:371
     add_4 = z**2 / 2 + d - mul_4 + d * np.log(np.maximum(v, 1e-30))  # [rows]
     fits = (v > 0) & (np.log(u) < add_4)  # bool[rows]
-    found = np.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:365
-    done_2 = done | fits  # bool[rows]  distributions.lee:366
-    z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:363
+    found = np.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:372
+    done_2 = done | fits  # bool[rows]  distributions.lee:373
+    z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:370
     v_2 = add_5**2 * add_5  # [rows]
-    mul_8 = d * v_2  # [rows]  distributions.lee:364
+    mul_8 = d * v_2  # [rows]  distributions.lee:371
     add_7 = z_2**2 / 2 + d - mul_8 + d * np.log(np.maximum(v_2, 1e-30))  # [rows]
     fits_2 = (v_2 > 0) & (np.log(u_2) < add_7)  # bool[rows]
-    found_2 = np.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:365
-    done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:366
-    z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:363
+    found_2 = np.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:372
+    done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:373
+    z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:370
     v_3 = add_8**2 * add_8  # [rows]
-    mul_12 = d * v_3  # [rows]  distributions.lee:364
+    mul_12 = d * v_3  # [rows]  distributions.lee:371
     add_10 = z_3**2 / 2 + d - mul_12 + d * np.log(np.maximum(v_3, 1e-30))  # [rows]
     fits_3 = (v_3 > 0) & (np.log(u_3) < add_10)  # bool[rows]
-    found_3 = np.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:365
-    done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:366
-    z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:363
+    found_3 = np.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:372
+    done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:373
+    z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:370
     v_4 = add_11**2 * add_11  # [rows]
-    mul_16 = d * v_4  # [rows]  distributions.lee:364
+    mul_16 = d * v_4  # [rows]  distributions.lee:371
     add_13 = z_4**2 / 2 + d - mul_16 + d * np.log(np.maximum(v_4, 1e-30))  # [rows]
     fits_4 = (v_4 > 0) & (np.log(u_4) < add_13)  # bool[rows]
-    found_4 = np.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:365
-    done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:366
-    z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:363
+    found_4 = np.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:372
+    done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:373
+    z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:370
     v_5 = add_14**2 * add_14  # [rows]
-    mul_20 = d * v_5  # [rows]  distributions.lee:364
+    mul_20 = d * v_5  # [rows]  distributions.lee:371
     add_16 = z_5**2 / 2 + d - mul_20 + d * np.log(np.maximum(v_5, 1e-30))  # [rows]
     fits_5 = (v_5 > 0) & (np.log(u_5) < add_16)  # bool[rows]
-    found_5 = np.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:365
-    done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:366
-    z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:363
+    found_5 = np.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:372
+    done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:373
+    z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:370
     v_6 = add_17**2 * add_17  # [rows]
-    mul_24 = d * v_6  # [rows]  distributions.lee:364
+    mul_24 = d * v_6  # [rows]  distributions.lee:371
     add_19 = z_6**2 / 2 + d - mul_24 + d * np.log(np.maximum(v_6, 1e-30))  # [rows]
     fits_6 = (v_6 > 0) & (np.log(u_6) < add_19)  # bool[rows]
-    found_6 = np.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:365
-    done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:366
-    z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:363
+    found_6 = np.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:372
+    done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:373
+    z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:370
     v_7 = add_20**2 * add_20  # [rows]
-    mul_28 = d * v_7  # [rows]  distributions.lee:364
+    mul_28 = d * v_7  # [rows]  distributions.lee:371
     add_22 = z_7**2 / 2 + d - mul_28 + d * np.log(np.maximum(v_7, 1e-30))  # [rows]
     fits_7 = (v_7 > 0) & (np.log(u_7) < add_22)  # bool[rows]
-    found_7 = np.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:365
-    done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:366
-    z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:363
+    found_7 = np.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:372
+    done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:373
+    z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:370
     v_8 = add_23**2 * add_23  # [rows]
-    mul_32 = d * v_8  # [rows]  distributions.lee:364
+    mul_32 = d * v_8  # [rows]  distributions.lee:371
     add_25 = z_8**2 / 2 + d - mul_32 + d * np.log(np.maximum(v_8, 1e-30))  # [rows]
     fits_8 = (v_8 > 0) & (np.log(u_8) < add_25)  # bool[rows]
-    found_8 = np.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:365
-    boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT)  # [rows]  distributions.lee:367
-    power = np.maximum(boost, 2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:368
+    found_8 = np.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:372
+    boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT)  # [rows]  distributions.lee:374
+    power = np.maximum(boost, 2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:375
     x = stop(np.maximum(np.where(lt, found_8 * power, found_8), 1e-37))  # [rows]
     return x  # [rows]
 
@@ -747,90 +752,90 @@ def standard_gamma(a, key):
 def standard_gamma_saved(a, key):
     """As standard_gamma, and what its gradient needs."""
     rows = a.shape[0]
-    lt = a < 1  # bool[rows]  distributions.lee:357
+    lt = a < 1  # bool[rows]  distributions.lee:364
     d = np.where(lt, a + 1, a) - 0.3333333333333333  # [rows]
-    done = a < 0  # bool[rows]  distributions.lee:359
-    z = normal(fold(key, SITES["z"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u = uniform(fold(key, SITES["u"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    mul = 3 * np.sqrt(d)  # [rows]  distributions.lee:363
+    done = a < 0  # bool[rows]  distributions.lee:366
+    z = normal(fold(key, SITES["z"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u = uniform(fold(key, SITES["u"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    mul = 3 * np.sqrt(d)  # [rows]  distributions.lee:370
     add_2 = 1 + z / mul  # [rows]
     v = add_2**2 * add_2  # [rows]
-    mul_4 = d * v  # [rows]  distributions.lee:364
+    mul_4 = d * v  # [rows]  distributions.lee:371
     add_4 = z**2 / 2 + d - mul_4 + d * np.log(np.maximum(v, 1e-30))  # [rows]
     fits = (v > 0) & (np.log(u) < add_4)  # bool[rows]
-    found = np.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:365
-    done_2 = done | fits  # bool[rows]  distributions.lee:366
-    z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:363
+    found = np.where(fits & ~done, mul_4, d)  # [rows]  distributions.lee:372
+    done_2 = done | fits  # bool[rows]  distributions.lee:373
+    z_2 = normal(fold(key, SITES["z#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_2 = uniform(fold(key, SITES["u#2"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_5 = 1 + z_2 / mul  # [rows]  distributions.lee:370
     v_2 = add_5**2 * add_5  # [rows]
-    mul_8 = d * v_2  # [rows]  distributions.lee:364
+    mul_8 = d * v_2  # [rows]  distributions.lee:371
     add_7 = z_2**2 / 2 + d - mul_8 + d * np.log(np.maximum(v_2, 1e-30))  # [rows]
     fits_2 = (v_2 > 0) & (np.log(u_2) < add_7)  # bool[rows]
-    found_2 = np.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:365
-    done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:366
-    z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:363
+    found_2 = np.where(fits_2 & ~done_2, mul_8, found)  # [rows]  distributions.lee:372
+    done_3 = done_2 | fits_2  # bool[rows]  distributions.lee:373
+    z_3 = normal(fold(key, SITES["z#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_3 = uniform(fold(key, SITES["u#3"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_8 = 1 + z_3 / mul  # [rows]  distributions.lee:370
     v_3 = add_8**2 * add_8  # [rows]
-    mul_12 = d * v_3  # [rows]  distributions.lee:364
+    mul_12 = d * v_3  # [rows]  distributions.lee:371
     add_10 = z_3**2 / 2 + d - mul_12 + d * np.log(np.maximum(v_3, 1e-30))  # [rows]
     fits_3 = (v_3 > 0) & (np.log(u_3) < add_10)  # bool[rows]
-    found_3 = np.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:365
-    done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:366
-    z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:363
+    found_3 = np.where(fits_3 & ~done_3, mul_12, found_2)  # [rows]  distributions.lee:372
+    done_4 = done_3 | fits_3  # bool[rows]  distributions.lee:373
+    z_4 = normal(fold(key, SITES["z#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_4 = uniform(fold(key, SITES["u#4"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_11 = 1 + z_4 / mul  # [rows]  distributions.lee:370
     v_4 = add_11**2 * add_11  # [rows]
-    mul_16 = d * v_4  # [rows]  distributions.lee:364
+    mul_16 = d * v_4  # [rows]  distributions.lee:371
     add_13 = z_4**2 / 2 + d - mul_16 + d * np.log(np.maximum(v_4, 1e-30))  # [rows]
     fits_4 = (v_4 > 0) & (np.log(u_4) < add_13)  # bool[rows]
-    found_4 = np.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:365
-    done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:366
-    z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:363
+    found_4 = np.where(fits_4 & ~done_4, mul_16, found_3)  # [rows]  distributions.lee:372
+    done_5 = done_4 | fits_4  # bool[rows]  distributions.lee:373
+    z_5 = normal(fold(key, SITES["z#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_5 = uniform(fold(key, SITES["u#5"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_14 = 1 + z_5 / mul  # [rows]  distributions.lee:370
     v_5 = add_14**2 * add_14  # [rows]
-    mul_20 = d * v_5  # [rows]  distributions.lee:364
+    mul_20 = d * v_5  # [rows]  distributions.lee:371
     add_16 = z_5**2 / 2 + d - mul_20 + d * np.log(np.maximum(v_5, 1e-30))  # [rows]
     fits_5 = (v_5 > 0) & (np.log(u_5) < add_16)  # bool[rows]
-    found_5 = np.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:365
-    done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:366
-    z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:363
+    found_5 = np.where(fits_5 & ~done_5, mul_20, found_4)  # [rows]  distributions.lee:372
+    done_6 = done_5 | fits_5  # bool[rows]  distributions.lee:373
+    z_6 = normal(fold(key, SITES["z#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_6 = uniform(fold(key, SITES["u#6"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_17 = 1 + z_6 / mul  # [rows]  distributions.lee:370
     v_6 = add_17**2 * add_17  # [rows]
-    mul_24 = d * v_6  # [rows]  distributions.lee:364
+    mul_24 = d * v_6  # [rows]  distributions.lee:371
     add_19 = z_6**2 / 2 + d - mul_24 + d * np.log(np.maximum(v_6, 1e-30))  # [rows]
     fits_6 = (v_6 > 0) & (np.log(u_6) < add_19)  # bool[rows]
-    found_6 = np.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:365
-    done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:366
-    z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:363
+    found_6 = np.where(fits_6 & ~done_6, mul_24, found_5)  # [rows]  distributions.lee:372
+    done_7 = done_6 | fits_6  # bool[rows]  distributions.lee:373
+    z_7 = normal(fold(key, SITES["z#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_7 = uniform(fold(key, SITES["u#7"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_20 = 1 + z_7 / mul  # [rows]  distributions.lee:370
     v_7 = add_20**2 * add_20  # [rows]
-    mul_28 = d * v_7  # [rows]  distributions.lee:364
+    mul_28 = d * v_7  # [rows]  distributions.lee:371
     add_22 = z_7**2 / 2 + d - mul_28 + d * np.log(np.maximum(v_7, 1e-30))  # [rows]
     fits_7 = (v_7 > 0) & (np.log(u_7) < add_22)  # bool[rows]
-    found_7 = np.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:365
-    done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:366
-    z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:361
-    u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:362
-    add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:363
+    found_7 = np.where(fits_7 & ~done_7, mul_28, found_6)  # [rows]  distributions.lee:372
+    done_8 = done_7 | fits_7  # bool[rows]  distributions.lee:373
+    z_8 = normal(fold(key, SITES["z#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:368
+    u_8 = uniform(fold(key, SITES["u#8"]), (rows,), FLOAT)  # [rows]  distributions.lee:369
+    add_23 = 1 + z_8 / mul  # [rows]  distributions.lee:370
     v_8 = add_23**2 * add_23  # [rows]
-    mul_32 = d * v_8  # [rows]  distributions.lee:364
+    mul_32 = d * v_8  # [rows]  distributions.lee:371
     add_25 = z_8**2 / 2 + d - mul_32 + d * np.log(np.maximum(v_8, 1e-30))  # [rows]
     fits_8 = (v_8 > 0) & (np.log(u_8) < add_25)  # bool[rows]
-    found_8 = np.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:365
-    boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT)  # [rows]  distributions.lee:367
-    power = np.maximum(boost, 2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:368
+    found_8 = np.where(fits_8 & ~done_8, mul_32, found_7)  # [rows]  distributions.lee:372
+    boost = uniform(fold(key, SITES["boost"]), (rows,), FLOAT)  # [rows]  distributions.lee:374
+    power = np.maximum(boost, 2.9802322387695312e-8) ** (1 / a)  # [rows]  distributions.lee:375
     x = stop(np.maximum(np.where(lt, found_8 * power, found_8), 1e-37))  # [rows]
     return x, gamma_slope(x, stop(a))
 
 
 def standard_gamma_backward(graft_2, d_graft_3):
     """From d_graft_3 to the gradient by a."""
-    # gradient of return graft(x, gamma_slope(x, stop(a)) * a)   distributions.lee:369
+    # gradient of return graft(x, gamma_slope(x, stop(a)) * a)   distributions.lee:376
     d_a = d_graft_3 * graft_2  # [rows]
     return d_a  # [rows]
 
@@ -843,33 +848,33 @@ def gamma_slope(x, a):
 
     x [..], a [..] -> [..]
     """
-    term = x / a  # [rows]  distributions.lee:377
-    psi = digamma(a) + 1 / a - np.log(x)  # [rows]  distributions.lee:378
-    slope = term * psi  # [rows]  distributions.lee:379
-    n = FLOAT(0.0)  # distributions.lee:381
+    term = x / a  # [rows]  distributions.lee:384
+    psi = digamma(a) + 1 / a - np.log(x)  # [rows]  distributions.lee:385
+    slope = term * psi  # [rows]  distributions.lee:386
+    n = FLOAT(0.0)  # distributions.lee:388
     going = (term * (1 + np.abs(psi)) > 1e-17 * np.abs(slope)).any()
     psi_ = psi
     slope_ = slope
     term_ = term
     while going:
         n, psi_, slope_, term_, going = gamma_slope_step(n, psi_, slope_, term_, going, x, a)
-    return stop(slope_)  # [rows]  distributions.lee:386
+    return stop(slope_)  # [rows]  distributions.lee:393
 
 
 def gamma_slope_step(n, psi, slope, term, going, x, a):
     """psi [rows], slope [rows], term [rows], x [rows], a [rows] -> [], [rows], [rows], [rows], []"""
-    n_2 = n + 1  # distributions.lee:382
-    add = a + n_2  # [rows]  distributions.lee:383
+    n_2 = n + 1  # distributions.lee:389
+    add = a + n_2  # [rows]  distributions.lee:390
     term_3 = term * x / add  # [rows]
-    psi_3 = psi + 1 / add  # [rows]  distributions.lee:384
-    slope_3 = slope + term_3 * psi_3  # [rows]  distributions.lee:385
-    gt = term_3 * (1 + np.abs(psi_3)) > 1e-17 * np.abs(slope_3)  # bool[rows]  distributions.lee:381
+    psi_3 = psi + 1 / add  # [rows]  distributions.lee:391
+    slope_3 = slope + term_3 * psi_3  # [rows]  distributions.lee:392
+    gt = term_3 * (1 + np.abs(psi_3)) > 1e-17 * np.abs(slope_3)  # bool[rows]  distributions.lee:388
     return n_2, psi_3, slope_3, term_3, gt.any() & (n_2 < 10000)
 
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

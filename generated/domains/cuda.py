@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -558,7 +560,12 @@ def domain_adversarial(epochs=12, batch=64, rate=2e-3, *, run=None):
 
     run = run or Run("domain_adversarial", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Adaptive(d=64, hidden=64, classes=10, key=run.key("net")).to(run.session.place.device)  # domains.lee:64
     opt = Adam(lr=rate)  # domains.lee:65
@@ -701,7 +708,12 @@ def source_only(epochs=12, batch=64, rate=2e-3, *, run=None):
 
     run = run or Run("source_only", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Adaptive(d=64, hidden=64, classes=10, key=run.key("net")).to(run.session.place.device)  # domains.lee:84
     opt = Adam(lr=rate)  # domains.lee:85
@@ -836,7 +848,12 @@ def max_discrepancy(epochs=12, batch=64, rate=2e-3, *, run=None):
 
     run = run or Run("max_discrepancy", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     features = Linear(inputs=64, outputs=64, key=run.key("features")).to(run.session.place.device)  # domains.lee:112
     one = Linear(inputs=64, outputs=10, key=run.key("one")).to(run.session.place.device)  # domains.lee:113
@@ -1754,7 +1771,7 @@ def example_seen_differently(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -515,7 +515,12 @@ def domain_adversarial(epochs=12, batch=64, rate=2e-3, *, run=None):
 
     run = run or Run("domain_adversarial")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Adaptive(d=64, hidden=64, classes=10, key=run.key("net"))  # domains.lee:64
     opt = Adam(lr=rate)  # domains.lee:65
@@ -572,7 +577,12 @@ def source_only(epochs=12, batch=64, rate=2e-3, *, run=None):
 
     run = run or Run("source_only")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Adaptive(d=64, hidden=64, classes=10, key=run.key("net"))  # domains.lee:84
     opt = Adam(lr=rate)  # domains.lee:85
@@ -665,7 +675,12 @@ def max_discrepancy(epochs=12, batch=64, rate=2e-3, *, run=None):
 
     run = run or Run("max_discrepancy")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     features = Linear(inputs=64, outputs=64, key=run.key("features"))  # domains.lee:112
     one = Linear(inputs=64, outputs=10, key=run.key("one"))  # domains.lee:113
@@ -1493,7 +1508,7 @@ def example_seen_differently(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

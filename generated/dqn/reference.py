@@ -373,7 +373,7 @@ def dqn_step(q, target, opt, memory, action, reward, after, ended, batch, t, key
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 def mse_saved(y, target):

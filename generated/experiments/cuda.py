@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -387,7 +389,12 @@ def by_batch_size(batch=16, epochs=5, rate=0.2, *, run=None):
 
     run = run or Run("by_batch_size", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 12, 10), key=run.key("net")).to(run.session.place.device)  # experiments.lee:29
     opt = SGD(lr=rate)  # experiments.lee:30
@@ -581,7 +588,12 @@ def fat(epochs=10, batch=64, rate=0.3, *, run=None):
 
     run = run or Run("fat", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 32, 10), key=run.key("net")).to(run.session.place.device)  # experiments.lee:72
     opt = SGD(lr=rate)  # experiments.lee:73
@@ -649,7 +661,12 @@ def thin(epochs=10, batch=64, rate=0.3, *, run=None):
 
     run = run or Run("thin", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP_2(sizes=(64, 24, 18, 14, 10), key=run.key("net")).to(run.session.place.device)  # experiments.lee:84
     opt = SGD(lr=rate)  # experiments.lee:85
@@ -753,6 +770,7 @@ def mismatched(epochs=10, batch=64, rate=0.3, noise=0.3, *, run=None):
     run = run or Run("mismatched", backend="torch")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.3,
@@ -873,7 +891,7 @@ def example_turned_round(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

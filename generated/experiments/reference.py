@@ -285,7 +285,12 @@ def by_batch_size(batch=16, epochs=5, rate=0.2, *, run=None):
 
     run = run or Run("by_batch_size")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 12, 10), key=run.key("net"))  # experiments.lee:29
     opt = SGD(lr=rate)  # experiments.lee:30
@@ -443,7 +448,12 @@ def fat(epochs=10, batch=64, rate=0.3, *, run=None):
 
     run = run or Run("fat")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 32, 10), key=run.key("net"))  # experiments.lee:72
     opt = SGD(lr=rate)  # experiments.lee:73
@@ -477,7 +487,12 @@ def thin(epochs=10, batch=64, rate=0.3, *, run=None):
 
     run = run or Run("thin")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP_2(sizes=(64, 24, 18, 14, 10), key=run.key("net"))  # experiments.lee:84
     opt = SGD(lr=rate)  # experiments.lee:85
@@ -528,6 +543,7 @@ def mismatched(epochs=10, batch=64, rate=0.3, noise=0.3, *, run=None):
     run = run or Run("mismatched")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.3,
@@ -615,7 +631,7 @@ def example_turned_round(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

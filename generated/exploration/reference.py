@@ -331,7 +331,7 @@ def share_backward(p, of, gt, d_select):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):
@@ -527,18 +527,3 @@ def normal(key: Key, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarr
     angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
     pairs = np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1)
     return pairs.ravel()[:n].reshape(shape).astype(dtype)
-
-
-def blocks(*vectors, size=1 << 14):
-    """Pieces of vectors that stay in the cache together, from the first to the last."""
-    for start in range(0, vectors[0].size, size):
-        yield tuple(v[start : start + size] for v in vectors)
-
-
-def member(holder, path):
-    """The model or tensor at a path such as `net.layers.0.w`."""
-    for step in path.split("."):
-        holder = (
-            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
-        )
-    return holder

@@ -422,7 +422,12 @@ def few_shot(rounds=100, ways=5, shots=1, rate=1e-3, *, run=None):
 
     run = run or Run("few_shot")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 64, 32), key=run.key("net"))  # few_shot.lee:74
     start = net.copy()  # few_shot.lee:75
@@ -511,7 +516,7 @@ def example_in_pairs(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -390,7 +390,7 @@ def example_drawn_anew(key):
 
 
 def var(x, ddof=0):
-    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis.
+    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis or several.
 
     x [x_0, x_1] -> [x_1]
     """
@@ -411,7 +411,7 @@ def var_saved(x, ddof=0):
 def var_backward(sub, ddof, d_y):
     """From d_y to the gradient by x."""
     x_0 = sub.shape[0]
-    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:169
+    # gradient of return total / (count(x) // count(total) - ddof)   prelude.lee:169
     d_total = d_y / (x_0 - ddof)  # [x_1]
     # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:168
     d_sub_2 = d_total * sub  # [x_0, x_1]

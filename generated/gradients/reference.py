@@ -860,7 +860,12 @@ def watched(steps=20, rate=0.5, *, run=None):
 
     run = run or Run("watched")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 16, 10), key=run.key("net"))  # gradients.lee:87
     opt = SGD(lr=rate)  # gradients.lee:88
@@ -953,7 +958,7 @@ def example_moved(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -271,7 +271,7 @@ def of_class_backward(x, k, d_found):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):
@@ -433,18 +433,3 @@ def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
     return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
-
-
-def blocks(*vectors, size=1 << 14):
-    """Pieces of vectors that stay in the cache together, from the first to the last."""
-    for start in range(0, vectors[0].size, size):
-        yield tuple(v[start : start + size] for v in vectors)
-
-
-def member(holder, path):
-    """The model or tensor at a path such as `net.layers.0.w`."""
-    for step in path.split("."):
-        holder = (
-            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
-        )
-    return holder

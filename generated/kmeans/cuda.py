@@ -126,7 +126,12 @@ def of_digits(k=15, *, run=None):
 
     run = run or Run("of_digits", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     x, centre, label = of_digits_x_centre_label(data.x, k, key=run.key("of_digits"))  # kmeans.lee:51
     reported_inertia, reported_agreement = of_digits_inertia_agreement(x, label, centre, data.y)  # kmeans.lee:54

@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -559,7 +561,12 @@ def pixels(epochs=3, batch=64, rate=5e-3, levels=17, *, run=None):
 
     run = run or Run("pixels", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = PixelRNN(levels=17, hidden=32, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:57
     opt = Adam(lr=rate)  # likelihood.lee:58
@@ -842,7 +849,12 @@ def fit(epochs=10, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("fit", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = VAE(d=64, hidden=64, latent=6, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:109
     opt = Adam(lr=rate)  # likelihood.lee:110
@@ -2029,10 +2041,11 @@ def moons(epochs=60, batch=64, rate=5e-3, *, run=None):
         "two_moons",
         n=800,
         noise=0.08,
+        labelled=0,
         seed=0,
         standardize=True,
         test=0.25,
-        fields={"x": ("float", ("n", 2)), "y": ("int", ("n",))},
+        fields={"x": ("float", ("n", 2)), "y": ("int", ("n",)), "marked": ("int", (0,))},
     )
     net = RealNVP(d=2, hidden=24, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:216
     opt = Adam(lr=rate)  # likelihood.lee:217
@@ -2915,7 +2928,7 @@ def example_spoken(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -395,7 +395,12 @@ def pixels(epochs=3, batch=64, rate=5e-3, levels=17, *, run=None):
 
     run = run or Run("pixels")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = PixelRNN(levels=17, hidden=32, key=run.key("net"))  # likelihood.lee:57
     opt = Adam(lr=rate)  # likelihood.lee:58
@@ -629,7 +634,12 @@ def fit(epochs=10, batch=64, rate=3e-3, *, run=None):
 
     run = run or Run("fit")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = VAE(d=64, hidden=64, latent=6, key=run.key("net"))  # likelihood.lee:109
     opt = Adam(lr=rate)  # likelihood.lee:110
@@ -1720,10 +1730,11 @@ def moons(epochs=60, batch=64, rate=5e-3, *, run=None):
         "two_moons",
         n=800,
         noise=0.08,
+        labelled=0,
         seed=0,
         standardize=True,
         test=0.25,
-        fields={"x": ("float", ("n", 2)), "y": ("int", ("n",))},
+        fields={"x": ("float", ("n", 2)), "y": ("int", ("n",)), "marked": ("int", (0,))},
     )
     net = RealNVP(d=2, hidden=24, key=run.key("net"))  # likelihood.lee:216
     opt = Adam(lr=rate)  # likelihood.lee:217
@@ -2416,7 +2427,7 @@ def example_spoken(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -303,7 +303,7 @@ def rmse(y, target):
 
     y [y_0], target [y_0] -> []
     """
-    sub = y - target  # [y_0]  metrics.lee:56
+    sub = y - target  # [y_0]  metrics.lee:76
     return np.sqrt((sub**2).mean())
 
 

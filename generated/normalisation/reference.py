@@ -912,7 +912,12 @@ def fit(epochs=8, batch=64, rate=0.5, *, run=None):
 
     run = run or Run("fit")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Network(hidden=32, key=run.key("net"))  # normalisation.lee:190
     opt = SGD(lr=rate)  # normalisation.lee:191
@@ -1123,7 +1128,7 @@ def example_spectrum_as_printed(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

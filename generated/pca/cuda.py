@@ -212,7 +212,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -409,7 +411,12 @@ def fit(k=10, epochs=400, rate=0.01, *, run=None):
 
     run = run or Run("fit", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     x = fit_x(data.x)  # pca.lee:44
     net = AutoEncoder(d=64, k=k, key=run.key("net")).to(run.session.place.device)  # pca.lee:45

@@ -324,7 +324,12 @@ def fit(k=10, epochs=400, rate=0.01, *, run=None):
 
     run = run or Run("fit")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.0, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     x = fit_x(data.x)  # pca.lee:44
     net = AutoEncoder(d=64, k=k, key=run.key("net"))  # pca.lee:45

@@ -616,7 +616,12 @@ def elastic(strength=1e2, epochs=5, batch=32, rate=3e-3, *, run=None):
 
     run = run or Run("elastic", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     order = elastic_order(key=run.key("elastic"))  # plasticity.lee:55
     net = MLP(sizes=(64, 64, 10), key=run.key("net")).to(run.session.place.device)  # plasticity.lee:57
@@ -800,7 +805,12 @@ def synaptic(strength=2.0, epochs=5, batch=32, rate=3e-3, *, run=None):
 
     run = run or Run("synaptic", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     order = synaptic_order(key=run.key("synaptic"))  # plasticity.lee:80
     net = MLP(sizes=(64, 64, 10), key=run.key("net")).to(run.session.place.device)  # plasticity.lee:82
@@ -1007,7 +1017,7 @@ def synaptic_first_second(z, data_test_y, other):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -610,7 +610,7 @@ def of_class_backward(x, k, d_found):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):
@@ -742,7 +742,7 @@ def relu_2(x):
 
 
 def var(x, ddof=0):
-    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis.
+    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis or several.
 
     x [x_0] -> []
     """
@@ -763,7 +763,7 @@ def var_saved(x, ddof=0):
 def var_backward(sub, ddof, d_y):
     """From d_y to the gradient by x."""
     x_0 = sub.shape[0]
-    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:169
+    # gradient of return total / (count(x) // count(total) - ddof)   prelude.lee:169
     d_total = d_y / (x_0 - ddof)
     # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:168
     d_sub = 2 * d_total * sub  # [x_0]

@@ -500,7 +500,7 @@ def of_class_backward(x, k, d_found):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):
@@ -645,7 +645,7 @@ def clip_backward(x, low, high, maximum, d_minimum):
 
 
 def var(x, ddof=0):
-    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis.
+    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis or several.
 
     x [x_0] -> []
     """

@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -620,7 +622,12 @@ def in_batches(epochs=3, batch=64, rate=0.5, *, run=None):
 
     run = run or Run("in_batches", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Linear(inputs=64, outputs=10, key=run.key("net")).to(run.session.place.device)  # preparation.lee:90
     opt = SGD(lr=rate)  # preparation.lee:91
@@ -677,6 +684,7 @@ def fit(epochs=20, batch=64, most=0.25, rate=3e-3, *, run=None):
     run = run or Run("fit", backend="torch")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.2,
@@ -850,7 +858,7 @@ def example_hard_ones(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))
@@ -1021,7 +1029,7 @@ def relu_backward(select, d_y):
 
 
 def var(x, ddof=0):
-    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis.
+    """Σ (x - mean)² / (n - ddof) over all entries, or along an axis or several.
 
     x [x_0, x_1] -> [x_1]
     """
@@ -1042,7 +1050,7 @@ def var_saved(x, ddof=0):
 def var_backward(sub, ddof, d_y):
     """From d_y to the gradient by x."""
     x_0 = sub.shape[0]
-    # gradient of return total / (size(x, axis) - ddof)   prelude.lee:169
+    # gradient of return total / (count(x) // count(total) - ddof)   prelude.lee:169
     d_total = d_y / (x_0 - ddof)  # [x_1]
     # gradient of total = sum((x - mean(x, axis = axis, keepdims = true)) ** 2, axis = axis, ke..   prelude.lee:168
     d_sub_2 = d_total * sub  # [x_0, x_1]

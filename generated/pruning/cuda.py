@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -331,7 +333,12 @@ def pruned(epochs=8, more=4, batch=32, rate=3e-3, fraction=0.9, *, run=None):
 
     run = run or Run("pruned", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 100, 10), key=run.key("net")).to(run.session.place.device)  # pruning.lee:23
     opt = Adam(lr=rate)  # pruning.lee:24
@@ -487,7 +494,12 @@ def lottery(epochs=8, batch=32, rate=3e-3, fraction=0.9, *, run=None):
 
     run = run or Run("lottery", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     start = MLP(sizes=(64, 100, 10), key=run.key("start")).to(run.session.place.device)  # pruning.lee:42
     elsewhere = MLP(sizes=(64, 100, 10), key=run.key("elsewhere")).to(run.session.place.device)  # pruning.lee:43
@@ -745,7 +757,7 @@ def example_one_tensor(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -231,7 +231,12 @@ def pruned(epochs=8, more=4, batch=32, rate=3e-3, fraction=0.9, *, run=None):
 
     run = run or Run("pruned")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 100, 10), key=run.key("net"))  # pruning.lee:23
     opt = Adam(lr=rate)  # pruning.lee:24
@@ -314,7 +319,12 @@ def lottery(epochs=8, batch=32, rate=3e-3, fraction=0.9, *, run=None):
 
     run = run or Run("lottery")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     start = MLP(sizes=(64, 100, 10), key=run.key("start"))  # pruning.lee:42
     elsewhere = MLP(sizes=(64, 100, 10), key=run.key("elsewhere"))  # pruning.lee:43
@@ -487,7 +497,7 @@ def example_one_tensor(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

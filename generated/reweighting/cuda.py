@@ -491,7 +491,12 @@ def noisy(share=0.5, steps=300, batch=100, few=100, rate=1e-3, *, run=None):
 
     run = run or Run("noisy", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     clean, labels, x, y = noisy_clean_labels_x_y(data.train.x, data.train.y, share, few, key=run.key("noisy"))
     net = MLP(sizes=(64, 64, 10), key=run.key("net")).to(run.session.place.device)  # reweighting.lee:40
@@ -610,7 +615,7 @@ def example_weighed(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(0, z=(0, 2), y=(0, 1))

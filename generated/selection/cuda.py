@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -725,7 +727,12 @@ def early_stopping(epochs=60, batch=64, patience=3, rate=0.5, *, run=None):
 
     run = run or Run("early_stopping", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     known, unknown = run.split("known", data.train, 0.2)  # selection.lee:111
     net = MLP(sizes=(64, 32, 10), key=run.key("net")).to(run.session.place.device)  # selection.lee:112
@@ -1044,7 +1051,12 @@ def committee(epochs=10, batch=64, rate=0.3, *, run=None):
 
     run = run or Run("committee", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Committee(sizes=(64, 12, 10), key=run.key("net")).to(run.session.place.device)  # selection.lee:193
     opt = SGD(lr=rate)  # selection.lee:194
@@ -1225,7 +1237,7 @@ def example_vote(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 def mse(y, target):

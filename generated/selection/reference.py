@@ -650,7 +650,12 @@ def early_stopping(epochs=60, batch=64, patience=3, rate=0.5, *, run=None):
 
     run = run or Run("early_stopping")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     known, unknown = run.split("known", data.train, 0.2)  # selection.lee:111
     net = MLP(sizes=(64, 32, 10), key=run.key("net"))  # selection.lee:112
@@ -836,7 +841,12 @@ def committee(epochs=10, batch=64, rate=0.3, *, run=None):
 
     run = run or Run("committee")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Committee(sizes=(64, 12, 10), key=run.key("net"))  # selection.lee:193
     opt = SGD(lr=rate)  # selection.lee:194
@@ -938,7 +948,7 @@ def example_vote(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 def mse(y, target):

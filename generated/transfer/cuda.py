@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -320,7 +322,12 @@ def fine_tuned(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, *, run=None):
 
     run = run or Run("fine_tuned", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 32, 10), key=run.key("net")).to(run.session.place.device)  # transfer.lee:28
     opt = Adam(lr=rate)  # transfer.lee:29
@@ -512,7 +519,12 @@ def conservative(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, weight=0.1, 
 
     run = run or Run("conservative", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 32, 10), key=run.key("net")).to(run.session.place.device)  # transfer.lee:58
     opt = Adam(lr=rate)  # transfer.lee:59
@@ -673,7 +685,12 @@ def layer_transfer(epochs=6, batch=32, rate=3e-3, *, run=None):
 
     run = run or Run("layer_transfer", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     source = Parts(key=run.key("source")).to(run.session.place.device)  # transfer.lee:88
     opt = Adam(lr=rate)  # transfer.lee:89
@@ -903,7 +920,12 @@ def multi_task(epochs=10, batch=32, rate=3e-3, *, run=None):
 
     run = run or Run("multi_task", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MultiTask(d=64, hidden=32, classes=10, key=run.key("net")).to(run.session.place.device)  # transfer.lee:130
     opt = Adam(lr=rate)  # transfer.lee:131
@@ -1095,7 +1117,12 @@ def self_taught(epochs=10, batch=32, rate=3e-3, few=100, *, run=None):
 
     run = run or Run("self_taught", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     encoder = Linear(inputs=64, outputs=24, key=run.key("encoder")).to(run.session.place.device)  # transfer.lee:182
     decoder = Linear(inputs=24, outputs=64, key=run.key("decoder")).to(run.session.place.device)  # transfer.lee:183
@@ -1292,7 +1319,7 @@ def example_mixed(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(0, z=(0, 2), y=(0, 1))

@@ -235,7 +235,12 @@ def fine_tuned(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, *, run=None):
 
     run = run or Run("fine_tuned")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 32, 10), key=run.key("net"))  # transfer.lee:28
     opt = Adam(lr=rate)  # transfer.lee:29
@@ -361,7 +366,12 @@ def conservative(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, weight=0.1, 
 
     run = run or Run("conservative")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MLP(sizes=(64, 32, 10), key=run.key("net"))  # transfer.lee:58
     opt = Adam(lr=rate)  # transfer.lee:59
@@ -470,7 +480,12 @@ def layer_transfer(epochs=6, batch=32, rate=3e-3, *, run=None):
 
     run = run or Run("layer_transfer")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     source = Parts(key=run.key("source"))  # transfer.lee:88
     opt = Adam(lr=rate)  # transfer.lee:89
@@ -615,7 +630,12 @@ def multi_task(epochs=10, batch=32, rate=3e-3, *, run=None):
 
     run = run or Run("multi_task")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = MultiTask(d=64, hidden=32, classes=10, key=run.key("net"))  # transfer.lee:130
     opt = Adam(lr=rate)  # transfer.lee:131
@@ -758,7 +778,12 @@ def self_taught(epochs=10, batch=32, rate=3e-3, few=100, *, run=None):
 
     run = run or Run("self_taught")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     encoder = Linear(inputs=64, outputs=24, key=run.key("encoder"))  # transfer.lee:182
     decoder = Linear(inputs=24, outputs=64, key=run.key("decoder"))  # transfer.lee:183
@@ -882,7 +907,7 @@ def example_mixed(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 def mse_saved(y, target):

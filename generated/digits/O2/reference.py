@@ -232,7 +232,9 @@ class TrainStep:
         self.plans = {}
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return
         others, stop = (self.gradient[i], *self.states[i]), 0
         spare = [np.empty(self.BLOCK, others[0].dtype) for _ in range(self.spare[i])]
         for θ in self.vectors[i]:
@@ -449,6 +451,7 @@ def fit(epochs=12, batch=64, rate=2e-3, *, run=None):
     run = run or Run("fit")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.2,
@@ -765,7 +768,7 @@ def fit_accuracy(net, data_test_x, data_test_y):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 class Linear(Model):

@@ -215,7 +215,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -372,7 +374,7 @@ class FitStep(TrainStep):
 
 def fit_rmse(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 10], data_test_y [data_test_n] -> []"""
-    sub = net.b + data_test_x @ net.w - data_test_y  # [data_test_n]  metrics.lee:56
+    sub = net.b + data_test_x @ net.w - data_test_y  # [data_test_n]  metrics.lee:76
     return sqrt((sub**2).mean())
 
 

@@ -197,7 +197,9 @@ class TrainStep:
         self.plans = {}
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return
         others, stop = (self.gradient[i], *self.states[i]), 0
         spare = [np.empty(self.BLOCK, others[0].dtype) for _ in range(self.spare[i])]
         for θ in self.vectors[i]:
@@ -388,7 +390,7 @@ def fit_rmse(net, data_test_x, data_test_y):
     contract += net.b
     sub = np.subtract(contract, data_test_y, out=contract)
     np.square(sub, out=contract)
-    rmse = np.sqrt(contract.mean())  # metrics.lee:56
+    rmse = np.sqrt(contract.mean())  # metrics.lee:76
     return rmse
 
 

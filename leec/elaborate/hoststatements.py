@@ -13,6 +13,7 @@ from leec.elaborate.look import look, read_first, read_names
 from leec.elaborate.places import is_place, put
 from leec.elaborate.procedures import ProcedureElaborator
 from leec.ir import host
+from leec.ir.symbols import symbols_of
 from leec.syntax import nodes
 
 # ---- assignments
@@ -70,7 +71,17 @@ def snapshot(self: ProcedureElaborator, name: str, outer: object, node: nodes.St
     is_stored_into = isinstance(outer, hv.HostTensor) and not self.puts.isdisjoint((name, node.value.id))
     expr = host.Ask("copy", (outer.expr,)) if is_stored_into else outer.expr
     self.emit(host.Assign(name, expr, snapshot=is_object, span=node.span))
-    self.variables[name] = replace(outer, expr=host.Ref(name))
+    twin = replace(outer, expr=host.Ref(name))
+    if isinstance(outer, hv.HostModel):
+        self.bind(name, twin, frozenset(symbols_of(tuple(outer.hypers.values()))) - sizes_of_models(self))
+    else:
+        self.variables[name] = twin
+
+
+def sizes_of_models(self: ProcedureElaborator) -> set[str]:
+    """Symbols of sizes that a model is asked for: they are others once its variable holds another one."""
+    asked = {s: e.name for s, e in self.symbols.items() if isinstance(e, host.Ref) and e.fields}
+    return {s for s, name in asked.items() if isinstance(self.variables.get(name), hv.HostModel)}
 
 
 # ---- control

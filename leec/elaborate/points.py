@@ -1,7 +1,8 @@
 """Points of parameter space in a `train`: what a run computes of them, and how they live on as objects of the host.
 
 A model, gradient or mask that a later statement reads is an object like the model that it was computed from: a copy of
-that one, which the run writes into. A mask stands in it as 0 and 1.
+that one, which the run writes into. A mask stands in it as 0 and 1. One of other sizes is made by the host before the
+run, and takes the variable after it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from leec.diagnostics import LeeError, Span, structure
+from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.structural import expression, is_compiled_in
 from leec.elaborate.values import Instance, describe
 from leec.ir import host
 from leec.ir.graph import Value
@@ -39,26 +42,43 @@ def plain(run, value: Value) -> Value:
     return run.ctx.builder.cast(value, dtype="float") if value.type.dtype == "bool" else value
 
 
-def keep(run, owner, wanted: list[str]) -> list[host.Statement]:
-    """Make host objects of the points that the run computed and later statements read; gives what makes the objects."""
+def keep(run, owner, wanted: list[str]) -> tuple[list[host.Statement], list[host.Statement]]:
+    """Make host objects of the points that the run computed and later statements read; gives what makes the objects,
+    and what stands after the run."""
     made: list[host.Statement] = []
+    after: list[host.Statement] = []
     for name in wanted:
         value, known = run.ctx.names.get(name), owner.variables.get(name)
         if not isinstance(value, Instance):
             continue
-        span = run.assigned[name]
-        if name in run.start and value.hypers != run.start[name].hypers:
-            raise LeeError(structure.not_built(span, "a model of other sizes than the one it was computed from"))
-        if name not in run.start:
+        span, start = run.assigned[name], run.start.get(name)
+        if start is None or value.hypers != start.hypers:
             source = known if is_like(known, value) else next((m for m in models(owner) if is_like(m, value)), None)
+            target = name if start is None else owner.session.unique(f"new_{name}", owner.variables)
             if source is None:
-                raise LeeError(structure.not_built(span, f"{describe(value)} that later statements read"))
-            if source is not known:
-                made.append(host.Assign(name, source.expr, snapshot=True, span=span))
-            bring_back(run, name, replace(source, expr=host.Ref(name)))
+                made.append(constructed(owner, target, value, span))
+            elif source is not known or target != name:
+                made.append(host.Assign(target, source.expr, snapshot=True, span=span))
+            if target != name:
+                run.ctx.names |= {target: value, name: run.entered[name]}
+                after.append(host.Assign(name, host.Ref(target), span=span))
+            bring_back(run, target, hv.HostModel(host.Ref(target), value.spec, value.hypers))
         dtype = next((v.type.dtype for _, v in value.parameters()), "float")
-        owner.bind(name, hv.HostModel(host.Ref(name), value.spec, value.hypers, value.is_vector, dtype))
-    return made
+        own = hv.HostModel(host.Ref(name), value.spec, value.hypers, value.is_vector, dtype)
+        owner.bind(name, own, owner.arguments if start is None or value.hypers != start.hypers else None)
+    return made, after
+
+
+def constructed(owner, name: str, value: Instance, span: Span) -> host.Construct:
+    """What makes an object of the sizes of a point. Raises LeeError where the host cannot know what it takes."""
+    spec = value.spec
+    sizes = {n: v for n, v in value.hypers.items() if not is_compiled_in(spec.hypers.get(n, v))}
+    symbols = {s for v in owner.variables.values() if isinstance(v, Dim) for s in v.symbols} | owner.symbols.keys()
+    is_known = all(isinstance(v, Dim) and v.symbols <= symbols for v in sizes.values())
+    if not is_known or "hyper" in spec.kinds.values():
+        raise LeeError(structure.not_built(span, f"{describe(value)} that later statements read"))
+    arguments = tuple((n, expression(v)) for n, v in sizes.items())
+    return host.Construct(name, "model", spec.name, arguments, name, span=span)
 
 
 def models(owner) -> list[hv.HostModel]:

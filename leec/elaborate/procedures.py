@@ -107,7 +107,7 @@ class ProcedureElaborator:
         if run is None:
             return
         wanted = [n for n in run.assigned if any(n in later for later in self.later)]
-        objects = keep(run, self, wanted)
+        objects, renamed = keep(run, self, wanted)
         losses = {f"loss_{i}" if i else "loss": v for i, v in enumerate(run.losses)}
         suffix = "step" if run.is_step else "_".join(wanted) or "run"
         function, results = run.finish(f"{self.name}_{suffix}", wanted, losses)
@@ -119,6 +119,7 @@ class ProcedureElaborator:
         self.block.append(
             host.Compute(tuple(results), function.name, tuple(run.arguments), site, run.is_step, span=run.span)
         )
+        self.block += renamed
         for name, value in handed_on(run, wanted).items():
             self.bind(name, value)
 

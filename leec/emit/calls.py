@@ -15,6 +15,7 @@ from leec.diagnostics import InternalError
 from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group, by_key, group_name
 from leec.emit.layout import text
+from leec.emit.objects import made, resized
 from leec.emit.statements import STATEMENT, Body
 from leec.emit.unit import Unit, saved_names
 from leec.ir.graph import Equation, Function, Parameter, Result, Value
@@ -93,15 +94,7 @@ class Caller:
                 if p.static
                 else self.argument(p, "model" if p.model else "value", values)
             )
-        call = ast.Call(ast.Name(self.unit.class_name(self.unit.owner(callee))), [], [])
-        for h in self.unit.module.models[self.unit.owner(callee)].hypers:
-            tree = ast.Tuple([given[str(v)] for v in h.default]) if h.kind == "tuple" else given[h.name]
-            if not h.has_default and not call.keywords:
-                call.args.append(tree)
-            elif not (h.has_default and isinstance(tree, ast.Constant) and tree.value == h.default):
-                call.keywords.append(ast.keyword(self.unit.argument_name(h.name), tree))
-        call.keywords += [ast.keyword("key", given["key"])] if "key" in given else []
-        return call
+        return made(self.unit, self.unit.owner(callee), given)
 
     def built(self, equation: Equation, callee: Function) -> tuple[ast.expr, ast.expr | None]:
         if callee.name.endswith(".init"):
@@ -177,13 +170,14 @@ class Caller:
         return found[0].part(found[1]) if found else None
 
     def like(self, model: str, tensors: Mapping[str, Value]) -> ast.expr:
-        """An object of the class in scope, which knows the hyperparameters."""
+        """An object of the class in scope, which knows the hyperparameters, or a new one where none has the sizes."""
         found = self.in_scope(model, tensors)
         if found is None:
             raise InternalError(f"no {model} is in scope to make another one of")
-        return found
+        tree, fits = found
+        return tree if fits else resized(self, model, tree, tensors)
 
-    def in_scope(self, model: str, tensors: Mapping[str, Value]) -> ast.expr | None:
+    def in_scope(self, model: str, tensors: Mapping[str, Value]) -> tuple[ast.expr, bool] | None:
         return self.body.groups.alike(model, self.unit.members, tensors)
 
     def without_tensors(self, p: Parameter) -> ast.expr:
@@ -276,7 +270,7 @@ class Caller:
         if r.name == "d_self":
             holder = text(receiver) if receiver else group_name(r, values)[2:]
             return f"d_{bare(holder if holder != 'self' else r.model.lower())}"
-        given = self.objects.get(r.name.removeprefix("d_"))
+        given = self.objects.get(r.name.removeprefix("d_")) if r.name.startswith("d_") else None
         return f"d_{bare(given)}" if given and "(" not in given else group_name(r, values)
 
     def saved_target(self, callee: Function, values: Mapping[str, Value], receiver: ast.expr | None) -> ast.expr:

@@ -116,8 +116,8 @@ class Groups:
 
     def alike(
         self, model: str, members: Callable[[str], Mapping[str, str]], tensors: Mapping[str, Value]
-    ) -> ast.expr | None:
-        """An object of a class, its tensors of the same sizes if there is such a one: objects of a class may differ."""
+    ) -> tuple[ast.expr, bool] | None:
+        """An object of a class, and whether its tensors have these sizes: the likest, since objects of a class differ."""
         candidates = [
             (group, prefix)
             for group in self.roots
@@ -128,10 +128,12 @@ class Groups:
         if not candidates:
             return None
         types = {(place.group, place.path): value.type for value, place in self.places.items()}
-        group, prefix = max(
-            candidates, key=lambda c: sum(types.get((c[0], joined(c[1], p))) == v.type for p, v in tensors.items())
-        )
-        return group.part(prefix)
+
+        def sizes(group: Group, prefix: str) -> list[bool]:
+            return [types.get((group, joined(prefix, p)), v.type).dims == v.type.dims for p, v in tensors.items()]
+
+        group, prefix = max(candidates, key=lambda c: sum(sizes(*c)))
+        return group.part(prefix), all(sizes(group, prefix))
 
 
 def joined(prefix: str, path: str) -> str:

@@ -44,16 +44,22 @@ def loop(
     self: ProcedureEmitter, s: host.Count | host.Each, variables: str, function: str, arguments: list[ast.expr]
 ) -> list[str]:
     """`for .. in run.loop(..)`, telling it what the body changes."""
-    is_mark = self.depth == 1 or any(steps_in(s.body))
-    anew = rebound(s.body)
-    carried = s.carried if is_mark else ()
-    values = [n for n in carried if n in anew]
-    carried = (*carried, *(sorted(stepped(s.body)) if is_mark else ()))
+    is_mark, anew, values = self.depth == 1 or any(steps_in(s.body)), rebound(s.body), kept(self, s)
+    carried = (*s.carried, *sorted(stepped(s.body))) if is_mark else ()
     objects = [ast.keyword(n, ast.Name(self.code.name(n))) for n in carried if n not in anew]
     call = ast.Call(ast.Name(f"run.{function}"), [ast.Constant(s.label), *arguments], objects)
     opening = restored(self, s.label, values) if is_mark and (values or not objects) else []
+    opening += self.steps_of(values)
     closing = self.line(f"run.keep({quoted(s.label)}, {named(self, values)})") if values else []
     return [*opening, *self.line(f"for {variables} in {text(call)}:"), *self.indented(s.body, closing)]
+
+
+def kept(self: ProcedureEmitter, s: host.Statement) -> list[str]:
+    """What a loop binds anew and a run that goes on at its head has to know."""
+    if not isinstance(s, host.Count | host.Each) or not (self.depth == 1 or any(steps_in(s.body))):
+        return []
+    anew = rebound(s.body)
+    return [n for n in s.carried if n in anew]
 
 
 def restored(self: ProcedureEmitter, label: str, values: Sequence[str]) -> list[str]:

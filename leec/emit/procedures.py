@@ -77,17 +77,31 @@ class ProcedureEmitter:
         return lines or ["pass"]
 
     def make_steps(self, statement: host.Statement, todo: Sequence[host.Statement]) -> list[str]:
-        """Step objects are made as soon as what they move is there, and again when that is bound anew."""
+        """Step objects are made as soon as what they move is there, and again when that was bound anew."""
         new = rebound([statement]) if not isinstance(statement, host.Count | host.Batches | host.Each) else set()
         self.bound_names |= new
-        lines = []
+        due = [key for key in self.made if new & set(key[1])]
         for compute in steps_in(todo) if self.steps else ():
             key = self.step_key(compute)
             if key not in self.made and set(key[1]) <= self.bound_names:
                 self.made[key] = self.names.fresh("step")
-                lines.append(self.step_line(key))
-        again = [key for key in self.made if new & set(key[1]) and self.step_line(key) not in lines]
-        return lines + [self.step_line(key) for key in again]
+                due.append(key)
+        return [self.step_line(key) for key in due if not self.waits(key, todo)]
+
+    def waits(self, key: tuple[str, tuple[str, ...]], todo: Sequence[host.Statement]) -> bool:
+        """Is what a step moves bound anew before the step is taken?"""
+        for statement in todo:
+            if not set(key[1]).isdisjoint(hostloops.kept(self, statement)):
+                return True
+            if key in map(self.step_key, steps_in([statement])):
+                return False
+            if not set(key[1]).isdisjoint(rebound([statement])):
+                return True
+        return False
+
+    def steps_of(self, names: Collection[str]) -> list[str]:
+        """The lines that make the steps again which move one of these."""
+        return [self.step_line(key) for key in self.made if not set(key[1]).isdisjoint(names)]
 
     def step_key(self, s: host.Compute) -> tuple[str, tuple[str, ...]]:
         f = self.function(s)

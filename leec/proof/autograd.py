@@ -97,15 +97,18 @@ class Through(Written):
             p.name: sizes[p.static] if p.static else self.argument(p, values, sizes, "")
             for p, values in grouped(f, args)
         }
-        key = given.pop("key", None)
-        model = f.name.removesuffix(".init")
+        made = self.make(f.name.removesuffix(".init"), given, given.pop("key", None))
+        return tuple(self.emitted.read(made, path) for r in f.results for path in r.paths)
+
+    def make(self, model: str, given: Mapping[str, Any], key: Any = None) -> Any:
+        """A new object of the emitted class, from what its constructor takes by the names of the IR."""
         hypers = {
             h.name: tuple(given[str(v)] for v in h.default) if h.kind == "tuple" else given.get(h.name, h.default)  # type: ignore[attr-defined]
             for h in self.emitted.spec.module.models[model].hypers
         }
         made = self.emitted.construct(model, hypers, key)
         self.know(made)
-        return tuple(self.emitted.read(made, path) for r in f.results for path in r.paths)
+        return made
 
     def know(self, made: Any) -> None:
         """An object and its members may lend their sizes to later calls."""
@@ -137,15 +140,17 @@ class Through(Written):
         return like.at(nested(point))
 
     def like(self, model: str, sizes: Mapping[str, int], tensors: Mapping[str, Any]) -> Any:
-        """An object of the class with these sizes and numbers."""
+        """An object of the class with these sizes and numbers; a new one where a function made it of other sizes."""
         kind = getattr(self.emitted.module, self.emitted.unit.class_name(model))
+        numbers = {path: x for path, x in tensors.items() if not isinstance(x, self.torch.Tensor)}
         for made in self.known:
-            if type(made) is kind and self.fits(made, model, sizes, tensors):
+            if type(made) is kind and self.fits(made, model, sizes, numbers):
                 return made
-        raise InternalError(f"no {model} with sizes {dict(sizes)} is there to make another one of")
+        if any(h.kind == "model" for h in self.emitted.spec.module.models[model].hypers):
+            raise InternalError(f"no {model} with sizes {dict(sizes)} is there to make another one of")
+        return self.make(model, {**sizes, **numbers})
 
-    def fits(self, made: Any, model: str, sizes: Mapping[str, int], tensors: Mapping[str, Any]) -> bool:
+    def fits(self, made: Any, model: str, sizes: Mapping[str, int], numbers: Mapping[str, Any]) -> bool:
         hypers = self.emitted.unit.hypers(model)
         same_sizes = all(self.emitted.read(made, hypers[s]) == n for s, n in sizes.items() if s in hypers)
-        numbers = {path: x for path, x in tensors.items() if not isinstance(x, self.torch.Tensor)}
         return same_sizes and all(self.emitted.read(made, path) == x for path, x in numbers.items())

@@ -1,12 +1,13 @@
 """Values of a run as plain data and back: numbers, strings, arrays, models, and tuples, lists and records of these.
 
 `encode` copies every array at that moment; `decode` rebuilds the value, bit for bit, on the back end of the run. A
-model or an optimizer is anything with `tensors()` (a value for each name) and `load_tensors(dict)`; it is not made
-anew but filled, so decoding needs one of its structure.
+model or an optimizer is anything with `tensors()` (a value for each name) and `load_tensors(dict)`; it is filled, so
+decoding needs one of its structure, and made anew only where its constructor was given other integers.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
@@ -37,7 +38,15 @@ def encode(value: Any, name: str, tensors: Tensors) -> Node:
     if (parts := parts_of(value)) is None:
         raise faults.cannot_keep(name, type(value).__name__)
     kind, items = parts
-    return {kind: {key: encode(item, f"{name}.{key}", tensors) for key, item in items.items()}}
+    node = {kind: {key: encode(item, f"{name}.{key}", tensors) for key, item in items.items()}}
+    return {**node, "sizes": sizes} if kind == "object" and (sizes := sizes_of(value)) else node
+
+
+def sizes_of(model: Any) -> dict[str, int]:
+    """The integers that a model was made with."""
+    names = inspect.signature(type(model).__init__).parameters
+    given = {name: getattr(model, name, None) for name in names}
+    return {name: n for name, n in given.items() if isinstance(n, int) and not isinstance(n, bool)}
 
 
 def parts_of(value: Any) -> tuple[str, dict[str, Any]] | None:
@@ -69,7 +78,9 @@ def decode(
     if "array" in node:
         array = place.rebuild(tensors[node["array"]], node["dtype"])
         return array[()] if node["scalar"] and isinstance(array, np.ndarray) else array
-    [(kind, items)] = node.items()
+    kind, items = next(iter(node.items()))
+    if "sizes" in node and hasattr(like, "load_tensors") and sizes_of(like) != node["sizes"]:
+        like = made_anew(like, node["sizes"], place)
     here = (parts_of(like) or ("", {}))[1]
     values = {key: decode(item, here.get(key), f"{name}.{key}", tensors, place) for key, item in items.items()}
     return ASSEMBLE[kind](values, like, name)
@@ -80,6 +91,14 @@ def fill(values: dict[str, Any], like: Any, name: str) -> Any:
         raise faults.changed_shape(name, "a model of the same structure must be there to be filled")
     like.load_tensors(values)
     return like
+
+
+def made_anew(like: Any, sizes: dict[str, int], place: NumpyBackend | TorchBackend) -> Any:
+    """Another object of the class, of these sizes."""
+    names = inspect.signature(type(like).__init__).parameters
+    given = {name: getattr(like, name) for name in names if hasattr(like, name)}
+    made = type(like)(**{**given, **sizes})
+    return made.to(place.device) if hasattr(made, "to") else made
 
 
 def record(values: dict[str, Any], like: Any, name: str) -> Any:

@@ -62,6 +62,7 @@ TRAINED = (
     Trained("L9", "transfer/domains.lee", "max_discrepancy", "target", least=0.81),  # 0.77 by the source alone
     Trained("L12", "transfer/transfer.lee", "self_taught", "accuracy", least=0.77),
     Trained("O1", "compression/pruning.lee", "pruned", "pruned", least=0.92),  # one weight of ten is left
+    Trained("O2", "compression/neurons.lee", "prune", "accuracy", least=0.92),  # 83 neurons of 256 are left
     Trained("O3", "compression/pruning.lee", "lottery", "ahead", least=0.02),  # of other first weights
     Trained("M7", "reinforcement/exploration.lee", "q_learning", "score", least=-13),  # the shortest way
     Trained("M8", "reinforcement/critic.lee", "by_monte_carlo", "gap", most=0.15),  # of values up to 0.43

@@ -100,11 +100,51 @@ LOTTERY = (
     ends("lottery", lottery("ticket"), epochs=1),
 )
 
-PRUNING = "compression/pruning.lee"
+# ---- neurons that go
+
+
+def active(p, x):
+    return F.relu(x @ p["up.w"] + p["up.b"])
+
+
+def two_layers(p, x):
+    return active(p, x) @ p["down.w"] + p["down.b"]
+
+
+def usefulness(p, x):
+    return active(p, x).mean(0) * p["down.w"].norm(dim=1)
+
+
+def without_some(d):
+    """The small net computes what the large one does whose other neurons torch has masked."""
+    score = usefulness(d.net, d.x)
+    mask = prune.LnStructured(3, n=1, dim=0).compute_mask(score.detach()[:, None], torch.ones(7, 1))
+    masked = active(d.net, d.x) * mask[:, 0] @ d.net["down.w"] + d.net["down.b"]
+    return (d.c * masked).sum() + (score**2).sum()
+
+
+def shrinking(run, models) -> Iterator[Weights]:
+    """Rounds of training, each followed by the net of the neurons that score highest."""
+    part = run.data("digits", shape=(64,), test=0.2).train
+    net, x_all = begin(run, models, "Net", d=64, hidden=20), torch.tensor(part.x)
+    for _ in run.loop("round", 1, 3):
+        rule = torch.optim.Adam(list(net.values()), 1e-3)
+        for x, y in rounds(run, part, 64, 1):
+            step(rule, F.cross_entropy(two_layers(net, x), y))
+        keep = usefulness(net, x_all).argsort(descending=True, stable=True)[: int(0.8 * net["up.b"].numel())]
+        parts = {"up.w": net["up.w"][:, keep], "up.b": net["up.b"][keep], "down.w": net["down.w"][keep]}
+        net |= {path: w.detach().clone().requires_grad_() for path, w in parts.items()}
+        yield net
+
+
+PRUNING, NEURONS = "compression/pruning.lee", "compression/neurons.lee"
 ROWS = (
     Row("O1", PRUNING, "heavy", example("without_light", without_light)),
     Row("O1", PRUNING, "light", example("one_tensor", one_tensor)),
     Row("O1", PRUNING, "pruned", ends("pruned", pruned, epochs=1, more=1)),
+    Row("O2", NEURONS, "usefulness", example("without_some", without_some)),
+    Row("O2", NEURONS, "shrunk", example("without_some", without_some)),
+    Row("O2", NEURONS, "prune", ends("prune", shrinking, rounds=3, hidden=20, epochs=1)),
     Row("O3", PRUNING, "lottery", every(*LOTTERY)),
 )  # fmt: skip
 

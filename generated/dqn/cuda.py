@@ -363,7 +363,6 @@ def dqn(steps=30000, capacity=10000, batch=128, warmup=500, sync=200, explore=50
     q = MLP(sizes=(4, 64, 2), key=run.key("q")).to(run.session.place.device)  # dqn.lee:40
     target = q.copy()  # dqn.lee:41
     opt = Adam(lr=rate)  # dqn.lee:42
-    step = DqnStep(q, target, opt)
     memory = dqn_memory(capacity)  # dqn.lee:43
     action = dqn_action(capacity)  # dqn.lee:44
     reward = dqn_reward(capacity)  # dqn.lee:45
@@ -374,6 +373,7 @@ def dqn(steps=30000, capacity=10000, batch=128, warmup=500, sync=200, explore=50
     action, after, ended, memory, reward, s, score, target = run.restore(
         "t", action=action, after=after, ended=ended, memory=memory, reward=reward, s=s, score=score, target=target
     )
+    step = DqnStep(q, target, opt)
     for t in run.loop("t", 0, steps - 1, opt=opt, q=q, cartpole=cartpole):
         eps = max(0.05, 1 - t / explore)  # dqn.lee:51
         condition = dqn_condition(eps, key=run.key("dqn"))  # dqn.lee:52

@@ -908,10 +908,7 @@ def cross_validated(data, parts=5, steps=60, rate=1.0, *, run=None):
             lowest = total  # selection.lee:169
             winner = decay  # selection.lee:170
         run.keep("choice", lowest=lowest, winner=winner)
-    step_2 = CrossValidatedStep2(net, opt)
     net = Scores(features=data.train.x.shape[1], classes=3).to(run.session.place.device)  # selection.lee:171
-    step = CrossValidatedStep(net, opt)
-    step_2 = CrossValidatedStep2(net, opt)
     opt = SGD(lr=rate)  # selection.lee:172
     step = CrossValidatedStep(net, opt)
     step_2 = CrossValidatedStep2(net, opt)

@@ -12,10 +12,10 @@ Nothing here is needed by generated code.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from inspect import Signature
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -157,7 +157,7 @@ class Loaded:
         which = "has no train procedure" if name is None else f"has no train procedure {name!r}"
         raise LookupError(f"{self.module.source.path} {which}" + (f"; it has {', '.join(known)}" if known else ""))
 
-    def signature(self, procedure: str | None = None) -> Signature:
+    def signature(self, procedure: str | None = None) -> inspect.Signature:
         """What a train procedure takes, with usual values: `str(spec.signature())` is "(*, epochs=30, batch=64)"."""
         return signature(self.procedure(procedure))
 
@@ -224,7 +224,7 @@ class Loaded:
         }
         result = None
         with Run(name, **options) as session, checked(spec.backend(backend)):
-            result = spec.entry(backend, name)(**passed, run=session)
+            result = spec.called(backend, name, passed, session)
         return result if session.session.cut is None else session.session.cut, session.history
 
     def entry(self, backend: str, procedure: str) -> Callable[..., Any]:
@@ -232,6 +232,12 @@ class Loaded:
         from leec.proof.emitted import unit_of
 
         return getattr(self.backend(backend), unit_of(self, backend).function_name(procedure))
+
+    def called(self, backend: str, procedure: str, arguments: Mapping[str, Any], run: Any) -> Any:
+        """What a train procedure returns; an argument's name in the generated module may be another than in the spec."""
+        entry = self.entry(backend, procedure)
+        own = dict(zip((n for n, _ in self.procedure(procedure).parameters), inspect.signature(entry).parameters))
+        return entry(**{own[name]: value for name, value in arguments.items()}, run=run)
 
     def predict(self, model: Any, *inputs: Any, **options: Any) -> np.ndarray:
         """The model's forward out of training, arrays in, arrays out; floats get the width of the model.

@@ -252,3 +252,14 @@ def test_every_source_of_std_data_has_the_fields_it_declares() -> None:
     for name in names:
         _, rows = spec.run(f"open_{name}")
         assert np.isfinite(rows[0]["first"])
+
+
+def test_an_argument_may_be_called_as_the_generated_file_calls_something_of_its_own(tmp_path: Path) -> None:
+    """`bits` are the random ones there."""
+    path = tmp_path / "named.lee"
+    path.write_text(
+        "train told(bits = 2, inside = 0.5):\n    e: [bits] ~ normal(0, 1)\n    report given = bits * inside + 0 * sum(e)\n"
+    )
+    spec = leec.load(path)
+    for backend in ("numpy", "torch"):
+        assert spec.run(backend=backend, bits=6, inside=2.0)[1] == [{"given": 12.0}]

@@ -171,11 +171,11 @@ class Caller:
 
     def like(self, model: str, tensors: Mapping[str, Value]) -> ast.expr:
         """An object of the class in scope, which knows the hyperparameters, or a new one where none has the sizes."""
-        found = self.in_scope(model, tensors)
+        tree, fits = self.in_scope(model, tensors) or (None, False)
+        found = tree if fits else resized(self, model, tree, tensors)
         if found is None:
             raise InternalError(f"no {model} is in scope to make another one of")
-        tree, fits = found
-        return tree if fits else resized(self, model, tree, tensors)
+        return found
 
     def in_scope(self, model: str, tensors: Mapping[str, Value]) -> tuple[ast.expr, bool] | None:
         return self.body.groups.alike(model, self.unit.members, tensors)

@@ -28,15 +28,16 @@ def made(unit: Unit, model: str, given: Mapping[str, ast.expr]) -> ast.expr:
     return call
 
 
-def resized(caller: Caller, model: str, like: ast.expr, tensors: Mapping[str, Value]) -> ast.expr:
-    """A new object whose sizes the tensors tell, its numbers those of another; that one where a size is not told."""
+def resized(caller: Caller, model: str, like: ast.expr | None, tensors: Mapping[str, Value]) -> ast.expr | None:
+    """A new object whose sizes the tensors tell, its numbers those of another; that one where something is not told."""
     init = caller.unit.functions.get(f"{model}.init")
     if init is None or any(p.model for p in init.parameters):
         return like
     types = {path: v.type for path, v in zip(init.results[0].paths, init.results[0].values, strict=True)}
     pairs = ((own, d) for path, v in tensors.items() for own, d in zip(types[path].dims, v.type.dims, strict=True))
     sizes = {own.symbol: d for own, d in pairs if own.symbol}
-    if not {p.static for p in init.parameters if p.static} <= sizes.keys():
+    is_told = {p.static for p in init.parameters if p.static} <= sizes.keys()
+    if not is_told or like is None and any(p.values for p in init.parameters if p.name != "key"):
         return like
     given = {
         p.name: dim_tree(sizes[p.static], caller.body.sizes) if p.static else ast.Attribute(like, attribute(p.name))

@@ -625,12 +625,3 @@ def blocks(*vectors, size=1 << 14):
     """Pieces of vectors that stay in the cache together, from the first to the last."""
     for start in range(0, vectors[0].size, size):
         yield tuple(v[start : start + size] for v in vectors)
-
-
-def member(holder, path):
-    """The model or tensor at a path such as `net.layers.0.w`."""
-    for step in path.split("."):
-        holder = (
-            holder[int(step)] if step.isdigit() else getattr(holder, getattr(holder, "renamed", {}).get(step, step))
-        )
-    return holder

@@ -1,0 +1,1302 @@
+"""A small net learns what a large one answers (inventory O4, O5): that a 1 looks like a 7, too, is in no label.
+
+Made from specs/compression/distillation.lee by leec 0.1.0. Change that file, not this one, and run: leec compile specs/compression/distillation.lee
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+import weakref
+
+if __name__ == "cuda" and "torch" in sys.modules and not hasattr(sys.modules["torch"], "nn"):
+    raise ImportError("torch, which looks for a package named cuda, has found this file beside the script")
+
+import torch  # noqa: E402
+
+FLOAT = torch.float32
+
+
+class Model(torch.nn.Module):
+    """An ordinary module; `members` names its tensors and submodels as the spec does, in declaration order."""
+
+    members: tuple[str, ...] = ()
+    renamed: dict[str, str] = {}  # members whose name is taken
+
+    def parts(self):
+        """(name, member) of tensors and submodels; the elements of a list are `layers.0`, `layers.1`, .."""
+        for name in self.members:
+            member = getattr(self, self.renamed.get(name, name))
+            if isinstance(member, torch.nn.ModuleList):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(member))
+            else:
+                yield name, member
+
+    def tensors(self):
+        """Every tensor by its path in the spec, such as "conv1.kernel"."""
+        found = {}
+        for name, part in self.parts():
+            if isinstance(part, Model):
+                found |= {f"{name}.{path}": tensor for path, tensor in part.tensors().items()}
+            else:
+                found[name] = part
+        return found
+
+    def state_dict(self, *args, prefix="", **options):
+        """Keys are the spec's names, also where an attribute has another one."""
+        found = super().state_dict(*args, prefix=prefix, **options)
+        for name, attribute in self.renamed.items():
+            move_keys(found, prefix + attribute, prefix + name)
+        return found
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        for name, attribute in self.renamed.items():
+            move_keys(state_dict, prefix + name, prefix + attribute)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    @torch.no_grad()
+    def load_tensors(self, tensors):
+        """Copy tensors in by path. Raises ValueError where names or shapes differ."""
+        own = self.tensors()
+        if own.keys() != tensors.keys():
+            raise ValueError(f"{type(self).__name__} has other tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for path, tensor in own.items():
+            given = torch.as_tensor(tensors[path])
+            if tensor.shape != given.shape:
+                raise ValueError(f"{path} is {tuple(tensor.shape)} here and {tuple(given.shape)} there")
+            tensor.copy_(given)
+
+    def copy(self):
+        """The same model with tensors of its own."""
+        twin = self.at({})
+        for module in twin.modules():
+            for name, parameter in module._parameters.items():
+                module._parameters[name] = torch.nn.Parameter(parameter.detach().clone())
+        return twin
+
+    def at(self, tensors):
+        """The model at another point of parameter space: nested dicts of tensors by member replace its own.
+
+        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        """
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for table in ("_parameters", "_buffers", "_modules"):
+            twin.__dict__[table] = dict(self.__dict__[table])
+        for name, buffer in twin._buffers.items():
+            twin._buffers[name] = buffer.clone()
+        for name in self.members:
+            attribute = self.renamed.get(name, name)
+            member = getattr(self, attribute)
+            if isinstance(member, torch.nn.ModuleList):
+                parts = (part.at(tensors.get(f"{name}.{i}", {})) for i, part in enumerate(member))
+                twin._modules[attribute] = torch.nn.ModuleList(parts)
+            elif isinstance(member, Model):
+                twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors:
+                twin._parameters.pop(attribute, None)
+                twin._buffers.pop(attribute, None)
+                twin.__dict__[attribute] = tensors[name]
+        return twin
+
+
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if self.rates is None:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            state = getattr(self, name, None)
+            if state is None or state.device != θ.device or state.dtype != θ.dtype:
+                setattr(self, name, torch.full_like(θ, start) if state is None else state.to(θ))
+            elif state.shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {state.numel()} parameters, not {θ.numel()}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, tensors):
+        """Go on from another's count and states; states that are there are filled, so that steps find them."""
+        self.t = int(tensors["t"])
+        for name in self.starts.keys() & tensors.keys():
+            if hasattr(self, name):
+                getattr(self, name).copy_(torch.as_tensor(tensors[name]))
+            else:
+                setattr(self, name, torch.as_tensor(tensors[name]).clone())
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        for name in self.starts:
+            if hasattr(self, name):
+                setattr(twin, name, getattr(self, name).clone())
+        return twin
+
+
+def packed(*outputs, **inputs):
+    """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
+
+    `inputs` has for an argument the place of that axis and its rank, `outputs` the place in every result.
+    """
+
+    def decorate(function):
+        names = function.__code__.co_varnames
+
+        @functools.wraps(function)
+        def outer(*args, **options):
+            given = {**dict(zip(names, args, strict=False)), **options}
+            if all(name not in given or given[name].ndim == rank for name, (_, rank) in inputs.items()):
+                return function(*args, **options)
+            axes = None
+            for name, (first, rank) in inputs.items():
+                x = given[name]
+                last = first + x.ndim - rank + 1
+                if last < first or axes not in (None, x.shape[first:last]):
+                    raise ValueError(f"{function.__qualname__}: {name} has the shape {tuple(x.shape)}")
+                axes = x.shape[first:last]
+                given[name] = x.reshape(*x.shape[:first], math.prod(axes), *x.shape[last:])
+            results = function(**given)
+            several = results if isinstance(results, tuple) else (results,)
+            whole = tuple(
+                y if place is None else y.reshape(*y.shape[:place], *axes, *y.shape[place + 1 :])
+                for y, place in zip(several, outputs, strict=True)
+            )
+            return whole if isinstance(results, tuple) else whole[0]
+
+        return outer
+
+    return decorate
+
+
+class TrainStep:
+    """A training step as one function over flat vectors, without autograd; generated subclasses say which.
+
+    `moved` pairs the attribute of an optimizer with the paths of the models that it moves, for every update; `counted`
+    are the optimizers whose rule stands in the step; `read` names the tensors that the step reads. Everything that it
+    touches keeps its address from call to call. On a GPU a step is captured as one CUDA graph for every shape of batch.
+    """
+
+    moved: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    counted: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
+    GRAPHS = 8  # shapes of batches that have a graph; others run without
+    BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
+
+    def scalars(self):
+        """Numbers that differ from step to step."""
+        return ()
+
+    def constants(self):
+        """Numbers that are written into a graph."""
+        return ()
+
+    def numbers(self, *sizes):
+        """Numbers that depend on sizes alone."""
+        return ()
+
+    def held(self, *sizes):
+        """`numbers` as tensors without axes: products with these are faster than with Python numbers."""
+        if sizes not in self.known:
+            if len(self.known) > 8 * self.GRAPHS:
+                self.known.clear()
+            self.known[sizes] = [torch.tensor(x, dtype=self.vectors[0].gradient.dtype) for x in self.numbers(*sizes)]
+        return self.known[sizes]
+
+    def bind(self):
+        """Lay the parameters out and take views of all that the step reads and writes."""
+        wanted = [[find_member(self, path) for path in models] for _, models in self.moved]
+        for _ in range(len(wanted)):  # laying out one may move another that shares parameters with it
+            self.vectors = [Vector.part_of(models, i) for i, models in enumerate(wanted)]
+        slots = [find_slot(self, path) for path in self.read]
+        self.tensors = tuple(table[name].detach() for table, name in slots)
+        self.gradients = tuple(view for vector in self.vectors for view in vector.gradients)
+        self.optimizers = [getattr(self, name) for name, _ in self.moved]
+        for optimizer, vector in zip(self.optimizers, self.vectors, strict=True):
+            optimizer.make_states(vector.values)
+        self.states = [[getattr(o, name) for name in o.starts] for o in self.optimizers]
+        moved = [slot for vector in self.vectors for slot in vector.slots]
+        self.slots = [*moved, *(s for s in slots if not any(s[0] is t and s[1] == name for t, name in moved))]
+        self.addresses = [table[name].data_ptr() for table, name in self.slots]
+        self.owners = [(o.__dict__, name) for o in self.optimizers for name in o.starts]
+        self.owned = [id(table[name]) for table, name in self.owners]
+        self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
+        self.graphs, self.known = {}, {}
+        self.on_gpu = self.vectors[0].gradient.is_cuda
+        self.quiet = torch.inference_mode()
+
+    def blocks_of(self, i):
+        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        vector, start, blocks = self.vectors[i], 0, []
+        largest = max(map(len, vector.pieces), default=0)
+        whole = vector.gradient.is_cuda or self.spare[i] is None
+        step = max(1, largest if whole else min(largest, self.BLOCK))
+        spare = [vector.gradient.new_empty(step) for _ in range(self.spare[i] or 0)]
+        for piece in vector.pieces:
+            beside = [t[start : start + len(piece)] for t in (vector.gradient, *self.states[i])]
+            start += len(piece)
+            blocks += [
+                (*(t[a : a + step] for t in (piece, *beside)), *(s[: len(piece) - a] for s in spare))
+                for a in range(0, len(piece), step)
+            ]
+        return blocks
+
+    def holds(self):
+        """Whether the views are still those of the models and optimizers."""
+        here = self.addresses == [table[name].data_ptr() for table, name in self.slots]
+        return here and self.owned == [id(table[name]) for table, name in self.owners]
+
+    def __call__(self, *batch):
+        if not self.holds():
+            self.bind()
+        for name in self.counted:
+            getattr(self, name).count()
+        with self.quiet:
+            if self.on_gpu and len(self.counted) == len(self.moved):
+                return self.replayed(batch)
+            return self.step(*batch, *self.scalars())
+
+    # ---- on a GPU
+
+    def replayed(self, batch):
+        key = (*map(kind, batch), self.constants())
+        if key not in self.graphs and len(self.graphs) >= self.GRAPHS:
+            return self.step(*batch, *self.scalars())
+        if key not in self.graphs:
+            self.graphs[key] = Graph(self, batch)
+        return self.graphs[key](batch, self.scalars())
+
+    def written(self):
+        """All tensors that a step writes into and that outlive it."""
+        vectors = [piece for vector in self.vectors for piece in vector.pieces]
+        return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
+
+
+def distilled(z, teacher, y, temperature=4.0, weight=0.7):
+    """λ T² KL(teacher ‖ student), both softened, and (1 - λ) of the labels; T² keeps the slopes of one size.
+
+    z [n, k], teacher [n, k], y int[n] -> []
+    """
+    log_share = torch.log_softmax(z / temperature, dim=1)  # [n, k]  prelude.lee:127
+    mean = kl(log_share, softmax(teacher / temperature, (1,)))  # distillation.lee:18
+    hints = math.pow(temperature, 2) * mean
+    return weight * hints + (1 - weight) * cross_entropy(z, y)  # distillation.lee:19
+
+
+def distilled_saved(z, teacher, y, temperature=4.0, weight=0.7):
+    """As distilled, and what its gradient needs."""
+    log_share = torch.log_softmax(z / temperature, dim=1)  # [n, k]  prelude.lee:127
+    softmax_ = softmax(teacher / temperature, (1,))  # [n, k]  prelude.lee:122
+    mean, saved_kl = kl_saved(log_share, softmax_)  # distillation.lee:18
+    hints = math.pow(temperature, 2) * mean
+    return weight * hints + (1 - weight) * cross_entropy(z, y), (log_share, softmax_, saved_kl)  # distillation.lee:19
+
+
+def distilled_backward(z, y, temperature, weight, saved, d_out):
+    """From d_out to the gradient by z."""
+    log_share, softmax_, saved_kl = saved
+    # gradient of return weight * hints + (1 - weight) * cross_entropy(z, y)   distillation.lee:19
+    d_hints = d_out * weight
+    # gradient of hints = temperature ** 2 * kl(log_share, softened(teacher, temperature))   distillation.lee:18
+    d_log_share = kl_backward(softmax_, saved_kl, d_hints * math.pow(temperature, 2))  # [n, k]
+    # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
+    mul = torch.exp(log_share) * d_log_share.sum(dim=1, keepdim=True)  # [n, k]
+    # gradient of return weight * hints + (1 - weight) * cross_entropy(z, y)   distillation.lee:19
+    d_z_2 = cross_entropy_backward(z, y, d_out * (1 - weight))  # [n, k]
+    # gradient of log_share = log_softmax(z / temperature, axis = 1)   distillation.lee:17
+    d_z = d_z_2 + (d_log_share - mul) / temperature  # [n, k]
+    return d_z  # [n, k]
+
+
+def by_scores(z, teacher):
+    """Ba & Caruana 2014: the scores themselves, which is what the softened form comes to as T grows.
+
+    z [n, k], teacher [n, k] -> []
+    """
+    sub = z - teacher  # [n, k]  distillation.lee:24
+    return 0.5 * (sub**2).sum(dim=1).mean()
+
+
+def by_scores_saved(z, teacher):
+    """As by_scores, and what its gradient needs."""
+    sub = z - teacher  # [n, k]  distillation.lee:24
+    return 0.5 * (sub**2).sum(dim=1).mean(), sub
+
+
+def by_scores_backward(sub, d_y):
+    """From d_y to the gradients by z and teacher."""
+    n = sub.shape[0]
+    # gradient of return 0.5 * mean(sum((z - teacher) ** 2, axis = 1))   distillation.lee:24
+    d_z = 2 * (d_y * 0.5 / n) * sub  # [n, k]
+    d_teacher = -d_z  # [n, k]
+    return d_z, d_teacher
+
+
+def from_many(z, teachers, temperature=4.0):
+    """T² KL(mean of the teachers ‖ student)
+
+    z [n, k], teachers [m, n, k] -> []
+    """
+    mean = softmax(teachers / temperature, (2,)).mean(dim=0)  # [n, k]  distillation.lee:29
+    mean_2 = kl(torch.log_softmax(z / temperature, dim=1), mean)  # distillation.lee:34
+    return math.pow(temperature, 2) * mean_2
+
+
+def from_many_saved(z, teachers, temperature=4.0):
+    """As from_many, and what its gradient needs."""
+    log_softmax_ = torch.log_softmax(z / temperature, dim=1)  # [n, k]  prelude.lee:127
+    div_2_2 = softmax(teachers / temperature, (2,))  # [m, n, k]  prelude.lee:122
+    mean = div_2_2.mean(dim=0)  # [n, k]  distillation.lee:29
+    mean_2, saved_kl = kl_saved(log_softmax_, mean)  # distillation.lee:34
+    return math.pow(temperature, 2) * mean_2, (log_softmax_, div_2_2, mean, saved_kl)
+
+
+def from_many_backward(temperature, saved, d_y):
+    """From d_y to the gradients by z and teachers."""
+    log_softmax_, div_2_2, mean, saved_kl = saved
+    m = div_2_2.shape[0]
+    # gradient of return temperature ** 2 * kl(log_softmax(z / temperature, axis = 1), of_many(..   distillation.lee:34
+    d_log_softmax, d_mean = kl_backward_2(mean, saved_kl, d_y * math.pow(temperature, 2))
+    # gradient of return mean(softmax(z / temperature, axis = 2), axis = 0)   distillation.lee:29
+    div = d_mean / m  # [n, k]
+    d_teachers = div_2_2 * (div - (div * div_2_2).sum(dim=2, keepdim=True)) / temperature  # [m, n, k]
+    # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
+    sum_2 = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
+    # gradient of return temperature ** 2 * kl(log_softmax(z / temperature, axis = 1), of_many(..   distillation.lee:34
+    d_z = (d_log_softmax - torch.exp(log_softmax_) * sum_2) / temperature  # [n, k]
+    return d_z, d_teachers
+
+
+@torch.no_grad()
+def distillation(epochs=10, batch=32, rate=3e-3, few=150, steps=300, temperature=4.0, *, run=None):
+    """From a few examples a student learns more by the teacher's answers than its equal does by the labels alone."""
+    from leec.runtime.run import Run
+
+    run = run or Run("distillation", backend="torch")
+    data = run.data(
+        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+    )
+    teacher = MLP(sizes=(64, 128, 10), key=run.key("teacher")).to(run.session.place.device)  # distillation.lee:40
+    opt = Adam(lr=rate)  # distillation.lee:41
+    step = DistillationStep(teacher, opt)
+    for epoch in run.loop("epoch", 1, epochs, opt=opt, teacher=teacher):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(x, y))  # distillation.lee:44
+    student = MLP(sizes=(64, 24, 10), key=run.key("student")).to(run.session.place.device)  # distillation.lee:45
+    alone = student.copy()  # distillation.lee:46
+    x, y, answers = distillation_x_y_answers(data.train.x, data.train.y, teacher, few)  # distillation.lee:47
+    first = Adam(lr=rate)  # distillation.lee:50
+    second = Adam(lr=rate)  # distillation.lee:51
+    step_ = DistillationStep2(student, alone, first, second)
+    for step_2 in run.loop("step", 1, steps, alone=alone, first=first, second=second, student=student):
+        loss, loss_1 = step_(x, answers, y, temperature)  # distillation.lee:53
+        run.step(loss)
+        run.step(loss_1, "loss_1")
+    right = distillation_right(student, data.test.x, data.test.y)  # distillation.lee:55
+    run.report(student=right, ahead=right - accuracy(alone(data.test.x), data.test.y))  # distillation.lee:56
+    return student
+
+
+class DistillationStep(TrainStep):
+    """One step of distillation for teacher, opt: call it with a batch."""
+
+    moved = (("opt", ("teacher",)),)
+    counted = ("opt",)
+    read = ("teacher.layers.0.w", "teacher.layers.0.b", "teacher.layers.1.w", "teacher.layers.1.b")
+    spare = (None,)
+
+    def __init__(self, teacher, opt):
+        self.teacher, self.opt = teacher, opt
+        self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
+    def constants(self):
+        return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
+
+    def scalars(self):
+        return (self.opt.t,)
+
+    def step(self, x, y, t):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 128]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
+        torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [128, 10]
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 128]  prelude.lee:61
+        torch.sum(d_add, dim=0, out=d_layers_0_b)  # [128]  nn.lee:21
+        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 128]
+        lr = self.opt.lr
+        beta1 = self.opt.beta1
+        beta2 = self.opt.beta2
+        eps = self.opt.eps
+        weight_decay = self.opt.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return surprise.sum() / count  # losses.lee:148
+
+
+def distillation_x_y_answers(data_train_x, data_train_y, teacher, few):
+    """data_train_x [data_train_n, 64], data_train_y int[data_train_n] -> [few, 64], int[few], [few, 10]"""
+    x = data_train_x[:few]  # [few, 64]  distillation.lee:47
+    y = data_train_y[:few]  # int[few]  distillation.lee:48
+    answers = teacher(x)  # [few, 10]  distillation.lee:49
+    return x, y, answers
+
+
+class DistillationStep2(TrainStep):
+    """One step of distillation for student, alone, first, second: call it with a batch."""
+
+    moved = (("first", ("student",)), ("second", ("alone",)))
+    counted = ("first", "second")
+    read = (
+        "student.layers.0.w",
+        "student.layers.0.b",
+        "student.layers.1.w",
+        "student.layers.1.b",
+        "alone.layers.0.w",
+        "alone.layers.0.b",
+        "alone.layers.1.w",
+        "alone.layers.1.b",
+    )
+    spare = (None, None)
+
+    def __init__(self, student, alone, first, second):
+        self.student, self.alone, self.first, self.second = student, alone, first, second
+        self.bind()
+
+    def numbers(self, few):
+        return (few, 0.30000000000000004 / few, 1.0 / few)
+
+    def constants(self):
+        return (
+            self.first.lr,
+            self.first.beta1,
+            self.first.beta2,
+            self.first.eps,
+            self.first.weight_decay,
+            self.second.lr,
+            self.second.beta1,
+            self.second.beta2,
+            self.second.eps,
+            self.second.weight_decay,
+        )
+
+    def scalars(self):
+        return (self.first.t, self.second.t)
+
+    def step(self, x, answers, y, temperature, t, t_):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
+        layers_1_w_, layers_1_b_ = self.tensors[6:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b, d_layers_0_w_, d_layers_0_b_ = self.gradients[:6]
+        d_layers_1_w_, d_layers_1_b_ = self.gradients[6:]
+        few = x.shape[0]
+        count, scale, scale_ = self.held(few)  # few, 0.30000000000000004 / few, 1.0 / few
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [few, 24]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [few, 10]  nn.lee:21
+        log_share = torch.log_softmax(affine_2 / temperature, dim=1)  # [few, 10]  prelude.lee:127
+        softmax_ = softmax(answers / temperature, (1,))  # [few, 10]  prelude.lee:122
+        log = torch.log(torch.where(softmax_ > 0, softmax_, 1))  # [few, 10]  losses.lee:99
+        mul = softmax_ * (log - log_share)  # [few, 10]
+        share = torch.ops.aten.threshold_backward(mul, softmax_, 0)  # [few, 10]
+        hints = math.pow(temperature, 2) * (share.sum(dim=1).sum() / count)  # distillation.lee:18
+        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [few]  losses.lee:45
+        one_hot = (torch.arange(10, device=x.device)[None, :] == y[:, None]).to(FLOAT)  # [few, 10]
+        neg = -(0.7 * math.pow(temperature, 2) / few * softmax_)  # [few, 10]  losses.lee:99
+        d_log_share = torch.ops.aten.threshold_backward(neg, softmax_, 0)  # [few, 10]
+        mul_5 = torch.exp(log_share) * d_log_share.sum(dim=1, keepdim=True)  # [few, 10]  prelude.lee:127
+        d_z_2 = (torch.softmax(affine_2, dim=1) - one_hot) * scale  # [few, 10]  losses.lee:45
+        d_add_2 = d_z_2 + (d_log_share - mul_5) / temperature  # [few, 10]  distillation.lee:17
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
+        torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [24, 10]
+        d_add_3 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [few, 24]  prelude.lee:61
+        torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [24]  nn.lee:21
+        torch.mm(x.T, d_add_3, out=d_layers_0_w)  # [64, 24]
+        lr = self.first.lr
+        beta1 = self.first.beta1
+        beta2 = self.first.beta2
+        eps = self.first.eps
+        weight_decay = self.first.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        x_2_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [few, 24]  prelude.lee:61
+        add_2_2 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_)  # [few, 10]  nn.lee:21
+        surprise_2 = torch.nn.functional.cross_entropy(add_2_2, y, reduction="none")  # [few]  losses.lee:45
+        d_add_2_2 = (torch.softmax(add_2_2, dim=1) - one_hot) * scale_  # [few, 10]
+        torch.sum(d_add_2_2, dim=0, out=d_layers_1_b_)  # [10]  nn.lee:21
+        torch.mm(x_2_2.T, d_add_2_2, out=d_layers_1_w_)  # [24, 10]
+        d_add_4 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_.T, x_2_2, 0)  # [few, 24]  prelude.lee:61
+        torch.sum(d_add_4, dim=0, out=d_layers_0_b_)  # [24]  nn.lee:21
+        torch.mm(x.T, d_add_4, out=d_layers_0_w_)  # [64, 24]
+        lr = self.second.lr
+        beta1 = self.second.beta1
+        beta2 = self.second.beta2
+        eps = self.second.eps
+        weight_decay = self.second.weight_decay
+        for θ, g, m, v in self.blocks[1]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
+        return 0.7 * hints + 0.30000000000000004 * (surprise.sum() / count), surprise_2.sum() / count  # losses.lee:148
+
+
+def distillation_right(student, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> []"""
+    right = accuracy(student(data_test_x), data_test_y)  # distillation.lee:55
+    return right
+
+
+@torch.no_grad()
+def ensemble(epochs=8, batch=32, rate=3e-3, temperature=4.0, *, run=None):
+    """Three teachers, one student: it costs what one small net costs."""
+    from leec.runtime.run import Run
+
+    run = run or Run("ensemble", backend="torch")
+    data = run.data(
+        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+    )
+    one = MLP(sizes=(64, 64, 10), key=run.key("one")).to(run.session.place.device)  # distillation.lee:63
+    two = MLP(sizes=(64, 64, 10), key=run.key("two")).to(run.session.place.device)  # distillation.lee:64
+    three = MLP(sizes=(64, 64, 10), key=run.key("three")).to(run.session.place.device)  # distillation.lee:65
+    first = Adam(lr=rate)  # distillation.lee:66
+    step = EnsembleStep(one, two, three, first)
+    for epoch in run.loop("epoch", 1, epochs, first=first, one=one, three=three, two=two):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(x, y))  # distillation.lee:69
+    student = MLP(sizes=(64, 24, 10), key=run.key("student")).to(run.session.place.device)  # distillation.lee:73
+    own = Adam(lr=rate)  # distillation.lee:74
+    step_ = EnsembleStep2(student, one, two, three, own)
+    for epoch in run.loop("epoch_2", 1, epochs, one=one, own=own, student=student, three=three, two=two):
+        for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
+            run.step(step_(x, temperature))  # distillation.lee:77
+    run.report(student=accuracy(student(data.test.x), data.test.y))  # distillation.lee:82
+    return student
+
+
+class EnsembleStep(TrainStep):
+    """One step of ensemble for one, two, three, first: call it with a batch."""
+
+    moved = (("first", ("one", "two", "three")),)
+    counted = ("first",)
+    read = (
+        "one.layers.0.w",
+        "one.layers.0.b",
+        "one.layers.1.w",
+        "one.layers.1.b",
+        "two.layers.0.w",
+        "two.layers.0.b",
+        "two.layers.1.w",
+        "two.layers.1.b",
+        "three.layers.0.w",
+        "three.layers.0.b",
+        "three.layers.1.w",
+        "three.layers.1.b",
+    )
+    spare = (None,)
+
+    def __init__(self, one, two, three, first):
+        self.one, self.two, self.three, self.first = one, two, three, first
+        self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
+    def constants(self):
+        return (self.first.lr, self.first.beta1, self.first.beta2, self.first.eps, self.first.weight_decay)
+
+    def scalars(self):
+        return (self.first.t,)
+
+    def step(self, x, y, t):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
+        layers_1_w_, layers_1_b_, layers_0_w_2, layers_0_b_2, layers_1_w_2, layers_1_b_2 = self.tensors[6:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b, d_layers_0_w_, d_layers_0_b_ = self.gradients[:6]
+        d_layers_1_w_, d_layers_1_b_, d_layers_0_w_2, d_layers_0_b_2, d_layers_1_w_2 = self.gradients[6:11]
+        (d_layers_1_b_2,) = self.gradients[11:]
+        batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
+        x_2_3 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 64]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2_3, layers_1_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        x_2_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
+        add_2_2 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_)  # [batches_n, 10]  nn.lee:21
+        surprise_2 = torch.nn.functional.cross_entropy(add_2_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        x_2 = torch.relu(torch.addmm(layers_0_b_2, x, layers_0_w_2))  # [batches_n, 64]  prelude.lee:61
+        add_2_3 = torch.addmm(layers_1_b_2, x_2, layers_1_w_2)  # [batches_n, 10]  nn.lee:21
+        surprise_3 = torch.nn.functional.cross_entropy(add_2_3, y, reduction="none")  # [batches_n]  losses.lee:45
+        add = surprise.sum() / count + surprise_2.sum() / count  # distillation.lee:69
+        one_hot = (torch.arange(10, device=x.device)[None, :] == y[:, None]).to(FLOAT)  # [batches_n, 10]  losses.lee:45
+        d_add_2_3 = (torch.softmax(add_2_3, dim=1) - one_hot) * scale  # [batches_n, 10]
+        torch.sum(d_add_2_3, dim=0, out=d_layers_1_b_2)  # [10]  nn.lee:21
+        torch.mm(x_2.T, d_add_2_3, out=d_layers_1_w_2)  # [64, 10]
+        d_add = torch.ops.aten.threshold_backward(d_add_2_3 @ layers_1_w_2.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
+        torch.sum(d_add, dim=0, out=d_layers_0_b_2)  # [64]  nn.lee:21
+        torch.mm(x.T, d_add, out=d_layers_0_w_2)  # [64, 64]
+        d_add_2_2 = (torch.softmax(add_2_2, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
+        torch.sum(d_add_2_2, dim=0, out=d_layers_1_b_)  # [10]  nn.lee:21
+        torch.mm(x_2_2.T, d_add_2_2, out=d_layers_1_w_)  # [64, 10]
+        # [batches_n, 64]  prelude.lee:61
+        d_add_4 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_.T, x_2_2, 0)
+        torch.sum(d_add_4, dim=0, out=d_layers_0_b_)  # [64]  nn.lee:21
+        torch.mm(x.T, d_add_4, out=d_layers_0_w_)  # [64, 64]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
+        torch.mm(x_2_3.T, d_add_2, out=d_layers_1_w)  # [64, 10]
+        d_add_5 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2_3, 0)  # [batches_n, 64]  prelude.lee:61
+        torch.sum(d_add_5, dim=0, out=d_layers_0_b)  # [64]  nn.lee:21
+        torch.mm(x.T, d_add_5, out=d_layers_0_w)  # [64, 64]
+        lr = self.first.lr
+        beta1 = self.first.beta1
+        beta2 = self.first.beta2
+        eps = self.first.eps
+        weight_decay = self.first.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return add + surprise_3.sum() / count  # distillation.lee:69
+
+
+class EnsembleStep2(TrainStep):
+    """One step of ensemble for student, one, two, three, own: call it with a batch."""
+
+    moved = (("own", ("student",)),)
+    counted = ("own",)
+    read = (
+        "student.layers.0.w",
+        "student.layers.0.b",
+        "student.layers.1.w",
+        "student.layers.1.b",
+        "one.layers.0.w",
+        "one.layers.0.b",
+        "one.layers.1.w",
+        "one.layers.1.b",
+        "two.layers.0.w",
+        "two.layers.0.b",
+        "two.layers.1.w",
+        "two.layers.1.b",
+        "three.layers.0.w",
+        "three.layers.0.b",
+        "three.layers.1.w",
+        "three.layers.1.b",
+    )
+    spare = (None,)
+
+    def __init__(self, student, one, two, three, own):
+        self.student, self.one, self.two, self.three, self.own = student, one, two, three, own
+        self.bind()
+
+    def numbers(self, batches_2_n):
+        return (batches_2_n,)
+
+    def constants(self):
+        return (self.own.lr, self.own.beta1, self.own.beta2, self.own.eps, self.own.weight_decay)
+
+    def scalars(self):
+        return (self.own.t,)
+
+    def step(self, x, temperature, t):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
+        layers_1_w_, layers_1_b_, layers_0_w_2, layers_0_b_2, layers_1_w_2, layers_1_b_2 = self.tensors[6:12]
+        layers_0_w_3, layers_0_b_3, layers_1_w_3, layers_1_b_3 = self.tensors[12:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        batches_2_n = x.shape[0]
+        (count,) = self.held(batches_2_n)  # batches_2_n
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_2_n, 24]  prelude.lee:61
+        x_2_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_2_n, 64]
+        x_2_3 = torch.relu(torch.addmm(layers_0_b_2, x, layers_0_w_2))  # [batches_2_n, 64]
+        x_2_4 = torch.relu(torch.addmm(layers_0_b_3, x, layers_0_w_3))  # [batches_2_n, 64]
+        add_2_3 = torch.addmm(layers_1_b_2, x_2_3, layers_1_w_2)  # [batches_2_n, 10]  nn.lee:21
+        add_2_4 = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3)  # [batches_2_n, 10]
+        add_2_2 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_)  # [batches_2_n, 10]
+        div = torch.addmm(layers_1_b, x_2, layers_1_w) / temperature  # [batches_2_n, 10]  distillation.lee:34
+        log_softmax_ = torch.log_softmax(div, dim=1)  # [batches_2_n, 10]  prelude.lee:127
+        div_2 = torch.stack((add_2_2, add_2_3, add_2_4)) / temperature  # [3, batches_2_n, 10]  distillation.lee:29
+        mean = softmax(div_2, (2,)).mean(dim=0)  # [batches_2_n, 10]
+        guard_3 = torch.log(torch.where(mean > 0, mean, 1)) - log_softmax_  # [batches_2_n, 10]  losses.lee:99
+        share = torch.ops.aten.threshold_backward(mean * guard_3, mean, 0)  # [batches_2_n, 10]
+        neg = -(math.pow(temperature, 2) / batches_2_n * mean)  # [batches_2_n, 10]
+        d_log_softmax = torch.ops.aten.threshold_backward(neg, mean, 0)  # [batches_2_n, 10]
+        sum_2 = d_log_softmax.sum(dim=1, keepdim=True)  # [batches_2_n, 1]  prelude.lee:127
+        # [batches_2_n, 10]  distillation.lee:34
+        d_add_2 = (d_log_softmax - torch.exp(log_softmax_) * sum_2) / temperature
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
+        torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [24, 10]
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_2_n, 24]  prelude.lee:61
+        torch.sum(d_add, dim=0, out=d_layers_0_b)  # [24]  nn.lee:21
+        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 24]
+        lr = self.own.lr
+        beta1 = self.own.beta1
+        beta2 = self.own.beta2
+        eps = self.own.eps
+        weight_decay = self.own.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return math.pow(temperature, 2) * (share.sum(dim=1).sum() / count)  # distillation.lee:34
+
+
+def example_taught(key):
+    student = MLP((5, 4, 3), key=fold(key, SITES["student"]))  # distillation.lee:87
+    teacher = MLP((5, 8, 3), key=fold(key, SITES["teacher"]))  # distillation.lee:88
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  distillation.lee:89
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  distillation.lee:90
+    add_2, saved_student = student.forward_saved(x)  # distillation.lee:91
+    value, saved_distilled = distilled_saved(add_2, stop(teacher(x)), y)
+    d_value = torch.ones((), dtype=FLOAT)
+    d_add_2 = distilled_backward(add_2, y, 4.0, 0.7, saved_distilled, d_value)  # [9, 3]
+    d_student, d_x = student.forward_backward(x, saved_student, d_add_2)
+    return (
+        value,
+        student.at(d_student),
+        teacher.at(
+            {
+                "layers.0": {"w": torch.zeros((5, 8), dtype=FLOAT), "b": torch.zeros(8, dtype=FLOAT)},
+                "layers.1": {"w": torch.zeros((8, 3), dtype=FLOAT), "b": torch.zeros(3, dtype=FLOAT)},
+            }
+        ),
+        d_x,
+    )
+
+
+def example_scored(key):
+    z = normal(fold(key, SITES["z"]), (9, 3), FLOAT)  # [9, 3]  distillation.lee:95
+    teacher = normal(fold(key, SITES["teacher"]), (9, 3), FLOAT)  # [9, 3]  distillation.lee:96
+    value, saved_by_scores = by_scores_saved(z, teacher)  # distillation.lee:97
+    d_z, d_teacher = by_scores_backward(saved_by_scores, torch.ones((), dtype=FLOAT))
+    return value, d_z, d_teacher
+
+
+def example_averaged(key):
+    z = normal(fold(key, SITES["z"]), (9, 3), FLOAT)  # [9, 3]  distillation.lee:101
+    teachers = normal(fold(key, SITES["teachers"]), (4, 9, 3), FLOAT)  # [4, 9, 3]  distillation.lee:102
+    value, saved_from_many = from_many_saved(z, teachers)  # distillation.lee:103
+    d_z, d_teachers = from_many_backward(4.0, saved_from_many, torch.ones((), dtype=FLOAT))
+    return value, d_z, d_teachers
+
+
+def fan_in_uniform(fan_in):
+    """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def cross_entropy(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [.., k], y int[..] -> []
+    """
+    surprise = torch.nn.functional.cross_entropy(z, y, reduction="none")  # [rows]  losses.lee:45
+    return reduced(surprise)  # losses.lee:46
+
+
+def cross_entropy_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    eq = torch.arange(k, device=z.device)[None, :] == y[:, None]  # bool[rows, k]
+    d_z = (torch.softmax(z, dim=1) - eq.to(FLOAT)) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def kl(log_q, p):
+    """Σ p (log p - log q) along the last axis, the mean over rows; 0 where p is 0.
+
+    log_q [p_0, p_1], p [p_0, p_1] -> []
+    """
+    gt = p > 0  # bool[p_0, p_1]  losses.lee:99
+    select = torch.where(gt, p, 1)  # [p_0, p_1]
+    sub = torch.log(torch.where(gt, select, select.detach())) - log_q  # [p_0, p_1]
+    guard_3 = torch.where(gt, sub, sub.detach())  # [p_0, p_1]
+    share = torch.where(gt, torch.where(gt, p, p.detach()) * guard_3, 0)  # [p_0, p_1]
+    return reduced(share.sum(dim=1))  # losses.lee:100
+
+
+def kl_saved(log_q, p):
+    """As kl, and what its gradient needs."""
+    gt = p > 0  # bool[p_0, p_1]  losses.lee:99
+    guard_2 = torch.where(gt, p, 1)  # [p_0, p_1]
+    guard_3 = torch.log(guard_2) - log_q  # [p_0, p_1]
+    share = torch.where(gt, p * guard_3, 0)  # [p_0, p_1]
+    return reduced(share.sum(dim=1)), (gt, guard_2, guard_3)  # losses.lee:100
+
+
+def kl_backward(p, saved, d_y):
+    """From d_y to the gradient by log_q."""
+    gt, _, _ = saved
+    p_0 = p.shape[0]
+    # gradient of share = where(p > 0, p * (log(where(p > 0, p, 1)) - log_q), 0)   losses.lee:99
+    d_log_q = torch.where(gt, -(reduced_backward(p_0, d_y)[:, None] * p), 0)  # [p_0, p_1]
+    return d_log_q  # [p_0, p_1]
+
+
+def kl_backward_2(p, saved, d_y):
+    """From d_y to the gradients by log_q and p."""
+    gt, guard_2, guard_3 = saved
+    p_0 = p.shape[0]
+    # gradient of return reduced(sum(share, axis = -1), reduce)   losses.lee:100
+    reshape = reduced_backward(p_0, d_y)[:, None]  # [p_0, 1]
+    # gradient of share = where(p > 0, p * (log(where(p > 0, p, 1)) - log_q), 0)   losses.lee:99
+    mul_2 = reshape * p  # [p_0, p_1]
+    d_log_q = torch.where(gt, -mul_2, 0)  # [p_0, p_1]
+    d_p = torch.where(gt, mul_2 / guard_2, 0) + torch.where(gt, reshape * guard_3, 0)  # [p_0, p_1]
+    return d_log_q, d_p
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = (d_y / each_0).expand(each_0)  # [each_0]
+    return d_each  # [each_0]
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def accuracy(z, y):
+    """The share of rows whose largest score is at the right class.
+
+    z [.., k], y int[..] -> []
+    """
+    return (z.argmax(dim=1) == y).to(FLOAT).mean()  # metrics.lee:9
+
+
+class Linear(Model):
+    """x W + b"""
+
+    members = ("w", "b")
+
+    def __init__(self, inputs, outputs, *, key=(0, 0)):
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
+        div, div_2 = fan_in_uniform(inputs)  # nn.lee:15
+        uniform_ = uniform(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]
+        uniform_2 = uniform(fold(key, SITES["b"]), (outputs,), FLOAT)  # [outputs]  nn.lee:17
+        self.w = torch.nn.Parameter(div + (div_2 - div) * uniform_)  # [inputs, outputs]  nn.lee:15
+        self.b = torch.nn.Parameter(div + (div_2 - div) * uniform_2)  # [outputs]  nn.lee:17
+
+    @packed(0, x=(0, 2))
+    def forward(self, x):
+        """x [.., inputs] -> [.., outputs]"""
+        return torch.addmm(self.b, x, self.w)  # [rows, outputs]  nn.lee:21
+
+    def forward_backward(self, x, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return x @ w + b   nn.lee:21
+        d_b = d_y.sum(dim=0)  # [outputs]
+        d_x = d_y @ self.w.T  # [rows, inputs]
+        d_w = x.T @ d_y  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}, d_x
+
+
+class MLP(Model):
+    """Linear layers with relu between them: MLP((64, 128, 10)) has one hidden layer of 128."""
+
+    members = ("layers",)
+
+    def __init__(self, sizes, *, key=(0, 0)):
+        super().__init__()
+        self.sizes = sizes
+        # nn.lee:37
+        self.layers = torch.nn.ModuleList(
+            [
+                Linear(sizes[0], sizes[1], key=fold(key, SITES["layers.0"])),
+                Linear(sizes[1], sizes[2], key=fold(key, SITES["layers.1"])),
+            ]
+        )
+
+    def forward(self, x):
+        """x [x_0, sizes_0] -> [x_0, sizes_2]"""
+        x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
+        return self.layers[1](x_2)  # [x_0, sizes_2]  nn.lee:42
+
+    def forward_saved(self, x):
+        """As forward, and what its gradient needs."""
+        x_2 = relu(self.layers[0](x))  # [x_0, sizes_1]  nn.lee:41
+        return self.layers[1](x_2), x_2  # nn.lee:42
+
+    def forward_backward(self, x, x_2, d_y):
+        """From d_y to the gradients by the parameters and x."""
+        # gradient of return layers[-1](x)   nn.lee:42
+        d_layers_1_, d_x_2 = self.layers[1].forward_backward(x_2, d_y)
+        # gradient of x = relu(layer(x))   nn.lee:41
+        d_layers_0_, d_x = self.layers[0].forward_backward(x, relu_backward(x_2, d_x_2))
+        return {"layers.0": d_layers_0_, "layers.1": d_layers_1_}, d_x
+
+
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        # optim.lee:79
+        adam_(θ, g, self.m, self.v, self.lr, self.beta1, self.beta2, self.eps, self.weight_decay, self.t)
+
+
+def stop(x):
+    """x, through which no gradient flows.
+
+    x [x_0, x_1] -> [x_0, x_1]
+    """
+    return x.detach()  # [x_0, x_1]  prelude.lee:18
+
+
+def relu(x):
+    """x where it is positive, else 0.
+
+    x [x_0, x_1] -> [x_0, x_1]
+    """
+    return torch.relu(x)  # [x_0, x_1]  prelude.lee:61
+
+
+def relu_backward(select, d_y):
+    """From d_y to the gradient by x."""
+    # gradient of return where(x > 0, x, 0)   prelude.lee:61
+    d_x = torch.where(select > 0, d_y, 0)  # [x_0, x_1]
+    return d_x  # [x_0, x_1]
+
+
+# ---- what the code above uses
+
+
+# A word for every name under which something is drawn: BLAKE2b of the name, 8 bytes.
+SITES = {
+    "b": 0x754F854DE3C27284,
+    "layers.0": 0x6E3BC4F53BE0CE84,
+    "layers.1": 0xE2AFCF8FB6B5EB86,
+    "student": 0x7A3FC099382B710D,
+    "teacher": 0x89B7BB10103A3F96,
+    "teachers": 0xE6198D072FF02E1E,
+    "w": 0x20925082A2286B9E,
+    "x": 0x4F586EF96743DF4A,
+    "y": 0x5FA69583C58CA30F,
+    "z": 0x3041FD28A7B04184,
+}
+
+
+def sqrt(x):
+    """Square root, whose gradient at 0 is 0."""
+    zero = x == 0
+    return torch.where(zero, 0.0, torch.sqrt(torch.where(zero, 1.0, x)))
+
+
+def largest(x, axes, keepdims=False):
+    """The largest entry, -inf of nothing; the gradient goes to the first of equals."""
+    for axis in reversed(axes):
+        some = x.shape[axis] > 0
+        x = x.max(axis, keepdim=keepdims).values if some else x.sum(axis, keepdim=keepdims) - math.inf
+    return x
+
+
+def softmax(x, axes):
+    """exp(x) over its sum, shifted by the maximum; where x is -inf all along, it is 0 and so is its gradient."""
+    top = x.detach().amax(dim=axes, keepdim=True)
+    empty = torch.isneginf(top)
+    e = torch.exp(x - torch.where(empty, 0.0, top))
+    return e / torch.where(empty, 1.0, e.sum(dim=axes, keepdim=True))
+
+
+def log_softmax(x, axes):
+    """log(softmax(x)), shifted by the maximum; where x is -inf all along, it stays so."""
+    top = x.detach().amax(dim=axes, keepdim=True)
+    empty = torch.isneginf(top)
+    shifted = x - torch.where(empty, 0.0, top)
+    return shifted - torch.log(torch.where(empty, 1.0, torch.exp(shifted).sum(dim=axes, keepdim=True)))
+
+
+def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adam_", None)
+    if kernel is None:
+        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
+    else:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+
+
+def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
+    kernel = getattr(torch, "_fused_adamw_", None)
+    if kernel is not None:
+        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
+        return
+    m.lerp_(g, 1 - beta1)
+    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    x.mul_(1 - lr * decay)
+    x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
+    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
+    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
+    how = {"amsgrad": False, "maximize": False}
+    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)
+
+
+MASK = 0xFFFFFFFF
+
+
+Key = tuple[int, int] | torch.Tensor
+
+
+Device = torch.device | str | None
+
+
+def philox(key, counter):
+    """Four random words for a counter of four words: ten rounds of products that swap their halves.
+
+    The words are Python integers or int64 tensors below 2**32.
+    """
+    k0, k1 = key
+    x0, x1, x2, x3 = counter
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * x0, 0xCD9E8D57 * x2
+        x0, x1 = (p1 >> 32 & MASK) ^ x1 ^ k0, p1 & MASK
+        x2, x3 = (p0 >> 32 & MASK) ^ x3 ^ k1, p0 & MASK
+        k0, k1 = (k0 + 0x9E3779B9) & MASK, (k1 + 0xBB67AE85) & MASK
+    return x0, x1, x2, x3
+
+
+def fold(key, word):
+    """The key that belongs to a word of 64 bits (a site, a round of a loop) under a key.
+
+    It is the first half of the block that starts with the word; the last word of its counter, 0xF01D, is 0 in
+    every block that `bits` reads, so folding and drawing never meet.
+    """
+    return philox(key, (word & MASK, word >> 32 & MASK, 0, 0xF01D))[:2]
+
+
+def bits(key: Key, n: int, device: Device = None) -> torch.Tensor:
+    """n random words, int64[n], all four words of a block used; at most 2**34 from one key."""
+    blocks = torch.arange(-(-n // 4), dtype=torch.int64, device=device)
+    return torch.stack(philox(key, (blocks, 0, 0, 0)), dim=1).reshape(-1)[:n]
+
+
+def uniform(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Uniform numbers in [0, 1): multiples of 2**-24, so that float32 and float64 hold the same ones."""
+    return (bits(key, math.prod(shape), device) >> 8).reshape(shape).to(dtype) * 2.0**-24
+
+
+def normal(key: Key, shape: tuple[int, ...], dtype: torch.dtype, device: Device = None) -> torch.Tensor:
+    """Standard normal numbers (Box and Muller 1958): two words give two, in float64, rounded once at the end."""
+    n = math.prod(shape)
+    words = (bits(key, n + n % 2, device) >> 8).reshape(-1, 2).to(torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log((words[:, 0] + 0.5) * 2.0**-24))
+    angle = words[:, 1] * (2.0 * math.pi * 2.0**-24)
+    pairs = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=1)
+    return pairs.reshape(-1)[:n].reshape(shape).to(dtype)
+
+
+def randint(key: Key, shape: tuple[int, ...], low: int, high: int, device: Device = None) -> torch.Tensor:
+    """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
+    words = bits(key, math.prod(shape), device).reshape(shape)
+    return (words * (high - low) >> 32 & MASK) + low
+
+
+def move_keys(found, old, new):
+    """Rename a key, or all below a path."""
+    for key in [k for k in found if k == old or k.startswith(f"{old}.")]:
+        found[new + key[len(old) :]] = found.pop(key)
+
+
+class Vector:
+    """Parameters side by side in one tensor; they become views of `values`.
+
+    Moving or casting a model severs them silently, so parts are asked whether they hold before every step.
+    """
+
+    def __init__(self, slots):
+        self.owners = [(weakref.ref(module), name) for module, name in slots]
+        self.positions = {slot: i for i, slot in enumerate(self.owners)}
+        self.parts = {}
+        with torch.no_grad():
+            parameters = [module._parameters[name] for module, name in slots]
+            self.values = torch.cat([p.reshape(-1) for p in parameters])
+            self.sizes = [p.numel() for p in parameters]
+            for (module, name), p, part in zip(slots, parameters, self.values.split(self.sizes), strict=True):
+                p.data = part.view(p.shape)
+                HOMES.setdefault(module, {})[name] = self
+
+    @staticmethod
+    def part_of(models, use=0):
+        """The parameters of these models where they stand side by side for all steps; `use` counts those in a step.
+
+        What shares parameters shares a vector: it is laid out anew when a step moves more than what stood there.
+        """
+        slots = [slot for model in models for slot in parameter_slots(model)]
+        homes = list(dict.fromkeys(HOMES.get(module, {}).get(name) for module, name in slots))
+        if len(homes) != 1 or homes[0] is None or not homes[0].part(slots, use).holds():
+            homes = [Vector(side_by_side(slots, [home for home in homes if home is not None]))]
+        return homes[0].part(slots, use)
+
+    def part(self, slots, use):
+        positions = tuple(self.positions[weakref.ref(module), name] for module, name in slots)
+        if (positions, use) not in self.parts:
+            self.parts[positions, use] = Part(self, slots, positions)
+        return self.parts[positions, use]
+
+
+HOMES: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+def side_by_side(slots, homes):
+    """The slots in their order, among those that share a vector with them: what was together stays so if it can."""
+    known = [(ref(), name) for home in homes for ref, name in home.owners if ref() is not None]
+    if set(known) <= set(slots):
+        return slots
+    before = slots[: next(i for i, slot in enumerate(slots) if slot in known)]
+    return [*before, *known, *(slot for slot in slots if slot not in known and slot not in before)]
+
+
+class Part:
+    """The parameters that one update moves, as pieces of a vector, with a gradient of their own."""
+
+    def __init__(self, vector, slots, positions):
+        starts = [sum(vector.sizes[:i]) for i in positions]
+        sizes = [vector.sizes[i] for i in positions]
+        bounds = []
+        for start, size in zip(starts, sizes, strict=True):
+            if bounds and bounds[-1][1] == start:
+                bounds[-1][1] += size
+            else:
+                bounds.append([start, start + size])
+        self.pieces = [vector.values[start:stop] for start, stop in bounds]
+        self.slots = [(module._parameters, name) for module, name in slots]
+        parameters = [table[name] for table, name in self.slots]
+        self.shapes = [tuple(p.shape) for p in parameters]
+        self.addresses = [p.data_ptr() for p in parameters]
+        self.gradient = vector.values.new_zeros(sum(sizes))
+        self.gradients = [part.view(p.shape) for part, p in zip(self.gradient.split(sizes), parameters, strict=True)]
+
+    @property
+    def values(self):
+        """All parameters in one tensor: themselves if they stand together, else copies."""
+        return self.pieces[0] if len(self.pieces) == 1 else torch.cat(self.pieces)
+
+    def moved_by(self, update, *more):
+        """Let a rule move the whole vector at once."""
+        values = self.values
+        update(values, self.gradient, *more)
+        if len(self.pieces) > 1:
+            for piece, moved in zip(self.pieces, values.split([len(p) for p in self.pieces]), strict=True):
+                piece.copy_(moved)
+
+    def holds(self):
+        return self.addresses == [table[name].data_ptr() for table, name in self.slots]
+
+
+def parameter_slots(model):
+    """Where the parameters of a model are kept: (module, name), in declaration order."""
+    for name in model.members:
+        attribute = model.renamed.get(name, name)
+        if attribute in model._parameters:
+            yield model, attribute
+        elif attribute in model._modules:
+            member = model._modules[attribute]
+            for part in member if isinstance(member, torch.nn.ModuleList) else [member]:
+                yield from parameter_slots(part)
+
+
+def find_slot(step, path):
+    """(table, name) of the tensor at a path such as `net.layers.0.w`."""
+    owner, _, last = path.rpartition(".")
+    module = find_member(step, owner)
+    name = module.renamed.get(last, last)
+    return (module._parameters if name in module._parameters else module._buffers), name
+
+
+def find_member(step, path):
+    """The model at a path such as `net.layers.0`."""
+    module = step
+    for name in path.split("."):
+        module = (
+            module[int(name)] if name.isdigit() else getattr(module, getattr(module, "renamed", {}).get(name, name))
+        )
+    return module
+
+
+def kind(x):
+    """What a graph depends on: of tensors the shape, nothing of the keys of draws, sizes themselves."""
+    return (x.shape, x.dtype) if isinstance(x, torch.Tensor) else "key" if isinstance(x, tuple) else x
+
+
+class Graph:
+    """One captured step: batches, keys and numbers are put into tensors of fixed address, then everything is replayed.
+
+    Numbers are filled in by kernels, since a copy from the host would wait for the device.
+    """
+
+    def __init__(self, step, batch):
+        self.device = step.vectors[0].gradient.device
+        self.batch = [self.hold(x) for x in batch]
+        self.numbers = [torch.tensor(x, dtype=torch.float64, device=self.device) for x in step.scalars()]
+        before = [(tensor, tensor.clone()) for tensor in step.written()]
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # libraries choose their algorithms before anything is captured
+            for _ in range(3):
+                step.step(*self.batch, *self.numbers)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.result = step.step(*self.batch, *self.numbers)
+        for tensor, value in before:
+            tensor.copy_(value)
+
+    def hold(self, x):
+        if isinstance(x, tuple):
+            return torch.tensor(x, dtype=torch.int64, device=self.device)
+        return x.clone() if isinstance(x, torch.Tensor) else x
+
+    def __call__(self, batch, numbers):
+        for held, x in zip(self.batch, batch, strict=True):
+            if isinstance(x, torch.Tensor):
+                held.copy_(x, non_blocking=True)
+            elif isinstance(x, tuple):
+                for word, value in zip(held.unbind(), x, strict=True):
+                    word.fill_(value)
+        for held, x in zip(self.numbers, numbers, strict=True):
+            held.fill_(x)
+        self.graph.replay()
+        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)

@@ -341,7 +341,12 @@ def low_rank(epochs=8, more=4, batch=32, rate=3e-3, k=6, *, run=None):
 
     run = run or Run("low_rank")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Wide(d=64, hidden=64, classes=10, key=run.key("net"))  # architecture.lee:51
     opt = Adam(lr=rate)  # architecture.lee:52
@@ -592,6 +597,7 @@ def separable(epochs=8, batch=32, rate=5e-3, *, run=None):
     run = run or Run("separable")
     data = run.data(
         "digits",
+        domain="plain",
         shape=(1, 8, 8),
         standardize=False,
         test=0.3,
@@ -653,7 +659,7 @@ def example_separated(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -396,7 +398,12 @@ def distillation(epochs=10, batch=32, rate=3e-3, few=150, steps=300, temperature
 
     run = run or Run("distillation", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     teacher = MLP(sizes=(64, 128, 10), key=run.key("teacher")).to(run.session.place.device)  # distillation.lee:40
     opt = Adam(lr=rate)  # distillation.lee:41
@@ -580,7 +587,12 @@ def ensemble(epochs=8, batch=32, rate=3e-3, temperature=4.0, *, run=None):
 
     run = run or Run("ensemble", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     one = MLP(sizes=(64, 64, 10), key=run.key("one")).to(run.session.place.device)  # distillation.lee:63
     two = MLP(sizes=(64, 64, 10), key=run.key("two")).to(run.session.place.device)  # distillation.lee:64
@@ -801,7 +813,7 @@ def example_averaged(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -308,7 +308,12 @@ def distillation(epochs=10, batch=32, rate=3e-3, few=150, steps=300, temperature
 
     run = run or Run("distillation")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     teacher = MLP(sizes=(64, 128, 10), key=run.key("teacher"))  # distillation.lee:40
     opt = Adam(lr=rate)  # distillation.lee:41
@@ -372,7 +377,12 @@ def ensemble(epochs=8, batch=32, rate=3e-3, temperature=4.0, *, run=None):
 
     run = run or Run("ensemble")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     one = MLP(sizes=(64, 64, 10), key=run.key("one"))  # distillation.lee:63
     two = MLP(sizes=(64, 64, 10), key=run.key("two"))  # distillation.lee:64
@@ -457,7 +467,7 @@ def example_averaged(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -339,7 +339,12 @@ def exits(epochs=10, batch=32, rate=3e-3, threshold=0.9, *, run=None):
 
     run = run or Run("exits")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Exits(d=64, hidden=32, classes=10, key=run.key("net"))  # dynamic.lee:50
     opt = Adam(lr=rate)  # dynamic.lee:51
@@ -505,7 +510,12 @@ def widths(epochs=10, batch=32, rate=3e-3, narrow=8, middle=24, wide=64, thresho
 
     run = run or Run("widths")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Slimmable(d=64, hidden=wide, classes=10, key=run.key("net"))  # dynamic.lee:90
     opt = Adam(lr=rate)  # dynamic.lee:91
@@ -598,7 +608,7 @@ def example_slim(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -315,7 +315,12 @@ def prune(rounds=6, hidden=256, fraction=0.2, epochs=3, batch=64, rate=1e-3, *, 
 
     run = run or Run("prune")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.2, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Net(d=64, hidden=hidden, key=run.key("net"))  # neurons.lee:41
     opt = Adam(lr=rate)  # neurons.lee:42
@@ -380,7 +385,7 @@ def example_without_some(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

@@ -248,7 +248,9 @@ class TrainStep:
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
-        """(θ, g, states, spare arrays) of one update, cut to blocks."""
+        """(θ, g, states, spare arrays) of one update, cut to blocks; none for an optimizer's own method."""
+        if self.moved[i][0] not in self.counted:
+            return []
         vector, start, blocks = self.vectors[i], 0, []
         largest = max(map(len, vector.pieces), default=0)
         whole = vector.gradient.is_cuda or self.spare[i] is None
@@ -369,7 +371,12 @@ def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, *, run=None):
 
     run = run or Run("few_bits", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Rounded(d=64, hidden=64, classes=10, key=run.key("net")).to(run.session.place.device)  # quantisation.lee:33
     opt = Adam(lr=rate)  # quantisation.lee:34
@@ -690,7 +697,12 @@ def by_table(epochs=8, batch=32, rate=3e-3, k=8, *, run=None):
 
     run = run or Run("by_table", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Net(d=64, hidden=64, classes=10, key=run.key("net")).to(run.session.place.device)  # quantisation.lee:93
     opt = Adam(lr=rate)  # quantisation.lee:94
@@ -862,7 +874,12 @@ def signs(hidden=128, epochs=25, batch=32, rate=2.0, *, run=None):
 
     run = run or Run("signs", backend="torch")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Binary(d=64, hidden=hidden, classes=10, key=run.key("net")).to(run.session.place.device)
     opt = Kept(lr=rate)  # quantisation.lee:134
@@ -968,7 +985,7 @@ def example_signed(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

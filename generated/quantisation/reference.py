@@ -284,7 +284,12 @@ def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, *, run=None):
 
     run = run or Run("few_bits")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Rounded(d=64, hidden=64, classes=10, key=run.key("net"))  # quantisation.lee:33
     opt = Adam(lr=rate)  # quantisation.lee:34
@@ -515,7 +520,12 @@ def by_table(epochs=8, batch=32, rate=3e-3, k=8, *, run=None):
 
     run = run or Run("by_table")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Net(d=64, hidden=64, classes=10, key=run.key("net"))  # quantisation.lee:93
     opt = Adam(lr=rate)  # quantisation.lee:94
@@ -665,7 +675,12 @@ def signs(hidden=128, epochs=25, batch=32, rate=2.0, *, run=None):
 
     run = run or Run("signs")
     data = run.data(
-        "digits", shape=(64,), standardize=False, test=0.3, fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))}
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.3,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     net = Binary(d=64, hidden=hidden, classes=10, key=run.key("net"))  # quantisation.lee:133
     opt = Kept(lr=rate)  # quantisation.lee:134
@@ -732,7 +747,7 @@ def example_signed(key):
 
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
-    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:34
+    return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
 
 
 @packed(None, z=(0, 2), y=(0, 1))

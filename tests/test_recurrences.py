@@ -165,6 +165,17 @@ def collatz(n: int[]) -> int[]:
 example goes_on:
     return collatz(int(27))
 
+def halves(limit) -> []:
+    more = true
+    s = 0
+    while more:
+        s = s + 0.5
+        more = s < limit
+    return s
+
+example widens:
+    return halves(2.75)
+
 def doubled(key_of: [n], limit) -> ([], int[]):
     s = sum(abs(key_of))
     rounds = 0
@@ -282,6 +293,7 @@ REFERENCES = {
     "meta_gradient": meta_gradient,
     "states_in_loops": states_in_loops,
     "goes_on": lambda d: torch.tensor(111),
+    "widens": lambda d: torch.tensor(3.0),
     "ranges_of_ranges": ranges_of_ranges,
     "never": lambda d: torch.tensor(3.0, dtype=torch.float64) + 0 * d.x.sum(),
 }

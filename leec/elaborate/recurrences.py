@@ -111,6 +111,7 @@ def bound_names_of(body: tuple[nodes.Stmt, ...]) -> set[str]:
 def one_round(ctx: Context, rounds: Rounds, before: dict, carries: list[Carry]) -> Round:
     """Elaborate the body once."""
     node, variable = rounds.node, rounds.variable
+    ctx.names = dict(before)  # an attempt with narrower carries may have left its own
     starts = [as_tensor(ctx, c, node) for c in carries]
     flags = {"stopped": start_of_stops(ctx, node), "going": truth_of(ctx, rounds.condition)}
     flags = {name: value for name, value in flags.items() if value is not None}

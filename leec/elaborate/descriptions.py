@@ -45,6 +45,13 @@ def placed(self, value: object, expr: host.HostExpr, hint: str, known: frozenset
         is_known = not isinstance(hyper, Dim) or hyper != ANY and (known is None or hyper.symbols <= known)
         return hyper if is_known else Dim.of(self.fresh_symbol(f"{hint}_{name}", expr))
 
+    def number_at(value: object, expr: host.HostExpr, name: str) -> object:
+        """A number of a source is a size like that of an array."""
+        if isinstance(value, hv.HostTuple):
+            parts = zip(value.items, value.names)
+            return replace(value, expr=expr, items=tuple(number_at(v, part_of(expr, n), n) for v, n in parts))
+        return Dim.of(self.fresh_symbol(f"{hint}_{name}", expr))
+
     def at(value: object, expr: host.HostExpr) -> object:
         match value:
             case hv.HostTensor(type=t):
@@ -55,7 +62,10 @@ def placed(self, value: object, expr: host.HostExpr, hint: str, known: frozenset
             case hv.HostSplit(fields=fields) | hv.HostData(fields=fields):
                 own = {n: at(hv.HostTensor(expr, t), part_of(expr, n)).type for n, t in fields.items()}
                 parts = {s: at(v, part_of(expr, s)) for s, v in getattr(value, "splits", {}).items()}
-                return replace(value, expr=expr, fields=own, **({"splits": parts} if parts else {}))
+                if isinstance(value, hv.HostSplit):
+                    return replace(value, expr=expr, fields=own)
+                numbers = {n: number_at(v, part_of(expr, n), n) for n, v in value.numbers.items()}
+                return hv.HostData(expr, parts, own, numbers)
             case hv.HostModel(hypers=hypers):
                 own = {n: of_model(n, v, part_of(expr, n)) for n, v in hypers.items()}
                 return replace(value, expr=expr, hypers=own)

@@ -16,6 +16,8 @@ from leec.ir import host
 from leec.ir.symbols import symbols_of
 from leec.syntax import nodes
 
+WHOLE = (hv.HostModel, hv.HostData, hv.HostSplit)  # objects that stay with the host, whatever is read of them
+
 # ---- assignments
 
 
@@ -36,12 +38,12 @@ def _assign(self: ProcedureElaborator, node: nodes.Assign) -> None:
         return
     if isinstance(node.target, nodes.Name) and isinstance(node.value, nodes.Name):
         outer = self.variables.get(node.value.id)
-        if isinstance(outer, (hv.HostModel, hv.HostOptimizer)) or outer is not None and self.open is None:
+        if isinstance(outer, (*WHOLE, hv.HostOptimizer)) or outer is not None and self.open is None:
             snapshot(self, node.target.id, outer, node)
             return
     if isinstance(node.target, nodes.Name) and isinstance(node.value, nodes.Attribute):
         outer = look(self, node.value)
-        if isinstance(outer, hv.HostModel):
+        if isinstance(outer, WHOLE):
             snapshot(self, node.target.id, outer, node)
             return
     self.in_run(node)

@@ -58,15 +58,19 @@ class HostSplit:
 
 @dataclass(frozen=True)
 class HostData:
-    """A data source: its parts by name, what belongs to all of them, and, where nothing is divided, the fields."""
+    """A data source: its parts by name, what belongs to all of them, and, where nothing is divided, the fields.
+
+    `numbers` of the whole, such as `vocab`, are sizes, or records of sizes.
+    """
 
     expr: HostExpr
     splits: Mapping[str, HostSplit]
     fields: Mapping[str, TensorType] = field(default_factory=dict)
+    numbers: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def members(self) -> dict[str, HostSplit | TensorType]:
-        return {**self.fields, **self.splits}
+    def members(self) -> dict[str, object]:
+        return {**self.fields, **self.numbers, **self.splits}
 
 
 @dataclass(frozen=True)

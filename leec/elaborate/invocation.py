@@ -109,7 +109,7 @@ def own_copies(elaborator, item: nodes.Function) -> None:
 
 def entered(elaborator, name: str, value: object) -> object:
     """Data parameters get their splits, whose sizes are symbols of the procedure."""
-    from leec.elaborate.sources import field_type, part
+    from leec.elaborate.sources import bind_free, field_type, part
 
     if isinstance(value, hv.HostData) and "" in value.splits:
         home = Context(elaborator.session, elaborator.home, "source")
@@ -130,19 +130,6 @@ def entered(elaborator, name: str, value: object) -> object:
         elaborator.bind(name, value, frozenset())
         return elaborator.variables[name]
     return value
-
-
-def bind_free(elaborator, home: Context, array: host.Ref, node: nodes.Expr) -> dict[str, Dim]:
-    """Free names in the type of a field are sizes that a run finds at the array of its training part (R11)."""
-    from leec.elaborate.scope import lookup
-    from leec.elaborate.signature import read_pattern
-    from leec.elaborate.sources import ROWS
-
-    pattern, found = read_pattern(node), {}
-    for axis, item in enumerate(pattern.items if pattern else ()):
-        if isinstance(item, nodes.Name) and item.id != ROWS and lookup(home, item.id) is None:
-            found[item.id] = home.names[item.id] = Dim.of(elaborator.fresh_symbol(item.id, host.ShapeOf(array, axis)))
-    return found
 
 
 def parameters_of(session: Session, home: SpecModule, item: nodes.Function) -> tuple[tuple[str, object], ...]:
@@ -281,8 +268,8 @@ def kind_of(value: object) -> object:
             return spec.name
         case hv.HostSplit(fields=fields):
             return tuple((n, t.dtype, t.rank, t.dims[1:]) for n, t in fields.items())
-        case hv.HostData(splits=splits, fields=fields):
-            return (tuple((s, kind_of(v)) for s, v in splits.items()), tuple(fields))
+        case hv.HostData(splits=splits, fields=fields, numbers=numbers):
+            return (tuple((s, kind_of(v)) for s, v in splits.items()), tuple(fields), tuple(numbers))
         case hv.HostTensor(type=type_):
             return (type_.dtype, tuple(d.constant for d in type_.dims))
         case hv.HostList(element=element):

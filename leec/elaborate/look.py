@@ -39,6 +39,8 @@ def field_of(owner: object, name: str) -> object | None:
     match owner:
         case hv.HostData(splits=splits) if name in splits:
             return splits[name]
+        case hv.HostData(numbers=numbers) if name in numbers:
+            return numbers[name]
         case hv.HostModel(expr=expr, spec=spec) if isinstance(spec.parts.get(name), Part):
             (found,) = member_of(owner.instance(), name)
             return hv.HostModel(part_of(expr, name), found.spec, found.hypers, owner.is_vector)

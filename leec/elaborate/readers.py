@@ -30,10 +30,10 @@ class Reader:
             if isinstance(inner, TensorType):
                 self.made[name] = self.run.enter(full, inner, part_of(self.outer.expr, name))
             else:
-                self.made[name] = Reader(self.run, full, inner)
+                self.made[name] = self.run.bring_in(full, inner)
         return (self.made[name],)
 
-    def table(self) -> Mapping[str, hv.HostSplit | TensorType]:
+    def table(self) -> Mapping[str, object]:
         return self.outer.members if isinstance(self.outer, hv.HostData) else self.outer.fields
 
     def names(self) -> list[str]:

@@ -39,11 +39,47 @@ def load_source(self, source: SourceValue, target: str, node: nodes.Call) -> tup
         home.names[name], options[name] = given.positional[position], exprs[position]
     for name, value in given.keywords.items():
         home.names[name], options[name] = value, exprs[name]
-    types = {f.name.id: field_type(home, f) for f in source.declaration.fields}
+    numbers = {
+        f.name.id: numbers_of(self, home, host.Ref(target), f) for f in source.declaration.fields if is_number(f)
+    }
+    fields = [f for f in source.declaration.fields if not is_number(f)]
+    free: dict[str, Dim] = {}
+    for f in fields:
+        free |= bind_free(self, home, host.Ref(target, ("train", f.name.id)), f.type)
+    types = {f.name.id: field_type(home, f) for f in fields}
     in_rows = {n: t for n, t in types.items() if t.dims[0] == Dim.of(ROWS)}
     parts = {s: part(self, host.Ref(target, (s,)), in_rows, f"{target}_{s}") for s in SPLITS}
-    data = hv.HostData(host.Ref(target), parts, {**types, **parts["train"].fields})
-    return host.Load(target, call.args[0].value, tuple(options.items()), tuple(types.items()), span=node.span), data
+    written = {d.symbol: Dim.of(n) for n, d in free.items()}
+    load = host.Load(
+        target,
+        call.args[0].value,
+        tuple(options.items()),
+        tuple((n, t.substitute(written)) for n, t in types.items()),
+        (ROWS, *free),
+        span=node.span,
+    )
+    return load, hv.HostData(host.Ref(target), parts, {**types, **parts["train"].fields}, numbers)
+
+
+def is_number(field: nodes.Field) -> bool:
+    """`vocab: int`, or a record of such: a number of the whole source, and no array."""
+    match field.type:
+        case nodes.Name(id="int"):
+            return True
+        case nodes.Record(fields=fields, is_type=True):
+            return all(is_number(nodes.Field(n, t, None, span=n.span)) for n, t in fields)
+    return False
+
+
+def numbers_of(self, home: Context, owner: host.Ref, field: nodes.Field) -> object:
+    """The number, or the record of numbers, as sizes of the procedure that the source tells."""
+    name = field.name.id
+    at = host.Ref(owner.name, (*owner.fields, name))
+    if isinstance(field.type, nodes.Name):
+        symbol = "_".join((owner.name, *map(str, owner.fields), name))
+        return Dim.of(self.fresh_symbol(symbol, at))
+    inner = [nodes.Field(n, t, None, span=n.span) for n, t in field.type.fields]
+    return hv.HostTuple(at, tuple(numbers_of(self, home, at, f) for f in inner), tuple(f.name.id for f in inner))
 
 
 def default_options(self, home: Context, call: nodes.Call) -> dict[str, host.HostExpr]:
@@ -84,3 +120,14 @@ def with_rows(self, split: hv.HostSplit, expr: host.Ref, symbol: str) -> hv.Host
     first = next(iter(split.fields))
     rows = Dim.of(self.fresh_symbol(symbol, host.ShapeOf(host.Ref(expr.name, (*expr.fields, first)), 0)))
     return replace(split, expr=expr, fields={n: t.with_dims(rows, *t.dims[1:]) for n, t in split.fields.items()})
+
+
+def bind_free(elaborator, home: Context, array: host.Ref, node: nodes.Expr) -> dict[str, Dim]:
+    """Free names in the type of a field are sizes that a run finds at the array of its training part (R11)."""
+    from leec.elaborate.scope import lookup
+
+    pattern, found = read_pattern(node), {}
+    for axis, item in enumerate(pattern.items if pattern else ()):
+        if isinstance(item, nodes.Name) and item.id != ROWS and lookup(home, item.id) is None:
+            found[item.id] = home.names[item.id] = Dim.of(elaborator.fresh_symbol(item.id, host.ShapeOf(array, axis)))
+    return found

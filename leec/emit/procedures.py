@@ -192,7 +192,8 @@ class ProcedureEmitter:
 
     def load(self, s: host.Load) -> list[str]:
         options = [ast.keyword(n, self.code.tree(v)) for n, v in s.options]
-        fields = ast.Dict([ast.Constant(n) for n, _ in s.fields], [self.field(t) for _, t in s.fields])
+        known = self.code.known - {*s.sizes}
+        fields = ast.Dict([ast.Constant(n) for n, _ in s.fields], [self.field(t, known) for _, t in s.fields])
         call = ast.Call(ast.Name("run.data"), [ast.Constant(s.source)], [*options, ast.keyword("fields", fields)])
         return self.line(f"{self.code.name(s.target)} = {text(call)}", s)
 

@@ -137,12 +137,14 @@ class Construct(Statement):
 
 
 class Load(Statement):
-    """Open a data source of std.data: its name and options; `fields` are the declared types, checked on entry."""
+    """Open a data source of std.data: its name and options; `fields` are the declared types, checked on entry, and
+    `sizes` the names in them that only the data tells."""
 
     target: str
     source: str
     options: tuple[tuple[str, HostExpr], ...]
     fields: tuple[tuple[str, TensorType], ...]
+    sizes: tuple[str, ...] = ()
 
 
 class Accept(Statement):

@@ -1,4 +1,4 @@
-"""GPT and BERT (inventory G21, I3, I23) against transformers' models, whose random weights the generated modules take."""
+"""GPT and BERT (inventory G15, G21, I3, I4, I6-I9, I23) against transformers' models, with the same weights."""
 
 from __future__ import annotations
 
@@ -8,47 +8,49 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from against import Spec, agree
-from lectures import SPECS, Row
+import torch.nn.functional as F
+from against import Draws, Spec, agree
+from lectures import SPECS, Row, every, example
+from torch.func import functional_call
 
 import leec
 
 transformers = pytest.importorskip("transformers")
-MODELS = "attention/language_models.lee"
-SIZES = ((11, 16, 2, 2, 8), (30, 24, 3, 4, 12), (17, 8, 1, 1, 6))  # vocabulary, d, layers, heads, context
-
-
+GPT, BERT = "attention/gpt.lee", "attention/bert.lee"
+SIZES = ((17, 8, 1, 1, 6), (11, 16, 2, 2, 8), (30, 24, 3, 4, 12))  # vocabulary, d, layers, heads, context
+FIRST, *OTHERS = SIZES
+CONFIGURATIONS = [FIRST, *(pytest.param(sizes, marks=pytest.mark.slow) for sizes in OTHERS)]
 NAMES = ("vocab", "d", "layers", "heads", "context")
 PROBES = {
-    "GPT": """
+    GPT: """
 example probe:
     net = GPT({0}, {1}, {2}, {3}, {4})
     tokens: int[4, {4}] ~ randint(0, {0})
     lengths: int[4] ~ randint(1, {4})
     return net(tokens), net.padded(tokens, lengths)
 """,
-    "MaskedLM": """
+    BERT: """
 example probe:
     net = MaskedLM({0}, {1}, {2}, {3}, {4})
     tokens: int[4, {4}] ~ randint(0, {0})
     lengths: int[4] ~ randint(1, {4})
-    return net(tokens, tokens % 2, lengths)
+    return net(tokens, tokens % 2, lengths), net.encoder(tokens, tokens % 2, lengths)
 """,
 }
 
 
 @cache
-def generated(probe: str, sizes: tuple[int, ...]):
+def generated(file: str, sizes: tuple[int, ...]):
     """Both files of the declarations alone, used as an example does: the number of layers chooses their code."""
-    text = (SPECS / MODELS).read_text(encoding="utf-8").partition("# ---- examples")[0]
-    program = leec.load(text + PROBES[probe].format(*sizes), dtype="f64")
+    text = (SPECS / file).read_text(encoding="utf-8").partition("# ---- training")[0]
+    program = leec.load(text + PROBES[file].format(*sizes), dtype="f64")
     return {backend: program.backend(backend) for backend in ("numpy", "torch")}
 
 
-def made(kind: str, sizes: tuple[int, ...], weights: dict[str, torch.Tensor]):
+def made(file: str, kind: str, sizes: tuple[int, ...], weights: dict[str, torch.Tensor]):
     """Modules of both files with the same weights; a file has a class for every number of layers in use."""
     for backend, array in (("numpy", np.asarray), ("torch", torch.as_tensor)):
-        for name, cls in vars(generated(kind, sizes)[backend]).items():
+        for name, cls in vars(generated(file, sizes)[backend]).items():
             if not name.startswith(kind):
                 continue
             known = inspect.signature(cls.__init__).parameters
@@ -69,94 +71,213 @@ def padded(sizes: tuple[int, ...], rows: int = 4):
     return tokens, lengths, torch.as_tensor(np.arange(context) < lengths[:, None])
 
 
-def linear(name: str, weight, bias) -> dict[str, torch.Tensor]:
-    return {f"{name}.w": weight, f"{name}.b": bias}
-
-
-def norm(name: str, module) -> dict[str, torch.Tensor]:
-    return {f"{name}.gamma": module.weight, f"{name}.beta": module.bias}
+# ---- transformers' models, and how their weights are called here: a name, transposed if it ends with T
 
 
 def gpt(sizes: tuple[int, ...]):
-    """A GPT-2 with weights drawn wide enough to matter, and its weights by the spec's names."""
+    """A GPT-2 with weights drawn wide enough to matter."""
     vocab, d, layers, heads, context = sizes
     torch.manual_seed(sum(sizes))
     config = transformers.GPT2Config(
         vocab_size=vocab, n_positions=context, n_embd=d, n_layer=layers, n_head=heads, initializer_range=0.3
     )
-    net = transformers.GPT2LMHeadModel(config).double().eval()
-    body = net.transformer
-    weights = {"token.table": body.wte.weight, "position.table": body.wpe.weight} | norm("final", body.ln_f)
-    for i, block in enumerate(body.h):
-        asks = zip(block.attn.c_attn.weight.detach().split(d, 1), block.attn.c_attn.bias.detach().split(d), strict=True)
-        parts = {f"attention.{n}": pair for n, pair in zip(("query", "key", "value"), asks, strict=True)}
-        parts |= {"attention.output": (block.attn.c_proj.weight, block.attn.c_proj.bias)}
-        parts |= {"up": (block.mlp.c_fc.weight, block.mlp.c_fc.bias)}
-        parts |= {"down": (block.mlp.c_proj.weight, block.mlp.c_proj.bias)}
-        found = norm("norm1", block.ln_1) | norm("norm2", block.ln_2)
-        for name, pair in parts.items():
-            found |= linear(name, *pair)
-        weights |= {f"blocks.{i}.{k}": v for k, v in found.items()}
-    return net, weights
+    return transformers.GPT2LMHeadModel(config).double().eval()
 
 
-def bert(sizes: tuple[int, ...]):
+def gpt_names(layers: int) -> dict[str, str | tuple[str, ...]]:
+    names = {"wte.weight": "token.table", "wpe.weight": "position.table", **norm("ln_f", "final")}
+    for i in range(layers):
+        here, there = f"h.{i}.", f"blocks.{i}."
+        asked = [f"{there}attention.{n}" for n in ("query", "key", "value")]
+        names |= {f"{here}attn.c_attn.weight": tuple(f"{a}.w" for a in asked)}
+        names |= {f"{here}attn.c_attn.bias": tuple(f"{a}.b" for a in asked)}
+        parts = (("attn.c_proj", "attention.output"), ("mlp.c_fc", "up"), ("mlp.c_proj", "down"))
+        for a, b in parts:
+            names |= {f"{here}{a}.weight": f"{there}{b}.w", f"{here}{a}.bias": f"{there}{b}.b"}
+        names |= norm(f"{here}ln_1", f"{there}norm1") | norm(f"{here}ln_2", f"{there}norm2")
+    return {f"transformer.{k}": v for k, v in names.items()}
+
+
+def bert(sizes: tuple[int, ...], kind: str = "BertForMaskedLM", **options: object):
     vocab, d, layers, heads, context = sizes
     torch.manual_seed(sum(sizes))
     config = transformers.BertConfig(
         vocab_size=vocab, hidden_size=d, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * d,
-        max_position_embeddings=context, initializer_range=0.3,
+        max_position_embeddings=context, initializer_range=0.3, **options,
     )  # fmt: skip
-    net = transformers.BertForMaskedLM(config).double().eval()
-    below, head = net.bert.embeddings, net.cls.predictions
-    tables = {"token": below.word_embeddings, "segment": below.token_type_embeddings}
-    tables |= {"position": below.position_embeddings}
-    weights = {f"encoder.{k}.table": v.weight for k, v in tables.items()} | norm("encoder.norm", below.LayerNorm)
-    for i, block in enumerate(net.bert.encoder.layer):
-        attention = block.attention
-        layers_ = {f"attention.{n}": getattr(attention.self, n) for n in ("query", "key", "value")}
-        layers_ |= {"attention.output": attention.output.dense}
-        layers_ |= {"up": block.intermediate.dense, "down": block.output.dense}
-        found = norm("norm1", attention.output.LayerNorm) | norm("norm2", block.output.LayerNorm)
-        for name, module in layers_.items():
-            found |= linear(name, module.weight.T, module.bias)
-        weights |= {f"encoder.blocks.{i}.{k}": v for k, v in found.items()}
-    weights |= linear("change", head.transform.dense.weight.T, head.transform.dense.bias)
-    return net, weights | norm("norm", head.transform.LayerNorm) | {"bias": head.bias}
+    return getattr(transformers, kind)(config).double().eval()
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def bert_names(layers: int, *heads: tuple[str, str]) -> dict[str, str | tuple[str, ...]]:
+    """Of the encoder, and of linear layers on top of it."""
+    below = {"word": "token", "token_type": "segment", "position": "position"}
+    names = {f"embeddings.{a}_embeddings.weight": f"encoder.{b}.table" for a, b in below.items()}
+    names |= norm("embeddings.LayerNorm", "encoder.norm")
+    for i in range(layers):
+        here, there = f"encoder.layer.{i}.", f"encoder.blocks.{i}."
+        parts = [(f"attention.self.{n}", f"attention.{n}") for n in ("query", "key", "value")]
+        parts += [
+            ("attention.output.dense", "attention.output"),
+            ("intermediate.dense", "up"),
+            ("output.dense", "down"),
+        ]
+        for a, b in parts:
+            names |= dense(here + a, there + b)
+        names |= norm(f"{here}attention.output.LayerNorm", f"{there}norm1")
+        names |= norm(f"{here}output.LayerNorm", f"{there}norm2")
+    names = {f"bert.{k}": v for k, v in names.items()}
+    for a, b in heads:
+        names |= dense(a, b)
+    return names
+
+
+def masked_lm_names(layers: int) -> dict[str, str | tuple[str, ...]]:
+    head = "cls.predictions."
+    names = bert_names(layers, (f"{head}transform.dense", "change")) | norm(f"{head}transform.LayerNorm", "norm")
+    return names | {f"{head}bias": "bias"}
+
+
+def dense(theirs: str, ours: str) -> dict[str, str]:
+    return {f"{theirs}.weight": f"{ours}.w.T", f"{theirs}.bias": f"{ours}.b"}
+
+
+def norm(theirs: str, ours: str) -> dict[str, str]:
+    return {f"{theirs}.weight": f"{ours}.gamma", f"{theirs}.bias": f"{ours}.beta"}
+
+
+def weights_of(net: torch.nn.Module, names: dict[str, str | tuple[str, ...]]) -> dict[str, torch.Tensor]:
+    """The weights of transformers' model under the names of here."""
+    theirs, found = dict(net.named_parameters()), {}
+    for name, ours in names.items():
+        if isinstance(ours, tuple):
+            found |= zip(ours, theirs[name].chunk(len(ours), -1), strict=True)
+        else:
+            found[ours.removesuffix(".T")] = theirs[name].T if ours.endswith(".T") else theirs[name]
+    return found
+
+
+def with_weights(net: torch.nn.Module, names: dict[str, str | tuple[str, ...]], p: Draws, *given, **options):
+    """What transformers' model computes with the weights of here."""
+    theirs = {}
+    for name, ours in names.items():
+        if isinstance(ours, tuple):
+            theirs[name] = torch.cat([p[o] for o in ours], -1)
+        else:
+            theirs[name] = p[ours.removesuffix(".T")].T if ours.endswith(".T") else p[ours]
+    assert theirs.keys() <= dict(net.named_parameters()).keys()
+    return functional_call(net, theirs, given, options)
+
+
+@pytest.mark.parametrize("sizes", CONFIGURATIONS, ids=str)
 def test_gpt_is_that_of_transformers(sizes: tuple[int, ...]) -> None:
-    theirs, weights = gpt(sizes)
+    theirs = gpt(sizes)
     tokens, lengths, mask = padded(sizes)
     whole = theirs(torch.as_tensor(tokens)).logits
     cut = theirs(torch.as_tensor(tokens), attention_mask=mask.long()).logits
-    for net, array in made("GPT", sizes, weights):
+    for net, array in made(GPT, "GPT", sizes, weights_of(theirs, gpt_names(sizes[2]))):
         agree("logits", torch.as_tensor(net(array(tokens))).detach(), whole.detach())
         given = torch.as_tensor(net.padded(array(tokens), array(lengths))).detach()
         agree("logits with padding", given[mask], cut[mask].detach())
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("sizes", CONFIGURATIONS, ids=str)
 def test_bert_is_that_of_transformers(sizes: tuple[int, ...]) -> None:
-    theirs, weights = bert(sizes)
+    theirs = bert(sizes)
     tokens, lengths, mask = padded(sizes)
     part = (np.arange(tokens.shape[1]) >= lengths[:, None] // 2).astype(np.int64)
     given = [torch.as_tensor(x) for x in (tokens, mask.long(), part)]
-    wanted = theirs(given[0], attention_mask=given[1], token_type_ids=given[2]).logits
-    for net, array in made("MaskedLM", sizes, weights):
+    wanted = theirs(given[0], attention_mask=given[1], token_type_ids=given[2], output_hidden_states=True)
+    for net, array in made(BERT, "MaskedLM", sizes, weights_of(theirs, masked_lm_names(sizes[2]))):
         found = torch.as_tensor(net(array(tokens), array(part), array(lengths))).detach()
-        agree("logits", found[mask], wanted[mask].detach())
+        agree("logits", found[mask], wanted.logits[mask].detach())
+        hidden = torch.as_tensor(net.encoder(array(tokens), array(part), array(lengths))).detach()
+        agree("hidden states", hidden[mask], wanted.hidden_states[-1][mask].detach())
+
+
+# ---- rows
+
+
+def next_word(d):
+    z = with_weights(gpt((11, 16, 2, 2, 8)), gpt_names(2), d.net, d.tokens[:, :-1]).logits
+    return F.cross_entropy(z.transpose(1, 2), d.tokens[:, 1:])
+
+
+def next_word_of_padded(d):
+    """Every word as it stands, those behind the lengths too: they see what is before the length."""
+    mask = (torch.arange(6) < d.lengths[:, None]).long()
+    z = with_weights(gpt((11, 16, 2, 2, 8)), gpt_names(2), d.net, d.tokens, attention_mask=mask).logits
+    return F.cross_entropy(z.transpose(1, 2), d.tokens)
+
+
+def inside(d):
+    return torch.arange(d.tokens.shape[1]) < d.lengths[:, None]
+
+
+def with_bert(kind: str, names, d, tokens, layers: int = 2, **options: object):
+    net = bert((11, 8, layers, 2, 8), kind, **options)
+    return with_weights(net, names, d.net, tokens, attention_mask=inside(d).long(), token_type_ids=d.part)
+
+
+def recovered(d):
+    z = with_bert("BertForMaskedLM", masked_lm_names(2), d, d.shown).logits
+    return F.cross_entropy(z[d.picked], d.tokens[d.picked], reduction="sum") / max(int(d.picked.sum()), 1)
+
+
+POOLED = (("bert.pooler.dense", "pool"), ("classifier", "head"))
+
+
+def classified(d):
+    z = with_bert("BertForSequenceClassification", bert_names(2, *POOLED), d, d.tokens, num_labels=3).logits
+    return (d.c * z).sum()
+
+
+def in_order(d):
+    names = bert_names(1, POOLED[0], ("cls.seq_relationship", "head"))
+    return F.cross_entropy(with_bert("BertForNextSentencePrediction", names, d, d.tokens, layers=1).logits, d.y)
+
+
+def tagged(d):
+    names = bert_names(1, ("classifier", "head"))
+    z = with_bert("BertForTokenClassification", names, d, d.tokens, layers=1, num_labels=3).logits
+    return F.cross_entropy(z[inside(d)], d.y[inside(d)])
+
+
+def asked(d):
+    out = with_bert("BertForQuestionAnswering", bert_names(2, ("qa_outputs", "ends")), d, d.tokens)
+    a, b = (z.masked_fill(~inside(d), -torch.inf) for z in (out.start_logits, out.end_logits))
+    return (F.cross_entropy(a, d.first) + F.cross_entropy(b, d.last)) / 2
+
+
+def hidden(spec: Spec) -> None:
+    """Which are chosen, and what becomes of them, one by one."""
+    d = spec.draws("covered")
+    for column in ("numpy", "torch"):
+        seen, chosen = map(np.asarray, spec.results("covered", 1, column).values())
+        for (b, t), pick in np.ndenumerate(d["pick"]):
+            is_chosen = pick < 0.15 and t < d["lengths"][b]
+            ways = 20 if d["kind"][b, t] < 0.8 else d["other"][b, t] if d["kind"][b, t] < 0.9 else d["tokens"][b, t]
+            assert chosen[b, t] == is_chosen
+            assert seen[b, t] == (ways if is_chosen else d["tokens"][b, t])
+
+
+def answered(spec: Spec) -> None:
+    """All pairs of positions, tried one after the other."""
+    d = spec.draws("answered")
+    for column in ("numpy", "torch"):
+        i, j = map(np.asarray, spec.results("answered", 1, column).values())
+        for row, (a, b) in enumerate(zip(d["first"], d["last"], strict=True)):
+            pairs = [(x, y) for x in range(9) for y in range(x, min(x + 3, 9))]
+            assert (i[row], j[row]) == max(pairs, key=lambda p: a[p[0]] + b[p[1]])
 
 
 def continues(name: str):
     """The check that an example writes what transformers' generation writes with the same weights."""
 
     def check(spec: Spec) -> None:
-        theirs, weights = gpt((11, 16, 2, 2, 16))
+        theirs = gpt((11, 16, 2, 2, 16))
         draws = spec.draws(name)
         with torch.no_grad():
-            for path, tensor in weights.items():
+            for path, tensor in weights_of(theirs, gpt_names(2)).items():
                 tensor.copy_(torch.as_tensor(draws[f"net.{path}"]))
         prompt, mask = torch.as_tensor(draws["prompt"]), torch.ones(4, 3, dtype=torch.int64)
         options = {"max_new_tokens": 8, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
@@ -182,10 +303,30 @@ example often:
     words = drawn(z)
     return words
 """
+LONGEST = (("15", "the example says how long an answer may be"),)
+BEGINS = (("0.02", "what parameters begin with"),)
 ROWS = (
-    Row("G15", MODELS, "continued", continues("greedy")),
-    Row("G15", MODELS, "continued_with_cache", continues("greedy_with_cache")),
-    Row("G21", MODELS, "drawn", noisy, OFTEN),
+    Row("G15", GPT, "continued", continues("greedy")),
+    Row("G15", GPT, "continued_with_cache", continues("greedy_with_cache")),
+    Row("G21", GPT, "drawn", noisy, OFTEN),
+    Row(
+        "I23", GPT, "GPT", every(example("next_word", next_word), example("padded", next_word_of_padded)), spare=BEGINS
+    ),
+    Row("I23", GPT, "Block", example("next_word", next_word)),
+    Row("I3", BERT, "MaskedLM", example("hidden", recovered)),
+    Row("I3", BERT, "Bert", example("hidden", recovered)),
+    Row("I3", BERT, "Layer", example("hidden", recovered)),
+    Row("I3", BERT, "recovered", example("hidden", recovered)),
+    Row("I3", BERT, "hide", hidden),
+    Row("I4", BERT, "follows", example("in_order", in_order)),
+    Row("I6", BERT, "Classifier", example("classified", classified)),
+    Row("I7", BERT, "Tagger", example("tagged", tagged)),
+    Row("I7", BERT, "tagging", example("tagged", tagged)),
+    Row("I8", BERT, "Classifier", example("classified", classified)),
+    Row("I9", BERT, "Reader", example("asked", asked)),
+    Row("I9", BERT, "span", example("asked", asked)),
+    Row("I9", BERT, "edge", example("asked", asked)),
+    Row("I9", BERT, "best_span", answered, spare=LONGEST),
 )
 
 

@@ -83,7 +83,7 @@ def test_elaborating_calls_within_each_other_is_linear() -> None:
     assert growing(small, large, 2.4) == {}
 
 
-@pytest.mark.parametrize(("make", "size"), [(nested_calls, 20), (nested_models, 6)])
+@pytest.mark.parametrize(("make", "size"), [(nested_calls, 20), (nested_models, 4)])
 def test_what_is_nested_is_linear_but_for_lists(make: Callable[[int], str], size: int) -> None:
     """Each level lists what all below it save, or hold: some lines of Python an entry, a square of the depth."""
     small, large = work(make(size)), work(make(2 * size))

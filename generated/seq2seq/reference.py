@@ -115,6 +115,54 @@ class Model:
                 part[...] = tensors[name]
 
 
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if self.rates is None:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            if not hasattr(self, name):
+                setattr(self, name, np.full_like(θ, start))
+            if getattr(self, name).shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {getattr(self, name).size} parameters, not {θ.size}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, arrays):
+        """Go on from another's count and states."""
+        self.t = int(arrays["t"])
+        for name in self.starts.keys() & arrays.keys():
+            setattr(self, name, np.array(arrays[name], FLOAT))
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.load_tensors(self.tensors())
+        return twin
+
+
 def packed(*outputs, **inputs):
     """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
 
@@ -157,23 +205,23 @@ class Encoder(Model):
 
     def __init__(self, vocab, d, *, key=(0, 0)):
         self.vocab, self.d = vocab, d
-        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # seq2seq.lee:16
-        self.rnn = GRU(d, d, key=fold(key, SITES["rnn"]))  # seq2seq.lee:17
+        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # seq2seq.lee:18
+        self.rnn = GRU(d, d, key=fold(key, SITES["rnn"]))  # seq2seq.lee:19
         self.lay_out()
 
     def forward(self, x, lengths):
         """x int[n, time], lengths int[n] -> [n, d]"""
         n, time = x.shape
-        h = self.rnn(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  seq2seq.lee:20
-        last = h[np.arange(n), inside(lengths - 1)]  # [n, d]  seq2seq.lee:21
+        h = self.rnn(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  seq2seq.lee:22
+        last = h[np.arange(n), inside(lengths - 1)]  # [n, d]  seq2seq.lee:23
         return last  # [n, d]
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time = x.shape
-        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  seq2seq.lee:20
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  seq2seq.lee:22
         h, saved_rnn = self.rnn.forward_saved(reshape_2)
-        sub = lengths - 1  # int[n]  seq2seq.lee:21
+        sub = lengths - 1  # int[n]  seq2seq.lee:23
         last = h[np.arange(n), inside(sub)]  # [n, d]
         return last, (reshape_2, saved_rnn, sub)
 
@@ -181,9 +229,9 @@ class Encoder(Model):
         """From d_mul to the gradient by the parameters."""
         reshape_2, saved_rnn, sub = saved
         n, time = x.shape
-        # gradient of last[r, j] = h[r, lengths[r] - 1, j]   seq2seq.lee:21
+        # gradient of last[r, j] = h[r, lengths[r] - 1, j]   seq2seq.lee:23
         d_h = scatter_add(d_mul, (np.arange(n), sub), (n, time, self.d))  # [n, time, d]
-        # gradient of h = rnn(read(x))   seq2seq.lee:20
+        # gradient of h = rnn(read(x))   seq2seq.lee:22
         d_rnn, d_reshape_2 = self.rnn.forward_backward(reshape_2, saved_rnn, d_h)
         d_read_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
         d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
@@ -197,32 +245,32 @@ class Decoder(Model):
 
     def __init__(self, vocab, d, start=1, *, key=(0, 0)):
         self.vocab, self.d, self.start = vocab, d, start
-        self.write = Embedding(vocab, d, key=fold(key, SITES["write"]))  # seq2seq.lee:27
-        self.cell = GRUCell(d, d, key=fold(key, SITES["cell"]))  # seq2seq.lee:28
-        self.head = Linear(d, vocab, key=fold(key, SITES["head"]))  # seq2seq.lee:29
+        self.write = Embedding(vocab, d, key=fold(key, SITES["write"]))  # seq2seq.lee:29
+        self.cell = GRUCell(d, d, key=fold(key, SITES["cell"]))  # seq2seq.lee:30
+        self.head = Linear(d, vocab, key=fold(key, SITES["head"]))  # seq2seq.lee:31
         self.lay_out()
 
     def forward_step(self, h, word, y_t):
         """h [n, d], word int[n], y_t int[n] -> [n, d], int[n], [n, vocab]"""
-        h_2 = self.cell(self.write(word), h)  # [n, d]  seq2seq.lee:35
-        return h_2, y_t, self.head(h_2)  # seq2seq.lee:36
+        h_2 = self.cell(self.write(word), h)  # [n, d]  seq2seq.lee:37
+        return h_2, y_t, self.head(h_2)  # seq2seq.lee:38
 
     def forward_step_saved(self, h, word, y_t):
         """As forward_step, and what its gradient needs."""
-        write_out = self.write(word)  # [n, d]  seq2seq.lee:35
+        write_out = self.write(word)  # [n, d]  seq2seq.lee:37
         h_2, saved_cell = self.cell.forward_saved(write_out, h)
-        return h_2, y_t, self.head(h_2), (write_out, saved_cell, h, word, h_2)  # seq2seq.lee:36
+        return h_2, y_t, self.head(h_2), (write_out, saved_cell, h, word, h_2)  # seq2seq.lee:38
 
     def forward_step_backward(self, saved, d_h_2, d_out, d_self):
         """From d_h_2, d_out and d_self to the gradients by h, the parameters, cell.b, cell.c and head.b."""
         write_out, saved_cell, h, word, h_2 = saved
-        # gradient of out[:, t] = head(h)   seq2seq.lee:36
+        # gradient of out[:, t] = head(h)   seq2seq.lee:38
         d_head, d_h_2_3 = self.head.forward_backward(h_2, d_out)
-        # gradient of h = cell(write(word), h)   seq2seq.lee:35
+        # gradient of h = cell(write(word), h)   seq2seq.lee:37
         d_h_2_2 = d_h_2 + d_h_2_3  # [n, d]
         d_cell, d_write_out, d_h = self.cell.forward_backward(write_out, h, saved_cell, d_h_2_2)
         d_write = Embedding.forward_backward(word, self.vocab, d_write_out)
-        # gradient of out[:, t] = head(h)   seq2seq.lee:36
+        # gradient of out[:, t] = head(h)   seq2seq.lee:38
         return (
             d_h,
             {
@@ -239,8 +287,8 @@ class Decoder(Model):
         """state [n, d], y int[n, length] -> [n, length, vocab]"""
         n = state.shape[0]
         length = y.shape[1]
-        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:33
-        out = np.empty((n, length, self.vocab), dtype=FLOAT)  # [n, length, vocab]  seq2seq.lee:34
+        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:35
+        out = np.empty((n, length, self.vocab), dtype=FLOAT)  # [n, length, vocab]  seq2seq.lee:36
         for t in range(length):
             state, word, out[:, t] = self.forward_step(state, word, y[:, t])
         return out  # [n, length, vocab]
@@ -249,8 +297,8 @@ class Decoder(Model):
         """As forward, and what its gradient needs."""
         n = state.shape[0]
         length = y.shape[1]
-        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:33
-        out = np.empty((n, length, self.vocab), dtype=FLOAT)  # [n, length, vocab]  seq2seq.lee:34
+        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:35
+        out = np.empty((n, length, self.vocab), dtype=FLOAT)  # [n, length, vocab]  seq2seq.lee:36
         saved_forward_step = [None] * length
         for t in range(length):
             state, word, out[:, t], saved_forward_step[t] = self.forward_step_saved(state, word, y[:, t])
@@ -259,7 +307,7 @@ class Decoder(Model):
     def forward_backward(self, saved_forward_step, d_out):
         """From d_out to the gradients by the parameters and state."""
         n, length, _ = d_out.shape
-        # gradient of for t in length:   seq2seq.lee:34
+        # gradient of for t in length:   seq2seq.lee:36
         d_cell_w_2 = np.zeros((self.d, 3 * self.d), dtype=FLOAT)  # [d, 3 * d]
         d_h_2 = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]
         d_self = {
@@ -291,28 +339,28 @@ class ContextDecoder(Model):
 
     def __init__(self, vocab, d, start=1, *, key=(0, 0)):
         self.vocab, self.d, self.start = vocab, d, start
-        self.write = Embedding(vocab, d, key=fold(key, SITES["write"]))  # seq2seq.lee:43
-        self.cell = GRUCell(2 * d, d, key=fold(key, SITES["cell"]))  # seq2seq.lee:44
-        self.head = Linear(d, vocab, key=fold(key, SITES["head"]))  # seq2seq.lee:45
+        self.write = Embedding(vocab, d, key=fold(key, SITES["write"]))  # seq2seq.lee:45
+        self.cell = GRUCell(2 * d, d, key=fold(key, SITES["cell"]))  # seq2seq.lee:46
+        self.head = Linear(d, vocab, key=fold(key, SITES["head"]))  # seq2seq.lee:47
         self.lay_out()
 
     def forward_step(self, h, word, y_t, state):
         """h [n, d], word int[n], y_t int[n], state [n, d] -> [n, d], int[n], [n, vocab]"""
-        h_2 = self.cell(np.concatenate((self.write(word), state), axis=1), h)  # [n, d]  seq2seq.lee:51
-        return h_2, y_t, self.head(h_2)  # seq2seq.lee:52
+        h_2 = self.cell(np.concatenate((self.write(word), state), axis=1), h)  # [n, d]  seq2seq.lee:53
+        return h_2, y_t, self.head(h_2)  # seq2seq.lee:54
 
     def forward_step_saved(self, h, word, y_t, state):
         """As forward_step, and what its gradient needs."""
-        concat = np.concatenate((self.write(word), state), axis=1)  # [n, 2 * d]  seq2seq.lee:51
+        concat = np.concatenate((self.write(word), state), axis=1)  # [n, 2 * d]  seq2seq.lee:53
         h_2, saved_cell = self.cell.forward_saved(concat, h)
-        return h_2, y_t, self.head(h_2), (concat, saved_cell, h, word, h_2)  # seq2seq.lee:52
+        return h_2, y_t, self.head(h_2), (concat, saved_cell, h, word, h_2)  # seq2seq.lee:54
 
     def forward_step_backward(self, saved, d_h_2, d_out, d_self, d_state):
         """From d_h_2, d_out, d_self and d_state to the gradients by h, the parameters, state, cell.b, cell.c and head.b."""
         concat, saved_cell, h, word, h_2 = saved
-        # gradient of out[:, t] = head(h)   seq2seq.lee:52
+        # gradient of out[:, t] = head(h)   seq2seq.lee:54
         d_head, d_h_2_3 = self.head.forward_backward(h_2, d_out)
-        # gradient of h = cell(concat(write(word), state, axis = 1), h)   seq2seq.lee:51
+        # gradient of h = cell(concat(write(word), state, axis = 1), h)   seq2seq.lee:53
         d_h_2_2 = d_h_2 + d_h_2_3  # [n, d]
         d_cell, d_concat, d_h = self.cell.forward_backward(concat, h, saved_cell, d_h_2_2)
         d_state_ = d_concat[:, self.d :]  # [n, d]
@@ -334,8 +382,8 @@ class ContextDecoder(Model):
         """state [n, d], y int[n, length] -> [n, length, vocab]"""
         n = state.shape[0]
         length = y.shape[1]
-        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:49
-        h = state  # seq2seq.lee:50
+        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:51
+        h = state  # seq2seq.lee:52
         out = np.empty((n, length, self.vocab), dtype=FLOAT)  # [n, length, vocab]
         for t in range(length):
             h, word, out[:, t] = self.forward_step(h, word, y[:, t], state)
@@ -345,8 +393,8 @@ class ContextDecoder(Model):
         """As forward, and what its gradient needs."""
         n = state.shape[0]
         length = y.shape[1]
-        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:49
-        h = state  # seq2seq.lee:50
+        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:51
+        h = state  # seq2seq.lee:52
         out = np.empty((n, length, self.vocab), dtype=FLOAT)  # [n, length, vocab]
         saved_forward_step = [None] * length
         for t in range(length):
@@ -356,7 +404,7 @@ class ContextDecoder(Model):
     def forward_backward(self, saved_forward_step, d_out):
         """From d_out to the gradients by the parameters and state."""
         n, length, _ = d_out.shape
-        # gradient of for t in length:   seq2seq.lee:50
+        # gradient of for t in length:   seq2seq.lee:52
         d_h = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]
         d_h_2 = d_h
         d_self = {
@@ -400,7 +448,7 @@ class EncoderDecoder(Model):
         n = x.shape[0]
         if self.decoder.d != self.encoder.d:
             raise ValueError(f"decoder.d = {self.decoder.d} must equal encoder.d = {self.encoder.d}")
-        # [n, length, decoder.vocab]  seq2seq.lee:60
+        # [n, length, decoder.vocab]  seq2seq.lee:62
         out = self.decoder(self.encoder(x, lengths).reshape(n, self.decoder.d), y)
         return out  # [n, length, decoder.vocab]
 
@@ -409,7 +457,7 @@ class EncoderDecoder(Model):
         n = x.shape[0]
         if self.decoder.d != self.encoder.d:
             raise ValueError(f"decoder.d = {self.decoder.d} must equal encoder.d = {self.encoder.d}")
-        mul, saved_encoder = self.encoder.forward_saved(x, lengths)  # seq2seq.lee:60
+        mul, saved_encoder = self.encoder.forward_saved(x, lengths)  # seq2seq.lee:62
         out, saved_decoder = self.decoder.forward_saved(mul.reshape(n, self.decoder.d), y)
         return out, (saved_encoder, saved_decoder)
 
@@ -417,7 +465,7 @@ class EncoderDecoder(Model):
         """From d_out to the gradient by the parameters."""
         saved_encoder, saved_decoder = saved
         n = x.shape[0]
-        # gradient of return decoder(encoder(x, lengths), y)   seq2seq.lee:60
+        # gradient of return decoder(encoder(x, lengths), y)   seq2seq.lee:62
         d_decoder, d_reshape = self.decoder.forward_backward(saved_decoder, d_out)
         d_mul = d_reshape.reshape(n, self.encoder.d)  # [n, encoder.d]
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_mul)
@@ -431,29 +479,29 @@ class StackedEncoder(Model):
 
     def __init__(self, vocab, embed, hidden, *, key=(0, 0)):
         self.vocab, self.embed, self.hidden = vocab, embed, hidden
-        self.read = Embedding(vocab, embed, key=fold(key, SITES["read"]))  # seq2seq.lee:65
-        self.lower = GRU(embed, hidden, key=fold(key, SITES["lower"]))  # seq2seq.lee:66
-        self.upper = GRU(hidden, hidden, key=fold(key, SITES["upper"]))  # seq2seq.lee:67
+        self.read = Embedding(vocab, embed, key=fold(key, SITES["read"]))  # seq2seq.lee:67
+        self.lower = GRU(embed, hidden, key=fold(key, SITES["lower"]))  # seq2seq.lee:68
+        self.upper = GRU(hidden, hidden, key=fold(key, SITES["upper"]))  # seq2seq.lee:69
         self.lay_out()
 
     def forward(self, x):
         """x int[n, time] -> [time, n, hidden], [2, n, hidden]"""
         n, time = x.shape
-        a = self.lower(self.read(x.reshape(n * time)).reshape(n, time, self.embed))  # [n, time, hidden]  seq2seq.lee:70
-        b = self.upper(a)  # [n, time, hidden]  seq2seq.lee:71
-        output = b.transpose(1, 0, 2)  # [time, n, hidden]  seq2seq.lee:72
-        reshape_2 = a[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]  seq2seq.lee:73
+        a = self.lower(self.read(x.reshape(n * time)).reshape(n, time, self.embed))  # [n, time, hidden]  seq2seq.lee:72
+        b = self.upper(a)  # [n, time, hidden]  seq2seq.lee:73
+        output = b.transpose(1, 0, 2)  # [time, n, hidden]  seq2seq.lee:74
+        reshape_2 = a[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]  seq2seq.lee:75
         reshape_3 = b[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]
         return output, np.concatenate((reshape_2, reshape_3), axis=0)
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, time = x.shape
-        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.embed)  # [n, time, embed]  seq2seq.lee:70
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.embed)  # [n, time, embed]  seq2seq.lee:72
         a, saved_lower = self.lower.forward_saved(reshape_2)
-        b, saved_upper = self.upper.forward_saved(a)  # seq2seq.lee:71
-        output = b.transpose(1, 0, 2)  # [time, n, hidden]  seq2seq.lee:72
-        reshape = a[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]  seq2seq.lee:73
+        b, saved_upper = self.upper.forward_saved(a)  # seq2seq.lee:73
+        output = b.transpose(1, 0, 2)  # [time, n, hidden]  seq2seq.lee:74
+        reshape = a[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]  seq2seq.lee:75
         reshape_3 = b[:, time - 1 :].reshape(1, n, self.hidden)  # [1, n, hidden]
         return output, np.concatenate((reshape, reshape_3), axis=0), (reshape_2, a, saved_lower, saved_upper)
 
@@ -461,17 +509,17 @@ class StackedEncoder(Model):
         """From d_output and d_y to the gradient by the parameters."""
         reshape_2, a, saved_lower, saved_upper = saved
         n, time = x.shape
-        # gradient of return output, stack(a[:, -1], b[:, -1], axis = 0)   seq2seq.lee:73
+        # gradient of return output, stack(a[:, -1], b[:, -1], axis = 0)   seq2seq.lee:75
         d_slice_2 = d_y[1:].reshape(n, 1, self.hidden)  # [n, 1, hidden]
         # [n, time, hidden]
         d_b_2 = unslice(d_slice_2, (n, time, self.hidden), (slice(0, n), slice(time - 1, time), slice(0, self.hidden)))
         d_slice = d_y[:1].reshape(n, 1, self.hidden)  # [n, 1, hidden]
         # [n, time, hidden]
         d_a_2 = unslice(d_slice, (n, time, self.hidden), (slice(0, n), slice(time - 1, time), slice(0, self.hidden)))
-        # gradient of b = upper(a)   seq2seq.lee:71
+        # gradient of b = upper(a)   seq2seq.lee:73
         d_b = d_b_2 + d_output.transpose(1, 0, 2)  # [n, time, hidden]
         d_upper, d_a_3 = self.upper.forward_backward(a, saved_upper, d_b)
-        # gradient of a = lower(read(x))   seq2seq.lee:70
+        # gradient of a = lower(read(x))   seq2seq.lee:72
         d_a = d_a_2 + d_a_3  # [n, time, hidden]
         d_lower, d_reshape_2 = self.lower.forward_backward(reshape_2, saved_lower, d_a)
         d_read_out = d_reshape_2.reshape(n * time, self.embed)  # [n * time, embed]
@@ -483,8 +531,8 @@ def decoded_saved(net, state, y, own):
     """As decoded, and what its gradient needs."""
     n = state.shape[0]
     length = y.shape[1]
-    word = np.full(n, net.start, dtype=np.int64)  # int[n]  seq2seq.lee:82
-    out = np.empty((n, length, net.vocab), dtype=FLOAT)  # [n, length, net.vocab]  seq2seq.lee:83
+    word = np.full(n, net.start, dtype=np.int64)  # int[n]  seq2seq.lee:84
+    out = np.empty((n, length, net.vocab), dtype=FLOAT)  # [n, length, net.vocab]  seq2seq.lee:85
     saved_decoded_step = [None] * length
     for t in range(length):
         state, word, out[:, t], saved_decoded_step[t] = decoded_step_saved(net, state, word, y[:, t])
@@ -494,7 +542,7 @@ def decoded_saved(net, state, y, own):
 def decoded_backward(net, saved_decoded_step, d_out):
     """From d_out to the gradients by net and state."""
     n, length, _ = d_out.shape
-    # gradient of for t in length:   seq2seq.lee:83
+    # gradient of for t in length:   seq2seq.lee:85
     d_net_cell_w_2 = np.zeros((net.d, 3 * net.d), dtype=FLOAT)  # [net.d, 3 * net.d]
     d_h_2 = np.zeros((n, net.d), dtype=FLOAT)  # [n, net.d]
     d_net = {
@@ -523,8 +571,8 @@ def decoded_2_saved(net, state, y, own):
     """As decoded_2, and what its gradient needs."""
     n = state.shape[0]
     length = y.shape[1]
-    word = np.full(n, net.start, dtype=np.int64)  # int[n]  seq2seq.lee:82
-    out = np.empty((n, length, net.vocab), dtype=FLOAT)  # [n, length, net.vocab]  seq2seq.lee:83
+    word = np.full(n, net.start, dtype=np.int64)  # int[n]  seq2seq.lee:84
+    out = np.empty((n, length, net.vocab), dtype=FLOAT)  # [n, length, net.vocab]  seq2seq.lee:85
     saved_decoded_step_2 = [None] * length
     for t in range(length):
         state, word, out[:, t], saved_decoded_step_2[t] = decoded_step_2_saved(net, state, word)
@@ -534,7 +582,7 @@ def decoded_2_saved(net, state, y, own):
 def decoded_2_backward(net, saved_decoded_step_2, d_out):
     """From d_out to the gradients by net and state."""
     n, length, _ = d_out.shape
-    # gradient of for t in length:   seq2seq.lee:83
+    # gradient of for t in length:   seq2seq.lee:85
     d_net_cell_w_2 = np.zeros((net.d, 3 * net.d), dtype=FLOAT)  # [net.d, 3 * net.d]
     d_h_2 = np.zeros((n, net.d), dtype=FLOAT)  # [n, net.d]
     d_net = {
@@ -563,8 +611,8 @@ def decoded_3_saved(net, state, y, own):
     """As decoded_3, and what its gradient needs."""
     own_0 = state.shape[0]
     length = y.shape[1]
-    word = np.full(own_0, net.start, dtype=np.int64)  # int[own_0]  seq2seq.lee:82
-    out = np.empty((own_0, length, net.vocab), dtype=FLOAT)  # [own_0, length, net.vocab]  seq2seq.lee:83
+    word = np.full(own_0, net.start, dtype=np.int64)  # int[own_0]  seq2seq.lee:84
+    out = np.empty((own_0, length, net.vocab), dtype=FLOAT)  # [own_0, length, net.vocab]  seq2seq.lee:85
     saved_decoded_step_3 = [None] * length
     for t in range(length):
         state, word, out[:, t], saved_decoded_step_3[t] = decoded_step_3_saved(net, state, word, own[:, t], y[:, t])
@@ -574,7 +622,7 @@ def decoded_3_saved(net, state, y, own):
 def decoded_3_backward(net, saved_decoded_step_3, d_out):
     """From d_out to the gradients by net and state."""
     own_0, length, _ = d_out.shape
-    # gradient of for t in length:   seq2seq.lee:83
+    # gradient of for t in length:   seq2seq.lee:85
     d_net_cell_w_2 = np.zeros((net.d, 3 * net.d), dtype=FLOAT)  # [net.d, 3 * net.d]
     d_h_2 = np.zeros((own_0, net.d), dtype=FLOAT)  # [own_0, net.d]
     d_net = {
@@ -601,22 +649,22 @@ def decoded_3_backward(net, saved_decoded_step_3, d_out):
 
 def decoded_step_saved(net, h, word, y_t):
     """As decoded_step, and what its gradient needs."""
-    gather = net.write(word)  # [n, net.d]  seq2seq.lee:84
+    gather = net.write(word)  # [n, net.d]  seq2seq.lee:86
     h_2, saved_net_cell = net.cell.forward_saved(gather, h)
-    logits = net.head(h_2)  # [n, net.vocab]  seq2seq.lee:85
+    logits = net.head(h_2)  # [n, net.vocab]  seq2seq.lee:87
     return h_2, y_t, logits, (gather, saved_net_cell, h, word, h_2)
 
 
 def decoded_step_backward(net, saved, d_h_2, d_out, d_net):
     """From d_h_2, d_out and d_net to the gradients by h, net, net.cell.b, net.cell.c and net.head.b."""
     gather, saved_net_cell, h, word, h_2 = saved
-    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:85
+    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:87
     d_net_head, d_h_2_3 = net.head.forward_backward(h_2, d_out)
-    # gradient of h = net.cell(net.write(word), h)   seq2seq.lee:84
+    # gradient of h = net.cell(net.write(word), h)   seq2seq.lee:86
     d_h_2_2 = d_h_2 + d_h_2_3  # [n, net.d]
     d_net_cell, d_gather, d_h = net.cell.forward_backward(gather, h, saved_net_cell, d_h_2_2)
     d_net_write = Embedding.forward_backward(word, net.vocab, d_gather)
-    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:85
+    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:87
     return (
         d_h,
         {
@@ -632,23 +680,23 @@ def decoded_step_backward(net, saved, d_h_2, d_out, d_net):
 
 def decoded_step_2_saved(net, h, word):
     """As decoded_step_2, and what its gradient needs."""
-    gather = net.write(word)  # [n, net.d]  seq2seq.lee:84
+    gather = net.write(word)  # [n, net.d]  seq2seq.lee:86
     h_2, saved_net_cell = net.cell.forward_saved(gather, h)
-    logits = net.head(h_2)  # [n, net.vocab]  seq2seq.lee:85
-    word_3 = logits.argmax(axis=1)  # int[n]  seq2seq.lee:90
+    logits = net.head(h_2)  # [n, net.vocab]  seq2seq.lee:87
+    word_3 = logits.argmax(axis=1)  # int[n]  seq2seq.lee:92
     return h_2, word_3, logits, (gather, saved_net_cell, h, word, h_2)
 
 
 def decoded_step_2_backward(net, saved, d_h_2, d_out, d_net):
     """From d_h_2, d_out and d_net to the gradients by h, net, net.cell.b, net.cell.c and net.head.b."""
     gather, saved_net_cell, h, word, h_2 = saved
-    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:85
+    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:87
     d_net_head, d_h_2_3 = net.head.forward_backward(h_2, d_out)
-    # gradient of h = net.cell(net.write(word), h)   seq2seq.lee:84
+    # gradient of h = net.cell(net.write(word), h)   seq2seq.lee:86
     d_h_2_2 = d_h_2 + d_h_2_3  # [n, net.d]
     d_net_cell, d_gather, d_h = net.cell.forward_backward(gather, h, saved_net_cell, d_h_2_2)
     d_net_write = Embedding.forward_backward(word, net.vocab, d_gather)
-    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:85
+    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:87
     return (
         d_h,
         {
@@ -664,23 +712,23 @@ def decoded_step_2_backward(net, saved, d_h_2, d_out, d_net):
 
 def decoded_step_3_saved(net, h, word, own_t, y_t):
     """As decoded_step_3, and what its gradient needs."""
-    gather = net.write(word)  # [own_0, net.d]  seq2seq.lee:84
+    gather = net.write(word)  # [own_0, net.d]  seq2seq.lee:86
     h_2, saved_net_cell = net.cell.forward_saved(gather, h)
-    logits = net.head(h_2)  # [own_0, net.vocab]  seq2seq.lee:85
-    word_3 = np.where(own_t > 0, logits.argmax(axis=1), y_t)  # int[own_0]  seq2seq.lee:92
+    logits = net.head(h_2)  # [own_0, net.vocab]  seq2seq.lee:87
+    word_3 = np.where(own_t > 0, logits.argmax(axis=1), y_t)  # int[own_0]  seq2seq.lee:94
     return h_2, word_3, logits, (gather, saved_net_cell, h, word, h_2)
 
 
 def decoded_step_3_backward(net, saved, d_h_2, d_out, d_net):
     """From d_h_2, d_out and d_net to the gradients by h, net, net.cell.b, net.cell.c and net.head.b."""
     gather, saved_net_cell, h, word, h_2 = saved
-    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:85
+    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:87
     d_net_head, d_h_2_3 = net.head.forward_backward(h_2, d_out)
-    # gradient of h = net.cell(net.write(word), h)   seq2seq.lee:84
+    # gradient of h = net.cell(net.write(word), h)   seq2seq.lee:86
     d_h_2_2 = d_h_2 + d_h_2_3  # [own_0, net.d]
     d_net_cell, d_gather, d_h = net.cell.forward_backward(gather, h, saved_net_cell, d_h_2_2)
     d_net_write = Embedding.forward_backward(word, net.vocab, d_gather)
-    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:85
+    # gradient of logits: [n, vocab] = net.head(h)   seq2seq.lee:87
     return (
         d_h,
         {
@@ -696,14 +744,14 @@ def decoded_step_3_backward(net, saved, d_h_2, d_out, d_net):
 
 def own_words(n, length, share_, key):
     """1 with probability `share`, 0 else: where the decoder reads what it wrote itself."""
-    uniform_ = uniform(fold(key, SITES["own"]), (n, length), FLOAT)  # [n, length]  seq2seq.lee:98
+    uniform_ = uniform(fold(key, SITES["own"]), (n, length), FLOAT)  # [n, length]  seq2seq.lee:100
     own = (uniform_ < share_).astype(FLOAT)  # [n, length]
     return own  # [n, length]
 
 
 def share(epoch, epochs, most=0.5):
     """How often the decoder reads its own words: from 0 up to `most`, along a line."""
-    return min(most, epoch / epochs)  # seq2seq.lee:104
+    return min(most, epoch / epochs)  # seq2seq.lee:106
 
 
 class Attention(Model):
@@ -713,28 +761,28 @@ class Attention(Model):
 
     def __init__(self, d, *, key=(0, 0)):
         self.d = d
-        self.match = Linear(d, d, key=fold(key, SITES["match"]))  # seq2seq.lee:112
+        self.match = Linear(d, d, key=fold(key, SITES["match"]))  # seq2seq.lee:114
         self.lay_out()
 
     def forward(self, z, memory, lengths):
         """z [n, d], memory [n, time, d], lengths int[n] -> [n, d]"""
         n = z.shape[0]
         time = memory.shape[1]
-        score = (memory @ self.match(z)[:, :, None]).reshape(n, time)  # [n, time]  seq2seq.lee:115
+        score = (memory @ self.match(z)[:, :, None]).reshape(n, time)  # [n, time]  seq2seq.lee:117
         # [n, time]  prelude.lee:122
         weight = softmax(np.where(np.arange(time) < lengths[:, None], score, -np.inf), (1,))
-        context = (memory.mT @ weight[:, :, None]).reshape(n, self.d)  # [n, d]  seq2seq.lee:117
+        context = (memory.mT @ weight[:, :, None]).reshape(n, self.d)  # [n, d]  seq2seq.lee:119
         return context  # [n, d]
 
     def forward_saved(self, z, memory, lengths):
         """As forward, and what its gradient needs."""
         n = z.shape[0]
         time = memory.shape[1]
-        match_out = self.match(z)  # [n, d]  seq2seq.lee:115
+        match_out = self.match(z)  # [n, d]  seq2seq.lee:117
         score = (memory @ match_out[:, :, None]).reshape(n, time)  # [n, time]
-        lt = np.arange(time) < lengths[:, None]  # bool[n, time]  seq2seq.lee:116
+        lt = np.arange(time) < lengths[:, None]  # bool[n, time]  seq2seq.lee:118
         weight = softmax(np.where(lt, score, -np.inf), (1,))  # [n, time]  prelude.lee:122
-        context = (memory.mT @ weight[:, :, None]).reshape(n, self.d)  # [n, d]  seq2seq.lee:117
+        context = (memory.mT @ weight[:, :, None]).reshape(n, self.d)  # [n, d]  seq2seq.lee:119
         return context, (match_out, lt, weight)
 
     def forward_backward(self, z, memory, saved, d_context):
@@ -742,13 +790,13 @@ class Attention(Model):
         match_out, lt, weight = saved
         n = z.shape[0]
         time = memory.shape[1]
-        # gradient of context[b, a] = sum[t](weight[b, t] * memory[b, t, a])   seq2seq.lee:117
+        # gradient of context[b, a] = sum[t](weight[b, t] * memory[b, t, a])   seq2seq.lee:119
         d_weight = (memory @ d_context[:, :, None]).reshape(n, time)  # [n, time]
         # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
         sub = d_weight - (d_weight * weight).sum(axis=1, keepdims=True)  # [n, time]
         # gradient of z = where(mask, x, -inf)   prelude.lee:120
         d_score = masked(weight * sub, lt)  # [n, time]
-        # gradient of score[b, t] = sum[a](match(z)[b, a] * memory[b, t, a])   seq2seq.lee:115
+        # gradient of score[b, t] = sum[a](match(z)[b, a] * memory[b, t, a])   seq2seq.lee:117
         reshape_4 = d_score[:, :, None]  # [n, time, 1]
         d_match, d_z = self.match.forward_backward(z, (memory.mT @ reshape_4).reshape(n, self.d))
         d_memory = weight[:, :, None] * d_context[:, None] + match_out[:, None] * reshape_4  # [n, time, d]
@@ -762,12 +810,12 @@ class Translator(Model):
 
     def __init__(self, source, target, d=128, start=1, end=2, *, key=(0, 0)):
         self.source, self.target, self.d, self.start, self.end = source, target, d, start, end
-        self.read = Embedding(source, d, key=fold(key, SITES["read"]))  # seq2seq.lee:123
-        self.write = Embedding(target, d, key=fold(key, SITES["write"]))  # seq2seq.lee:124
-        self.encoder = LSTM(d, d, key=fold(key, SITES["encoder"]))  # seq2seq.lee:125
-        self.cell = LSTMCell(2 * d, d, key=fold(key, SITES["cell"]))  # seq2seq.lee:126
-        self.attention = Attention(d, key=fold(key, SITES["attention"]))  # seq2seq.lee:127
-        self.head = Linear(2 * d, target, key=fold(key, SITES["head"]))  # seq2seq.lee:128
+        self.read = Embedding(source, d, key=fold(key, SITES["read"]))  # seq2seq.lee:125
+        self.write = Embedding(target, d, key=fold(key, SITES["write"]))  # seq2seq.lee:126
+        self.encoder = LSTM(d, d, key=fold(key, SITES["encoder"]))  # seq2seq.lee:127
+        self.cell = LSTMCell(2 * d, d, key=fold(key, SITES["cell"]))  # seq2seq.lee:128
+        self.attention = Attention(d, key=fold(key, SITES["attention"]))  # seq2seq.lee:129
+        self.head = Linear(2 * d, target, key=fold(key, SITES["head"]))  # seq2seq.lee:130
         self.lay_out()
 
     def forward_step(self, c, context, h, word, y_t, memory, lengths, key, own, t):
@@ -775,40 +823,40 @@ class Translator(Model):
         [n, d], [n, d], int[n], [n, target]
         """
         n = c.shape[0]
-        h_3, c_3 = self.cell(np.concatenate((self.write(word), context), axis=1), h, c)  # seq2seq.lee:137
-        context_4 = self.attention(h_3, memory, lengths)  # [n, d]  seq2seq.lee:138
-        logits = self.head(np.concatenate((h_3, context_4), axis=1))  # [n, target]  seq2seq.lee:139
-        mine = uniform(fold(fold(key, SITES["mine"]), t), (n,), FLOAT) < own  # bool[n]  seq2seq.lee:141
-        word_3 = np.where(mine, logits.argmax(axis=1), y_t)  # int[n]  seq2seq.lee:142
+        h_3, c_3 = self.cell(np.concatenate((self.write(word), context), axis=1), h, c)  # seq2seq.lee:139
+        context_4 = self.attention(h_3, memory, lengths)  # [n, d]  seq2seq.lee:140
+        logits = self.head(np.concatenate((h_3, context_4), axis=1))  # [n, target]  seq2seq.lee:141
+        mine = uniform(fold(fold(key, SITES["mine"]), t), (n,), FLOAT) < own  # bool[n]  seq2seq.lee:143
+        word_3 = np.where(mine, logits.argmax(axis=1), y_t)  # int[n]  seq2seq.lee:144
         return c_3, context_4, h_3, word_3, logits
 
     def forward_step_saved(self, c, context, h, word, y_t, memory, lengths, key, own, t):
         """As forward_step, and what its gradient needs."""
         n = c.shape[0]
-        concat = np.concatenate((self.write(word), context), axis=1)  # [n, 2 * d]  seq2seq.lee:137
+        concat = np.concatenate((self.write(word), context), axis=1)  # [n, 2 * d]  seq2seq.lee:139
         h_3, c_3, saved_cell = self.cell.forward_saved(concat, h, c)
-        context_4, saved_attention = self.attention.forward_saved(h_3, memory, lengths)  # seq2seq.lee:138
-        concat_2 = np.concatenate((h_3, context_4), axis=1)  # [n, 2 * d]  seq2seq.lee:139
+        context_4, saved_attention = self.attention.forward_saved(h_3, memory, lengths)  # seq2seq.lee:140
+        concat_2 = np.concatenate((h_3, context_4), axis=1)  # [n, 2 * d]  seq2seq.lee:141
         logits = self.head(concat_2)  # [n, target]
-        mine = uniform(fold(fold(key, SITES["mine"]), t), (n,), FLOAT) < own  # bool[n]  seq2seq.lee:141
-        word_3 = np.where(mine, logits.argmax(axis=1), y_t)  # int[n]  seq2seq.lee:142
+        mine = uniform(fold(fold(key, SITES["mine"]), t), (n,), FLOAT) < own  # bool[n]  seq2seq.lee:143
+        word_3 = np.where(mine, logits.argmax(axis=1), y_t)  # int[n]  seq2seq.lee:144
         saved = concat, saved_cell, saved_attention, concat_2, c, h, word, h_3
         return c_3, context_4, h_3, word_3, logits, saved
 
     def forward_step_backward(self, saved, memory, d_c_3, d_context_4, d_h_3, d_out, d_self, d_memory):
         """From d_c_3, d_context_4, d_h_3, d_out, d_self and d_memory to the gradients by c, context, h, the parameters, memory, cell.b, attention.match.b and head.b."""
         concat, saved_cell, saved_attention, concat_2, c, h, word, h_3 = saved
-        # gradient of logits = head(concat(h, context, axis = 1))   seq2seq.lee:139
+        # gradient of logits = head(concat(h, context, axis = 1))   seq2seq.lee:141
         d_head, d_concat_2 = self.head.forward_backward(concat_2, d_out)
-        # gradient of context = attention(h, memory, lengths)   seq2seq.lee:138
+        # gradient of context = attention(h, memory, lengths)   seq2seq.lee:140
         d_context_4_2 = d_context_4 + d_concat_2[:, self.d :]  # [n, d]
         d_attention, d_h_3_4, d_memory_ = self.attention.forward_backward(h_3, memory, saved_attention, d_context_4_2)
-        # gradient of h, c = cell(concat(write(word), context, axis = 1), h, c)   seq2seq.lee:137
+        # gradient of h, c = cell(concat(write(word), context, axis = 1), h, c)   seq2seq.lee:139
         d_h_3_2 = d_h_3 + d_concat_2[:, : self.d] + d_h_3_4  # [n, d]
         d_cell, d_concat, d_h, d_c = self.cell.forward_backward(concat, h, c, saved_cell, d_h_3_2, d_c_3)
         d_context = d_concat[:, self.d :]  # [n, d]
         d_write = Embedding.forward_backward(word, self.target, d_concat[:, : self.d])
-        # gradient of context = attention(h, memory, lengths)   seq2seq.lee:138
+        # gradient of context = attention(h, memory, lengths)   seq2seq.lee:140
         d_self_attention_match_w_sum = d_self["attention"]["match"]["w"] + d_attention["match"]["w"]  # [d, d]
         return (
             d_c,
@@ -830,10 +878,10 @@ class Translator(Model):
         """x int[n, time], lengths int[n], y int[n, length] -> [n, length, target]"""
         n, time = x.shape
         length = y.shape[1]
-        memory = self.encoder(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  seq2seq.lee:131
-        h = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]  seq2seq.lee:132
-        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:134
-        c = h  # seq2seq.lee:136
+        memory = self.encoder(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  seq2seq.lee:133
+        h = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]  seq2seq.lee:134
+        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:136
+        c = h  # seq2seq.lee:138
         context = h
         h_ = h
         out = np.empty((n, length, self.target), dtype=FLOAT)  # [n, length, target]
@@ -847,11 +895,11 @@ class Translator(Model):
         """As forward, and what its gradient needs."""
         n, time = x.shape
         length = y.shape[1]
-        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  seq2seq.lee:131
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  seq2seq.lee:133
         memory, saved_encoder = self.encoder.forward_saved(reshape_2)
-        h = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]  seq2seq.lee:132
-        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:134
-        c = h  # seq2seq.lee:136
+        h = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]  seq2seq.lee:134
+        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:136
+        c = h  # seq2seq.lee:138
         context = h
         h_ = h
         out = np.empty((n, length, self.target), dtype=FLOAT)  # [n, length, target]
@@ -867,7 +915,7 @@ class Translator(Model):
         reshape_2, memory, saved_encoder, saved_forward_step = saved
         n, time = x.shape
         length = d_out.shape[1]
-        # gradient of for t in length:   seq2seq.lee:136
+        # gradient of for t in length:   seq2seq.lee:138
         d_c = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]
         d_memory_later = np.zeros((n, time, self.d), dtype=FLOAT)  # [n, time, d]
         d_c_3 = d_c
@@ -901,7 +949,7 @@ class Translator(Model):
         d_cell_b = d_cell_b_rows.sum(axis=0)  # [4 * d]
         d_attention_match_b = d_attention_match_b_rows.sum(axis=0)  # [d]
         d_head_b = d_head_b_rows.sum(axis=0)  # [target]
-        # gradient of memory = encoder(read(x))   seq2seq.lee:131
+        # gradient of memory = encoder(read(x))   seq2seq.lee:133
         d_encoder, d_reshape_2 = self.encoder.forward_backward(reshape_2, saved_encoder, d_memory_later)
         d_read_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
         d_read = Embedding.forward_backward(x.reshape(n * time), self.source, d_read_out)
@@ -919,14 +967,14 @@ class Translator(Model):
         lengths int[n] -> [n, d], [n, d], bool[n], [n, d], int[n, limit], [], int[n], []
         """
         limit = out.shape[1]
-        h_3, c_3 = self.cell(np.concatenate((self.write(word), context), axis=1), h, c)  # seq2seq.lee:156
-        context_4 = self.attention(h_3, memory, lengths)  # [n, d]  seq2seq.lee:157
-        head_out = self.head(np.concatenate((h_3, context_4), axis=1))  # [n, target]  seq2seq.lee:158
+        h_3, c_3 = self.cell(np.concatenate((self.write(word), context), axis=1), h, c)  # seq2seq.lee:158
+        context_4 = self.attention(h_3, memory, lengths)  # [n, d]  seq2seq.lee:159
+        head_out = self.head(np.concatenate((h_3, context_4), axis=1))  # [n, target]  seq2seq.lee:160
         word_3 = np.where(done, self.end, head_out.argmax(axis=1))  # int[n]
         out_3 = scatter_set(out, word_3, (t,), (1,))  # int[n, limit]
-        done_3 = done | (word_3 == self.end)  # bool[n]  seq2seq.lee:160
-        t_2 = t + 1  # seq2seq.lee:161
-        return c_3, context_4, done_3, h_3, out_3, t_2, word_3, (t_2 < limit) & ~done_3.all()  # seq2seq.lee:155
+        done_3 = done | (word_3 == self.end)  # bool[n]  seq2seq.lee:162
+        t_2 = t + 1  # seq2seq.lee:163
+        return c_3, context_4, done_3, h_3, out_3, t_2, word_3, (t_2 < limit) & ~done_3.all()  # seq2seq.lee:157
 
     def translate(self, x, lengths, limit=50):
         """The likeliest word at every step, until every row has ended.
@@ -934,12 +982,12 @@ class Translator(Model):
         x int[n, time], lengths int[n] -> int[n, limit]
         """
         n, time = x.shape
-        memory = self.encoder(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  seq2seq.lee:147
-        h = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]  seq2seq.lee:148
-        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:150
-        done = np.full(n, False, dtype=np.bool_)  # bool[n]  seq2seq.lee:152
-        out = np.full((n, limit), self.end, dtype=np.int64)  # int[n, limit]  seq2seq.lee:153
-        t = np.int64(0)  # seq2seq.lee:155
+        memory = self.encoder(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  seq2seq.lee:149
+        h = np.zeros((n, self.d), dtype=FLOAT)  # [n, d]  seq2seq.lee:150
+        word = np.full(n, self.start, dtype=np.int64)  # int[n]  seq2seq.lee:152
+        done = np.full(n, False, dtype=np.bool_)  # bool[n]  seq2seq.lee:154
+        out = np.full((n, limit), self.end, dtype=np.int64)  # int[n, limit]  seq2seq.lee:155
+        t = np.int64(0)  # seq2seq.lee:157
         going = np.bool_(0 < limit)
         c = h
         context = h
@@ -957,18 +1005,18 @@ def translation(z, y, lengths):
     z [n, length, target], y int[n, length], lengths int[n] -> []
     """
     n, length, target = z.shape
-    each = cross_entropy(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  seq2seq.lee:167
+    each = cross_entropy(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  seq2seq.lee:169
     each_2 = each.reshape(n, length)  # [n, length]
-    sum_ = masked(each_2, np.arange(length) < lengths[:, None]).sum()  # seq2seq.lee:168
+    sum_ = masked(each_2, np.arange(length) < lengths[:, None]).sum()  # seq2seq.lee:170
     return sum_ / lengths.sum().astype(FLOAT)
 
 
 def translation_saved(z, y, lengths):
     """As translation, and what its gradient needs."""
     n, length, target = z.shape
-    each = cross_entropy(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  seq2seq.lee:167
+    each = cross_entropy(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  seq2seq.lee:169
     each_2 = each.reshape(n, length)  # [n, length]
-    lt = np.arange(length) < lengths[:, None]  # bool[n, length]  seq2seq.lee:168
+    lt = np.arange(length) < lengths[:, None]  # bool[n, length]  seq2seq.lee:170
     cast = lengths.sum().astype(FLOAT)
     return masked(each_2, lt).sum() / cast, (lt, cast)
 
@@ -977,9 +1025,9 @@ def translation_backward(z, y, saved, d_out):
     """From d_out to the gradient by z."""
     lt, cast = saved
     n, length, target = z.shape
-    # gradient of return sum[b, t in lengths[b]](each[b, t]) / sum(lengths)   seq2seq.lee:168
+    # gradient of return sum[b, t in lengths[b]](each[b, t]) / sum(lengths)   seq2seq.lee:170
     d_each_2 = masked(d_out / cast, lt)  # [n, length]
-    # gradient of each = cross_entropy(z, y, reduce = false)   seq2seq.lee:167
+    # gradient of each = cross_entropy(z, y, reduce = false)   seq2seq.lee:169
     z_flat = z.reshape(length * n, target)  # [length * n, target]
     d_each = d_each_2.reshape(length * n)  # [length * n]
     d_z_flat = cross_entropy_backward(z_flat, y.reshape(length * n), d_each)  # [length * n, target]
@@ -987,14 +1035,77 @@ def translation_backward(z, y, saved, d_out):
     return d_z  # [n, length, target]
 
 
+def exact(given, y, lengths):
+    """The share of rows that are right from the first word to the end.
+
+    given int[n, length], y int[n, length], lengths int[n] -> []
+    """
+    length = given.shape[1]
+    lt = np.arange(length) < lengths[:, None]  # bool[n, length]  seq2seq.lee:175
+    wrong = masked((given != y).astype(FLOAT), lt).sum(axis=1)  # [n]
+    return (wrong == 0).astype(FLOAT).mean()  # seq2seq.lee:176
+
+
+def fit(epochs=8, batch=32, rate=5e-3, *, run=None):
+    """Days as they are written become year-month-day; the decoder is fed its own words more and more often."""
+    from leec.runtime.run import Run
+
+    run = run or Run("fit")
+    data = run.data(
+        "pairs",
+        corpus="dates",
+        rows=2000,
+        level=None,
+        most=None,
+        valid=0.1,
+        test=0.0,
+        seed=0,
+        fields={
+            "x": ("int", ("n", "time")),
+            "lengths": ("int", ("n",)),
+            "y": ("int", ("n", "length")),
+            "y_lengths": ("int", ("n",)),
+        },
+    )
+    net = Translator(source=data.source.vocab, target=data.target.vocab, d=48, key=run.key("net"))  # seq2seq.lee:185
+    opt = Adam(lr=rate)  # seq2seq.lee:186
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        own = min(0.5, epoch / epochs)  # seq2seq.lee:188
+        for x, lengths, y, y_lengths in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(fit_step(net, opt, x, lengths, y, own, y_lengths, key=run.key("fit")))  # seq2seq.lee:190
+        v = data.valid  # seq2seq.lee:191
+        run.report(exact=fit_exact(net, v.x, v.lengths, v.y, v.y_lengths))  # seq2seq.lee:192
+    return net
+
+
+def fit_step(net, opt, x, lengths, y, own, y_lengths, key):
+    """One step of fit."""
+    key_2 = fold(key, SITES["Translator.forward"])  # seq2seq.lee:190
+    out, saved_net = net.forward_saved(x, lengths, y, key_2, own=own)
+    loss, saved_translation = translation_saved(out, y, y_lengths)
+    d_out = translation_backward(out, y, saved_translation, FLOAT(1.0))  # [batches_n, length, data_target_vocab]
+    d_net = net.forward_backward(x, saved_net, d_out)
+    opt.update(net.parameters, net.flat(d_net))
+    return loss
+
+
+def fit_exact(net, v_x, v_lengths, v_y, v_y_lengths):
+    """v_x int[data_valid_n, time], v_lengths int[data_valid_n], v_y int[data_valid_n, length], v_y_lengths
+    int[data_valid_n] -> []
+    """
+    length = v_y.shape[1]
+    exact_ = exact(net.translate(v_x, v_lengths, limit=length), v_y, v_y_lengths)  # seq2seq.lee:192
+    return exact_
+
+
 def example_handed_over(key):
-    encoder = Encoder(7, 4, key=fold(key, SITES["encoder"]))  # seq2seq.lee:175
-    net = Decoder(6, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:176
-    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  seq2seq.lee:177
-    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:178
-    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:179
-    y_lengths = randint(fold(key, SITES["y_lengths"]), (3,), 1, 5)  # int[3]  seq2seq.lee:180
-    mul, saved_encoder = encoder.forward_saved(x, lengths)  # seq2seq.lee:181
+    encoder = Encoder(7, 4, key=fold(key, SITES["encoder"]))  # seq2seq.lee:200
+    net = Decoder(6, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:201
+    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  seq2seq.lee:202
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:203
+    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:204
+    y_lengths = randint(fold(key, SITES["y_lengths"]), (3,), 1, 5)  # int[3]  seq2seq.lee:205
+    mul, saved_encoder = encoder.forward_saved(x, lengths)  # seq2seq.lee:206
     out, saved_net = net.forward_saved(mul, y)
     value, saved_translation = translation_saved(out, y, y_lengths)
     d_out = translation_backward(out, y, saved_translation, FLOAT(1.0))  # [3, 4, 6]
@@ -1004,14 +1115,14 @@ def example_handed_over(key):
 
 
 def example_through_the_interface(key):
-    self_ = Encoder(7, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:185
+    self_ = Encoder(7, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:210
     self_2 = ContextDecoder(6, 4, key=fold(key, SITES["net#2"]))
     net = EncoderDecoder(self_, self_2)
-    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  seq2seq.lee:186
-    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:187
-    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:188
-    y_lengths = randint(fold(key, SITES["y_lengths"]), (3,), 1, 5)  # int[3]  seq2seq.lee:189
-    out, saved_net = net.forward_saved(x, lengths, y)  # seq2seq.lee:190
+    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  seq2seq.lee:211
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:212
+    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:213
+    y_lengths = randint(fold(key, SITES["y_lengths"]), (3,), 1, 5)  # int[3]  seq2seq.lee:214
+    out, saved_net = net.forward_saved(x, lengths, y)  # seq2seq.lee:215
     value, saved_translation = translation_saved(out, y, y_lengths)
     d_out = translation_backward(out, y, saved_translation, FLOAT(1.0))  # [3, 4, 6]
     d_net = net.forward_backward(x, saved_net, 1, 7, d_out)
@@ -1019,53 +1130,53 @@ def example_through_the_interface(key):
 
 
 def example_stacked(key):
-    net = StackedEncoder(10, 8, 16, key=fold(key, SITES["net"]))  # seq2seq.lee:194
-    x = randint(fold(key, SITES["x"]), (4, 7), 0, 10)  # int[4, 7]  seq2seq.lee:195
-    a = normal(fold(key, SITES["a"]), (7, 4, 16), FLOAT)  # [7, 4, 16]  seq2seq.lee:196
-    b = normal(fold(key, SITES["b"]), (2, 4, 16), FLOAT)  # [2, 4, 16]  seq2seq.lee:197
-    output_2, state, saved_net = net.forward_saved(x)  # seq2seq.lee:198
+    net = StackedEncoder(10, 8, 16, key=fold(key, SITES["net"]))  # seq2seq.lee:219
+    x = randint(fold(key, SITES["x"]), (4, 7), 0, 10)  # int[4, 7]  seq2seq.lee:220
+    a = normal(fold(key, SITES["a"]), (7, 4, 16), FLOAT)  # [7, 4, 16]  seq2seq.lee:221
+    b = normal(fold(key, SITES["b"]), (2, 4, 16), FLOAT)  # [2, 4, 16]  seq2seq.lee:222
+    output_2, state, saved_net = net.forward_saved(x)  # seq2seq.lee:223
     d_net = net.forward_backward(x, saved_net, a, b)
     return (a * output_2).sum() + (b * state).sum(), net.at(d_net), output_2, state
 
 
 def example_taught(key):
-    net = Decoder(6, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:203
-    state = normal(fold(key, SITES["state"]), (3, 4), FLOAT)  # [3, 4]  seq2seq.lee:204
-    y = randint(fold(key, SITES["y"]), (3, 5), 0, 6)  # int[3, 5]  seq2seq.lee:205
-    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  seq2seq.lee:206
-    d_c, saved_decoded = decoded_saved(net, state, y, 0)  # seq2seq.lee:207
+    net = Decoder(6, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:228
+    state = normal(fold(key, SITES["state"]), (3, 4), FLOAT)  # [3, 4]  seq2seq.lee:229
+    y = randint(fold(key, SITES["y"]), (3, 5), 0, 6)  # int[3, 5]  seq2seq.lee:230
+    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  seq2seq.lee:231
+    d_c, saved_decoded = decoded_saved(net, state, y, 0)  # seq2seq.lee:232
     d_net, d_state = decoded_backward(net, saved_decoded, c)
     return (c * d_c).sum(), net.at(d_net), d_state, d_c
 
 
 def example_free(key):
-    net = Decoder(6, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:211
-    state = normal(fold(key, SITES["state"]), (3, 4), FLOAT)  # [3, 4]  seq2seq.lee:212
-    y = randint(fold(key, SITES["y"]), (3, 5), 0, 6)  # int[3, 5]  seq2seq.lee:213
-    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  seq2seq.lee:214
-    d_c, saved_decoded_2 = decoded_2_saved(net, state, y, 0)  # seq2seq.lee:215
+    net = Decoder(6, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:236
+    state = normal(fold(key, SITES["state"]), (3, 4), FLOAT)  # [3, 4]  seq2seq.lee:237
+    y = randint(fold(key, SITES["y"]), (3, 5), 0, 6)  # int[3, 5]  seq2seq.lee:238
+    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  seq2seq.lee:239
+    d_c, saved_decoded_2 = decoded_2_saved(net, state, y, 0)  # seq2seq.lee:240
     d_net, d_state = decoded_2_backward(net, saved_decoded_2, c)
     return (c * d_c).sum(), net.at(d_net), d_state, d_c
 
 
 def example_now_and_then(key):
-    net = Decoder(6, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:219
-    state = normal(fold(key, SITES["state"]), (3, 4), FLOAT)  # [3, 4]  seq2seq.lee:220
-    y = randint(fold(key, SITES["y"]), (3, 5), 0, 6)  # int[3, 5]  seq2seq.lee:221
-    own = own_words(3, 5, share(4, 10), fold(key, SITES["own"]))  # [3, 5]  seq2seq.lee:222
-    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  seq2seq.lee:223
-    d_c, saved_decoded_3 = decoded_3_saved(net, state, y, own)  # seq2seq.lee:224
+    net = Decoder(6, 4, key=fold(key, SITES["net"]))  # seq2seq.lee:244
+    state = normal(fold(key, SITES["state"]), (3, 4), FLOAT)  # [3, 4]  seq2seq.lee:245
+    y = randint(fold(key, SITES["y"]), (3, 5), 0, 6)  # int[3, 5]  seq2seq.lee:246
+    own = own_words(3, 5, share(4, 10), fold(key, SITES["own"]))  # [3, 5]  seq2seq.lee:247
+    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  seq2seq.lee:248
+    d_c, saved_decoded_3 = decoded_3_saved(net, state, y, own)  # seq2seq.lee:249
     d_net, d_state = decoded_3_backward(net, saved_decoded_3, c)
     return (c * d_c).sum(), net.at(d_net), d_state, d_c
 
 
 def example_attended(key):
-    net = Translator(7, 6, d=4, key=fold(key, SITES["net"]))  # seq2seq.lee:228
-    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  seq2seq.lee:229
-    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:230
-    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:231
-    y_lengths = randint(fold(key, SITES["y_lengths"]), (3,), 1, 5)  # int[3]  seq2seq.lee:232
-    out, saved_net = net.forward_saved(x, lengths, y, fold(key, SITES["Translator.forward"]))  # seq2seq.lee:233
+    net = Translator(7, 6, d=4, key=fold(key, SITES["net"]))  # seq2seq.lee:253
+    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  seq2seq.lee:254
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:255
+    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:256
+    y_lengths = randint(fold(key, SITES["y_lengths"]), (3,), 1, 5)  # int[3]  seq2seq.lee:257
+    out, saved_net = net.forward_saved(x, lengths, y, fold(key, SITES["Translator.forward"]))  # seq2seq.lee:258
     value, saved_translation = translation_saved(out, y, y_lengths)
     d_out = translation_backward(out, y, saved_translation, FLOAT(1.0))  # [3, 4, 6]
     d_net = net.forward_backward(x, saved_net, d_out)
@@ -1073,21 +1184,21 @@ def example_attended(key):
 
 
 def example_mixed(key):
-    net = Translator(7, 6, d=4, key=fold(key, SITES["net"]))  # seq2seq.lee:237
-    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  seq2seq.lee:238
-    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:239
-    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:240
-    key_6 = fold(key, SITES["Translator.forward"])  # seq2seq.lee:241
+    net = Translator(7, 6, d=4, key=fold(key, SITES["net"]))  # seq2seq.lee:262
+    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  seq2seq.lee:263
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  seq2seq.lee:264
+    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  seq2seq.lee:265
+    key_6 = fold(key, SITES["Translator.forward"])  # seq2seq.lee:266
     out, saved_net = net.forward_saved(x, lengths, y, key_6, own=0.5)
     d_net = net.forward_backward(x, saved_net, 0.027777777777777776 * out)
     return (out**2).mean(), net.at(d_net)
 
 
 def example_translated(key):
-    net = Translator(7, 4, d=4, end=0, key=fold(key, SITES["net"]))  # seq2seq.lee:245
-    x = randint(fold(key, SITES["x"]), (40, 5), 0, 7)  # int[40, 5]  seq2seq.lee:246
-    lengths = randint(fold(key, SITES["lengths"]), (40,), 1, 6)  # int[40]  seq2seq.lee:247
-    return net.translate(x, lengths, limit=8)  # int[40, 8]  seq2seq.lee:248
+    net = Translator(7, 4, d=4, end=0, key=fold(key, SITES["net"]))  # seq2seq.lee:270
+    x = randint(fold(key, SITES["x"]), (40, 5), 0, 7)  # int[40, 5]  seq2seq.lee:271
+    lengths = randint(fold(key, SITES["lengths"]), (40,), 1, 6)  # int[40]  seq2seq.lee:272
+    return net.translate(x, lengths, limit=8)  # int[40, 8]  seq2seq.lee:273
 
 
 def fan_in_uniform(fan_in):
@@ -1483,6 +1594,29 @@ class GRU(Model):
         return {"cell": {"w": d_self["cell"]["w"], "u": d_self["cell"]["u"], "b": d_cell_b, "c": d_cell_c}}, d_x
 
 
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, parameters, gradient):
+        """Move θ along its gradient, in place."""
+        self.begin(parameters)
+        for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
+            g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+            m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
+            m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
+            v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
+            θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
+
+
 # ---- what the code above uses
 
 
@@ -1647,3 +1781,9 @@ def randint(key: Key, shape: tuple[int, ...], low: int, high: int) -> np.ndarray
     """Integers in [low, high), int64, by the high half of word * (high - low); the range is at most 2**32."""
     words = bits(key, math.prod(shape)).reshape(shape).astype(np.uint64)
     return (words * np.uint64(high - low) >> 32).astype(np.int64) + low
+
+
+def blocks(*vectors, size=1 << 14):
+    """Pieces of vectors that stay in the cache together, from the first to the last."""
+    for start in range(0, vectors[0].size, size):
+        yield tuple(v[start : start + size] for v in vectors)

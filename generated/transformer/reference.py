@@ -115,6 +115,54 @@ class Model:
                 part[...] = tensors[name]
 
 
+class Optimizer:
+    """What every optimizer has: the number `t` of updates so far, and states like the parameters.
+
+    `starts` says with what the entries of a state begin.
+    """
+
+    starts: dict[str, float] = {}
+    t = 0
+    rates: dict | None = None  # hyperparameters that are functions of the count
+
+    def count(self):
+        """Count an update; hyperparameters that are functions of the count get their values for it."""
+        if self.rates is None:
+            self.rates = {name: value for name, value in self.__dict__.items() if callable(value)}
+        self.t += 1
+        for name, rate in self.rates.items():
+            setattr(self, name, rate(self.t))
+
+    def begin(self, θ):
+        """Count an update; the first one makes the states."""
+        self.count()
+        self.make_states(θ)
+
+    def make_states(self, θ):
+        """Raises ValueError for parameters of another size."""
+        for name, start in self.starts.items():
+            if not hasattr(self, name):
+                setattr(self, name, np.full_like(θ, start))
+            if getattr(self, name).shape != θ.shape:
+                raise ValueError(f"{type(self).__name__} has moved {getattr(self, name).size} parameters, not {θ.size}")
+
+    def tensors(self):
+        """The count and the states that there are by now."""
+        return {"t": self.t, **{name: getattr(self, name) for name in self.starts if hasattr(self, name)}}
+
+    def load_tensors(self, arrays):
+        """Go on from another's count and states."""
+        self.t = int(arrays["t"])
+        for name in self.starts.keys() & arrays.keys():
+            setattr(self, name, np.array(arrays[name], FLOAT))
+
+    def copy(self):
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.load_tensors(self.tensors())
+        return twin
+
+
 def packed(*outputs, **inputs):
     """For a function that sees the axes of `..` as one: it takes, and gives back, any number of axes there.
 
@@ -150,6 +198,31 @@ def packed(*outputs, **inputs):
     return decorate
 
 
+class Table(Model):
+    """A row for each index; √d times a row is as large as a position."""
+
+    members = ("table",)
+
+    def __init__(self, count, d, *, key=(0, 0)):
+        self.count, self.d = count, d
+        # [count, d]  transformer.lee:16
+        self.table = 1 / math.sqrt(d) * normal(fold(key, SITES["table"]), (count, d), FLOAT)
+        self.lay_out()
+
+    @packed(0, index=(0, 1))
+    def forward(self, index):
+        """index int[..] -> [.., d]"""
+        return self.table[inside(index)]  # [rows, d]  transformer.lee:19
+
+    @staticmethod
+    def forward_backward(index, count, d_y):
+        """From d_y to the gradient by the parameters."""
+        d = d_y.shape[1]
+        # gradient of return table[index]   transformer.lee:19
+        d_table = scatter_add(d_y, (index,), (count, d))  # [count, d]
+        return {"table": d_table}  # [count, d]
+
+
 class EncoderLayer(Model):
     """Attention, then layers for each position; each with what came in added, and then normalised."""
 
@@ -157,20 +230,20 @@ class EncoderLayer(Model):
 
     def __init__(self, d, heads, hidden, *, key=(0, 0)):
         self.d, self.heads, self.hidden = d, heads, hidden
-        self.attention = MultiHeadAttention(d, heads, key=fold(key, SITES["attention"]))  # transformer.lee:14
-        self.up = Linear(d, hidden, key=fold(key, SITES["up"]))  # transformer.lee:15
-        self.down = Linear(hidden, d, key=fold(key, SITES["down"]))  # transformer.lee:16
-        self.norm1 = LayerNorm(d)  # transformer.lee:17
-        self.norm2 = LayerNorm(d)  # transformer.lee:18
+        self.attention = MultiHeadAttention(d, heads, key=fold(key, SITES["attention"]))  # transformer.lee:24
+        self.up = Linear(d, hidden, key=fold(key, SITES["up"]))  # transformer.lee:25
+        self.down = Linear(hidden, d, key=fold(key, SITES["down"]))  # transformer.lee:26
+        self.norm1 = LayerNorm(d)  # transformer.lee:27
+        self.norm2 = LayerNorm(d)  # transformer.lee:28
         self.lay_out()
 
     def forward(self, x, lengths):
         """x [n, time, d], lengths int[n] -> [n, time, d]"""
         n, time, _ = x.shape
-        add = x + self.attention(x, padding_mask(lengths, time))  # [n, time, d]  transformer.lee:21
+        add = x + self.attention(x, padding_mask(lengths, time))  # [n, time, d]  transformer.lee:31
         norm1_out = self.norm1(add.reshape(n * time, self.d))  # [n * time, d]
         x_2 = norm1_out.reshape(n, time, self.d)  # [n, time, d]
-        select = relu(self.up(norm1_out).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:22
+        select = relu(self.up(norm1_out).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:32
         down_out = self.down(select.reshape(n * time, self.hidden))  # [n * time, d]
         add_2 = x_2 + down_out.reshape(n, time, self.d)  # [n, time, d]
         norm2_out = self.norm2(add_2.reshape(n * time, self.d))  # [n * time, d]
@@ -179,12 +252,12 @@ class EncoderLayer(Model):
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time, _ = x.shape
-        inside_ = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:21
+        inside_ = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:31
         reshape_12, saved_attention = self.attention.forward_saved(x, inside_)
         reshape = (x + reshape_12).reshape(n * time, self.d)  # [n * time, d]
         norm1_out, saved_norm1 = self.norm1.forward_saved(reshape)
         x_2 = norm1_out.reshape(n, time, self.d)  # [n, time, d]
-        select = relu(self.up(norm1_out).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:22
+        select = relu(self.up(norm1_out).reshape(n, time, self.hidden))  # [n, time, hidden]  transformer.lee:32
         down_out = self.down(select.reshape(n * time, self.hidden))  # [n * time, d]
         reshape_5 = (x_2 + down_out.reshape(n, time, self.d)).reshape(n * time, self.d)  # [n * time, d]
         norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_5)
@@ -195,7 +268,7 @@ class EncoderLayer(Model):
         """From d_y to the gradients by the parameters and x."""
         inside_, saved_attention, reshape, norm1_out, saved_norm1, select, reshape_5, saved_norm2 = saved
         n, time, _ = x.shape
-        # gradient of return norm2(x + down(relu(up(x))))   transformer.lee:22
+        # gradient of return norm2(x + down(relu(up(x))))   transformer.lee:32
         d_norm2_out = d_y.reshape(n * time, self.d)  # [n * time, d]
         d_norm2, d_reshape_5 = self.norm2.forward_backward(reshape_5, saved_norm2, d_norm2_out)
         reshape_2 = select.reshape(n * time, self.hidden)  # [n * time, hidden]
@@ -203,7 +276,7 @@ class EncoderLayer(Model):
         d_reshape_2 = relu_backward(select, d_reshape_3.reshape(n, time, self.hidden))  # [n, time, hidden]
         d_up_out = d_reshape_2.reshape(n * time, self.hidden)  # [n * time, hidden]
         d_up, d_norm1_out_2 = self.up.forward_backward(norm1_out, d_up_out)
-        # gradient of x = norm1(x + attention(x, mask = padding_mask(lengths, time)))   transformer.lee:21
+        # gradient of x = norm1(x + attention(x, mask = padding_mask(lengths, time)))   transformer.lee:31
         d_norm1_out = d_norm1_out_2 + d_reshape_5  # [n * time, d]
         d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_norm1_out)
         d_add = d_reshape.reshape(n, time, self.d)  # [n, time, d]
@@ -219,26 +292,26 @@ class DecoderLayer(Model):
 
     def __init__(self, d, heads, hidden, *, key=(0, 0)):
         self.d, self.heads, self.hidden = d, heads, hidden
-        self.attention = MultiHeadAttention(d, heads, key=fold(key, SITES["attention"]))  # transformer.lee:27
-        self.cross = MultiHeadAttention(d, heads, key=fold(key, SITES["cross"]))  # transformer.lee:28
-        self.up = Linear(d, hidden, key=fold(key, SITES["up"]))  # transformer.lee:29
-        self.down = Linear(hidden, d, key=fold(key, SITES["down"]))  # transformer.lee:30
-        self.norm1 = LayerNorm(d)  # transformer.lee:31
-        self.norm2 = LayerNorm(d)  # transformer.lee:32
-        self.norm3 = LayerNorm(d)  # transformer.lee:33
+        self.attention = MultiHeadAttention(d, heads, key=fold(key, SITES["attention"]))  # transformer.lee:37
+        self.cross = MultiHeadAttention(d, heads, key=fold(key, SITES["cross"]))  # transformer.lee:38
+        self.up = Linear(d, hidden, key=fold(key, SITES["up"]))  # transformer.lee:39
+        self.down = Linear(hidden, d, key=fold(key, SITES["down"]))  # transformer.lee:40
+        self.norm1 = LayerNorm(d)  # transformer.lee:41
+        self.norm2 = LayerNorm(d)  # transformer.lee:42
+        self.norm3 = LayerNorm(d)  # transformer.lee:43
         self.lay_out()
 
     def forward(self, y, memory, lengths):
         """y [n, length, d], memory [n, time, d], lengths int[n] -> [n, length, d]"""
         n, length, _ = y.shape
         time = memory.shape[1]
-        add = y + self.attention.forward_2(y, causal_mask(length))  # [n, length, d]  transformer.lee:36
+        add = y + self.attention.forward_2(y, causal_mask(length))  # [n, length, d]  transformer.lee:46
         y_2 = self.norm1(add.reshape(length * n, self.d)).reshape(n, length, self.d)  # [n, length, d]
-        # [n, length, d]  transformer.lee:37
+        # [n, length, d]  transformer.lee:47
         reshape_12_2 = self.cross.forward_3(y_2, memory, padding_mask(lengths, time))
         norm2_out = self.norm2((y_2 + reshape_12_2).reshape(length * n, self.d))  # [length * n, d]
         y_3 = norm2_out.reshape(n, length, self.d)  # [n, length, d]
-        select = relu(self.up(norm2_out).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:38
+        select = relu(self.up(norm2_out).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:48
         down_out = self.down(select.reshape(length * n, self.hidden))  # [length * n, d]
         add_3 = y_3 + down_out.reshape(n, length, self.d)  # [n, length, d]
         norm3_out = self.norm3(add_3.reshape(length * n, self.d))  # [length * n, d]
@@ -248,16 +321,16 @@ class DecoderLayer(Model):
         """As forward, and what its gradient needs."""
         n, length, _ = y.shape
         time = memory.shape[1]
-        reshape_12, saved_attention = self.attention.forward_2_saved(y, causal_mask(length))  # transformer.lee:36
+        reshape_12, saved_attention = self.attention.forward_2_saved(y, causal_mask(length))  # transformer.lee:46
         reshape = (y + reshape_12).reshape(length * n, self.d)  # [length * n, d]
         norm1_out, saved_norm1 = self.norm1.forward_saved(reshape)
         y_2 = norm1_out.reshape(n, length, self.d)  # [n, length, d]
-        inside_ = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:37
+        inside_ = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:47
         reshape_12_2, saved_cross = self.cross.forward_3_saved(y_2, memory, inside_)
         reshape_2 = (y_2 + reshape_12_2).reshape(length * n, self.d)  # [length * n, d]
         norm2_out, saved_norm2 = self.norm2.forward_saved(reshape_2)
         y_3 = norm2_out.reshape(n, length, self.d)  # [n, length, d]
-        select = relu(self.up(norm2_out).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:38
+        select = relu(self.up(norm2_out).reshape(n, length, self.hidden))  # [n, length, hidden]  transformer.lee:48
         down_out = self.down(select.reshape(length * n, self.hidden))  # [length * n, d]
         reshape_6 = (y_3 + down_out.reshape(n, length, self.d)).reshape(length * n, self.d)  # [length * n, d]
         norm3_out, saved_norm3 = self.norm3.forward_saved(reshape_6)
@@ -282,7 +355,7 @@ class DecoderLayer(Model):
         """From d_out to the gradients by the parameters, y and memory."""
         back, saved_attention, reshape, saved_norm1, y_2, inside_, saved_cross, reshape_2, norm2_out, saved_norm2, select, reshape_6, saved_norm3 = saved
         n, length, _ = y.shape
-        # gradient of return norm3(y + down(relu(up(y))))   transformer.lee:38
+        # gradient of return norm3(y + down(relu(up(y))))   transformer.lee:48
         d_norm3_out = d_out.reshape(length * n, self.d)  # [length * n, d]
         d_norm3, d_reshape_6 = self.norm3.forward_backward(reshape_6, saved_norm3, d_norm3_out)
         reshape_3 = select.reshape(length * n, self.hidden)  # [length * n, hidden]
@@ -290,12 +363,12 @@ class DecoderLayer(Model):
         d_reshape_3 = relu_backward(select, d_reshape_4.reshape(n, length, self.hidden))  # [n, length, hidden]
         d_up_out = d_reshape_3.reshape(length * n, self.hidden)  # [length * n, hidden]
         d_up, d_norm2_out_2 = self.up.forward_backward(norm2_out, d_up_out)
-        # gradient of y = norm2(y + cross(y, memory, mask = padding_mask(lengths, time)))   transformer.lee:37
+        # gradient of y = norm2(y + cross(y, memory, mask = padding_mask(lengths, time)))   transformer.lee:47
         d_norm2_out = d_norm2_out_2 + d_reshape_6  # [length * n, d]
         d_norm2, d_reshape_2 = self.norm2.forward_backward(reshape_2, saved_norm2, d_norm2_out)
         d_add_3 = d_reshape_2.reshape(n, length, self.d)  # [n, length, d]
         d_cross, d_y_2_2, d_memory = self.cross.forward_3_backward(y_2, memory, inside_, saved_cross, d_add_3)
-        # gradient of y = norm1(y + attention(y, mask = causal_mask(length)))   transformer.lee:36
+        # gradient of y = norm1(y + attention(y, mask = causal_mask(length)))   transformer.lee:46
         d_y_2 = d_add_3 + d_y_2_2  # [n, length, d]
         d_norm1_out = d_y_2.reshape(length * n, self.d)  # [length * n, d]
         d_norm1, d_reshape = self.norm1.forward_backward(reshape, saved_norm1, d_norm1_out)
@@ -324,8 +397,8 @@ class Encoder_2(Model):
 
     def __init__(self, vocab, d, heads, hidden, *, key=(0, 0)):
         self.vocab, self.d, self.heads, self.hidden = vocab, d, heads, hidden
-        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:43
-        # transformer.lee:44
+        self.read = Table(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:53
+        # transformer.lee:54
         self.blocks = [
             EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"])),
             EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.1"])),
@@ -335,18 +408,18 @@ class Encoder_2(Model):
     def forward(self, x, lengths):
         """x int[n, time], lengths int[n] -> [n, time, d]"""
         n, time = x.shape
-        reshape = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        reshape = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:57
         h = math.sqrt(self.d) * reshape + sinusoids(time, self.d)  # [n, time, d]
-        h_2 = self.blocks[0](h, lengths)  # [n, time, d]  transformer.lee:49
+        h_2 = self.blocks[0](h, lengths)  # [n, time, d]  transformer.lee:59
         h_3 = self.blocks[1](h_2, lengths)  # [n, time, d]
         return h_3  # [n, time, d]
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time = x.shape
-        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:57
         h = math.sqrt(self.d) * reshape_2 + sinusoids(time, self.d)  # [n, time, d]
-        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, lengths)  # transformer.lee:49
+        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, lengths)  # transformer.lee:59
         h_3, saved_blocks_1_ = self.blocks[1].forward_saved(h_2, lengths)
         return h_3, (h, h_2, saved_blocks_0_, saved_blocks_1_)
 
@@ -354,12 +427,12 @@ class Encoder_2(Model):
         """From d_mul_2 to the gradient by the parameters."""
         h, h_2, saved_blocks_0_, saved_blocks_1_ = saved
         n, time = x.shape
-        # gradient of h = block(h, lengths)   transformer.lee:49
+        # gradient of h = block(h, lengths)   transformer.lee:59
         d_blocks_1_, d_h_2 = self.blocks[1].forward_backward(h_2, saved_blocks_1_, d_mul_2)
         d_blocks_0_, d_h = self.blocks[0].forward_backward(h, saved_blocks_0_, d_h_2)
-        # gradient of h = sqrt(d) * read(x) + sinusoids(time, d)   transformer.lee:47
+        # gradient of h = sqrt(d) * read(x) + sinusoids(time, d)   transformer.lee:57
         d_read_out = (d_h * math.sqrt(self.d)).reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
+        d_read = Table.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "blocks.0": d_blocks_0_, "blocks.1": d_blocks_1_}
 
 
@@ -370,35 +443,35 @@ class Encoder_3(Model):
 
     def __init__(self, vocab, d, heads, hidden, *, key=(0, 0)):
         self.vocab, self.d, self.heads, self.hidden = vocab, d, heads, hidden
-        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:43
-        self.blocks = [EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))]  # transformer.lee:44
+        self.read = Table(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:53
+        self.blocks = [EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))]  # transformer.lee:54
         self.lay_out()
 
     def forward(self, x, lengths):
         """x int[n, time], lengths int[n] -> [n, time, d]"""
         n, time = x.shape
-        reshape = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        reshape = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:57
         h = math.sqrt(self.d) * reshape + sinusoids(time, self.d)  # [n, time, d]
-        h_2 = self.blocks[0](h, lengths)  # [n, time, d]  transformer.lee:49
+        h_2 = self.blocks[0](h, lengths)  # [n, time, d]  transformer.lee:59
         return h_2  # [n, time, d]
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time = x.shape
-        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:47
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:57
         h = math.sqrt(self.d) * reshape_2 + sinusoids(time, self.d)  # [n, time, d]
-        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, lengths)  # transformer.lee:49
+        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, lengths)  # transformer.lee:59
         return h_2, (h, saved_blocks_0_)
 
     def forward_backward(self, x, saved, d_mul_2):
         """From d_mul_2 to the gradient by the parameters."""
         h, saved_blocks_0_ = saved
         n, time = x.shape
-        # gradient of h = block(h, lengths)   transformer.lee:49
+        # gradient of h = block(h, lengths)   transformer.lee:59
         d_blocks_0_, d_h = self.blocks[0].forward_backward(h, saved_blocks_0_, d_mul_2)
-        # gradient of h = sqrt(d) * read(x) + sinusoids(time, d)   transformer.lee:47
+        # gradient of h = sqrt(d) * read(x) + sinusoids(time, d)   transformer.lee:57
         d_read_out = (d_h * math.sqrt(self.d)).reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
+        d_read = Table.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "blocks.0": d_blocks_0_}
 
 
@@ -410,14 +483,14 @@ class Transformer_2(Model):
     def __init__(self, source, target, d, heads, hidden, start=1, end=2, *, key=(0, 0)):
         self.source, self.target, self.d, self.heads = source, target, d, heads
         self.hidden, self.start, self.end = hidden, start, end
-        self.encoder = Encoder_2(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:55
-        self.write = Embedding(target, d, key=fold(key, SITES["write"]))  # transformer.lee:56
-        # transformer.lee:57
+        self.encoder = Encoder_2(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:65
+        self.write = Table(target, d, key=fold(key, SITES["write"]))  # transformer.lee:66
+        # transformer.lee:67
         self.blocks = [
             DecoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"])),
             DecoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.1"])),
         ]
-        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:58
+        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:68
         self.lay_out()
 
     def decode(self, memory, lengths, y):
@@ -426,21 +499,21 @@ class Transformer_2(Model):
         memory [n, time, d], lengths int[n], y int[n, length] -> [n, length, target]
         """
         n, length = y.shape
-        reshape = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
+        reshape = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:72
         h = math.sqrt(self.d) * reshape + sinusoids(length, self.d)  # [n, length, d]
-        h_2 = self.blocks[0](h, memory, lengths)  # [n, length, d]  transformer.lee:64
+        h_2 = self.blocks[0](h, memory, lengths)  # [n, length, d]  transformer.lee:74
         h_3 = self.blocks[1](h_2, memory, lengths)  # [n, length, d]
-        head_out = self.head(h_3.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:65
+        head_out = self.head(h_3.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:75
         return head_out.reshape(n, length, self.target)  # [n, length, target]
 
     def decode_saved(self, memory, lengths, y):
         """As decode, and what its gradient needs."""
         n, length = y.shape
-        reshape_2 = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
+        reshape_2 = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:72
         h = math.sqrt(self.d) * reshape_2 + sinusoids(length, self.d)  # [n, length, d]
-        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, memory, lengths)  # transformer.lee:64
+        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, memory, lengths)  # transformer.lee:74
         h_3, saved_blocks_1_ = self.blocks[1].forward_saved(h_2, memory, lengths)
-        reshape_3 = h_3.reshape(length * n, self.d)  # [length * n, d]  transformer.lee:65
+        reshape_3 = h_3.reshape(length * n, self.d)  # [length * n, d]  transformer.lee:75
         return self.head(reshape_3).reshape(n, length, self.target), (
             h,
             h_2,
@@ -453,16 +526,16 @@ class Transformer_2(Model):
         """From d_out to the gradients by the parameters and memory."""
         h, h_2, saved_blocks_0_, saved_blocks_1_, reshape_3 = saved
         n, length = y.shape
-        # gradient of return head(h)   transformer.lee:65
+        # gradient of return head(h)   transformer.lee:75
         d_head_out = d_out.reshape(length * n, self.target)  # [length * n, target]
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_head_out)
         d_h_3 = d_reshape_3.reshape(n, length, self.d)  # [n, length, d]
-        # gradient of h = block(h, memory, lengths)   transformer.lee:64
+        # gradient of h = block(h, memory, lengths)   transformer.lee:74
         d_blocks_1_, d_h_2, d_memory_2 = self.blocks[1].forward_backward(h_2, memory, saved_blocks_1_, d_h_3)
         d_blocks_0_, d_h, d_memory_3 = self.blocks[0].forward_backward(h, memory, saved_blocks_0_, d_h_2)
-        # gradient of h = sqrt(d) * write(y) + sinusoids(length, d)   transformer.lee:62
+        # gradient of h = sqrt(d) * write(y) + sinusoids(length, d)   transformer.lee:72
         d_write_out = (d_h * math.sqrt(self.d)).reshape(length * n, self.d)  # [length * n, d]
-        d_write = Embedding.forward_backward(y.reshape(length * n), self.target, d_write_out)
+        d_write = Table.forward_backward(y.reshape(length * n), self.target, d_write_out)
         d_memory = d_memory_2 + d_memory_3  # [n, time, d]
         return {"write": d_write, "blocks.0": d_blocks_0_, "blocks.1": d_blocks_1_, "head": d_head}, d_memory
 
@@ -472,25 +545,25 @@ class Transformer_2(Model):
         x int[n, time], lengths int[n], y int[n, length] -> [n, length, target]
         """
         length = y.shape[1]
-        maximum = np.maximum(np.arange(length) + -1, 0)  # int[length]  transformer.lee:69
+        maximum = np.maximum(np.arange(length) + -1, 0)  # int[length]  transformer.lee:79
         transpose = y.transpose((1, 0))[np.minimum(maximum, length - 1)].T  # int[n, length]
         before = np.where(np.arange(length) > 0, transpose, self.start)  # int[n, length]
-        return self.decode(self.encoder(x, lengths), lengths, before)  # [n, length, target]  transformer.lee:70
+        return self.decode(self.encoder(x, lengths), lengths, before)  # [n, length, target]  transformer.lee:80
 
     def forward_saved(self, x, lengths, y):
         """As forward, and what its gradient needs."""
         length = y.shape[1]
-        maximum = np.maximum(np.arange(length) + -1, 0)  # int[length]  transformer.lee:69
+        maximum = np.maximum(np.arange(length) + -1, 0)  # int[length]  transformer.lee:79
         transpose = y.transpose((1, 0))[np.minimum(maximum, length - 1)].T  # int[n, length]
         before = np.where(np.arange(length) > 0, transpose, self.start)  # int[n, length]
-        mul_2, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:70
+        mul_2, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:80
         reshape_4, saved_self = self.decode_saved(mul_2, lengths, before)
         return reshape_4, (before, mul_2, saved_encoder, saved_self)
 
     def forward_backward(self, x, saved, d_out):
         """From d_out to the gradient by the parameters."""
         before, mul_2, saved_encoder, saved_self = saved
-        # gradient of return decode(encoder(x, lengths), lengths, before)   transformer.lee:70
+        # gradient of return decode(encoder(x, lengths), lengths, before)   transformer.lee:80
         d_transformer_2, d_mul_2 = self.decode_backward(mul_2, before, saved_self, d_out)
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_mul_2)
         return {
@@ -501,6 +574,36 @@ class Transformer_2(Model):
             "head": d_transformer_2["head"],
         }
 
+    def translate_step(self, done, y, stopped, memory, lengths, limit, t):
+        """done bool[n], y int[n, limit + 1], memory [n, time, d], lengths int[n] -> bool[n], int[n, limit + 1], []"""
+        n = done.shape[0]
+        word = self.decode(memory, lengths, y)[:, t].argmax(axis=1)  # int[n]  transformer.lee:89
+        fill = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  transformer.lee:90
+        unslice_ = unslice(fill, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # bool[n, limit + 1]
+        reshape = np.where(done, self.end, word)[:, None]  # int[n, 1]
+        unslice_2 = unslice(reshape, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # int[n, limit + 1]
+        y_4 = np.where(unslice_, unslice_2, y)  # int[n, limit + 1]
+        done_3 = done | (word == self.end)  # bool[n]  transformer.lee:91
+        return np.where(stopped, done, done_3), np.where(stopped, y, y_4), stopped | done_3.all()  # transformer.lee:88
+
+    def translate(self, x, lengths, limit=20):
+        """From the start the likeliest word is appended, again and again, until every row has ended.
+
+        x int[n, time], lengths int[n] -> int[n, limit]
+        """
+        n = x.shape[0]
+        memory = self.encoder(x, lengths)  # [n, time, d]  transformer.lee:84
+        fill_2 = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  transformer.lee:86
+        fill = np.full((n, 1), self.start, dtype=np.int64)  # int[n, 1]
+        unslice_ = unslice(fill_2, (n, limit + 1), (slice(0, n), slice(0, 1)))  # bool[n, limit + 1]
+        unslice_2 = unslice(fill, (n, limit + 1), (slice(0, n), slice(0, 1)))  # int[n, limit + 1]
+        y_2 = np.where(unslice_, unslice_2, self.end)  # int[n, limit + 1]
+        done = np.full(n, False, dtype=np.bool_)  # bool[n]  transformer.lee:87
+        stopped = np.bool_(False)  # transformer.lee:88
+        for t in range(limit):
+            done, y_2, stopped = self.translate_step(done, y_2, stopped, memory, lengths, limit, t)
+        return y_2[:, 1:]  # int[n, limit]  transformer.lee:94
+
 
 class Transformer_3(Model):
     """Reads all at once, writes word by word (Vaswani et al. 2017)."""
@@ -510,10 +613,10 @@ class Transformer_3(Model):
     def __init__(self, source, target, d, heads, hidden, start=1, end=2, *, key=(0, 0)):
         self.source, self.target, self.d, self.heads = source, target, d, heads
         self.hidden, self.start, self.end = hidden, start, end
-        self.encoder = Encoder_3(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:55
-        self.write = Embedding(target, d, key=fold(key, SITES["write"]))  # transformer.lee:56
-        self.blocks = [DecoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))]  # transformer.lee:57
-        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:58
+        self.encoder = Encoder_3(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:65
+        self.write = Table(target, d, key=fold(key, SITES["write"]))  # transformer.lee:66
+        self.blocks = [DecoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))]  # transformer.lee:67
+        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:68
         self.lay_out()
 
     def decode(self, memory, lengths, y):
@@ -522,23 +625,47 @@ class Transformer_3(Model):
         memory [n, time, d], lengths int[n], y int[n, length] -> [n, length, target]
         """
         n, length = y.shape
-        reshape = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:62
+        reshape = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:72
         h = math.sqrt(self.d) * reshape + sinusoids(length, self.d)  # [n, length, d]
-        h_2 = self.blocks[0](h, memory, lengths)  # [n, length, d]  transformer.lee:64
-        head_out = self.head(h_2.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:65
+        h_2 = self.blocks[0](h, memory, lengths)  # [n, length, d]  transformer.lee:74
+        head_out = self.head(h_2.reshape(length * n, self.d))  # [length * n, target]  transformer.lee:75
         return head_out.reshape(n, length, self.target)  # [n, length, target]
+
+    def decode_saved(self, memory, lengths, y):
+        """As decode, and what its gradient needs."""
+        n, length = y.shape
+        reshape_2 = self.write(y.reshape(length * n)).reshape(n, length, self.d)  # [n, length, d]  transformer.lee:72
+        h = math.sqrt(self.d) * reshape_2 + sinusoids(length, self.d)  # [n, length, d]
+        h_2, saved_blocks_0_ = self.blocks[0].forward_saved(h, memory, lengths)  # transformer.lee:74
+        reshape_3 = h_2.reshape(length * n, self.d)  # [length * n, d]  transformer.lee:75
+        return self.head(reshape_3).reshape(n, length, self.target), (h, saved_blocks_0_, reshape_3)
+
+    def decode_backward(self, memory, y, saved, d_out):
+        """From d_out to the gradients by the parameters and memory."""
+        h, saved_blocks_0_, reshape_3 = saved
+        n, length = y.shape
+        # gradient of return head(h)   transformer.lee:75
+        d_head_out = d_out.reshape(length * n, self.target)  # [length * n, target]
+        d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_head_out)
+        d_h_2 = d_reshape_3.reshape(n, length, self.d)  # [n, length, d]
+        # gradient of h = block(h, memory, lengths)   transformer.lee:74
+        d_blocks_0_, d_h, d_memory = self.blocks[0].forward_backward(h, memory, saved_blocks_0_, d_h_2)
+        # gradient of h = sqrt(d) * write(y) + sinusoids(length, d)   transformer.lee:72
+        d_write_out = (d_h * math.sqrt(self.d)).reshape(length * n, self.d)  # [length * n, d]
+        d_write = Table.forward_backward(y.reshape(length * n), self.target, d_write_out)
+        return {"write": d_write, "blocks.0": d_blocks_0_, "head": d_head}, d_memory
 
     def translate_step(self, done, y, stopped, memory, lengths, limit, t):
         """done bool[n], y int[n, limit + 1], memory [n, time, d], lengths int[n] -> bool[n], int[n, limit + 1], []"""
         n = done.shape[0]
-        word = self.decode(memory, lengths, y)[:, t].argmax(axis=1)  # int[n]  transformer.lee:79
-        fill = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  transformer.lee:80
+        word = self.decode(memory, lengths, y)[:, t].argmax(axis=1)  # int[n]  transformer.lee:89
+        fill = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  transformer.lee:90
         unslice_ = unslice(fill, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # bool[n, limit + 1]
         reshape = np.where(done, self.end, word)[:, None]  # int[n, 1]
         unslice_2 = unslice(reshape, (n, limit + 1), (slice(0, n), slice(t + 1, t + 2)))  # int[n, limit + 1]
         y_4 = np.where(unslice_, unslice_2, y)  # int[n, limit + 1]
-        done_3 = done | (word == self.end)  # bool[n]  transformer.lee:81
-        return np.where(stopped, done, done_3), np.where(stopped, y, y_4), stopped | done_3.all()  # transformer.lee:78
+        done_3 = done | (word == self.end)  # bool[n]  transformer.lee:91
+        return np.where(stopped, done, done_3), np.where(stopped, y, y_4), stopped | done_3.all()  # transformer.lee:88
 
     def translate(self, x, lengths, limit=20):
         """From the start the likeliest word is appended, again and again, until every row has ended.
@@ -546,17 +673,51 @@ class Transformer_3(Model):
         x int[n, time], lengths int[n] -> int[n, limit]
         """
         n = x.shape[0]
-        memory = self.encoder(x, lengths)  # [n, time, d]  transformer.lee:74
-        fill_2 = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  transformer.lee:76
+        memory = self.encoder(x, lengths)  # [n, time, d]  transformer.lee:84
+        fill_2 = np.full((n, 1), True, dtype=np.bool_)  # bool[n, 1]  transformer.lee:86
         fill = np.full((n, 1), self.start, dtype=np.int64)  # int[n, 1]
         unslice_ = unslice(fill_2, (n, limit + 1), (slice(0, n), slice(0, 1)))  # bool[n, limit + 1]
         unslice_2 = unslice(fill, (n, limit + 1), (slice(0, n), slice(0, 1)))  # int[n, limit + 1]
         y_2 = np.where(unslice_, unslice_2, self.end)  # int[n, limit + 1]
-        done = np.full(n, False, dtype=np.bool_)  # bool[n]  transformer.lee:77
-        stopped = np.bool_(False)  # transformer.lee:78
+        done = np.full(n, False, dtype=np.bool_)  # bool[n]  transformer.lee:87
+        stopped = np.bool_(False)  # transformer.lee:88
         for t in range(limit):
             done, y_2, stopped = self.translate_step(done, y_2, stopped, memory, lengths, limit, t)
-        return y_2[:, 1:]  # int[n, limit]  transformer.lee:84
+        return y_2[:, 1:]  # int[n, limit]  transformer.lee:94
+
+    def forward(self, x, lengths, y):
+        """Teacher forcing: the true words, one place further back, behind the start.
+
+        x int[n, time], lengths int[n], y int[n, length] -> [n, length, target]
+        """
+        length = y.shape[1]
+        maximum = np.maximum(np.arange(length) + -1, 0)  # int[length]  transformer.lee:79
+        transpose = y.transpose((1, 0))[np.minimum(maximum, length - 1)].T  # int[n, length]
+        before = np.where(np.arange(length) > 0, transpose, self.start)  # int[n, length]
+        return self.decode(self.encoder(x, lengths), lengths, before)  # [n, length, target]  transformer.lee:80
+
+    def forward_saved(self, x, lengths, y):
+        """As forward, and what its gradient needs."""
+        length = y.shape[1]
+        maximum = np.maximum(np.arange(length) + -1, 0)  # int[length]  transformer.lee:79
+        transpose = y.transpose((1, 0))[np.minimum(maximum, length - 1)].T  # int[n, length]
+        before = np.where(np.arange(length) > 0, transpose, self.start)  # int[n, length]
+        mul_2, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:80
+        reshape_4, saved_self = self.decode_saved(mul_2, lengths, before)
+        return reshape_4, (before, mul_2, saved_encoder, saved_self)
+
+    def forward_backward(self, x, saved, d_out):
+        """From d_out to the gradient by the parameters."""
+        before, mul_2, saved_encoder, saved_self = saved
+        # gradient of return decode(encoder(x, lengths), lengths, before)   transformer.lee:80
+        d_transformer_3, d_mul_2 = self.decode_backward(mul_2, before, saved_self, d_out)
+        d_encoder = self.encoder.forward_backward(x, saved_encoder, d_mul_2)
+        return {
+            "encoder": d_encoder,
+            "write": d_transformer_3["write"],
+            "blocks.0": d_transformer_3["blocks.0"],
+            "head": d_transformer_3["head"],
+        }
 
 
 class AllAtOnce_2(Model):
@@ -567,42 +728,42 @@ class AllAtOnce_2(Model):
     def __init__(self, source, target, d, heads, hidden, longest, *, key=(0, 0)):
         self.source, self.target, self.d = source, target, d
         self.heads, self.hidden, self.longest = heads, hidden, longest
-        self.encoder = Encoder_3(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:89
-        self.place = normal(fold(key, SITES["place"]), (longest, d), FLOAT)  # [longest, d]  transformer.lee:90
-        self.blocks = [EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))]  # transformer.lee:91
-        self.cross = [MultiHeadAttention(d, heads, key=fold(key, SITES["cross.0"]))]  # transformer.lee:92
-        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:93
-        self.size = Linear(d, longest, key=fold(key, SITES["size"]))  # transformer.lee:94
+        self.encoder = Encoder_3(source, d, heads, hidden, key=fold(key, SITES["encoder"]))  # transformer.lee:99
+        self.place = normal(fold(key, SITES["place"]), (longest, d), FLOAT)  # [longest, d]  transformer.lee:100
+        self.blocks = [EncoderLayer(d, heads, hidden, key=fold(key, SITES["blocks.0"]))]  # transformer.lee:101
+        self.cross = [MultiHeadAttention(d, heads, key=fold(key, SITES["cross.0"]))]  # transformer.lee:102
+        self.head = Linear(d, target, key=fold(key, SITES["head"]))  # transformer.lee:103
+        self.size = Linear(d, longest, key=fold(key, SITES["size"]))  # transformer.lee:104
         self.lay_out()
 
     def forward(self, x, lengths, sizes):
         """x int[n, time], lengths int[n], sizes int[n] -> [n, longest, target], [n, longest]"""
         n, time = x.shape
-        memory = self.encoder(x, lengths)  # [n, time, d]  transformer.lee:97
-        h = np.broadcast_to(self.place, (n, self.longest, self.d))  # [n, longest, d]  transformer.lee:98
-        # [n, longest, d]  transformer.lee:100
+        memory = self.encoder(x, lengths)  # [n, time, d]  transformer.lee:107
+        h = np.broadcast_to(self.place, (n, self.longest, self.d))  # [n, longest, d]  transformer.lee:108
+        # [n, longest, d]  transformer.lee:110
         reshape_12 = self.cross[0].forward_3(h, memory, padding_mask(lengths, time))
         h_2 = self.blocks[0](self.place + reshape_12, sizes)  # [n, longest, d]
-        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:101
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:111
         masked_ = masked(memory.mT, (np.arange(time) < reshape)[:, None])  # [n, d, time]
         mean_ = masked_.sum(axis=2) / reshape.astype(FLOAT)  # [n, d]
-        head_out = self.head(h_2.reshape(self.longest * n, self.d))  # [longest * n, target]  transformer.lee:102
+        head_out = self.head(h_2.reshape(self.longest * n, self.d))  # [longest * n, target]  transformer.lee:112
         return head_out.reshape(n, self.longest, self.target), self.size(mean_)
 
     def forward_saved(self, x, lengths, sizes):
         """As forward, and what its gradient needs."""
         n, time = x.shape
-        memory, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:97
-        h = np.broadcast_to(self.place, (n, self.longest, self.d))  # [n, longest, d]  transformer.lee:98
-        inside_ = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:100
+        memory, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:107
+        h = np.broadcast_to(self.place, (n, self.longest, self.d))  # [n, longest, d]  transformer.lee:108
+        inside_ = padding_mask(lengths, time)  # bool[n, 1, 1, time]  transformer.lee:110
         reshape_12, saved_cross_0_ = self.cross[0].forward_3_saved(h, memory, inside_)
         add = self.place + reshape_12  # [n, longest, d]
         h_2, saved_blocks_0_ = self.blocks[0].forward_saved(add, sizes)
-        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:101
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:111
         reshape_2 = (np.arange(time) < reshape)[:, None]  # bool[n, 1, time]
         cast = reshape.astype(FLOAT)  # [n, 1]
         mean_ = masked(memory.mT, reshape_2).sum(axis=2) / cast  # [n, d]
-        reshape_3 = h_2.reshape(self.longest * n, self.d)  # [longest * n, d]  transformer.lee:102
+        reshape_3 = h_2.reshape(self.longest * n, self.d)  # [longest * n, d]  transformer.lee:112
         saved = memory, saved_encoder, inside_, saved_cross_0_, add, saved_blocks_0_, reshape_2, cast, mean_, reshape_3
         return self.head(reshape_3).reshape(n, self.longest, self.target), self.size(mean_), saved
 
@@ -610,17 +771,17 @@ class AllAtOnce_2(Model):
         """From d_reshape_5 and d_add_3 to the gradient by the parameters."""
         memory, saved_encoder, inside_, saved_cross_0_, add, saved_blocks_0_, reshape_2, cast, mean_, reshape_3 = saved
         n = x.shape[0]
-        # gradient of h[b in n, t in longest, a in d] = 1.0 * place[t, a]   transformer.lee:98
+        # gradient of h[b in n, t in longest, a in d] = 1.0 * place[t, a]   transformer.lee:108
         h = np.broadcast_to(self.place, (n, self.longest, self.d))  # [n, longest, d]
-        # gradient of return head(h), size(mean_)   transformer.lee:102
+        # gradient of return head(h), size(mean_)   transformer.lee:112
         d_size, d_mean_ = self.size.forward_backward(mean_, d_add_3)
         d_head_out = d_reshape_5.reshape(self.longest * n, self.target)  # [longest * n, target]
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_head_out)
         d_h_2 = d_reshape_3.reshape(n, self.longest, self.d)  # [n, longest, d]
-        # gradient of h = block(h + look(h, memory, mask = padding_mask(lengths, time)), sizes)   transformer.lee:100
+        # gradient of h = block(h + look(h, memory, mask = padding_mask(lengths, time)), sizes)   transformer.lee:110
         d_blocks_0_, d_add = self.blocks[0].forward_backward(add, saved_blocks_0_, d_h_2)
         d_cross_0_, d_h, d_memory_3 = self.cross[0].forward_3_backward(h, memory, inside_, saved_cross_0_, d_add)
-        # gradient of memory = encoder(x, lengths)   transformer.lee:97
+        # gradient of memory = encoder(x, lengths)   transformer.lee:107
         d_memory = masked((d_mean_ / cast)[:, :, None], reshape_2).mT + d_memory_3  # [n, time, d]
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_memory)
         d_place = d_add.sum(axis=0) + d_h.sum(axis=0)  # [longest, d]
@@ -640,18 +801,18 @@ def per_word(z, y, lengths):
     z [n, length, target], y int[n, length], lengths int[n] -> []
     """
     n, length, target = z.shape
-    each = cross_entropy_2(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  transformer.lee:107
+    each = cross_entropy_2(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  transformer.lee:117
     each_2 = each.reshape(n, length)  # [n, length]
-    sum_ = masked(each_2, np.arange(length) < lengths[:, None]).sum()  # transformer.lee:108
+    sum_ = masked(each_2, np.arange(length) < lengths[:, None]).sum()  # transformer.lee:118
     return sum_ / lengths.sum().astype(FLOAT)
 
 
 def per_word_saved(z, y, lengths):
     """As per_word, and what its gradient needs."""
     n, length, target = z.shape
-    each = cross_entropy_2(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  transformer.lee:107
+    each = cross_entropy_2(z.reshape(length * n, target), y.reshape(length * n))  # [length * n]  transformer.lee:117
     each_2 = each.reshape(n, length)  # [n, length]
-    lt = np.arange(length) < lengths[:, None]  # bool[n, length]  transformer.lee:108
+    lt = np.arange(length) < lengths[:, None]  # bool[n, length]  transformer.lee:118
     cast = lengths.sum().astype(FLOAT)
     return masked(each_2, lt).sum() / cast, (lt, cast)
 
@@ -660,9 +821,9 @@ def per_word_backward(z, y, saved, d_out):
     """From d_out to the gradient by z."""
     lt, cast = saved
     n, length, target = z.shape
-    # gradient of return sum[b, t in lengths[b]](each[b, t]) / sum(lengths)   transformer.lee:108
+    # gradient of return sum[b, t in lengths[b]](each[b, t]) / sum(lengths)   transformer.lee:118
     d_each_2 = masked(d_out / cast, lt)  # [n, length]
-    # gradient of each = cross_entropy(z, y, reduce = false)   transformer.lee:107
+    # gradient of each = cross_entropy(z, y, reduce = false)   transformer.lee:117
     z_flat = z.reshape(length * n, target)  # [length * n, target]
     d_each = d_each_2.reshape(length * n)  # [length * n]
     d_z_flat = cross_entropy_2_backward(z_flat, y.reshape(length * n), d_each)  # [length * n, target]
@@ -672,8 +833,8 @@ def per_word_backward(z, y, saved, d_out):
 
 def all_at_once_saved(net, x, lengths, y, sizes):
     """As all_at_once, and what its gradient needs."""
-    z, size, saved_net = net.forward_saved(x, lengths, sizes)  # transformer.lee:113
-    div, saved_per_word = per_word_saved(z, y, sizes)  # transformer.lee:114
+    z, size, saved_net = net.forward_saved(x, lengths, sizes)  # transformer.lee:123
+    div, saved_per_word = per_word_saved(z, y, sizes)  # transformer.lee:124
     sub = sizes - 1  # int[n]
     return div + cross_entropy(size, sub), (z, size, saved_net, saved_per_word, sub)
 
@@ -681,10 +842,10 @@ def all_at_once_saved(net, x, lengths, y, sizes):
 def all_at_once_backward(net, x, y, saved, d_add):
     """From d_add to the gradient by net."""
     z, size, saved_net, saved_per_word, sub = saved
-    # gradient of return per_word(z, y, sizes) + cross_entropy(size, sizes - 1)   transformer.lee:114
+    # gradient of return per_word(z, y, sizes) + cross_entropy(size, sizes - 1)   transformer.lee:124
     d_size = cross_entropy_backward(size, sub, d_add)  # [n, net.longest]
     d_z = per_word_backward(z, y, saved_per_word, d_add)  # [n, net.longest, net.target]
-    # gradient of z, size = net(x, lengths, sizes)   transformer.lee:113
+    # gradient of z, size = net(x, lengths, sizes)   transformer.lee:123
     d_net = net.forward_backward(x, saved_net, d_z, d_size)
     return d_net
 
@@ -696,20 +857,20 @@ class Recurrent(Model):
 
     def __init__(self, vocab, d, *, key=(0, 0)):
         self.vocab, self.d = vocab, d
-        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:121
-        self.rnn = LSTM(d, d, key=fold(key, SITES["rnn"]))  # transformer.lee:122
+        self.read = Table(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:131
+        self.rnn = LSTM(d, d, key=fold(key, SITES["rnn"]))  # transformer.lee:132
         self.lay_out()
 
     def forward(self, x, lengths):
         """x int[n, time], lengths int[n] -> [n, time, d]"""
         n, time = x.shape
-        y = self.rnn(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  transformer.lee:125
+        y = self.rnn(self.read(x.reshape(n * time)).reshape(n, time, self.d))  # [n, time, d]  transformer.lee:135
         return y  # [n, time, d]
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time = x.shape
-        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:125
+        reshape_2 = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:135
         out, saved_rnn = self.rnn.forward_saved(reshape_2)
         return out, (reshape_2, saved_rnn)
 
@@ -717,10 +878,10 @@ class Recurrent(Model):
         """From d_y to the gradient by the parameters."""
         reshape_2, saved_rnn = saved
         n, time = x.shape
-        # gradient of return rnn(read(x))   transformer.lee:125
+        # gradient of return rnn(read(x))   transformer.lee:135
         d_rnn, d_reshape_2 = self.rnn.forward_backward(reshape_2, saved_rnn, d_y)
         d_read_out = d_reshape_2.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
+        d_read = Table.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "rnn": d_rnn}
 
 
@@ -731,42 +892,42 @@ class Convolutional(Model):
 
     def __init__(self, vocab, d, *, key=(0, 0)):
         self.vocab, self.d = vocab, d
-        self.read = Embedding(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:129
-        self.conv = Conv1d(d, d, padding=1, key=fold(key, SITES["conv"]))  # transformer.lee:130
+        self.read = Table(vocab, d, key=fold(key, SITES["read"]))  # transformer.lee:139
+        self.conv = Conv1d(d, d, padding=1, key=fold(key, SITES["conv"]))  # transformer.lee:140
         self.lay_out()
 
     def forward(self, x, lengths):
         """x int[n, time], lengths int[n] -> [n, time, d]"""
         n, time = x.shape
-        z = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:133
-        across = masked(z.mT, (np.arange(time) < lengths[:, None])[:, None])  # [n, d, time]  transformer.lee:134
-        y = relu(self.conv(across))  # [n, d, time]  transformer.lee:135
-        back = y.mT  # [n, time, d]  transformer.lee:136
+        z = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:143
+        across = masked(z.mT, (np.arange(time) < lengths[:, None])[:, None])  # [n, d, time]  transformer.lee:144
+        y = relu(self.conv(across))  # [n, d, time]  transformer.lee:145
+        back = y.mT  # [n, time, d]  transformer.lee:146
         return back  # [n, time, d]
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time = x.shape
-        z = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:133
-        reshape_3 = (np.arange(time) < lengths[:, None])[:, None]  # bool[n, 1, time]  transformer.lee:134
+        z = self.read(x.reshape(n * time)).reshape(n, time, self.d)  # [n, time, d]  transformer.lee:143
+        reshape_3 = (np.arange(time) < lengths[:, None])[:, None]  # bool[n, 1, time]  transformer.lee:144
         across = masked(z.mT, reshape_3)  # [n, d, time]
-        y = relu(self.conv(across))  # [n, d, time]  transformer.lee:135
-        back = y.mT  # [n, time, d]  transformer.lee:136
+        y = relu(self.conv(across))  # [n, d, time]  transformer.lee:145
+        back = y.mT  # [n, time, d]  transformer.lee:146
         return back, (reshape_3, across, y)
 
     def forward_backward(self, x, saved, d_mul):
         """From d_mul to the gradient by the parameters."""
         reshape_3, across, y = saved
         n, time = x.shape
-        # gradient of back[b, t, a] = y[b, a, t]   transformer.lee:136
+        # gradient of back[b, t, a] = y[b, a, t]   transformer.lee:146
         d_y = d_mul.mT  # [n, d, time]
-        # gradient of y = relu(conv(across))   transformer.lee:135
+        # gradient of y = relu(conv(across))   transformer.lee:145
         d_conv, d_across = self.conv.forward_backward(across, relu_backward(y, d_y))
-        # gradient of across[b, a in d, t in time] = where(t < lengths[b], z[b, t, a], 0)   transformer.lee:134
+        # gradient of across[b, a in d, t in time] = where(t < lengths[b], z[b, t, a], 0)   transformer.lee:144
         d_z = masked(d_across, reshape_3).mT  # [n, time, d]
-        # gradient of z = read(x)   transformer.lee:133
+        # gradient of z = read(x)   transformer.lee:143
         d_read_out = d_z.reshape(n * time, self.d)  # [n * time, d]
-        d_read = Embedding.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
+        d_read = Table.forward_backward(x.reshape(n * time), self.vocab, d_read_out)
         return {"read": d_read, "conv": d_conv}
 
 
@@ -777,7 +938,7 @@ class Reader(Model):
 
     def __init__(self, encoder, d, classes, *, key=(0, 0)):
         self.encoder, self.d, self.classes = encoder, d, classes
-        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:142
+        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:152
         self.lay_out()
 
     def forward(self, x, lengths):
@@ -785,35 +946,35 @@ class Reader(Model):
         n, time = x.shape
         if self.d != self.encoder.d:
             raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
-        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:145
-        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:155
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:156
         masked_ = masked(h.mT, (np.arange(time) < reshape)[:, None])  # [n, encoder.d, time]
         mean_ = masked_.sum(axis=2) / reshape.astype(FLOAT)  # [n, encoder.d]
-        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:147
+        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:157
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time = x.shape
         if self.d != self.encoder.d:
             raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
-        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:145
-        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:155
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:156
         reshape_2 = (np.arange(time) < reshape)[:, None]  # bool[n, 1, time]
         cast = reshape.astype(FLOAT)  # [n, 1]
         mean_ = masked(h.mT, reshape_2).sum(axis=2) / cast  # [n, encoder.d]
-        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:147
+        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:157
         return self.head(reshape_3), (saved_encoder, reshape_2, cast, reshape_3)
 
     def forward_backward(self, x, saved, encoder_vocab, d_y):
         """From d_y to the gradient by the parameters."""
         saved_encoder, reshape_2, cast, reshape_3 = saved
         n = x.shape[0]
-        # gradient of return head(mean_)   transformer.lee:147
+        # gradient of return head(mean_)   transformer.lee:157
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
         d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
-        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
+        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:156
         d_h = masked((d_mean_ / cast)[:, :, None], reshape_2).mT  # [n, time, encoder.d]
-        # gradient of h = encoder(x, lengths)   transformer.lee:145
+        # gradient of h = encoder(x, lengths)   transformer.lee:155
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
         return {"encoder": d_encoder, "head": d_head}
 
@@ -825,7 +986,7 @@ class Reader_2(Model):
 
     def __init__(self, encoder, d, classes, *, key=(0, 0)):
         self.encoder, self.d, self.classes = encoder, d, classes
-        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:142
+        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:152
         self.lay_out()
 
     def forward(self, x, lengths):
@@ -833,35 +994,35 @@ class Reader_2(Model):
         n, time = x.shape
         if self.d != self.encoder.d:
             raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
-        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:145
-        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:155
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:156
         masked_ = masked(h.mT, (np.arange(time) < reshape)[:, None])  # [n, encoder.d, time]
         mean_ = masked_.sum(axis=2) / reshape.astype(FLOAT)  # [n, encoder.d]
-        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:147
+        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:157
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time = x.shape
         if self.d != self.encoder.d:
             raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
-        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:145
-        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:155
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:156
         reshape_2 = (np.arange(time) < reshape)[:, None]  # bool[n, 1, time]
         cast = reshape.astype(FLOAT)  # [n, 1]
         mean_ = masked(h.mT, reshape_2).sum(axis=2) / cast  # [n, encoder.d]
-        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:147
+        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:157
         return self.head(reshape_3), (saved_encoder, reshape_2, cast, reshape_3)
 
     def forward_backward(self, x, saved, encoder_vocab, d_y):
         """From d_y to the gradient by the parameters."""
         saved_encoder, reshape_2, cast, reshape_3 = saved
         n = x.shape[0]
-        # gradient of return head(mean_)   transformer.lee:147
+        # gradient of return head(mean_)   transformer.lee:157
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
         d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
-        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
+        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:156
         d_h = masked((d_mean_ / cast)[:, :, None], reshape_2).mT  # [n, time, encoder.d]
-        # gradient of h = encoder(x, lengths)   transformer.lee:145
+        # gradient of h = encoder(x, lengths)   transformer.lee:155
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
         return {"encoder": d_encoder, "head": d_head}
 
@@ -873,7 +1034,7 @@ class Reader_3(Model):
 
     def __init__(self, encoder, d, classes, *, key=(0, 0)):
         self.encoder, self.d, self.classes = encoder, d, classes
-        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:142
+        self.head = Linear(d, classes, key=fold(key, SITES["head"]))  # transformer.lee:152
         self.lay_out()
 
     def forward(self, x, lengths):
@@ -881,103 +1042,218 @@ class Reader_3(Model):
         n, time = x.shape
         if self.d != self.encoder.d:
             raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
-        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:145
-        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        h = self.encoder(x, lengths)  # [n, time, encoder.d]  transformer.lee:155
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:156
         masked_ = masked(h.mT, (np.arange(time) < reshape)[:, None])  # [n, encoder.d, time]
         mean_ = masked_.sum(axis=2) / reshape.astype(FLOAT)  # [n, encoder.d]
-        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:147
+        return self.head(mean_.reshape(n, self.d))  # [n, classes]  transformer.lee:157
 
     def forward_saved(self, x, lengths):
         """As forward, and what its gradient needs."""
         n, time = x.shape
         if self.d != self.encoder.d:
             raise ValueError(f"d = {self.d} must equal encoder.d = {self.encoder.d}")
-        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:145
-        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:146
+        h, saved_encoder = self.encoder.forward_saved(x, lengths)  # transformer.lee:155
+        reshape = lengths[:, None]  # int[n, 1]  transformer.lee:156
         reshape_2 = (np.arange(time) < reshape)[:, None]  # bool[n, 1, time]
         cast = reshape.astype(FLOAT)  # [n, 1]
         mean_ = masked(h.mT, reshape_2).sum(axis=2) / cast  # [n, encoder.d]
-        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:147
+        reshape_3 = mean_.reshape(n, self.d)  # [n, d]  transformer.lee:157
         return self.head(reshape_3), (saved_encoder, reshape_2, cast, reshape_3)
 
     def forward_backward(self, x, saved, encoder_vocab, d_y):
         """From d_y to the gradient by the parameters."""
         saved_encoder, reshape_2, cast, reshape_3 = saved
         n = x.shape[0]
-        # gradient of return head(mean_)   transformer.lee:147
+        # gradient of return head(mean_)   transformer.lee:157
         d_head, d_reshape_3 = self.head.forward_backward(reshape_3, d_y)
         d_mean_ = d_reshape_3.reshape(n, self.encoder.d)  # [n, encoder.d]
-        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:146
+        # gradient of mean_[b, a] = sum[t in lengths[b]](h[b, t, a]) / lengths[b]   transformer.lee:156
         d_h = masked((d_mean_ / cast)[:, :, None], reshape_2).mT  # [n, time, encoder.d]
-        # gradient of h = encoder(x, lengths)   transformer.lee:145
+        # gradient of h = encoder(x, lengths)   transformer.lee:155
         d_encoder = self.encoder.forward_backward(x, saved_encoder, d_h)
         return {"encoder": d_encoder, "head": d_head}
 
 
+def exact(given, y, lengths):
+    """The share of rows that are right from the first word to the end.
+
+    given int[n, length], y int[n, length], lengths int[n] -> []
+    """
+    length = given.shape[1]
+    lt = np.arange(length) < lengths[:, None]  # bool[n, length]  transformer.lee:162
+    wrong = masked((given != y).astype(FLOAT), lt).sum(axis=1)  # [n]
+    return (wrong == 0).astype(FLOAT).mean()  # transformer.lee:163
+
+
+def parse(epochs=12, batch=32, rate=2e-3, *, run=None):
+    """Expressions of Python become their syntax trees, written as brackets."""
+    from leec.runtime.run import Run
+
+    run = run or Run("parse")
+    data = run.data(
+        "pairs",
+        corpus="trees",
+        rows=2000,
+        level=None,
+        most=None,
+        valid=0.1,
+        test=0.0,
+        seed=0,
+        fields={
+            "x": ("int", ("n", "time")),
+            "lengths": ("int", ("n",)),
+            "y": ("int", ("n", "length")),
+            "y_lengths": ("int", ("n",)),
+        },
+    )
+    net = Transformer_2(
+        source=data.source.vocab, target=data.target.vocab, d=48, heads=2, hidden=96, key=run.key("net")
+    )
+    opt = Adam(lr=rate)  # transformer.lee:173
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, lengths, y, y_lengths in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(parse_step(net, opt, x, lengths, y, y_lengths))  # transformer.lee:176
+    v = data.valid  # transformer.lee:177
+    run.report(exact=parse_exact(net, v.x, v.lengths, v.y, v.y_lengths))  # transformer.lee:178
+    return net
+
+
+def parse_step(net, opt, x, lengths, y, y_lengths):
+    """One step of parse."""
+    reshape_4, saved_net = net.forward_saved(x, lengths, y)  # transformer.lee:176
+    loss, saved_per_word = per_word_saved(reshape_4, y, y_lengths)
+    d_reshape_4 = per_word_backward(reshape_4, y, saved_per_word, FLOAT(1.0))  # [batches_n, length, data_target_vocab]
+    d_net = net.forward_backward(x, saved_net, d_reshape_4)
+    opt.update(net.parameters, net.flat(d_net))
+    return loss
+
+
+def parse_exact(net, v_x, v_lengths, v_y, v_y_lengths):
+    """v_x int[data_valid_n, time], v_lengths int[data_valid_n], v_y int[data_valid_n, length], v_y_lengths
+    int[data_valid_n] -> []
+    """
+    length = v_y.shape[1]
+    exact_ = exact(net.translate(v_x, v_lengths, limit=length), v_y, v_y_lengths)  # transformer.lee:178
+    return exact_
+
+
+def translate(epochs=8, batch=32, rate=3e-3, *, run=None):
+    """The same program with other pairs: days as they are written become year-month-day."""
+    from leec.runtime.run import Run
+
+    run = run or Run("translate")
+    data = run.data(
+        "pairs",
+        corpus="dates",
+        rows=2000,
+        level=None,
+        most=None,
+        valid=0.1,
+        test=0.0,
+        seed=0,
+        fields={
+            "x": ("int", ("n", "time")),
+            "lengths": ("int", ("n",)),
+            "y": ("int", ("n", "length")),
+            "y_lengths": ("int", ("n",)),
+        },
+    )
+    net = Transformer_3(
+        source=data.source.vocab, target=data.target.vocab, d=48, heads=2, hidden=96, key=run.key("net")
+    )
+    opt = Adam(lr=rate)  # transformer.lee:186
+    for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
+        for x, lengths, y, y_lengths in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(translate_step(net, opt, x, lengths, y, y_lengths))  # transformer.lee:189
+    v = data.valid  # transformer.lee:190
+    run.report(exact=translate_exact(net, v.x, v.lengths, v.y, v.y_lengths))  # transformer.lee:191
+    return net
+
+
+def translate_step(net, opt, x, lengths, y, y_lengths):
+    """One step of translate."""
+    reshape_4, saved_net = net.forward_saved(x, lengths, y)  # transformer.lee:189
+    loss, saved_per_word = per_word_saved(reshape_4, y, y_lengths)
+    d_reshape_4 = per_word_backward(reshape_4, y, saved_per_word, FLOAT(1.0))  # [batches_n, length, data_target_vocab]
+    d_net = net.forward_backward(x, saved_net, d_reshape_4)
+    opt.update(net.parameters, net.flat(d_net))
+    return loss
+
+
+def translate_exact(net, v_x, v_lengths, v_y, v_y_lengths):
+    """v_x int[data_valid_n, time], v_lengths int[data_valid_n], v_y int[data_valid_n, length], v_y_lengths
+    int[data_valid_n] -> []
+    """
+    length = v_y.shape[1]
+    exact_ = exact(net.translate(v_x, v_lengths, limit=length), v_y, v_y_lengths)  # transformer.lee:191
+    return exact_
+
+
 def example_layer(key):
-    net = EncoderLayer(6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:154
-    x = normal(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:155
-    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:156
-    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:157
-    d_c, saved_net = net.forward_saved(x, lengths)  # transformer.lee:158
+    net = EncoderLayer(6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:199
+    x = normal(fold(key, SITES["x"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:200
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:201
+    c = normal(fold(key, SITES["c"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:202
+    d_c, saved_net = net.forward_saved(x, lengths)  # transformer.lee:203
     d_net, d_x = net.forward_backward(x, saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_x, d_c
 
 
 def example_decoder_layer(key):
-    net = DecoderLayer(6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:162
-    y = normal(fold(key, SITES["y"]), (3, 4, 6), FLOAT)  # [3, 4, 6]  transformer.lee:163
-    memory = normal(fold(key, SITES["memory"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:164
-    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:165
-    c = normal(fold(key, SITES["c"]), (3, 4, 6), FLOAT)  # [3, 4, 6]  transformer.lee:166
-    d_c, saved_net = net.forward_saved(y, memory, lengths)  # transformer.lee:167
+    net = DecoderLayer(6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:207
+    y = normal(fold(key, SITES["y"]), (3, 4, 6), FLOAT)  # [3, 4, 6]  transformer.lee:208
+    memory = normal(fold(key, SITES["memory"]), (3, 5, 6), FLOAT)  # [3, 5, 6]  transformer.lee:209
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:210
+    c = normal(fold(key, SITES["c"]), (3, 4, 6), FLOAT)  # [3, 4, 6]  transformer.lee:211
+    d_c, saved_net = net.forward_saved(y, memory, lengths)  # transformer.lee:212
     d_net, d_y, d_memory = net.forward_backward(y, memory, saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_y, d_memory, d_c
 
 
 def example_read_by_attention(key):
-    self_ = Encoder_2(7, 6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:171
+    self_ = Encoder_2(7, 6, 2, 8, key=fold(key, SITES["net"]))  # transformer.lee:216
     net = Reader(self_, 6, 3, key=fold(key, SITES["net#2"]))
-    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:172
-    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:173
-    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:174
-    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:175
+    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:217
+    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:218
+    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:219
+    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:220
     d_add = cross_entropy_backward(add, y, FLOAT(1.0))  # [4, 3]
     d_net = net.forward_backward(x, saved_net, 7, d_add)
     return cross_entropy(add, y), net.at(d_net)
 
 
 def example_read_by_recurrence(key):
-    self_ = Recurrent(7, 6, key=fold(key, SITES["net"]))  # transformer.lee:179
+    self_ = Recurrent(7, 6, key=fold(key, SITES["net"]))  # transformer.lee:224
     net = Reader_2(self_, 6, 3, key=fold(key, SITES["net#2"]))
-    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:180
-    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:181
-    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:182
-    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:183
+    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:225
+    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:226
+    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:227
+    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:228
     d_add = cross_entropy_backward(add, y, FLOAT(1.0))  # [4, 3]
     d_net = net.forward_backward(x, saved_net, 7, d_add)
     return cross_entropy(add, y), net.at(d_net)
 
 
 def example_read_by_convolution(key):
-    self_ = Convolutional(7, 6, key=fold(key, SITES["net"]))  # transformer.lee:187
+    self_ = Convolutional(7, 6, key=fold(key, SITES["net"]))  # transformer.lee:232
     net = Reader_3(self_, 6, 3, key=fold(key, SITES["net#2"]))
-    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:188
-    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:189
-    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:190
-    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:191
+    x = randint(fold(key, SITES["x"]), (4, 5), 0, 7)  # int[4, 5]  transformer.lee:233
+    lengths = randint(fold(key, SITES["lengths"]), (4,), 1, 6)  # int[4]  transformer.lee:234
+    y = randint(fold(key, SITES["y"]), (4,), 0, 3)  # int[4]  transformer.lee:235
+    add, saved_net = net.forward_saved(x, lengths)  # transformer.lee:236
     d_add = cross_entropy_backward(add, y, FLOAT(1.0))  # [4, 3]
     d_net = net.forward_backward(x, saved_net, 7, d_add)
     return cross_entropy(add, y), net.at(d_net)
 
 
 def example_translated(key):
-    net = Transformer_2(7, 6, 8, 2, 12, key=fold(key, SITES["net"]))  # transformer.lee:195
-    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  transformer.lee:196
-    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:197
-    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  transformer.lee:198
-    sizes = randint(fold(key, SITES["sizes"]), (3,), 1, 5)  # int[3]  transformer.lee:199
-    reshape_4, saved_net = net.forward_saved(x, lengths, y)  # transformer.lee:200
+    net = Transformer_2(7, 6, 8, 2, 12, key=fold(key, SITES["net"]))  # transformer.lee:240
+    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  transformer.lee:241
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:242
+    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  transformer.lee:243
+    sizes = randint(fold(key, SITES["sizes"]), (3,), 1, 5)  # int[3]  transformer.lee:244
+    reshape_4, saved_net = net.forward_saved(x, lengths, y)  # transformer.lee:245
     value, saved_per_word = per_word_saved(reshape_4, y, sizes)
     d_reshape_4 = per_word_backward(reshape_4, y, saved_per_word, FLOAT(1.0))  # [3, 4, 6]
     d_net = net.forward_backward(x, saved_net, d_reshape_4)
@@ -985,19 +1261,19 @@ def example_translated(key):
 
 
 def example_word_by_word(key):
-    net = Transformer_3(7, 4, 8, 2, 12, key=fold(key, SITES["net"]))  # transformer.lee:204
-    x = randint(fold(key, SITES["x"]), (30, 5), 0, 7)  # int[30, 5]  transformer.lee:205
-    lengths = randint(fold(key, SITES["lengths"]), (30,), 1, 6)  # int[30]  transformer.lee:206
-    return net.translate(x, lengths, limit=6)  # int[30, 6]  transformer.lee:207
+    net = Transformer_3(7, 4, 8, 2, 12, key=fold(key, SITES["net"]))  # transformer.lee:249
+    x = randint(fold(key, SITES["x"]), (30, 5), 0, 7)  # int[30, 5]  transformer.lee:250
+    lengths = randint(fold(key, SITES["lengths"]), (30,), 1, 6)  # int[30]  transformer.lee:251
+    return net.translate(x, lengths, limit=6)  # int[30, 6]  transformer.lee:252
 
 
 def example_at_once(key):
-    net = AllAtOnce_2(7, 6, 8, 2, 12, 4, key=fold(key, SITES["net"]))  # transformer.lee:211
-    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  transformer.lee:212
-    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:213
-    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  transformer.lee:214
-    sizes = randint(fold(key, SITES["sizes"]), (3,), 1, 5)  # int[3]  transformer.lee:215
-    value, saved_all_at_once = all_at_once_saved(net, x, lengths, y, sizes)  # transformer.lee:216
+    net = AllAtOnce_2(7, 6, 8, 2, 12, 4, key=fold(key, SITES["net"]))  # transformer.lee:256
+    x = randint(fold(key, SITES["x"]), (3, 5), 0, 7)  # int[3, 5]  transformer.lee:257
+    lengths = randint(fold(key, SITES["lengths"]), (3,), 1, 6)  # int[3]  transformer.lee:258
+    y = randint(fold(key, SITES["y"]), (3, 4), 0, 6)  # int[3, 4]  transformer.lee:259
+    sizes = randint(fold(key, SITES["sizes"]), (3,), 1, 5)  # int[3]  transformer.lee:260
+    value, saved_all_at_once = all_at_once_saved(net, x, lengths, y, sizes)  # transformer.lee:261
     d_net = all_at_once_backward(net, x, y, saved_all_at_once, FLOAT(1.0))
     return value, net.at(d_net)
 
@@ -1105,30 +1381,6 @@ class Linear(Model):
         d_x = d_y @ self.w.T  # [rows, inputs]
         d_w = x.T @ d_y  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
-
-
-class Embedding(Model):
-    """A row of a table for each index."""
-
-    members = ("table",)
-
-    def __init__(self, count, d, *, key=(0, 0)):
-        self.count, self.d = count, d
-        self.table = normal(fold(key, SITES["table"]), (count, d), FLOAT)  # [count, d]  nn.lee:47
-        self.lay_out()
-
-    @packed(0, index=(0, 1))
-    def forward(self, index):
-        """index int[..] -> [.., d]"""
-        return self.table[inside(index)]  # [rows, d]  nn.lee:50
-
-    @staticmethod
-    def forward_backward(index, count, d_y):
-        """From d_y to the gradient by the parameters."""
-        d = d_y.shape[1]
-        # gradient of return table[index]   nn.lee:50
-        d_table = scatter_add(d_y, (index,), (count, d))  # [count, d]
-        return {"table": d_table}  # [count, d]
 
 
 def conv1d(x, kernel, stride=1, padding=0, dilation=1):
@@ -1642,6 +1894,29 @@ def sinusoids(time, d):
     angle = np.arange(time)[:, None].astype(FLOAT) / power  # [time, d]
     wave = np.where(np.arange(d) % 2 == 0, np.sin(angle), np.cos(angle))  # [time, d]  nn.lee:411
     return wave  # [time, d]
+
+
+class Adam(Optimizer):
+    """m, v: averages of g and g², each over its bias; θ ← θ - η m̂ / (√v̂ + ε) (Kingma & Ba 2015).
+
+    `weight_decay` adds λ θ to the gradient; AdamW keeps it apart.
+    """
+
+    starts = {"m": 0.0, "v": 0.0}
+
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0):
+        self.lr, self.beta1, self.beta2, self.eps, self.weight_decay = lr, beta1, beta2, eps, weight_decay
+
+    def update(self, parameters, gradient):
+        """Move θ along its gradient, in place."""
+        self.begin(parameters)
+        for θ, g, m, v in blocks(parameters, gradient, self.m, self.v):
+            g_2 = g + self.weight_decay * θ  # [count]  optim.lee:74
+            m[...] = self.beta1 * m + (1 - self.beta1) * g_2  # [count]  optim.lee:75
+            v[...] = self.beta2 * v + (1 - self.beta2) * g_2**2  # [count]  optim.lee:76
+            m_hat = m / (1 - math.pow(self.beta1, self.t))  # [count]  optim.lee:77
+            v_hat = v / (1 - math.pow(self.beta2, self.t))  # [count]  optim.lee:78
+            θ -= self.lr * m_hat / (np.sqrt(v_hat) + self.eps)  # [count]  optim.lee:79
 
 
 def relu(x):

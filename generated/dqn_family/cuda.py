@@ -420,7 +420,7 @@ def priorities_backward(error, whole, alpha, saved, div, d_y):
 def complete(t, capacity, moves):
     """Which places of a memory in use since t steps begin with as many moves in a row: not the last ones, nor those yet unused."""
     age = (t - torch.arange(capacity)) % capacity  # int[capacity]  dqn_family.lee:50
-    return (age >= moves - 1) & (torch.arange(capacity) <= t)  # bool[capacity]  dqn_family.lee:51
+    return (age > moves - 2) & (torch.arange(capacity) <= t)  # bool[capacity]  dqn_family.lee:51
 
 
 def stored(memory, i, x):
@@ -761,7 +761,6 @@ def rainbow(
     q = Dueling(inputs=4, hidden=64, actions=2, key=run.key("q")).to(run.session.place.device)  # dqn_family.lee:194
     target = q.copy()  # dqn_family.lee:195
     opt = Adam(lr=rate)  # dqn_family.lee:196
-    step = RainbowStep(q, target, opt)
     memory = rainbow_memory(capacity)  # dqn_family.lee:197
     action = rainbow_action(capacity)  # dqn_family.lee:198
     reward = rainbow_reward(capacity)  # dqn_family.lee:199
@@ -784,6 +783,7 @@ def rainbow(
         surprise=surprise,
         target=target,
     )
+    step = RainbowStep(q, target, opt)
     for t in run.loop("t", 0, steps - 1, opt=opt, q=q, cartpole=cartpole):
         eps = max(0.02, 1 - t / explore)  # dqn_family.lee:207
         condition = rainbow_condition(eps, key=run.key("rainbow"))  # dqn_family.lee:208
@@ -928,7 +928,7 @@ class RainbowStep(TrainStep):
         d_trunk_w, d_trunk_b, d_value_w, d_value_b, d_gain_w, d_gain_b = self.gradients
         capacity = surprise.shape[0]
         i_2 = torch.arange(capacity, device=surprise.device)  # int[capacity]  dqn_family.lee:50
-        logical_and = ((t - i_2) % capacity >= moves - 1) & (i_2 <= t)  # bool[capacity]  dqn_family.lee:51
+        logical_and = ((t - i_2) % capacity > moves - 2) & (i_2 <= t)  # bool[capacity]  dqn_family.lee:51
         p = masked((torch.abs(surprise) + 1e-3) ** 0.6, logical_and)  # [capacity]  dqn_family.lee:44
         chance = p / p.sum()  # [capacity]  dqn_family.lee:45
         categorical_below = softmax(torch.log(chance + 1e-12), (0,)).cumsum(dim=0)  # [capacity]  dqn_family.lee:230

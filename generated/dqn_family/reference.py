@@ -318,7 +318,7 @@ def priorities_backward(error, whole, alpha, saved, div, d_y):
 def complete(t, capacity, moves):
     """Which places of a memory in use since t steps begin with as many moves in a row: not the last ones, nor those yet unused."""
     age = (t - np.arange(capacity)) % capacity  # int[capacity]  dqn_family.lee:50
-    return (age >= moves - 1) & (np.arange(capacity) <= t)  # bool[capacity]  dqn_family.lee:51
+    return (age > moves - 2) & (np.arange(capacity) <= t)  # bool[capacity]  dqn_family.lee:51
 
 
 def stored(memory, i, x):

@@ -507,8 +507,8 @@ def example_by_votes(key):
 
 
 def example_in_pairs(key):
-    f = normal(fold(key, SITES["f"]), (3, 2, 4), FLOAT)  # [3, 2, 4]  few_shot.lee:117
-    q = normal(fold(key, SITES["q"]), (3, 2, 4), FLOAT)  # [3, 2, 4]  few_shot.lee:118
+    f = 0.2 * normal(fold(key, SITES["f"]), (3, 2, 4), FLOAT)  # [3, 2, 4]  few_shot.lee:117
+    q = 0.2 * normal(fold(key, SITES["q"]), (3, 2, 4), FLOAT)  # [3, 2, 4]  few_shot.lee:118
     value, saved_siamese = siamese_saved(f, q)  # few_shot.lee:119
     d_f, d_q = siamese_backward(saved_siamese, 2, FLOAT(1.0))
     return value, d_f, d_q

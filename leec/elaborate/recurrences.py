@@ -33,6 +33,10 @@ from leec.ir.graph import Value
 from leec.syntax import nodes
 from leec.types import TensorType
 
+# What else than variables is carried, by words for it: the first that no variable of the spec is called.
+STOPPED = ("stopped", "broken_off", "ended", "left_off")
+GOING = ("going", "another_round", "goes_on", "not_over")
+
 
 @dataclass(frozen=True)
 class Rounds:
@@ -113,13 +117,15 @@ def one_round(ctx: Context, rounds: Rounds, before: dict, carries: list[Carry]) 
     node, variable = rounds.node, rounds.variable
     ctx.names = dict(before)  # an attempt with narrower carries may have left its own
     starts = [as_tensor(ctx, c, node) for c in carries]
-    flags = {"stopped": start_of_stops(ctx, node), "going": truth_of(ctx, rounds.condition)}
-    flags = {name: value for name, value in flags.items() if value is not None}
+    stopped, goes = start_of_stops(ctx, node), truth_of(ctx, rounds.condition)
+    taken = {head_name(c) for c in carries}
+    named = ((STOPPED, stopped), (GOING, goes))
+    flags = {next(n for n in names if n not in taken): v for names, v in named if v is not None}
     loop = Loop(
         variable, ctx.fresh_symbol(variable or "round"), rounds.first, rounds.length, len(ctx.builder.equations)
     )
     heads = [Value(ctx.builder.unique(head_name(c)), s.type, node.span, True) for c, s in zip(carries, starts)]
-    going = [Value(ctx.builder.unique("going"), v.type, node.span, True) for n, v in flags.items() if n == "going"]
+    going = [] if goes is None else [Value(ctx.builder.unique("going"), goes.type, node.span, True)]
     loop.heads = {*heads, *going}
     ctx.names = {**before, **entered(before, carries, heads)}
     if variable:

@@ -78,7 +78,7 @@ def write_scan(ctx: Context, loop: Loop, carried: Carried, reverse: bool, span) 
     params = {
         "callee": f.name, "dims": tuple((s, Dim.of(s)) for s in sorted(symbols_of(f) - {loop.symbol})), "roles": roles,
         "length": loop.length, "first": loop.first, "counter": loop.symbol, "reverse": reverse,
-        "going": names.index("going") if loop.length is None else None,
+        "going": order[0].index(max(order[0])) if loop.length is None else None,  # the last one carried
         "axes": tuple(a for a, _ in read), "starts": tuple(s for _, s in read), "out_axes": out_axes, "results": tuple(types),
     }  # fmt: skip
     ctx.builder.equations.append(Equation("scan", args, complete(TABLE["scan"], params), results, span))

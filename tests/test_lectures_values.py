@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from against import Draws, Spec, agree
-from lectures import Row, every, example
+from lectures import Row, begins, every, example
 from torch.distributions import Categorical
 
 gymnasium = pytest.importorskip("gymnasium")
@@ -102,7 +102,8 @@ def conserved(spec: Spec) -> None:
 
 
 def placed(d: Draws) -> torch.Tensor:
-    return 1000 * torch.floor((d.x + 1.2) / 1.8 * 1000) + torch.floor((d.v + 0.07) / 0.14 * 1000)
+    """What lies beyond the corner is in the last of 30 x 30 cells."""
+    return 1000 * torch.floor((d.x + 1.2) / 1.8 * 1000) + torch.floor((d.v + 0.07) / 0.14 * 1000) + 899
 
 
 def curious(d: Draws) -> torch.Tensor:
@@ -149,7 +150,7 @@ def soft(d: Draws) -> torch.Tensor:
     for _ in range(30):
         q = d.reward[:, None] + 0.9 * p @ v
         v = torch.logsumexp(q, 1)
-    return -Categorical(logits=q[d.s]).log_prob(d.a).mean() + 1e-4 * (d.reward**2).sum()
+    return -Categorical(logits=q[d.s]).log_prob(d.a).mean() + 1e-4 * (d.reward**2).sum() + q.sum()
 
 
 def best(d: Draws) -> torch.Tensor:
@@ -169,7 +170,12 @@ ROWS = (
     Row("M12", FAMILY, "complete", example("in_a_row", in_a_row)),
     Row("M12", FAMILY, "weighted", example("counted_less", counted_less)),
     Row("M12", FAMILY, "Dueling", example("counted_less", counted_less)),
-    Row("M12", FAMILY, "NoisyLinear", example("noise", noise)),
+    Row(
+        "M12",
+        FAMILY,
+        "NoisyLinear",
+        every(example("noise", noise), begins("noise", net_w_spread=0.25, net_b_spread=0.25)),
+    ),
     Row("M12", FAMILY, "projected", example("spread_out", spread_out)),
     Row("M12", FAMILY, "distributional", example("spread_out", spread_out)),
     Row("M13", SHAPING, "shaped", every(example("guided", guided), same_policy)),

@@ -527,20 +527,23 @@ def example_soft(key):
     z = normal(fold(key, SITES["z"]), (4, 3, 4), FLOAT)  # [4, 3, 4]  inverse.lee:49
     s = randint(fold(key, SITES["s"]), (8,), 0, 4)  # int[8]  inverse.lee:50
     a = randint(fold(key, SITES["a"]), (8,), 0, 3)  # int[8]  inverse.lee:51
-    softmax_ = torch.softmax(z, dim=2)  # [4, 3, 4]  prelude.lee:122
-    value, saved_unlike = unlike_saved(reward, softmax_, s, a)  # inverse.lee:52
+    p = torch.softmax(z, dim=2)  # [4, 3, 4]  prelude.lee:122
+    add, saved_unlike = unlike_saved(reward, p, s, a)  # inverse.lee:53
+    q_4, saved_soft_values = soft_values_saved(reward, p)
+    d_q_4 = torch.ones((4, 3), dtype=FLOAT)  # [4, 3]
+    d_reward_2, d_p_2 = soft_values_backward(p, 0.9, saved_soft_values, 30, d_q_4)
     d_value = torch.ones((), dtype=FLOAT)
-    d_reward, d_softmax = unlike_backward(reward, softmax_, s, a, 0.9, 1e-4, saved_unlike, 30, d_value)
-    sub = d_softmax - (d_softmax * softmax_).sum(dim=2, keepdim=True)  # [4, 3, 4]  prelude.lee:122
-    return value, d_reward, softmax_ * sub
+    d_reward_3, d_p_3 = unlike_backward(reward, p, s, a, 0.9, 1e-4, saved_unlike, 30, d_value)
+    d_p = d_p_2 + d_p_3  # [4, 3, 4]  prelude.lee:122
+    return add + q_4.sum(), d_reward_2 + d_reward_3, p * (d_p - (d_p * p).sum(dim=2, keepdim=True))
 
 
 def example_best(key):
-    reward = normal(fold(key, SITES["reward"]), (4, 3), FLOAT)  # [4, 3]  inverse.lee:56
-    z = normal(fold(key, SITES["z"]), (4, 3, 4), FLOAT)  # [4, 3, 4]  inverse.lee:57
-    c = normal(fold(key, SITES["c"]), (4, 3), FLOAT)  # [4, 3]  inverse.lee:58
+    reward = normal(fold(key, SITES["reward"]), (4, 3), FLOAT)  # [4, 3]  inverse.lee:57
+    z = normal(fold(key, SITES["z"]), (4, 3, 4), FLOAT)  # [4, 3, 4]  inverse.lee:58
+    c = normal(fold(key, SITES["c"]), (4, 3), FLOAT)  # [4, 3]  inverse.lee:59
     softmax_ = torch.softmax(z, dim=2)  # [4, 3, 4]  prelude.lee:122
-    d_c, saved_values = values_saved(reward, softmax_)  # inverse.lee:59
+    d_c, saved_values = values_saved(reward, softmax_)  # inverse.lee:60
     d_reward, d_softmax = values_backward(softmax_, 0.99, saved_values, 200, c)
     sub = d_softmax - (d_softmax * softmax_).sum(dim=2, keepdim=True)  # [4, 3, 4]  prelude.lee:122
     return (c * d_c).sum(), d_reward, softmax_ * sub, d_c
@@ -553,112 +556,112 @@ def inverse(moves=20000, shown=50, steps=200, tests=200, rate=0.2, *, run=None):
 
     run = run or Run("inverse", backend="torch")
     lake = run.environment("FrozenLake-v1", observation=("int", (), 0, 15), action=("int", (), 0, 3))  # inverse.lee:11
-    count = inverse_count()  # inverse.lee:64
-    visits = inverse_visits()  # inverse.lee:65
-    gain = inverse_gain()  # inverse.lee:66
-    s = lake.reset(run.key("s"))  # inverse.lee:67
+    count = inverse_count()  # inverse.lee:65
+    visits = inverse_visits()  # inverse.lee:66
+    gain = inverse_gain()  # inverse.lee:67
+    s = lake.reset(run.key("s"))  # inverse.lee:68
     count, gain, s, visits = run.restore("t", count=count, gain=gain, s=s, visits=visits)
     for t in run.loop("t", 0, moves - 1, lake=lake):
-        a = inverse_a(key=run.key("inverse"))  # inverse.lee:69
-        next_, r, terminated, truncated = lake.step(a)  # inverse.lee:70
-        visits_item = inverse_visits_item(visits, s, a)  # inverse.lee:71
-        visits[s, a] = visits_item  # inverse.lee:71
-        gain_item = inverse_gain_item(gain, s, a, r)  # inverse.lee:72
-        gain[s, a] = gain_item  # inverse.lee:72
-        count_item = inverse_count_item(count, s, a, next_)  # inverse.lee:73
-        count[s, a, next_] = count_item  # inverse.lee:73
-        s = next_  # inverse.lee:74
+        a = inverse_a(key=run.key("inverse"))  # inverse.lee:70
+        next_, r, terminated, truncated = lake.step(a)  # inverse.lee:71
+        visits_item = inverse_visits_item(visits, s, a)  # inverse.lee:72
+        visits[s, a] = visits_item  # inverse.lee:72
+        gain_item = inverse_gain_item(gain, s, a, r)  # inverse.lee:73
+        gain[s, a] = gain_item  # inverse.lee:73
+        count_item = inverse_count_item(count, s, a, next_)  # inverse.lee:74
+        count[s, a, next_] = count_item  # inverse.lee:74
+        s = next_  # inverse.lee:75
         if terminated or truncated:
-            s = lake.reset(run.key("s_2"))  # inverse.lee:76
+            s = lake.reset(run.key("s_2"))  # inverse.lee:77
         run.keep("t", count=count, gain=gain, s=s, visits=visits)
-    p, expert = inverse_p_expert(count, visits, gain)  # inverse.lee:77
-    path = []  # inverse.lee:79
-    worth = 0.0  # inverse.lee:80
+    p, expert = inverse_p_expert(count, visits, gain)  # inverse.lee:78
+    path = []  # inverse.lee:80
+    worth = 0.0  # inverse.lee:81
     a, path, r, s, terminated, truncated, worth = run.restore(
         "episode", a=a, path=path, r=r, s=s, terminated=terminated, truncated=truncated, worth=worth
     )
     for episode in run.loop("episode", 1, shown, lake=lake):
-        s = lake.reset(run.key("s_3"))  # inverse.lee:82
-        done = False  # inverse.lee:83
+        s = lake.reset(run.key("s_3"))  # inverse.lee:83
+        done = False  # inverse.lee:84
         while run.again("while", not done):
-            a = inverse_a_2(expert, s)  # inverse.lee:85
-            path.append((s, a))  # inverse.lee:86
-            s, r, terminated, truncated = lake.step(a)  # inverse.lee:87
-            worth = worth + r  # inverse.lee:88
-            done = terminated or truncated  # inverse.lee:89
+            a = inverse_a_2(expert, s)  # inverse.lee:86
+            path.append((s, a))  # inverse.lee:87
+            s, r, terminated, truncated = lake.step(a)  # inverse.lee:88
+            worth = worth + r  # inverse.lee:89
+            done = terminated or truncated  # inverse.lee:90
         run.keep("episode", a=a, path=path, r=r, s=s, terminated=terminated, truncated=truncated, worth=worth)
-    states, actions = run.stack(path)  # inverse.lee:90
-    reward = Reward(states=16).to(run.session.place.device)  # inverse.lee:91
-    opt = Adam(lr=rate)  # inverse.lee:92
+    states, actions = run.stack(path)  # inverse.lee:91
+    reward = Reward(states=16).to(run.session.place.device)  # inverse.lee:92
+    opt = Adam(lr=rate)  # inverse.lee:93
     step = InverseStep(reward, opt)
     for step_ in run.loop("step", 1, steps, opt=opt, reward=reward):
-        run.step(step(p, states, actions))  # inverse.lee:94
-    actor = inverse_actor(reward, p)  # inverse.lee:95
-    total = 0.0  # inverse.lee:96
+        run.step(step(p, states, actions))  # inverse.lee:95
+    actor = inverse_actor(reward, p)  # inverse.lee:96
+    total = 0.0  # inverse.lee:97
     a, done, r, s, terminated, total, truncated = run.restore(
         "episode_2", a=a, done=done, r=r, s=s, terminated=terminated, total=total, truncated=truncated
     )
     for episode in run.loop("episode_2", 1, tests, lake=lake):
-        s = lake.reset(run.key("s_4"))  # inverse.lee:98
-        done = False  # inverse.lee:99
+        s = lake.reset(run.key("s_4"))  # inverse.lee:99
+        done = False  # inverse.lee:100
         while run.again("while_2", not done):
-            a = inverse_a_3(actor, s)  # inverse.lee:101
-            s, r, terminated, truncated = lake.step(a)  # inverse.lee:102
-            total = total + r  # inverse.lee:103
-            done = terminated or truncated  # inverse.lee:104
+            a = inverse_a_3(actor, s)  # inverse.lee:102
+            s, r, terminated, truncated = lake.step(a)  # inverse.lee:103
+            total = total + r  # inverse.lee:104
+            done = terminated or truncated  # inverse.lee:105
         run.keep("episode_2", a=a, done=done, r=r, s=s, terminated=terminated, total=total, truncated=truncated)
-    run.report(expert=worth / shown, pupil=total / tests)  # inverse.lee:105
+    run.report(expert=worth / shown, pupil=total / tests)  # inverse.lee:106
     return reward
 
 
 def inverse_count():
-    count = torch.zeros((16, 4, 16), dtype=FLOAT)  # [16, 4, 16]  inverse.lee:64
+    count = torch.zeros((16, 4, 16), dtype=FLOAT)  # [16, 4, 16]  inverse.lee:65
     return count  # [16, 4, 16]
 
 
 def inverse_visits():
-    visits = torch.full((16, 4), 1e-9, dtype=FLOAT)  # [16, 4]  inverse.lee:65
+    visits = torch.full((16, 4), 1e-9, dtype=FLOAT)  # [16, 4]  inverse.lee:66
     return visits  # [16, 4]
 
 
 def inverse_gain():
-    gain = torch.zeros((16, 4), dtype=FLOAT)  # [16, 4]  inverse.lee:66
+    gain = torch.zeros((16, 4), dtype=FLOAT)  # [16, 4]  inverse.lee:67
     return gain  # [16, 4]
 
 
 def inverse_a(key):
-    a = randint(fold(key, SITES["a"]), (), 0, 4)  # inverse.lee:69
+    a = randint(fold(key, SITES["a"]), (), 0, 4)  # inverse.lee:70
     return a
 
 
 def inverse_visits_item(visits, s, a):
     """visits [16, 4] -> []"""
-    visits_item = visits[s, a] + 1  # inverse.lee:71
+    visits_item = visits[s, a] + 1  # inverse.lee:72
     return visits_item
 
 
 def inverse_gain_item(gain, s, a, r):
     """gain [16, 4] -> []"""
-    gain_item = gain[s, a] + r  # inverse.lee:72
+    gain_item = gain[s, a] + r  # inverse.lee:73
     return gain_item
 
 
 def inverse_count_item(count, s, a, next_):
     """count [16, 4, 16] -> []"""
-    count_item = count[s, a, next_] + 1  # inverse.lee:73
+    count_item = count[s, a, next_] + 1  # inverse.lee:74
     return count_item
 
 
 def inverse_p_expert(count, visits, gain):
     """count [16, 4, 16], visits [16, 4], gain [16, 4] -> [16, 4, 16], [16, 4]"""
-    p = count / visits[:, :, None]  # [16, 4, 16]  inverse.lee:77
-    expert = values(gain / visits, p)  # [16, 4]  inverse.lee:78
+    p = count / visits[:, :, None]  # [16, 4, 16]  inverse.lee:78
+    expert = values(gain / visits, p)  # [16, 4]  inverse.lee:79
     return p, expert
 
 
 def inverse_a_2(expert, s):
     """expert [16, 4] -> []"""
-    a = expert[s].argmax(dim=0)  # inverse.lee:85
+    a = expert[s].argmax(dim=0)  # inverse.lee:86
     return a
 
 
@@ -726,13 +729,13 @@ class InverseStep(TrainStep):
 
 def inverse_actor(reward, p):
     """p [16, 4, 16] -> [16, 4]"""
-    actor = soft_values(reward.value, p)  # [16, 4]  inverse.lee:95
+    actor = soft_values(reward.value, p)  # [16, 4]  inverse.lee:96
     return actor  # [16, 4]
 
 
 def inverse_a_3(actor, s):
     """actor [16, 4] -> []"""
-    a = actor[s].argmax(dim=0)  # inverse.lee:101
+    a = actor[s].argmax(dim=0)  # inverse.lee:102
     return a
 
 

@@ -435,20 +435,22 @@ def example_soft(key):
     z = normal(fold(key, SITES["z"]), (4, 3, 4), FLOAT)  # [4, 3, 4]  inverse.lee:49
     s = randint(fold(key, SITES["s"]), (8,), 0, 4)  # int[8]  inverse.lee:50
     a = randint(fold(key, SITES["a"]), (8,), 0, 3)  # int[8]  inverse.lee:51
-    softmax_ = softmax(z, (2,))  # [4, 3, 4]  prelude.lee:122
-    value, saved_unlike = unlike_saved(reward, softmax_, s, a)  # inverse.lee:52
-    d_value = FLOAT(1.0)
-    d_reward, d_softmax = unlike_backward(reward, softmax_, s, a, 0.9, 1e-4, saved_unlike, 30, d_value)
-    sum_ = (d_softmax * softmax_).sum(axis=2, keepdims=True)  # [4, 3, 1]  prelude.lee:122
-    return value, d_reward, softmax_ * (d_softmax - sum_)
+    p = softmax(z, (2,))  # [4, 3, 4]  prelude.lee:122
+    add, saved_unlike = unlike_saved(reward, p, s, a)  # inverse.lee:53
+    q_4, saved_soft_values = soft_values_saved(reward, p)
+    d_q_4 = np.ones((4, 3), dtype=FLOAT)  # [4, 3]
+    d_reward_2, d_p_2 = soft_values_backward(p, 0.9, saved_soft_values, 30, d_q_4)
+    d_reward_3, d_p_3 = unlike_backward(reward, p, s, a, 0.9, 1e-4, saved_unlike, 30, FLOAT(1.0))
+    d_p = d_p_2 + d_p_3  # [4, 3, 4]  prelude.lee:122
+    return add + q_4.sum(), d_reward_2 + d_reward_3, p * (d_p - (d_p * p).sum(axis=2, keepdims=True))
 
 
 def example_best(key):
-    reward = normal(fold(key, SITES["reward"]), (4, 3), FLOAT)  # [4, 3]  inverse.lee:56
-    z = normal(fold(key, SITES["z"]), (4, 3, 4), FLOAT)  # [4, 3, 4]  inverse.lee:57
-    c = normal(fold(key, SITES["c"]), (4, 3), FLOAT)  # [4, 3]  inverse.lee:58
+    reward = normal(fold(key, SITES["reward"]), (4, 3), FLOAT)  # [4, 3]  inverse.lee:57
+    z = normal(fold(key, SITES["z"]), (4, 3, 4), FLOAT)  # [4, 3, 4]  inverse.lee:58
+    c = normal(fold(key, SITES["c"]), (4, 3), FLOAT)  # [4, 3]  inverse.lee:59
     softmax_ = softmax(z, (2,))  # [4, 3, 4]  prelude.lee:122
-    d_c, saved_values = values_saved(reward, softmax_)  # inverse.lee:59
+    d_c, saved_values = values_saved(reward, softmax_)  # inverse.lee:60
     d_reward, d_softmax = values_backward(softmax_, 0.99, saved_values, 200, c)
     sum_2 = (d_softmax * softmax_).sum(axis=2, keepdims=True)  # [4, 3, 1]  prelude.lee:122
     return (c * d_c).sum(), d_reward, softmax_ * (d_softmax - sum_2), d_c
@@ -460,117 +462,117 @@ def inverse(moves=20000, shown=50, steps=200, tests=200, rate=0.2, *, run=None):
 
     run = run or Run("inverse")
     lake = run.environment("FrozenLake-v1", observation=("int", (), 0, 15), action=("int", (), 0, 3))  # inverse.lee:11
-    count = inverse_count()  # inverse.lee:64
-    visits = inverse_visits()  # inverse.lee:65
-    gain = inverse_gain()  # inverse.lee:66
-    s = lake.reset(run.key("s"))  # inverse.lee:67
+    count = inverse_count()  # inverse.lee:65
+    visits = inverse_visits()  # inverse.lee:66
+    gain = inverse_gain()  # inverse.lee:67
+    s = lake.reset(run.key("s"))  # inverse.lee:68
     count, gain, s, visits = run.restore("t", count=count, gain=gain, s=s, visits=visits)
     for t in run.loop("t", 0, moves - 1, lake=lake):
-        a = inverse_a(key=run.key("inverse"))  # inverse.lee:69
-        next_, r, terminated, truncated = lake.step(a)  # inverse.lee:70
-        visits_item = inverse_visits_item(visits, s, a)  # inverse.lee:71
-        visits[s, a] = visits_item  # inverse.lee:71
-        gain_item = inverse_gain_item(gain, s, a, r)  # inverse.lee:72
-        gain[s, a] = gain_item  # inverse.lee:72
-        count_item = inverse_count_item(count, s, a, next_)  # inverse.lee:73
-        count[s, a, next_] = count_item  # inverse.lee:73
-        s = next_  # inverse.lee:74
+        a = inverse_a(key=run.key("inverse"))  # inverse.lee:70
+        next_, r, terminated, truncated = lake.step(a)  # inverse.lee:71
+        visits_item = inverse_visits_item(visits, s, a)  # inverse.lee:72
+        visits[s, a] = visits_item  # inverse.lee:72
+        gain_item = inverse_gain_item(gain, s, a, r)  # inverse.lee:73
+        gain[s, a] = gain_item  # inverse.lee:73
+        count_item = inverse_count_item(count, s, a, next_)  # inverse.lee:74
+        count[s, a, next_] = count_item  # inverse.lee:74
+        s = next_  # inverse.lee:75
         if terminated or truncated:
-            s = lake.reset(run.key("s_2"))  # inverse.lee:76
+            s = lake.reset(run.key("s_2"))  # inverse.lee:77
         run.keep("t", count=count, gain=gain, s=s, visits=visits)
-    p, expert = inverse_p_expert(count, visits, gain)  # inverse.lee:77
-    path = []  # inverse.lee:79
-    worth = 0.0  # inverse.lee:80
+    p, expert = inverse_p_expert(count, visits, gain)  # inverse.lee:78
+    path = []  # inverse.lee:80
+    worth = 0.0  # inverse.lee:81
     a, path, r, s, terminated, truncated, worth = run.restore(
         "episode", a=a, path=path, r=r, s=s, terminated=terminated, truncated=truncated, worth=worth
     )
     for episode in run.loop("episode", 1, shown, lake=lake):
-        s = lake.reset(run.key("s_3"))  # inverse.lee:82
-        done = False  # inverse.lee:83
+        s = lake.reset(run.key("s_3"))  # inverse.lee:83
+        done = False  # inverse.lee:84
         while run.again("while", not done):
-            a = inverse_a_2(expert, s)  # inverse.lee:85
-            path.append((s, a))  # inverse.lee:86
-            s, r, terminated, truncated = lake.step(a)  # inverse.lee:87
-            worth = worth + r  # inverse.lee:88
-            done = terminated or truncated  # inverse.lee:89
+            a = inverse_a_2(expert, s)  # inverse.lee:86
+            path.append((s, a))  # inverse.lee:87
+            s, r, terminated, truncated = lake.step(a)  # inverse.lee:88
+            worth = worth + r  # inverse.lee:89
+            done = terminated or truncated  # inverse.lee:90
         run.keep("episode", a=a, path=path, r=r, s=s, terminated=terminated, truncated=truncated, worth=worth)
-    states, actions = run.stack(path)  # inverse.lee:90
-    reward = Reward(states=16)  # inverse.lee:91
-    opt = Adam(lr=rate)  # inverse.lee:92
+    states, actions = run.stack(path)  # inverse.lee:91
+    reward = Reward(states=16)  # inverse.lee:92
+    opt = Adam(lr=rate)  # inverse.lee:93
     for step in run.loop("step", 1, steps, opt=opt, reward=reward):
-        run.step(inverse_step(reward, opt, p, states, actions))  # inverse.lee:94
-    actor = inverse_actor(reward, p)  # inverse.lee:95
-    total = 0.0  # inverse.lee:96
+        run.step(inverse_step(reward, opt, p, states, actions))  # inverse.lee:95
+    actor = inverse_actor(reward, p)  # inverse.lee:96
+    total = 0.0  # inverse.lee:97
     a, done, r, s, terminated, total, truncated = run.restore(
         "episode_2", a=a, done=done, r=r, s=s, terminated=terminated, total=total, truncated=truncated
     )
     for episode in run.loop("episode_2", 1, tests, lake=lake):
-        s = lake.reset(run.key("s_4"))  # inverse.lee:98
-        done = False  # inverse.lee:99
+        s = lake.reset(run.key("s_4"))  # inverse.lee:99
+        done = False  # inverse.lee:100
         while run.again("while_2", not done):
-            a = inverse_a_3(actor, s)  # inverse.lee:101
-            s, r, terminated, truncated = lake.step(a)  # inverse.lee:102
-            total = total + r  # inverse.lee:103
-            done = terminated or truncated  # inverse.lee:104
+            a = inverse_a_3(actor, s)  # inverse.lee:102
+            s, r, terminated, truncated = lake.step(a)  # inverse.lee:103
+            total = total + r  # inverse.lee:104
+            done = terminated or truncated  # inverse.lee:105
         run.keep("episode_2", a=a, done=done, r=r, s=s, terminated=terminated, total=total, truncated=truncated)
-    run.report(expert=worth / shown, pupil=total / tests)  # inverse.lee:105
+    run.report(expert=worth / shown, pupil=total / tests)  # inverse.lee:106
     return reward
 
 
 def inverse_count():
-    count = np.zeros((16, 4, 16), dtype=FLOAT)  # [16, 4, 16]  inverse.lee:64
+    count = np.zeros((16, 4, 16), dtype=FLOAT)  # [16, 4, 16]  inverse.lee:65
     return count  # [16, 4, 16]
 
 
 def inverse_visits():
-    visits = np.full((16, 4), 1e-9, dtype=FLOAT)  # [16, 4]  inverse.lee:65
+    visits = np.full((16, 4), 1e-9, dtype=FLOAT)  # [16, 4]  inverse.lee:66
     return visits  # [16, 4]
 
 
 def inverse_gain():
-    gain = np.zeros((16, 4), dtype=FLOAT)  # [16, 4]  inverse.lee:66
+    gain = np.zeros((16, 4), dtype=FLOAT)  # [16, 4]  inverse.lee:67
     return gain  # [16, 4]
 
 
 def inverse_a(key):
-    a = randint(fold(key, SITES["a"]), (), 0, 4)  # inverse.lee:69
+    a = randint(fold(key, SITES["a"]), (), 0, 4)  # inverse.lee:70
     return a
 
 
 def inverse_visits_item(visits, s, a):
     """visits [16, 4] -> []"""
-    visits_item = visits[inside(s), inside(a)] + 1  # inverse.lee:71
+    visits_item = visits[inside(s), inside(a)] + 1  # inverse.lee:72
     return visits_item
 
 
 def inverse_gain_item(gain, s, a, r):
     """gain [16, 4] -> []"""
-    gain_item = gain[inside(s), inside(a)] + r  # inverse.lee:72
+    gain_item = gain[inside(s), inside(a)] + r  # inverse.lee:73
     return gain_item
 
 
 def inverse_count_item(count, s, a, next_):
     """count [16, 4, 16] -> []"""
-    count_item = count[inside(s), inside(a), inside(next_)] + 1  # inverse.lee:73
+    count_item = count[inside(s), inside(a), inside(next_)] + 1  # inverse.lee:74
     return count_item
 
 
 def inverse_p_expert(count, visits, gain):
     """count [16, 4, 16], visits [16, 4], gain [16, 4] -> [16, 4, 16], [16, 4]"""
-    p = count / visits[:, :, None]  # [16, 4, 16]  inverse.lee:77
-    expert = values(gain / visits, p)  # [16, 4]  inverse.lee:78
+    p = count / visits[:, :, None]  # [16, 4, 16]  inverse.lee:78
+    expert = values(gain / visits, p)  # [16, 4]  inverse.lee:79
     return p, expert
 
 
 def inverse_a_2(expert, s):
     """expert [16, 4] -> []"""
-    a = expert[inside(s)].argmax(axis=0)  # inverse.lee:85
+    a = expert[inside(s)].argmax(axis=0)  # inverse.lee:86
     return a
 
 
 def inverse_step(reward, opt, p, states, actions):
     """One step of inverse."""
-    loss, saved_unlike = unlike_saved(reward.value, p, states, actions)  # inverse.lee:94
+    loss, saved_unlike = unlike_saved(reward.value, p, states, actions)  # inverse.lee:95
     d_loss = FLOAT(1.0)
     d_value = unlike_backward_2(reward.value, p, states, actions, 0.9, 1e-4, saved_unlike, 30, d_loss)  # [16]
     opt.update(reward.parameters, reward.flat({"value": d_value}))
@@ -579,13 +581,13 @@ def inverse_step(reward, opt, p, states, actions):
 
 def inverse_actor(reward, p):
     """p [16, 4, 16] -> [16, 4]"""
-    actor = soft_values(reward.value, p)  # [16, 4]  inverse.lee:95
+    actor = soft_values(reward.value, p)  # [16, 4]  inverse.lee:96
     return actor  # [16, 4]
 
 
 def inverse_a_3(actor, s):
     """actor [16, 4] -> []"""
-    a = actor[inside(s)].argmax(axis=0)  # inverse.lee:101
+    a = actor[inside(s)].argmax(axis=0)  # inverse.lee:102
     return a
 
 

@@ -306,16 +306,17 @@ def example_cells(key):
     uniform_ = uniform(fold(key, SITES["x"]), (), FLOAT)  # shaping.lee:60
     x = -1.2 + 1.7999999999999998 * uniform_
     v = -0.07 + 0.14 * uniform(fold(key, SITES["v"]), (), FLOAT)  # shaping.lee:61
-    d_x = torch.zeros((), dtype=FLOAT)  # shaping.lee:62
-    return cell(torch.stack((x, v)), 1000), d_x, d_x
+    corner = torch.ones(2, dtype=FLOAT)  # [2]  shaping.lee:62
+    d_x = torch.zeros((), dtype=FLOAT)  # shaping.lee:63
+    return cell(torch.stack((x, v)), 1000) + cell(corner, 30), d_x, d_x
 
 
 def example_curious(key):
-    world = MLP((5, 8, 2), key=fold(key, SITES["world"]))  # shaping.lee:66
-    s = normal(fold(key, SITES["s"]), (6, 2), FLOAT)  # [6, 2]  shaping.lee:67
-    next_ = normal(fold(key, SITES["next"]), (6, 2), FLOAT)  # [6, 2]  shaping.lee:68
-    a = randint(fold(key, SITES["a"]), (6,), 0, 3)  # int[6]  shaping.lee:69
-    sum_, saved_surprise = surprise_saved(world, s, a, next_)  # shaping.lee:70
+    world = MLP((5, 8, 2), key=fold(key, SITES["world"]))  # shaping.lee:67
+    s = normal(fold(key, SITES["s"]), (6, 2), FLOAT)  # [6, 2]  shaping.lee:68
+    next_ = normal(fold(key, SITES["next"]), (6, 2), FLOAT)  # [6, 2]  shaping.lee:69
+    a = randint(fold(key, SITES["a"]), (6,), 0, 3)  # int[6]  shaping.lee:70
+    sum_, saved_surprise = surprise_saved(world, s, a, next_)  # shaping.lee:71
     d_sum = torch.full((6,), 0.16666666666666666, dtype=FLOAT)  # [6]
     d_world, d_s, d_next = surprise_backward(world, saved_surprise, d_sum)
     return sum_.mean(), world.at(d_world), d_s, d_next
@@ -331,69 +332,69 @@ def mountain(episodes=300, rows=12, rate=0.2, gamma=0.99, weight=1e4, *, run=Non
 
     run = run or Run("mountain", backend="torch")
     car = run.environment("MountainCar-v0", observation=("float", (2,)), action=("int", (), 0, 2))  # shaping.lee:12
-    q = mountain_q(rows)  # shaping.lee:75
-    world = MLP(sizes=(5, 32, 2), key=run.key("world")).to(run.session.place.device)  # shaping.lee:76
-    opt = Adam(lr=1e-3)  # shaping.lee:77
+    q = mountain_q(rows)  # shaping.lee:76
+    world = MLP(sizes=(5, 32, 2), key=run.key("world")).to(run.session.place.device)  # shaping.lee:77
+    opt = Adam(lr=1e-3)  # shaping.lee:78
     (q,) = run.restore("episode", q=q)
     for episode in run.loop("episode", 1, episodes, opt=opt, world=world, car=car):
-        eps = max(0.0, 0.1 - episode / 1000)  # shaping.lee:79
-        s = car.reset(run.key("s"))  # shaping.lee:80
-        score = 0.0  # shaping.lee:81
-        done = False  # shaping.lee:82
-        path = []  # shaping.lee:83
+        eps = max(0.0, 0.1 - episode / 1000)  # shaping.lee:80
+        s = car.reset(run.key("s"))  # shaping.lee:81
+        score = 0.0  # shaping.lee:82
+        done = False  # shaping.lee:83
+        path = []  # shaping.lee:84
         while run.again("while", not done):
-            here, condition = mountain_here_condition(s, eps, rows, key=run.key("mountain"))  # shaping.lee:85
+            here, condition = mountain_here_condition(s, eps, rows, key=run.key("mountain"))  # shaping.lee:86
             if condition:
-                a = mountain_a(key=run.key("mountain"))  # shaping.lee:88
+                a = mountain_a(key=run.key("mountain"))  # shaping.lee:89
             else:
-                a = mountain_a_2(q, here, rows)  # shaping.lee:90
-            next_, r, terminated, truncated = car.step(a)  # shaping.lee:91
-            score = score + r  # shaping.lee:92
-            gain = r  # shaping.lee:93
-            q_item = mountain_q_item(r, terminated, weight, s, next_, gamma, q, here, a, rate, rows)  # shaping.lee:95
-            q[here, a] = q_item  # shaping.lee:102
-            s = next_  # shaping.lee:103
-            done = terminated or truncated  # shaping.lee:104
-        run.report(score=score)  # shaping.lee:108
+                a = mountain_a_2(q, here, rows)  # shaping.lee:91
+            next_, r, terminated, truncated = car.step(a)  # shaping.lee:92
+            score = score + r  # shaping.lee:93
+            gain = r  # shaping.lee:94
+            q_item = mountain_q_item(r, terminated, weight, s, next_, gamma, q, here, a, rate, rows)  # shaping.lee:96
+            q[here, a] = q_item  # shaping.lee:103
+            s = next_  # shaping.lee:104
+            done = terminated or truncated  # shaping.lee:105
+        run.report(score=score)  # shaping.lee:109
         run.keep("episode", q=q)
     return q
 
 
 def mountain_q(rows):
-    q = torch.zeros((rows**2, 3), dtype=FLOAT)  # [rows**2, 3]  shaping.lee:75
+    q = torch.zeros((rows**2, 3), dtype=FLOAT)  # [rows**2, 3]  shaping.lee:76
     return q  # [rows**2, 3]
 
 
 def mountain_here_condition(s, eps, rows, key):
     """s [2] -> [], []"""
-    here = cell(s, rows).to(torch.int64)  # shaping.lee:85
-    u = uniform(fold(key, SITES["u"]), (), FLOAT, s.device)  # shaping.lee:86
-    condition = u < eps  # shaping.lee:87
+    here = cell(s, rows).to(torch.int64)  # shaping.lee:86
+    u = uniform(fold(key, SITES["u"]), (), FLOAT, s.device)  # shaping.lee:87
+    condition = u < eps  # shaping.lee:88
     return here, condition
 
 
 def mountain_a(key):
-    a = randint(fold(key, SITES["a"]), (), 0, 3)  # shaping.lee:88
+    a = randint(fold(key, SITES["a"]), (), 0, 3)  # shaping.lee:89
     return a
 
 
 def mountain_a_2(q, here, rows):
     """q [rows**2, 3] -> []"""
-    a = q[here].argmax(dim=0)  # shaping.lee:90
+    a = q[here].argmax(dim=0)  # shaping.lee:91
     return a
 
 
 def mountain_q_item(r, terminated, weight, s, next_, gamma, q, here, a, rate, rows):
     """s [2], next [2], q [rows**2, 3] -> []"""
-    brought = torch.full((1,), r, dtype=FLOAT, device=s.device)  # [1]  shaping.lee:95
-    over = torch.full((1,), terminated, dtype=torch.bool, device=s.device)  # bool[1]  shaping.lee:96
-    mul_2 = weight * energy(next_[None])  # [1]  shaping.lee:97
+    brought = torch.full((1,), r, dtype=FLOAT, device=s.device)  # [1]  shaping.lee:96
+    over = torch.full((1,), terminated, dtype=torch.bool, device=s.device)  # bool[1]  shaping.lee:97
+    mul_2 = weight * energy(next_[None])  # [1]  shaping.lee:98
     sub = shaped(brought, weight * energy(s[None]), mul_2, over, gamma=gamma)  # [1]
     gain = sub.reshape(())
     guard = torch.where(torch.full((), not terminated, device=s.device), next_, next_.detach())  # [2]
-    max_ = q[cell(guard, rows).to(torch.int64)].max(0).values  # shaping.lee:101
+    max_ = q[cell(guard, rows).to(torch.int64)].max(0).values  # shaping.lee:102
     after = torch.where(torch.full((), terminated, device=s.device), 0, max_)
-    gather_2 = q[here, a]  # shaping.lee:102
+    gather_2 = q[here, a]  # shaping.lee:103
     q_item = gather_2 + rate * (gain + gamma * after - gather_2)
     return q_item
 

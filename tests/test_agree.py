@@ -28,8 +28,8 @@ def test_programs_agree_at_every_level(path: Path, level: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", (1, 2))
+@pytest.mark.parametrize("plan", ({}, {"optimize": 2, "dtypes": ("f64",), "steps": 5}), ids=("as_users", "fastest"))
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
-def test_programs_of_the_lectures_agree(path: Path, level: int) -> None:
-    report = leec.verify(path, optimize=level)
+def test_programs_of_the_lectures_agree(path: Path, plan: dict) -> None:
+    report = leec.verify(path, **plan)
     assert report.sections and not failures(report)

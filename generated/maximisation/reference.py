@@ -931,8 +931,8 @@ def example_pattern(key):
     net = Layers(2, 3, key=fold(key, SITES["net"]))  # maximisation.lee:128
     start = normal(fold(key, SITES["start"]), (1, 2, 5, 6), FLOAT)  # [1, 2, 5, 6]  maximisation.lee:129
     c = normal(fold(key, SITES["c"]), (1, 2, 5, 6), FLOAT)  # [1, 2, 5, 6]  maximisation.lee:130
-    d_c, saved_liked_by_filter = liked_by_filter_saved(net, start, 1)  # maximisation.lee:131
-    d_net, d_start = liked_by_filter_backward(net, 0.05, saved_liked_by_filter, 1, 6, c)
+    d_c, saved_liked_by_filter = liked_by_filter_saved(net, start, 0)  # maximisation.lee:131
+    d_net, d_start = liked_by_filter_backward(net, 0.05, saved_liked_by_filter, 0, 6, c)
     return (
         (c * d_c).sum(),
         net.at(

@@ -488,7 +488,6 @@ def escape(steps=200, rate=0.5, *, run=None):
     net = Twice(inputs=4, hidden=3, outputs=3, key=run.key("net")).to(run.session.place.device)  # saddle.lee:45
     opt = SGD(lr=rate)  # saddle.lee:46
     step = EscapeStep(net, opt)
-    step_ = EscapeStep2(net, opt)
     escape_net(net)  # saddle.lee:47
     for step_2 in run.loop("step", 1, steps, net=net, opt=opt):
         run.step(step(data.train.x, data.train.y))  # saddle.lee:49

@@ -49,7 +49,7 @@ PIPELINE = (
     Stage("stabilise", stabilise),  # before differentiation: gradients are of the stable forms
     Stage("recognise", recognise, recognises=True),  # before differentiation: composites bring their own gradients
     Stage("names", name_values),  # before differentiation: cotangents and what is saved are called after these
-    Stage("segments", segments, level=0, divides=True),  # right before it: what is kept is what gradients read
+    Stage("segments", segments, divides=True),  # right before it: what is kept is what gradients read
     Stage("differentiate", differentiate, level=0),  # as late as can be: what is simple before has a simple gradient
     Stage("sums", sums),  # right after it: the sums are those of gradients
     Stage("release", release),  # after the last gradient: grafts and guards only altered those

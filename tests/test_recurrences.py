@@ -361,6 +361,26 @@ def test_recomputing_keeps_a_few_roots_of_the_carries(rounds: int) -> None:
     assert peaks["always"] <= 3 * rounds**0.5 < rounds <= peaks["never"]
 
 
+NAMES = """
+def named(x: [begin], w: [begin], segment: [begin]) -> []:
+    h = x
+    for t in 1..12:
+        h = tanh(h * w + segment)
+    return sum(h)
+
+example names_of_the_spec:
+    x: [5] ~ normal(0, 1)
+    w: [5] ~ normal(0, 1)
+    s: [5] ~ normal(0, 1)
+    return named(x, w, s)
+"""
+
+
+def test_stretches_take_no_name_of_the_spec() -> None:
+    report = leec.verify(NAMES, recompute="always", dtypes=("f64",))
+    assert report.ok, report
+
+
 def test_loops_that_keep_little_are_left_alone() -> None:
     """`auto` divides a loop only where its rounds are known to keep more than a gigabyte."""
     small, large = (CHAIN.replace("[d]", f"[{d}]").format(rounds=200) for d in (1000, 10**7))

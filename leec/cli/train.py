@@ -77,9 +77,8 @@ def command(
     """Run a train PROCEDURE of SPEC, the last one unless named; Ctrl-C saves, and --resume goes on from there."""
     if plot:
         import_module("matplotlib")  # what is missing is said before the run and not after it
-    options = replace(
-        chosen_options(optimize, dtype, backend, recompute), backend="all"
-    )  # what is resumed knows no back end
+    options = chosen_options(optimize, dtype, backend, recompute)
+    options = replace(options, backend="all")  # what is resumed knows no back end
     spec = load(console, path, options)
     chosen = chosen_procedure(spec, procedure)
     name = chosen.name

@@ -58,9 +58,9 @@ def no_member(
     span: Span, name: str, owner: str, candidates: Iterable[str], functions: Collection[str] = ()
 ) -> Diagnostic:
     """`functions` are those that take such an owner: `x.sum()` is `sum(x)` here."""
-    near = nearest(name, candidates)
-    helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
     word = RENAMED.get(name, name)
+    near = [] if word in functions else nearest(name, candidates)
+    helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
     if word in functions:
         helps = (f"`{word}` is a function: write `{word}(x)`, with other arguments after `x`",)
     elif name in INSTEAD and not near:

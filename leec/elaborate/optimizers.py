@@ -49,19 +49,18 @@ class OptimizerSpec:
         return sorted(symbols_of((*self.types.values(), *self.tensors(session).values())) - {"count"})
 
     def describe(self) -> OptimizerClass:
-        live = {n: v for n, v in self.hypers.items() if n not in self.counts}
-        hypers = tuple(
-            (
-                Hyper(n, "model", v.spec.name)
-                if isinstance(v, Instance)
-                else Hyper(n, "float", number_of(v), v is not None)
-            )
-            for n, v in live.items()
-        )
+        hypers = tuple(hyper(n, v) for n, v in self.hypers.items() if n not in self.counts)
         return OptimizerClass(
             self.name, hypers, tuple((n, self.types.get(n)) for n in self.states), self.update, dict(self.update_each),
             self.declaration.doc or "", self.declaration.span, dict(self.states),
         )  # fmt: skip
+
+
+def hyper(name: str, given: object) -> Hyper:
+    """What the class takes: a model, or a number with the default that the declaration gives it."""
+    if isinstance(given, Instance):
+        return Hyper(name, "model", given.spec.name)
+    return Hyper(name, "float", number_of(given), given is not None)
 
 
 def optimizer_spec(session, cls: ClassValue, given: dict[str, object]) -> OptimizerSpec:

@@ -117,10 +117,8 @@ class Emitter:
     def result(self, r: Result) -> ast.expr:
         if r.model is None:
             return self.body.read(r.values[0])
-        unknown = (
-            r.name.startswith("d_") and self.caller.in_scope(r.model, {}) is None
-        )  # nothing reads the model itself
-        if self.f.backward_of or unknown:
+        unread = r.name.startswith("d_") and self.caller.in_scope(r.model, {}) is None  # the model itself
+        if self.f.backward_of or unread:
             return self.caller.gradient(r.values, r.paths)
         return self.caller.model_value(r)
 

@@ -1,4 +1,4 @@
-"""What a function costs: floating-point operations, counted from the rows for given sizes.
+"""What a function costs: floating-point operations, counted from the rows for given sizes, and bytes.
 
 A row says how many an entry takes, of its largest operand or result; a contraction takes its row's number, 2, for
 every point of its index space. Equations on host numbers count nothing, calls what their callee counts,
@@ -52,3 +52,9 @@ def flops(e: Equation, sizes: Sizes) -> float:
 
 def evaluated(dims: tuple[Dim, ...], sizes: Sizes) -> int:
     return prod(d.evaluate(sizes) for d in dims)
+
+
+def count_bytes(f: Function, binding: Mapping[str, Dim]) -> int | None:
+    """Of all arrays that a function computes or is given, in float32; None where only a run knows the sizes."""
+    arrays = [[d.substitute(binding).constant for d in v.type.dims] for v in f.values() if not v.type.host]
+    return None if any(None in sizes for sizes in arrays) else 4 * sum(map(prod, arrays))

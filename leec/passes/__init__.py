@@ -36,8 +36,7 @@ class Stage:
     change: Callable[..., Program]
     level: int = 1
     recognises: bool = False
-    keeps: bool = False  # the names that the program had at the start are its second argument
-    divides: bool = False  # whether loops recompute is its second argument
+    takes: str = ""  # its second argument: the names of functions `given` at the start, or whether loops `recompute`
 
 
 PIPELINE = (
@@ -49,7 +48,7 @@ PIPELINE = (
     Stage("stabilise", stabilise),  # before differentiation: gradients are of the stable forms
     Stage("recognise", recognise, recognises=True),  # before differentiation: composites bring their own gradients
     Stage("names", name_values),  # before differentiation: cotangents and what is saved are called after these
-    Stage("segments", segments, divides=True),  # right before it: what is kept is what gradients read
+    Stage("segments", segments, takes="recompute"),  # right before it: what is kept is what gradients read
     Stage("differentiate", differentiate, level=0),  # as late as can be: what is simple before has a simple gradient
     Stage("sums", sums),  # right after it: the sums are those of gradients
     Stage("release", release),  # after the last gradient: grafts and guards only altered those
@@ -58,7 +57,7 @@ PIPELINE = (
     Stage("recognise_gradients", recognise, recognises=True),  # contractions that only gradients contain
     Stage("cse_gradients", cse),  # before fuse: a value that two groups read must exist once
     Stage("fuse", fuse_through, level=2),  # groups are final, so nothing may look for patterns after this
-    Stage("dce", dce, level=0, keeps=True),  # after all: anything above may leave what nobody reads or calls
+    Stage("dce", dce, level=0, takes="given"),  # after all: anything above may leave what nobody reads or calls
 )
 
 BEFORE_GRADIENTS = tuple(s.name for s in PIPELINE[: [s.name for s in PIPELINE].index("differentiate")])
@@ -76,15 +75,14 @@ def run(
 
     Raises InternalError if a pass breaks the program.
     """
-    given = tuple(program.functions)
+    second = {"given": tuple(program.functions), "recompute": recompute}
     verify_program(program, "elaborate")
     for stage in PIPELINE:
         wanted = stage.level <= level if only is None else stage.name in only
         if not wanted or (stage.recognises and not recognise):
             continue
         before = program
-        more = [given] * stage.keeps + [recompute] * stage.divides
-        program = stage.change(program, *more)
+        program = stage.change(program, second[stage.takes]) if stage.takes else stage.change(program)
         verify_program(program, stage.name, before)
         if observer is not None:
             observer(stage.name, program)

@@ -61,7 +61,7 @@ class Pair:
         """The spec after the passes before differentiation: what the file has only in its steps, computed as they do."""
         options = self.spec.options
         only = BEFORE_GRADIENTS if options.level else ()
-        return passes.run(self.spec.module.functions, options.level, only=only, recognise=options.recognise)
+        return passes.run(self.spec.module.functions, options.level, None, only, options.recognise, options.recompute)
 
     @cached_property
     def measuring(self) -> Scales:

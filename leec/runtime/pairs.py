@@ -35,7 +35,12 @@ from leec.runtime.vocabulary import (
 
 
 def pairs(
-    corpus: str = "dates", rows: int = 2000, level: str | None = None, most: int | None = None, seed: int = 0, **options: Any
+    corpus: str = "dates",
+    rows: int = 2000,
+    level: str | None = None,
+    most: int | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Source:
     """Texts and what they are to become: x: int[n, time], lengths, y: int[n, length], y_lengths; each y ends with END.
 

@@ -225,7 +225,7 @@ def test_fields_of_all_parts_and_of_data_that_are_not_divided() -> None:
     spec = leec.load(OF_ALL_PARTS)
     for backend in ("numpy", "torch"):
         assert spec.run("look", backend=backend)[1] == [{"marked": 0.5, "rows": 80.0}]
-    with pytest.raises(RuntimeFault, match="it is divided, so `.` is ambiguous.*write `train"):
+    with pytest.raises(RuntimeFault, match=r"it is divided, so `.` is ambiguous.*write `train"):
         spec.run("look", kept=0.25)
 
 

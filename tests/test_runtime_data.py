@@ -147,7 +147,7 @@ def test_what_belongs_to_no_part_is_held_against_its_declaration():
     declared = {"x": ("float", ("n", 2)), "y": ("int", ("n",)), "marked": ("int", (6,))}
     source = data.check_fields(sources.load("two_moons", n=40, test=0.5, labelled=6), declared)
     assert list(source.train.fields) == ["x", "y"] and source.marked.max() < 20
-    with pytest.raises(RuntimeFault, match="LEE705.*`marked`"):
+    with pytest.raises(RuntimeFault, match=r"LEE705.*`marked`"):
         data.check_fields(sources.load("two_moons", n=40, labelled=5), declared)
 
 

@@ -5,7 +5,7 @@ A model of the IR is its tensors by path; here it becomes an object of the emitt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from leec.emit.dialect import NUMPY, TORCH
 from leec.emit.groups import attribute, by_key
 from leec.emit.reference import File
 from leec.emit.unit import EVAL, Unit
+from leec.ir import host
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.ir.module import Hyper, Module
 
@@ -135,6 +136,44 @@ def unit_of(spec: Spec, backend: str) -> Unit:
     """The names and roles that the emitter gave in a file."""
     dialect = {"numpy": NUMPY, "torch": TORCH}[backend]
     return File(spec.optimised, spec.options, dialect).unit
+
+
+# ---- what of a file procedures use
+
+
+def step_names(emitted: Emitted) -> list[str]:
+    """The functions of steps."""
+    procedures = emitted.spec.optimised.procedures.values()
+    return list(dict.fromkeys(s.function for p in procedures for s in computed(p.body) if s.is_step))
+
+
+def stepping(emitted: Emitted) -> list[Function]:
+    """The functions that are classes over flat vectors in a file."""
+    functions = emitted.spec.optimised.functions.functions
+    return [functions[name] for name in step_names(emitted) if emitted.function(name) is None]
+
+
+def changing(emitted: Emitted) -> dict[str, Function]:
+    """The functions that procedures call and that change models or optimizers, by their names in Python."""
+    called = {s.function for p in emitted.spec.optimised.procedures.values() for s in computed(p.body)}
+    functions = [f for name in called if (f := emitted.function(name)) and f.state]
+    return {emitted.unit.function_name(emitted.unit.public_name(f)[0]): f for f in functions}
+
+
+def computed(statements: tuple[host.Statement, ...]) -> Iterator[host.Compute]:
+    for s in statements:
+        if isinstance(s, host.Compute):
+            yield s
+        for inner in ("test", "body", "then", "otherwise"):
+            yield from computed(getattr(s, inner, ()))
+
+
+def optimizers(emitted: Emitted) -> list[type]:
+    names = [emitted.unit.class_name(name) for name in emitted.spec.optimised.optimizers]
+    return [getattr(emitted.module, name) for name in names if hasattr(emitted.module, name)]
+
+
+# ---- values
 
 
 def at(gradient: Mapping[str, Any], path: str) -> Any:

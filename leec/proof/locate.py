@@ -78,6 +78,7 @@ def step_case(pair: Pair, call: Call, still: Mapping[str, Still]) -> Case:
     machines = {MODULE: machine, **({WRITTEN: pair.written()} if pair.dtype == "f64" else {})}
     outputs |= {p: list(map(to_array, m.evaluate(f, call.values, call.sizes))) for p, m in machines.items()}
     gradients = {program: r.gradients for program, r in replayed.items()}
+    gradients |= {p: [to_array(g) for g in m.directions] for p, m in machines.items()}
     return Case(pair, call.f, call.values, call.sizes, outputs, known, gradients, still)
 
 

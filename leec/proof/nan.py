@@ -13,8 +13,8 @@ import numpy as np
 
 from leec.ir.graph import Equation, Function
 from leec.ir.text import print_equation
-from leec.proof.emitted import Emitted, Spec, to_array
-from leec.proof.record import Call, call_of, changing, patched, step_objects, stepping
+from leec.proof.emitted import Emitted, Spec, changing, stepping, to_array
+from leec.proof.record import Call, call_of, patched, step_objects
 from leec.proof.report import Finding
 from leec.proof.walk import Walk, statistics
 from leec.runtime.faults import RuntimeFault

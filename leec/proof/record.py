@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from leec.ir import host
 from leec.ir.graph import Function, Parameter, Value
-from leec.proof.emitted import Emitted, copied, grouped, to_array
+from leec.proof.emitted import Emitted, changing, copied, grouped, optimizers, step_names, stepping, to_array
 from leec.proof.standin import Drawn, StandIn
 from leec.runtime.environments import Environment
 from leec.runtime.run import Run
@@ -47,6 +46,7 @@ class Recording:
     counters: set[str] = field(default_factory=set)  # the columns of the rows that loops fill
     returned: Any = None
     limit: int | None = None  # of steps: an update along a given direction has no loss that a run could count
+    change: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None  # of the tensors that objects begin with
     begun: int = 0
 
     def begin_step(self) -> None:
@@ -63,6 +63,12 @@ class Recording:
         if hasattr(found, "tensors") and not isinstance(found, Environment):
             self.objects.setdefault(known or name, found)
         return known or (name if name in self.objects else None)
+
+    def begin_with(self, name: str, found: Any) -> None:
+        """Keep what an object has at the first loop with it."""
+        self.initial[name] = state_of(found)
+        if self.change is not None:
+            found.load_tensors(self.change(self.initial[name]))
 
     def run(self, call: Call, run: Callable[[], Any]) -> Any:
         """Keep a call, with what its updates are given."""
@@ -91,9 +97,10 @@ def record(
     seed: int = 0,
     device: str = "cpu",
     arguments: Mapping[str, Any] | None = None,
+    change: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None,
 ) -> Recording:
     """Run a procedure until it has made so many steps, or ends."""
-    recording = Recording(limit=steps)
+    recording = Recording(limit=steps, change=change)
     options = {"backend": emitted.backend, "dtype": emitted.spec.options.dtype, "device": device}
     with ExitStack() as stack:
         stack.enter_context(listening(emitted, recording))
@@ -126,7 +133,7 @@ def listen(run: Run, recording: Recording) -> None:
         for name, found in frame.objects.items():
             known = recording.meet(name, found)
             if known is not None and known not in recording.initial:
-                recording.initial[known] = state_of(found)
+                recording.begin_with(known, found)
         return rounds(frame, *rest)
 
     session.watch.step, session.rounds = heard, met
@@ -165,38 +172,6 @@ def patched(places: list[Place]) -> Iterator[None]:
                 delattr(place, name)
             else:
                 setattr(place, name, own)
-
-
-def step_names(emitted: Emitted) -> list[str]:
-    """The functions of steps."""
-    procedures = emitted.spec.optimised.procedures.values()
-    return list(dict.fromkeys(s.function for p in procedures for s in computed(p.body) if s.is_step))
-
-
-def stepping(emitted: Emitted) -> list[Function]:
-    """The functions that are classes over flat vectors in a file."""
-    functions = emitted.spec.optimised.functions.functions
-    return [functions[name] for name in step_names(emitted) if emitted.function(name) is None]
-
-
-def changing(emitted: Emitted) -> dict[str, Function]:
-    """The functions that procedures call and that change models or optimizers, by their names in Python."""
-    called = {s.function for p in emitted.spec.optimised.procedures.values() for s in computed(p.body)}
-    functions = [f for name in called if (f := emitted.function(name)) and f.state]
-    return {emitted.unit.function_name(emitted.unit.public_name(f)[0]): f for f in functions}
-
-
-def computed(statements: tuple[host.Statement, ...]) -> Iterator[host.Compute]:
-    for s in statements:
-        if isinstance(s, host.Compute):
-            yield s
-        for inner in ("test", "body", "then", "otherwise"):
-            yield from computed(getattr(s, inner, ()))
-
-
-def optimizers(emitted: Emitted) -> list[type]:
-    names = [emitted.unit.class_name(name) for name in emitted.spec.optimised.optimizers]
-    return [getattr(emitted.module, name) for name in names if hasattr(emitted.module, name)]
 
 
 def heard_call(emitted: Emitted, f: Function, recording: Recording) -> Callable[[Callable], Callable]:

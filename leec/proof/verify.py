@@ -6,18 +6,22 @@ parameters, batches and draws. Where they part, the first thing to blame is look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from leec.proof.agreement import AFTER_STEPS, TOLERANCES, compare
+from leec.proof.condition import ROUNDINGS, blown_up, condition_of_step
 from leec.proof.emitted import Spec
 from leec.proof.examples import Loader, Pair, unmet, verify_example
 from leec.proof.failures import ProgramFailed, failed
 from leec.proof.locate import Case, example_case, locate, step_case
+from leec.proof.record import Call
 from leec.proof.report import Finding, Report, Section, Worst
 from leec.proof.standin import ROWS, StandIn, takes_data
-from leec.proof.steps import Steps, compare_initial, run_steps, train_section
+from leec.proof.steps import Steps, compare_initial, joined, run_steps, train_section
 
 LEVELS = ("forward", "grad", "step")
 Told = Callable[[Section], None]
@@ -79,30 +83,37 @@ def blamed_train(pair: Pair, name: str, seed: int, plan: Plan) -> Section:
         section = Section("train", name, pair.dtype, seed)
         section.notes.append(f"not run: it needs {', '.join(f'`{n}`' for n in lost)}")
         return section
-    made = run_steps(pair, name, plan.steps, seed, {**given, **drawn})
+    given |= drawn
+    made = run_steps(pair, name, plan.steps, seed, given)
     section = train_section(made, name, seed)
     section.notes += [f"`{n}` was drawn, {ROWS} rows of the types that are declared" for n in drawn]
     if not section.agrees:
-        blame_step(made, section)
+        blame_step(made, section, lambda: blown_up(made, section.failures, name, plan.steps, seed, given))
     return section
 
 
-def blame_step(made: Steps, section: Section) -> None:
+def blame_step(made: Steps, section: Section, grown: Callable[[], bool]) -> None:
     """The first step at which programs part from the same inputs.
 
-    If none does, the procedures hand different things to it, or a rule has blown up rounding: some entry was exempt,
-    and from then on every other tensor may follow it.
+    If none does, the procedures hand different things to it, or rounding has been blown up: by a rule, where some
+    entry was exempt and every other tensor may follow it from then on; or by the steps themselves, where `grown`.
     """
     tolerance = AFTER_STEPS[made.pair.dtype]
     for k, call in enumerate(made.calls):
         case = step_case(made.pair, call, made.stills[k])
-        if not together(case, tolerance):
+        if not together(case, call, made.gradient_scales[k], tolerance):
             section.finding, section.call = locate(case, tolerance), call
             section.notes.append(f"the programs part at step {k + 1} of `{call.f.name}`")
             return
     if any(mask.any() for mask in made.exempt.values()) and begin_alike(made):
         section.by_steps = True
         section.notes.append("from the same inputs every step agrees: what differs follows entries that are exempt")
+        return
+    if grown():
+        section.by_steps = True
+        section.notes.append(
+            "from the same inputs every step agrees: what differs is moved as far by one rounding of the initial values"
+        )
         return
     message = "every step agrees from the same inputs, so the procedures differ in what they hand to it"
     section.finding = Finding("procedure", section.name, message, section.name)
@@ -117,6 +128,21 @@ def begin_alike(made: Steps) -> bool:
     return all(row.agrees for row in rows)
 
 
-def together(case: Case, tolerance: float) -> bool:
+def together(case: Case, call: Call, scale: np.ndarray, tolerance: float) -> bool:
+    """Whether all programs agree on a step, or part as far as one rounding of its inputs moves it.
+
+    `scale` is that of its gradients, which are compared as they are: what is made of them may be small.
+    """
     first, *others = case.outputs.values()
-    return all(case.agree(first, other, case.scales(), tolerance) for other in others)
+    vectors = [joined(found) for found in case.gradients.values() if all(g is not None for g in found)]
+
+    def agree(scales: Sequence[float], scale: float) -> bool:
+        rows = (compare("gradient", {"a": vectors[0], "b": v}, scale, tolerance) for v in vectors[1:])
+        return all(case.agree(first, other, scales, tolerance) for other in others) and all(row.agrees for row in rows)
+
+    scales, widest = case.scales(), float(scale.max(initial=0.0))
+    if agree(scales, widest):
+        return True
+    outputs, gradients = condition_of_step(case.pair, call)
+    allowed = [max(s, ROUNDINGS * m / tolerance) for s, m in zip((*scales, widest), (*outputs, gradients), strict=True)]
+    return agree(allowed[:-1], allowed[-1])

@@ -127,6 +127,10 @@ def stopped(ctx: Context, value: object, span: Span) -> object:
 def filled(ctx: Context, value: object, wanted: TensorType, span: Span) -> Value:
     """A value of the wanted type: itself, or a number in every entry."""
     array = arithmetic.as_value(ctx, value, span)
+    if array.type.is_float and wanted.dtype == "int":
+        raise LeeError(kinds.needs_int(span, "what an `int` array holds", array.type.shown))
+    if array.type.dtype != wanted.dtype and (array.type.is_float or array.type.dtype == "bool"):
+        raise LeeError(kinds.argument_dtype(span, "this", "the value", array.type.shown, str(wanted.dtype), None))
     with ctx.at(span):
         if array.type.host or array.type.rank == 0 and wanted.rank:
             return ctx.builder.fill(array, dims=wanted.dims, dtype=wanted.dtype)
@@ -140,9 +144,5 @@ def filled(ctx: Context, value: object, wanted: TensorType, span: Span) -> Value
                 )
             )
         if array.type.dtype != wanted.dtype:
-            if array.type.is_float and wanted.dtype == "int" or array.type.dtype == "bool":
-                raise LeeError(
-                    kinds.argument_dtype(span, "this", "the value", array.type.shown, str(wanted.dtype), None)
-                )
             array = ctx.builder.cast(array, dtype=wanted.dtype)
         return arithmetic.coerce(ctx, array, wanted.dims)

@@ -55,6 +55,8 @@ def structural_int(ctx: Context, value: object, span: Span) -> int:
             raise NeedStructural(name, span)
     if isinstance(value, Value) and value.type.host and value.named:
         raise NeedStructural(value.name, span)
+    if isinstance(value, float):
+        raise LeeError(kinds.needs_int(span, "a number that code depends on", str(value)))
     raise LeeError(structure.needs_static(span, f"`{span.text}`"))
 
 

@@ -81,8 +81,8 @@ def static_items(ctx: Context, iterable: object, span: Span) -> list[object]:
         case Dim():
             return [Dim.of(i) for i in range(short(ctx, iterable, span))]
         case RangeValue(first=first, last=last, reverse=reverse):
-            start = structural_int(ctx, first, span)
-            numbers = [Dim.of(i) for i in range(start, start + short(ctx, last - start + 1, span))]
+            start, stop = (structural_int(ctx, end, span) for end in (first, last))
+            numbers = [Dim.of(i) for i in range(start, start + short(ctx, Dim.of(stop - start + 1), span))]
             return numbers[::-1] if reverse else numbers
     raise LeeError(structure.wrong_kind(span, describe(iterable), "something to loop over"))
 

@@ -1,8 +1,8 @@
 """Rows of the lectures: which declaration of `specs` stands for a system, and the check against its reference.
 
 A check gets the compiled spec and fails where a value differs. Mutants are specs that a check must refuse: the
-declaration replaced by the notes' literal form, a constant or a returned value scaled by 1.01. What a parameter is
-drawn from at first, and what sizes are required, is no part of what a system computes.
+declaration replaced by the notes' literal form, a constant or a returned value scaled by 1.01. What a parameter or a
+state is drawn from at first, and what sizes are required, is no part of what a system computes.
 """
 
 from __future__ import annotations
@@ -83,16 +83,21 @@ def begins(example: str, **values: float) -> Callable[[Spec], None]:
 # ---- mutants
 
 
-def mutants(row: Row) -> Iterator[tuple[str, str]]:
-    """What was changed, and the text of the spec with that change."""
+def mutants(row: Row) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What was changed, and texts of the spec with that change; a second one for where the first cannot matter.
+
+    Held against whole numbers only, a whole number that is 1.01 times as large is no other: it is then one more.
+    """
     text = row.text
     plain = row.declaration.removesuffix(PRINTED)
     if all(re.search(rf"\b{name}\(", text) for name in (plain, plain + PRINTED)):
-        yield "replaced by its other form", exchanged(text, plain)
+        yield "replaced by its other form", (exchanged(text, plain),)
     spare = {constant for constant, _ in row.spare}
     for start, end, what in stretches(text, row.declaration):
-        if text[start:end] not in spare:
-            yield what, f"{text[:start]}(1.01 * ({text[start:end]})){text[end:]}"
+        old = text[start:end]
+        if old not in spare:
+            new = [f"(1.01 * ({old}))"] + ([str(int(old) + 1)] if old.isdecimal() else [])
+            yield what, tuple(text[:start] + n + text[end:] for n in new)
 
 
 def exchanged(text: str, name: str) -> str:
@@ -120,5 +125,5 @@ def walk(node: object) -> Iterator[nodes.Node]:
     elif isinstance(node, nodes.Node) and not isinstance(node, nodes.Require):
         yield node
         for field in node._fields:
-            if (type(node), field) != (nodes.ParamDecl, "prior"):
+            if not (isinstance(node, nodes.ParamDecl | nodes.StateDecl) and field == "prior"):
                 yield from walk(getattr(node, field))

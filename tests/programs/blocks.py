@@ -113,9 +113,9 @@ class Blocks(Statements):
 
     # ---- models
 
-    def model(self) -> None:
+    def model(self, square: bool = False) -> None:
         """A layer; with a state or without, from d to h or from d to d."""
-        name, square = self.fresh("M"), self.often()
+        name, square = self.fresh("M"), square or self.often()
         hypers = ("d",) if square else ("d", "h")
         x, w = Name(self.fresh("x"), ("n", "d")), Name(self.fresh("w"), ("d", hypers[-1]))
         s = Scope(("n", *hypers), asks=("float",), bound=hypers, names=[x], indent=2)
@@ -143,9 +143,9 @@ class Blocks(Statements):
 
     def nested(self) -> None:
         """A model of models: members, and a list of them run through by a loop."""
+        if not any(m.square for m in self.models):
+            self.model(square=True)
         squares = [m for m in self.models if m.square]
-        if not squares:
-            return self.model()
         name, part, last, x = self.fresh("N"), self.pick(squares), self.pick(self.models), self.fresh("x")
         layers = "layers" not in part.hypers and self.often()
         hypers = ("d", "h") if not last.square else ("d",)

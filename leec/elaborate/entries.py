@@ -227,6 +227,8 @@ def gather(ctx: Context, value: Value, items: list[object], whole: list[bool], s
         n for n, k in enumerate(axes) if ctx.indices.guarded or _is_inside(ctx, items[k], value.type.dims[k])
     )
     with ctx.at(span):
+        if max(a.type.rank for a in arrays) < len(names):  # a first index with the range 1 stands in none of them
+            arrays[0] = ctx.builder.broadcast(arrays[0], dims=tuple(ctx.indices.ranges[n] for n in names))
         found = ctx.builder.gather(value, *arrays, axes=axes, proven=proven)
     rest = tuple(
         items[k].dim if isinstance(items[k], Position) else Dim.of(items[k]) for k in range(len(items)) if k not in made

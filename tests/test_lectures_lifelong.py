@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from against import Draws, Spec, agree
-from lectures import SPECS, Row, example
+from lectures import SPECS, Row, every, example
 from scipy.optimize import nnls
 from torch.func import grad, vmap
 from trainings import Loop, Weights, begin, ends, loaded, perceptron, quiet, rounds
@@ -34,6 +34,19 @@ def nearest(spec: Spec) -> None:
                 expected,
                 1e-6,
             )
+
+
+def on_its_way(spec: Spec) -> None:
+    """Three steps by hand, also where past slopes have almost vanished."""
+    for scale in (1.0, 1e-6):
+        g, past = RNG.normal(size=6), scale * RNG.normal(size=(2, 6))
+        past *= -np.sign(past @ g)[:, None]
+        gram, v = past @ past.T, np.zeros(2)
+        for _ in range(3):
+            v = np.maximum(v - (gram @ v + past @ g) / (np.linalg.norm(gram) + 1e-12), 0)
+        for column in ("numpy", "torch"):
+            given = spec.value("project", column, g=g, past=past, steps=3, margin=0.0)
+            agree(f"three steps in {column}", given, g + v @ past)
 
 
 # ---- plasticity
@@ -132,7 +145,7 @@ ROWS = (
     Row("N4", PLASTICITY, "path_integral", worth),
     Row("N4", PLASTICITY, "elastic", ends("elastic", plasticity("elastic", fisher, 100.0), **SHORT), spare=ORDER),
     Row("N4", PLASTICITY, "synaptic", ends("synaptic", plasticity("synaptic", None, 2.0), **SHORT), spare=ORDER),
-    Row("N5", GEM, "project", nearest),
+    Row("N5", GEM, "project", every(nearest, on_its_way)),
 )
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from against import Spec, agree
 from lectures import Row, every, example
-from trainings import Weights, begin, descent, perceptron, rounds, trains
+from trainings import Weights, begin, descent, held_back, perceptron, rounds, tells, trains
 
 BOTH = ("numpy", "torch")
 RNG = np.random.default_rng(0)
@@ -134,6 +134,20 @@ QUANTISED = descent(
 )  # fmt: skip
 
 
+def in_use(run, models, net: Weights) -> dict[str, float]:
+    x, _ = held_back(run)
+    z = perceptron(net, x, at="encoder.")
+    index = torch.cdist(z, net["book"]).argmin(1)
+    entropy = scipy.stats.entropy(np.bincount(index, minlength=32))
+    return {"error": squares(perceptron(net, net["book"][index], at="decoder."), x), "used": np.exp(entropy)}
+
+
+def fours(run, models, net: Weights) -> dict[str, float]:
+    x, y = held_back(run)
+    odd = ((rebuilt(net, x) - x) ** 2).sum(1)
+    return {"found": sklearn.metrics.roc_auc_score(y == 4, odd)}
+
+
 def measures(spec: Spec) -> None:
     """scikit-learn's area under the curve, SciPy's entropy, and cosines by NumPy."""
     score, odd = np.round(RNG.normal(size=30), 1), RNG.random(30) < 0.4
@@ -172,7 +186,7 @@ def of_words(d):
 
 
 def counted(d):
-    count = d.draw.double()
+    count = d.draw.double() ** 3
     fit = d.v @ d.u.T + d.b[:, None] + d.e - count.clamp(min=1).log()
     return ((count > 0) * (count / 100).clamp(max=1) ** 0.75 * fit**2).sum()
 
@@ -210,10 +224,10 @@ ROWS = (
     Row("I34", CODING, "binary", example("in_bits", in_bits)),
     Row("I35", CODING, "vq", example("quantised", lambda d: vq(d.net, d.x))),
     Row("I35", CODING, "perplexity", measures, SEVEN),
-    Row("I35", CODING, "vector_quantised", trains("vector_quantised", QUANTISED)),
+    Row("I35", CODING, "vector_quantised", every(trains("vector_quantised", QUANTISED), tells("vector_quantised", in_use, epochs=1))),
     Row("I37", CODING, "fit", trains("fit", plain(12, lambda p, x, y: squares(rebuilt(p, x), x)))),
     Row("I38", CODING, "area_under_curve", measures, SEVEN),
-    Row("I38", CODING, "without_fours", trains("without_fours", ODD)),
+    Row("I38", CODING, "without_fours", every(trains("without_fours", ODD), tells("without_fours", fours, epochs=1))),
 )  # fmt: skip
 
 

@@ -78,6 +78,34 @@ def ends(procedure: str, loop: Loop, tolerance: float = 1e-8, **arguments: objec
     return check
 
 
+def tells(
+    procedure: str, told: Callable[..., Mapping[str, float]], tolerance: float = 1e-9, **arguments: object
+) -> Callable[[Spec], None]:
+    """The check of what a procedure reports last: told(run, NumPy program, weights of each model that it returned)."""
+
+    def check(spec: Spec) -> None:
+        program = loaded(spec.text)
+        for backend in BACKENDS:
+            result, reports = program.run(procedure, backend=backend, **arguments)
+            models = result if isinstance(result, tuple) else (result,)
+            weights = [{path: torch.tensor(w) for path, w in program.weights(m).items()} for m in models]
+            given = {name: value for row in reports for name, value in row.items()}
+            for name, right in told(quiet(procedure), program.numpy, *weights).items():
+                agree(f"{procedure} in {backend} reports {name}", given[name], float(right), tolerance)
+
+    return check
+
+
+def share(z: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """How many rows are called right."""
+    return (z.argmax(1) == y).double().mean()
+
+
+def held_back(run: Run) -> tuple[torch.Tensor, ...]:
+    """The digits that most procedures judge by."""
+    return tuple(map(torch.tensor, run.data("digits", shape=(64,), test=0.3).test.fields.values()))
+
+
 def same(what: str, given: Mapping[str, object], expected: Weights, tolerance: float) -> None:
     assert given.keys() == expected.keys(), what
     for path, right in expected.items():

@@ -1006,7 +1006,7 @@ def by_proxy_x_y_found(data_test_x, data_test_y, proxy, reach):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 64], int[data_test_n],
     [data_test_n, 64]
     """
-    found = pgd_2(proxy, data_test_x, data_test_y, reach=reach)  # [data_test_n, 64]  attacks.lee:123
+    found = pgd_2(proxy, data_test_x, data_test_y, reach=reach, rate=reach / 4)  # [data_test_n, 64]  attacks.lee:123
     return data_test_x, data_test_y, found
 
 
@@ -1498,7 +1498,7 @@ def evolved_step_backward(net, saved, picks_t, force, label, d_pixel_2, d_score_
     )
 
 
-def universal(net, x, y, reach=0.2, rate=0.05, steps=4):
+def universal(net, x, y, reach=0.2, rate=0.03, steps=4):
     """One change for all inputs (Moosavi-Dezfooli et al. 2017), found by steps on the mean of their losses.
 
     x [n, net.sizes_0], y int[n] -> [net.sizes_0]
@@ -1761,9 +1761,10 @@ def example_one_for_all(key):
     x = uniform(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  attacks.lee:325
     y = randint(fold(key, SITES["y"]), (7,), 0, 4)  # int[7]  attacks.lee:326
     c = normal(fold(key, SITES["c"]), (5,), FLOAT)  # [5]  attacks.lee:327
-    d_c = universal(net, x, y)  # [5]  attacks.lee:328
+    change_4 = universal(net, x, y)  # [5]  attacks.lee:328
+    change_4_2 = universal(net, x, y, steps=8)  # [5]
     return (
-        (c * d_c).sum(),
+        (c * change_4).sum() + (c**2 * change_4_2).sum(),
         net.at(
             {
                 "layers.0": {"w": torch.zeros((5, 6), dtype=FLOAT), "b": torch.zeros(6, dtype=FLOAT)},
@@ -1771,7 +1772,7 @@ def example_one_for_all(key):
             }
         ),
         torch.zeros((7, 5), dtype=FLOAT),
-        d_c,
+        2 * (change_4_2 * c) + change_4,
     )
 
 

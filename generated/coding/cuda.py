@@ -1801,8 +1801,9 @@ def example_counted(key):
     u = normal(fold(key, SITES["u"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:357
     b = normal(fold(key, SITES["b"]), (4,), FLOAT)  # [4]  coding.lee:358
     e = normal(fold(key, SITES["e"]), (4,), FLOAT)  # [4]  coding.lee:359
-    draw = randint(fold(key, SITES["draw"]), (4, 4), 0, 200)  # int[4, 4]  coding.lee:360
-    count = draw.to(FLOAT)  # [4, 4]  coding.lee:361
+    draw = randint(fold(key, SITES["draw"]), (4, 4), 0, 6)  # int[4, 4]  coding.lee:360
+    cast_draw = draw.to(FLOAT)  # [4, 4]  coding.lee:361
+    count = cast_draw**2 * cast_draw  # [4, 4]
     value, saved_glove = glove_saved(v, u, b, e, count)  # coding.lee:362
     d_v, d_u, d_b, d_e = glove_backward(v, u, saved_glove, torch.ones((), dtype=FLOAT))
     return value, d_v, d_u, d_b, d_e

@@ -151,7 +151,7 @@ def ctc(logits, target, frames, lengths, blank=0):
     label = torch.where(u % 2 == 1, target.permute((1, 0))[minimum].T, blank)  # int[n, 2 * length + 1]
     minimum_2 = (u + -2).clamp(min=0).clamp(max=2 * length)  # int[2 * length + 1]  ctc.lee:16
     ne_2 = label != label.permute((1, 0))[minimum_2].T  # bool[n, 2 * length + 1]
-    jump = torch.where(u >= 2, (label != blank) & ne_2, False)  # bool[n, 2 * length + 1]
+    jump = torch.where(u >= 3, (label != blank) & ne_2, False)  # bool[n, 2 * length + 1]
     b = torch.arange(n, device=logits.device)  # int[n]  ctc.lee:17
     minimum_5 = b.clamp(min=0).clamp(max=n - 1)  # int[n]
     minimum_4 = label.clamp(min=0).clamp(max=classes - 1)  # int[n, 2 * length + 1]
@@ -177,7 +177,7 @@ def ctc_saved(logits, target, frames, lengths, blank=0):
     label = torch.where(u % 2 == 1, target.permute((1, 0))[minimum].T, blank)  # int[n, 2 * length + 1]
     minimum_2 = (u + -2).clamp(min=0).clamp(max=2 * length)  # int[2 * length + 1]  ctc.lee:16
     ne_2 = label != label.permute((1, 0))[minimum_2].T  # bool[n, 2 * length + 1]
-    jump = torch.where(u >= 2, (label != blank) & ne_2, False)  # bool[n, 2 * length + 1]
+    jump = torch.where(u >= 3, (label != blank) & ne_2, False)  # bool[n, 2 * length + 1]
     le = u <= 1  # bool[2 * length + 1]  ctc.lee:17
     minimum_4 = label.clamp(min=0).clamp(max=classes - 1)  # int[n, 2 * length + 1]
     b = torch.arange(n, device=logits.device)  # int[n]
@@ -349,10 +349,10 @@ class Recogniser(Model):
 
 
 def example_aligned(key):
-    logits = 2 * normal(fold(key, SITES["logits"]), (4, 9, 6), FLOAT)  # [4, 9, 6]  ctc.lee:45
-    target = randint(fold(key, SITES["target"]), (4, 3), 1, 6)  # int[4, 3]  ctc.lee:46
-    frames = randint(fold(key, SITES["frames"]), (4,), 7, 10)  # int[4]  ctc.lee:47
-    lengths = randint(fold(key, SITES["lengths"]), (4,), 0, 4)  # int[4]  ctc.lee:48
+    logits = 2 * normal(fold(key, SITES["logits"]), (12, 9, 6), FLOAT)  # [12, 9, 6]  ctc.lee:45
+    target = randint(fold(key, SITES["target"]), (12, 3), 1, 6)  # int[12, 3]  ctc.lee:46
+    frames = randint(fold(key, SITES["frames"]), (12,), 7, 10)  # int[12]  ctc.lee:47
+    lengths = randint(fold(key, SITES["lengths"]), (12,), 0, 4)  # int[12]  ctc.lee:48
     value, saved_ctc = ctc_saved(logits, target, frames, lengths)  # ctc.lee:49
     return value, ctc_backward(saved_ctc, 3, torch.ones((), dtype=FLOAT))
 

@@ -163,7 +163,7 @@ def ctc(logits, target, frames, lengths, blank=0):
     label = np.where(u % 2 == 1, target.transpose((1, 0))[minimum].T, blank)  # int[n, 2 * length + 1]
     minimum_2 = np.minimum(np.maximum(u + -2, 0), 2 * length)  # int[2 * length + 1]  ctc.lee:16
     ne_2 = label != label.transpose((1, 0))[minimum_2].T  # bool[n, 2 * length + 1]
-    jump = np.where(u >= 2, (label != blank) & ne_2, False)  # bool[n, 2 * length + 1]
+    jump = np.where(u >= 3, (label != blank) & ne_2, False)  # bool[n, 2 * length + 1]
     minimum_5 = np.minimum(np.maximum(np.arange(n), 0), n - 1)  # int[n]  ctc.lee:17
     minimum_4 = np.minimum(np.maximum(label, 0), classes - 1)  # int[n, 2 * length + 1]
     gather_3 = logp[minimum_5[:, None], min(0, time - 1), minimum_4]  # [n, 2 * length + 1]
@@ -188,7 +188,7 @@ def ctc_saved(logits, target, frames, lengths, blank=0):
     label = np.where(u % 2 == 1, target.transpose((1, 0))[minimum].T, blank)  # int[n, 2 * length + 1]
     minimum_2 = np.minimum(np.maximum(u + -2, 0), 2 * length)  # int[2 * length + 1]  ctc.lee:16
     ne_2 = label != label.transpose((1, 0))[minimum_2].T  # bool[n, 2 * length + 1]
-    jump = np.where(u >= 2, (label != blank) & ne_2, False)  # bool[n, 2 * length + 1]
+    jump = np.where(u >= 3, (label != blank) & ne_2, False)  # bool[n, 2 * length + 1]
     le = u <= 1  # bool[2 * length + 1]  ctc.lee:17
     minimum_4 = np.minimum(np.maximum(label, 0), classes - 1)  # int[n, 2 * length + 1]
     minimum_5 = np.minimum(np.maximum(np.arange(n), 0), n - 1)  # int[n]
@@ -361,10 +361,10 @@ class Recogniser(Model):
 
 
 def example_aligned(key):
-    logits = 2 * normal(fold(key, SITES["logits"]), (4, 9, 6), FLOAT)  # [4, 9, 6]  ctc.lee:45
-    target = randint(fold(key, SITES["target"]), (4, 3), 1, 6)  # int[4, 3]  ctc.lee:46
-    frames = randint(fold(key, SITES["frames"]), (4,), 7, 10)  # int[4]  ctc.lee:47
-    lengths = randint(fold(key, SITES["lengths"]), (4,), 0, 4)  # int[4]  ctc.lee:48
+    logits = 2 * normal(fold(key, SITES["logits"]), (12, 9, 6), FLOAT)  # [12, 9, 6]  ctc.lee:45
+    target = randint(fold(key, SITES["target"]), (12, 3), 1, 6)  # int[12, 3]  ctc.lee:46
+    frames = randint(fold(key, SITES["frames"]), (12,), 7, 10)  # int[12]  ctc.lee:47
+    lengths = randint(fold(key, SITES["lengths"]), (12,), 0, 4)  # int[12]  ctc.lee:48
     value, saved_ctc = ctc_saved(logits, target, frames, lengths)  # ctc.lee:49
     return value, ctc_backward(saved_ctc, 3, FLOAT(1.0))
 

@@ -554,6 +554,14 @@ def painted_step(net, h, image, pixel, luck_t, t):
     return h_3, image_3, pixel_3
 
 
+def in_levels(x, levels):
+    """Pixels between 0 and 1 as the nearest of some levels.
+
+    x [n, d] -> int[n, d]
+    """
+    return torch.round((levels - 1) * x).to(torch.int64)  # int[n, d]  likelihood.lee:56
+
+
 @torch.no_grad()
 def pixels(epochs=3, batch=64, rate=5e-3, levels=17, *, run=None):
     """Digits of 64 pixels and 17 levels; the report is the loss for a pixel, log 17 = 2.83 without any learning."""
@@ -568,13 +576,13 @@ def pixels(epochs=3, batch=64, rate=5e-3, levels=17, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = PixelRNN(levels=17, hidden=32, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:57
-    opt = Adam(lr=rate)  # likelihood.lee:58
+    net = PixelRNN(levels=levels, hidden=32, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:62
+    opt = Adam(lr=rate)  # likelihood.lee:63
     step = PixelsStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x))  # likelihood.lee:61
-        run.report(test=pixels_test(net, data.test.x))  # likelihood.lee:62
+            run.step(step(x))  # likelihood.lee:66
+        run.report(test=pixels_test(net, data.test.x))  # likelihood.lee:67
     return net
 
 
@@ -590,8 +598,8 @@ class PixelsStep(TrainStep):
         self.net, self.opt = net, opt
         self.bind()
 
-    def numbers(self, batches_n):
-        return (63 * batches_n, 1.0 / (63 * batches_n))
+    def numbers(self, levels, batches_n):
+        return (levels - 1, 63 * batches_n, 1.0 / (63 * batches_n))
 
     def constants(self):
         return (self.opt.lr, self.opt.beta1, self.opt.beta2, self.opt.eps, self.opt.weight_decay)
@@ -603,42 +611,44 @@ class PixelsStep(TrainStep):
         embed, inner_w, inner_b, out_w, out_b = self.tensors
         d_embed, d_inner_w, d_inner_b, d_out_w, d_out_b = self.gradients
         batches_n = x.shape[0]
-        scale, scale_ = self.held(batches_n)  # 63 * batches_n, 1.0 / (63 * batches_n)
-        cast = torch.round(16 * x).to(torch.int64)  # int[batches_n, 64]  likelihood.lee:61
+        levels = self.net.embed.shape[0]
+        scale, scale_, scale_2 = self.held(levels, batches_n)  # levels - 1, 63 * batches_n, 1.0 / (63 * batches_n)
+        cast = torch.round(scale * x).to(torch.int64)  # int[batches_n, 64]  likelihood.lee:56
         h = torch.zeros((batches_n, 32), dtype=FLOAT, device=x.device)  # [batches_n, 32]  likelihood.lee:23
-        z_2 = torch.zeros((batches_n, 64, 17), dtype=FLOAT, device=x.device)  # [batches_n, 64, 17]  likelihood.lee:24
+        # [batches_n, 64, levels]  likelihood.lee:24
+        z_2 = torch.zeros((batches_n, 64, levels), dtype=FLOAT, device=x.device)
         h_ = h  # likelihood.lee:25
         saved_forward_step = [None] * 64
         for t in range(64):
             h_, z_2, saved_forward_step[t] = PixelRNN_forward_step_saved_in_step(self.net, h_, z_2, cast[:, t], t)
         slice_2 = cast[:, 1:]  # int[batches_n, 63]  likelihood.lee:34
-        reshape = z_2[:, :63].reshape(63 * batches_n, 17)  # [63 * batches_n, 17]
+        reshape = z_2[:, :63].reshape(63 * batches_n, levels)  # [63 * batches_n, levels]
         reshape_2 = slice_2.reshape(63 * batches_n)  # int[63 * batches_n]
         # [63 * batches_n]  losses.lee:45
         surprise_ = torch.nn.functional.cross_entropy(reshape, reshape_2, reduction="none")
-        iota = torch.arange(17, device=x.device)[None, :]  # int[1, 17]
-        one_hot = (iota == slice_2.reshape(63 * batches_n, 1)).to(FLOAT)  # [63 * batches_n, 17]
-        d_reshape = (torch.softmax(reshape, dim=1) - one_hot) * scale_  # [63 * batches_n, 17]
-        d_slice = d_reshape.reshape(batches_n, 63, 17)  # [batches_n, 63, 17]  likelihood.lee:34
-        # [batches_n, 64, 17]
-        d_z = unslice(d_slice, (batches_n, 64, 17), (slice(0, batches_n), slice(0, 63), slice(0, 17)))
+        iota = torch.arange(levels, device=x.device)[None, :]  # int[1, levels]
+        one_hot = (iota == slice_2.reshape(63 * batches_n, 1)).to(FLOAT)  # [63 * batches_n, levels]
+        d_reshape = (torch.softmax(reshape, dim=1) - one_hot) * scale_2  # [63 * batches_n, levels]
+        d_slice = d_reshape.reshape(batches_n, 63, levels)  # [batches_n, 63, levels]  likelihood.lee:34
+        # [batches_n, 64, levels]
+        d_z = unslice(d_slice, (batches_n, 64, levels), (slice(0, batches_n), slice(0, 63), slice(0, levels)))
         d_h_3 = h  # likelihood.lee:25
         d_self = {
-            "embed": torch.zeros((17, 32), dtype=FLOAT, device=x.device),
+            "embed": torch.zeros((levels, 32), dtype=FLOAT, device=x.device),
             "inner": {"w": torch.zeros((32, 32), dtype=FLOAT, device=x.device)},
-            "out": {"w": torch.zeros((32, 17), dtype=FLOAT, device=x.device)},
+            "out": {"w": torch.zeros((32, levels), dtype=FLOAT, device=x.device)},
         }
         d_inner_b_rows = torch.empty((64, 32), dtype=FLOAT, device=x.device)  # [64, 32]
-        d_out_b_rows = torch.empty((64, 17), dtype=FLOAT, device=x.device)  # [64, 17]
+        d_out_b_rows = torch.empty((64, levels), dtype=FLOAT, device=x.device)  # [64, levels]
         for t_ in reversed(range(64)):
             d_h_3, d_z, d_self, d_inner_b_rows[t_], d_out_b_rows[t_] = PixelRNN_forward_step_backward_in_step(
                 self.net, saved_forward_step[t_], cast[:, t_], t_, d_h_3, d_z, d_self
             )
         torch.sum(d_inner_b_rows, dim=0, out=d_inner_b)  # [32]
-        torch.sum(d_out_b_rows, dim=0, out=d_out_b)  # [17]
-        d_embed.copy_(d_self["embed"])  # [17, 32]  likelihood.lee:61
+        torch.sum(d_out_b_rows, dim=0, out=d_out_b)  # [levels]
+        d_embed.copy_(d_self["embed"])  # [levels, 32]  likelihood.lee:66
         d_inner_w.copy_(d_self["inner"]["w"])  # [32, 32]
-        d_out_w.copy_(d_self["out"]["w"])  # [32, 17]
+        d_out_w.copy_(d_self["out"]["w"])  # [32, levels]
         lr = self.opt.lr
         beta1 = self.opt.beta1
         beta2 = self.opt.beta2
@@ -646,18 +656,18 @@ class PixelsStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_2)
-        return surprise_.sum() / scale  # losses.lee:148
+        return surprise_.sum() / scale_  # losses.lee:148
 
 
 def pixels_test(net, data_test_x):
     """data_test_x [data_test_n, 64] -> []"""
-    test = next_pixel(net, torch.round(16 * data_test_x).to(torch.int64))  # likelihood.lee:62
-    return test
+    levels = net.embed.shape[0]
+    return next_pixel(net, in_levels(data_test_x, levels))  # likelihood.lee:67
 
 
 def from_codes_saved(decoder, code, x):
     """As from_codes, and what its gradient needs."""
-    add_2, saved_decoder = decoder.forward_saved(code)  # likelihood.lee:71
+    add_2, saved_decoder = decoder.forward_saved(code)  # likelihood.lee:76
     sub = add_2 - x  # [n, decoder.sizes_2]
     return (sub**2).sum(dim=1).mean(), (saved_decoder, sub)
 
@@ -666,7 +676,7 @@ def from_codes_backward(decoder, code, saved, d_mean):
     """From d_mean to the gradients by decoder, code and x."""
     saved_decoder, sub = saved
     n = code.shape[0]
-    # gradient of return mean(sum((decoder(code) - x) ** 2, axis = 1))   likelihood.lee:71
+    # gradient of return mean(sum((decoder(code) - x) ** 2, axis = 1))   likelihood.lee:76
     d_sub = 2 * (d_mean / n) * sub  # [n, decoder.sizes_2]
     d_x = -d_sub  # [n, decoder.sizes_2]
     d_decoder, d_code = decoder.forward_backward(code, saved_decoder, d_sub)
@@ -681,27 +691,27 @@ class VAE(Model):
     def __init__(self, d, hidden, latent, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden, self.latent = d, hidden, latent
-        self.encoder = Linear(d, hidden, key=fold(key, SITES["encoder"]))  # likelihood.lee:75
-        self.mean_ = Linear(hidden, latent, key=fold(key, SITES["mean_"]))  # likelihood.lee:76
-        self.spread = Linear(hidden, latent, key=fold(key, SITES["spread"]))  # likelihood.lee:77
-        self.decoder = MLP((latent, hidden, d), key=fold(key, SITES["decoder"]))  # likelihood.lee:78
+        self.encoder = Linear(d, hidden, key=fold(key, SITES["encoder"]))  # likelihood.lee:80
+        self.mean_ = Linear(hidden, latent, key=fold(key, SITES["mean_"]))  # likelihood.lee:81
+        self.spread = Linear(hidden, latent, key=fold(key, SITES["spread"]))  # likelihood.lee:82
+        self.decoder = MLP((latent, hidden, d), key=fold(key, SITES["decoder"]))  # likelihood.lee:83
 
     def encode(self, x):
         """x [n, d] -> [n, latent], [n, latent]"""
-        h = relu(self.encoder(x))  # [n, hidden]  likelihood.lee:81
-        return self.mean_(h), self.spread(h)  # likelihood.lee:82
+        h = relu(self.encoder(x))  # [n, hidden]  likelihood.lee:86
+        return self.mean_(h), self.spread(h)  # likelihood.lee:87
 
     def encode_saved(self, x):
         """As encode, and what its gradient needs."""
-        h = relu(self.encoder(x))  # [n, hidden]  likelihood.lee:81
-        return self.mean_(h), self.spread(h), h  # likelihood.lee:82
+        h = relu(self.encoder(x))  # [n, hidden]  likelihood.lee:86
+        return self.mean_(h), self.spread(h), h  # likelihood.lee:87
 
     def encode_backward(self, x, h, d_add_2, d_add_3):
         """From d_add_2 and d_add_3 to the gradients by the parameters and x."""
-        # gradient of return mean_(h), spread(h)   likelihood.lee:82
+        # gradient of return mean_(h), spread(h)   likelihood.lee:87
         d_spread, d_h_2 = self.spread.forward_backward(h, d_add_3)
         d_mean_, d_h_3 = self.mean_.forward_backward(h, d_add_2)
-        # gradient of h = relu(encoder(x))   likelihood.lee:81
+        # gradient of h = relu(encoder(x))   likelihood.lee:86
         d_h = d_h_2 + d_h_3  # [n, hidden]
         d_encoder, d_x = self.encoder.forward_backward(x, relu_backward(h, d_h))
         return {"encoder": d_encoder, "mean_": d_mean_, "spread": d_spread}, d_x
@@ -712,22 +722,22 @@ def elbo(net, x, e, variance=0.5):
 
     x [n, net.d], e [n, net.latent] -> []
     """
-    m, s = net.encode(x)  # likelihood.lee:87
-    y = net.decoder(m + torch.exp(s / 2) * e)  # [n, net.d]  likelihood.lee:88
-    divergence = 0.5 * (torch.exp(s) - (1 + s) + m**2).sum(dim=1)  # [n]  likelihood.lee:89
-    sub_2 = y - x  # [n, net.d]  likelihood.lee:90
+    m, s = net.encode(x)  # likelihood.lee:92
+    y = net.decoder(m + torch.exp(s / 2) * e)  # [n, net.d]  likelihood.lee:93
+    divergence = 0.5 * (torch.exp(s) - (1 + s) + m**2).sum(dim=1)  # [n]  likelihood.lee:94
+    sub_2 = y - x  # [n, net.d]  likelihood.lee:95
     return ((sub_2**2).sum(dim=1) / (2 * variance) + divergence).mean()
 
 
 def elbo_saved(net, x, e, variance=0.5):
     """As elbo, and what its gradient needs."""
-    m, s, saved_net = net.encode_saved(x)  # likelihood.lee:87
-    exp = torch.exp(s / 2)  # [n, net.latent]  likelihood.lee:88
+    m, s, saved_net = net.encode_saved(x)  # likelihood.lee:92
+    exp = torch.exp(s / 2)  # [n, net.latent]  likelihood.lee:93
     add = m + exp * e  # [n, net.latent]
     y, saved_net_decoder = net.decoder.forward_saved(add)
-    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:89
+    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:94
     divergence = 0.5 * (exp_s - (1 + s) + m**2).sum(dim=1)  # [n]
-    sub_2 = y - x  # [n, net.d]  likelihood.lee:90
+    sub_2 = y - x  # [n, net.d]  likelihood.lee:95
     return ((sub_2**2).sum(dim=1) / (2 * variance) + divergence).mean(), (
         m,
         saved_net,
@@ -743,15 +753,15 @@ def elbo_backward(net, x, e, variance, saved, d_y):
     """From d_y to the gradients by net, x and e."""
     m, saved_net, exp, add, saved_net_decoder, exp_s, sub_2 = saved
     n = x.shape[0]
-    # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:90
+    # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:95
     div = d_y / n
     d_y_ = 2 * (div / (2 * variance)) * sub_2  # [n, net.d]
-    # gradient of divergence = 0.5 * sum(exp(s) - (1 + s) + m ** 2, axis = 1)   likelihood.lee:89
+    # gradient of divergence = 0.5 * sum(exp(s) - (1 + s) + m ** 2, axis = 1)   likelihood.lee:94
     mul_3 = div * 0.5
-    # gradient of y = net.decoder(m + exp(s / 2) * e)   likelihood.lee:88
+    # gradient of y = net.decoder(m + exp(s / 2) * e)   likelihood.lee:93
     d_net_decoder, d_add = net.decoder.forward_backward(add, saved_net_decoder, d_y_)
     d_e = d_add * exp  # [n, net.latent]
-    # gradient of m, s = net.encode(x)   likelihood.lee:87
+    # gradient of m, s = net.encode(x)   likelihood.lee:92
     d_m = 2 * mul_3 * m + d_add  # [n, net.latent]
     d_s = -0.5 * div + mul_3 * exp_s + d_add * e * exp / 2  # [n, net.latent]
     d_net, d_x_3 = net.encode_backward(x, saved_net, d_m, d_s)
@@ -768,21 +778,21 @@ def elboAsPrinted(net, x, e):
 
     x [n, net.d], e [n, net.latent] -> []
     """
-    m, s = net.encode(x)  # likelihood.lee:95
-    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:96
+    m, s = net.encode(x)  # likelihood.lee:100
+    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:101
     y = net.decoder(m + exp_s * e)  # [n, net.d]
-    sub = y - x  # [n, net.d]  likelihood.lee:97
+    sub = y - x  # [n, net.d]  likelihood.lee:102
     add_4 = (sub**2).sum(dim=1) + (exp_s - (1 + s) + m**2).sum(dim=1)  # [n]
     return add_4.mean()
 
 
 def elboAsPrinted_saved(net, x, e):
     """As elboAsPrinted, and what its gradient needs."""
-    m, s, saved_net = net.encode_saved(x)  # likelihood.lee:95
-    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:96
+    m, s, saved_net = net.encode_saved(x)  # likelihood.lee:100
+    exp_s = torch.exp(s)  # [n, net.latent]  likelihood.lee:101
     add = m + exp_s * e  # [n, net.latent]
     y, saved_net_decoder = net.decoder.forward_saved(add)
-    sub = y - x  # [n, net.d]  likelihood.lee:97
+    sub = y - x  # [n, net.d]  likelihood.lee:102
     add_4 = (sub**2).sum(dim=1) + (exp_s - (1 + s) + m**2).sum(dim=1)  # [n]
     return add_4.mean(), (m, saved_net, exp_s, add, saved_net_decoder, sub)
 
@@ -791,14 +801,14 @@ def elboAsPrinted_backward(net, x, e, saved, d_y):
     """From d_y to the gradients by net, x and e."""
     m, saved_net, exp_s, add, saved_net_decoder, sub = saved
     n = x.shape[0]
-    # gradient of return mean(sum((y - x) ** 2, axis = 1) + sum(exp(s) - (1 + s) + m ** 2, axis..   likelihood.lee:97
+    # gradient of return mean(sum((y - x) ** 2, axis = 1) + sum(exp(s) - (1 + s) + m ** 2, axis..   likelihood.lee:102
     div = d_y / n
     mul = 2 * div
     d_y_ = mul * sub  # [n, net.d]
-    # gradient of y = net.decoder(m + exp(s) * e)   likelihood.lee:96
+    # gradient of y = net.decoder(m + exp(s) * e)   likelihood.lee:101
     d_net_decoder, d_add = net.decoder.forward_backward(add, saved_net_decoder, d_y_)
     d_e = d_add * exp_s  # [n, net.latent]
-    # gradient of m, s = net.encode(x)   likelihood.lee:95
+    # gradient of m, s = net.encode(x)   likelihood.lee:100
     d_m = mul * m + d_add  # [n, net.latent]
     d_s = (div + d_add * e) * exp_s - div  # [n, net.latent]
     d_net, d_x_3 = net.encode_backward(x, saved_net, d_m, d_s)
@@ -814,27 +824,27 @@ def controlled_saved(net, code, first, second, steps):
     """As controlled, and what its gradient needs."""
     latent = code.shape[0]
     k = steps.shape[0]
-    j = torch.arange(net.latent, device=code.device)  # int[net.latent]  likelihood.lee:102
+    j = torch.arange(net.latent, device=code.device)  # int[net.latent]  likelihood.lee:107
     eq = j == first  # bool[net.latent]
     eq_2 = j == second  # bool[net.latent]
     minimum = j.clamp(min=0).clamp(max=latent - 1)  # int[net.latent]
     select = torch.where(eq_2, steps[:, None], code[minimum])  # [k, net.latent]
     moved = torch.where(eq, steps[:, None, None], select)  # [k, k, net.latent]
-    moved_flat = moved.reshape(k**2, net.latent)  # [k**2, net.latent]  likelihood.lee:103
+    moved_flat = moved.reshape(k**2, net.latent)  # [k**2, net.latent]  likelihood.lee:108
     flat, saved_net_decoder = net.decoder.forward_saved(moved_flat)
-    return flat.reshape(k, k, net.d), (eq, eq_2, minimum, moved_flat, saved_net_decoder)  # likelihood.lee:104
+    return flat.reshape(k, k, net.d), (eq, eq_2, minimum, moved_flat, saved_net_decoder)  # likelihood.lee:109
 
 
 def controlled_backward(net, saved, latent, d_reshape_4):
     """From d_reshape_4 to the gradients by net, code and steps."""
     eq, eq_2, minimum, moved_flat, saved_net_decoder = saved
     k = d_reshape_4.shape[0]
-    # gradient of return reshape(flat, [k, k, net.d])   likelihood.lee:104
+    # gradient of return reshape(flat, [k, k, net.d])   likelihood.lee:109
     d_flat = d_reshape_4.reshape(k**2, net.d)  # [k**2, net.d]
-    # gradient of flat = net.decoder(reshape(moved, [k * k, net.latent]))   likelihood.lee:103
+    # gradient of flat = net.decoder(reshape(moved, [k * k, net.latent]))   likelihood.lee:108
     d_net_decoder, d_moved_flat = net.decoder.forward_backward(moved_flat, saved_net_decoder, d_flat)
     d_moved = d_moved_flat.reshape(k, k, net.latent)  # [k, k, net.latent]
-    # gradient of moved[a, b, j in net.latent] = where(j == first, steps[a], where(j == second,..   likelihood.lee:102
+    # gradient of moved[a, b, j in net.latent] = where(j == first, steps[a], where(j == second,..   likelihood.lee:107
     d_select = torch.where(eq, 0, d_moved).sum(dim=0)  # [k, net.latent]
     d_guard_2 = torch.where(eq_2, 0, d_select).sum(dim=0)  # [net.latent]
     select_5 = torch.where(eq_2, torch.where(eq, 0, d_select), 0)  # [k, net.latent]
@@ -856,15 +866,15 @@ def fit(epochs=10, batch=64, rate=3e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = VAE(d=64, hidden=64, latent=6, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:109
-    opt = Adam(lr=rate)  # likelihood.lee:110
+    net = VAE(d=64, hidden=64, latent=6, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:114
+    opt = Adam(lr=rate)  # likelihood.lee:115
     step = FitStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, run.key("fit")))  # likelihood.lee:113
-        e, m = fit_e_m(data.test.x, net, key=run.key("fit"))  # likelihood.lee:115
-        reported_test, reported_error = fit_test_error(net, data.test.x, e, m)  # likelihood.lee:117
-        run.report(test=reported_test, error=reported_error)  # likelihood.lee:117
+            run.step(step(x, run.key("fit")))  # likelihood.lee:118
+        e, m = fit_e_m(data.test.x, net, key=run.key("fit"))  # likelihood.lee:120
+        reported_test, reported_error = fit_test_error(net, data.test.x, e, m)  # likelihood.lee:122
+        run.report(test=reported_test, error=reported_error)  # likelihood.lee:122
     return net
 
 
@@ -908,17 +918,17 @@ class FitStep(TrainStep):
         (d_decoder_layers_1_b,) = self.gradients[9:]
         batches_n = x.shape[0]
         count, scale, scale_, scale_2, scale_3 = self.held(batches_n)
-        e = normal(fold(key, SITES["e"]), (batches_n, 6), FLOAT, x.device)  # [batches_n, 6]  likelihood.lee:113
+        e = normal(fold(key, SITES["e"]), (batches_n, 6), FLOAT, x.device)  # [batches_n, 6]  likelihood.lee:118
         h = torch.relu(torch.addmm(encoder_b, x, encoder_w))  # [batches_n, 64]  prelude.lee:61
         m = torch.addmm(mean__b, h, mean__w)  # [batches_n, 6]  nn.lee:21
         s = torch.addmm(spread_b, h, spread_w)  # [batches_n, 6]
-        exp = torch.exp(s / 2)  # [batches_n, 6]  likelihood.lee:88
+        exp = torch.exp(s / 2)  # [batches_n, 6]  likelihood.lee:93
         add = m + exp * e  # [batches_n, 6]
         x_2 = torch.relu(torch.addmm(decoder_layers_0_b, add, decoder_layers_0_w))  # [batches_n, 64]  prelude.lee:61
-        exp_s = torch.exp(s)  # [batches_n, 6]  likelihood.lee:89
-        sub_2 = torch.addmm(decoder_layers_1_b, x_2, decoder_layers_1_w) - x  # [batches_n, 64]  likelihood.lee:90
-        divergence = 0.5 * (exp_s - (1 + s) + m * m).sum(dim=1)  # [batches_n]  likelihood.lee:89
-        d_y = scale * sub_2  # [batches_n, 64]  likelihood.lee:90
+        exp_s = torch.exp(s)  # [batches_n, 6]  likelihood.lee:94
+        sub_2 = torch.addmm(decoder_layers_1_b, x_2, decoder_layers_1_w) - x  # [batches_n, 64]  likelihood.lee:95
+        divergence = 0.5 * (exp_s - (1 + s) + m * m).sum(dim=1)  # [batches_n]  likelihood.lee:94
+        d_y = scale * sub_2  # [batches_n, 64]  likelihood.lee:95
         torch.sum(d_y, dim=0, out=d_decoder_layers_1_b)  # [64]  nn.lee:21
         torch.mm(x_2.T, d_y, out=d_decoder_layers_1_w)  # [64, 64]
         # [batches_n, 64]  prelude.lee:61
@@ -926,7 +936,7 @@ class FitStep(TrainStep):
         torch.sum(d_add_2, dim=0, out=d_decoder_layers_0_b)  # [64]  nn.lee:21
         d_add = d_add_2 @ decoder_layers_0_w.T  # [batches_n, 6]
         torch.mm(add.T, d_add_2, out=d_decoder_layers_0_w)  # [6, 64]
-        d_m = scale_2 * m + d_add  # [batches_n, 6]  likelihood.lee:87
+        d_m = scale_2 * m + d_add  # [batches_n, 6]  likelihood.lee:92
         d_s = scale_3 + scale_ * exp_s + d_add * e * exp / 2  # [batches_n, 6]
         torch.sum(d_s, dim=0, out=d_spread_b)  # [6]  nn.lee:21
         torch.mm(h.T, d_s, out=d_spread_w)  # [64, 6]
@@ -943,53 +953,53 @@ class FitStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m_, v in self.blocks[0]:
             adam_(θ, g, m_, v, lr, beta1, beta2, eps, weight_decay, t)
-        return ((sub_2 * sub_2).sum(dim=1) + divergence).sum() / count  # likelihood.lee:90
+        return ((sub_2 * sub_2).sum(dim=1) + divergence).sum() / count  # likelihood.lee:95
 
 
 def fit_e_m(data_test_x, net, key):
     """data_test_x [data_test_n, 64] -> [data_test_n, 6], [data_test_n, 6]"""
     data_test_n = data_test_x.shape[0]
-    # [data_test_n, 6]  likelihood.lee:115
+    # [data_test_n, 6]  likelihood.lee:120
     e = normal(fold(key, SITES["e#2"]), (data_test_n, 6), FLOAT, data_test_x.device)
-    m, _ = net.encode(data_test_x)  # likelihood.lee:116
+    m, _ = net.encode(data_test_x)  # likelihood.lee:121
     return e, m
 
 
 def fit_test_error(net, data_test_x, e, m):
     """data_test_x [data_test_n, 64], e [data_test_n, 6], m [data_test_n, 6] -> [], []"""
-    sub = net.decoder(m) - data_test_x  # [data_test_n, 64]  likelihood.lee:117
+    sub = net.decoder(m) - data_test_x  # [data_test_n, 64]  likelihood.lee:122
     return elbo(net, data_test_x, e), (sub**2).sum(dim=1).mean()
 
 
 def evidence_saved(x, slope, noise, z):
     """As evidence, and what its gradient needs."""
-    width = z[1] - z[0]  # likelihood.lee:130
-    div = (x[:, None] - torch.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:125
+    width = z[1] - z[0]  # likelihood.lee:135
+    div = (x[:, None] - torch.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:130
     sub_4 = -0.5 * div**2 - math.log(noise) - 0.9189385332046727  # [n, grid]
-    each = -0.5 * z**2 - 0.9189385332046727 + sub_4  # [n, grid]  likelihood.lee:131
-    return logsumexp(each, 1, False) + torch.log(width), (div, each)  # likelihood.lee:132
+    each = -0.5 * z**2 - 0.9189385332046727 + sub_4  # [n, grid]  likelihood.lee:136
+    return logsumexp(each, 1, False) + torch.log(width), (div, each)  # likelihood.lee:137
 
 
 def evidence_backward(noise, saved, d_add):
     """From d_add to the gradient by x."""
     div, each = saved
-    # gradient of return logsumexp(each, axis = 1) + log(width)   likelihood.lee:132
+    # gradient of return logsumexp(each, axis = 1) + log(width)   likelihood.lee:137
     d_each = d_add[:, None] * softmax(each, (1,))  # [n, grid]
-    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
+    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:130
     d_x = (2 * (d_each * -0.5 * div) / noise).sum(dim=1)  # [n]
     return d_x  # [n]
 
 
 def bound_saved(x, mu, sigma, slope, noise, z):
     """As bound, and what its gradient needs."""
-    width = z[1] - z[0]  # likelihood.lee:137
-    div = (z - mu[:, None]) / sigma[:, None]  # [n, grid]  likelihood.lee:125
+    width = z[1] - z[0]  # likelihood.lee:142
+    div = (z - mu[:, None]) / sigma[:, None]  # [n, grid]  likelihood.lee:130
     log_sigma = torch.log(sigma)  # [n]
-    exp = torch.exp(-0.5 * div**2 - log_sigma[:, None] - 0.9189385332046727)  # [n, grid]  likelihood.lee:138
-    div_2 = (x[:, None] - torch.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:125
+    exp = torch.exp(-0.5 * div**2 - log_sigma[:, None] - 0.9189385332046727)  # [n, grid]  likelihood.lee:143
+    div_2 = (x[:, None] - torch.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:130
     sub_6 = -0.5 * div_2**2 - math.log(noise) - 0.9189385332046727  # [n, grid]
-    expected = (exp * sub_6).sum(dim=1) * width  # [n]  likelihood.lee:138
-    # likelihood.lee:139
+    expected = (exp * sub_6).sum(dim=1) * width  # [n]  likelihood.lee:143
+    # likelihood.lee:144
     return expected - 0.5 * (sigma**2 + mu**2 - 1 - 2 * log_sigma), (width, div, exp, div_2, sub_6)
 
 
@@ -997,17 +1007,17 @@ def bound_backward(mu, sigma, noise, saved, d_sub_9):
     """From d_sub_9 to the gradients by x, mu and sigma."""
     width, div, exp, div_2, sub_6 = saved
     n = mu.shape[0]
-    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
+    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:130
     reshape = sigma[:, None]  # [n, 1]
-    # gradient of return expected - 0.5 * (sigma ** 2 + mu ** 2 - 1 - 2 * log(sigma))   likelihood.lee:139
+    # gradient of return expected - 0.5 * (sigma ** 2 + mu ** 2 - 1 - 2 * log(sigma))   likelihood.lee:144
     d_sub_8 = -0.5 * d_sub_9  # [n]
-    # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:138
+    # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:143
     reshape_2 = (d_sub_9 * width)[:, None]  # [n, 1]
-    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
+    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:130
     d_x = (2 * (exp * reshape_2 * -0.5 * div_2) / noise).sum(dim=1)  # [n]
-    # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:138
+    # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:143
     d_sub_3 = reshape_2 * sub_6 * exp  # [n, grid]
-    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
+    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:130
     d_log_sigma = d_sub_9 + (-d_sub_3.sum(dim=1, keepdim=True)).reshape(n)  # [n]
     d_div = 2 * (d_sub_3 * -0.5 * div)  # [n, grid]
     d_reshape_4 = -(d_div * div / reshape).sum(dim=1, keepdim=True)  # [n, 1]
@@ -1026,18 +1036,18 @@ class Coupling(Model):
         super().__init__()
         self.d, self.hidden = d, hidden
         if d % 2 != 0:
-            raise ValueError(f"likelihood.lee:147: d % 2 == 0 must hold: d = {d}")
-        self.scale = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["scale"]))  # likelihood.lee:148
-        self.shift = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["shift"]))  # likelihood.lee:149
+            raise ValueError(f"likelihood.lee:152: d % 2 == 0 must hold: d = {d}")
+        self.scale = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["scale"]))  # likelihood.lee:153
+        self.shift = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["shift"]))  # likelihood.lee:154
 
     def halves(self, x):
         """x [n, d] -> [n, d // 2], [n, d - d // 2]"""
-        return x[:, : self.d // 2], x[:, self.d // 2 :]  # likelihood.lee:154
+        return x[:, : self.d // 2], x[:, self.d // 2 :]  # likelihood.lee:159
 
     @staticmethod
     def halves_backward_input(d, d_slice, d_slice_2):
         """From d_slice and d_slice_2 to the gradient by x."""
-        # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:154
+        # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:159
         d_x = torch.cat((d_slice, d_slice_2), dim=1)  # [n, d]
         return d_x  # [n, d]
 
@@ -1045,7 +1055,7 @@ class Coupling(Model):
     def halves_backward_input_backward(d_d_x):
         """From d_d_x to the gradients by d_slice and d_slice_2."""
         d = d_d_x.shape[1]
-        # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:154
+        # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:159
         d_d_slice = d_d_x[:, : d // 2]  # [n, d // 2]
         d_d_slice_2 = d_d_x[:, d // 2 :]  # [n, d - d // 2]
         return d_d_slice, d_d_slice_2
@@ -1060,7 +1070,7 @@ class Coupling(Model):
         """From d_y to the gradients by a and b."""
         n, d = d_y.shape
         d_concat = d_y.reshape(n, 2 * (d // 2))  # [n, 2 * (d // 2)]
-        # gradient of return concat(a, b, axis = 1)   likelihood.lee:159
+        # gradient of return concat(a, b, axis = 1)   likelihood.lee:164
         d_a = d_concat[:, : d // 2]  # [n, d // 2]
         d_b = d_concat[:, d // 2 :]  # [n, d // 2]
         return d_a, d_b
@@ -1078,19 +1088,19 @@ class Coupling(Model):
         x [n, d] -> [n, d], [n]
         """
         n = x.shape[0]
-        a, b = self.halves(x)  # likelihood.lee:163
-        s = torch.tanh(self.scale(a))  # [n, d // 2]  likelihood.lee:164
-        mul = b * torch.exp(s).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]  likelihood.lee:165
+        a, b = self.halves(x)  # likelihood.lee:168
+        s = torch.tanh(self.scale(a))  # [n, d // 2]  likelihood.lee:169
+        mul = b * torch.exp(s).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]  likelihood.lee:170
         add = mul + self.shift(a).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         return self.joined(a, add.reshape(n, self.d // 2)), s.sum(dim=1)
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        a, b = self.halves(x)  # likelihood.lee:163
-        add_2, saved_scale = self.scale.forward_saved(a)  # likelihood.lee:164
+        a, b = self.halves(x)  # likelihood.lee:168
+        add_2, saved_scale = self.scale.forward_saved(a)  # likelihood.lee:169
         s = torch.tanh(add_2)  # [n, d // 2]
-        exp_s = torch.exp(s)  # [n, d // 2]  likelihood.lee:165
+        exp_s = torch.exp(s)  # [n, d // 2]  likelihood.lee:170
         add_2_2, saved_shift = self.shift.forward_saved(a)
         mul = b * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         add = mul + add_2_2.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
@@ -1100,15 +1110,15 @@ class Coupling(Model):
         """From d_reshape_4 and d_sum to the gradients by the parameters and x."""
         a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_shift, d_a_3 = self.shift.forward_backward(a, saved_shift, d_reshape_3)
         d_b = d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s = d_sum[:, None] + (d_add * b).reshape(n, self.d // 2) * exp_s  # [n, d // 2]
         d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s * (1 - s**2))
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
@@ -1117,18 +1127,18 @@ class Coupling(Model):
         """From d_reshape_4 to the gradients by x, add, add_4, exp_s, s, add_2 and add_3."""
         _, b, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_a_3, saved_shift_ = self.shift.forward_backward_input_saved(saved_shift, d_reshape_3)
         d_b = d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_exp_s = (d_add * b).reshape(n, self.d // 2)  # [n, d // 2]
         d_s = d_exp_s * exp_s  # [n, d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         sub = 1 - s**2  # [n, d // 2]
         d_add_2 = d_s * sub  # [n, d // 2]
         d_a_4, saved_scale_ = self.scale.forward_backward_input_saved(saved_scale, d_add_2)
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         saved = d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_
@@ -1138,13 +1148,13 @@ class Coupling(Model):
         """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp_s and d_reshape_4."""
         d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = b.shape[0]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_d_a, d_d_b = Coupling.halves_backward_input_backward(d_d_x)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_a)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
         d_d_reshape = (d_d_s * exp_s).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_b = d_d_reshape * d_add  # [n, d - d // 2]
         d_add_2_2 = d_add.reshape(n, self.d // 2)  # [n, d // 2]
         d_shift, d_d_add_2_2 = self.shift.forward_backward_input_backward(d_add_2_2, saved_shift_, d_d_a)
@@ -1166,14 +1176,14 @@ class Coupling(Model):
         """From d_reshape_4, d_b, d_s and d_exp_s to the gradients by the parameters and x."""
         a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_shift, d_a_3 = self.shift.forward_backward(a, saved_shift, d_reshape_3)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s_2 = d_s + (d_exp_s + (d_add * b).reshape(n, self.d // 2)) * exp_s  # [n, d // 2]
         d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s_2 * (1 - s**2))
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_b_2 = d_b + d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b_2)  # [n, d]
@@ -1182,8 +1192,8 @@ class Coupling(Model):
     def inverse(self, y):
         """y [n, d] -> [n, d]"""
         n = y.shape[0]
-        a, b = self.halves(y)  # likelihood.lee:168
-        exp = torch.exp(-torch.tanh(self.scale(a)))  # [n, d // 2]  likelihood.lee:169
+        a, b = self.halves(y)  # likelihood.lee:173
+        exp = torch.exp(-torch.tanh(self.scale(a)))  # [n, d // 2]  likelihood.lee:174
         sub = b - self.shift(a).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         mul = sub * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         return self.joined(a, mul.reshape(n, self.d // 2))  # [n, d]
@@ -1191,8 +1201,8 @@ class Coupling(Model):
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         n = y.shape[0]
-        a, b = self.halves(y)  # likelihood.lee:168
-        add_2, saved_shift = self.shift.forward_saved(a)  # likelihood.lee:169
+        a, b = self.halves(y)  # likelihood.lee:173
+        add_2, saved_shift = self.shift.forward_saved(a)  # likelihood.lee:174
         sub = b - add_2.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         add_2_2, saved_scale = self.scale.forward_saved(a)
         tanh = torch.tanh(add_2_2)  # [n, d // 2]
@@ -1204,14 +1214,14 @@ class Coupling(Model):
         """From d_out to the gradients by the parameters and y."""
         a, saved_shift, sub, saved_scale, tanh, exp = saved
         n = a.shape[0]
-        # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:169
+        # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:174
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_out)
         d_mul = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_b = d_mul * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_neg = (d_mul * sub).reshape(n, self.d // 2) * exp  # [n, d // 2]
         d_scale, d_a_3 = self.scale.forward_backward(a, saved_scale, -((1 - tanh**2) * d_neg))
         d_shift, d_a_4 = self.shift.forward_backward(a, saved_shift, (-d_b).reshape(n, self.d // 2))
-        # gradient of a, b = halves(y)   likelihood.lee:168
+        # gradient of a, b = halves(y)   likelihood.lee:173
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_y = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_y
@@ -1226,18 +1236,18 @@ class Coupling_2(Model):
         super().__init__()
         self.d, self.hidden = d, hidden
         if d % 2 != 0:
-            raise ValueError(f"likelihood.lee:147: d % 2 == 0 must hold: d = {d}")
-        self.scale = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["scale"]))  # likelihood.lee:148
-        self.shift = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["shift"]))  # likelihood.lee:149
+            raise ValueError(f"likelihood.lee:152: d % 2 == 0 must hold: d = {d}")
+        self.scale = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["scale"]))  # likelihood.lee:153
+        self.shift = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["shift"]))  # likelihood.lee:154
 
     def halves(self, x):
         """x [n, d] -> [n, d - d // 2], [n, d // 2]"""
-        return x[:, self.d // 2 :], x[:, : self.d // 2]  # likelihood.lee:153
+        return x[:, self.d // 2 :], x[:, : self.d // 2]  # likelihood.lee:158
 
     @staticmethod
     def halves_backward_input(d, d_slice, d_slice_2):
         """From d_slice and d_slice_2 to the gradient by x."""
-        # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:153
+        # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:158
         d_x = torch.cat((d_slice_2, d_slice), dim=1)  # [n, d]
         return d_x  # [n, d]
 
@@ -1245,7 +1255,7 @@ class Coupling_2(Model):
     def halves_backward_input_backward(d_d_x):
         """From d_d_x to the gradients by d_slice and d_slice_2."""
         d = d_d_x.shape[1]
-        # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:153
+        # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:158
         d_d_slice = d_d_x[:, d // 2 :]  # [n, d - d // 2]
         d_d_slice_2 = d_d_x[:, : d // 2]  # [n, d // 2]
         return d_d_slice, d_d_slice_2
@@ -1260,7 +1270,7 @@ class Coupling_2(Model):
         """From d_y to the gradients by a and b."""
         n, d = d_y.shape
         d_concat = d_y.reshape(n, 2 * (d // 2))  # [n, 2 * (d // 2)]
-        # gradient of return concat(b, a, axis = 1)   likelihood.lee:158
+        # gradient of return concat(b, a, axis = 1)   likelihood.lee:163
         d_b = d_concat[:, : d // 2]  # [n, d // 2]
         d_a = d_concat[:, d // 2 :]  # [n, d // 2]
         return d_a, d_b
@@ -1278,19 +1288,19 @@ class Coupling_2(Model):
         x [n, d] -> [n, d], [n]
         """
         n = x.shape[0]
-        a, b = self.halves(x)  # likelihood.lee:163
-        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:164
+        a, b = self.halves(x)  # likelihood.lee:168
+        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:169
         s = torch.tanh(self.scale(reshape))  # [n, d // 2]
-        return self.joined(reshape, b * torch.exp(s) + self.shift(reshape)), s.sum(dim=1)  # likelihood.lee:165
+        return self.joined(reshape, b * torch.exp(s) + self.shift(reshape)), s.sum(dim=1)  # likelihood.lee:170
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        a, b = self.halves(x)  # likelihood.lee:163
-        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:164
+        a, b = self.halves(x)  # likelihood.lee:168
+        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:169
         add_2, saved_scale = self.scale.forward_saved(reshape)
         s = torch.tanh(add_2)  # [n, d // 2]
-        exp_s = torch.exp(s)  # [n, d // 2]  likelihood.lee:165
+        exp_s = torch.exp(s)  # [n, d // 2]  likelihood.lee:170
         add_2_2, saved_shift = self.shift.forward_saved(reshape)
         return self.joined(reshape, b * exp_s + add_2_2), s.sum(dim=1), (b, reshape, saved_scale, s, exp_s, saved_shift)
 
@@ -1298,15 +1308,15 @@ class Coupling_2(Model):
         """From d_reshape_4 and d_sum to the gradients by the parameters and x."""
         b, reshape, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_shift, d_reshape_3 = self.shift.forward_backward(reshape, saved_shift, d_add)
         d_b = d_add * exp_s  # [n, d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s = d_sum[:, None] + d_add * b * exp_s  # [n, d // 2]
         d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s * (1 - s**2))
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
@@ -1314,18 +1324,18 @@ class Coupling_2(Model):
         """From d_reshape_4 to the gradients by x, add, add_4, exp_s, s, add_2 and add_3."""
         b, _, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_reshape_3, saved_shift_ = self.shift.forward_backward_input_saved(saved_shift, d_add)
         d_b = d_add * exp_s  # [n, d // 2]
         d_exp_s = d_add * b  # [n, d // 2]
         d_s = d_exp_s * exp_s  # [n, d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         sub = 1 - s**2  # [n, d // 2]
         d_add_2 = d_s * sub  # [n, d // 2]
         d_reshape_5, saved_scale_ = self.scale.forward_backward_input_saved(saved_scale, d_add_2)
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         saved = d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_
         return d_x, saved
@@ -1334,13 +1344,13 @@ class Coupling_2(Model):
         """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp_s and d_reshape_4."""
         d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = b.shape[0]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_d_a, d_d_b = Coupling_2.halves_backward_input_backward(d_d_x)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_d_reshape = d_d_a.reshape(n, self.d // 2)  # [n, d // 2]
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_reshape)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_d_exp_s = d_d_s * exp_s  # [n, d // 2]
         d_b = d_d_exp_s * d_add  # [n, d // 2]
         d_shift, d_d_add_5 = self.shift.forward_backward_input_backward(d_add, saved_shift_, d_d_reshape)
@@ -1353,13 +1363,13 @@ class Coupling_2(Model):
         """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s and exp_s."""
         d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = s.shape[0]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_d_a, d_d_b = Coupling_2.halves_backward_input_backward(d_d_x)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_d_reshape = d_d_a.reshape(n, self.d // 2)  # [n, d // 2]
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_reshape)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_b = d_d_s * exp_s * d_add  # [n, d // 2]
         d_shift = self.shift.forward_backward_input_backward_parameters(d_add, saved_shift_, d_d_reshape)
         d_s_2 = -2 * (s * (d_d_add_2 * d_s))  # [n, d // 2]
@@ -1369,11 +1379,11 @@ class Coupling_2(Model):
         """From d_b, d_s and d_exp_s to the gradients by the parameters and x."""
         _, reshape, saved_scale, s, exp_s, _ = saved
         n = reshape.shape[0]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s_2 = d_s + d_exp_s * exp_s  # [n, d // 2]
         d_scale, d_reshape = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1 - s**2))
         d_a = d_reshape.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale}, d_x
 
@@ -1381,14 +1391,14 @@ class Coupling_2(Model):
         """From d_reshape_4, d_b, d_s and d_exp_s to the gradients by the parameters and x."""
         b, reshape, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_shift, d_reshape_3 = self.shift.forward_backward(reshape, saved_shift, d_add)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s_2 = d_s + (d_exp_s + d_add * b) * exp_s  # [n, d // 2]
         d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1 - s**2))
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_b_2 = d_b + d_add * exp_s  # [n, d // 2]
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b_2)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
@@ -1396,16 +1406,16 @@ class Coupling_2(Model):
     def inverse(self, y):
         """y [n, d] -> [n, d]"""
         n = y.shape[0]
-        a, b = self.halves(y)  # likelihood.lee:168
-        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:169
+        a, b = self.halves(y)  # likelihood.lee:173
+        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:174
         exp = torch.exp(-torch.tanh(self.scale(reshape)))  # [n, d // 2]
         return self.joined(reshape, (b - self.shift(reshape)) * exp)  # [n, d]
 
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         n = y.shape[0]
-        a, b = self.halves(y)  # likelihood.lee:168
-        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:169
+        a, b = self.halves(y)  # likelihood.lee:173
+        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:174
         add_2, saved_shift = self.shift.forward_saved(reshape)
         sub = b - add_2  # [n, d // 2]
         add_2_2, saved_scale = self.scale.forward_saved(reshape)
@@ -1417,14 +1427,14 @@ class Coupling_2(Model):
         """From d_out to the gradients by the parameters and y."""
         reshape, saved_shift, sub, saved_scale, tanh, exp = saved
         n = reshape.shape[0]
-        # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:169
+        # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:174
         d_reshape_2, d_mul = Coupling_2.joined_backward_input(d_out)
         d_b = d_mul * exp  # [n, d // 2]
         d_add_2_2 = -((1 - tanh**2) * (d_mul * sub * exp))  # [n, d // 2]
         d_scale, d_reshape_3 = self.scale.forward_backward(reshape, saved_scale, d_add_2_2)
         d_shift, d_reshape_5 = self.shift.forward_backward(reshape, saved_shift, -d_b)
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(y)   likelihood.lee:168
+        # gradient of a, b = halves(y)   likelihood.lee:173
         d_y = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_y
 
@@ -1437,53 +1447,53 @@ class RealNVP(Model):
     def __init__(self, d, hidden, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden = d, hidden
-        self.one = Coupling(d, hidden, key=fold(key, SITES["one"]))  # likelihood.lee:173
-        self.two = Coupling_2(d, hidden, key=fold(key, SITES["two"]))  # likelihood.lee:174
-        self.three = Coupling(d, hidden, key=fold(key, SITES["three"]))  # likelihood.lee:175
-        self.four = Coupling_2(d, hidden, key=fold(key, SITES["four"]))  # likelihood.lee:176
+        self.one = Coupling(d, hidden, key=fold(key, SITES["one"]))  # likelihood.lee:178
+        self.two = Coupling_2(d, hidden, key=fold(key, SITES["two"]))  # likelihood.lee:179
+        self.three = Coupling(d, hidden, key=fold(key, SITES["three"]))  # likelihood.lee:180
+        self.four = Coupling_2(d, hidden, key=fold(key, SITES["four"]))  # likelihood.lee:181
 
     def forward(self, x):
         """From data to codes, and log |det J| of that way.
 
         x [n, d] -> [n, d], [n]
         """
-        x_2, a = self.one(x)  # likelihood.lee:180
-        x_3, b = self.two(x_2)  # likelihood.lee:181
-        x_4, c = self.three(x_3)  # likelihood.lee:182
-        x_5, e = self.four(x_4)  # likelihood.lee:183
-        return x_5, a + b + c + e  # likelihood.lee:184
+        x_2, a = self.one(x)  # likelihood.lee:185
+        x_3, b = self.two(x_2)  # likelihood.lee:186
+        x_4, c = self.three(x_3)  # likelihood.lee:187
+        x_5, e = self.four(x_4)  # likelihood.lee:188
+        return x_5, a + b + c + e  # likelihood.lee:189
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        x_2, a, saved_one = self.one.forward_saved(x)  # likelihood.lee:180
-        x_3, b, saved_two = self.two.forward_saved(x_2)  # likelihood.lee:181
-        x_4, c, saved_three = self.three.forward_saved(x_3)  # likelihood.lee:182
-        x_5, e, saved_four = self.four.forward_saved(x_4)  # likelihood.lee:183
-        return x_5, a + b + c + e, (saved_one, saved_two, saved_three, saved_four)  # likelihood.lee:184
+        x_2, a, saved_one = self.one.forward_saved(x)  # likelihood.lee:185
+        x_3, b, saved_two = self.two.forward_saved(x_2)  # likelihood.lee:186
+        x_4, c, saved_three = self.three.forward_saved(x_3)  # likelihood.lee:187
+        x_5, e, saved_four = self.four.forward_saved(x_4)  # likelihood.lee:188
+        return x_5, a + b + c + e, (saved_one, saved_two, saved_three, saved_four)  # likelihood.lee:189
 
     def forward_backward(self, saved, d_x_5, d_y):
         """From d_x_5 and d_y to the gradients by the parameters and x."""
         saved_one, saved_two, saved_three, saved_four = saved
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_four, d_x_4 = self.four.forward_backward(saved_four, d_x_5, d_y)
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_three, d_x_3 = self.three.forward_backward(saved_three, d_x_4, d_y)
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_two, d_x_2 = self.two.forward_backward(saved_two, d_x_3, d_y)
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_one, d_x = self.one.forward_backward(saved_one, d_x_2, d_y)
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}, d_x
 
     def forward_backward_input_saved(self, saved, d_x_5):
         """From d_x_5 to the gradients by x, add_7, add_4_4, exp_s_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_s_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_s_2, s_2, add_2_2, add_3_2, add, add_4, exp_s, s, add_2 and add_3."""
         saved_one, saved_two, saved_three, saved_four = saved
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_x_4, saved_four_ = self.four.forward_backward_input_saved(saved_four, d_x_5)
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_x_3, saved_three_ = self.three.forward_backward_input_saved(saved_three, d_x_4)
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_x_2, saved_two_ = self.two.forward_backward_input_saved(saved_two, d_x_3)
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_x, saved_one_ = self.one.forward_backward_input_saved(saved_one, d_x_2)
         return d_x, (saved_four_, saved_three_, saved_two_, saved_one_)
 
@@ -1492,19 +1502,19 @@ class RealNVP(Model):
     ):
         """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, b_2, s and exp_s."""
         saved_four_, saved_three_, saved_two_, saved_one_ = saved
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_one, d_b_5, d_s_4_2, d_exp_s_4_2, d_d_x_2 = self.one.forward_backward_input_backward(
             b_5, s_4, exp_s_4, saved_one_, d_d_x
         )
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_two, d_b_4, d_s_3_2, d_exp_s_3_2, d_d_x_3 = self.two.forward_backward_input_backward(
             b_4, s_3, exp_s_3, saved_two_, d_d_x_2
         )
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_three, d_b_3, d_s_2_2, d_exp_s_2_2, d_d_x_4 = self.three.forward_backward_input_backward(
             b_3, s_2, exp_s_2, saved_three_, d_d_x_3
         )
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_four, d_b_2, d_s_5, d_exp_s_5 = self.four.forward_backward_input_backward_2(s, exp_s, saved_four_, d_d_x_4)
         return (
             {"one": d_one, "two": d_two, "three": d_three, "four": d_four},
@@ -1527,24 +1537,24 @@ class RealNVP(Model):
     ):
         """From d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s and d_exp_s to the gradients by the parameters and x."""
         saved_one, saved_two, saved_three, saved_four = saved
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_four, d_x_4 = self.four.forward_saved_backward(saved_four, d_b_2, d_s, d_exp_s)
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_three, d_x_3 = self.three.forward_saved_backward(saved_three, d_x_4, d_b_3, d_s_2, d_exp_s_2)
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_two, d_x_2 = self.two.forward_saved_backward_2(saved_two, d_x_3, d_b_4, d_s_3, d_exp_s_3)
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_one, d_x = self.one.forward_saved_backward(saved_one, d_x_2, d_b_5, d_s_4, d_exp_s_4)
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}, d_x
 
     def inverse(self, z):
         """z [n, d] -> [n, d]"""
-        y = self.one.inverse(self.two.inverse(self.three.inverse(self.four.inverse(z))))  # [n, d]  likelihood.lee:187
+        y = self.one.inverse(self.two.inverse(self.three.inverse(self.four.inverse(z))))  # [n, d]  likelihood.lee:192
         return y  # [n, d]
 
     def inverse_saved(self, z):
         """As inverse, and what its gradient needs."""
-        reshape_4, saved_four = self.four.inverse_saved(z)  # likelihood.lee:187
+        reshape_4, saved_four = self.four.inverse_saved(z)  # likelihood.lee:192
         reshape_4_2, saved_three = self.three.inverse_saved(reshape_4)
         reshape_4_3, saved_two = self.two.inverse_saved(reshape_4_2)
         reshape_4_4, saved_one = self.one.inverse_saved(reshape_4_3)
@@ -1553,7 +1563,7 @@ class RealNVP(Model):
     def inverse_backward(self, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         saved_four, saved_three, saved_two, saved_one = saved
-        # gradient of return one.inverse(two.inverse(three.inverse(four.inverse(z))))   likelihood.lee:187
+        # gradient of return one.inverse(two.inverse(three.inverse(four.inverse(z))))   likelihood.lee:192
         d_one, d_reshape_4_3 = self.one.inverse_backward(saved_one, d_y)
         d_two, d_reshape_4_2 = self.two.inverse_backward(saved_two, d_reshape_4_3)
         d_three, d_reshape_4 = self.three.inverse_backward(saved_three, d_reshape_4_2)
@@ -1566,15 +1576,15 @@ def surprise(net, x):
 
     x [n, net.d] -> []
     """
-    z, log_det = net(x)  # likelihood.lee:192
-    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=1) - log_det  # [n]  likelihood.lee:193
+    z, log_det = net(x)  # likelihood.lee:197
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=1) - log_det  # [n]  likelihood.lee:198
     return sub.mean()
 
 
 def surprise_saved(net, x):
     """As surprise, and what its gradient needs."""
-    z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:192
-    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=1) - log_det  # [n]  likelihood.lee:193
+    z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:197
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=1) - log_det  # [n]  likelihood.lee:198
     return sub.mean(), (z, saved_net)
 
 
@@ -1582,10 +1592,10 @@ def surprise_backward(net, saved, d_y):
     """From d_y to the gradients by net and x."""
     z, saved_net = saved
     n = z.shape[0]
-    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = 1) - log_det)   likelihood.lee:193
+    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = 1) - log_det)   likelihood.lee:198
     div = d_y / n
     d_log_det = (-div).expand(n)  # [n]
-    # gradient of z, log_det = net(x)   likelihood.lee:192
+    # gradient of z, log_det = net(x)   likelihood.lee:197
     d_z = 2 * (div * 0.5) * z  # [n, net.d]
     d_net, d_x = net.forward_backward(saved_net, d_z, d_log_det)
     return d_net, d_x
@@ -1593,15 +1603,15 @@ def surprise_backward(net, saved, d_y):
 
 def mapped_saved(net, x):
     """As mapped, and what its gradient needs."""
-    z, _, saved_net = net.forward_saved(x[None])  # likelihood.lee:197
-    return z.reshape(net.d), saved_net  # likelihood.lee:198
+    z, _, saved_net = net.forward_saved(x[None])  # likelihood.lee:202
+    return z.reshape(net.d), saved_net  # likelihood.lee:203
 
 
 def mapped_backward_input_saved(net, saved_net, d_reshape_2):
     """From d_reshape_2 to the gradients by x, add_7, add_4_4, exp_s_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_s_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_s_2, s_2, add_2_2, add_3_2, add, add_4, exp_s, s, add_2 and add_3."""
-    # gradient of return z[0]   likelihood.lee:198
+    # gradient of return z[0]   likelihood.lee:203
     d_z = d_reshape_2[None]  # [1, net.d]
-    # gradient of z, _ = net(x[None])   likelihood.lee:197
+    # gradient of z, _ = net(x[None])   likelihood.lee:202
     d_reshape, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)
     d_x = d_reshape.reshape(net.d)  # [net.d]
     return d_x, saved_net_
@@ -1611,7 +1621,7 @@ def mapped_backward_input_backward(
     net, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved_net_, d_d_x
 ):
     """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by net, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, b_2, s and exp_s."""
-    # gradient of z, _ = net(x[None])   likelihood.lee:197
+    # gradient of z, _ = net(x[None])   likelihood.lee:202
     d_net, d_b_5, d_s_4_2, d_exp_s_4_2, d_b_4, d_s_3_2, d_exp_s_3_2, d_b_3, d_s_2_2, d_exp_s_2_2, d_b_2, d_s_5, d_exp_s_5 = net.forward_backward_input_backward(
         b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved_net_, d_d_x[None]
     )
@@ -1636,7 +1646,7 @@ def mapped_saved_backward(
     net, saved_net, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
 ):
     """From d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s and d_exp_s to the gradients by net and x."""
-    # gradient of z, _ = net(x[None])   likelihood.lee:197
+    # gradient of z, _ = net(x[None])   likelihood.lee:202
     d_net, d_reshape = net.forward_saved_backward(
         saved_net, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
     )
@@ -1646,17 +1656,17 @@ def mapped_saved_backward(
 
 def volume_saved(net, x):
     """As volume, and what its gradient needs."""
-    rows = [None] * net.d  # likelihood.lee:203
+    rows = [None] * net.d  # likelihood.lee:208
     saved_volume_step = [None] * net.d
     for row in range(net.d):
         rows[row], saved_volume_step[row] = volume_step_saved(net, x, row)
     rows = torch.stack(rows, 0) if rows else torch.zeros((net.d, net.d), dtype=FLOAT, device=x.device)
-    return rows, det(rows), saved_volume_step  # likelihood.lee:204
+    return rows, det(rows), saved_volume_step  # likelihood.lee:209
 
 
 def volume_backward(net, rows, saved_volume_step, d_rows, d_det):
     """From d_add_7_rows, d_add_4_4_rows, d_exp_s_4_rows, d_s_4_rows, d_add_2_4_rows, d_add_3_4_rows, d_add_6_rows, d_add_4_3_rows, d_exp_s_3_rows, d_s_3_rows, d_add_2_3_rows, d_add_3_3_rows, d_add_5_rows, d_add_4_2_rows, d_exp_s_2_rows, d_s_2_rows, d_add_2_2_rows, d_add_3_2_rows, d_add_rows, d_add_4_rows, d_exp_s_rows, d_s_rows, d_add_2_rows, d_add_3_rows, d_rows and d_det to the gradients by net and x."""
-    # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:203
+    # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:208
     d_rows_2 = d_rows + d_det * cofactor(rows)  # [net.d, net.d]
     # [net.d // 2, net.hidden]
     d_net_one_scale_layers_0_w_2 = torch.zeros((net.d // 2, net.hidden), dtype=FLOAT, device=rows.device)
@@ -1843,7 +1853,7 @@ def volume_backward(net, rows, saved_volume_step, d_rows, d_det):
 
 def volume_step_saved(net, x, row):
     """As volume_step, and what its gradient needs."""
-    _, saved_mapped = mapped_saved(net, x)  # likelihood.lee:203
+    _, saved_mapped = mapped_saved(net, x)  # likelihood.lee:208
     d_select = torch.ones(net.d, dtype=FLOAT, device=x.device)  # [net.d]
     eq = torch.arange(net.d, device=x.device) == row  # bool[net.d]
     rows, saved_mapped_backward_input = mapped_backward_input_saved(net, saved_mapped, torch.where(eq, d_select, 0))
@@ -1853,7 +1863,7 @@ def volume_step_saved(net, x, row):
 def volume_step_backward(net, saved, d_rows, d_net):
     """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3, d_rows and d_net to the gradients by net, net.one.scale.layers.0.b, net.one.scale.layers.1.b, net.one.shift.layers.0.b, net.one.shift.layers.1.b, net.two.scale.layers.0.b, net.two.scale.layers.1.b, net.two.shift.layers.0.b, net.two.shift.layers.1.b, net.three.scale.layers.0.b, net.three.scale.layers.1.b, net.three.shift.layers.0.b, net.three.shift.layers.1.b, net.four.scale.layers.0.b, net.four.scale.layers.1.b and x."""
     saved_mapped, saved_mapped_backward_input = saved
-    # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:203
+    # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:208
     d_net_, d_b_5, d_s_4_2, d_exp_s_4_2, d_b_4, d_s_3_2, d_exp_s_3_2, d_b_3, d_s_2_2, d_exp_s_2_2, d_b_2, d_s_5, d_exp_s_5 = mapped_backward_input_backward(
         net,
         saved_mapped[0][1],
@@ -2018,7 +2028,7 @@ def volume_step_backward(net, saved, d_rows, d_net):
 def checkerboard_saved(image, odd):
     """As checkerboard, and what its gradient needs."""
     _, h, w = image.shape
-    reshape = torch.arange(h, device=image.device)[:, None]  # int[h, 1]  likelihood.lee:209
+    reshape = torch.arange(h, device=image.device)[:, None]  # int[h, 1]  likelihood.lee:214
     eq = (reshape + torch.arange(w, device=image.device)) % 2 == odd  # bool[h, w]
     half = torch.where(eq, image, 0)  # [n, h, w]
     return half, eq
@@ -2026,7 +2036,7 @@ def checkerboard_saved(image, odd):
 
 def checkerboard_backward(eq, d_half):
     """From d_half to the gradient by image."""
-    # gradient of half[r, i, j] = where((i + j) % 2 == odd, image[r, i, j], 0)   likelihood.lee:209
+    # gradient of half[r, i, j] = where((i + j) % 2 == odd, image[r, i, j], 0)   likelihood.lee:214
     d_image = torch.where(eq, d_half, 0)  # [n, h, w]
     return d_image  # [n, h, w]
 
@@ -2047,13 +2057,13 @@ def moons(epochs=60, batch=64, rate=5e-3, *, run=None):
         test=0.25,
         fields={"x": ("float", ("n", 2)), "y": ("int", ("n",)), "marked": ("int", (0,))},
     )
-    net = RealNVP(d=2, hidden=24, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:216
-    opt = Adam(lr=rate)  # likelihood.lee:217
+    net = RealNVP(d=2, hidden=24, key=run.key("net")).to(run.session.place.device)  # likelihood.lee:221
+    opt = Adam(lr=rate)  # likelihood.lee:222
     step = MoonsStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x))  # likelihood.lee:220
-    run.report(test=surprise(net, data.test.x))  # likelihood.lee:221
+            run.step(step(x))  # likelihood.lee:225
+    run.report(test=surprise(net, data.test.x))  # likelihood.lee:226
     return net
 
 
@@ -2136,63 +2146,63 @@ class MoonsStep(TrainStep):
         d_four_shift_layers_1_w, d_four_shift_layers_1_b = self.gradients[30:]
         batches_n = x.shape[0]
         count, scale, scale_ = self.held(batches_n)  # batches_n, 2 * (0.5 / batches_n), 1.0 / batches_n
-        a_3 = x[:, :1]  # [batches_n, 1]  likelihood.lee:154
+        a_3 = x[:, :1]  # [batches_n, 1]  likelihood.lee:159
         b_5_2 = x[:, 1:]  # [batches_n, 1]
         # [batches_n, 24]  prelude.lee:61
         x_2_2_4 = torch.relu(torch.addmm(one_scale_layers_0_b, a_3, one_scale_layers_0_w))
         add_2_2 = torch.addmm(one_scale_layers_1_b, x_2_2_4, one_scale_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        s_4 = torch.tanh(add_2_2)  # [batches_n, 1]  likelihood.lee:164
-        exp_s_4 = torch.exp(s_4)  # [batches_n, 1]  likelihood.lee:165
+        s_4 = torch.tanh(add_2_2)  # [batches_n, 1]  likelihood.lee:169
+        exp_s_4 = torch.exp(s_4)  # [batches_n, 1]  likelihood.lee:170
         # [batches_n, 24]  prelude.lee:61
         x_2_6 = torch.relu(torch.addmm(one_shift_layers_0_b, a_3, one_shift_layers_0_w))
         add_2_2_2 = torch.addmm(one_shift_layers_1_b, x_2_6, one_shift_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        b_3_2 = b_5_2 * exp_s_4 + add_2_2_2  # [batches_n, 1]  likelihood.lee:165
+        b_3_2 = b_5_2 * exp_s_4 + add_2_2_2  # [batches_n, 1]  likelihood.lee:170
         add_3_3 = torch.addmm(two_scale_layers_0_b, b_3_2, two_scale_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_2_3 = torch.relu(add_3_3)  # [batches_n, 24]  prelude.lee:61
         add_2_3 = torch.addmm(two_scale_layers_1_b, x_2_2_3, two_scale_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        s_3 = torch.tanh(add_2_3)  # [batches_n, 1]  likelihood.lee:164
-        exp_s_3 = torch.exp(s_3)  # [batches_n, 1]  likelihood.lee:165
+        s_3 = torch.tanh(add_2_3)  # [batches_n, 1]  likelihood.lee:169
+        exp_s_3 = torch.exp(s_3)  # [batches_n, 1]  likelihood.lee:170
         add_4_2 = torch.addmm(two_shift_layers_0_b, b_3_2, two_shift_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_5 = torch.relu(add_4_2)  # [batches_n, 24]  prelude.lee:61
         add_2_2_3 = torch.addmm(two_shift_layers_1_b, x_2_5, two_shift_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        a_2 = a_3 * exp_s_3 + add_2_2_3  # [batches_n, 1]  likelihood.lee:165
+        a_2 = a_3 * exp_s_3 + add_2_2_3  # [batches_n, 1]  likelihood.lee:170
         add_3_4 = torch.addmm(three_scale_layers_0_b, a_2, three_scale_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_2_2 = torch.relu(add_3_4)  # [batches_n, 24]  prelude.lee:61
         add_2_4 = torch.addmm(three_scale_layers_1_b, x_2_2_2, three_scale_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        s_2 = torch.tanh(add_2_4)  # [batches_n, 1]  likelihood.lee:164
-        exp_s_2 = torch.exp(s_2)  # [batches_n, 1]  likelihood.lee:165
+        s_2 = torch.tanh(add_2_4)  # [batches_n, 1]  likelihood.lee:169
+        exp_s_2 = torch.exp(s_2)  # [batches_n, 1]  likelihood.lee:170
         add_4_3 = torch.addmm(three_shift_layers_0_b, a_2, three_shift_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_4 = torch.relu(add_4_3)  # [batches_n, 24]  prelude.lee:61
         add_2_2_4 = torch.addmm(three_shift_layers_1_b, x_2_4, three_shift_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        add = b_3_2 * exp_s_2 + add_2_2_4  # [batches_n, 1]  likelihood.lee:165
+        add = b_3_2 * exp_s_2 + add_2_2_4  # [batches_n, 1]  likelihood.lee:170
         add_3_5 = torch.addmm(four_scale_layers_0_b, add, four_scale_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_2 = torch.relu(add_3_5)  # [batches_n, 24]  prelude.lee:61
         add_2_5 = torch.addmm(four_scale_layers_1_b, x_2_2, four_scale_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        s = torch.tanh(add_2_5)  # [batches_n, 1]  likelihood.lee:164
-        exp_s = torch.exp(s)  # [batches_n, 1]  likelihood.lee:165
+        s = torch.tanh(add_2_5)  # [batches_n, 1]  likelihood.lee:169
+        exp_s = torch.exp(s)  # [batches_n, 1]  likelihood.lee:170
         add_4_4 = torch.addmm(four_shift_layers_0_b, add, four_shift_layers_0_w)  # [batches_n, 24]  nn.lee:21
         x_2_3 = torch.relu(add_4_4)  # [batches_n, 24]  prelude.lee:61
         add_2_2_5 = torch.addmm(four_shift_layers_1_b, x_2_3, four_shift_layers_1_w)  # [batches_n, 1]  nn.lee:21
-        z = torch.cat((a_2 * exp_s + add_2_2_5, add), dim=1)  # [batches_n, 2]  likelihood.lee:158
-        add_3 = s_4.reshape(batches_n) + s_3.reshape(batches_n)  # [batches_n]  likelihood.lee:184
+        z = torch.cat((a_2 * exp_s + add_2_2_5, add), dim=1)  # [batches_n, 2]  likelihood.lee:163
+        add_3 = s_4.reshape(batches_n) + s_3.reshape(batches_n)  # [batches_n]  likelihood.lee:189
         log_det = add_3 + s_2.reshape(batches_n) + s.reshape(batches_n)  # [batches_n]
-        sub = 0.5 * (z * z + 1.8378770664093453).sum(dim=1) - log_det  # [batches_n]  likelihood.lee:193
-        d_z = scale * z  # [batches_n, 2]  likelihood.lee:192
-        d_add = d_z[:, :1]  # [batches_n, 1]  likelihood.lee:158
+        sub = 0.5 * (z * z + 1.8378770664093453).sum(dim=1) - log_det  # [batches_n]  likelihood.lee:198
+        d_z = scale * z  # [batches_n, 2]  likelihood.lee:197
+        d_add = d_z[:, :1]  # [batches_n, 1]  likelihood.lee:163
         torch.sum(d_add, dim=0, out=d_four_shift_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_3.T, d_add, out=d_four_shift_layers_1_w)  # [24, 1]
         # [batches_n, 24]  prelude.lee:61
         d_add_3_2 = torch.ops.aten.threshold_backward(d_add @ four_shift_layers_1_w.T, x_2_3, 0)
         torch.sum(d_add_3_2, dim=0, out=d_four_shift_layers_0_b)  # [24]  nn.lee:21
         torch.mm(add.T, d_add_3_2, out=d_four_shift_layers_0_w)  # [1, 24]
-        d_add_2 = torch.ops.aten.tanh_backward(d_add * a_2 * exp_s - scale_, s)  # [batches_n, 1]  likelihood.lee:164
+        d_add_2 = torch.ops.aten.tanh_backward(d_add * a_2 * exp_s - scale_, s)  # [batches_n, 1]  likelihood.lee:169
         torch.sum(d_add_2, dim=0, out=d_four_scale_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_2.T, d_add_2, out=d_four_scale_layers_1_w)  # [24, 1]
         d_x_2_2_2 = d_add_2 @ four_scale_layers_1_w.T  # [batches_n, 24]
         d_add_4 = torch.ops.aten.threshold_backward(d_x_2_2_2, x_2_2, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_4, dim=0, out=d_four_scale_layers_0_b)  # [24]  nn.lee:21
         torch.mm(add.T, d_add_4, out=d_four_scale_layers_0_w)  # [1, 24]
-        d_reshape_6 = d_z[:, 1:] + d_add_3_2 @ four_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:164
+        d_reshape_6 = d_z[:, 1:] + d_add_3_2 @ four_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:169
         d_reshape = d_reshape_6 + d_add_4 @ four_scale_layers_0_w.T  # [batches_n, 1]
         torch.sum(d_reshape, dim=0, out=d_three_shift_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_4.T, d_reshape, out=d_three_shift_layers_1_w)  # [24, 1]
@@ -2200,7 +2210,7 @@ class MoonsStep(TrainStep):
         d_add_3_3 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_4, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_3_3, dim=0, out=d_three_shift_layers_0_b)  # [24]  nn.lee:21
         torch.mm(a_2.T, d_add_3_3, out=d_three_shift_layers_0_w)  # [1, 24]
-        # [batches_n, 1]  likelihood.lee:164
+        # [batches_n, 1]  likelihood.lee:169
         d_add_2_2 = torch.ops.aten.tanh_backward(d_reshape * b_3_2 * exp_s_2 - scale_, s_2)
         torch.sum(d_add_2_2, dim=0, out=d_three_scale_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_2_2.T, d_add_2_2, out=d_three_scale_layers_1_w)  # [24, 1]
@@ -2208,7 +2218,7 @@ class MoonsStep(TrainStep):
         d_add_4_2 = torch.ops.aten.threshold_backward(d_x_2_2_3, x_2_2_2, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_4_2, dim=0, out=d_three_scale_layers_0_b)  # [24]  nn.lee:21
         torch.mm(a_2.T, d_add_4_2, out=d_three_scale_layers_0_w)  # [1, 24]
-        d_a_5 = d_add * exp_s + d_add_3_3 @ three_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:163
+        d_a_5 = d_add * exp_s + d_add_3_3 @ three_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:168
         d_a_6 = d_a_5 + d_add_4_2 @ three_scale_layers_0_w.T  # [batches_n, 1]
         torch.sum(d_a_6, dim=0, out=d_two_shift_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_5.T, d_a_6, out=d_two_shift_layers_1_w)  # [24, 1]
@@ -2216,7 +2226,7 @@ class MoonsStep(TrainStep):
         d_add_3_4 = torch.ops.aten.threshold_backward(d_a_6 @ two_shift_layers_1_w.T, x_2_5, 0)
         torch.sum(d_add_3_4, dim=0, out=d_two_shift_layers_0_b)  # [24]  nn.lee:21
         torch.mm(b_3_2.T, d_add_3_4, out=d_two_shift_layers_0_w)  # [1, 24]
-        # [batches_n, 1]  likelihood.lee:164
+        # [batches_n, 1]  likelihood.lee:169
         d_add_2_3 = torch.ops.aten.tanh_backward(d_a_6 * a_3 * exp_s_3 - scale_, s_3)
         torch.sum(d_add_2_3, dim=0, out=d_two_scale_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_2_3.T, d_add_2_3, out=d_two_scale_layers_1_w)  # [24, 1]
@@ -2224,7 +2234,7 @@ class MoonsStep(TrainStep):
         d_add_4_3 = torch.ops.aten.threshold_backward(d_x_2_2_4, x_2_2_3, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_4_3, dim=0, out=d_two_scale_layers_0_b)  # [24]  nn.lee:21
         torch.mm(b_3_2.T, d_add_4_3, out=d_two_scale_layers_0_w)  # [1, 24]
-        d_reshape_6_2 = d_reshape * exp_s_2 + d_add_3_4 @ two_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:164
+        d_reshape_6_2 = d_reshape * exp_s_2 + d_add_3_4 @ two_shift_layers_0_w.T  # [batches_n, 1]  likelihood.lee:169
         d_reshape_7 = d_reshape_6_2 + d_add_4_3 @ two_scale_layers_0_w.T  # [batches_n, 1]
         torch.sum(d_reshape_7, dim=0, out=d_one_shift_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_6.T, d_reshape_7, out=d_one_shift_layers_1_w)  # [24, 1]
@@ -2232,7 +2242,7 @@ class MoonsStep(TrainStep):
         d_add_3_5 = torch.ops.aten.threshold_backward(d_x_2_5, x_2_6, 0)  # [batches_n, 24]  prelude.lee:61
         torch.sum(d_add_3_5, dim=0, out=d_one_shift_layers_0_b)  # [24]  nn.lee:21
         torch.mm(a_3.T, d_add_3_5, out=d_one_shift_layers_0_w)  # [1, 24]
-        # [batches_n, 1]  likelihood.lee:164
+        # [batches_n, 1]  likelihood.lee:169
         d_add_2_4 = torch.ops.aten.tanh_backward(d_reshape_7 * b_5_2 * exp_s_4 - scale_, s_4)
         torch.sum(d_add_2_4, dim=0, out=d_one_scale_layers_1_b)  # [1]  nn.lee:21
         torch.mm(x_2_2_4.T, d_add_2_4, out=d_one_scale_layers_1_w)  # [24, 1]
@@ -2247,7 +2257,7 @@ class MoonsStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return sub.sum() / count  # likelihood.lee:193
+        return sub.sum() / count  # likelihood.lee:198
 
 
 class Mixing(Model):
@@ -2258,23 +2268,23 @@ class Mixing(Model):
     def __init__(self, channels, *, key=(0, 0)):
         super().__init__()
         self.channels = channels
-        # [channels, channels]  likelihood.lee:230
+        # [channels, channels]  likelihood.lee:235
         self.w = torch.nn.Parameter(normal(fold(key, SITES["w"]), (channels, channels), FLOAT))
 
     def forward(self, x):
         """x [n, channels, rows, cols] -> [n, channels, rows, cols], []"""
         n, _, rows, cols = x.shape
-        contract = self.w @ x.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:233
+        contract = self.w @ x.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:238
         y = contract.reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
-        _, log_abs = torch.linalg.slogdet(self.w)  # likelihood.lee:234
-        return y, cols * rows * log_abs  # likelihood.lee:235
+        _, log_abs = torch.linalg.slogdet(self.w)  # likelihood.lee:239
+        return y, cols * rows * log_abs  # likelihood.lee:240
 
     def forward_backward(self, x, d_y, d_y_):
         """From d_y and d_y to the gradients by the parameters and x."""
         n, _, rows, cols = x.shape
-        # gradient of return y, rows * cols * log_abs   likelihood.lee:235
+        # gradient of return y, rows * cols * log_abs   likelihood.lee:240
         d_log_abs = d_y_ * (cols * rows)
-        # gradient of y[b, o, i, j] = sum[c](w[o, c] * x[b, c, i, j])   likelihood.lee:233
+        # gradient of y[b, o, i, j] = sum[c](w[o, c] * x[b, c, i, j])   likelihood.lee:238
         reshape = d_y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]
         contract = reshape @ x.reshape(n, self.channels, cols * rows).mT  # [n, channels, channels]
         d_x = (self.w.T @ reshape).reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
@@ -2284,16 +2294,16 @@ class Mixing(Model):
     def inverse(self, y):
         """y [n, channels, rows, cols] -> [n, channels, rows, cols]"""
         n, _, rows, cols = y.shape
-        back = torch.linalg.inv(self.w)  # [channels, channels]  likelihood.lee:238
-        contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:239
+        back = torch.linalg.inv(self.w)  # [channels, channels]  likelihood.lee:243
+        contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:244
         x = contract.reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
         return x  # [n, channels, rows, cols]
 
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         n, _, rows, cols = y.shape
-        back = torch.linalg.inv(self.w)  # [channels, channels]  likelihood.lee:238
-        contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:239
+        back = torch.linalg.inv(self.w)  # [channels, channels]  likelihood.lee:243
+        contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:244
         x = contract.reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
         return x, back
 
@@ -2301,11 +2311,11 @@ class Mixing(Model):
     def inverse_backward(y, back, d_x):
         """From d_x to the gradients by the parameters and y."""
         n, channels, rows, cols = y.shape
-        # gradient of x[b, o, i, j] = sum[c](back[o, c] * y[b, c, i, j])   likelihood.lee:239
+        # gradient of x[b, o, i, j] = sum[c](back[o, c] * y[b, c, i, j])   likelihood.lee:244
         reshape = d_x.reshape(n, channels, cols * rows)  # [n, channels, cols * rows]
         d_back = (reshape @ y.reshape(n, channels, cols * rows).mT).sum(dim=0)  # [channels, channels]
         d_y = (back.T @ reshape).reshape(n, channels, rows, cols)  # [n, channels, rows, cols]
-        # gradient of back = inv(w)   likelihood.lee:238
+        # gradient of back = inv(w)   likelihood.lee:243
         d_w = -(back.T @ d_back @ back.T)  # [channels, channels]
         return {"w": d_w}, d_y
 
@@ -2318,19 +2328,19 @@ class ActNorm(Model):
     def __init__(self, channels):
         super().__init__()
         self.channels = channels
-        self.shift = torch.nn.Parameter(torch.full((channels,), 0.1, dtype=FLOAT))  # [channels]  likelihood.lee:244
-        self.log_scale = torch.nn.Parameter(torch.full((channels,), 0.2, dtype=FLOAT))  # [channels]  likelihood.lee:245
+        self.shift = torch.nn.Parameter(torch.full((channels,), 0.1, dtype=FLOAT))  # [channels]  likelihood.lee:249
+        self.log_scale = torch.nn.Parameter(torch.full((channels,), 0.2, dtype=FLOAT))  # [channels]  likelihood.lee:250
 
     def forward(self, x):
         """x [n, channels, rows, cols] -> [n, channels, rows, cols], []"""
         _, _, rows, cols = x.shape
-        reshape_2 = torch.exp(self.log_scale)[:, None, None]  # [channels, 1, 1]  likelihood.lee:248
+        reshape_2 = torch.exp(self.log_scale)[:, None, None]  # [channels, 1, 1]  likelihood.lee:253
         return (x + self.shift[:, None, None]) * reshape_2, cols * rows * self.log_scale.sum()
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         _, _, rows, cols = x.shape
-        add = x + self.shift[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:248
+        add = x + self.shift[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:253
         exp_log_scale = torch.exp(self.log_scale)  # [channels]
         return add * exp_log_scale[:, None, None], cols * rows * self.log_scale.sum(), (add, exp_log_scale)
 
@@ -2339,7 +2349,7 @@ class ActNorm(Model):
         """From d_mul and d_mul_2 to the gradients by the parameters and x."""
         add, exp_log_scale = saved
         _, _, rows, cols = add.shape
-        # gradient of return (x + shift[:, None, None]) * exp(log_scale)[:, None, None], rows * col..   likelihood.lee:248
+        # gradient of return (x + shift[:, None, None]) * exp(log_scale)[:, None, None], rows * col..   likelihood.lee:253
         d_x = d_mul * exp_log_scale[:, None, None]  # [n, channels, rows, cols]
         d_shift = d_x.sum(dim=0).sum(dim=(1, 2))  # [channels]
         d_log_scale_3 = (d_mul * add).sum(dim=0).sum(dim=(1, 2)) * exp_log_scale  # [channels]
@@ -2348,19 +2358,19 @@ class ActNorm(Model):
 
     def inverse(self, y):
         """y [n, channels, rows, cols] -> [n, channels, rows, cols]"""
-        mul = y * torch.exp(-self.log_scale)[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:251
+        mul = y * torch.exp(-self.log_scale)[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:256
         return mul - self.shift[:, None, None]  # [n, channels, rows, cols]
 
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
-        exp = torch.exp(-self.log_scale)  # [channels]  likelihood.lee:251
+        exp = torch.exp(-self.log_scale)  # [channels]  likelihood.lee:256
         return y * exp[:, None, None] - self.shift[:, None, None], exp
 
     @staticmethod
     def inverse_backward(y, exp, d_out):
         """From d_out to the gradients by the parameters and y."""
         channels = y.shape[1]
-        # gradient of return y * exp(-log_scale)[:, None, None] - shift[:, None, None]   likelihood.lee:251
+        # gradient of return y * exp(-log_scale)[:, None, None] - shift[:, None, None]   likelihood.lee:256
         d_shift = (-d_out.sum(dim=0).sum(dim=(1, 2), keepdim=True)).reshape(channels)  # [channels]
         d_y = d_out * exp[:, None, None]  # [n, channels, rows, cols]
         d_log_scale = -((d_out * y).sum(dim=0).sum(dim=(1, 2)) * exp)  # [channels]
@@ -2376,26 +2386,26 @@ class ByChannels(Model):
         super().__init__()
         self.channels, self.hidden = channels, hidden
         if channels % 2 != 0:
-            raise ValueError(f"likelihood.lee:256: channels % 2 == 0 must hold: channels = {channels}")
-        self.inner = Conv(channels // 2, hidden, padding=1, key=fold(key, SITES["inner"]))  # likelihood.lee:257
-        self.outer = Conv(hidden, channels, padding=1, key=fold(key, SITES["outer"]))  # likelihood.lee:258
+            raise ValueError(f"likelihood.lee:261: channels % 2 == 0 must hold: channels = {channels}")
+        self.inner = Conv(channels // 2, hidden, padding=1, key=fold(key, SITES["inner"]))  # likelihood.lee:262
+        self.outer = Conv(hidden, channels, padding=1, key=fold(key, SITES["outer"]))  # likelihood.lee:263
 
     def change(self, a):
         """a [n, channels // 2, rows, cols] -> [n, channels // 2, rows, cols], [n, channels - channels // 2, rows,
         cols]
         """
-        h = self.outer(relu_2(self.inner(a)))  # [n, channels, rows, cols]  likelihood.lee:261
-        return torch.tanh(h[:, : self.channels // 2]), h[:, self.channels // 2 :]  # likelihood.lee:262
+        h = self.outer(relu_2(self.inner(a)))  # [n, channels, rows, cols]  likelihood.lee:266
+        return torch.tanh(h[:, : self.channels // 2]), h[:, self.channels // 2 :]  # likelihood.lee:267
 
     def change_saved(self, a):
         """As change, and what its gradient needs."""
-        select = relu_2(self.inner(a))  # [n, hidden, rows, cols]  likelihood.lee:261
+        select = relu_2(self.inner(a))  # [n, hidden, rows, cols]  likelihood.lee:266
         h = self.outer(select)  # [n, channels, rows, cols]
-        return torch.tanh(h[:, : self.channels // 2]), h[:, self.channels // 2 :], select  # likelihood.lee:262
+        return torch.tanh(h[:, : self.channels // 2]), h[:, self.channels // 2 :], select  # likelihood.lee:267
 
     def change_backward(self, a, select, tanh, d_tanh, d_slice_2):
         """From d_tanh and d_slice_2 to the gradients by the parameters and a."""
-        # gradient of h = outer(relu(inner(a)))   likelihood.lee:261
+        # gradient of h = outer(relu(inner(a)))   likelihood.lee:266
         d_h = torch.cat((d_tanh * (1 - tanh**2), d_slice_2), dim=1)  # [n, channels, rows, cols]
         d_outer, d_select = self.outer.forward_backward(select, d_h)
         d_inner, d_a = self.inner.forward_backward(a, relu_2_backward(select, d_select))
@@ -2404,9 +2414,9 @@ class ByChannels(Model):
     def forward(self, x):
         """x [n, channels, rows, cols] -> [n, channels, rows, cols], [n]"""
         n, _, rows, cols = x.shape
-        a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:265
-        s, t = self.change(a)  # likelihood.lee:266
-        exp_s = torch.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
+        a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:270
+        s, t = self.change(a)  # likelihood.lee:271
+        exp_s = torch.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:272
         # [n, channels - channels // 2, rows, cols]
         reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         add = x[:, self.channels // 2 :] * reshape + t  # [n, channels - channels // 2, rows, cols]
@@ -2415,9 +2425,9 @@ class ByChannels(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, _, rows, cols = x.shape
-        a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:265
-        s, t, saved_self = self.change_saved(a)  # likelihood.lee:266
-        exp_s = torch.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
+        a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:270
+        s, t, saved_self = self.change_saved(a)  # likelihood.lee:271
+        exp_s = torch.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:272
         # [n, channels - channels // 2, rows, cols]
         reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         add = x[:, self.channels // 2 :] * reshape + t  # [n, channels - channels // 2, rows, cols]
@@ -2427,18 +2437,18 @@ class ByChannels(Model):
         """From d_concat and d_sum to the gradients by the parameters and x."""
         s, saved_self, exp_s = saved
         n, _, rows, cols = x.shape
-        # gradient of a = x[:, : channels // 2]   likelihood.lee:265
+        # gradient of a = x[:, : channels // 2]   likelihood.lee:270
         a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]
         # [n, channels - channels // 2, rows, cols]
         reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
-        # gradient of return concat(a, x[:, channels // 2 :] * exp(s) + t, axis = 1), sum(s, axis =..   likelihood.lee:267
+        # gradient of return concat(a, x[:, channels // 2 :] * exp(s) + t, axis = 1), sum(s, axis =..   likelihood.lee:272
         d_t = d_concat[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
         d_reshape = d_t * x[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
         d_s_3 = d_reshape.reshape(n, self.channels // 2, rows, cols) * exp_s  # [n, channels // 2, rows, cols]
-        # gradient of s, t = change(a)   likelihood.lee:266
+        # gradient of s, t = change(a)   likelihood.lee:271
         d_s = d_sum[:, None, None, None] + d_s_3  # [n, channels // 2, rows, cols]
         d_bychannels, d_a_3 = self.change_backward(a, saved_self, s, d_s, d_t)
-        # gradient of a = x[:, : channels // 2]   likelihood.lee:265
+        # gradient of a = x[:, : channels // 2]   likelihood.lee:270
         d_a = d_concat[:, : self.channels // 2] + d_a_3  # [n, channels // 2, rows, cols]
         d_x = torch.cat((d_a, d_t * reshape), dim=1)  # [n, channels, rows, cols]
         return d_bychannels, d_x
@@ -2446,9 +2456,9 @@ class ByChannels(Model):
     def inverse(self, y):
         """y [n, channels, rows, cols] -> [n, channels, rows, cols]"""
         n, _, rows, cols = y.shape
-        a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:270
-        s, t = self.change(a)  # likelihood.lee:271
-        exp = torch.exp(-s)  # [n, channels // 2, rows, cols]  likelihood.lee:272
+        a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:275
+        s, t = self.change(a)  # likelihood.lee:276
+        exp = torch.exp(-s)  # [n, channels // 2, rows, cols]  likelihood.lee:277
         # [n, channels - channels // 2, rows, cols]
         reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
         mul = (y[:, self.channels // 2 :] - t) * reshape  # [n, channels - channels // 2, rows, cols]
@@ -2457,9 +2467,9 @@ class ByChannels(Model):
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         n, _, rows, cols = y.shape
-        a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:270
-        s, t, saved_self = self.change_saved(a)  # likelihood.lee:271
-        sub = y[:, self.channels // 2 :] - t  # [n, channels - channels // 2, rows, cols]  likelihood.lee:272
+        a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:275
+        s, t, saved_self = self.change_saved(a)  # likelihood.lee:276
+        sub = y[:, self.channels // 2 :] - t  # [n, channels - channels // 2, rows, cols]  likelihood.lee:277
         exp = torch.exp(-s)  # [n, channels // 2, rows, cols]
         # [n, channels - channels // 2, rows, cols]
         reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
@@ -2469,19 +2479,19 @@ class ByChannels(Model):
         """From d_out to the gradients by the parameters and y."""
         s, saved_self, sub, exp = saved
         n, _, rows, cols = y.shape
-        # gradient of a = y[:, : channels // 2]   likelihood.lee:270
+        # gradient of a = y[:, : channels // 2]   likelihood.lee:275
         a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]
         # [n, channels - channels // 2, rows, cols]
         reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
-        # gradient of return concat(a, (y[:, channels // 2 :] - t) * exp(-s), axis = 1)   likelihood.lee:272
+        # gradient of return concat(a, (y[:, channels // 2 :] - t) * exp(-s), axis = 1)   likelihood.lee:277
         d_mul = d_out[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
         d_sub = d_mul * reshape  # [n, channels - channels // 2, rows, cols]
         d_exp = (d_mul * sub).reshape(n, self.channels // 2, rows, cols)  # [n, channels // 2, rows, cols]
         d_s = -(d_exp * exp)  # [n, channels // 2, rows, cols]
         d_t = -d_sub  # [n, channels - channels // 2, rows, cols]
-        # gradient of s, t = change(a)   likelihood.lee:271
+        # gradient of s, t = change(a)   likelihood.lee:276
         d_bychannels, d_a_3 = self.change_backward(a, saved_self, s, d_s, d_t)
-        # gradient of a = y[:, : channels // 2]   likelihood.lee:270
+        # gradient of a = y[:, : channels // 2]   likelihood.lee:275
         d_a = d_out[:, : self.channels // 2] + d_a_3  # [n, channels // 2, rows, cols]
         d_y = torch.cat((d_a, d_sub), dim=1)  # [n, channels, rows, cols]
         return d_bychannels, d_y
@@ -2495,45 +2505,45 @@ class GlowStep(Model):
     def __init__(self, channels, hidden, *, key=(0, 0)):
         super().__init__()
         self.channels, self.hidden = channels, hidden
-        self.norm1 = ActNorm(channels)  # likelihood.lee:276
-        self.mix = Mixing(channels, key=fold(key, SITES["mix"]))  # likelihood.lee:277
-        self.couple = ByChannels(channels, hidden, key=fold(key, SITES["couple"]))  # likelihood.lee:278
+        self.norm1 = ActNorm(channels)  # likelihood.lee:281
+        self.mix = Mixing(channels, key=fold(key, SITES["mix"]))  # likelihood.lee:282
+        self.couple = ByChannels(channels, hidden, key=fold(key, SITES["couple"]))  # likelihood.lee:283
 
     def forward(self, x):
         """x [n, channels, rows, cols] -> [n, channels, rows, cols], [n]"""
-        x_2, one = self.norm1(x)  # likelihood.lee:281
-        x_3, two = self.mix(x_2)  # likelihood.lee:282
-        x_4, three = self.couple(x_3)  # likelihood.lee:283
-        return x_4, one + two + three  # likelihood.lee:284
+        x_2, one = self.norm1(x)  # likelihood.lee:286
+        x_3, two = self.mix(x_2)  # likelihood.lee:287
+        x_4, three = self.couple(x_3)  # likelihood.lee:288
+        return x_4, one + two + three  # likelihood.lee:289
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        x_2, one, saved_norm1 = self.norm1.forward_saved(x)  # likelihood.lee:281
-        x_3, two = self.mix(x_2)  # likelihood.lee:282
-        x_4, three, saved_couple = self.couple.forward_saved(x_3)  # likelihood.lee:283
-        return x_4, one + two + three, (x_2, saved_norm1, x_3, saved_couple)  # likelihood.lee:284
+        x_2, one, saved_norm1 = self.norm1.forward_saved(x)  # likelihood.lee:286
+        x_3, two = self.mix(x_2)  # likelihood.lee:287
+        x_4, three, saved_couple = self.couple.forward_saved(x_3)  # likelihood.lee:288
+        return x_4, one + two + three, (x_2, saved_norm1, x_3, saved_couple)  # likelihood.lee:289
 
     def forward_backward(self, saved, d_x_4, d_y):
         """From d_x_4 and d_y to the gradients by the parameters and x."""
         x_2, saved_norm1, x_3, saved_couple = saved
-        # gradient of return x, one + two + three   likelihood.lee:284
+        # gradient of return x, one + two + three   likelihood.lee:289
         d_two = d_y.sum()
-        # gradient of x, three = couple(x)   likelihood.lee:283
+        # gradient of x, three = couple(x)   likelihood.lee:288
         d_couple, d_x_3 = self.couple.forward_backward(x_3, saved_couple, d_x_4, d_y)
-        # gradient of x, two = mix(x)   likelihood.lee:282
+        # gradient of x, two = mix(x)   likelihood.lee:287
         d_mix, d_x_2 = self.mix.forward_backward(x_2, d_x_3, d_two)
-        # gradient of x, one = norm1(x)   likelihood.lee:281
+        # gradient of x, one = norm1(x)   likelihood.lee:286
         d_norm1, d_x = ActNorm.forward_backward(saved_norm1, d_x_2, d_two)
         return {"norm1": d_norm1, "mix": d_mix, "couple": d_couple}, d_x
 
     def inverse(self, y):
         """y [n, channels, rows, cols] -> [n, channels, rows, cols]"""
-        # [n, channels, rows, cols]  likelihood.lee:287
+        # [n, channels, rows, cols]  likelihood.lee:292
         return self.norm1.inverse(self.mix.inverse(self.couple.inverse(y)))
 
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
-        concat, saved_couple = self.couple.inverse_saved(y)  # likelihood.lee:287
+        concat, saved_couple = self.couple.inverse_saved(y)  # likelihood.lee:292
         mix_out, saved_mix = self.mix.inverse_saved(concat)
         sub, saved_norm1 = self.norm1.inverse_saved(mix_out)
         return sub, (concat, saved_couple, mix_out, saved_mix, saved_norm1)
@@ -2541,7 +2551,7 @@ class GlowStep(Model):
     def inverse_backward(self, y, saved, d_out):
         """From d_out to the gradients by the parameters and y."""
         concat, saved_couple, mix_out, saved_mix, saved_norm1 = saved
-        # gradient of return norm1.inverse(mix.inverse(couple.inverse(y)))   likelihood.lee:287
+        # gradient of return norm1.inverse(mix.inverse(couple.inverse(y)))   likelihood.lee:292
         d_norm1, d_mix_out = ActNorm.inverse_backward(mix_out, saved_norm1, d_out)
         d_mix, d_concat = Mixing.inverse_backward(concat, saved_mix, d_mix_out)
         d_couple, d_y = self.couple.inverse_backward(y, saved_couple, d_concat)
@@ -2551,19 +2561,19 @@ class GlowStep(Model):
 def of_images_saved(net, x):
     """As of_images, and what its gradient needs."""
     _, _, rows, cols = x.shape
-    z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:292
-    prior = -0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2, 3))  # [n]  likelihood.lee:293
-    return -((prior + log_det).mean() / (cols * net.channels * rows)), (z, saved_net)  # likelihood.lee:294
+    z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:297
+    prior = -0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2, 3))  # [n]  likelihood.lee:298
+    return -((prior + log_det).mean() / (cols * net.channels * rows)), (z, saved_net)  # likelihood.lee:299
 
 
 def of_images_backward(net, saved, d_div):
     """From d_div to the gradients by net and x."""
     z, saved_net = saved
     n, _, rows, cols = z.shape
-    # gradient of return -mean(prior + log_det) / (c * rows * cols)   likelihood.lee:294
+    # gradient of return -mean(prior + log_det) / (c * rows * cols)   likelihood.lee:299
     neg = -(d_div / (cols * net.channels * rows) / n)
     d_prior = neg.expand(n)  # [n]
-    # gradient of z, log_det = net(x)   likelihood.lee:292
+    # gradient of z, log_det = net(x)   likelihood.lee:297
     d_z = 2 * (neg * -0.5) * z  # [n, net.channels, rows, cols]
     d_net, d_x = net.forward_backward(saved_net, d_z, d_prior)
     return d_net, d_x
@@ -2576,14 +2586,14 @@ def squeezed(x):
     """
     time = x.shape[1]
     if time % 2 != 0:
-        raise ValueError(f"likelihood.lee:299: time % 2 == 0 must hold: time = {time}")
-    y = x.unfold(1, 2, 2).mT  # [n, 2, time // 2]  likelihood.lee:300
+        raise ValueError(f"likelihood.lee:304: time % 2 == 0 must hold: time = {time}")
+    y = x.unfold(1, 2, 2).mT  # [n, 2, time // 2]  likelihood.lee:305
     return y  # [n, 2, time // 2]
 
 
 def squeezed_backward(time, d_y):
     """From d_y to the gradient by x."""
-    # gradient of y[r, c in 2, t in time // 2] = x[r, 2*t + c]   likelihood.lee:300
+    # gradient of y[r, c in 2, t in time // 2] = x[r, 2*t + c]   likelihood.lee:305
     d_x = unwindow(d_y.mT, 1, time, 2, 1)  # [n, time]
     return d_x  # [n, time]
 
@@ -2597,41 +2607,41 @@ class WaveGlow(Model):
         super().__init__()
         self.bands, self.hidden, self.k = bands, hidden, k
         if k % 2 != 1:
-            raise ValueError(f"likelihood.lee:306: k % 2 == 1 must hold: k = {k}")
-        # [hidden, k]  likelihood.lee:307
+            raise ValueError(f"likelihood.lee:311: k % 2 == 1 must hold: k = {k}")
+        # [hidden, k]  likelihood.lee:312
         self.heard = torch.nn.Parameter(0.5 * normal(fold(key, SITES["heard"]), (hidden, k), FLOAT))
-        self.condition = Linear(bands, hidden, key=fold(key, SITES["condition"]))  # likelihood.lee:308
-        self.out = Linear(hidden, 2, key=fold(key, SITES["out"]))  # likelihood.lee:309
+        self.condition = Linear(bands, hidden, key=fold(key, SITES["condition"]))  # likelihood.lee:313
+        self.out = Linear(hidden, 2, key=fold(key, SITES["out"]))  # likelihood.lee:314
 
     def change(self, a, spectrum):
         """a [n, m], spectrum [n, m, bands] -> [n, m], [n, m]"""
         n, m = a.shape
-        # [n, m + 2 * (k // 2)]  likelihood.lee:312
+        # [n, m + 2 * (k // 2)]  likelihood.lee:317
         around = torch.nn.functional.pad(a, (self.k // 2, self.k // 2, 0, 0), value=0.0)
-        slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:313
+        slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:318
         h = torch.nn.functional.conv1d(slice_, self.heard[:, None]).mT  # [n, m, hidden]
-        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
+        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:319
         tanh = torch.tanh(h + condition_out.reshape(n, m, self.hidden))  # [n, m, hidden]
         z = self.out(tanh.reshape(m * n, self.hidden)).reshape(n, m, 2)  # [n, m, 2]
-        return torch.tanh(z[:, :, 0]), z[:, :, 1]  # likelihood.lee:315
+        return torch.tanh(z[:, :, 0]), z[:, :, 1]  # likelihood.lee:320
 
     def change_saved(self, a, spectrum):
         """As change, and what its gradient needs."""
         n, m = a.shape
-        # [n, m + 2 * (k // 2)]  likelihood.lee:312
+        # [n, m + 2 * (k // 2)]  likelihood.lee:317
         around = torch.nn.functional.pad(a, (self.k // 2, self.k // 2, 0, 0), value=0.0)
-        slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:313
+        slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:318
         h = torch.nn.functional.conv1d(slice_, self.heard[:, None]).mT  # [n, m, hidden]
-        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
+        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:319
         tanh = torch.tanh(h + condition_out.reshape(n, m, self.hidden))  # [n, m, hidden]
         z = self.out(tanh.reshape(m * n, self.hidden)).reshape(n, m, 2)  # [n, m, 2]
-        return torch.tanh(z[:, :, 0]), z[:, :, 1], (slice_, tanh)  # likelihood.lee:315
+        return torch.tanh(z[:, :, 0]), z[:, :, 1], (slice_, tanh)  # likelihood.lee:320
 
     def change_backward(self, spectrum, saved, tanh_2, d_tanh_2, d_reshape_6):
         """From d_tanh_2 and d_reshape_6 to the gradients by the parameters, a and spectrum."""
         slice_, tanh = saved
         n, m, _ = spectrum.shape
-        # gradient of z = out(tanh(h + condition(spectrum)))   likelihood.lee:314
+        # gradient of z = out(tanh(h + condition(spectrum)))   likelihood.lee:319
         d_z = torch.stack((d_tanh_2 * (1 - tanh_2**2), d_reshape_6), dim=2)  # [n, m, 2]
         reshape_2 = tanh.reshape(m * n, self.hidden)  # [m * n, hidden]
         d_out, d_reshape_5 = self.out.forward_backward(reshape_2, d_z.reshape(m * n, 2))
@@ -2640,7 +2650,7 @@ class WaveGlow(Model):
         d_condition_out = d_h.reshape(m * n, self.hidden)  # [m * n, hidden]
         d_condition, d_spectrum_flat = self.condition.forward_backward(spectrum_flat, d_condition_out)
         d_spectrum = d_spectrum_flat.reshape(n, m, self.bands)  # [n, m, bands]
-        # gradient of h[r, t in m, o] = sum[u in k](around[r, t + u] * heard[o, u])   likelihood.lee:313
+        # gradient of h[r, t in m, o] = sum[u in k](around[r, t + u] * heard[o, u])   likelihood.lee:318
         reshape = self.heard[:, None]  # [hidden, 1, k]
         d_reshape_2 = torch.nn.grad.conv1d_weight(slice_, (self.hidden, 1, self.k), d_h.mT)  # [hidden, 1, k]
         d_slice = torch.nn.functional.conv_transpose1d(d_h.mT, reshape)  # [n, 1, k + m - 1]
@@ -2650,28 +2660,28 @@ class WaveGlow(Model):
         )
         d_heard = d_reshape_2.reshape(self.hidden, self.k)  # [hidden, k]
         d_around = d_reshape.reshape(n, m + 2 * (self.k // 2))  # [n, m + 2 * (k // 2)]
-        # gradient of around = pad(a, (0, k // 2))   likelihood.lee:312
+        # gradient of around = pad(a, (0, k // 2))   likelihood.lee:317
         d_a = d_around[:, self.k // 2 : m + self.k // 2]  # [n, m]
         return {"heard": d_heard, "condition": d_condition, "out": d_out}, d_a, d_spectrum
 
     def forward(self, x, spectrum):
         """x [n, 2, m], spectrum [n, m, bands] -> [n, 2, m], [n]"""
-        s, t = self.change(x[:, 0], spectrum)  # likelihood.lee:318
-        reshape = (x[:, 1] * torch.exp(s) + t)[:, None]  # [n, 1, m]  likelihood.lee:319
+        s, t = self.change(x[:, 0], spectrum)  # likelihood.lee:323
+        reshape = (x[:, 1] * torch.exp(s) + t)[:, None]  # [n, 1, m]  likelihood.lee:324
         return torch.cat((x[:, :1], reshape), dim=1), s.sum(dim=1)
 
     def forward_saved(self, x, spectrum):
         """As forward, and what its gradient needs."""
-        s, t, saved_self = self.change_saved(x[:, 0], spectrum)  # likelihood.lee:318
-        exp_s = torch.exp(s)  # [n, m]  likelihood.lee:319
+        s, t, saved_self = self.change_saved(x[:, 0], spectrum)  # likelihood.lee:323
+        exp_s = torch.exp(s)  # [n, m]  likelihood.lee:324
         return torch.cat((x[:, :1], (x[:, 1] * exp_s + t)[:, None]), dim=1), s.sum(dim=1), (s, saved_self, exp_s)
 
     def forward_backward(self, x, spectrum, saved, d_concat, d_sum):
         """From d_concat and d_sum to the gradients by the parameters, x and spectrum."""
         s, saved_self, exp_s = saved
-        # gradient of return stack(x[:, 0], x[:, 1] * exp(s) + t, axis = 1), sum(s, axis = 1)   likelihood.lee:319
+        # gradient of return stack(x[:, 0], x[:, 1] * exp(s) + t, axis = 1), sum(s, axis = 1)   likelihood.lee:324
         d_t = d_concat[:, 1]  # [n, m]
-        # gradient of s, t = change(x[:, 0], spectrum)   likelihood.lee:318
+        # gradient of s, t = change(x[:, 0], spectrum)   likelihood.lee:323
         d_s = d_sum[:, None] + d_t * x[:, 1] * exp_s  # [n, m]
         d_waveglow, d_reshape, d_spectrum = self.change_backward(spectrum, saved_self, s, d_s, d_t)
         d_slice = d_concat[:, :1] + d_reshape[:, None]  # [n, 1, m]
@@ -2680,26 +2690,26 @@ class WaveGlow(Model):
 
     def inverse(self, y, spectrum):
         """y [n, 2, m], spectrum [n, m, bands] -> [n, 2, m]"""
-        s, t = self.change(y[:, 0], spectrum)  # likelihood.lee:322
-        reshape = ((y[:, 1] - t) * torch.exp(-s))[:, None]  # [n, 1, m]  likelihood.lee:323
+        s, t = self.change(y[:, 0], spectrum)  # likelihood.lee:327
+        reshape = ((y[:, 1] - t) * torch.exp(-s))[:, None]  # [n, 1, m]  likelihood.lee:328
         return torch.cat((y[:, :1], reshape), dim=1)  # [n, 2, m]
 
     def inverse_saved(self, y, spectrum):
         """As inverse, and what its gradient needs."""
-        s, t, saved_self = self.change_saved(y[:, 0], spectrum)  # likelihood.lee:322
-        sub = y[:, 1] - t  # [n, m]  likelihood.lee:323
+        s, t, saved_self = self.change_saved(y[:, 0], spectrum)  # likelihood.lee:327
+        sub = y[:, 1] - t  # [n, m]  likelihood.lee:328
         exp = torch.exp(-s)  # [n, m]
         return torch.cat((y[:, :1], (sub * exp)[:, None]), dim=1), (s, saved_self, sub, exp)
 
     def inverse_backward(self, spectrum, saved, d_out):
         """From d_out to the gradients by the parameters, y and spectrum."""
         s, saved_self, sub, exp = saved
-        # gradient of return stack(y[:, 0], (y[:, 1] - t) * exp(-s), axis = 1)   likelihood.lee:323
+        # gradient of return stack(y[:, 0], (y[:, 1] - t) * exp(-s), axis = 1)   likelihood.lee:328
         d_mul = d_out[:, 1]  # [n, m]
         d_sub = d_mul * exp  # [n, m]
         d_s = -(d_mul * sub * exp)  # [n, m]
         d_t = -d_sub  # [n, m]
-        # gradient of s, t = change(y[:, 0], spectrum)   likelihood.lee:322
+        # gradient of s, t = change(y[:, 0], spectrum)   likelihood.lee:327
         d_waveglow, d_reshape, d_spectrum = self.change_backward(spectrum, saved_self, s, d_s, d_t)
         d_y = torch.cat((d_out[:, :1] + d_reshape[:, None], d_sub[:, None]), dim=1)  # [n, 2, m]
         return d_waveglow, d_y, d_spectrum
@@ -2707,15 +2717,15 @@ class WaveGlow(Model):
 
 def of_sound(net, x, spectrum):
     """x [n, 2, m], spectrum [n, m, net.bands] -> []"""
-    z, log_det = net(x, spectrum)  # likelihood.lee:327
-    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2)) - log_det  # [n]  likelihood.lee:328
+    z, log_det = net(x, spectrum)  # likelihood.lee:332
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2)) - log_det  # [n]  likelihood.lee:333
     return sub.mean()
 
 
 def of_sound_saved(net, x, spectrum):
     """As of_sound, and what its gradient needs."""
-    z, log_det, saved_net = net.forward_saved(x, spectrum)  # likelihood.lee:327
-    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2)) - log_det  # [n]  likelihood.lee:328
+    z, log_det, saved_net = net.forward_saved(x, spectrum)  # likelihood.lee:332
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(dim=(1, 2)) - log_det  # [n]  likelihood.lee:333
     return sub.mean(), (z, saved_net)
 
 
@@ -2723,65 +2733,65 @@ def of_sound_backward(net, x, spectrum, saved, d_y):
     """From d_y to the gradients by net, x and spectrum."""
     z, saved_net = saved
     n = x.shape[0]
-    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = (1, 2)) - log_det)   likelihood.lee:328
+    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = (1, 2)) - log_det)   likelihood.lee:333
     div = d_y / n
     d_log_det = (-div).expand(n)  # [n]
-    # gradient of z, log_det = net(x, spectrum)   likelihood.lee:327
+    # gradient of z, log_det = net(x, spectrum)   likelihood.lee:332
     d_z = 2 * (div * 0.5) * z  # [n, 2, m]
     d_net, d_x, d_spectrum = net.forward_backward(x, spectrum, saved_net, d_z, d_log_det)
     return d_net, d_x, d_spectrum
 
 
 def example_following(key):
-    net = PixelRNN(5, 6, key=fold(key, SITES["net"]))  # likelihood.lee:335
-    x = randint(fold(key, SITES["x"]), (3, 7), 0, 5)  # int[3, 7]  likelihood.lee:336
-    value, saved_next_pixel = next_pixel_saved(net, x)  # likelihood.lee:337
+    net = PixelRNN(5, 6, key=fold(key, SITES["net"]))  # likelihood.lee:340
+    x = randint(fold(key, SITES["x"]), (3, 7), 0, 5)  # int[3, 7]  likelihood.lee:341
+    value, saved_next_pixel = next_pixel_saved(net, x)  # likelihood.lee:342
     d_net = next_pixel_backward(net, x, saved_next_pixel, torch.ones((), dtype=FLOAT))
     return value, net.at(d_net)
 
 
 def example_sampled(key):
-    net = PixelRNN(5, 6, key=fold(key, SITES["net"]))  # likelihood.lee:341
-    first = randint(fold(key, SITES["first"]), (3,), 0, 5)  # int[3]  likelihood.lee:342
-    luck = uniform(fold(key, SITES["luck"]), (3, 7), FLOAT)  # [3, 7]  likelihood.lee:343
-    return painted(net, first, luck)  # int[3, 7]  likelihood.lee:344
+    net = PixelRNN(5, 6, key=fold(key, SITES["net"]))  # likelihood.lee:346
+    first = randint(fold(key, SITES["first"]), (3,), 0, 5)  # int[3]  likelihood.lee:347
+    luck = uniform(fold(key, SITES["luck"]), (3, 7), FLOAT)  # [3, 7]  likelihood.lee:348
+    return painted(net, first, luck)  # int[3, 7]  likelihood.lee:349
 
 
 def example_with_codes(key):
-    decoder = MLP((3, 6, 5), key=fold(key, SITES["decoder"]))  # likelihood.lee:348
-    code = normal(fold(key, SITES["code"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:349
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:350
-    value, saved_from_codes = from_codes_saved(decoder, code, x)  # likelihood.lee:351
+    decoder = MLP((3, 6, 5), key=fold(key, SITES["decoder"]))  # likelihood.lee:353
+    code = normal(fold(key, SITES["code"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:354
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:355
+    value, saved_from_codes = from_codes_saved(decoder, code, x)  # likelihood.lee:356
     d_value = torch.ones((), dtype=FLOAT)
     d_decoder, d_code, d_x = from_codes_backward(decoder, code, saved_from_codes, d_value)
     return value, decoder.at(d_decoder), d_code, d_x
 
 
 def example_coded(key):
-    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:355
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:356
-    e = normal(fold(key, SITES["e"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:357
-    value, saved_elbo = elbo_saved(net, x, e)  # likelihood.lee:358
+    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:360
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:361
+    e = normal(fold(key, SITES["e"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:362
+    value, saved_elbo = elbo_saved(net, x, e)  # likelihood.lee:363
     d_net, d_x, d_e = elbo_backward(net, x, e, 0.5, saved_elbo, torch.ones((), dtype=FLOAT))
     return value, net.at(d_net), d_x, d_e
 
 
 def example_coded_as_printed(key):
-    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:362
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:363
-    e = normal(fold(key, SITES["e"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:364
-    value, saved_elboAsPrinted = elboAsPrinted_saved(net, x, e)  # likelihood.lee:365
+    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:367
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:368
+    e = normal(fold(key, SITES["e"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:369
+    value, saved_elboAsPrinted = elboAsPrinted_saved(net, x, e)  # likelihood.lee:370
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_x, d_e = elboAsPrinted_backward(net, x, e, saved_elboAsPrinted, d_value)
     return value, net.at(d_net), d_x, d_e
 
 
 def example_swept(key):
-    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:369
-    code = normal(fold(key, SITES["code"]), (3,), FLOAT)  # [3]  likelihood.lee:370
-    steps = normal(fold(key, SITES["steps"]), (4,), FLOAT)  # [4]  likelihood.lee:371
-    c = normal(fold(key, SITES["c"]), (4, 4, 5), FLOAT)  # [4, 4, 5]  likelihood.lee:372
-    d_c, saved_controlled = controlled_saved(net, code, 0, 2, steps)  # likelihood.lee:373
+    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:374
+    code = normal(fold(key, SITES["code"]), (3,), FLOAT)  # [3]  likelihood.lee:375
+    steps = normal(fold(key, SITES["steps"]), (4,), FLOAT)  # [4]  likelihood.lee:376
+    c = normal(fold(key, SITES["c"]), (4, 4, 5), FLOAT)  # [4, 4, 5]  likelihood.lee:377
+    d_c, saved_controlled = controlled_saved(net, code, 0, 2, steps)  # likelihood.lee:378
     d_net, d_code, d_steps = controlled_backward(net, saved_controlled, 3, c)
     w_2 = torch.zeros((6, 3), dtype=FLOAT)  # [6, 3]
     b_2 = torch.zeros(3, dtype=FLOAT)  # [3]
@@ -2802,12 +2812,12 @@ def example_swept(key):
 
 
 def example_likely(key):
-    x = 0.5 * normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  likelihood.lee:377
-    mu = 0.5 * normal(fold(key, SITES["mu"]), (4,), FLOAT)  # [4]  likelihood.lee:378
-    uniform_ = uniform(fold(key, SITES["sigma"]), (4,), FLOAT)  # [4]  likelihood.lee:379
+    x = 0.5 * normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  likelihood.lee:382
+    mu = 0.5 * normal(fold(key, SITES["mu"]), (4,), FLOAT)  # [4]  likelihood.lee:383
+    uniform_ = uniform(fold(key, SITES["sigma"]), (4,), FLOAT)  # [4]  likelihood.lee:384
     sigma = 0.3 + 0.6000000000000001 * uniform_  # [4]
-    z = (torch.arange(401) - 200).to(FLOAT) / 25  # [401]  likelihood.lee:380
-    add, saved_evidence = evidence_saved(x, 1.3, 0.4, z)  # likelihood.lee:381
+    z = (torch.arange(401) - 200).to(FLOAT) / 25  # [401]  likelihood.lee:385
+    add, saved_evidence = evidence_saved(x, 1.3, 0.4, z)  # likelihood.lee:386
     sub_9, saved_bound = bound_saved(x, mu, sigma, 1.3, 0.4, z)
     d_sub_9 = torch.full((4,), 2.0, dtype=FLOAT)  # [4]
     d_x_2, d_mu, d_sigma = bound_backward(mu, sigma, 0.4, saved_bound, d_sub_9)
@@ -2816,28 +2826,28 @@ def example_likely(key):
 
 
 def example_coupled(key):
-    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:385
-    x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:386
-    value, saved_surprise = surprise_saved(net, x)  # likelihood.lee:387
+    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:390
+    x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:391
+    value, saved_surprise = surprise_saved(net, x)  # likelihood.lee:392
     d_net, d_x = surprise_backward(net, saved_surprise, torch.ones((), dtype=FLOAT))
     return value, net.at(d_net), d_x
 
 
 def example_there_and_back(key):
-    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:391
-    x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:392
-    c = normal(fold(key, SITES["c"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:393
-    d_c, saved_net = net.inverse_saved(x)  # likelihood.lee:394
+    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:396
+    x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:397
+    c = normal(fold(key, SITES["c"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:398
+    d_c, saved_net = net.inverse_saved(x)  # likelihood.lee:399
     d_net, d_x = net.inverse_backward(saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_x, d_c
 
 
 def example_stretched(key):
-    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:398
-    x = normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  likelihood.lee:399
-    j, d, saved_volume = volume_saved(net, x)  # likelihood.lee:400
-    d_j = torch.ones((4, 4), dtype=FLOAT)  # [4, 4]  likelihood.lee:401
-    d_net, d_x = volume_backward(net, j, saved_volume, d_j, torch.ones((), dtype=FLOAT))  # likelihood.lee:400
+    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:403
+    x = normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  likelihood.lee:404
+    j, d, saved_volume = volume_saved(net, x)  # likelihood.lee:405
+    d_j = torch.ones((4, 4), dtype=FLOAT)  # [4, 4]  likelihood.lee:406
+    d_net, d_x = volume_backward(net, j, saved_volume, d_j, torch.ones((), dtype=FLOAT))  # likelihood.lee:405
     return (
         d + j.sum(),
         net.at(
@@ -2859,8 +2869,8 @@ def example_stretched(key):
 
 
 def example_of_pixels(key):
-    image = normal(fold(key, SITES["image"]), (2, 3, 4), FLOAT)  # [2, 3, 4]  likelihood.lee:405
-    half, saved_checkerboard = checkerboard_saved(image, 0)  # likelihood.lee:406
+    image = normal(fold(key, SITES["image"]), (2, 3, 4), FLOAT)  # [2, 3, 4]  likelihood.lee:410
+    half, saved_checkerboard = checkerboard_saved(image, 0)  # likelihood.lee:411
     half_2, saved_checkerboard_ = checkerboard_saved(image, 1)
     mul_2 = half_2**2  # [2, 3, 4]
     d_image_2 = checkerboard_backward(saved_checkerboard_, 2 * mul_2 + mul_2)  # [2, 3, 4]
@@ -2869,10 +2879,10 @@ def example_of_pixels(key):
 
 
 def example_glowing(key):
-    net = GlowStep(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:410
-    x = normal(fold(key, SITES["x"]), (2, 4, 3, 2), FLOAT)  # [2, 4, 3, 2]  likelihood.lee:411
-    c = normal(fold(key, SITES["c"]), (2, 4, 3, 2), FLOAT)  # [2, 4, 3, 2]  likelihood.lee:412
-    div, saved_of_images = of_images_saved(net, x)  # likelihood.lee:413
+    net = GlowStep(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:415
+    x = normal(fold(key, SITES["x"]), (2, 4, 3, 2), FLOAT)  # [2, 4, 3, 2]  likelihood.lee:416
+    c = normal(fold(key, SITES["c"]), (2, 4, 3, 2), FLOAT)  # [2, 4, 3, 2]  likelihood.lee:417
+    div, saved_of_images = of_images_saved(net, x)  # likelihood.lee:418
     d_c, saved_net = net.inverse_saved(x)
     d_net, d_x_2 = net.inverse_backward(x, saved_net, c)
     d_net_, d_x_3 = of_images_backward(net, saved_of_images, torch.ones((), dtype=FLOAT))
@@ -2898,11 +2908,11 @@ def example_glowing(key):
 
 
 def example_spoken(key):
-    net = WaveGlow(3, 5, key=fold(key, SITES["net"]))  # likelihood.lee:417
-    x = normal(fold(key, SITES["x"]), (2, 12), FLOAT)  # [2, 12]  likelihood.lee:418
-    spectrum = normal(fold(key, SITES["spectrum"]), (2, 6, 3), FLOAT)  # [2, 6, 3]  likelihood.lee:419
-    c = normal(fold(key, SITES["c"]), (2, 2, 6), FLOAT)  # [2, 2, 6]  likelihood.lee:420
-    y = squeezed(x)  # [2, 2, 6]  likelihood.lee:421
+    net = WaveGlow(3, 5, key=fold(key, SITES["net"]))  # likelihood.lee:422
+    x = normal(fold(key, SITES["x"]), (2, 12), FLOAT)  # [2, 12]  likelihood.lee:423
+    spectrum = normal(fold(key, SITES["spectrum"]), (2, 6, 3), FLOAT)  # [2, 6, 3]  likelihood.lee:424
+    c = normal(fold(key, SITES["c"]), (2, 2, 6), FLOAT)  # [2, 2, 6]  likelihood.lee:425
+    y = squeezed(x)  # [2, 2, 6]  likelihood.lee:426
     mean, saved_of_sound = of_sound_saved(net, y, spectrum)
     d_c, saved_net = net.inverse_saved(y, spectrum)
     d_net, d_y_2, d_spectrum_2 = net.inverse_backward(spectrum, saved_net, c)

@@ -389,6 +389,14 @@ def painted_step(net, h, image, pixel, luck_t, t):
     return h_3, image_3, pixel_3
 
 
+def in_levels(x, levels):
+    """Pixels between 0 and 1 as the nearest of some levels.
+
+    x [n, d] -> int[n, d]
+    """
+    return np.round((levels - 1) * x).astype(np.int64)  # int[n, d]  likelihood.lee:56
+
+
 def pixels(epochs=3, batch=64, rate=5e-3, levels=17, *, run=None):
     """Digits of 64 pixels and 17 levels; the report is the loss for a pixel, log 17 = 2.83 without any learning."""
     from leec.runtime.run import Run
@@ -402,27 +410,34 @@ def pixels(epochs=3, batch=64, rate=5e-3, levels=17, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = PixelRNN(levels=17, hidden=32, key=run.key("net"))  # likelihood.lee:57
-    opt = Adam(lr=rate)  # likelihood.lee:58
+    net = PixelRNN(levels=levels, hidden=32, key=run.key("net"))  # likelihood.lee:62
+    opt = Adam(lr=rate)  # likelihood.lee:63
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(pixels_step(net, opt, x))  # likelihood.lee:61
-        run.report(test=next_pixel(net, np.round(16 * data.test.x).astype(np.int64)))  # likelihood.lee:62
+            run.step(pixels_step(net, opt, x))  # likelihood.lee:66
+        run.report(test=pixels_test(net, data.test.x))  # likelihood.lee:67
     return net
 
 
 def pixels_step(net, opt, x):
     """One step of pixels."""
-    cast = np.round(16 * x).astype(np.int64)  # int[batches_n, 64]  likelihood.lee:61
+    levels = net.embed.shape[0]
+    cast = in_levels(x, levels)  # int[batches_n, 64]  likelihood.lee:66
     loss, saved_next_pixel = next_pixel_saved(net, cast)
     d_net = next_pixel_backward(net, cast, saved_next_pixel, FLOAT(1.0))
     opt.update(net.parameters, net.flat(d_net))
     return loss
 
 
+def pixels_test(net, data_test_x):
+    """data_test_x [data_test_n, 64] -> []"""
+    levels = net.embed.shape[0]
+    return next_pixel(net, in_levels(data_test_x, levels))  # likelihood.lee:67
+
+
 def from_codes_saved(decoder, code, x):
     """As from_codes, and what its gradient needs."""
-    add_2, saved_decoder = decoder.forward_saved(code)  # likelihood.lee:71
+    add_2, saved_decoder = decoder.forward_saved(code)  # likelihood.lee:76
     sub = add_2 - x  # [n, decoder.sizes_2]
     return (sub**2).sum(axis=1).mean(), (saved_decoder, sub)
 
@@ -431,7 +446,7 @@ def from_codes_backward(decoder, code, saved, d_mean):
     """From d_mean to the gradients by decoder, code and x."""
     saved_decoder, sub = saved
     n = code.shape[0]
-    # gradient of return mean(sum((decoder(code) - x) ** 2, axis = 1))   likelihood.lee:71
+    # gradient of return mean(sum((decoder(code) - x) ** 2, axis = 1))   likelihood.lee:76
     d_sub = 2 * (d_mean / n) * sub  # [n, decoder.sizes_2]
     d_x = -d_sub  # [n, decoder.sizes_2]
     d_decoder, d_code = decoder.forward_backward(code, saved_decoder, d_sub)
@@ -445,38 +460,38 @@ class VAE(Model):
 
     def __init__(self, d, hidden, latent, *, key=(0, 0)):
         self.d, self.hidden, self.latent = d, hidden, latent
-        self.encoder = Linear(d, hidden, key=fold(key, SITES["encoder"]))  # likelihood.lee:75
-        self.mean_ = Linear(hidden, latent, key=fold(key, SITES["mean_"]))  # likelihood.lee:76
-        self.spread = Linear(hidden, latent, key=fold(key, SITES["spread"]))  # likelihood.lee:77
-        self.decoder = MLP((latent, hidden, d), key=fold(key, SITES["decoder"]))  # likelihood.lee:78
+        self.encoder = Linear(d, hidden, key=fold(key, SITES["encoder"]))  # likelihood.lee:80
+        self.mean_ = Linear(hidden, latent, key=fold(key, SITES["mean_"]))  # likelihood.lee:81
+        self.spread = Linear(hidden, latent, key=fold(key, SITES["spread"]))  # likelihood.lee:82
+        self.decoder = MLP((latent, hidden, d), key=fold(key, SITES["decoder"]))  # likelihood.lee:83
         self.lay_out()
 
     def encode(self, x):
         """x [n, d] -> [n, latent], [n, latent]"""
-        h = relu(self.encoder(x))  # [n, hidden]  likelihood.lee:81
-        return self.mean_(h), self.spread(h)  # likelihood.lee:82
+        h = relu(self.encoder(x))  # [n, hidden]  likelihood.lee:86
+        return self.mean_(h), self.spread(h)  # likelihood.lee:87
 
     def encode_saved(self, x):
         """As encode, and what its gradient needs."""
-        h = relu(self.encoder(x))  # [n, hidden]  likelihood.lee:81
-        return self.mean_(h), self.spread(h), h  # likelihood.lee:82
+        h = relu(self.encoder(x))  # [n, hidden]  likelihood.lee:86
+        return self.mean_(h), self.spread(h), h  # likelihood.lee:87
 
     def encode_backward(self, x, h, d_add_2, d_add_3):
         """From d_add_2 and d_add_3 to the gradients by the parameters and x."""
-        # gradient of return mean_(h), spread(h)   likelihood.lee:82
+        # gradient of return mean_(h), spread(h)   likelihood.lee:87
         d_spread, d_h_2 = self.spread.forward_backward(h, d_add_3)
         d_mean_, d_h_3 = self.mean_.forward_backward(h, d_add_2)
-        # gradient of h = relu(encoder(x))   likelihood.lee:81
+        # gradient of h = relu(encoder(x))   likelihood.lee:86
         d_h = d_h_2 + d_h_3  # [n, hidden]
         d_encoder, d_x = self.encoder.forward_backward(x, relu_backward(h, d_h))
         return {"encoder": d_encoder, "mean_": d_mean_, "spread": d_spread}, d_x
 
     def encode_backward_parameters(self, x, h, d_add_2, d_add_3):
         """From d_add_2 and d_add_3 to the gradient by the parameters."""
-        # gradient of return mean_(h), spread(h)   likelihood.lee:82
+        # gradient of return mean_(h), spread(h)   likelihood.lee:87
         d_spread, d_h_2 = self.spread.forward_backward(h, d_add_3)
         d_mean_, d_h_3 = self.mean_.forward_backward(h, d_add_2)
-        # gradient of h = relu(encoder(x))   likelihood.lee:81
+        # gradient of h = relu(encoder(x))   likelihood.lee:86
         d_h = d_h_2 + d_h_3  # [n, hidden]
         d_encoder = Linear.forward_backward_parameters(x, relu_backward(h, d_h))
         return {"encoder": d_encoder, "mean_": d_mean_, "spread": d_spread}
@@ -487,23 +502,23 @@ def elbo(net, x, e, variance=0.5):
 
     x [n, net.d], e [n, net.latent] -> []
     """
-    m, s = net.encode(x)  # likelihood.lee:87
-    y = net.decoder(m + np.exp(s / 2) * e)  # [n, net.d]  likelihood.lee:88
-    divergence = 0.5 * (np.exp(s) - (1 + s) + m**2).sum(axis=1)  # [n]  likelihood.lee:89
-    sub_2 = y - x  # [n, net.d]  likelihood.lee:90
+    m, s = net.encode(x)  # likelihood.lee:92
+    y = net.decoder(m + np.exp(s / 2) * e)  # [n, net.d]  likelihood.lee:93
+    divergence = 0.5 * (np.exp(s) - (1 + s) + m**2).sum(axis=1)  # [n]  likelihood.lee:94
+    sub_2 = y - x  # [n, net.d]  likelihood.lee:95
     add_4 = (sub_2**2).sum(axis=1) / (2 * variance) + divergence  # [n]
     return add_4.mean()
 
 
 def elbo_saved(net, x, e, variance=0.5):
     """As elbo, and what its gradient needs."""
-    m, s, saved_net = net.encode_saved(x)  # likelihood.lee:87
-    exp = np.exp(s / 2)  # [n, net.latent]  likelihood.lee:88
+    m, s, saved_net = net.encode_saved(x)  # likelihood.lee:92
+    exp = np.exp(s / 2)  # [n, net.latent]  likelihood.lee:93
     add = m + exp * e  # [n, net.latent]
     y, saved_net_decoder = net.decoder.forward_saved(add)
-    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:89
+    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:94
     divergence = 0.5 * (exp_s - (1 + s) + m**2).sum(axis=1)  # [n]
-    sub_2 = y - x  # [n, net.d]  likelihood.lee:90
+    sub_2 = y - x  # [n, net.d]  likelihood.lee:95
     add_4 = (sub_2**2).sum(axis=1) / (2 * variance) + divergence  # [n]
     return add_4.mean(), (m, saved_net, exp, add, saved_net_decoder, exp_s, sub_2)
 
@@ -512,15 +527,15 @@ def elbo_backward(net, x, e, variance, saved, d_y):
     """From d_y to the gradients by net, x and e."""
     m, saved_net, exp, add, saved_net_decoder, exp_s, sub_2 = saved
     n = x.shape[0]
-    # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:90
+    # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:95
     div = d_y / n
     d_y_ = 2 * (div / (2 * variance)) * sub_2  # [n, net.d]
-    # gradient of divergence = 0.5 * sum(exp(s) - (1 + s) + m ** 2, axis = 1)   likelihood.lee:89
+    # gradient of divergence = 0.5 * sum(exp(s) - (1 + s) + m ** 2, axis = 1)   likelihood.lee:94
     mul_3 = div * 0.5
-    # gradient of y = net.decoder(m + exp(s / 2) * e)   likelihood.lee:88
+    # gradient of y = net.decoder(m + exp(s / 2) * e)   likelihood.lee:93
     d_net_decoder, d_add = net.decoder.forward_backward(add, saved_net_decoder, d_y_)
     d_e = d_add * exp  # [n, net.latent]
-    # gradient of m, s = net.encode(x)   likelihood.lee:87
+    # gradient of m, s = net.encode(x)   likelihood.lee:92
     d_m = 2 * mul_3 * m + d_add  # [n, net.latent]
     d_s = -0.5 * div + mul_3 * exp_s + d_add * e * exp / 2  # [n, net.latent]
     d_net, d_x_3 = net.encode_backward(x, saved_net, d_m, d_s)
@@ -536,14 +551,14 @@ def elbo_backward_parameters(net, x, e, variance, saved, d_y):
     """From d_y to the gradient by net."""
     m, saved_net, exp, add, saved_net_decoder, exp_s, sub_2 = saved
     n = x.shape[0]
-    # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:90
+    # gradient of return mean(sum((y - x) ** 2, axis = 1) / (2 * variance) + divergence)   likelihood.lee:95
     div = d_y / n
     d_y_ = 2 * (div / (2 * variance)) * sub_2  # [n, net.d]
-    # gradient of divergence = 0.5 * sum(exp(s) - (1 + s) + m ** 2, axis = 1)   likelihood.lee:89
+    # gradient of divergence = 0.5 * sum(exp(s) - (1 + s) + m ** 2, axis = 1)   likelihood.lee:94
     mul_3 = div * 0.5
-    # gradient of y = net.decoder(m + exp(s / 2) * e)   likelihood.lee:88
+    # gradient of y = net.decoder(m + exp(s / 2) * e)   likelihood.lee:93
     d_net_decoder, d_add = net.decoder.forward_backward(add, saved_net_decoder, d_y_)
-    # gradient of m, s = net.encode(x)   likelihood.lee:87
+    # gradient of m, s = net.encode(x)   likelihood.lee:92
     d_m = 2 * mul_3 * m + d_add  # [n, net.latent]
     d_s = -0.5 * div + mul_3 * exp_s + d_add * e * exp / 2  # [n, net.latent]
     d_net = net.encode_backward_parameters(x, saved_net, d_m, d_s)
@@ -555,21 +570,21 @@ def elboAsPrinted(net, x, e):
 
     x [n, net.d], e [n, net.latent] -> []
     """
-    m, s = net.encode(x)  # likelihood.lee:95
-    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:96
+    m, s = net.encode(x)  # likelihood.lee:100
+    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:101
     y = net.decoder(m + exp_s * e)  # [n, net.d]
-    sub = y - x  # [n, net.d]  likelihood.lee:97
+    sub = y - x  # [n, net.d]  likelihood.lee:102
     add_4 = (sub**2).sum(axis=1) + (exp_s - (1 + s) + m**2).sum(axis=1)  # [n]
     return add_4.mean()
 
 
 def elboAsPrinted_saved(net, x, e):
     """As elboAsPrinted, and what its gradient needs."""
-    m, s, saved_net = net.encode_saved(x)  # likelihood.lee:95
-    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:96
+    m, s, saved_net = net.encode_saved(x)  # likelihood.lee:100
+    exp_s = np.exp(s)  # [n, net.latent]  likelihood.lee:101
     add = m + exp_s * e  # [n, net.latent]
     y, saved_net_decoder = net.decoder.forward_saved(add)
-    sub = y - x  # [n, net.d]  likelihood.lee:97
+    sub = y - x  # [n, net.d]  likelihood.lee:102
     add_4 = (sub**2).sum(axis=1) + (exp_s - (1 + s) + m**2).sum(axis=1)  # [n]
     return add_4.mean(), (m, saved_net, exp_s, add, saved_net_decoder, sub)
 
@@ -578,14 +593,14 @@ def elboAsPrinted_backward(net, x, e, saved, d_y):
     """From d_y to the gradients by net, x and e."""
     m, saved_net, exp_s, add, saved_net_decoder, sub = saved
     n = x.shape[0]
-    # gradient of return mean(sum((y - x) ** 2, axis = 1) + sum(exp(s) - (1 + s) + m ** 2, axis..   likelihood.lee:97
+    # gradient of return mean(sum((y - x) ** 2, axis = 1) + sum(exp(s) - (1 + s) + m ** 2, axis..   likelihood.lee:102
     div = d_y / n
     mul = 2 * div
     d_y_ = mul * sub  # [n, net.d]
-    # gradient of y = net.decoder(m + exp(s) * e)   likelihood.lee:96
+    # gradient of y = net.decoder(m + exp(s) * e)   likelihood.lee:101
     d_net_decoder, d_add = net.decoder.forward_backward(add, saved_net_decoder, d_y_)
     d_e = d_add * exp_s  # [n, net.latent]
-    # gradient of m, s = net.encode(x)   likelihood.lee:95
+    # gradient of m, s = net.encode(x)   likelihood.lee:100
     d_m = mul * m + d_add  # [n, net.latent]
     d_s = (div + d_add * e) * exp_s - div  # [n, net.latent]
     d_net, d_x_3 = net.encode_backward(x, saved_net, d_m, d_s)
@@ -601,26 +616,26 @@ def controlled_saved(net, code, first, second, steps):
     """As controlled, and what its gradient needs."""
     latent = code.shape[0]
     k = steps.shape[0]
-    eq = np.arange(net.latent) == first  # bool[net.latent]  likelihood.lee:102
+    eq = np.arange(net.latent) == first  # bool[net.latent]  likelihood.lee:107
     eq_2 = np.arange(net.latent) == second  # bool[net.latent]
     minimum = np.minimum(np.maximum(np.arange(net.latent), 0), latent - 1)  # int[net.latent]
     select = np.where(eq_2, steps[:, None], code[minimum])  # [k, net.latent]
     moved = np.where(eq, steps[:, None, None], select)  # [k, k, net.latent]
-    moved_flat = moved.reshape(k**2, net.latent)  # [k**2, net.latent]  likelihood.lee:103
+    moved_flat = moved.reshape(k**2, net.latent)  # [k**2, net.latent]  likelihood.lee:108
     flat, saved_net_decoder = net.decoder.forward_saved(moved_flat)
-    return flat.reshape(k, k, net.d), (eq, eq_2, minimum, moved_flat, saved_net_decoder)  # likelihood.lee:104
+    return flat.reshape(k, k, net.d), (eq, eq_2, minimum, moved_flat, saved_net_decoder)  # likelihood.lee:109
 
 
 def controlled_backward(net, saved, latent, d_reshape_4):
     """From d_reshape_4 to the gradients by net, code and steps."""
     eq, eq_2, minimum, moved_flat, saved_net_decoder = saved
     k = d_reshape_4.shape[0]
-    # gradient of return reshape(flat, [k, k, net.d])   likelihood.lee:104
+    # gradient of return reshape(flat, [k, k, net.d])   likelihood.lee:109
     d_flat = d_reshape_4.reshape(k**2, net.d)  # [k**2, net.d]
-    # gradient of flat = net.decoder(reshape(moved, [k * k, net.latent]))   likelihood.lee:103
+    # gradient of flat = net.decoder(reshape(moved, [k * k, net.latent]))   likelihood.lee:108
     d_net_decoder, d_moved_flat = net.decoder.forward_backward(moved_flat, saved_net_decoder, d_flat)
     d_moved = d_moved_flat.reshape(k, k, net.latent)  # [k, k, net.latent]
-    # gradient of moved[a, b, j in net.latent] = where(j == first, steps[a], where(j == second,..   likelihood.lee:102
+    # gradient of moved[a, b, j in net.latent] = where(j == first, steps[a], where(j == second,..   likelihood.lee:107
     d_select = np.where(eq, 0, d_moved).sum(axis=0)  # [k, net.latent]
     d_gather = np.where(eq, 0, np.where(eq_2, 0, d_select).sum(axis=0))  # [net.latent]
     d_code = scatter_add(d_gather, (minimum,), (latent,))  # [latent]
@@ -641,22 +656,22 @@ def fit(epochs=10, batch=64, rate=3e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = VAE(d=64, hidden=64, latent=6, key=run.key("net"))  # likelihood.lee:109
-    opt = Adam(lr=rate)  # likelihood.lee:110
+    net = VAE(d=64, hidden=64, latent=6, key=run.key("net"))  # likelihood.lee:114
+    opt = Adam(lr=rate)  # likelihood.lee:115
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(fit_step(net, opt, x, key=run.key("fit")))  # likelihood.lee:113
-        e, m = fit_e_m(data.test.x, net, key=run.key("fit"))  # likelihood.lee:115
-        reported_test, reported_error = fit_test_error(net, data.test.x, e, m)  # likelihood.lee:117
-        run.report(test=reported_test, error=reported_error)  # likelihood.lee:117
+            run.step(fit_step(net, opt, x, key=run.key("fit")))  # likelihood.lee:118
+        e, m = fit_e_m(data.test.x, net, key=run.key("fit"))  # likelihood.lee:120
+        reported_test, reported_error = fit_test_error(net, data.test.x, e, m)  # likelihood.lee:122
+        run.report(test=reported_test, error=reported_error)  # likelihood.lee:122
     return net
 
 
 def fit_step(net, opt, x, key):
     """One step of fit."""
     batches_n = x.shape[0]
-    e = normal(fold(key, SITES["e"]), (batches_n, 6), FLOAT)  # [batches_n, 6]  likelihood.lee:113
-    loss, saved_elbo = elbo_saved(net, x, e)  # likelihood.lee:114
+    e = normal(fold(key, SITES["e"]), (batches_n, 6), FLOAT)  # [batches_n, 6]  likelihood.lee:118
+    loss, saved_elbo = elbo_saved(net, x, e)  # likelihood.lee:119
     d_net = elbo_backward_parameters(net, x, e, 0.5, saved_elbo, FLOAT(1.0))
     opt.update(net.parameters, net.flat(d_net))
     return loss
@@ -665,46 +680,46 @@ def fit_step(net, opt, x, key):
 def fit_e_m(data_test_x, net, key):
     """data_test_x [data_test_n, 64] -> [data_test_n, 6], [data_test_n, 6]"""
     data_test_n = data_test_x.shape[0]
-    e = normal(fold(key, SITES["e#2"]), (data_test_n, 6), FLOAT)  # [data_test_n, 6]  likelihood.lee:115
-    m, _ = net.encode(data_test_x)  # likelihood.lee:116
+    e = normal(fold(key, SITES["e#2"]), (data_test_n, 6), FLOAT)  # [data_test_n, 6]  likelihood.lee:120
+    m, _ = net.encode(data_test_x)  # likelihood.lee:121
     return e, m
 
 
 def fit_test_error(net, data_test_x, e, m):
     """data_test_x [data_test_n, 64], e [data_test_n, 6], m [data_test_n, 6] -> [], []"""
-    sub = net.decoder(m) - data_test_x  # [data_test_n, 64]  likelihood.lee:117
+    sub = net.decoder(m) - data_test_x  # [data_test_n, 64]  likelihood.lee:122
     return elbo(net, data_test_x, e), (sub**2).sum(axis=1).mean()
 
 
 def evidence_saved(x, slope, noise, z):
     """As evidence, and what its gradient needs."""
-    width = z[1] - z[0]  # likelihood.lee:130
-    div = (x[:, None] - np.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:125
+    width = z[1] - z[0]  # likelihood.lee:135
+    div = (x[:, None] - np.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:130
     sub_4 = -0.5 * div**2 - math.log(noise) - 0.9189385332046727  # [n, grid]
-    each = -0.5 * z**2 - 0.9189385332046727 + sub_4  # [n, grid]  likelihood.lee:131
-    return logsumexp(each, 1) + np.log(width), (div, each)  # likelihood.lee:132
+    each = -0.5 * z**2 - 0.9189385332046727 + sub_4  # [n, grid]  likelihood.lee:136
+    return logsumexp(each, 1) + np.log(width), (div, each)  # likelihood.lee:137
 
 
 def evidence_backward(noise, saved, d_add):
     """From d_add to the gradient by x."""
     div, each = saved
-    # gradient of return logsumexp(each, axis = 1) + log(width)   likelihood.lee:132
+    # gradient of return logsumexp(each, axis = 1) + log(width)   likelihood.lee:137
     d_each = d_add[:, None] * softmax(each, (1,))  # [n, grid]
-    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
+    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:130
     d_x = (2 * (d_each * -0.5 * div) / noise).sum(axis=1)  # [n]
     return d_x  # [n]
 
 
 def bound_saved(x, mu, sigma, slope, noise, z):
     """As bound, and what its gradient needs."""
-    width = z[1] - z[0]  # likelihood.lee:137
-    div = (z - mu[:, None]) / sigma[:, None]  # [n, grid]  likelihood.lee:125
+    width = z[1] - z[0]  # likelihood.lee:142
+    div = (z - mu[:, None]) / sigma[:, None]  # [n, grid]  likelihood.lee:130
     log_sigma = np.log(sigma)  # [n]
-    exp = np.exp(-0.5 * div**2 - log_sigma[:, None] - 0.9189385332046727)  # [n, grid]  likelihood.lee:138
-    div_2 = (x[:, None] - np.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:125
+    exp = np.exp(-0.5 * div**2 - log_sigma[:, None] - 0.9189385332046727)  # [n, grid]  likelihood.lee:143
+    div_2 = (x[:, None] - np.tanh(slope * z)) / noise  # [n, grid]  likelihood.lee:130
     sub_6 = -0.5 * div_2**2 - math.log(noise) - 0.9189385332046727  # [n, grid]
-    expected = (exp * sub_6).sum(axis=1) * width  # [n]  likelihood.lee:138
-    # likelihood.lee:139
+    expected = (exp * sub_6).sum(axis=1) * width  # [n]  likelihood.lee:143
+    # likelihood.lee:144
     return expected - 0.5 * (sigma**2 + mu**2 - 1 - 2 * log_sigma), (width, div, exp, div_2, sub_6)
 
 
@@ -712,17 +727,17 @@ def bound_backward(mu, sigma, noise, saved, d_sub_9):
     """From d_sub_9 to the gradients by x, mu and sigma."""
     width, div, exp, div_2, sub_6 = saved
     n = mu.shape[0]
-    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
+    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:130
     reshape = sigma[:, None]  # [n, 1]
-    # gradient of return expected - 0.5 * (sigma ** 2 + mu ** 2 - 1 - 2 * log(sigma))   likelihood.lee:139
+    # gradient of return expected - 0.5 * (sigma ** 2 + mu ** 2 - 1 - 2 * log(sigma))   likelihood.lee:144
     d_sub_8 = -0.5 * d_sub_9  # [n]
-    # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:138
+    # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:143
     reshape_2 = (d_sub_9 * width)[:, None]  # [n, 1]
-    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
+    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:130
     d_x = (2 * (exp * reshape_2 * -0.5 * div_2) / noise).sum(axis=1)  # [n]
-    # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:138
+    # gradient of expected[i] = sum[g](exp(log_normal(z[g], mu[i], sigma[i])) * log_normal(x[i]..   likelihood.lee:143
     d_sub_3 = reshape_2 * sub_6 * exp  # [n, grid]
-    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:125
+    # gradient of return -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * pi)   likelihood.lee:130
     d_log_sigma = d_sub_9 + (-d_sub_3.sum(axis=1, keepdims=True)).reshape(n)  # [n]
     d_div = 2 * (d_sub_3 * -0.5 * div)  # [n, grid]
     d_reshape_4 = -(d_div * div / reshape).sum(axis=1, keepdims=True)  # [n, 1]
@@ -740,19 +755,19 @@ class Coupling(Model):
     def __init__(self, d, hidden, *, key=(0, 0)):
         self.d, self.hidden = d, hidden
         if d % 2 != 0:
-            raise ValueError(f"likelihood.lee:147: d % 2 == 0 must hold: d = {d}")
-        self.scale = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["scale"]))  # likelihood.lee:148
-        self.shift = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["shift"]))  # likelihood.lee:149
+            raise ValueError(f"likelihood.lee:152: d % 2 == 0 must hold: d = {d}")
+        self.scale = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["scale"]))  # likelihood.lee:153
+        self.shift = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["shift"]))  # likelihood.lee:154
         self.lay_out()
 
     def halves(self, x):
         """x [n, d] -> [n, d // 2], [n, d - d // 2]"""
-        return x[:, : self.d // 2], x[:, self.d // 2 :]  # likelihood.lee:154
+        return x[:, : self.d // 2], x[:, self.d // 2 :]  # likelihood.lee:159
 
     @staticmethod
     def halves_backward_input(d, d_slice, d_slice_2):
         """From d_slice and d_slice_2 to the gradient by x."""
-        # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:154
+        # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:159
         d_x = np.concatenate((d_slice, d_slice_2), axis=1)  # [n, d]
         return d_x  # [n, d]
 
@@ -760,7 +775,7 @@ class Coupling(Model):
     def halves_backward_input_backward(d_d_x):
         """From d_d_x to the gradients by d_slice and d_slice_2."""
         d = d_d_x.shape[1]
-        # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:154
+        # gradient of return x[:, : d // 2], x[:, d // 2 :]   likelihood.lee:159
         d_d_slice = d_d_x[:, : d // 2]  # [n, d // 2]
         d_d_slice_2 = d_d_x[:, d // 2 :]  # [n, d - d // 2]
         return d_d_slice, d_d_slice_2
@@ -775,7 +790,7 @@ class Coupling(Model):
         """From d_y to the gradients by a and b."""
         n, d = d_y.shape
         d_concat = d_y.reshape(n, 2 * (d // 2))  # [n, 2 * (d // 2)]
-        # gradient of return concat(a, b, axis = 1)   likelihood.lee:159
+        # gradient of return concat(a, b, axis = 1)   likelihood.lee:164
         d_a = d_concat[:, : d // 2]  # [n, d // 2]
         d_b = d_concat[:, d // 2 :]  # [n, d // 2]
         return d_a, d_b
@@ -791,7 +806,7 @@ class Coupling(Model):
     def joined_backward_input_2(d_y):
         """From d_y to the gradient by b."""
         n, d = d_y.shape
-        # gradient of return concat(a, b, axis = 1)   likelihood.lee:159
+        # gradient of return concat(a, b, axis = 1)   likelihood.lee:164
         d_b = d_y.reshape(n, 2 * (d // 2))[:, d // 2 :]  # [n, d // 2]
         return d_b  # [n, d // 2]
 
@@ -801,19 +816,19 @@ class Coupling(Model):
         x [n, d] -> [n, d], [n]
         """
         n = x.shape[0]
-        a, b = self.halves(x)  # likelihood.lee:163
-        s = np.tanh(self.scale(a))  # [n, d // 2]  likelihood.lee:164
-        mul = b * np.exp(s).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]  likelihood.lee:165
+        a, b = self.halves(x)  # likelihood.lee:168
+        s = np.tanh(self.scale(a))  # [n, d // 2]  likelihood.lee:169
+        mul = b * np.exp(s).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]  likelihood.lee:170
         add = mul + self.shift(a).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         return self.joined(a, add.reshape(n, self.d // 2)), s.sum(axis=1)
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        a, b = self.halves(x)  # likelihood.lee:163
-        add_2, saved_scale = self.scale.forward_saved(a)  # likelihood.lee:164
+        a, b = self.halves(x)  # likelihood.lee:168
+        add_2, saved_scale = self.scale.forward_saved(a)  # likelihood.lee:169
         s = np.tanh(add_2)  # [n, d // 2]
-        exp_s = np.exp(s)  # [n, d // 2]  likelihood.lee:165
+        exp_s = np.exp(s)  # [n, d // 2]  likelihood.lee:170
         add_2_2, saved_shift = self.shift.forward_saved(a)
         mul = b * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         add = mul + add_2_2.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
@@ -823,15 +838,15 @@ class Coupling(Model):
         """From d_reshape_4 and d_sum to the gradients by the parameters and x."""
         a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_shift, d_a_3 = self.shift.forward_backward(a, saved_shift, d_reshape_3)
         d_b = d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s = d_sum[:, None] + (d_add * b).reshape(n, self.d // 2) * exp_s  # [n, d // 2]
         d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s * (1 - s**2))
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
@@ -840,18 +855,18 @@ class Coupling(Model):
         """From d_reshape_4 to the gradients by x, add, add_4, exp_s, s, add_2 and add_3."""
         _, b, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_a_3, saved_shift_ = self.shift.forward_backward_input_saved(saved_shift, d_reshape_3)
         d_b = d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_exp_s = (d_add * b).reshape(n, self.d // 2)  # [n, d // 2]
         d_s = d_exp_s * exp_s  # [n, d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         sub = 1 - s**2  # [n, d // 2]
         d_add_2 = d_s * sub  # [n, d // 2]
         d_a_4, saved_scale_ = self.scale.forward_backward_input_saved(saved_scale, d_add_2)
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         saved = d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_
@@ -861,13 +876,13 @@ class Coupling(Model):
         """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp_s and d_reshape_4."""
         d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = b.shape[0]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_d_a, d_d_b = Coupling.halves_backward_input_backward(d_d_x)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_a)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
         d_d_reshape = (d_d_s * exp_s).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_b = d_d_reshape * d_add  # [n, d - d // 2]
         d_add_2_2 = d_add.reshape(n, self.d // 2)  # [n, d // 2]
         d_shift, d_d_add_2_2 = self.shift.forward_backward_input_backward(d_add_2_2, saved_shift_, d_d_a)
@@ -889,14 +904,14 @@ class Coupling(Model):
         """From d_reshape_4, d_b, d_s and d_exp_s to the gradients by the parameters and x."""
         a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_reshape_4)
         d_add = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_shift, d_a_3 = self.shift.forward_backward(a, saved_shift, d_reshape_3)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s_2 = d_s + (d_exp_s + (d_add * b).reshape(n, self.d // 2)) * exp_s  # [n, d // 2]
         d_scale, d_a_4 = self.scale.forward_backward(a, saved_scale, d_s_2 * (1 - s**2))
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_b_2 = d_b + d_add * exp_s.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_x = Coupling.halves_backward_input(self.d, d_a, d_b_2)  # [n, d]
@@ -906,11 +921,11 @@ class Coupling(Model):
         """From d_reshape_4 and d_sum to the gradient by the parameters."""
         a, b, saved_scale, s, exp_s, saved_shift = saved
         n = a.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_reshape_3 = Coupling.joined_backward_input_2(d_reshape_4)  # [n, d // 2]
         d_shift = self.shift.forward_backward_parameters(a, saved_shift, d_reshape_3)
         d_reshape = d_reshape_3.reshape(n, self.d - self.d // 2) * b  # [n, d - d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s = d_sum[:, None] + d_reshape.reshape(n, self.d // 2) * exp_s  # [n, d // 2]
         d_scale = self.scale.forward_backward_parameters(a, saved_scale, d_s * (1 - s**2))
         return {"scale": d_scale, "shift": d_shift}
@@ -918,8 +933,8 @@ class Coupling(Model):
     def inverse(self, y):
         """y [n, d] -> [n, d]"""
         n = y.shape[0]
-        a, b = self.halves(y)  # likelihood.lee:168
-        exp = np.exp(-np.tanh(self.scale(a)))  # [n, d // 2]  likelihood.lee:169
+        a, b = self.halves(y)  # likelihood.lee:173
+        exp = np.exp(-np.tanh(self.scale(a)))  # [n, d // 2]  likelihood.lee:174
         sub = b - self.shift(a).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         mul = sub * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         return self.joined(a, mul.reshape(n, self.d // 2))  # [n, d]
@@ -927,8 +942,8 @@ class Coupling(Model):
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         n = y.shape[0]
-        a, b = self.halves(y)  # likelihood.lee:168
-        add_2, saved_shift = self.shift.forward_saved(a)  # likelihood.lee:169
+        a, b = self.halves(y)  # likelihood.lee:173
+        add_2, saved_shift = self.shift.forward_saved(a)  # likelihood.lee:174
         sub = b - add_2.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         add_2_2, saved_scale = self.scale.forward_saved(a)
         tanh = np.tanh(add_2_2)  # [n, d // 2]
@@ -940,14 +955,14 @@ class Coupling(Model):
         """From d_out to the gradients by the parameters and y."""
         a, saved_shift, sub, saved_scale, tanh, exp = saved
         n = a.shape[0]
-        # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:169
+        # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:174
         d_a_2, d_reshape_3 = Coupling.joined_backward_input(d_out)
         d_mul = d_reshape_3.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_b = d_mul * exp.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
         d_neg = (d_mul * sub).reshape(n, self.d // 2) * exp  # [n, d // 2]
         d_scale, d_a_3 = self.scale.forward_backward(a, saved_scale, -((1 - tanh**2) * d_neg))
         d_shift, d_a_4 = self.shift.forward_backward(a, saved_shift, (-d_b).reshape(n, self.d // 2))
-        # gradient of a, b = halves(y)   likelihood.lee:168
+        # gradient of a, b = halves(y)   likelihood.lee:173
         d_a = d_a_2 + d_a_3 + d_a_4  # [n, d // 2]
         d_y = Coupling.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_y
@@ -961,19 +976,19 @@ class Coupling_2(Model):
     def __init__(self, d, hidden, *, key=(0, 0)):
         self.d, self.hidden = d, hidden
         if d % 2 != 0:
-            raise ValueError(f"likelihood.lee:147: d % 2 == 0 must hold: d = {d}")
-        self.scale = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["scale"]))  # likelihood.lee:148
-        self.shift = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["shift"]))  # likelihood.lee:149
+            raise ValueError(f"likelihood.lee:152: d % 2 == 0 must hold: d = {d}")
+        self.scale = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["scale"]))  # likelihood.lee:153
+        self.shift = MLP((d // 2, hidden, d // 2), key=fold(key, SITES["shift"]))  # likelihood.lee:154
         self.lay_out()
 
     def halves(self, x):
         """x [n, d] -> [n, d - d // 2], [n, d // 2]"""
-        return x[:, self.d // 2 :], x[:, : self.d // 2]  # likelihood.lee:153
+        return x[:, self.d // 2 :], x[:, : self.d // 2]  # likelihood.lee:158
 
     @staticmethod
     def halves_backward_input(d, d_slice, d_slice_2):
         """From d_slice and d_slice_2 to the gradient by x."""
-        # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:153
+        # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:158
         d_x = np.concatenate((d_slice_2, d_slice), axis=1)  # [n, d]
         return d_x  # [n, d]
 
@@ -981,7 +996,7 @@ class Coupling_2(Model):
     def halves_backward_input_backward(d_d_x):
         """From d_d_x to the gradients by d_slice and d_slice_2."""
         d = d_d_x.shape[1]
-        # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:153
+        # gradient of return x[:, d // 2 :], x[:, : d // 2]   likelihood.lee:158
         d_d_slice = d_d_x[:, d // 2 :]  # [n, d - d // 2]
         d_d_slice_2 = d_d_x[:, : d // 2]  # [n, d // 2]
         return d_d_slice, d_d_slice_2
@@ -996,7 +1011,7 @@ class Coupling_2(Model):
         """From d_y to the gradients by a and b."""
         n, d = d_y.shape
         d_concat = d_y.reshape(n, 2 * (d // 2))  # [n, 2 * (d // 2)]
-        # gradient of return concat(b, a, axis = 1)   likelihood.lee:158
+        # gradient of return concat(b, a, axis = 1)   likelihood.lee:163
         d_b = d_concat[:, : d // 2]  # [n, d // 2]
         d_a = d_concat[:, d // 2 :]  # [n, d // 2]
         return d_a, d_b
@@ -1014,19 +1029,19 @@ class Coupling_2(Model):
         x [n, d] -> [n, d], [n]
         """
         n = x.shape[0]
-        a, b = self.halves(x)  # likelihood.lee:163
-        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:164
+        a, b = self.halves(x)  # likelihood.lee:168
+        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:169
         s = np.tanh(self.scale(reshape))  # [n, d // 2]
-        return self.joined(reshape, b * np.exp(s) + self.shift(reshape)), s.sum(axis=1)  # likelihood.lee:165
+        return self.joined(reshape, b * np.exp(s) + self.shift(reshape)), s.sum(axis=1)  # likelihood.lee:170
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        a, b = self.halves(x)  # likelihood.lee:163
-        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:164
+        a, b = self.halves(x)  # likelihood.lee:168
+        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:169
         add_2, saved_scale = self.scale.forward_saved(reshape)
         s = np.tanh(add_2)  # [n, d // 2]
-        exp_s = np.exp(s)  # [n, d // 2]  likelihood.lee:165
+        exp_s = np.exp(s)  # [n, d // 2]  likelihood.lee:170
         add_2_2, saved_shift = self.shift.forward_saved(reshape)
         return (
             self.joined(reshape, b * exp_s + add_2_2),
@@ -1038,15 +1053,15 @@ class Coupling_2(Model):
         """From d_reshape_4 and d_sum to the gradients by the parameters and x."""
         b, reshape, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_shift, d_reshape_3 = self.shift.forward_backward(reshape, saved_shift, d_add)
         d_b = d_add * exp_s  # [n, d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s = d_sum[:, None] + d_add * b * exp_s  # [n, d // 2]
         d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s * (1 - s**2))
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
 
@@ -1054,18 +1069,18 @@ class Coupling_2(Model):
         """From d_reshape_4 to the gradients by x, add, add_4, exp_s, s, add_2 and add_3."""
         b, _, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_reshape_3, saved_shift_ = self.shift.forward_backward_input_saved(saved_shift, d_add)
         d_b = d_add * exp_s  # [n, d // 2]
         d_exp_s = d_add * b  # [n, d // 2]
         d_s = d_exp_s * exp_s  # [n, d // 2]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         sub = 1 - s**2  # [n, d // 2]
         d_add_2 = d_s * sub  # [n, d // 2]
         d_reshape_5, saved_scale_ = self.scale.forward_backward_input_saved(saved_scale, d_add_2)
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         saved = d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_
         return d_x, saved
@@ -1074,13 +1089,13 @@ class Coupling_2(Model):
         """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s, exp_s and d_reshape_4."""
         d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = b.shape[0]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_d_a, d_d_b = Coupling_2.halves_backward_input_backward(d_d_x)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_d_reshape = d_d_a.reshape(n, self.d // 2)  # [n, d // 2]
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_reshape)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_d_exp_s = d_d_s * exp_s  # [n, d // 2]
         d_b = d_d_exp_s * d_add  # [n, d // 2]
         d_shift, d_d_add_5 = self.shift.forward_backward_input_backward(d_add, saved_shift_, d_d_reshape)
@@ -1093,13 +1108,13 @@ class Coupling_2(Model):
         """From d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b, s and exp_s."""
         d_add, saved_shift_, d_exp_s, d_s, sub, d_add_2, saved_scale_ = saved
         n = s.shape[0]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_d_a, d_d_b = Coupling_2.halves_backward_input_backward(d_d_x)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_d_reshape = d_d_a.reshape(n, self.d // 2)  # [n, d // 2]
         d_scale, d_d_add_2 = self.scale.forward_backward_input_backward(d_add_2, saved_scale_, d_d_reshape)
         d_d_s = d_d_add_2 * sub  # [n, d // 2]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_b = d_d_s * exp_s * d_add  # [n, d // 2]
         d_shift = self.shift.forward_backward_input_backward_parameters(d_add, saved_shift_, d_d_reshape)
         d_s_2 = -2 * (s * (d_d_add_2 * d_s))  # [n, d // 2]
@@ -1109,11 +1124,11 @@ class Coupling_2(Model):
         """From d_b, d_s and d_exp_s to the gradients by the parameters and x."""
         _, reshape, saved_scale, s, exp_s, _ = saved
         n = reshape.shape[0]
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s_2 = d_s + d_exp_s * exp_s  # [n, d // 2]
         d_scale, d_reshape = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1 - s**2))
         d_a = d_reshape.reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale}, d_x
 
@@ -1121,14 +1136,14 @@ class Coupling_2(Model):
         """From d_reshape_4, d_b, d_s and d_exp_s to the gradients by the parameters and x."""
         b, reshape, saved_scale, s, exp_s, saved_shift = saved
         n = b.shape[0]
-        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:165
+        # gradient of return joined(a, b * exp(s) + shift(a)), sum(s, axis = 1)   likelihood.lee:170
         d_reshape_2, d_add = Coupling_2.joined_backward_input(d_reshape_4)
         d_shift, d_reshape_3 = self.shift.forward_backward(reshape, saved_shift, d_add)
-        # gradient of s = tanh(scale(a))   likelihood.lee:164
+        # gradient of s = tanh(scale(a))   likelihood.lee:169
         d_s_2 = d_s + (d_exp_s + d_add * b) * exp_s  # [n, d // 2]
         d_scale, d_reshape_5 = self.scale.forward_backward(reshape, saved_scale, d_s_2 * (1 - s**2))
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(x)   likelihood.lee:163
+        # gradient of a, b = halves(x)   likelihood.lee:168
         d_b_2 = d_b + d_add * exp_s  # [n, d // 2]
         d_x = Coupling_2.halves_backward_input(self.d, d_a, d_b_2)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_x
@@ -1136,16 +1151,16 @@ class Coupling_2(Model):
     def inverse(self, y):
         """y [n, d] -> [n, d]"""
         n = y.shape[0]
-        a, b = self.halves(y)  # likelihood.lee:168
-        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:169
+        a, b = self.halves(y)  # likelihood.lee:173
+        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:174
         exp = np.exp(-np.tanh(self.scale(reshape)))  # [n, d // 2]
         return self.joined(reshape, (b - self.shift(reshape)) * exp)  # [n, d]
 
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         n = y.shape[0]
-        a, b = self.halves(y)  # likelihood.lee:168
-        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:169
+        a, b = self.halves(y)  # likelihood.lee:173
+        reshape = a.reshape(n, self.d // 2)  # [n, d // 2]  likelihood.lee:174
         add_2, saved_shift = self.shift.forward_saved(reshape)
         sub = b - add_2  # [n, d // 2]
         add_2_2, saved_scale = self.scale.forward_saved(reshape)
@@ -1157,14 +1172,14 @@ class Coupling_2(Model):
         """From d_out to the gradients by the parameters and y."""
         reshape, saved_shift, sub, saved_scale, tanh, exp = saved
         n = reshape.shape[0]
-        # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:169
+        # gradient of return joined(a, (b - shift(a)) * exp(-tanh(scale(a))))   likelihood.lee:174
         d_reshape_2, d_mul = Coupling_2.joined_backward_input(d_out)
         d_b = d_mul * exp  # [n, d // 2]
         d_add_2_2 = -((1 - tanh**2) * (d_mul * sub * exp))  # [n, d // 2]
         d_scale, d_reshape_3 = self.scale.forward_backward(reshape, saved_scale, d_add_2_2)
         d_shift, d_reshape_5 = self.shift.forward_backward(reshape, saved_shift, -d_b)
         d_a = (d_reshape_2 + d_reshape_3 + d_reshape_5).reshape(n, self.d - self.d // 2)  # [n, d - d // 2]
-        # gradient of a, b = halves(y)   likelihood.lee:168
+        # gradient of a, b = halves(y)   likelihood.lee:173
         d_y = Coupling_2.halves_backward_input(self.d, d_a, d_b)  # [n, d]
         return {"scale": d_scale, "shift": d_shift}, d_y
 
@@ -1176,10 +1191,10 @@ class RealNVP(Model):
 
     def __init__(self, d, hidden, *, key=(0, 0)):
         self.d, self.hidden = d, hidden
-        self.one = Coupling(d, hidden, key=fold(key, SITES["one"]))  # likelihood.lee:173
-        self.two = Coupling_2(d, hidden, key=fold(key, SITES["two"]))  # likelihood.lee:174
-        self.three = Coupling(d, hidden, key=fold(key, SITES["three"]))  # likelihood.lee:175
-        self.four = Coupling_2(d, hidden, key=fold(key, SITES["four"]))  # likelihood.lee:176
+        self.one = Coupling(d, hidden, key=fold(key, SITES["one"]))  # likelihood.lee:178
+        self.two = Coupling_2(d, hidden, key=fold(key, SITES["two"]))  # likelihood.lee:179
+        self.three = Coupling(d, hidden, key=fold(key, SITES["three"]))  # likelihood.lee:180
+        self.four = Coupling_2(d, hidden, key=fold(key, SITES["four"]))  # likelihood.lee:181
         self.lay_out()
 
     def forward(self, x):
@@ -1187,43 +1202,43 @@ class RealNVP(Model):
 
         x [n, d] -> [n, d], [n]
         """
-        x_2, a = self.one(x)  # likelihood.lee:180
-        x_3, b = self.two(x_2)  # likelihood.lee:181
-        x_4, c = self.three(x_3)  # likelihood.lee:182
-        x_5, e = self.four(x_4)  # likelihood.lee:183
-        return x_5, a + b + c + e  # likelihood.lee:184
+        x_2, a = self.one(x)  # likelihood.lee:185
+        x_3, b = self.two(x_2)  # likelihood.lee:186
+        x_4, c = self.three(x_3)  # likelihood.lee:187
+        x_5, e = self.four(x_4)  # likelihood.lee:188
+        return x_5, a + b + c + e  # likelihood.lee:189
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        x_2, a, saved_one = self.one.forward_saved(x)  # likelihood.lee:180
-        x_3, b, saved_two = self.two.forward_saved(x_2)  # likelihood.lee:181
-        x_4, c, saved_three = self.three.forward_saved(x_3)  # likelihood.lee:182
-        x_5, e, saved_four = self.four.forward_saved(x_4)  # likelihood.lee:183
-        return x_5, a + b + c + e, (saved_one, saved_two, saved_three, saved_four)  # likelihood.lee:184
+        x_2, a, saved_one = self.one.forward_saved(x)  # likelihood.lee:185
+        x_3, b, saved_two = self.two.forward_saved(x_2)  # likelihood.lee:186
+        x_4, c, saved_three = self.three.forward_saved(x_3)  # likelihood.lee:187
+        x_5, e, saved_four = self.four.forward_saved(x_4)  # likelihood.lee:188
+        return x_5, a + b + c + e, (saved_one, saved_two, saved_three, saved_four)  # likelihood.lee:189
 
     def forward_backward(self, saved, d_x_5, d_y):
         """From d_x_5 and d_y to the gradients by the parameters and x."""
         saved_one, saved_two, saved_three, saved_four = saved
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_four, d_x_4 = self.four.forward_backward(saved_four, d_x_5, d_y)
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_three, d_x_3 = self.three.forward_backward(saved_three, d_x_4, d_y)
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_two, d_x_2 = self.two.forward_backward(saved_two, d_x_3, d_y)
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_one, d_x = self.one.forward_backward(saved_one, d_x_2, d_y)
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}, d_x
 
     def forward_backward_input_saved(self, saved, d_x_5):
         """From d_x_5 to the gradients by x, add_7, add_4_4, exp_s_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_s_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_s_2, s_2, add_2_2, add_3_2, add, add_4, exp_s, s, add_2 and add_3."""
         saved_one, saved_two, saved_three, saved_four = saved
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_x_4, saved_four_ = self.four.forward_backward_input_saved(saved_four, d_x_5)
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_x_3, saved_three_ = self.three.forward_backward_input_saved(saved_three, d_x_4)
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_x_2, saved_two_ = self.two.forward_backward_input_saved(saved_two, d_x_3)
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_x, saved_one_ = self.one.forward_backward_input_saved(saved_one, d_x_2)
         return d_x, (saved_four_, saved_three_, saved_two_, saved_one_)
 
@@ -1232,19 +1247,19 @@ class RealNVP(Model):
     ):
         """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by the parameters, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, b_2, s and exp_s."""
         saved_four_, saved_three_, saved_two_, saved_one_ = saved
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_one, d_b_5, d_s_4_2, d_exp_s_4_2, d_d_x_2 = self.one.forward_backward_input_backward(
             b_5, s_4, exp_s_4, saved_one_, d_d_x
         )
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_two, d_b_4, d_s_3_2, d_exp_s_3_2, d_d_x_3 = self.two.forward_backward_input_backward(
             b_4, s_3, exp_s_3, saved_two_, d_d_x_2
         )
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_three, d_b_3, d_s_2_2, d_exp_s_2_2, d_d_x_4 = self.three.forward_backward_input_backward(
             b_3, s_2, exp_s_2, saved_three_, d_d_x_3
         )
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_four, d_b_2, d_s_5, d_exp_s_5 = self.four.forward_backward_input_backward_2(s, exp_s, saved_four_, d_d_x_4)
         return (
             {"one": d_one, "two": d_two, "three": d_three, "four": d_four},
@@ -1267,37 +1282,37 @@ class RealNVP(Model):
     ):
         """From d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s and d_exp_s to the gradients by the parameters and x."""
         saved_one, saved_two, saved_three, saved_four = saved
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_four, d_x_4 = self.four.forward_saved_backward(saved_four, d_b_2, d_s, d_exp_s)
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_three, d_x_3 = self.three.forward_saved_backward(saved_three, d_x_4, d_b_3, d_s_2, d_exp_s_2)
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_two, d_x_2 = self.two.forward_saved_backward_2(saved_two, d_x_3, d_b_4, d_s_3, d_exp_s_3)
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_one, d_x = self.one.forward_saved_backward(saved_one, d_x_2, d_b_5, d_s_4, d_exp_s_4)
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}, d_x
 
     def forward_backward_parameters(self, saved, d_x_5, d_y):
         """From d_x_5 and d_y to the gradient by the parameters."""
         saved_one, saved_two, saved_three, saved_four = saved
-        # gradient of x, e = four(x)   likelihood.lee:183
+        # gradient of x, e = four(x)   likelihood.lee:188
         d_four, d_x_4 = self.four.forward_backward(saved_four, d_x_5, d_y)
-        # gradient of x, c = three(x)   likelihood.lee:182
+        # gradient of x, c = three(x)   likelihood.lee:187
         d_three, d_x_3 = self.three.forward_backward(saved_three, d_x_4, d_y)
-        # gradient of x, b = two(x)   likelihood.lee:181
+        # gradient of x, b = two(x)   likelihood.lee:186
         d_two, d_x_2 = self.two.forward_backward(saved_two, d_x_3, d_y)
-        # gradient of x, a = one(x)   likelihood.lee:180
+        # gradient of x, a = one(x)   likelihood.lee:185
         d_one = self.one.forward_backward_parameters(saved_one, d_x_2, d_y)
         return {"one": d_one, "two": d_two, "three": d_three, "four": d_four}
 
     def inverse(self, z):
         """z [n, d] -> [n, d]"""
-        y = self.one.inverse(self.two.inverse(self.three.inverse(self.four.inverse(z))))  # [n, d]  likelihood.lee:187
+        y = self.one.inverse(self.two.inverse(self.three.inverse(self.four.inverse(z))))  # [n, d]  likelihood.lee:192
         return y  # [n, d]
 
     def inverse_saved(self, z):
         """As inverse, and what its gradient needs."""
-        reshape_4, saved_four = self.four.inverse_saved(z)  # likelihood.lee:187
+        reshape_4, saved_four = self.four.inverse_saved(z)  # likelihood.lee:192
         reshape_4_2, saved_three = self.three.inverse_saved(reshape_4)
         reshape_4_3, saved_two = self.two.inverse_saved(reshape_4_2)
         reshape_4_4, saved_one = self.one.inverse_saved(reshape_4_3)
@@ -1306,7 +1321,7 @@ class RealNVP(Model):
     def inverse_backward(self, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         saved_four, saved_three, saved_two, saved_one = saved
-        # gradient of return one.inverse(two.inverse(three.inverse(four.inverse(z))))   likelihood.lee:187
+        # gradient of return one.inverse(two.inverse(three.inverse(four.inverse(z))))   likelihood.lee:192
         d_one, d_reshape_4_3 = self.one.inverse_backward(saved_one, d_y)
         d_two, d_reshape_4_2 = self.two.inverse_backward(saved_two, d_reshape_4_3)
         d_three, d_reshape_4 = self.three.inverse_backward(saved_three, d_reshape_4_2)
@@ -1319,15 +1334,15 @@ def surprise(net, x):
 
     x [n, net.d] -> []
     """
-    z, log_det = net(x)  # likelihood.lee:192
-    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=1) - log_det  # [n]  likelihood.lee:193
+    z, log_det = net(x)  # likelihood.lee:197
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=1) - log_det  # [n]  likelihood.lee:198
     return sub.mean()
 
 
 def surprise_saved(net, x):
     """As surprise, and what its gradient needs."""
-    z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:192
-    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=1) - log_det  # [n]  likelihood.lee:193
+    z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:197
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=1) - log_det  # [n]  likelihood.lee:198
     return sub.mean(), (z, saved_net)
 
 
@@ -1335,10 +1350,10 @@ def surprise_backward(net, saved, d_y):
     """From d_y to the gradients by net and x."""
     z, saved_net = saved
     n = z.shape[0]
-    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = 1) - log_det)   likelihood.lee:193
+    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = 1) - log_det)   likelihood.lee:198
     div = d_y / n
     d_log_det = np.broadcast_to(-div, (n,))  # [n]
-    # gradient of z, log_det = net(x)   likelihood.lee:192
+    # gradient of z, log_det = net(x)   likelihood.lee:197
     d_z = 2 * (div * 0.5) * z  # [n, net.d]
     d_net, d_x = net.forward_backward(saved_net, d_z, d_log_det)
     return d_net, d_x
@@ -1348,10 +1363,10 @@ def surprise_backward_parameters(net, saved, d_y):
     """From d_y to the gradient by net."""
     z, saved_net = saved
     n = z.shape[0]
-    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = 1) - log_det)   likelihood.lee:193
+    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = 1) - log_det)   likelihood.lee:198
     div = d_y / n
     d_log_det = np.broadcast_to(-div, (n,))  # [n]
-    # gradient of z, log_det = net(x)   likelihood.lee:192
+    # gradient of z, log_det = net(x)   likelihood.lee:197
     d_z = 2 * (div * 0.5) * z  # [n, net.d]
     d_net = net.forward_backward_parameters(saved_net, d_z, d_log_det)
     return d_net
@@ -1359,15 +1374,15 @@ def surprise_backward_parameters(net, saved, d_y):
 
 def mapped_saved(net, x):
     """As mapped, and what its gradient needs."""
-    z, _, saved_net = net.forward_saved(x[None])  # likelihood.lee:197
-    return z.reshape(net.d), saved_net  # likelihood.lee:198
+    z, _, saved_net = net.forward_saved(x[None])  # likelihood.lee:202
+    return z.reshape(net.d), saved_net  # likelihood.lee:203
 
 
 def mapped_backward_input_saved(net, saved_net, d_reshape_2):
     """From d_reshape_2 to the gradients by x, add_7, add_4_4, exp_s_4, s_4, add_2_4, add_3_4, add_6, add_4_3, exp_s_3, s_3, add_2_3, add_3_3, add_5, add_4_2, exp_s_2, s_2, add_2_2, add_3_2, add, add_4, exp_s, s, add_2 and add_3."""
-    # gradient of return z[0]   likelihood.lee:198
+    # gradient of return z[0]   likelihood.lee:203
     d_z = d_reshape_2[None]  # [1, net.d]
-    # gradient of z, _ = net(x[None])   likelihood.lee:197
+    # gradient of z, _ = net(x[None])   likelihood.lee:202
     d_reshape, saved_net_ = net.forward_backward_input_saved(saved_net, d_z)
     d_x = d_reshape.reshape(net.d)  # [net.d]
     return d_x, saved_net_
@@ -1377,7 +1392,7 @@ def mapped_backward_input_backward(
     net, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved_net_, d_d_x
 ):
     """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3 and d_d_x to the gradients by net, b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, b_2, s and exp_s."""
-    # gradient of z, _ = net(x[None])   likelihood.lee:197
+    # gradient of z, _ = net(x[None])   likelihood.lee:202
     d_net, d_b_5, d_s_4_2, d_exp_s_4_2, d_b_4, d_s_3_2, d_exp_s_3_2, d_b_3, d_s_2_2, d_exp_s_2_2, d_b_2, d_s_5, d_exp_s_5 = net.forward_backward_input_backward(
         b_5, s_4, exp_s_4, b_4, s_3, exp_s_3, b_3, s_2, exp_s_2, s, exp_s, saved_net_, d_d_x[None]
     )
@@ -1402,7 +1417,7 @@ def mapped_saved_backward(
     net, saved_net, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
 ):
     """From d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s and d_exp_s to the gradients by net and x."""
-    # gradient of z, _ = net(x[None])   likelihood.lee:197
+    # gradient of z, _ = net(x[None])   likelihood.lee:202
     d_net, d_reshape = net.forward_saved_backward(
         saved_net, d_b_5, d_s_4, d_exp_s_4, d_b_4, d_s_3, d_exp_s_3, d_b_3, d_s_2, d_exp_s_2, d_b_2, d_s, d_exp_s
     )
@@ -1412,16 +1427,16 @@ def mapped_saved_backward(
 
 def volume_saved(net, x):
     """As volume, and what its gradient needs."""
-    rows = np.empty((net.d, net.d), dtype=FLOAT)  # [net.d, net.d]  likelihood.lee:203
+    rows = np.empty((net.d, net.d), dtype=FLOAT)  # [net.d, net.d]  likelihood.lee:208
     saved_volume_step = [None] * net.d
     for row in range(net.d):
         rows[row], saved_volume_step[row] = volume_step_saved(net, x, row)
-    return rows, np.linalg.det(rows), saved_volume_step  # likelihood.lee:204
+    return rows, np.linalg.det(rows), saved_volume_step  # likelihood.lee:209
 
 
 def volume_backward(net, rows, saved_volume_step, d_rows, d_det):
     """From d_add_7_rows, d_add_4_4_rows, d_exp_s_4_rows, d_s_4_rows, d_add_2_4_rows, d_add_3_4_rows, d_add_6_rows, d_add_4_3_rows, d_exp_s_3_rows, d_s_3_rows, d_add_2_3_rows, d_add_3_3_rows, d_add_5_rows, d_add_4_2_rows, d_exp_s_2_rows, d_s_2_rows, d_add_2_2_rows, d_add_3_2_rows, d_add_rows, d_add_4_rows, d_exp_s_rows, d_s_rows, d_add_2_rows, d_add_3_rows, d_rows and d_det to the gradients by net and x."""
-    # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:203
+    # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:208
     d_rows_2 = d_rows + d_det * cofactor(rows)  # [net.d, net.d]
     d_net_one_scale_layers_0_w_2 = np.zeros((net.d // 2, net.hidden), dtype=FLOAT)  # [net.d // 2, net.hidden]
     d_net_one_scale_layers_1_w_2 = np.zeros((net.hidden, net.d // 2), dtype=FLOAT)  # [net.hidden, net.d // 2]
@@ -1535,7 +1550,7 @@ def volume_backward(net, rows, saved_volume_step, d_rows, d_det):
 
 def volume_step_saved(net, x, row):
     """As volume_step, and what its gradient needs."""
-    _, saved_mapped = mapped_saved(net, x)  # likelihood.lee:203
+    _, saved_mapped = mapped_saved(net, x)  # likelihood.lee:208
     d_reshape_2_2 = masked(np.ones(net.d, dtype=FLOAT), np.arange(net.d) == row)  # [net.d]
     rows, saved_mapped_backward_input = mapped_backward_input_saved(net, saved_mapped, d_reshape_2_2)
     return rows, (saved_mapped, saved_mapped_backward_input)
@@ -1544,7 +1559,7 @@ def volume_step_saved(net, x, row):
 def volume_step_backward(net, saved, d_rows, d_net):
     """From d_add_7, d_add_4_4, d_exp_s_4, d_s_4, d_add_2_4, d_add_3_4, d_add_6, d_add_4_3, d_exp_s_3, d_s_3, d_add_2_3, d_add_3_3, d_add_5, d_add_4_2, d_exp_s_2, d_s_2, d_add_2_2, d_add_3_2, d_add, d_add_4, d_exp_s, d_s, d_add_2, d_add_3, d_rows and d_net to the gradients by net, net.one.scale.layers.0.b, net.one.scale.layers.1.b, net.one.shift.layers.0.b, net.one.shift.layers.1.b, net.two.scale.layers.0.b, net.two.scale.layers.1.b, net.two.shift.layers.0.b, net.two.shift.layers.1.b, net.three.scale.layers.0.b, net.three.scale.layers.1.b, net.three.shift.layers.0.b, net.three.shift.layers.1.b, net.four.scale.layers.0.b, net.four.scale.layers.1.b and x."""
     saved_mapped, saved_mapped_backward_input = saved
-    # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:203
+    # gradient of j = jacobian(mapped(net, x), x)   likelihood.lee:208
     d_net_, d_b_5, d_s_4_2, d_exp_s_4_2, d_b_4, d_s_3_2, d_exp_s_3_2, d_b_3, d_s_2_2, d_exp_s_2_2, d_b_2, d_s_5, d_exp_s_5 = mapped_backward_input_backward(
         net,
         saved_mapped[0][1],
@@ -1709,14 +1724,14 @@ def volume_step_backward(net, saved, d_rows, d_net):
 def checkerboard_saved(image, odd):
     """As checkerboard, and what its gradient needs."""
     _, h, w = image.shape
-    eq = (np.arange(h)[:, None] + np.arange(w)) % 2 == odd  # bool[h, w]  likelihood.lee:209
+    eq = (np.arange(h)[:, None] + np.arange(w)) % 2 == odd  # bool[h, w]  likelihood.lee:214
     half = masked(image, eq)  # [n, h, w]
     return half, eq
 
 
 def checkerboard_backward(eq, d_half):
     """From d_half to the gradient by image."""
-    # gradient of half[r, i, j] = where((i + j) % 2 == odd, image[r, i, j], 0)   likelihood.lee:209
+    # gradient of half[r, i, j] = where((i + j) % 2 == odd, image[r, i, j], 0)   likelihood.lee:214
     d_image = masked(d_half, eq)  # [n, h, w]
     return d_image  # [n, h, w]
 
@@ -1736,18 +1751,18 @@ def moons(epochs=60, batch=64, rate=5e-3, *, run=None):
         test=0.25,
         fields={"x": ("float", ("n", 2)), "y": ("int", ("n",)), "marked": ("int", (0,))},
     )
-    net = RealNVP(d=2, hidden=24, key=run.key("net"))  # likelihood.lee:216
-    opt = Adam(lr=rate)  # likelihood.lee:217
+    net = RealNVP(d=2, hidden=24, key=run.key("net"))  # likelihood.lee:221
+    opt = Adam(lr=rate)  # likelihood.lee:222
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(moons_step(net, opt, x))  # likelihood.lee:220
-    run.report(test=surprise(net, data.test.x))  # likelihood.lee:221
+            run.step(moons_step(net, opt, x))  # likelihood.lee:225
+    run.report(test=surprise(net, data.test.x))  # likelihood.lee:226
     return net
 
 
 def moons_step(net, opt, x):
     """One step of moons."""
-    loss, saved_surprise = surprise_saved(net, x)  # likelihood.lee:220
+    loss, saved_surprise = surprise_saved(net, x)  # likelihood.lee:225
     d_net = surprise_backward_parameters(net, saved_surprise, FLOAT(1.0))
     opt.update(net.parameters, net.flat(d_net))
     return loss
@@ -1760,23 +1775,23 @@ class Mixing(Model):
 
     def __init__(self, channels, *, key=(0, 0)):
         self.channels = channels
-        self.w = normal(fold(key, SITES["w"]), (channels, channels), FLOAT)  # [channels, channels]  likelihood.lee:230
+        self.w = normal(fold(key, SITES["w"]), (channels, channels), FLOAT)  # [channels, channels]  likelihood.lee:235
         self.lay_out()
 
     def forward(self, x):
         """x [n, channels, rows, cols] -> [n, channels, rows, cols], []"""
         n, _, rows, cols = x.shape
-        contract = self.w @ x.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:233
+        contract = self.w @ x.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:238
         y = contract.reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
-        _, log_abs = np.linalg.slogdet(self.w)  # likelihood.lee:234
-        return y, cols * rows * log_abs  # likelihood.lee:235
+        _, log_abs = np.linalg.slogdet(self.w)  # likelihood.lee:239
+        return y, cols * rows * log_abs  # likelihood.lee:240
 
     def forward_backward(self, x, d_y, d_y_):
         """From d_y and d_y to the gradients by the parameters and x."""
         n, _, rows, cols = x.shape
-        # gradient of return y, rows * cols * log_abs   likelihood.lee:235
+        # gradient of return y, rows * cols * log_abs   likelihood.lee:240
         d_log_abs = d_y_ * (cols * rows)
-        # gradient of y[b, o, i, j] = sum[c](w[o, c] * x[b, c, i, j])   likelihood.lee:233
+        # gradient of y[b, o, i, j] = sum[c](w[o, c] * x[b, c, i, j])   likelihood.lee:238
         reshape = d_y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]
         contract = reshape @ x.reshape(n, self.channels, cols * rows).mT  # [n, channels, channels]
         d_x = (self.w.T @ reshape).reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
@@ -1786,16 +1801,16 @@ class Mixing(Model):
     def inverse(self, y):
         """y [n, channels, rows, cols] -> [n, channels, rows, cols]"""
         n, _, rows, cols = y.shape
-        back = np.linalg.inv(self.w)  # [channels, channels]  likelihood.lee:238
-        contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:239
+        back = np.linalg.inv(self.w)  # [channels, channels]  likelihood.lee:243
+        contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:244
         x = contract.reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
         return x  # [n, channels, rows, cols]
 
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         n, _, rows, cols = y.shape
-        back = np.linalg.inv(self.w)  # [channels, channels]  likelihood.lee:238
-        contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:239
+        back = np.linalg.inv(self.w)  # [channels, channels]  likelihood.lee:243
+        contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  likelihood.lee:244
         x = contract.reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
         return x, back
 
@@ -1803,11 +1818,11 @@ class Mixing(Model):
     def inverse_backward(y, back, d_x):
         """From d_x to the gradients by the parameters and y."""
         n, channels, rows, cols = y.shape
-        # gradient of x[b, o, i, j] = sum[c](back[o, c] * y[b, c, i, j])   likelihood.lee:239
+        # gradient of x[b, o, i, j] = sum[c](back[o, c] * y[b, c, i, j])   likelihood.lee:244
         reshape = d_x.reshape(n, channels, cols * rows)  # [n, channels, cols * rows]
         d_back = (reshape @ y.reshape(n, channels, cols * rows).mT).sum(axis=0)  # [channels, channels]
         d_y = (back.T @ reshape).reshape(n, channels, rows, cols)  # [n, channels, rows, cols]
-        # gradient of back = inv(w)   likelihood.lee:238
+        # gradient of back = inv(w)   likelihood.lee:243
         d_w = -(back.T @ d_back @ back.T)  # [channels, channels]
         return {"w": d_w}, d_y
 
@@ -1819,20 +1834,20 @@ class ActNorm(Model):
 
     def __init__(self, channels):
         self.channels = channels
-        self.shift = np.full(channels, 0.1, dtype=FLOAT)  # [channels]  likelihood.lee:244
-        self.log_scale = np.full(channels, 0.2, dtype=FLOAT)  # [channels]  likelihood.lee:245
+        self.shift = np.full(channels, 0.1, dtype=FLOAT)  # [channels]  likelihood.lee:249
+        self.log_scale = np.full(channels, 0.2, dtype=FLOAT)  # [channels]  likelihood.lee:250
         self.lay_out()
 
     def forward(self, x):
         """x [n, channels, rows, cols] -> [n, channels, rows, cols], []"""
         _, _, rows, cols = x.shape
-        reshape_2 = np.exp(self.log_scale)[:, None, None]  # [channels, 1, 1]  likelihood.lee:248
+        reshape_2 = np.exp(self.log_scale)[:, None, None]  # [channels, 1, 1]  likelihood.lee:253
         return (x + self.shift[:, None, None]) * reshape_2, cols * rows * self.log_scale.sum()
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         _, _, rows, cols = x.shape
-        add = x + self.shift[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:248
+        add = x + self.shift[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:253
         exp_log_scale = np.exp(self.log_scale)  # [channels]
         return add * exp_log_scale[:, None, None], cols * rows * self.log_scale.sum(), (add, exp_log_scale)
 
@@ -1841,7 +1856,7 @@ class ActNorm(Model):
         """From d_mul and d_mul_2 to the gradients by the parameters and x."""
         add, exp_log_scale = saved
         _, _, rows, cols = add.shape
-        # gradient of return (x + shift[:, None, None]) * exp(log_scale)[:, None, None], rows * col..   likelihood.lee:248
+        # gradient of return (x + shift[:, None, None]) * exp(log_scale)[:, None, None], rows * col..   likelihood.lee:253
         d_x = d_mul * exp_log_scale[:, None, None]  # [n, channels, rows, cols]
         d_shift = d_x.sum(axis=0).sum(axis=(1, 2))  # [channels]
         d_log_scale_3 = (d_mul * add).sum(axis=0).sum(axis=(1, 2)) * exp_log_scale  # [channels]
@@ -1850,19 +1865,19 @@ class ActNorm(Model):
 
     def inverse(self, y):
         """y [n, channels, rows, cols] -> [n, channels, rows, cols]"""
-        mul = y * np.exp(-self.log_scale)[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:251
+        mul = y * np.exp(-self.log_scale)[:, None, None]  # [n, channels, rows, cols]  likelihood.lee:256
         return mul - self.shift[:, None, None]  # [n, channels, rows, cols]
 
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
-        exp = np.exp(-self.log_scale)  # [channels]  likelihood.lee:251
+        exp = np.exp(-self.log_scale)  # [channels]  likelihood.lee:256
         return y * exp[:, None, None] - self.shift[:, None, None], exp
 
     @staticmethod
     def inverse_backward(y, exp, d_out):
         """From d_out to the gradients by the parameters and y."""
         channels = y.shape[1]
-        # gradient of return y * exp(-log_scale)[:, None, None] - shift[:, None, None]   likelihood.lee:251
+        # gradient of return y * exp(-log_scale)[:, None, None] - shift[:, None, None]   likelihood.lee:256
         d_shift = (-d_out.sum(axis=0).sum(axis=(1, 2), keepdims=True)).reshape(channels)  # [channels]
         d_y = d_out * exp[:, None, None]  # [n, channels, rows, cols]
         d_log_scale = -((d_out * y).sum(axis=0).sum(axis=(1, 2)) * exp)  # [channels]
@@ -1877,27 +1892,27 @@ class ByChannels(Model):
     def __init__(self, channels, hidden, *, key=(0, 0)):
         self.channels, self.hidden = channels, hidden
         if channels % 2 != 0:
-            raise ValueError(f"likelihood.lee:256: channels % 2 == 0 must hold: channels = {channels}")
-        self.inner = Conv(channels // 2, hidden, padding=1, key=fold(key, SITES["inner"]))  # likelihood.lee:257
-        self.outer = Conv(hidden, channels, padding=1, key=fold(key, SITES["outer"]))  # likelihood.lee:258
+            raise ValueError(f"likelihood.lee:261: channels % 2 == 0 must hold: channels = {channels}")
+        self.inner = Conv(channels // 2, hidden, padding=1, key=fold(key, SITES["inner"]))  # likelihood.lee:262
+        self.outer = Conv(hidden, channels, padding=1, key=fold(key, SITES["outer"]))  # likelihood.lee:263
         self.lay_out()
 
     def change(self, a):
         """a [n, channels // 2, rows, cols] -> [n, channels // 2, rows, cols], [n, channels - channels // 2, rows,
         cols]
         """
-        h = self.outer(relu_2(self.inner(a)))  # [n, channels, rows, cols]  likelihood.lee:261
-        return np.tanh(h[:, : self.channels // 2]), h[:, self.channels // 2 :]  # likelihood.lee:262
+        h = self.outer(relu_2(self.inner(a)))  # [n, channels, rows, cols]  likelihood.lee:266
+        return np.tanh(h[:, : self.channels // 2]), h[:, self.channels // 2 :]  # likelihood.lee:267
 
     def change_saved(self, a):
         """As change, and what its gradient needs."""
-        select = relu_2(self.inner(a))  # [n, hidden, rows, cols]  likelihood.lee:261
+        select = relu_2(self.inner(a))  # [n, hidden, rows, cols]  likelihood.lee:266
         h = self.outer(select)  # [n, channels, rows, cols]
-        return np.tanh(h[:, : self.channels // 2]), h[:, self.channels // 2 :], select  # likelihood.lee:262
+        return np.tanh(h[:, : self.channels // 2]), h[:, self.channels // 2 :], select  # likelihood.lee:267
 
     def change_backward(self, a, select, tanh, d_tanh, d_slice_2):
         """From d_tanh and d_slice_2 to the gradients by the parameters and a."""
-        # gradient of h = outer(relu(inner(a)))   likelihood.lee:261
+        # gradient of h = outer(relu(inner(a)))   likelihood.lee:266
         d_h = np.concatenate((d_tanh * (1 - tanh**2), d_slice_2), axis=1)  # [n, channels, rows, cols]
         d_outer, d_select = self.outer.forward_backward(select, d_h)
         d_inner, d_a = self.inner.forward_backward(a, relu_2_backward(select, d_select))
@@ -1906,9 +1921,9 @@ class ByChannels(Model):
     def forward(self, x):
         """x [n, channels, rows, cols] -> [n, channels, rows, cols], [n]"""
         n, _, rows, cols = x.shape
-        a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:265
-        s, t = self.change(a)  # likelihood.lee:266
-        exp_s = np.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
+        a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:270
+        s, t = self.change(a)  # likelihood.lee:271
+        exp_s = np.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:272
         # [n, channels - channels // 2, rows, cols]
         reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         add = x[:, self.channels // 2 :] * reshape + t  # [n, channels - channels // 2, rows, cols]
@@ -1917,9 +1932,9 @@ class ByChannels(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         n, _, rows, cols = x.shape
-        a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:265
-        s, t, saved_self = self.change_saved(a)  # likelihood.lee:266
-        exp_s = np.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:267
+        a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:270
+        s, t, saved_self = self.change_saved(a)  # likelihood.lee:271
+        exp_s = np.exp(s)  # [n, channels // 2, rows, cols]  likelihood.lee:272
         # [n, channels - channels // 2, rows, cols]
         reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
         add = x[:, self.channels // 2 :] * reshape + t  # [n, channels - channels // 2, rows, cols]
@@ -1929,18 +1944,18 @@ class ByChannels(Model):
         """From d_concat and d_sum to the gradients by the parameters and x."""
         s, saved_self, exp_s = saved
         n, _, rows, cols = x.shape
-        # gradient of a = x[:, : channels // 2]   likelihood.lee:265
+        # gradient of a = x[:, : channels // 2]   likelihood.lee:270
         a = x[:, : self.channels // 2]  # [n, channels // 2, rows, cols]
         # [n, channels - channels // 2, rows, cols]
         reshape = exp_s.reshape(n, self.channels - self.channels // 2, rows, cols)
-        # gradient of return concat(a, x[:, channels // 2 :] * exp(s) + t, axis = 1), sum(s, axis =..   likelihood.lee:267
+        # gradient of return concat(a, x[:, channels // 2 :] * exp(s) + t, axis = 1), sum(s, axis =..   likelihood.lee:272
         d_t = d_concat[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
         d_reshape = d_t * x[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
         d_s_3 = d_reshape.reshape(n, self.channels // 2, rows, cols) * exp_s  # [n, channels // 2, rows, cols]
-        # gradient of s, t = change(a)   likelihood.lee:266
+        # gradient of s, t = change(a)   likelihood.lee:271
         d_s = d_sum[:, None, None, None] + d_s_3  # [n, channels // 2, rows, cols]
         d_bychannels, d_a_3 = self.change_backward(a, saved_self, s, d_s, d_t)
-        # gradient of a = x[:, : channels // 2]   likelihood.lee:265
+        # gradient of a = x[:, : channels // 2]   likelihood.lee:270
         d_a = d_concat[:, : self.channels // 2] + d_a_3  # [n, channels // 2, rows, cols]
         d_x = np.concatenate((d_a, d_t * reshape), axis=1)  # [n, channels, rows, cols]
         return d_bychannels, d_x
@@ -1948,9 +1963,9 @@ class ByChannels(Model):
     def inverse(self, y):
         """y [n, channels, rows, cols] -> [n, channels, rows, cols]"""
         n, _, rows, cols = y.shape
-        a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:270
-        s, t = self.change(a)  # likelihood.lee:271
-        exp = np.exp(-s)  # [n, channels // 2, rows, cols]  likelihood.lee:272
+        a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:275
+        s, t = self.change(a)  # likelihood.lee:276
+        exp = np.exp(-s)  # [n, channels // 2, rows, cols]  likelihood.lee:277
         # [n, channels - channels // 2, rows, cols]
         reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
         mul = (y[:, self.channels // 2 :] - t) * reshape  # [n, channels - channels // 2, rows, cols]
@@ -1959,9 +1974,9 @@ class ByChannels(Model):
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
         n, _, rows, cols = y.shape
-        a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:270
-        s, t, saved_self = self.change_saved(a)  # likelihood.lee:271
-        sub = y[:, self.channels // 2 :] - t  # [n, channels - channels // 2, rows, cols]  likelihood.lee:272
+        a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]  likelihood.lee:275
+        s, t, saved_self = self.change_saved(a)  # likelihood.lee:276
+        sub = y[:, self.channels // 2 :] - t  # [n, channels - channels // 2, rows, cols]  likelihood.lee:277
         exp = np.exp(-s)  # [n, channels // 2, rows, cols]
         # [n, channels - channels // 2, rows, cols]
         reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
@@ -1971,19 +1986,19 @@ class ByChannels(Model):
         """From d_out to the gradients by the parameters and y."""
         s, saved_self, sub, exp = saved
         n, _, rows, cols = y.shape
-        # gradient of a = y[:, : channels // 2]   likelihood.lee:270
+        # gradient of a = y[:, : channels // 2]   likelihood.lee:275
         a = y[:, : self.channels // 2]  # [n, channels // 2, rows, cols]
         # [n, channels - channels // 2, rows, cols]
         reshape = exp.reshape(n, self.channels - self.channels // 2, rows, cols)
-        # gradient of return concat(a, (y[:, channels // 2 :] - t) * exp(-s), axis = 1)   likelihood.lee:272
+        # gradient of return concat(a, (y[:, channels // 2 :] - t) * exp(-s), axis = 1)   likelihood.lee:277
         d_mul = d_out[:, self.channels // 2 :]  # [n, channels - channels // 2, rows, cols]
         d_sub = d_mul * reshape  # [n, channels - channels // 2, rows, cols]
         d_exp = (d_mul * sub).reshape(n, self.channels // 2, rows, cols)  # [n, channels // 2, rows, cols]
         d_s = -(d_exp * exp)  # [n, channels // 2, rows, cols]
         d_t = -d_sub  # [n, channels - channels // 2, rows, cols]
-        # gradient of s, t = change(a)   likelihood.lee:271
+        # gradient of s, t = change(a)   likelihood.lee:276
         d_bychannels, d_a_3 = self.change_backward(a, saved_self, s, d_s, d_t)
-        # gradient of a = y[:, : channels // 2]   likelihood.lee:270
+        # gradient of a = y[:, : channels // 2]   likelihood.lee:275
         d_a = d_out[:, : self.channels // 2] + d_a_3  # [n, channels // 2, rows, cols]
         d_y = np.concatenate((d_a, d_sub), axis=1)  # [n, channels, rows, cols]
         return d_bychannels, d_y
@@ -1996,46 +2011,46 @@ class GlowStep(Model):
 
     def __init__(self, channels, hidden, *, key=(0, 0)):
         self.channels, self.hidden = channels, hidden
-        self.norm1 = ActNorm(channels)  # likelihood.lee:276
-        self.mix = Mixing(channels, key=fold(key, SITES["mix"]))  # likelihood.lee:277
-        self.couple = ByChannels(channels, hidden, key=fold(key, SITES["couple"]))  # likelihood.lee:278
+        self.norm1 = ActNorm(channels)  # likelihood.lee:281
+        self.mix = Mixing(channels, key=fold(key, SITES["mix"]))  # likelihood.lee:282
+        self.couple = ByChannels(channels, hidden, key=fold(key, SITES["couple"]))  # likelihood.lee:283
         self.lay_out()
 
     def forward(self, x):
         """x [n, channels, rows, cols] -> [n, channels, rows, cols], [n]"""
-        x_2, one = self.norm1(x)  # likelihood.lee:281
-        x_3, two = self.mix(x_2)  # likelihood.lee:282
-        x_4, three = self.couple(x_3)  # likelihood.lee:283
-        return x_4, one + two + three  # likelihood.lee:284
+        x_2, one = self.norm1(x)  # likelihood.lee:286
+        x_3, two = self.mix(x_2)  # likelihood.lee:287
+        x_4, three = self.couple(x_3)  # likelihood.lee:288
+        return x_4, one + two + three  # likelihood.lee:289
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        x_2, one, saved_norm1 = self.norm1.forward_saved(x)  # likelihood.lee:281
-        x_3, two = self.mix(x_2)  # likelihood.lee:282
-        x_4, three, saved_couple = self.couple.forward_saved(x_3)  # likelihood.lee:283
-        return x_4, one + two + three, (x_2, saved_norm1, x_3, saved_couple)  # likelihood.lee:284
+        x_2, one, saved_norm1 = self.norm1.forward_saved(x)  # likelihood.lee:286
+        x_3, two = self.mix(x_2)  # likelihood.lee:287
+        x_4, three, saved_couple = self.couple.forward_saved(x_3)  # likelihood.lee:288
+        return x_4, one + two + three, (x_2, saved_norm1, x_3, saved_couple)  # likelihood.lee:289
 
     def forward_backward(self, saved, d_x_4, d_y):
         """From d_x_4 and d_y to the gradients by the parameters and x."""
         x_2, saved_norm1, x_3, saved_couple = saved
-        # gradient of return x, one + two + three   likelihood.lee:284
+        # gradient of return x, one + two + three   likelihood.lee:289
         d_two = d_y.sum()
-        # gradient of x, three = couple(x)   likelihood.lee:283
+        # gradient of x, three = couple(x)   likelihood.lee:288
         d_couple, d_x_3 = self.couple.forward_backward(x_3, saved_couple, d_x_4, d_y)
-        # gradient of x, two = mix(x)   likelihood.lee:282
+        # gradient of x, two = mix(x)   likelihood.lee:287
         d_mix, d_x_2 = self.mix.forward_backward(x_2, d_x_3, d_two)
-        # gradient of x, one = norm1(x)   likelihood.lee:281
+        # gradient of x, one = norm1(x)   likelihood.lee:286
         d_norm1, d_x = ActNorm.forward_backward(saved_norm1, d_x_2, d_two)
         return {"norm1": d_norm1, "mix": d_mix, "couple": d_couple}, d_x
 
     def inverse(self, y):
         """y [n, channels, rows, cols] -> [n, channels, rows, cols]"""
-        # [n, channels, rows, cols]  likelihood.lee:287
+        # [n, channels, rows, cols]  likelihood.lee:292
         return self.norm1.inverse(self.mix.inverse(self.couple.inverse(y)))
 
     def inverse_saved(self, y):
         """As inverse, and what its gradient needs."""
-        concat, saved_couple = self.couple.inverse_saved(y)  # likelihood.lee:287
+        concat, saved_couple = self.couple.inverse_saved(y)  # likelihood.lee:292
         mix_out, saved_mix = self.mix.inverse_saved(concat)
         sub, saved_norm1 = self.norm1.inverse_saved(mix_out)
         return sub, (concat, saved_couple, mix_out, saved_mix, saved_norm1)
@@ -2043,7 +2058,7 @@ class GlowStep(Model):
     def inverse_backward(self, y, saved, d_out):
         """From d_out to the gradients by the parameters and y."""
         concat, saved_couple, mix_out, saved_mix, saved_norm1 = saved
-        # gradient of return norm1.inverse(mix.inverse(couple.inverse(y)))   likelihood.lee:287
+        # gradient of return norm1.inverse(mix.inverse(couple.inverse(y)))   likelihood.lee:292
         d_norm1, d_mix_out = ActNorm.inverse_backward(mix_out, saved_norm1, d_out)
         d_mix, d_concat = Mixing.inverse_backward(concat, saved_mix, d_mix_out)
         d_couple, d_y = self.couple.inverse_backward(y, saved_couple, d_concat)
@@ -2053,19 +2068,19 @@ class GlowStep(Model):
 def of_images_saved(net, x):
     """As of_images, and what its gradient needs."""
     _, _, rows, cols = x.shape
-    z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:292
-    prior = -0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2, 3))  # [n]  likelihood.lee:293
-    return -((prior + log_det).mean() / (cols * net.channels * rows)), (z, saved_net)  # likelihood.lee:294
+    z, log_det, saved_net = net.forward_saved(x)  # likelihood.lee:297
+    prior = -0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2, 3))  # [n]  likelihood.lee:298
+    return -((prior + log_det).mean() / (cols * net.channels * rows)), (z, saved_net)  # likelihood.lee:299
 
 
 def of_images_backward(net, saved, d_div):
     """From d_div to the gradients by net and x."""
     z, saved_net = saved
     n, _, rows, cols = z.shape
-    # gradient of return -mean(prior + log_det) / (c * rows * cols)   likelihood.lee:294
+    # gradient of return -mean(prior + log_det) / (c * rows * cols)   likelihood.lee:299
     neg = -(d_div / (cols * net.channels * rows) / n)
     d_prior = np.broadcast_to(neg, (n,))  # [n]
-    # gradient of z, log_det = net(x)   likelihood.lee:292
+    # gradient of z, log_det = net(x)   likelihood.lee:297
     d_z = 2 * (neg * -0.5) * z  # [n, net.channels, rows, cols]
     d_net, d_x = net.forward_backward(saved_net, d_z, d_prior)
     return d_net, d_x
@@ -2078,14 +2093,14 @@ def squeezed(x):
     """
     time = x.shape[1]
     if time % 2 != 0:
-        raise ValueError(f"likelihood.lee:299: time % 2 == 0 must hold: time = {time}")
-    y = window(x, 1, 2, 2, 1).mT  # [n, 2, time // 2]  likelihood.lee:300
+        raise ValueError(f"likelihood.lee:304: time % 2 == 0 must hold: time = {time}")
+    y = window(x, 1, 2, 2, 1).mT  # [n, 2, time // 2]  likelihood.lee:305
     return y  # [n, 2, time // 2]
 
 
 def squeezed_backward(time, d_y):
     """From d_y to the gradient by x."""
-    # gradient of y[r, c in 2, t in time // 2] = x[r, 2*t + c]   likelihood.lee:300
+    # gradient of y[r, c in 2, t in time // 2] = x[r, 2*t + c]   likelihood.lee:305
     d_x = unwindow(d_y.mT, 1, time, 2, 1)  # [n, time]
     return d_x  # [n, time]
 
@@ -2098,43 +2113,43 @@ class WaveGlow(Model):
     def __init__(self, bands, hidden, k=3, *, key=(0, 0)):
         self.bands, self.hidden, self.k = bands, hidden, k
         if k % 2 != 1:
-            raise ValueError(f"likelihood.lee:306: k % 2 == 1 must hold: k = {k}")
-        self.heard = 0.5 * normal(fold(key, SITES["heard"]), (hidden, k), FLOAT)  # [hidden, k]  likelihood.lee:307
-        self.condition = Linear(bands, hidden, key=fold(key, SITES["condition"]))  # likelihood.lee:308
-        self.out = Linear(hidden, 2, key=fold(key, SITES["out"]))  # likelihood.lee:309
+            raise ValueError(f"likelihood.lee:311: k % 2 == 1 must hold: k = {k}")
+        self.heard = 0.5 * normal(fold(key, SITES["heard"]), (hidden, k), FLOAT)  # [hidden, k]  likelihood.lee:312
+        self.condition = Linear(bands, hidden, key=fold(key, SITES["condition"]))  # likelihood.lee:313
+        self.out = Linear(hidden, 2, key=fold(key, SITES["out"]))  # likelihood.lee:314
         self.lay_out()
 
     def change(self, a, spectrum):
         """a [n, m], spectrum [n, m, bands] -> [n, m], [n, m]"""
         n, m = a.shape
-        # [n, m + 2 * (k // 2)]  likelihood.lee:312
+        # [n, m + 2 * (k // 2)]  likelihood.lee:317
         around = np.pad(a, ((0, 0), (self.k // 2, self.k // 2)), constant_values=0.0)
-        slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:313
+        slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:318
         columns = window(slice_, 2, self.k, 1, 1).mT.reshape(n, self.k, m)  # [n, k, m]
         h = (self.heard @ columns).mT  # [n, m, hidden]
-        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
+        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:319
         tanh = np.tanh(h + condition_out.reshape(n, m, self.hidden))  # [n, m, hidden]
         z = self.out(tanh.reshape(m * n, self.hidden)).reshape(n, m, 2)  # [n, m, 2]
-        return np.tanh(z[:, :, 0]), z[:, :, 1]  # likelihood.lee:315
+        return np.tanh(z[:, :, 0]), z[:, :, 1]  # likelihood.lee:320
 
     def change_saved(self, a, spectrum):
         """As change, and what its gradient needs."""
         n, m = a.shape
-        # [n, m + 2 * (k // 2)]  likelihood.lee:312
+        # [n, m + 2 * (k // 2)]  likelihood.lee:317
         around = np.pad(a, ((0, 0), (self.k // 2, self.k // 2)), constant_values=0.0)
-        slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:313
+        slice_ = around[:, None][:, :, : self.k + m - 1]  # [n, 1, k + m - 1]  likelihood.lee:318
         columns = window(slice_, 2, self.k, 1, 1).mT.reshape(n, self.k, m)  # [n, k, m]
         h = (self.heard @ columns).mT  # [n, m, hidden]
-        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:314
+        condition_out = self.condition(spectrum.reshape(m * n, self.bands))  # [m * n, hidden]  likelihood.lee:319
         tanh = np.tanh(h + condition_out.reshape(n, m, self.hidden))  # [n, m, hidden]
         z = self.out(tanh.reshape(m * n, self.hidden)).reshape(n, m, 2)  # [n, m, 2]
-        return np.tanh(z[:, :, 0]), z[:, :, 1], (slice_, tanh)  # likelihood.lee:315
+        return np.tanh(z[:, :, 0]), z[:, :, 1], (slice_, tanh)  # likelihood.lee:320
 
     def change_backward(self, spectrum, saved, tanh_2, d_tanh_2, d_reshape_6):
         """From d_tanh_2 and d_reshape_6 to the gradients by the parameters, a and spectrum."""
         slice_, tanh = saved
         n, m, _ = spectrum.shape
-        # gradient of z = out(tanh(h + condition(spectrum)))   likelihood.lee:314
+        # gradient of z = out(tanh(h + condition(spectrum)))   likelihood.lee:319
         d_z = np.stack((d_tanh_2 * (1 - tanh_2**2), d_reshape_6), axis=2)  # [n, m, 2]
         reshape = tanh.reshape(m * n, self.hidden)  # [m * n, hidden]
         d_out, d_reshape_5 = self.out.forward_backward(reshape, d_z.reshape(m * n, 2))
@@ -2143,7 +2158,7 @@ class WaveGlow(Model):
         d_condition_out = d_h.reshape(m * n, self.hidden)  # [m * n, hidden]
         d_condition, d_spectrum_flat = self.condition.forward_backward(spectrum_flat, d_condition_out)
         d_spectrum = d_spectrum_flat.reshape(n, m, self.bands)  # [n, m, bands]
-        # gradient of h[r, t in m, o] = sum[u in k](around[r, t + u] * heard[o, u])   likelihood.lee:313
+        # gradient of h[r, t in m, o] = sum[u in k](around[r, t + u] * heard[o, u])   likelihood.lee:318
         transpose = (self.heard.T @ d_h.mT)[:, None].mT  # [n, 1, m, k]
         columns = window(slice_, 2, self.k, 1, 1).mT.reshape(n, self.k, m)  # [n, k, m]
         d_slice = unwindow(transpose, 2, self.k + m - 1, 1, 1)  # [n, 1, k + m - 1]
@@ -2153,29 +2168,29 @@ class WaveGlow(Model):
         )
         d_heard = (d_h.mT @ columns.mT)[:, :, None].sum(axis=0).reshape(self.hidden, self.k)  # [hidden, k]
         d_around = d_reshape.reshape(n, m + 2 * (self.k // 2))  # [n, m + 2 * (k // 2)]
-        # gradient of around = pad(a, (0, k // 2))   likelihood.lee:312
+        # gradient of around = pad(a, (0, k // 2))   likelihood.lee:317
         d_a = d_around[:, self.k // 2 : m + self.k // 2]  # [n, m]
         return {"heard": d_heard, "condition": d_condition, "out": d_out}, d_a, d_spectrum
 
     def forward(self, x, spectrum):
         """x [n, 2, m], spectrum [n, m, bands] -> [n, 2, m], [n]"""
-        s, t = self.change(x[:, 0], spectrum)  # likelihood.lee:318
-        reshape = (x[:, 1] * np.exp(s) + t)[:, None]  # [n, 1, m]  likelihood.lee:319
+        s, t = self.change(x[:, 0], spectrum)  # likelihood.lee:323
+        reshape = (x[:, 1] * np.exp(s) + t)[:, None]  # [n, 1, m]  likelihood.lee:324
         return np.concatenate((x[:, :1], reshape), axis=1), s.sum(axis=1)
 
     def forward_saved(self, x, spectrum):
         """As forward, and what its gradient needs."""
-        s, t, saved_self = self.change_saved(x[:, 0], spectrum)  # likelihood.lee:318
-        exp_s = np.exp(s)  # [n, m]  likelihood.lee:319
+        s, t, saved_self = self.change_saved(x[:, 0], spectrum)  # likelihood.lee:323
+        exp_s = np.exp(s)  # [n, m]  likelihood.lee:324
         reshape = (x[:, 1] * exp_s + t)[:, None]  # [n, 1, m]
         return np.concatenate((x[:, :1], reshape), axis=1), s.sum(axis=1), (s, saved_self, exp_s)
 
     def forward_backward(self, x, spectrum, saved, d_concat, d_sum):
         """From d_concat and d_sum to the gradients by the parameters, x and spectrum."""
         s, saved_self, exp_s = saved
-        # gradient of return stack(x[:, 0], x[:, 1] * exp(s) + t, axis = 1), sum(s, axis = 1)   likelihood.lee:319
+        # gradient of return stack(x[:, 0], x[:, 1] * exp(s) + t, axis = 1), sum(s, axis = 1)   likelihood.lee:324
         d_t = d_concat[:, 1]  # [n, m]
-        # gradient of s, t = change(x[:, 0], spectrum)   likelihood.lee:318
+        # gradient of s, t = change(x[:, 0], spectrum)   likelihood.lee:323
         d_s = d_sum[:, None] + d_t * x[:, 1] * exp_s  # [n, m]
         d_waveglow, d_reshape, d_spectrum = self.change_backward(spectrum, saved_self, s, d_s, d_t)
         d_slice = d_concat[:, :1] + d_reshape[:, None]  # [n, 1, m]
@@ -2184,26 +2199,26 @@ class WaveGlow(Model):
 
     def inverse(self, y, spectrum):
         """y [n, 2, m], spectrum [n, m, bands] -> [n, 2, m]"""
-        s, t = self.change(y[:, 0], spectrum)  # likelihood.lee:322
-        reshape = ((y[:, 1] - t) * np.exp(-s))[:, None]  # [n, 1, m]  likelihood.lee:323
+        s, t = self.change(y[:, 0], spectrum)  # likelihood.lee:327
+        reshape = ((y[:, 1] - t) * np.exp(-s))[:, None]  # [n, 1, m]  likelihood.lee:328
         return np.concatenate((y[:, :1], reshape), axis=1)  # [n, 2, m]
 
     def inverse_saved(self, y, spectrum):
         """As inverse, and what its gradient needs."""
-        s, t, saved_self = self.change_saved(y[:, 0], spectrum)  # likelihood.lee:322
-        sub = y[:, 1] - t  # [n, m]  likelihood.lee:323
+        s, t, saved_self = self.change_saved(y[:, 0], spectrum)  # likelihood.lee:327
+        sub = y[:, 1] - t  # [n, m]  likelihood.lee:328
         exp = np.exp(-s)  # [n, m]
         return np.concatenate((y[:, :1], (sub * exp)[:, None]), axis=1), (s, saved_self, sub, exp)
 
     def inverse_backward(self, spectrum, saved, d_out):
         """From d_out to the gradients by the parameters, y and spectrum."""
         s, saved_self, sub, exp = saved
-        # gradient of return stack(y[:, 0], (y[:, 1] - t) * exp(-s), axis = 1)   likelihood.lee:323
+        # gradient of return stack(y[:, 0], (y[:, 1] - t) * exp(-s), axis = 1)   likelihood.lee:328
         d_mul = d_out[:, 1]  # [n, m]
         d_sub = d_mul * exp  # [n, m]
         d_s = -(d_mul * sub * exp)  # [n, m]
         d_t = -d_sub  # [n, m]
-        # gradient of s, t = change(y[:, 0], spectrum)   likelihood.lee:322
+        # gradient of s, t = change(y[:, 0], spectrum)   likelihood.lee:327
         d_waveglow, d_reshape, d_spectrum = self.change_backward(spectrum, saved_self, s, d_s, d_t)
         d_y = np.concatenate((d_out[:, :1] + d_reshape[:, None], d_sub[:, None]), axis=1)  # [n, 2, m]
         return d_waveglow, d_y, d_spectrum
@@ -2211,15 +2226,15 @@ class WaveGlow(Model):
 
 def of_sound(net, x, spectrum):
     """x [n, 2, m], spectrum [n, m, net.bands] -> []"""
-    z, log_det = net(x, spectrum)  # likelihood.lee:327
-    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2)) - log_det  # [n]  likelihood.lee:328
+    z, log_det = net(x, spectrum)  # likelihood.lee:332
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2)) - log_det  # [n]  likelihood.lee:333
     return sub.mean()
 
 
 def of_sound_saved(net, x, spectrum):
     """As of_sound, and what its gradient needs."""
-    z, log_det, saved_net = net.forward_saved(x, spectrum)  # likelihood.lee:327
-    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2)) - log_det  # [n]  likelihood.lee:328
+    z, log_det, saved_net = net.forward_saved(x, spectrum)  # likelihood.lee:332
+    sub = 0.5 * (z**2 + 1.8378770664093453).sum(axis=(1, 2)) - log_det  # [n]  likelihood.lee:333
     return sub.mean(), (z, saved_net)
 
 
@@ -2227,63 +2242,63 @@ def of_sound_backward(net, x, spectrum, saved, d_y):
     """From d_y to the gradients by net, x and spectrum."""
     z, saved_net = saved
     n = x.shape[0]
-    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = (1, 2)) - log_det)   likelihood.lee:328
+    # gradient of return mean(0.5 * sum(z ** 2 + log(2 * pi), axis = (1, 2)) - log_det)   likelihood.lee:333
     div = d_y / n
     d_log_det = np.broadcast_to(-div, (n,))  # [n]
-    # gradient of z, log_det = net(x, spectrum)   likelihood.lee:327
+    # gradient of z, log_det = net(x, spectrum)   likelihood.lee:332
     d_z = 2 * (div * 0.5) * z  # [n, 2, m]
     d_net, d_x, d_spectrum = net.forward_backward(x, spectrum, saved_net, d_z, d_log_det)
     return d_net, d_x, d_spectrum
 
 
 def example_following(key):
-    net = PixelRNN(5, 6, key=fold(key, SITES["net"]))  # likelihood.lee:335
-    x = randint(fold(key, SITES["x"]), (3, 7), 0, 5)  # int[3, 7]  likelihood.lee:336
-    value, saved_next_pixel = next_pixel_saved(net, x)  # likelihood.lee:337
+    net = PixelRNN(5, 6, key=fold(key, SITES["net"]))  # likelihood.lee:340
+    x = randint(fold(key, SITES["x"]), (3, 7), 0, 5)  # int[3, 7]  likelihood.lee:341
+    value, saved_next_pixel = next_pixel_saved(net, x)  # likelihood.lee:342
     d_net = next_pixel_backward(net, x, saved_next_pixel, FLOAT(1.0))
     return value, net.at(d_net)
 
 
 def example_sampled(key):
-    net = PixelRNN(5, 6, key=fold(key, SITES["net"]))  # likelihood.lee:341
-    first = randint(fold(key, SITES["first"]), (3,), 0, 5)  # int[3]  likelihood.lee:342
-    luck = uniform(fold(key, SITES["luck"]), (3, 7), FLOAT)  # [3, 7]  likelihood.lee:343
-    return painted(net, first, luck)  # int[3, 7]  likelihood.lee:344
+    net = PixelRNN(5, 6, key=fold(key, SITES["net"]))  # likelihood.lee:346
+    first = randint(fold(key, SITES["first"]), (3,), 0, 5)  # int[3]  likelihood.lee:347
+    luck = uniform(fold(key, SITES["luck"]), (3, 7), FLOAT)  # [3, 7]  likelihood.lee:348
+    return painted(net, first, luck)  # int[3, 7]  likelihood.lee:349
 
 
 def example_with_codes(key):
-    decoder = MLP((3, 6, 5), key=fold(key, SITES["decoder"]))  # likelihood.lee:348
-    code = normal(fold(key, SITES["code"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:349
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:350
-    value, saved_from_codes = from_codes_saved(decoder, code, x)  # likelihood.lee:351
+    decoder = MLP((3, 6, 5), key=fold(key, SITES["decoder"]))  # likelihood.lee:353
+    code = normal(fold(key, SITES["code"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:354
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:355
+    value, saved_from_codes = from_codes_saved(decoder, code, x)  # likelihood.lee:356
     d_decoder, d_code, d_x = from_codes_backward(decoder, code, saved_from_codes, FLOAT(1.0))
     return value, decoder.at(d_decoder), d_code, d_x
 
 
 def example_coded(key):
-    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:355
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:356
-    e = normal(fold(key, SITES["e"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:357
-    value, saved_elbo = elbo_saved(net, x, e)  # likelihood.lee:358
+    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:360
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:361
+    e = normal(fold(key, SITES["e"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:362
+    value, saved_elbo = elbo_saved(net, x, e)  # likelihood.lee:363
     d_net, d_x, d_e = elbo_backward(net, x, e, 0.5, saved_elbo, FLOAT(1.0))
     return value, net.at(d_net), d_x, d_e
 
 
 def example_coded_as_printed(key):
-    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:362
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:363
-    e = normal(fold(key, SITES["e"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:364
-    value, saved_elboAsPrinted = elboAsPrinted_saved(net, x, e)  # likelihood.lee:365
+    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:367
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  likelihood.lee:368
+    e = normal(fold(key, SITES["e"]), (7, 3), FLOAT)  # [7, 3]  likelihood.lee:369
+    value, saved_elboAsPrinted = elboAsPrinted_saved(net, x, e)  # likelihood.lee:370
     d_net, d_x, d_e = elboAsPrinted_backward(net, x, e, saved_elboAsPrinted, FLOAT(1.0))
     return value, net.at(d_net), d_x, d_e
 
 
 def example_swept(key):
-    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:369
-    code = normal(fold(key, SITES["code"]), (3,), FLOAT)  # [3]  likelihood.lee:370
-    steps = normal(fold(key, SITES["steps"]), (4,), FLOAT)  # [4]  likelihood.lee:371
-    c = normal(fold(key, SITES["c"]), (4, 4, 5), FLOAT)  # [4, 4, 5]  likelihood.lee:372
-    d_c, saved_controlled = controlled_saved(net, code, 0, 2, steps)  # likelihood.lee:373
+    net = VAE(5, 6, 3, key=fold(key, SITES["net"]))  # likelihood.lee:374
+    code = normal(fold(key, SITES["code"]), (3,), FLOAT)  # [3]  likelihood.lee:375
+    steps = normal(fold(key, SITES["steps"]), (4,), FLOAT)  # [4]  likelihood.lee:376
+    c = normal(fold(key, SITES["c"]), (4, 4, 5), FLOAT)  # [4, 4, 5]  likelihood.lee:377
+    d_c, saved_controlled = controlled_saved(net, code, 0, 2, steps)  # likelihood.lee:378
     d_net, d_code, d_steps = controlled_backward(net, saved_controlled, 3, c)
     w_2 = np.zeros((6, 3), dtype=FLOAT)  # [6, 3]
     return (
@@ -2303,12 +2318,12 @@ def example_swept(key):
 
 
 def example_likely(key):
-    x = 0.5 * normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  likelihood.lee:377
-    mu = 0.5 * normal(fold(key, SITES["mu"]), (4,), FLOAT)  # [4]  likelihood.lee:378
-    uniform_ = uniform(fold(key, SITES["sigma"]), (4,), FLOAT)  # [4]  likelihood.lee:379
+    x = 0.5 * normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  likelihood.lee:382
+    mu = 0.5 * normal(fold(key, SITES["mu"]), (4,), FLOAT)  # [4]  likelihood.lee:383
+    uniform_ = uniform(fold(key, SITES["sigma"]), (4,), FLOAT)  # [4]  likelihood.lee:384
     sigma = 0.3 + 0.6000000000000001 * uniform_  # [4]
-    z = (np.arange(401) - 200).astype(FLOAT) / 25  # [401]  likelihood.lee:380
-    add, saved_evidence = evidence_saved(x, 1.3, 0.4, z)  # likelihood.lee:381
+    z = (np.arange(401) - 200).astype(FLOAT) / 25  # [401]  likelihood.lee:385
+    add, saved_evidence = evidence_saved(x, 1.3, 0.4, z)  # likelihood.lee:386
     sub_9, saved_bound = bound_saved(x, mu, sigma, 1.3, 0.4, z)
     d_x_2, d_mu, d_sigma = bound_backward(mu, sigma, 0.4, saved_bound, np.full(4, 2.0, dtype=FLOAT))
     d_x_3 = evidence_backward(0.4, saved_evidence, np.ones(4, dtype=FLOAT))  # [4]
@@ -2316,28 +2331,28 @@ def example_likely(key):
 
 
 def example_coupled(key):
-    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:385
-    x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:386
-    value, saved_surprise = surprise_saved(net, x)  # likelihood.lee:387
+    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:390
+    x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:391
+    value, saved_surprise = surprise_saved(net, x)  # likelihood.lee:392
     d_net, d_x = surprise_backward(net, saved_surprise, FLOAT(1.0))
     return value, net.at(d_net), d_x
 
 
 def example_there_and_back(key):
-    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:391
-    x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:392
-    c = normal(fold(key, SITES["c"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:393
-    d_c, saved_net = net.inverse_saved(x)  # likelihood.lee:394
+    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:396
+    x = normal(fold(key, SITES["x"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:397
+    c = normal(fold(key, SITES["c"]), (6, 4), FLOAT)  # [6, 4]  likelihood.lee:398
+    d_c, saved_net = net.inverse_saved(x)  # likelihood.lee:399
     d_net, d_x = net.inverse_backward(saved_net, c)
     return (c * d_c).sum(), net.at(d_net), d_x, d_c
 
 
 def example_stretched(key):
-    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:398
-    x = normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  likelihood.lee:399
-    j, d, saved_volume = volume_saved(net, x)  # likelihood.lee:400
-    d_j = np.ones((4, 4), dtype=FLOAT)  # [4, 4]  likelihood.lee:401
-    d_net, d_x = volume_backward(net, j, saved_volume, d_j, FLOAT(1.0))  # likelihood.lee:400
+    net = RealNVP(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:403
+    x = normal(fold(key, SITES["x"]), (4,), FLOAT)  # [4]  likelihood.lee:404
+    j, d, saved_volume = volume_saved(net, x)  # likelihood.lee:405
+    d_j = np.ones((4, 4), dtype=FLOAT)  # [4, 4]  likelihood.lee:406
+    d_net, d_x = volume_backward(net, j, saved_volume, d_j, FLOAT(1.0))  # likelihood.lee:405
     return (
         d + j.sum(),
         net.at(
@@ -2359,8 +2374,8 @@ def example_stretched(key):
 
 
 def example_of_pixels(key):
-    image = normal(fold(key, SITES["image"]), (2, 3, 4), FLOAT)  # [2, 3, 4]  likelihood.lee:405
-    half, saved_checkerboard = checkerboard_saved(image, 0)  # likelihood.lee:406
+    image = normal(fold(key, SITES["image"]), (2, 3, 4), FLOAT)  # [2, 3, 4]  likelihood.lee:410
+    half, saved_checkerboard = checkerboard_saved(image, 0)  # likelihood.lee:411
     half_2, saved_checkerboard_ = checkerboard_saved(image, 1)
     mul_2 = half_2**2  # [2, 3, 4]
     d_image_2 = checkerboard_backward(saved_checkerboard_, 2 * mul_2 + mul_2)  # [2, 3, 4]
@@ -2369,10 +2384,10 @@ def example_of_pixels(key):
 
 
 def example_glowing(key):
-    net = GlowStep(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:410
-    x = normal(fold(key, SITES["x"]), (2, 4, 3, 2), FLOAT)  # [2, 4, 3, 2]  likelihood.lee:411
-    c = normal(fold(key, SITES["c"]), (2, 4, 3, 2), FLOAT)  # [2, 4, 3, 2]  likelihood.lee:412
-    div, saved_of_images = of_images_saved(net, x)  # likelihood.lee:413
+    net = GlowStep(4, 5, key=fold(key, SITES["net"]))  # likelihood.lee:415
+    x = normal(fold(key, SITES["x"]), (2, 4, 3, 2), FLOAT)  # [2, 4, 3, 2]  likelihood.lee:416
+    c = normal(fold(key, SITES["c"]), (2, 4, 3, 2), FLOAT)  # [2, 4, 3, 2]  likelihood.lee:417
+    div, saved_of_images = of_images_saved(net, x)  # likelihood.lee:418
     d_c, saved_net = net.inverse_saved(x)
     d_net, d_x_2 = net.inverse_backward(x, saved_net, c)
     d_net_, d_x_3 = of_images_backward(net, saved_of_images, FLOAT(1.0))
@@ -2398,11 +2413,11 @@ def example_glowing(key):
 
 
 def example_spoken(key):
-    net = WaveGlow(3, 5, key=fold(key, SITES["net"]))  # likelihood.lee:417
-    x = normal(fold(key, SITES["x"]), (2, 12), FLOAT)  # [2, 12]  likelihood.lee:418
-    spectrum = normal(fold(key, SITES["spectrum"]), (2, 6, 3), FLOAT)  # [2, 6, 3]  likelihood.lee:419
-    c = normal(fold(key, SITES["c"]), (2, 2, 6), FLOAT)  # [2, 2, 6]  likelihood.lee:420
-    y = squeezed(x)  # [2, 2, 6]  likelihood.lee:421
+    net = WaveGlow(3, 5, key=fold(key, SITES["net"]))  # likelihood.lee:422
+    x = normal(fold(key, SITES["x"]), (2, 12), FLOAT)  # [2, 12]  likelihood.lee:423
+    spectrum = normal(fold(key, SITES["spectrum"]), (2, 6, 3), FLOAT)  # [2, 6, 3]  likelihood.lee:424
+    c = normal(fold(key, SITES["c"]), (2, 2, 6), FLOAT)  # [2, 2, 6]  likelihood.lee:425
+    y = squeezed(x)  # [2, 2, 6]  likelihood.lee:426
     mean, saved_of_sound = of_sound_saved(net, y, spectrum)
     d_c, saved_net = net.inverse_saved(y, spectrum)
     d_net, d_y_2, d_spectrum_2 = net.inverse_backward(spectrum, saved_net, c)

@@ -61,6 +61,8 @@ CASES = (
          {"x": X, "k": K}, lambda: X[np.arange(3), K]),
     Case("a gather of rows", "def f(w: [d, k], i: int[n]):\n    return w[i]",
          {"w": W, "i": K}, lambda: W[K]),
+    Case("R2: an explicit range may be a part of an axis", "def f(x: [n, d], s: [k]):\n    y[i, j in k] = x[i, j] * s[j]\n    return y",
+         {"x": X, "s": V[:2]}, lambda: X[:, :2] * V[:2]),
     Case("a comparison of indices", "def f(x: [n, n]):\n    y[i, j] = where(j <= i, x[i, j], 0.0)\n    return y",
          {"x": X[:, :3]}, lambda: np.tril(X[:, :3])),
     Case("a one-hot table", "def f(k: int[n], x: [n, d]):\n    y[i, c in d] = float(k[i] == c)\n    return y",
@@ -176,3 +178,46 @@ def test_sizes_that_agree_by_chance_in_a_procedure_are_checked_at_entry() -> Non
     spec.fit("crossed")  # 120 rows in batches of 4
     with pytest.raises(RuntimeFault, match="batches_n = 5 must equal 4"):
         spec.fit("crossed", size=5)
+
+
+REACH = """
+def part(x: [n, d], s: [k]) -> [n, k]:
+    y[i, j in k] = x[i, j + 1] * s[j]
+    return y
+"""
+
+
+def test_a_range_that_may_leave_an_axis_is_checked_at_entry() -> None:
+    spec = leec.load(REACH)
+    assert spec.numpy.part(X, V[:3]).shape == (3, 3)
+    with pytest.raises(ValueError, match=r":3: j \+ 1 < d must hold: d = 4, k = 4"):
+        spec.numpy.part(X, V)
+    required = leec.load(REACH.replace("    y[", "    require k + 1 <= d\n    y["))
+    assert required.text("numpy").count("must hold") == leec.load(REACH).text("numpy").count("must hold")
+
+
+COUNTED = """
+from std.data import iris
+from std.optim import SGD
+
+
+model Line(d):
+    param w: [d] ~ normal(0, 1)
+
+
+train fit(few = 20):
+    data = iris()
+    net = Line(4)
+    opt = SGD(lr = 0.01)
+    rest = len(data.train.y) - few
+    for step in 1..3:
+        noise: [rest, 4] ~ normal(0, 1)
+        minimize mean((noise @ net.w) ** 2) over net with opt
+    report rest
+    return net
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_what_counts_the_rows_of_data_is_a_size_in_the_loops_of_a_procedure(backend: str) -> None:
+    assert leec.load(COUNTED).run("fit", backend=backend)[1][-1]["rest"] == 100

@@ -27,7 +27,6 @@ class Trained:
     report: str
     least: float = float("-inf")
     most: float = float("inf")
-    dtype: str = "f32"
 
 
 TRAINED = (
@@ -99,8 +98,7 @@ TRAINED = (
     Trained("Q8", "unsupervised/kmeans.lee", "of_digits", "agreement", least=0.55),
     Trained("Q9", "unsupervised/hac.lee", "fit", "agreement", least=0.75),  # iris
     Trained("Q13", "unsupervised/pca.lee", "fit", "above", most=1.001),  # of what PCA loses on digits
-    # 0.07 in space; the smallest eigenvalues of LLE lie below what float32 resolves
-    Trained("Q14", "unsupervised/neighbours.lee", "unrolled", "mixtures", least=0.9, dtype="f64"),
+    Trained("Q14", "unsupervised/neighbours.lee", "unrolled", "mixtures", least=0.9),  # 0.07 in space
     Trained("Q15", "unsupervised/neighbours.lee", "unrolled", "smooth", least=0.95),
     Trained("R5", "classification/logistic.lee", "tumours", "accuracy", least=0.96),  # breast_cancer
     Trained("R6", "classification/logistic.lee", "flowers", "accuracy", least=0.9),  # iris
@@ -112,8 +110,8 @@ TRAINED = (
 
 
 @cache
-def loaded(file: str, dtype: str) -> leec.api.Loaded:
-    return leec.load(SPECS / file, dtype=dtype)
+def loaded(file: str) -> leec.api.Loaded:
+    return leec.load(SPECS / file)
 
 
 def test_trained_rows_are_recorded() -> None:
@@ -126,5 +124,5 @@ def test_trained_rows_are_recorded() -> None:
 @pytest.mark.parametrize("number", range(len(TRAINED)), ids=lambda i: f"{TRAINED[i].file}:{TRAINED[i].procedure}")
 def test_training_reaches_its_result(number: int) -> None:
     trained, backend = TRAINED[number], ("torch", "numpy")[number % 2]
-    found = loaded(trained.file, trained.dtype).run(trained.procedure, backend=backend)[1][-1][trained.report]
+    found = loaded(trained.file).run(trained.procedure, backend=backend)[1][-1][trained.report]
     assert trained.least <= found <= trained.most, f"{trained.report} = {found}"

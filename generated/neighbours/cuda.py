@@ -71,13 +71,14 @@ def unmixed(x, k):
 
 
 def lle(x, neighbours, k):
-    """The z that the same mixtures leave least of: eigenvectors but the first, which is constant.
+    """The z that the same mixtures leave least of: eigenvectors of (1 - W)ᵀ(1 - W) but the first, which is constant.
+
+    They are the right singular vectors of 1 - W, whose values are not squared and so not lost in float32.
 
     x [n, d] -> [n, k]
     """
-    rest_2 = unmixed(x, neighbours)  # [n, n]  neighbours.lee:43
-    _, vectors = eigh(rest_2.T @ rest_2)  # neighbours.lee:44
-    return vectors[:, 1 : k + 1]  # [n, k]  neighbours.lee:45
+    _, _, v = svd(unmixed(x, neighbours))  # neighbours.lee:46
+    return torch.flip(v, (1,))[:, 1 : k + 1]  # [n, k]  neighbours.lee:47
 
 
 def links(x, k):
@@ -86,10 +87,10 @@ def links(x, k):
     x [n, d] -> [n, n]
     """
     n = x.shape[0]
-    near = nearest(x, k)  # int[n, k]  neighbours.lee:53
-    eq = near[:, None] == torch.arange(n, device=x.device)[:, None]  # bool[n, n, k]  neighbours.lee:54
+    near = nearest(x, k)  # int[n, k]  neighbours.lee:55
+    eq = near[:, None] == torch.arange(n, device=x.device)[:, None]  # bool[n, n, k]  neighbours.lee:56
     linked = eq.to(FLOAT).sum(dim=2)  # [n, n]
-    return (linked + linked.T) / 2  # [n, n]  neighbours.lee:55
+    return (linked + linked.T) / 2  # [n, n]  neighbours.lee:57
 
 
 def eigenmap(w, k):
@@ -97,12 +98,12 @@ def eigenmap(w, k):
 
     w [n, n] -> [n, k]
     """
-    w_sum = w.sum(dim=1)  # [n]  neighbours.lee:60
+    w_sum = w.sum(dim=1)  # [n]  neighbours.lee:62
     root = sqrt(w_sum)  # [n]
-    laplacian = diag(w_sum) - w  # [n, n]  neighbours.lee:61
-    reshape = root[:, None]  # [n, 1]  neighbours.lee:62
+    laplacian = diag(w_sum) - w  # [n, n]  neighbours.lee:63
+    reshape = root[:, None]  # [n, 1]  neighbours.lee:64
     _, vectors = eigh(laplacian / reshape / root)
-    return vectors[:, 1 : k + 1] / reshape  # [n, k]  neighbours.lee:63
+    return vectors[:, 1 : k + 1] / reshape  # [n, k]  neighbours.lee:65
 
 
 def explained(z, y):
@@ -110,11 +111,11 @@ def explained(z, y):
 
     z [n, k], y [n] -> []
     """
-    centred = z - z.mean(dim=0)  # [n, k]  neighbours.lee:68
-    rest = y - y.mean()  # [n]  neighbours.lee:69
-    contract = centred.T @ centred  # [k, k]  neighbours.lee:70
+    centred = z - z.mean(dim=0)  # [n, k]  neighbours.lee:70
+    rest = y - y.mean()  # [n]  neighbours.lee:71
+    contract = centred.T @ centred  # [k, k]  neighbours.lee:72
     w = torch.linalg.solve(contract, (rest @ centred)[Ellipsis, None])[Ellipsis, 0]  # [k]
-    sub = rest - centred @ w  # [n]  neighbours.lee:71
+    sub = rest - centred @ w  # [n]  neighbours.lee:73
     return 1 - (sub**2).sum() / (rest**2).sum()
 
 
@@ -133,20 +134,20 @@ def unrolled(neighbours=8, *, run=None):
         test=0.0,
         fields={"x": ("float", ("n", 3)), "y": ("float", ("n",))},
     )
-    mixtures, smooth = unrolled_mixtures_smooth(data.x, data.y, neighbours)  # neighbours.lee:77
-    run.report(space=explained(data.x, data.y), mixtures=mixtures, smooth=smooth)  # neighbours.lee:79
+    mixtures, smooth = unrolled_mixtures_smooth(data.x, data.y, neighbours)  # neighbours.lee:79
+    run.report(space=explained(data.x, data.y), mixtures=mixtures, smooth=smooth)  # neighbours.lee:81
 
 
 def unrolled_mixtures_smooth(data_x, data_y, neighbours):
     """data_x [data_train_n, 3], data_y [data_train_n] -> [], []"""
-    mixtures = explained(lle(data_x, neighbours, 2), data_y)  # neighbours.lee:77
-    smooth = explained(eigenmap(links(data_x, neighbours), 2), data_y)  # neighbours.lee:78
+    mixtures = explained(lle(data_x, neighbours, 2), data_y)  # neighbours.lee:79
+    smooth = explained(eigenmap(links(data_x, neighbours), 2), data_y)  # neighbours.lee:80
     return mixtures, smooth
 
 
 def example_mixed(key):
-    x = normal(fold(key, SITES["x"]), (12, 3), FLOAT)  # [12, 3]  neighbours.lee:83
-    return lle(x, 4, 2), eigenmap(links(x, 4), 2)  # neighbours.lee:84
+    x = normal(fold(key, SITES["x"]), (12, 3), FLOAT)  # [12, 3]  neighbours.lee:85
+    return lle(x, 4, 2), eigenmap(links(x, 4), 2)  # neighbours.lee:86
 
 
 def diag(x):
@@ -220,6 +221,34 @@ class Eigh(torch.autograd.Function):
 def eigh(a):
     """Eigenvalues of the symmetric part, ascending, and the unit vectors as columns."""
     return Eigh.apply(a)
+
+
+class Svd(torch.autograd.Function):
+    """u, s, v with orthonormal columns and a = u @ diag(s) @ v.mT, the largest of s first."""
+
+    @staticmethod
+    def forward(ctx, a):
+        u, s, vt = torch.linalg.svd(a, full_matrices=False)
+        sign = signs_of_columns(u)
+        u, v = u * sign, vt.mT * sign
+        ctx.save_for_backward(u, s, v)
+        return u, s, v
+
+    @staticmethod
+    def backward(ctx, d_u, d_s, d_v):
+        u, s, v = ctx.saved_tensors
+        scale = s.amax(dim=-1)[..., None, None]
+        gaps = inverse_gaps(s) * reciprocal_or_zero(s[..., None, :] + s[..., :, None], scale)
+        turn_u, turn_v = u.mT @ d_u, v.mT @ d_v
+        inner = gaps * (turn_u - turn_u.mT) * s[..., None, :] + s[..., :, None] * gaps * (turn_v - turn_v.mT)
+        inverse = reciprocal_or_zero(s[..., None, :], scale)
+        left = u @ inner + u * d_s[..., None, :] + (d_u - u @ turn_u) * inverse
+        return left @ v.mT + u * inverse @ (d_v - v @ turn_v).mT
+
+
+def svd(a):
+    """u, s, v with orthonormal columns and a = u @ diag(s) @ v.mT, the largest of s first."""
+    return Svd.apply(a)
 
 
 MASK = 0xFFFFFFFF

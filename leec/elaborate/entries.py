@@ -13,7 +13,7 @@ from leec.diagnostics import LeeError, Span, kinds, shapes
 from leec.dims import Dim
 from leec.elaborate.context import Context
 from leec.elaborate.values import describe
-from leec.ir.graph import Value
+from leec.ir.graph import Check, Value
 from leec.ops.contract import Contraction
 
 
@@ -112,7 +112,7 @@ def plain(ctx: Context, entry: Entry, names: list[str], span: Span) -> Value:
     """The entry as an array whose axes are exactly these index variables, all of which it may miss: those become 1."""
     have = [n for n in names if any(symbol(n) in s.symbols for s in entry.subscripts)]
     value = entry.value
-    part = any(ctx.equal(ctx.indices.ranges[n], d) is False for n, d in zip(have, value.type.dims))
+    part = any(ctx.equal(ctx.indices.ranges[n], d) is not True for n, d in zip(have, value.type.dims))
     if part or entry.subscripts != tuple(Dim.of(symbol(n)) for n in have):
         value = _reorder(ctx, entry, have, span)
     if len(have) == len(names):
@@ -196,15 +196,20 @@ def _may_leave(ctx: Context, dim: Dim, size: Dim) -> bool:
 
 
 def verify_reach(ctx: Context, subscript: Dim, size: Dim, span: Span) -> None:
-    """Subscripts that leave the axis whatever the sizes are an error; others are for the run to find."""
+    """Subscripts that leave the axis whatever the sizes are an error; where sizes decide, entry checks."""
     first = last = subscript
     for name, range_ in ctx.indices.ranges.items():
         step = _coefficient(subscript, symbol(name)).constant
         start, end = (range_ - 1, Dim.of(0)) if step is not None and step < 0 else (Dim.of(0), range_ - 1)
         first, last = first.substitute({symbol(name): start}), last.substitute({symbol(name): end})
-    beyond = ctx.facts.normal(last - size).constant
-    if (beyond is not None and beyond >= 0) or (subscript.constant is None and (first.constant or 0) < 0):
+    over = ctx.facts.normal(last - size)
+    if (over.constant is not None and over.constant >= 0) or (subscript.constant is None and (first.constant or 0) < 0):
         raise LeeError(shapes.outside(span, f"`{span.text}`", str(size)))
+    is_open = over.constant is None and last.symbols - size.symbols and over.symbols <= ctx.rigid
+    if is_open and not over.has_floor:  # a range that was solved for fits by construction, with its floor
+        reach = Check(last + 1, size, f"{span.text} < {size}", span, "<=")
+        known = {(c.left, c.relation, c.right) for c in ctx.checks}
+        ctx.checks += [reach] if (reach.left, reach.relation, reach.right) not in known else []
 
 
 def _is_inside(ctx: Context, item: object, size: Dim) -> bool:

@@ -44,7 +44,12 @@ def is_host(self, node: nodes.Expr) -> bool:
         case nodes.Subscript():
             return True
         case nodes.Call(function=nodes.Name(id="len"), args=(argument,)):
-            return isinstance(look(self, argument), (hv.HostList, hv.HostSplit))
+            found = look(self, argument)
+            return (
+                isinstance(found, (hv.HostList, hv.HostSplit))
+                or isinstance(found, hv.HostTensor)
+                and found.type.rank > 0
+            )
         case nodes.Call(function=nodes.Name() as function, args=args, keywords=()):
             found = look(self, function)
             is_known = isinstance(found, BuiltinValue) and (found.name in CASTS or host_row(found.name) is not None)
@@ -127,7 +132,10 @@ def _translate(self, node: nodes.Expr) -> object:
         case nodes.Subscript(value=attribute, items=items):
             return _dims(self, attribute, items, node.span)
         case nodes.Call(function=nodes.Name(id="len"), args=(argument,)):
-            return hv.HostNumber(host.Operation("len", (look(self, argument).expr,)), "int")
+            found = look(self, argument)
+            is_tensor = isinstance(found, hv.HostTensor)
+            rows = host.Size(found.type.dims[0]) if is_tensor else host.Operation("len", (found.expr,))
+            return hv.HostNumber(rows, "int")
         case nodes.Call(function=function, args=args) if function.id in CASTS:
             number = _translate(self, args[0])
             expr = host.Literal(number) if isinstance(number, bool) else number.expr

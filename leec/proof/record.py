@@ -46,7 +46,7 @@ class Recording:
     counters: set[str] = field(default_factory=set)  # the columns of the rows that loops fill
     returned: Any = None
     limit: int | None = None  # of steps: an update along a given direction has no loss that a run could count
-    change: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None  # of the tensors that objects begin with
+    change: Callable[[Any], Any] | None = None  # of the arrays that objects begin with, and of data
     begun: int = 0
 
     def begin_step(self) -> None:
@@ -68,7 +68,7 @@ class Recording:
         """Keep what an object has at the first loop with it."""
         self.initial[name] = state_of(found)
         if self.change is not None:
-            found.load_tensors(self.change(self.initial[name]))
+            found.load_tensors({path: self.change(x) for path, x in self.initial[name].items()})
 
     def run(self, call: Call, run: Callable[[], Any]) -> Any:
         """Keep a call, with what its updates are given."""
@@ -97,7 +97,7 @@ def record(
     seed: int = 0,
     device: str = "cpu",
     arguments: Mapping[str, Any] | None = None,
-    change: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None,
+    change: Callable[[Any], Any] | None = None,
 ) -> Recording:
     """Run a procedure until it has made so many steps, or ends."""
     recording = Recording(limit=steps, change=change)
@@ -118,9 +118,10 @@ def listen(run: Run, recording: Recording) -> None:
     step, rounds, accept = session.watch.step, session.rounds, run.accept
 
     def accepted(name: str, given: Any, fields: Any = None) -> Any:
-        if isinstance(given, StandIn):
-            return Drawn.of(accept(name, given.of(name, fields), fields))
-        return accept(name, given, fields)
+        drawn = isinstance(given, StandIn)
+        found = accept(name, given.of(name, fields) if drawn else given, fields)
+        found = found if recording.change is None else found.map(lambda _, array: recording.change(array))
+        return Drawn.of(found) if drawn else found
 
     run.accept = accepted  # type: ignore[method-assign]
 

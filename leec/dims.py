@@ -72,11 +72,6 @@ class Dim:
         atoms = (atom for monomial, _ in self.terms for atom, _ in monomial)
         return frozenset().union(*({a} if isinstance(a, str) else a.num.symbols | a.den.symbols for a in atoms))
 
-    @property
-    def has_floor(self) -> bool:
-        """Whether a quotient that is rounded down is among the atoms."""
-        return any(isinstance(atom, Quotient) for monomial, _ in self.terms for atom, _ in monomial)
-
     def __eq__(self, other: object) -> bool:
         if isinstance(other, int):
             return self.constant == other

@@ -217,3 +217,36 @@ def test_twenty_kills_leave_no_trace(data: str) -> None:
     assert inside >= 3, "too few kills fell into the writing of a checkpoint"
     assert process("killed", data, "--resume").wait() == 0
     assert files_of("killed") == files_of("whole")
+
+
+NESTED = """
+from std.data import iris
+from std.nn import Linear
+from std.losses import cross_entropy
+from std.optim import SGD
+
+
+model Reader(inner: Linear, k):
+    out = Linear(inner.outputs, k)
+
+    def forward(x: [n, d]):
+        return out(tanh(inner(x)))
+
+
+train fit(steps = 3):
+    rows = iris().train
+    net = Reader(Linear(4, 8), 3)
+    opt = SGD(lr = 0.1)
+    for step in 1..steps:
+        minimize mean(cross_entropy(net(rows.x), rows.y)) over net with opt
+    report count = len(rows.y)
+    return net
+"""
+
+
+def test_models_and_data_may_be_made_where_they_are_used() -> None:
+    """Each becomes a variable that is called after what it is for."""
+    spec = leec.load(NESTED)
+    assert spec.run("fit")[1][-1]["count"] == 120
+    for backend in ("numpy", "torch"):
+        assert "    net_linear = Linear(" in spec.text(backend) and "rows_iris = run.data(" in spec.text(backend)

@@ -81,3 +81,9 @@ def unknown_of_family(span: Span, name: str, family: str, known: list[str]) -> D
         Label(span),
         helps=(f"it has {', '.join(f'`{k}`' for k in known)}",),
     )
+
+
+def not_moved(span: Span, what: str) -> Diagnostic:
+    message = f"an optimizer moves a model or a field of one, and `{span.text}` is {what}"
+    helps = ("what is learned is declared in a model, as a `param`",)
+    return Diagnostic("LEE406", "not-moved", message, Label(span), helps=helps)

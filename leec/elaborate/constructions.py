@@ -12,10 +12,9 @@ from leec.elaborate.environments import is_environment, method
 from leec.elaborate.hostexpr import host_arguments
 from leec.elaborate.invocation import invoke
 from leec.elaborate.lists import stack
-from leec.elaborate.look import look
+from leec.elaborate.look import is_list, look
 from leec.elaborate.models import model_spec
 from leec.elaborate.optimizers import optimizer_spec
-from leec.elaborate.places import is_list
 from leec.elaborate.requirements import meet
 from leec.elaborate.sources import load_source, with_rows
 from leec.elaborate.structural import is_compiled_in
@@ -38,11 +37,11 @@ def constructor(self, node: nodes.Call) -> Callable | None:
     found = look(self, node.function)
     match found:
         case ClassValue(declaration=nodes.Model()):
-            return _construct_model
+            return construct_model
         case ClassValue():
             return _construct_optimizer
         case SourceValue():
-            return _load
+            return load
         case ProcedureValue():
             return _call_procedure
         case hv.RuntimeFunction(name="split"):
@@ -52,7 +51,7 @@ def constructor(self, node: nodes.Call) -> Callable | None:
     return None
 
 
-def _construct_model(self, target: nodes.Name, node: nodes.Call) -> None:
+def construct_model(self, target: nodes.Name, node: nodes.Call) -> None:
     """The class is elaborated for these arguments; the object is made by the host."""
     cls = look(self, node.function)
     self.flush()
@@ -94,7 +93,7 @@ def _construct_optimizer(self, target: nodes.Name, node: nodes.Call) -> None:
     self.variables[target.id] = hv.HostOptimizer(host.Ref(target.id), spec)
 
 
-def _load(self, target: nodes.Name, node: nodes.Call) -> None:
+def load(self, target: nodes.Name, node: nodes.Call) -> None:
     statement, value = load_source(self, look(self, node.function), target.id, node)
     self.emit(statement)
     self.variables[target.id] = value

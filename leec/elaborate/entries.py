@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leec.diagnostics import LeeError, Span, kinds, shapes
-from leec.dims import Dim
+from leec.dims import Dim, Quotient
 from leec.elaborate.context import Context
 from leec.elaborate.values import describe
 from leec.ir.graph import Check, Value
@@ -206,7 +206,8 @@ def verify_reach(ctx: Context, subscript: Dim, size: Dim, span: Span) -> None:
     if (over.constant is not None and over.constant >= 0) or (subscript.constant is None and (first.constant or 0) < 0):
         raise LeeError(shapes.outside(span, f"`{span.text}`", str(size)))
     is_open = over.constant is None and last.symbols - size.symbols and over.symbols <= ctx.rigid
-    if is_open and not over.has_floor:  # a range that was solved for fits by construction, with its floor
+    has_floor = any(isinstance(atom, Quotient) for monomial, _ in over.terms for atom, _ in monomial)
+    if is_open and not has_floor:  # a range that was solved for has one, and fits by construction
         reach = Check(last + 1, size, f"{span.text} < {size}", span, "<=")
         known = {(c.left, c.relation, c.right) for c in ctx.checks}
         ctx.checks += [reach] if (reach.left, reach.relation, reach.right) not in known else []

@@ -139,3 +139,8 @@ def minimised_names(node: nodes.Stmt) -> set[str]:
         case nodes.If(branches=branches, otherwise=otherwise):
             return set().union(*(minimised_names(s) for _, b in branches for s in b), *map(minimised_names, otherwise))
     return set()
+
+
+def is_list(self, node: nodes.Expr) -> bool:
+    is_read = isinstance(node, (nodes.Name, nodes.Attribute, nodes.Subscript))
+    return is_read and isinstance(look(self, node), hv.HostList)

@@ -8,10 +8,11 @@ from leec.diagnostics import LeeError, kinds, shapes
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import target_names
+from leec.elaborate.constructions import construct_model, constructor, load
 from leec.elaborate.descriptions import described, joined
 from leec.elaborate.hostexpr import host_value, is_host
 from leec.elaborate.lists import brought
-from leec.elaborate.look import look, read_names
+from leec.elaborate.look import is_list, look, read_names
 from leec.ir import host
 from leec.syntax import nodes
 
@@ -54,25 +55,38 @@ def changed(node: object, change: Callable[[nodes.Node], nodes.Node]) -> object:
 
 
 def lifted(self, statement: nodes.Stmt, node: nodes.Node) -> nodes.Node:
-    """`[f(m) for m in memory]` as a loop of its own before the statement."""
+    """`[f(m) for m in memory]` as a loop of its own before the statement, an object made within it as a variable."""
+    if isinstance(node, nodes.Call):
+        return made_before(self, statement, node)
     if not isinstance(node, nodes.Comprehension) or not is_list(self, node.iterable):
         return node
-    target = getattr(statement, "target", None)
-    name = self.label(f"{target.id}_each" if isinstance(target, nodes.Name) else "each")
-    at, made = node.span, nodes.Name(name, span=node.span)
+    at, made = node.span, nodes.Name(part_name(self, statement, "each"), span=node.span)
     body: nodes.Stmt = nodes.Append(node.element, made, span=at)
     if node.condition is not None:
         body = nodes.If(((node.condition, (body,)),), (), span=at)
-    self.later.append({name})
+    self.later.append({made.id})
     self.statement(nodes.Assign(made, nodes.List((), span=at), span=at))
     self.statement(nodes.For(node.target, node.iterable, (body,), span=at))
     self.later.pop()
     return made
 
 
-def is_list(self, node: nodes.Expr) -> bool:
-    is_read = isinstance(node, (nodes.Name, nodes.Attribute, nodes.Subscript))
-    return is_read and isinstance(look(self, node), hv.HostList)
+def made_before(self, statement: nodes.Stmt, node: nodes.Call) -> nodes.Expr:
+    """`net = Reader(Bert(8))`: what is made, unless it is all that the statement says."""
+    value = getattr(statement, "value", None)
+    if constructor(self, node) not in (construct_model, load) or value is None or value.span == node.span:
+        return node
+    made = nodes.Name(part_name(self, statement, node.function.id.lower()), span=node.span)
+    self.later.append({made.id})
+    self.statement(nodes.Assign(made, node, span=node.span))
+    self.later.pop()
+    return made
+
+
+def part_name(self, statement: nodes.Stmt, part: str) -> str:
+    """For a part of what a variable is made of."""
+    target = getattr(statement, "target", None)
+    return self.label(f"{target.id}_{part}" if isinstance(target, nodes.Name) else part)
 
 
 # ---- storing at a place

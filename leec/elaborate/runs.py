@@ -18,7 +18,7 @@ from leec.elaborate.handed import parts
 from leec.elaborate.members import hyper_symbols
 from leec.elaborate.readers import ListReader, Reader, RecordReader
 from leec.elaborate.statements import run_block
-from leec.elaborate.values import POISON, Instance, Place, leaves_of, rebuild
+from leec.elaborate.values import POISON, Instance, Place, describe, leaves_of, rebuild
 from leec.ir import host
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.ir.symbols import readable, symbols_of
@@ -187,7 +187,7 @@ class Run:
         """The parameters of a model variable or of a field of one."""
         if isinstance(target, Instance) and target.place is not None and not target.is_vector:
             return [(target.place.member(p), v) for p, v in target.parameters()]
-        raise LeeError(kinds.not_a_variable(node.span))
+        raise LeeError(kinds.not_moved(node.span, describe(target)))
 
     def step(self, node, before: list, found: list[Value], targets: tuple, optimizers: tuple) -> None:
         """One optimizer takes all targets as one vector; as many optimizers as targets go in pairs (R29)."""

@@ -80,7 +80,9 @@ def allowing(pair: Pair, section: Section, seed: int) -> None:
         bound = ROUNDINGS * known[row.quantity]
         if not row.agrees and row.error <= bound:
             section.rows[i] = replace(row, bound=bound)
-            section.notes.append(f"{row.quantity}: its bound is {ROUNDINGS} times what rounding otherwise moves it by")
+            section.notes.append(
+                f"{row.quantity}: its bound is {ROUNDINGS} times as far as it moves where operations round otherwise"
+            )
 
 
 def together(case: Case, call: Call, scale: np.ndarray, tolerance: float) -> bool:

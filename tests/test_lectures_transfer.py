@@ -13,7 +13,7 @@ from lectures import Row, every, example
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import NearestNeighbors
-from trainings import Weights, begin, descent, perceptron, rounds, trains
+from trainings import Weights, begin, descent, held_back, perceptron, rounds, share, tells, trains
 
 BOTH = ("numpy", "torch")
 RNG = np.random.default_rng(0)
@@ -47,12 +47,9 @@ def classes(spec: Spec) -> None:
     z, y = RNG.normal(size=(12, 5)), np.arange(12) % 5
     chosen = (y >= 1) & (y <= 3)
     for column in BOTH:
-        agree("loss", spec.value("among", column, z=z, y=y, first=1, last=3), some(*map(torch.tensor, (z, y)), 1, 3))
-        agree(
-            "accuracy",
-            spec.value("accuracy_among", column, z=z, y=y, first=1, last=3),
-            (z.argmax(1) == y)[chosen].mean(),
-        )
+        given = {"z": z, "y": y, "chosen": chosen}
+        agree("loss", spec.value("among", column, **given), some(*map(torch.tensor, (z, y)), 1, 3))
+        agree("accuracy", spec.value("accuracy_among", column, **given), (z.argmax(1) == y)[chosen].mean())
 
 
 def tuned(weight: float):
@@ -72,6 +69,25 @@ def tuned(weight: float):
             yield net
 
     return loop
+
+
+def of_both_halves(score, **names: bool):
+    """What is reported of the digits from 5 on, or of those below, by names."""
+
+    def told(run, models, net: Weights) -> dict[str, float]:
+        x, y = held_back(run)
+        return {
+            name: share(
+                score(
+                    net,
+                    x[later],
+                ),
+                y[later],
+            )
+            for name, later in ((n, (y >= 5) == v) for n, v in names.items())
+        }
+
+    return told
 
 
 def near_source(d):
@@ -251,6 +267,22 @@ ALONE = descent(
 )  # fmt: skip
 
 
+def of_both_domains(procedure: str, score=lambda p, x: label(p, feature(p, x))):
+    """Accuracy on digits as they are and as the other domain has them, and the loss there."""
+
+    def told(run, models, *nets: Weights) -> dict[str, float]:
+        x, y = held_back(run)
+        key = models.fold(run.key(procedure), models.SITES["other"])
+        z = score(*nets, 0.4 + 0.6 * x + 0.1 * torch.tensor(models.normal(key, x.shape, np.float64)))
+        return {"source": share(score(*nets, x), y)} | {"target": share(z, y), "lost": F.cross_entropy(z, y)}
+
+    return told
+
+
+def by_first_head(features, one, x):
+    return F.relu(x @ features["w"] + features["b"]) @ one["w"] + one["b"]
+
+
 def two_heads(run, models) -> Iterator[Weights]:
     features, one, two = (
         begin(run, models, "Linear", name, inputs=64, outputs=width)
@@ -312,11 +344,11 @@ TRANSFER, DOMAINS = "transfer/transfer.lee", "transfer/domains.lee"
 ROWS = (
     Row("L1", TRANSFER, "among", classes),
     Row("L1", TRANSFER, "accuracy_among", classes),
-    Row("L1", TRANSFER, "fine_tuned", trains("fine_tuned", tuned(0.0), 43, epochs=1)),
+    Row("L1", TRANSFER, "fine_tuned", every(trains("fine_tuned", tuned(0.0), 43, epochs=1), tells("fine_tuned", of_both_halves(perceptron, own=True), epochs=1, more=1))),
     Row("L2", TRANSFER, "near_source", example("kept_near", near_source)),
     Row("L2", TRANSFER, "like_source", example("kept_alike", like_source)),
-    Row("L2", TRANSFER, "conservative", trains("conservative", tuned(0.1), 43, epochs=1)),
-    Row("L3", TRANSFER, "layer_transfer", trains("layer_transfer", copied, 82, epochs=1)),
+    Row("L2", TRANSFER, "conservative", every(trains("conservative", tuned(0.1), 43, epochs=1), *(tells("conservative", of_both_halves(perceptron, own=True, kept=False), epochs=1, more=k) for k in (0, 1)))),
+    Row("L3", TRANSFER, "layer_transfer", every(trains("layer_transfer", copied, 82, epochs=1), tells("layer_transfer", of_both_halves(in_parts, copied=True, tuned=True), epochs=0))),
     Row("L4", TRANSFER, "both_tasks", example("two_tasks", lambda d: tasks(d.net, d.x, d.y))),
     Row("L4", TRANSFER, "multi_task", trains("multi_task", MULTI_TASK)),
     Row("L5", TRANSFER, "of_attributes", every(unseen, example("described", described))),
@@ -329,12 +361,12 @@ ROWS = (
     Row("L8", DOMAINS, "adversarial", example("reversed_gradient", lambda d: adversarial(d.net, d.x, d.y, d.target, 0.7))),
     Row("L8", DOMAINS, "told_apart", example("by_hand", by_hand)),
     Row("L8", DOMAINS, "of_features", example("by_hand", by_hand)),
-    Row("L8", DOMAINS, "domain_adversarial", trains("domain_adversarial", domains)),
-    Row("L8", DOMAINS, "source_only", trains("source_only", ALONE)),
+    Row("L8", DOMAINS, "domain_adversarial", every(trains("domain_adversarial", domains), tells("domain_adversarial", of_both_domains("domain_adversarial"), epochs=1))),
+    Row("L8", DOMAINS, "source_only", every(trains("source_only", ALONE), tells("source_only", of_both_domains("source_only"), epochs=1))),
     Row("L8", DOMAINS, "other_domain", example("seen_differently", lambda d: ((0.4 + 0.6 * d.x + 0.1 * d.noise) ** 2).sum())),
     Row("L9", DOMAINS, "uncertainty", example("unsure", unsure)),
     Row("L9", DOMAINS, "discrepancy", example("unsure", unsure)),
-    Row("L9", DOMAINS, "max_discrepancy", trains("max_discrepancy", two_heads, 2, "features", players=3)),
+    Row("L9", DOMAINS, "max_discrepancy", every(trains("max_discrepancy", two_heads, 2, "features", players=3), tells("max_discrepancy", of_both_domains("max_discrepancy", by_first_head), epochs=1))),
     Row("L10", DOMAINS, "universal", example("some_shared", shared)),
     Row("L11", DOMAINS, "quarter", quarters),
     Row("L11", DOMAINS, "turning", example("turned", turned)),

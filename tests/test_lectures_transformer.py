@@ -90,9 +90,9 @@ def word_by_word(spec) -> None:
     for x, n in zip(d.x, d.lengths, strict=True):
         n, y = n[None], [1]
         memory = encoded(d.net.encoder, x[None], n)
-        while len(y) <= 6 and y[-1] != 2:
+        while len(y) <= 20 and y[-1] != 2:
             y.append(int(decoded(d.net, memory, n, torch.tensor([y]))[0, -1].argmax()))
-        rows.append((y[1:] + [2] * 6)[:6])
+        rows.append((y[1:] + [2] * 20)[:20])
     assert any(2 in r[:-1] for r in rows) or len({tuple(r) for r in rows}) > 1
     for column in ("numpy", "torch"):
         agree("words", spec.results("word_by_word", 1, column)["value"], rows)
@@ -155,21 +155,53 @@ def exhaustive(spec) -> None:
         agree("scores", np.asarray(score)[: len(best)], [found[w][0] for w in best])
 
 
+def beams(table, prompt, steps, count):
+    """The best continuations, in lists: padded words and log-probabilities."""
+    logp, found = torch.tensor(table).log_softmax(1).numpy(), [(tuple(prompt.tolist()), 0.0)]
+    for _ in range(steps):
+        done = [b for b in found if len(b[0]) > len(prompt) and b[0][-1] == 0]
+        going = [b for b in found if b not in done]
+        more = [((*w, v), s + logp[w[-1], v]) for w, s in going for v in range(len(table))]
+        found = sorted(done + more, key=lambda b: -b[1])[:count]
+    found.sort(key=lambda b: -b[1] / len(b[0]) ** 0.6)
+    return [list(w) + [0] * (len(prompt) + steps - len(w)) for w, _ in found], [s for _, s in found]
+
+
 def narrow(spec) -> None:
-    """Two beams by hand, in lists."""
+    """Two beams, and as many as there are if nobody says how many."""
     d = spec.draws("searched")
-    logp, start = torch.tensor(d["net.next"]).log_softmax(1).numpy(), tuple(d["prompt"].tolist())
-    beams = [(start, 0.0)]
-    for _ in range(5):
-        done = [b for b in beams if len(b[0]) > 2 and b[0][-1] == 0]
-        going = [b for b in beams if b not in done]
-        more = [((*w, v), s + logp[w[-1], v]) for w, s in going for v in range(6)]
-        beams = sorted(done + more, key=lambda b: -b[1])[:2]
-    beams.sort(key=lambda b: -b[1] / len(b[0]) ** 0.6)
     for column in ("numpy", "torch"):
         tokens, score = spec.results("searched", 1, column).values()
-        assert np.asarray(tokens).tolist() == [list(w) + [0] * (7 - len(w)) for w, _ in beams]
-        agree("scores", score, [s for _, s in beams])
+        words, wanted = beams(d["net.next"], d["prompt"], 5, 2)
+        assert np.asarray(tokens).tolist() == words
+        agree("scores", score, wanted)
+        tokens, score = spec.call("search", column, net={"next": CLOSE}, prompt=np.array([1])).values()
+        words, wanted = beams(CLOSE, np.array([1]), 3, 4)
+        assert words[:2] == [[1, 0, 0, 0], [1, 2, 0, 0]]
+        assert np.asarray(tokens).tolist() == words
+        agree("scores", score, wanted)
+
+
+def close() -> np.ndarray:
+    """log P(b | a) with which "1 0" is barely better than "1 2 0", for words of other lengths."""
+    ends = 0.4
+    goes_on = ends ** (1.5**0.601) / 0.9
+    after_one = [ends, 0.3 * (1 - ends - goes_on), goes_on, 0.7 * (1 - ends - goes_on)]
+    return np.log([[0.25] * 4, after_one, [0.9, 0.05, 0.03, 0.02], [0.1, 0.2, 0.3, 0.4]])
+
+
+CLOSE = close()
+SEARCH = """
+
+def search(net: Bigram, prompt: int[time]):
+    return beam_search(net, prompt, 3)
+
+
+example probe:
+    net = Bigram(4)
+    prompt: int[1] ~ randint(1, 4)
+    return search(net, prompt)
+"""
 
 
 def bleu(spec) -> None:
@@ -204,6 +236,7 @@ def exact(d):
     return value.detach() + wanted - wanted.detach()
 
 
+TRANSLATES = every(example("translated", translation), word_by_word)
 ROWS = (
     Row("G10", TRANSFORMER, "EncoderLayer", example("layer", lambda d: (d.c * encoder_layer(d.net, d.x, d.lengths)).sum())),
     Row("G10", TRANSFORMER, "Encoder", example("read_by_attention", read_by(encoded))),
@@ -211,12 +244,12 @@ ROWS = (
     Row("G11", TRANSFORMER, "Recurrent", example("read_by_recurrence", read_by(recurrent))),
     Row("G11", TRANSFORMER, "Convolutional", example("read_by_convolution", read_by(convolutional))),
     Row("G14", TRANSFORMER, "DecoderLayer", example("decoder_layer", lambda d: (d.c * decoder_layer(d.net, d.y, d.memory, d.lengths)).sum())),
-    Row("G14", TRANSFORMER, "Transformer", every(example("translated", translation), word_by_word)),
-    Row("G15", TRANSFORMER, "Transformer", word_by_word),
+    Row("G14", TRANSFORMER, "Transformer", TRANSLATES),
+    Row("G15", TRANSFORMER, "Transformer", TRANSLATES),
     Row("G16", TRANSFORMER, "AllAtOnce", example("at_once", at_once)),
     Row("G16", TRANSFORMER, "all_at_once", example("at_once", at_once)),
     Row("G17", TRANSFORMER, "per_word", example("translated", translation)),
-    Row("G20", DECODING, "beam_search", every(exhaustive, narrow)),
+    Row("G20", DECODING, "beam_search", every(exhaustive, narrow), SEARCH),
     Row("G22", DECODING, "bleu", bleu),
     Row("G22", DECODING, "matches", bleu),
     Row("G23", DECODING, "surrogate", every(example("rewarded", rewarded), example("exact", exact))),

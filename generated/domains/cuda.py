@@ -580,9 +580,11 @@ def domain_adversarial(epochs=12, batch=64, rate=2e-3, *, run=None):
             run.step(step(x, y, noise, strength))  # domains.lee:72
             t = t + 1  # domains.lee:73
         run.keep("epoch", t=t)
-    class_x, class_z = domain_adversarial_class_x_class_z(data.test.x, net, key=run.key("domain_adversarial"))
-    reported_source, reported_target = domain_adversarial_source_target(class_x, data.test.y, class_z)  # domains.lee:77
-    run.report(source=reported_source, target=reported_target)  # domains.lee:77
+    class_x, class_z, y = domain_adversarial_class_x_class_z_y(
+        data.test.x, net, data.test.y, key=run.key("domain_adversarial")
+    )
+    reported_source, reported_target, reported_lost = domain_adversarial_source_target_lost(class_x, y, class_z)
+    run.report(source=reported_source, target=reported_target, lost=reported_lost)  # domains.lee:78
     return net
 
 
@@ -686,19 +688,21 @@ class DomainAdversarialStep(TrainStep):
         return surprise.sum() / count - add_4_2  # domains.lee:47
 
 
-def domain_adversarial_class_x_class_z(data_test_x, net, key):
-    """data_test_x [data_test_n, 64] -> [data_test_n, 10], [data_test_n, 10]"""
+def domain_adversarial_class_x_class_z_y(data_test_x, net, data_test_y, key):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 10], [data_test_n, 10],
+    int[data_test_n]
+    """
     data_test_n = data_test_x.shape[0]
     key_2 = fold(key, SITES["other"])  # domains.lee:74
     other = normal(key_2, (data_test_n, 64), FLOAT, data_test_x.device)  # [data_test_n, 64]
     class_x, _ = net.forward_2(data_test_x, 0)  # domains.lee:75
     class_z, _ = net.forward_2(other_domain(data_test_x, other), 0)  # domains.lee:76
-    return class_x, class_z
+    return class_x, class_z, data_test_y
 
 
-def domain_adversarial_source_target(class_x, data_test_y, class_z):
-    """class_x [data_test_n, 10], data_test_y int[data_test_n], class_z [data_test_n, 10] -> [], []"""
-    return accuracy(class_x, data_test_y), accuracy(class_z, data_test_y)  # domains.lee:77
+def domain_adversarial_source_target_lost(class_x, y, class_z):
+    """class_x [data_test_n, 10], y int[data_test_n], class_z [data_test_n, 10] -> [], [], []"""
+    return accuracy(class_x, y), accuracy(class_z, y), cross_entropy(class_z, y)  # domains.lee:78
 
 
 @torch.no_grad()
@@ -715,15 +719,15 @@ def source_only(epochs=12, batch=64, rate=2e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = Adaptive(d=64, hidden=64, classes=10, key=run.key("net")).to(run.session.place.device)  # domains.lee:84
-    opt = Adam(lr=rate)  # domains.lee:85
+    net = Adaptive(d=64, hidden=64, classes=10, key=run.key("net")).to(run.session.place.device)  # domains.lee:85
+    opt = Adam(lr=rate)  # domains.lee:86
     step = SourceOnlyStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # domains.lee:88
-    class_x, class_z = source_only_class_x_class_z(data.test.x, net, key=run.key("source_only"))  # domains.lee:89
-    reported_source, reported_target = source_only_source_target(class_x, data.test.y, class_z)  # domains.lee:92
-    run.report(source=reported_source, target=reported_target)  # domains.lee:92
+            run.step(step(x, y))  # domains.lee:89
+    class_x, class_z, y = source_only_class_x_class_z_y(data.test.x, net, data.test.y, key=run.key("source_only"))
+    reported_source, reported_target, reported_lost = source_only_source_target_lost(class_x, y, class_z)
+    run.report(source=reported_source, target=reported_target, lost=reported_lost)  # domains.lee:94
     return net
 
 
@@ -775,7 +779,7 @@ class SourceOnlyStep(TrainStep):
         d_features_out = torch.ops.aten.threshold_backward(d_add @ label_w.T, select, 0)
         torch.sum(d_features_out, dim=0, out=d_features_b)  # [64]  nn.lee:21
         torch.mm(x.T, d_features_out, out=d_features_w)  # [64, 64]
-        d_domain_layers_0_w.copy_(torch.zeros((64, 64), dtype=FLOAT, device=x.device))  # [64, 64]  domains.lee:88
+        d_domain_layers_0_w.copy_(torch.zeros((64, 64), dtype=FLOAT, device=x.device))  # [64, 64]  domains.lee:89
         d_domain_layers_0_b.copy_(torch.zeros(64, dtype=FLOAT, device=x.device))  # [64]
         d_domain_layers_1_w.copy_(torch.zeros((64, 2), dtype=FLOAT, device=x.device))  # [64, 2]
         d_domain_layers_1_b.copy_(torch.zeros(2, dtype=FLOAT, device=x.device))  # [2]
@@ -789,19 +793,21 @@ class SourceOnlyStep(TrainStep):
         return surprise.sum() / count  # losses.lee:148
 
 
-def source_only_class_x_class_z(data_test_x, net, key):
-    """data_test_x [data_test_n, 64] -> [data_test_n, 10], [data_test_n, 10]"""
+def source_only_class_x_class_z_y(data_test_x, net, data_test_y, key):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 10], [data_test_n, 10],
+    int[data_test_n]
+    """
     data_test_n = data_test_x.shape[0]
-    key_2 = fold(key, SITES["other"])  # domains.lee:89
+    key_2 = fold(key, SITES["other"])  # domains.lee:90
     other = normal(key_2, (data_test_n, 64), FLOAT, data_test_x.device)  # [data_test_n, 64]
-    class_x, _ = net.forward_2(data_test_x, 0)  # domains.lee:90
-    class_z, _ = net.forward_2(other_domain(data_test_x, other), 0)  # domains.lee:91
-    return class_x, class_z
+    class_x, _ = net.forward_2(data_test_x, 0)  # domains.lee:91
+    class_z, _ = net.forward_2(other_domain(data_test_x, other), 0)  # domains.lee:92
+    return class_x, class_z, data_test_y
 
 
-def source_only_source_target(class_x, data_test_y, class_z):
-    """class_x [data_test_n, 10], data_test_y int[data_test_n], class_z [data_test_n, 10] -> [], []"""
-    return accuracy(class_x, data_test_y), accuracy(class_z, data_test_y)  # domains.lee:92
+def source_only_source_target_lost(class_x, y, class_z):
+    """class_x [data_test_n, 10], y int[data_test_n], class_z [data_test_n, 10] -> [], [], []"""
+    return accuracy(class_x, y), accuracy(class_z, y), cross_entropy(class_z, y)  # domains.lee:94
 
 
 def uncertainty(z):
@@ -809,7 +815,7 @@ def uncertainty(z):
 
     z [n, k] -> []
     """
-    sum_ = (softmax(z, (1,)) * torch.log_softmax(z, dim=1)).sum(dim=1)  # [n]  domains.lee:101
+    sum_ = (softmax(z, (1,)) * torch.log_softmax(z, dim=1)).sum(dim=1)  # [n]  domains.lee:103
     return -sum_.mean()
 
 
@@ -818,14 +824,14 @@ def discrepancy(a, b):
 
     a [n, k], b [n, k] -> []
     """
-    return torch.abs(softmax(a, (1,)) - softmax(b, (1,))).mean()  # domains.lee:106
+    return torch.abs(softmax(a, (1,)) - softmax(b, (1,))).mean()  # domains.lee:108
 
 
 def discrepancy_saved(a, b):
     """As discrepancy, and what its gradient needs."""
     softmax_ = softmax(a, (1,))  # [n, k]  prelude.lee:122
     softmax_2 = softmax(b, (1,))  # [n, k]
-    sub = softmax_ - softmax_2  # [n, k]  domains.lee:106
+    sub = softmax_ - softmax_2  # [n, k]  domains.lee:108
     return torch.abs(sub).mean(), (softmax_, softmax_2, sub)
 
 
@@ -833,7 +839,7 @@ def discrepancy_backward(saved, d_y):
     """From d_y to the gradients by a and b."""
     softmax_, softmax_2, sub = saved
     n, k = softmax_.shape
-    # gradient of return mean(abs(softmax(a, axis = 1) - softmax(b, axis = 1)))   domains.lee:106
+    # gradient of return mean(abs(softmax(a, axis = 1) - softmax(b, axis = 1)))   domains.lee:108
     d_sub = d_y / (k * n) * torch.sign(sub)  # [n, k]
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
     d_b = softmax_2 * (-d_sub - (-d_sub * softmax_2).sum(dim=1, keepdim=True))  # [n, k]
@@ -855,24 +861,27 @@ def max_discrepancy(epochs=12, batch=64, rate=2e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    features = Linear(inputs=64, outputs=64, key=run.key("features")).to(run.session.place.device)  # domains.lee:112
-    one = Linear(inputs=64, outputs=10, key=run.key("one")).to(run.session.place.device)  # domains.lee:113
-    two = Linear(inputs=64, outputs=10, key=run.key("two")).to(run.session.place.device)  # domains.lee:114
-    opt = Adam(lr=rate)  # domains.lee:115
-    opt_heads = Adam(lr=rate)  # domains.lee:116
-    opt_features = Adam(lr=0.1 * rate)  # domains.lee:117
+    features = Linear(inputs=64, outputs=64, key=run.key("features")).to(run.session.place.device)  # domains.lee:114
+    one = Linear(inputs=64, outputs=10, key=run.key("one")).to(run.session.place.device)  # domains.lee:115
+    two = Linear(inputs=64, outputs=10, key=run.key("two")).to(run.session.place.device)  # domains.lee:116
+    opt = Adam(lr=rate)  # domains.lee:117
+    opt_heads = Adam(lr=rate)  # domains.lee:118
+    opt_features = Adam(lr=0.1 * rate)  # domains.lee:119
     step = MaxDiscrepancyStep(features, one, two, opt, opt_heads, opt_features)
     for epoch in run.loop(
         "epoch", 1, epochs, features=features, one=one, opt=opt, opt_features=opt_features, opt_heads=opt_heads, two=two
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            target, loss, loss_1, loss_2 = step(x, y, run.key("max_discrepancy"))  # domains.lee:120
+            target, loss, loss_1, loss_2 = step(x, y, run.key("max_discrepancy"))  # domains.lee:122
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
-    other = max_discrepancy_other(data.test.x, key=run.key("max_discrepancy"))  # domains.lee:130
-    run.report(target=max_discrepancy_target(one, features, data.test.x, other, data.test.y))  # domains.lee:131
-    return features
+    class_x, class_z, y = max_discrepancy_class_x_class_z_y(
+        data.test.x, one, features, data.test.y, key=run.key("max_discrepancy")
+    )
+    reported_source, reported_target, reported_lost = max_discrepancy_source_target_lost(class_x, y, class_z)
+    run.report(source=reported_source, target=reported_target, lost=reported_lost)  # domains.lee:136
+    return features, one
 
 
 class MaxDiscrepancyStep(TrainStep):
@@ -917,7 +926,7 @@ class MaxDiscrepancyStep(TrainStep):
         d_w, d_b, d_w_, d_b_, d_w_2, d_b_2, d_w_3, d_b_3, d_w_4, d_b_4, d_w_5, d_b_5 = self.gradients
         batches_n = x.shape[0]
         count, scale, scale_, scale_2, scale_3 = self.held(batches_n)
-        noise = normal(fold(key, SITES["noise"]), (batches_n, 64), FLOAT, x.device)  # [batches_n, 64]  domains.lee:120
+        noise = normal(fold(key, SITES["noise"]), (batches_n, 64), FLOAT, x.device)  # [batches_n, 64]  domains.lee:122
         target = 0.4 + 0.6 * x + 0.1 * noise  # [batches_n, 64]  domains.lee:12
         h = torch.relu(torch.addmm(b, x, w))  # [batches_n, 64]  prelude.lee:61
         one_out = torch.addmm(b_, h, w_)  # [batches_n, 10]  nn.lee:21
@@ -931,7 +940,7 @@ class MaxDiscrepancyStep(TrainStep):
         d_one_out = (torch.softmax(one_out, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
         torch.sum(d_one_out, dim=0, out=d_b_)  # [10]  nn.lee:21
         torch.mm(h.T, d_one_out, out=d_w_)  # [64, 10]
-        d_h = d_two_out @ w_2.T + d_one_out @ w_.T  # [batches_n, 64]  domains.lee:122
+        d_h = d_two_out @ w_2.T + d_one_out @ w_.T  # [batches_n, 64]  domains.lee:124
         d_features_out = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 64]  prelude.lee:61
         torch.sum(d_features_out, dim=0, out=d_b)  # [64]  nn.lee:21
         torch.mm(x.T, d_features_out, out=d_w)  # [64, 64]
@@ -948,17 +957,17 @@ class MaxDiscrepancyStep(TrainStep):
         surprise_3 = torch.nn.functional.cross_entropy(affine_3, y, reduction="none")  # [batches_n]  losses.lee:45
         affine_4 = torch.addmm(b_2, h_2, w_2)  # [batches_n, 10]  nn.lee:21
         surprise_4 = torch.nn.functional.cross_entropy(affine_4, y, reduction="none")  # [batches_n]  losses.lee:45
-        right = surprise_3.sum() / count + surprise_4.sum() / count  # domains.lee:126
+        right = surprise_3.sum() / count + surprise_4.sum() / count  # domains.lee:128
         softmax_3 = softmax(torch.addmm(b_, g_2, w_), (1,))  # [batches_n, 10]  prelude.lee:122
         softmax_4 = softmax(torch.addmm(b_2, g_2, w_2), (1,))  # [batches_n, 10]
-        sub_4 = softmax_3 - softmax_4  # [batches_n, 10]  domains.lee:106
+        sub_4 = softmax_3 - softmax_4  # [batches_n, 10]  domains.lee:108
         d_loss_1 = scale_2 * torch.sign(sub_4)  # [batches_n, 10]
         # [batches_n, 10]  prelude.lee:122
         d_add_11 = softmax_4 * (-d_loss_1 - (-d_loss_1 * softmax_4).sum(dim=1, keepdim=True))
         d_add_10 = softmax_3 * (d_loss_1 - (d_loss_1 * softmax_3).sum(dim=1, keepdim=True))  # [batches_n, 10]
         d_add_8 = (torch.softmax(affine_4, dim=1) - one_hot) * scale  # [batches_n, 10]  losses.lee:45
         d_add_7 = (torch.softmax(affine_3, dim=1) - one_hot) * scale  # [batches_n, 10]
-        torch.mm(g_2.T, d_add_10, out=d_w_3)  # [64, 10]  domains.lee:126
+        torch.mm(g_2.T, d_add_10, out=d_w_3)  # [64, 10]  domains.lee:128
         d_w_3.add_(h_2.T @ d_add_7)  # [64, 10]
         torch.sum(d_add_10, dim=0, out=d_b_3)  # [10]
         d_b_3.add_(d_add_7.sum(dim=0))  # [10]
@@ -975,11 +984,11 @@ class MaxDiscrepancyStep(TrainStep):
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
         softmax_7 = softmax(torch.addmm(b_, g_2, w_), (1,))  # [batches_n, 10]  prelude.lee:122
         softmax_2_2 = softmax(torch.addmm(b_2, g_2, w_2), (1,))  # [batches_n, 10]
-        sub_7 = softmax_7 - softmax_2_2  # [batches_n, 10]  domains.lee:106
+        sub_7 = softmax_7 - softmax_2_2  # [batches_n, 10]  domains.lee:108
         d_sub_2 = scale_3 * torch.sign(sub_7)  # [batches_n, 10]
         sub_2_3 = -d_sub_2 - (-d_sub_2 * softmax_2_2).sum(dim=1, keepdim=True)  # [batches_n, 10]  prelude.lee:122
         sub_3_3 = d_sub_2 - (d_sub_2 * softmax_7).sum(dim=1, keepdim=True)  # [batches_n, 10]
-        d_g_2 = softmax_2_2 * sub_2_3 @ w_2.T + softmax_7 * sub_3_3 @ w_.T  # [batches_n, 64]  domains.lee:125
+        d_g_2 = softmax_2_2 * sub_2_3 @ w_2.T + softmax_7 * sub_3_3 @ w_.T  # [batches_n, 64]  domains.lee:127
         d_add_6 = torch.ops.aten.threshold_backward(d_g_2, g_2, 0)  # [batches_n, 64]  prelude.lee:61
         torch.sum(d_add_6, dim=0, out=d_b_5)  # [64]  nn.lee:21
         torch.mm(target.T, d_add_6, out=d_w_5)  # [64, 64]
@@ -990,7 +999,7 @@ class MaxDiscrepancyStep(TrainStep):
         weight_decay = self.opt_features.weight_decay
         for θ, g, m, v in self.blocks[2]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_2)
-        # domains.lee:106
+        # domains.lee:108
         return (
             target,
             surprise.sum() / count + surprise_2.sum() / count,
@@ -999,18 +1008,21 @@ class MaxDiscrepancyStep(TrainStep):
         )
 
 
-def max_discrepancy_other(data_test_x, key):
-    """data_test_x [data_test_n, 64] -> [data_test_n, 64]"""
+def max_discrepancy_class_x_class_z_y(data_test_x, one, features, data_test_y, key):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 10], [data_test_n, 10],
+    int[data_test_n]
+    """
     data_test_n = data_test_x.shape[0]
-    key_2 = fold(key, SITES["other"])  # domains.lee:130
+    key_2 = fold(key, SITES["other"])  # domains.lee:132
     other = normal(key_2, (data_test_n, 64), FLOAT, data_test_x.device)  # [data_test_n, 64]
-    return other  # [data_test_n, 64]
+    class_x = one(relu(features(data_test_x)))  # [data_test_n, 10]  domains.lee:133
+    class_z = one(relu(features(other_domain(data_test_x, other))))  # [data_test_n, 10]  domains.lee:134
+    return class_x, class_z, data_test_y
 
 
-def max_discrepancy_target(one, features, data_test_x, other, data_test_y):
-    """data_test_x [data_test_n, 64], other [data_test_n, 64], data_test_y int[data_test_n] -> []"""
-    target = accuracy(one(relu(features(other_domain(data_test_x, other)))), data_test_y)  # domains.lee:131
-    return target
+def max_discrepancy_source_target_lost(class_x, y, class_z):
+    """class_x [data_test_n, 10], y int[data_test_n], class_z [data_test_n, 10] -> [], [], []"""
+    return accuracy(class_x, y), accuracy(class_z, y), cross_entropy(class_z, y)  # domains.lee:136
 
 
 def shared_weights(domain, z):
@@ -1021,9 +1033,9 @@ def shared_weights(domain, z):
     domain [n, 2], z [n, k] -> [n], [n]
     """
     k = z.shape[1]
-    d = softmax(domain, (1,))[:, 0]  # [n]  domains.lee:143
-    entropy = -(softmax(z, (1,)) * torch.log_softmax(z, dim=1)).sum(dim=1) / math.log(k)  # [n]  domains.lee:144
-    return entropy - d, d - entropy  # domains.lee:145
+    d = softmax(domain, (1,))[:, 0]  # [n]  domains.lee:148
+    entropy = -(softmax(z, (1,)) * torch.log_softmax(z, dim=1)).sum(dim=1) / math.log(k)  # [n]  domains.lee:149
+    return entropy - d, d - entropy  # domains.lee:150
 
 
 def universal(domain_x, z_x, domain_t, z_t):
@@ -1031,23 +1043,23 @@ def universal(domain_x, z_x, domain_t, z_t):
 
     domain_x [n, 2], z_x [n, k], domain_t [m, 2], z_t [m, k] -> []
     """
-    w, _ = shared_weights(domain_x, z_x)  # domains.lee:150
-    _, v = shared_weights(domain_t, z_t)  # domains.lee:151
-    source = -(stop(w) * torch.log_softmax(domain_x, dim=1)[:, 0]).mean()  # domains.lee:152
-    mean_2 = (stop(v) * torch.log_softmax(domain_t, dim=1)[:, 1]).mean()  # domains.lee:153
+    w, _ = shared_weights(domain_x, z_x)  # domains.lee:155
+    _, v = shared_weights(domain_t, z_t)  # domains.lee:156
+    source = -(stop(w) * torch.log_softmax(domain_x, dim=1)[:, 0]).mean()  # domains.lee:157
+    mean_2 = (stop(v) * torch.log_softmax(domain_t, dim=1)[:, 1]).mean()  # domains.lee:158
     return source - mean_2
 
 
 def universal_saved(domain_x, z_x, domain_t, z_t):
     """As universal, and what its gradient needs."""
-    w, _ = shared_weights(domain_x, z_x)  # domains.lee:150
-    _, v = shared_weights(domain_t, z_t)  # domains.lee:151
-    graft_ = stop(w)  # [n]  domains.lee:152
+    w, _ = shared_weights(domain_x, z_x)  # domains.lee:155
+    _, v = shared_weights(domain_t, z_t)  # domains.lee:156
+    graft_ = stop(w)  # [n]  domains.lee:157
     log_softmax_ = torch.log_softmax(domain_x, dim=1)  # [n, 2]  prelude.lee:127
-    source = -(graft_ * log_softmax_[:, 0]).mean()  # domains.lee:152
-    graft_2 = stop(v)  # [m]  domains.lee:153
+    source = -(graft_ * log_softmax_[:, 0]).mean()  # domains.lee:157
+    graft_2 = stop(v)  # [m]  domains.lee:158
     log_softmax_2 = torch.log_softmax(domain_t, dim=1)  # [m, 2]  prelude.lee:127
-    # domains.lee:153
+    # domains.lee:158
     return source - (graft_2 * log_softmax_2[:, 1]).mean(), (graft_, log_softmax_, graft_2, log_softmax_2)
 
 
@@ -1056,12 +1068,12 @@ def universal_backward(saved, d_y):
     graft_, log_softmax_, graft_2, log_softmax_2 = saved
     n = graft_.shape[0]
     m = graft_2.shape[0]
-    # gradient of return source - mean(stop(v) * log_softmax(domain_t, axis = 1)[:, 1])   domains.lee:153
+    # gradient of return source - mean(stop(v) * log_softmax(domain_t, axis = 1)[:, 1])   domains.lee:158
     d_log_softmax_2 = unslice((-d_y / m * graft_2)[:, None], (m, 2), (slice(0, m), slice(1, 2)))  # [m, 2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_ = d_log_softmax_2.sum(dim=1, keepdim=True)  # [m, 1]
     d_domain_t = d_log_softmax_2 - torch.exp(log_softmax_2) * sum_  # [m, 2]
-    # gradient of source = -mean(stop(w) * log_softmax(domain_x, axis = 1)[:, 0])   domains.lee:152
+    # gradient of source = -mean(stop(w) * log_softmax(domain_x, axis = 1)[:, 0])   domains.lee:157
     d_log_softmax = unslice((-d_y / n * graft_)[:, None], (n, 2), (slice(0, n), slice(0, 1)))  # [n, 2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_2 = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
@@ -1077,26 +1089,26 @@ class Turned(Model):
     def __init__(self, side, hidden, classes, *, key=(0, 0)):
         super().__init__()
         self.side, self.hidden, self.classes = side, hidden, classes
-        self.features = Linear(side**2, hidden, key=fold(key, SITES["features"]))  # domains.lee:158
-        self.label = Linear(hidden, classes, key=fold(key, SITES["label"]))  # domains.lee:159
-        self.turn = Linear(hidden, 4, key=fold(key, SITES["turn"]))  # domains.lee:160
+        self.features = Linear(side**2, hidden, key=fold(key, SITES["features"]))  # domains.lee:163
+        self.label = Linear(hidden, classes, key=fold(key, SITES["label"]))  # domains.lee:164
+        self.turn = Linear(hidden, 4, key=fold(key, SITES["turn"]))  # domains.lee:165
 
     def forward(self, image):
         """image [n, side, side] -> [n, classes]"""
         n = image.shape[0]
-        y = self.label(relu(self.features(image.reshape(n, self.side**2))))  # [n, classes]  domains.lee:163
+        y = self.label(relu(self.features(image.reshape(n, self.side**2))))  # [n, classes]  domains.lee:168
         return y  # [n, classes]
 
     def forward_saved(self, image):
         """As forward, and what its gradient needs."""
         n = image.shape[0]
-        select = relu(self.features(image.reshape(n, self.side**2)))  # [n, hidden]  domains.lee:163
+        select = relu(self.features(image.reshape(n, self.side**2)))  # [n, hidden]  domains.lee:168
         return self.label(select), select
 
     def forward_backward(self, image, select, d_y):
         """From d_y to the gradients by the parameters and image."""
         n = image.shape[0]
-        # gradient of return label(relu(features(flatten(image, from = 1))))   domains.lee:163
+        # gradient of return label(relu(features(flatten(image, from = 1))))   domains.lee:168
         d_label, d_select = self.label.forward_backward(select, d_y)
         d_features_out = relu_backward(select, d_select)  # [n, hidden]
         image_flat = image.reshape(n, self.side**2)  # [n, side**2]
@@ -1110,13 +1122,13 @@ def quarter(image):
 
     image [n, s, s] -> [n, s, s]
     """
-    y = torch.flip(image, (2,)).mT  # [n, s, s]  domains.lee:168
+    y = torch.flip(image, (2,)).mT  # [n, s, s]  domains.lee:173
     return y  # [n, s, s]
 
 
 def quarter_backward(d_y):
     """From d_y to the gradient by image."""
-    # gradient of y[r, i in s, j in s] = image[r, j, s - 1 - i]   domains.lee:168
+    # gradient of y[r, i in s, j in s] = image[r, j, s - 1 - i]   domains.lee:173
     d_image = torch.flip(d_y.mT, (2,))  # [n, s, s]
     return d_image  # [n, s, s]
 
@@ -1129,18 +1141,18 @@ def turning(net, image):
     n, s, _ = image.shape
     if net.side**2 != s**2:
         raise ValueError(f"net.side**2 = {net.side**2} must equal s**2 = {s**2}")
-    score = net.turn(relu(net.features(image.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total = -torch.log_softmax(score, dim=1)[:, 0].mean()  # domains.lee:177
-    image_2 = quarter(image)  # [n, s, s]  domains.lee:178
-    score_2 = net.turn(relu(net.features(image_2.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_2 = total - torch.log_softmax(score_2, dim=1)[:, 1].mean()  # domains.lee:177
-    image_3 = quarter(image_2)  # [n, s, s]  domains.lee:178
-    score_3 = net.turn(relu(net.features(image_3.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_3 = total_2 - torch.log_softmax(score_3, dim=1)[:, 2].mean()  # domains.lee:177
-    image_4 = quarter(image_3)  # [n, s, s]  domains.lee:178
-    score_4 = net.turn(relu(net.features(image_4.reshape(n, net.side**2))))  # [n, 4]  domains.lee:176
-    total_4 = total_3 - torch.log_softmax(score_4, dim=1)[:, 3].mean()  # domains.lee:177
-    return total_4 / 4  # domains.lee:179
+    score = net.turn(relu(net.features(image.reshape(n, net.side**2))))  # [n, 4]  domains.lee:181
+    total = -torch.log_softmax(score, dim=1)[:, 0].mean()  # domains.lee:182
+    image_2 = quarter(image)  # [n, s, s]  domains.lee:183
+    score_2 = net.turn(relu(net.features(image_2.reshape(n, net.side**2))))  # [n, 4]  domains.lee:181
+    total_2 = total - torch.log_softmax(score_2, dim=1)[:, 1].mean()  # domains.lee:182
+    image_3 = quarter(image_2)  # [n, s, s]  domains.lee:183
+    score_3 = net.turn(relu(net.features(image_3.reshape(n, net.side**2))))  # [n, 4]  domains.lee:181
+    total_3 = total_2 - torch.log_softmax(score_3, dim=1)[:, 2].mean()  # domains.lee:182
+    image_4 = quarter(image_3)  # [n, s, s]  domains.lee:183
+    score_4 = net.turn(relu(net.features(image_4.reshape(n, net.side**2))))  # [n, 4]  domains.lee:181
+    total_4 = total_3 - torch.log_softmax(score_4, dim=1)[:, 3].mean()  # domains.lee:182
+    return total_4 / 4  # domains.lee:184
 
 
 def turning_saved(net, image):
@@ -1148,28 +1160,28 @@ def turning_saved(net, image):
     n, s, _ = image.shape
     if net.side**2 != s**2:
         raise ValueError(f"net.side**2 = {net.side**2} must equal s**2 = {s**2}")
-    select = relu(net.features(image.reshape(n, net.side**2)))  # [n, net.hidden]  domains.lee:176
+    select = relu(net.features(image.reshape(n, net.side**2)))  # [n, net.hidden]  domains.lee:181
     score = net.turn(select)  # [n, 4]
     log_softmax_ = torch.log_softmax(score, dim=1)  # [n, 4]  prelude.lee:127
-    total = -log_softmax_[:, 0].mean()  # domains.lee:177
-    image_2 = quarter(image)  # [n, s, s]  domains.lee:178
-    reshape_3 = image_2.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
+    total = -log_softmax_[:, 0].mean()  # domains.lee:182
+    image_2 = quarter(image)  # [n, s, s]  domains.lee:183
+    reshape_3 = image_2.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:181
     select_2 = relu(net.features(reshape_3))  # [n, net.hidden]
     score_2 = net.turn(select_2)  # [n, 4]
     log_softmax_2 = torch.log_softmax(score_2, dim=1)  # [n, 4]  prelude.lee:127
-    total_2 = total - log_softmax_2[:, 1].mean()  # domains.lee:177
-    image_3 = quarter(image_2)  # [n, s, s]  domains.lee:178
-    reshape_5 = image_3.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
+    total_2 = total - log_softmax_2[:, 1].mean()  # domains.lee:182
+    image_3 = quarter(image_2)  # [n, s, s]  domains.lee:183
+    reshape_5 = image_3.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:181
     select_3 = relu(net.features(reshape_5))  # [n, net.hidden]
     score_3 = net.turn(select_3)  # [n, 4]
     log_softmax_3 = torch.log_softmax(score_3, dim=1)  # [n, 4]  prelude.lee:127
-    total_3 = total_2 - log_softmax_3[:, 2].mean()  # domains.lee:177
-    image_4 = quarter(image_3)  # [n, s, s]  domains.lee:178
-    reshape_7 = image_4.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:176
+    total_3 = total_2 - log_softmax_3[:, 2].mean()  # domains.lee:182
+    image_4 = quarter(image_3)  # [n, s, s]  domains.lee:183
+    reshape_7 = image_4.reshape(n, net.side**2)  # [n, net.side**2]  domains.lee:181
     select_4 = relu(net.features(reshape_7))  # [n, net.hidden]
     score_4 = net.turn(select_4)  # [n, 4]
     log_softmax_4 = torch.log_softmax(score_4, dim=1)  # [n, 4]  prelude.lee:127
-    total_4 = total_3 - log_softmax_4[:, 3].mean()  # domains.lee:177
+    total_4 = total_3 - log_softmax_4[:, 3].mean()  # domains.lee:182
     saved = (
         select,
         log_softmax_,
@@ -1183,49 +1195,49 @@ def turning_saved(net, image):
         select_4,
         log_softmax_4,
     )
-    return total_4 / 4, saved  # domains.lee:179
+    return total_4 / 4, saved  # domains.lee:184
 
 
 def turning_backward_parameters(net, image, saved, d_y):
     """From d_y to the gradient by net."""
     select, log_softmax_, reshape_3, select_2, log_softmax_2, reshape_5, select_3, log_softmax_3, reshape_7, select_4, log_softmax_4 = saved
     n = image.shape[0]
-    # gradient of return total / 4   domains.lee:179
+    # gradient of return total / 4   domains.lee:184
     d_total_4 = d_y / 4
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_slice_4 = (-(d_total_4 / n)).expand(n, 1)  # [n, 1]
     d_log_softmax_4 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(3, 4)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_ = d_log_softmax_4.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_4 = d_log_softmax_4 - torch.exp(log_softmax_4) * sum_  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn, d_select_4 = net.turn.forward_backward(select_4, d_score_4)
     d_add_7 = relu_backward(select_4, d_select_4)  # [n, net.hidden]
     d_net_features = Linear.forward_backward_parameters(reshape_7, d_add_7)
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax_3 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(2, 3)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_2 = d_log_softmax_3.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_3 = d_log_softmax_3 - torch.exp(log_softmax_3) * sum_2  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_, d_select_3 = net.turn.forward_backward(select_3, d_score_3)
     d_add_5 = relu_backward(select_3, d_select_3)  # [n, net.hidden]
     d_net_features_ = Linear.forward_backward_parameters(reshape_5, d_add_5)
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax_2 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(1, 2)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_3 = d_log_softmax_2.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_2 = d_log_softmax_2 - torch.exp(log_softmax_2) * sum_3  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_2, d_select_2 = net.turn.forward_backward(select_2, d_score_2)
     d_add_3 = relu_backward(select_2, d_select_2)  # [n, net.hidden]
     d_net_features_2 = Linear.forward_backward_parameters(reshape_3, d_add_3)
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax = unslice(d_slice_4, (n, 4), (slice(0, n), slice(0, 1)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_4 = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
     d_score = d_log_softmax - torch.exp(log_softmax_) * sum_4  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_3, d_select = net.turn.forward_backward(select, d_score)
     d_add = relu_backward(select, d_select)  # [n, net.hidden]
     d_net_features_3 = Linear.forward_backward_parameters(image.reshape(n, net.side**2), d_add)
@@ -1242,46 +1254,46 @@ def turning_backward_parameters_saved(net, image, saved, d_y):
     """From d_y to the gradients by net, score_4, add_7, score_3, add_5, score_2, add_3, score and add."""
     select, log_softmax_, reshape_3, select_2, log_softmax_2, reshape_5, select_3, log_softmax_3, reshape_7, select_4, log_softmax_4 = saved
     n = image.shape[0]
-    # gradient of return total / 4   domains.lee:179
+    # gradient of return total / 4   domains.lee:184
     d_total_4 = d_y / 4
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_slice_4 = (-(d_total_4 / n)).expand(n, 1)  # [n, 1]
     d_log_softmax_4 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(3, 4)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     exp = torch.exp(log_softmax_4)  # [n, 4]
     sum_ = d_log_softmax_4.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_4 = d_log_softmax_4 - exp * sum_  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn, d_select_4 = net.turn.forward_backward(select_4, d_score_4)
     d_add_7, saved_relu_backward = relu_backward_saved(select_4, d_select_4)
     d_net_features = Linear.forward_backward_parameters(reshape_7, d_add_7)
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax_3 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(2, 3)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     exp_2 = torch.exp(log_softmax_3)  # [n, 4]
     sum_2 = d_log_softmax_3.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_3 = d_log_softmax_3 - exp_2 * sum_2  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_, d_select_3 = net.turn.forward_backward(select_3, d_score_3)
     d_add_5, saved_relu_backward_ = relu_backward_saved(select_3, d_select_3)
     d_net_features_ = Linear.forward_backward_parameters(reshape_5, d_add_5)
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax_2 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(1, 2)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     exp_3 = torch.exp(log_softmax_2)  # [n, 4]
     sum_3 = d_log_softmax_2.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_2 = d_log_softmax_2 - exp_3 * sum_3  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_2, d_select_2 = net.turn.forward_backward(select_2, d_score_2)
     d_add_3, saved_relu_backward_2 = relu_backward_saved(select_2, d_select_2)
     d_net_features_2 = Linear.forward_backward_parameters(reshape_3, d_add_3)
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax = unslice(d_slice_4, (n, 4), (slice(0, n), slice(0, 1)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     exp_4 = torch.exp(log_softmax_)  # [n, 4]
     sum_4 = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
     d_score = d_log_softmax - exp_4 * sum_4  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_3, d_select = net.turn.forward_backward(select, d_score)
     d_add, saved_relu_backward_3 = relu_backward_saved(select, d_select)
     d_net_features_3 = Linear.forward_backward_parameters(image.reshape(n, net.side**2), d_add)
@@ -1325,7 +1337,7 @@ def turning_backward_parameters_backward(
     """From d_score_4, d_add_7, d_score_3, d_add_5, d_score_2, d_add_3, d_score, d_add and d_d_net to the gradients by net, image, select, log_softmax, reshape_3, select_2, log_softmax_2, reshape_5, select_3, log_softmax_3, reshape_7, select_4 and log_softmax_4."""
     exp, sum_, d_score_4, d_add_7, saved_relu_backward, exp_2, sum_2, d_score_3, d_add_5, saved_relu_backward_, exp_3, sum_3, d_score_2, d_add_3, saved_relu_backward_2, exp_4, sum_4, d_score, d_add, saved_relu_backward_3 = saved
     n, s, _ = image.shape
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     image_flat = image.reshape(n, net.side**2)  # [n, net.side**2]
     d_image_flat, d_d_add = Linear.forward_backward_parameters_backward(image_flat, d_add, d_d_net["features"])
     d_d_select = relu_backward_backward(saved_relu_backward_3, d_d_add)  # [n, net.hidden]
@@ -1368,47 +1380,47 @@ def turning_backward(net, image, saved, d_y):
     """From d_y to the gradients by net and image."""
     select, log_softmax_, reshape_3, select_2, log_softmax_2, reshape_5, select_3, log_softmax_3, reshape_7, select_4, log_softmax_4 = saved
     n, s, _ = image.shape
-    # gradient of return total / 4   domains.lee:179
+    # gradient of return total / 4   domains.lee:184
     d_total_4 = d_y / 4
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_slice_4 = (-(d_total_4 / n)).expand(n, 1)  # [n, 1]
     d_log_softmax_4 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(3, 4)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_ = d_log_softmax_4.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_4 = d_log_softmax_4 - torch.exp(log_softmax_4) * sum_  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn, d_select_4 = net.turn.forward_backward(select_4, d_score_4)
     d_add_7 = relu_backward(select_4, d_select_4)  # [n, net.hidden]
     d_net_features, d_reshape_7 = net.features.forward_backward(reshape_7, d_add_7)
     d_image_4 = d_reshape_7.reshape(n, s, s)  # [n, s, s]
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax_3 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(2, 3)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_2 = d_log_softmax_3.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_3 = d_log_softmax_3 - torch.exp(log_softmax_3) * sum_2  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_, d_select_3 = net.turn.forward_backward(select_3, d_score_3)
     d_add_5 = relu_backward(select_3, d_select_3)  # [n, net.hidden]
     d_net_features_, d_reshape_5 = net.features.forward_backward(reshape_5, d_add_5)
-    # gradient of image = quarter(image)   domains.lee:178
+    # gradient of image = quarter(image)   domains.lee:183
     d_image_3 = quarter_backward(d_image_4) + d_reshape_5.reshape(n, s, s)  # [n, s, s]
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax_2 = unslice(d_slice_4, (n, 4), (slice(0, n), slice(1, 2)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_3 = d_log_softmax_2.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_2 = d_log_softmax_2 - torch.exp(log_softmax_2) * sum_3  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_2, d_select_2 = net.turn.forward_backward(select_2, d_score_2)
     d_add_3 = relu_backward(select_2, d_select_2)  # [n, net.hidden]
     d_net_features_2, d_reshape_3 = net.features.forward_backward(reshape_3, d_add_3)
-    # gradient of image = quarter(image)   domains.lee:178
+    # gradient of image = quarter(image)   domains.lee:183
     d_image_2 = quarter_backward(d_image_3) + d_reshape_3.reshape(n, s, s)  # [n, s, s]
-    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:177
+    # gradient of total = total - mean(log_softmax(score, axis = 1)[:, k])   domains.lee:182
     d_log_softmax = unslice(d_slice_4, (n, 4), (slice(0, n), slice(0, 1)))  # [n, 4]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_4 = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
     d_score = d_log_softmax - torch.exp(log_softmax_) * sum_4  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_3, d_select = net.turn.forward_backward(select, d_score)
     d_add = relu_backward(select, d_select)  # [n, net.hidden]
     d_net_features_3, d_image_flat = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
@@ -1447,7 +1459,7 @@ def turning_saved_backward(
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_ = d_log_softmax_4.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_4 = d_log_softmax_4 - torch.exp(log_softmax_4) * sum_  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn, d_select_4_3 = net.turn.forward_backward(select_4, d_score_4)
     d_add_7 = relu_backward(select_4, d_select_4 + d_select_4_3)  # [n, net.hidden]
     d_net_features, d_reshape_7_3 = net.features.forward_backward(reshape_7, d_add_7)
@@ -1455,25 +1467,25 @@ def turning_saved_backward(
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_2 = d_log_softmax_3.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_3 = d_log_softmax_3 - torch.exp(log_softmax_3) * sum_2  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_, d_select_3_3 = net.turn.forward_backward(select_3, d_score_3)
     d_add_5 = relu_backward(select_3, d_select_3 + d_select_3_3)  # [n, net.hidden]
     d_net_features_, d_reshape_5_3 = net.features.forward_backward(reshape_5, d_add_5)
-    # gradient of image = quarter(image)   domains.lee:178
+    # gradient of image = quarter(image)   domains.lee:183
     d_image_3 = quarter_backward(d_image_4) + (d_reshape_5 + d_reshape_5_3).reshape(n, s, s)  # [n, s, s]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_3 = d_log_softmax_2.sum(dim=1, keepdim=True)  # [n, 1]
     d_score_2 = d_log_softmax_2 - torch.exp(log_softmax_2) * sum_3  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_2, d_select_2_3 = net.turn.forward_backward(select_2, d_score_2)
     d_add_3 = relu_backward(select_2, d_select_2 + d_select_2_3)  # [n, net.hidden]
     d_net_features_2, d_reshape_3_3 = net.features.forward_backward(reshape_3, d_add_3)
-    # gradient of image = quarter(image)   domains.lee:178
+    # gradient of image = quarter(image)   domains.lee:183
     d_image_2 = quarter_backward(d_image_3) + (d_reshape_3 + d_reshape_3_3).reshape(n, s, s)  # [n, s, s]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_4 = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
     d_score = d_log_softmax - torch.exp(log_softmax_) * sum_4  # [n, 4]
-    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:176
+    # gradient of score = net.turn(relu(net.features(flatten(image, from = 1))))   domains.lee:181
     d_net_turn_3, d_select_6 = net.turn.forward_backward(select, d_score)
     d_add = relu_backward(select, d_select + d_select_6)  # [n, net.hidden]
     d_net_features_3, d_image_flat = net.features.forward_backward(image.reshape(n, net.side**2), d_add)
@@ -1495,19 +1507,19 @@ def at_test_time(net, image, rate=0.1, steps=3):
 
     image [n, net.side, net.side] -> [n, net.classes]
     """
-    adapted = net  # domains.lee:185
+    adapted = net  # domains.lee:190
     for k in range(steps):
         adapted = at_test_time_step(adapted, image, rate)
-    return adapted(image)  # [n, net.classes]  domains.lee:187
+    return adapted(image)  # [n, net.classes]  domains.lee:192
 
 
 def at_test_time_saved(net, image, rate=0.1, steps=3):
     """As at_test_time, and what its gradient needs."""
-    adapted = net  # domains.lee:185
+    adapted = net  # domains.lee:190
     saved_at_test_time_step = [None] * steps
     for k in range(steps):
         adapted, saved_at_test_time_step[k] = at_test_time_step_saved(adapted, image, rate)
-    add_2, saved_adapted = adapted.forward_saved(image)  # domains.lee:187
+    add_2, saved_adapted = adapted.forward_saved(image)  # domains.lee:192
     return add_2, (adapted, saved_at_test_time_step, saved_adapted)
 
 
@@ -1516,9 +1528,9 @@ def at_test_time_backward(image, rate, saved, steps, d_y):
     adapted, saved_at_test_time_step, saved_adapted = saved
     n, net_side, _ = image.shape
     net_hidden = adapted.features.w.shape[1]
-    # gradient of return adapted(image)   domains.lee:187
+    # gradient of return adapted(image)   domains.lee:192
     d_adapted, d_image_2 = adapted.forward_backward(image, saved_adapted, d_y)
-    # gradient of for k in steps:   domains.lee:185
+    # gradient of for k in steps:   domains.lee:190
     d_adapted_turn_w = torch.zeros((net_hidden, 4), dtype=FLOAT, device=image.device)  # [net.hidden, 4]
     d_image_4 = torch.zeros((n, net_side, net_side), dtype=FLOAT, device=image.device)  # [n, net.side, net.side]
     d_adapted_ = {
@@ -1536,7 +1548,7 @@ def at_test_time_backward(image, rate, saved, steps, d_y):
 
 def at_test_time_step(adapted, image, rate):
     """image [n, net.side, net.side] -> Turned"""
-    _, saved_turning = turning_saved(adapted, image)  # domains.lee:186
+    _, saved_turning = turning_saved(adapted, image)  # domains.lee:191
     d_div = torch.ones((), dtype=FLOAT, device=image.device)
     d_adapted = turning_backward_parameters(adapted, image, saved_turning, d_div)
     return adapted.at(
@@ -1556,7 +1568,7 @@ def at_test_time_step(adapted, image, rate):
 
 def at_test_time_step_saved(adapted, image, rate):
     """As at_test_time_step, and what its gradient needs."""
-    _, saved_turning = turning_saved(adapted, image)  # domains.lee:186
+    _, saved_turning = turning_saved(adapted, image)  # domains.lee:191
     d_div = torch.ones((), dtype=FLOAT, device=image.device)
     d_adapted, saved_turning_backward_parameters = turning_backward_parameters_saved(
         adapted, image, saved_turning, d_div
@@ -1579,7 +1591,7 @@ def at_test_time_step_saved(adapted, image, rate):
 def at_test_time_step_backward(saved, image, rate, d_adapted, d_image):
     """From d_score_4, d_add_7, d_score_3, d_add_5, d_score_2, d_add_3, d_score, d_add, d_adapted and d_image to the gradients by adapted and image."""
     saved_turning, saved_turning_backward_parameters, adapted = saved
-    # gradient of adapted = adapted - rate * grad(turning(adapted, image), adapted)   domains.lee:186
+    # gradient of adapted = adapted - rate * grad(turning(adapted, image), adapted)   domains.lee:191
     d_w = -(rate * d_adapted["features"]["w"])  # [net.side**2, net.hidden]
     d_b = -(rate * d_adapted["features"]["b"])  # [net.hidden]
     d_w_3 = -(rate * d_adapted["turn"]["w"])  # [net.hidden, 4]
@@ -1628,11 +1640,11 @@ def at_test_time_step_backward(saved, image, rate, d_adapted, d_image):
 def worst_domain_saved(net, x, y, sharpness=5.0):
     """As worst_domain, and what its gradient needs."""
     domains, n, _ = x.shape
-    reshape_4, saved_net = net.forward_2_saved(x)  # domains.lee:192
+    reshape_4, saved_net = net.forward_2_saved(x)  # domains.lee:197
     z = torch.log_softmax(reshape_4, dim=2)  # [domains, n, net.sizes_2]  prelude.lee:127
-    reshape = torch.arange(domains, device=x.device)[:, None]  # int[domains, 1]  domains.lee:193
+    reshape = torch.arange(domains, device=x.device)[:, None]  # int[domains, 1]  domains.lee:198
     each = -z[reshape, torch.arange(n, device=x.device), y].mean(dim=1)  # [domains]
-    graft_ = stop(softmax(sharpness * each, (0,)))  # [domains]  domains.lee:194
+    graft_ = stop(softmax(sharpness * each, (0,)))  # [domains]  domains.lee:199
     return (graft_ * each).sum(), (saved_net, z, graft_)
 
 
@@ -1640,26 +1652,26 @@ def worst_domain_backward(net, x, y, saved, d_sum):
     """From d_sum to the gradients by net and x."""
     saved_net, z, graft_ = saved
     domains, n, _ = x.shape
-    # gradient of return sum(stop(softmax(sharpness * each)) * each)   domains.lee:194
+    # gradient of return sum(stop(softmax(sharpness * each)) * each)   domains.lee:199
     d_each = d_sum * graft_  # [domains]
-    # gradient of each[a] = mean[i](-z[a, i, y[a, i]])   domains.lee:193
+    # gradient of each[a] = mean[i](-z[a, i, y[a, i]])   domains.lee:198
     reshape = torch.arange(domains, device=x.device)[:, None]  # int[domains, 1]
     d_gather = (-d_each / n)[:, None].expand(domains, n)  # [domains, n]
     i = torch.arange(n, device=x.device)  # int[n]
     d_z = scatter_add(d_gather, (reshape, i, y), (domains, n, net.sizes[2]))  # [domains, n, net.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     d_reshape_4 = d_z - torch.exp(z) * d_z.sum(dim=2, keepdim=True)  # [domains, n, net.sizes_2]
-    # gradient of z = log_softmax(net(x), axis = 2)   domains.lee:192
+    # gradient of z = log_softmax(net(x), axis = 2)   domains.lee:197
     d_net, d_x = net.forward_2_backward(x, saved_net, d_reshape_4)
     return d_net, d_x
 
 
 def example_means(key):
-    net = Adaptive(5, 6, 3, key=fold(key, SITES["net"]))  # domains.lee:198
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  domains.lee:199
-    y = randint(fold(key, SITES["y"]), (7,), 0, 3)  # int[7]  domains.lee:200
-    target = 0.5 + normal(fold(key, SITES["target"]), (9, 5), FLOAT)  # [9, 5]  domains.lee:201
-    value, saved_aligned = aligned_saved(net, x, y, target)  # domains.lee:202
+    net = Adaptive(5, 6, 3, key=fold(key, SITES["net"]))  # domains.lee:203
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  domains.lee:204
+    y = randint(fold(key, SITES["y"]), (7,), 0, 3)  # int[7]  domains.lee:205
+    target = 0.5 + normal(fold(key, SITES["target"]), (9, 5), FLOAT)  # [9, 5]  domains.lee:206
+    value, saved_aligned = aligned_saved(net, x, y, target)  # domains.lee:207
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_x, d_target = aligned_backward(net, x, y, target, 0.3, saved_aligned, d_value)
     return (
@@ -1680,35 +1692,35 @@ def example_means(key):
 
 
 def example_reversed_gradient(key):
-    net = Adaptive(5, 6, 3, key=fold(key, SITES["net"]))  # domains.lee:206
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  domains.lee:207
-    y = randint(fold(key, SITES["y"]), (7,), 0, 3)  # int[7]  domains.lee:208
-    target = 0.5 + normal(fold(key, SITES["target"]), (9, 5), FLOAT)  # [9, 5]  domains.lee:209
-    value, saved_adversarial = adversarial_saved(net, x, y, target, 0.7)  # domains.lee:210
+    net = Adaptive(5, 6, 3, key=fold(key, SITES["net"]))  # domains.lee:211
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  domains.lee:212
+    y = randint(fold(key, SITES["y"]), (7,), 0, 3)  # int[7]  domains.lee:213
+    target = 0.5 + normal(fold(key, SITES["target"]), (9, 5), FLOAT)  # [9, 5]  domains.lee:214
+    value, saved_adversarial = adversarial_saved(net, x, y, target, 0.7)  # domains.lee:215
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_x, d_target = adversarial_backward(net, x, y, target, 0.7, saved_adversarial, d_value)
     return value, net.at(d_net), d_x, d_target
 
 
 def example_by_hand(key):
-    net = Adaptive(5, 6, 3, key=fold(key, SITES["net"]))  # domains.lee:214
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  domains.lee:215
-    y = randint(fold(key, SITES["y"]), (7,), 0, 3)  # int[7]  domains.lee:216
-    target = 0.5 + normal(fold(key, SITES["target"]), (9, 5), FLOAT)  # [9, 5]  domains.lee:217
-    value, saved_of_features = of_features_saved(net, x, y, target)  # domains.lee:218
+    net = Adaptive(5, 6, 3, key=fold(key, SITES["net"]))  # domains.lee:219
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  domains.lee:220
+    y = randint(fold(key, SITES["y"]), (7,), 0, 3)  # int[7]  domains.lee:221
+    target = 0.5 + normal(fold(key, SITES["target"]), (9, 5), FLOAT)  # [9, 5]  domains.lee:222
+    value, saved_of_features = of_features_saved(net, x, y, target)  # domains.lee:223
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_x, d_target = of_features_backward(net, x, y, target, saved_of_features, d_value)
     return value, net.at(d_net), d_x, d_target
 
 
 def example_unsure(key):
-    a = normal(fold(key, SITES["a"]), (7, 3), FLOAT)  # [7, 3]  domains.lee:222
-    b = normal(fold(key, SITES["b"]), (7, 3), FLOAT)  # [7, 3]  domains.lee:223
+    a = normal(fold(key, SITES["a"]), (7, 3), FLOAT)  # [7, 3]  domains.lee:227
+    b = normal(fold(key, SITES["b"]), (7, 3), FLOAT)  # [7, 3]  domains.lee:228
     softmax_ = torch.softmax(a, dim=1)  # [7, 3]  prelude.lee:122
     log_softmax_ = torch.log_softmax(a, dim=1)  # [7, 3]  prelude.lee:127
-    mean, saved_discrepancy = discrepancy_saved(a, b)  # domains.lee:224
+    mean, saved_discrepancy = discrepancy_saved(a, b)  # domains.lee:229
     d_a_2, d_b = discrepancy_backward(saved_discrepancy, torch.ones((), dtype=FLOAT))
-    d_softmax = -0.14285714285714285 * log_softmax_  # [7, 3]  domains.lee:101
+    d_softmax = -0.14285714285714285 * log_softmax_  # [7, 3]  domains.lee:103
     d_log_softmax = -0.14285714285714285 * softmax_  # [7, 3]
     sum_2 = d_log_softmax.sum(dim=1, keepdim=True)  # [7, 1]  prelude.lee:127
     sub_2 = d_softmax - (d_softmax * softmax_).sum(dim=1, keepdim=True)  # [7, 3]  prelude.lee:122
@@ -1717,20 +1729,20 @@ def example_unsure(key):
 
 
 def example_some_shared(key):
-    domain_x = normal(fold(key, SITES["domain_x"]), (7, 2), FLOAT)  # [7, 2]  domains.lee:228
-    z_x = normal(fold(key, SITES["z_x"]), (7, 3), FLOAT)  # [7, 3]  domains.lee:229
-    domain_t = normal(fold(key, SITES["domain_t"]), (9, 2), FLOAT)  # [9, 2]  domains.lee:230
-    z_t = normal(fold(key, SITES["z_t"]), (9, 3), FLOAT)  # [9, 3]  domains.lee:231
-    value, saved_universal = universal_saved(domain_x, z_x, domain_t, z_t)  # domains.lee:232
+    domain_x = normal(fold(key, SITES["domain_x"]), (7, 2), FLOAT)  # [7, 2]  domains.lee:233
+    z_x = normal(fold(key, SITES["z_x"]), (7, 3), FLOAT)  # [7, 3]  domains.lee:234
+    domain_t = normal(fold(key, SITES["domain_t"]), (9, 2), FLOAT)  # [9, 2]  domains.lee:235
+    z_t = normal(fold(key, SITES["z_t"]), (9, 3), FLOAT)  # [9, 3]  domains.lee:236
+    value, saved_universal = universal_saved(domain_x, z_x, domain_t, z_t)  # domains.lee:237
     d_domain_x, d_domain_t = universal_backward(saved_universal, torch.ones((), dtype=FLOAT))
     return value, d_domain_x, torch.zeros((7, 3), dtype=FLOAT), d_domain_t, torch.zeros((9, 3), dtype=FLOAT)
 
 
 def example_turned(key):
-    net = Turned(4, 6, 3, key=fold(key, SITES["net"]))  # domains.lee:236
-    image = normal(fold(key, SITES["image"]), (5, 4, 4), FLOAT)  # [5, 4, 4]  domains.lee:237
-    c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  domains.lee:238
-    d_c, saved_at_test_time = at_test_time_saved(net, image)  # domains.lee:239
+    net = Turned(4, 6, 3, key=fold(key, SITES["net"]))  # domains.lee:241
+    image = normal(fold(key, SITES["image"]), (5, 4, 4), FLOAT)  # [5, 4, 4]  domains.lee:242
+    c = normal(fold(key, SITES["c"]), (5, 3), FLOAT)  # [5, 3]  domains.lee:243
+    d_c, saved_at_test_time = at_test_time_saved(net, image)  # domains.lee:244
     div, saved_turning = turning_saved(net, image)
     d_net, d_image_2 = turning_backward(net, image, saved_turning, torch.ones((), dtype=FLOAT))
     d_net_, d_image_3 = at_test_time_backward(image, 0.1, saved_at_test_time, 3, c)
@@ -1752,19 +1764,19 @@ def example_turned(key):
 
 
 def example_several(key):
-    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # domains.lee:243
-    x = normal(fold(key, SITES["x"]), (4, 7, 5), FLOAT)  # [4, 7, 5]  domains.lee:244
-    y = randint(fold(key, SITES["y"]), (4, 7), 0, 3)  # int[4, 7]  domains.lee:245
-    value, saved_worst_domain = worst_domain_saved(net, x, y)  # domains.lee:246
+    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # domains.lee:248
+    x = normal(fold(key, SITES["x"]), (4, 7, 5), FLOAT)  # [4, 7, 5]  domains.lee:249
+    y = randint(fold(key, SITES["y"]), (4, 7), 0, 3)  # int[4, 7]  domains.lee:250
+    value, saved_worst_domain = worst_domain_saved(net, x, y)  # domains.lee:251
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_x = worst_domain_backward(net, x, y, saved_worst_domain, d_value)
     return value, net.at(d_net), d_x
 
 
 def example_seen_differently(key):
-    x = uniform(fold(key, SITES["x"]), (3, 4), FLOAT)  # [3, 4]  domains.lee:250
-    noise = normal(fold(key, SITES["noise"]), (3, 4), FLOAT)  # [3, 4]  domains.lee:251
-    add_2 = other_domain(x, noise)  # [3, 4]  domains.lee:252
+    x = uniform(fold(key, SITES["x"]), (3, 4), FLOAT)  # [3, 4]  domains.lee:255
+    noise = normal(fold(key, SITES["noise"]), (3, 4), FLOAT)  # [3, 4]  domains.lee:256
+    add_2 = other_domain(x, noise)  # [3, 4]  domains.lee:257
     d_x, d_noise = other_domain_backward(2 * add_2)
     return (add_2**2).sum(), d_x, d_noise
 

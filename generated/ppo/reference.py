@@ -358,17 +358,17 @@ def example_ratio(key):
     """Moves of an older policy."""
     policy = MLP((4, 8, 2), key=fold(key, SITES["policy"]))  # ppo.lee:51
     older = MLP((4, 8, 2), key=fold(key, SITES["older"]))  # ppo.lee:52
-    s = normal(fold(key, SITES["s"]), (6, 4), FLOAT)  # [6, 4]  ppo.lee:53
-    a = randint(fold(key, SITES["a"]), (6,), 0, 2)  # int[6]  ppo.lee:54
-    advantage = normal(fold(key, SITES["advantage"]), (6,), FLOAT)  # [6]  ppo.lee:55
+    s = normal(fold(key, SITES["s"]), (20, 4), FLOAT)  # [20, 4]  ppo.lee:53
+    a = randint(fold(key, SITES["a"]), (20,), 0, 2)  # int[20]  ppo.lee:54
+    advantage = normal(fold(key, SITES["advantage"]), (20,), FLOAT)  # [20]  ppo.lee:55
     add_2, saved_older = older.forward_saved(s)  # ppo.lee:56
-    categorical_score = log_softmax(add_2, (1,))  # [6, 2]  prelude.lee:127
+    categorical_score = log_softmax(add_2, (1,))  # [20, 2]  prelude.lee:127
     value, saved_clipped = clipped_saved(policy, s, a, of_class(categorical_score, a), advantage)  # ppo.lee:56
     d_value = FLOAT(1.0)
     d_policy, d_s_2, d_found, d_advantage = clipped_backward(policy, s, a, advantage, 0.2, 0.01, saved_clipped, d_value)
-    d_categorical_score = of_class_backward(a, 2, d_found)  # [6, 2]
-    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [6, 1]  prelude.lee:127
-    d_add_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [6, 2]
+    d_categorical_score = of_class_backward(a, 2, d_found)  # [20, 2]
+    sum_ = d_categorical_score.sum(axis=1, keepdims=True)  # [20, 1]  prelude.lee:127
+    d_add_2 = d_categorical_score - np.exp(categorical_score) * sum_  # [20, 2]
     d_older, d_s_3 = older.forward_backward(s, saved_older, d_add_2)  # ppo.lee:56
     return value, policy.at(d_policy), policy.at(d_older), d_s_2 + d_s_3, d_advantage
 

@@ -548,7 +548,7 @@ def example_ahead_and_back(key):
 
 
 def example_pieces(key):
-    pick = uniform(fold(key, SITES["pick"]), (40, 30), FLOAT)  # [40, 30]  pretraining.lee:147
+    pick = 0.1 + 0.1 * uniform(fold(key, SITES["pick"]), (40, 30), FLOAT)  # [40, 30]  pretraining.lee:147
     u = uniform(fold(key, SITES["u"]), (40, 30), FLOAT)  # [40, 30]  pretraining.lee:148
     lengths = randint(fold(key, SITES["lengths"]), (40,), 1, 31)  # int[40]  pretraining.lee:149
     return whole_words(pick, u < 0.5, lengths)  # bool[40, 30]  pretraining.lee:150

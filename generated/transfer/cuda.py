@@ -296,23 +296,22 @@ class TrainStep:
         return [*vectors, *self.tensors, *(s for states in self.states for s in states)]
 
 
-def among(z, y, first, last):
-    """Cross-entropy of the examples whose class lies in a range.
+def among(z, y, chosen):
+    """Cross-entropy of the chosen examples.
 
-    z [n, k], y int[n] -> []
+    z [n, k], y int[n], chosen bool[n] -> []
     """
-    chosen = ((first <= y) & (y <= last)).to(FLOAT)  # [n]  transfer.lee:12
-    return (chosen * cross_entropy(z, y)).sum() / chosen.sum()  # transfer.lee:13
+    sum_ = (chosen.to(FLOAT) * cross_entropy(z, y)).sum()  # transfer.lee:12
+    return sum_ / chosen.to(torch.int64).sum().to(FLOAT)
 
 
-def accuracy_among(z, y, first, last):
-    """The share of the examples of these classes that are called right.
+def accuracy_among(z, y, chosen):
+    """The share of the chosen examples that are called right.
 
-    z [n, k], y int[n] -> []
+    z [n, k], y int[n], chosen bool[n] -> []
     """
-    chosen = ((first <= y) & (y <= last)).to(FLOAT)  # [n]  transfer.lee:18
-    sum_ = (chosen * (z.argmax(dim=1) == y).to(FLOAT)).sum()  # transfer.lee:19
-    return sum_ / chosen.sum()
+    sum_ = (chosen & (z.argmax(dim=1) == y)).to(torch.int64).sum()  # transfer.lee:17
+    return sum_.to(FLOAT) / chosen.to(torch.int64).sum().to(FLOAT)
 
 
 @torch.no_grad()
@@ -329,18 +328,18 @@ def fine_tuned(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = MLP(sizes=(64, 32, 10), key=run.key("net")).to(run.session.place.device)  # transfer.lee:28
-    opt = Adam(lr=rate)  # transfer.lee:29
+    net = MLP(sizes=(64, 32, 10), key=run.key("net")).to(run.session.place.device)  # transfer.lee:26
+    opt = Adam(lr=rate)  # transfer.lee:27
     step = FineTunedStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # transfer.lee:32
-    own = SGD(lr=small)  # transfer.lee:33
+            run.step(step(x, y))  # transfer.lee:30
+    own = SGD(lr=small)  # transfer.lee:31
     step_ = FineTunedStep2(net, own)
     for epoch in run.loop("epoch_2", 1, more, net=net, own=own):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            run.step(step_(x, y))  # transfer.lee:36
-    run.report(own=accuracy_among(net(data.test.x), data.test.y, 5, 9))  # transfer.lee:37
+            run.step(step_(x, y))  # transfer.lee:34
+    run.report(own=fine_tuned_own(net, data.test.x, data.test.y))  # transfer.lee:35
     return net
 
 
@@ -367,12 +366,13 @@ class FineTunedStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 32]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
-        chosen = ((0 <= y) & (y <= 4)).to(FLOAT)  # [batches_n]  transfer.lee:12
+        lt = y < 5  # bool[batches_n]  transfer.lee:30
+        cast_chosen = lt.to(FLOAT)  # [batches_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
-        chosen_sum = chosen.sum()  # transfer.lee:13
+        cast = lt.to(torch.int64).sum().to(FLOAT)  # transfer.lee:12
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]  losses.lee:45
         sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_n, 10]
-        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_n, 10]
+        d_add_2 = sub * (1 / cast * cast_chosen)[:, None]  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:61
@@ -385,7 +385,7 @@ class FineTunedStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
+        return (cast_chosen * each).sum() / cast  # transfer.lee:12
 
 
 class FineTunedStep2(TrainStep):
@@ -408,12 +408,13 @@ class FineTunedStep2(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_2_n, 32]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_2_n, 10]  nn.lee:21
-        chosen = ((5 <= y) & (y <= 9)).to(FLOAT)  # [batches_2_n]  transfer.lee:12
+        ge = y >= 5  # bool[batches_2_n]  transfer.lee:34
+        cast_chosen = ge.to(FLOAT)  # [batches_2_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_2_n]  losses.lee:45
-        chosen_sum = chosen.sum()  # transfer.lee:13
+        cast = ge.to(torch.int64).sum().to(FLOAT)  # transfer.lee:12
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_2_n, 10]  losses.lee:45
         sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_2_n, 10]
-        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_2_n, 10]
+        d_add_2 = sub * (1 / cast * cast_chosen)[:, None]  # [batches_2_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_2_n, 32]  prelude.lee:61
@@ -424,24 +425,30 @@ class FineTunedStep2(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
             θ.sub_(g_, alpha=lr)
-        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
+        return (cast_chosen * each).sum() / cast  # transfer.lee:12
+
+
+def fine_tuned_own(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> []"""
+    own = accuracy_among(net(data_test_x), data_test_y, data_test_y >= 5)  # transfer.lee:35
+    return own
 
 
 def near_source_saved(net, source, x, y, weight=0.01):
     """As near_source, and what its gradient needs."""
     if net.sizes[0] != source.sizes[0]:
         raise ValueError(
-            f"transfer.lee:46: net.sizes_0 = {net.sizes[0]} " f"must equal source.sizes_0 = {source.sizes[0]}"
+            f"transfer.lee:44: net.sizes_0 = {net.sizes[0]} " f"must equal source.sizes_0 = {source.sizes[0]}"
         )
     if net.sizes[1] != source.sizes[1]:
         raise ValueError(
-            f"transfer.lee:46: net.sizes_1 = {net.sizes[1]} " f"must equal source.sizes_1 = {source.sizes[1]}"
+            f"transfer.lee:44: net.sizes_1 = {net.sizes[1]} " f"must equal source.sizes_1 = {source.sizes[1]}"
         )
     if net.sizes[2] != source.sizes[2]:
         raise ValueError(
-            f"transfer.lee:46: net.sizes_2 = {net.sizes[2]} " f"must equal source.sizes_2 = {source.sizes[2]}"
+            f"transfer.lee:44: net.sizes_2 = {net.sizes[2]} " f"must equal source.sizes_2 = {source.sizes[2]}"
         )
-    add_2, saved_net = net.forward_saved(x)  # transfer.lee:46
+    add_2, saved_net = net.forward_saved(x)  # transfer.lee:44
     sub = net.layers[0].w - source.layers[0].w.reshape(net.sizes[0], net.sizes[1])  # [net.sizes_0, net.sizes_1]
     sub_2 = net.layers[0].b - source.layers[0].b.reshape(net.sizes[1])  # [net.sizes_1]
     sub_3 = net.layers[1].w - source.layers[1].w.reshape(net.sizes[1], net.sizes[2])  # [net.sizes_1, net.sizes_2]
@@ -454,7 +461,7 @@ def near_source_saved(net, source, x, y, weight=0.01):
 def near_source_backward(net, x, y, weight, saved, source_sizes_0, source_sizes_1, source_sizes_2, d_add_5):
     """From d_add_5 to the gradients by net, source and x."""
     add_2, saved_net, sub, sub_2, sub_3, sub_4 = saved
-    # gradient of return cross_entropy(net(x), y) + weight * sum((net - source) ** 2)   transfer.lee:46
+    # gradient of return cross_entropy(net(x), y) + weight * sum((net - source) ** 2)   transfer.lee:44
     mul = 2 * (d_add_5 * weight)
     d_sub_4 = mul * sub_4  # [net.sizes_2]
     d_source_layers_1_b = (-d_sub_4).reshape(source_sizes_2)  # [source.sizes_2]
@@ -490,10 +497,10 @@ def like_source_saved(net, source, x, y, weight=0.5):
         raise ValueError(f"source.sizes_0 = {source.sizes[0]} must equal net.sizes_0 = {net.sizes[0]}")
     if net.sizes[2] != source.sizes[2]:
         raise ValueError(f"net.sizes_2 = {net.sizes[2]} must equal source.sizes_2 = {source.sizes[2]}")
-    z, saved_net = net.forward_saved(x)  # transfer.lee:51
+    z, saved_net = net.forward_saved(x)  # transfer.lee:49
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, net.sizes_2]  prelude.lee:127
     softmax_ = softmax(stop(source(x.reshape(n, source.sizes[0]))), (1,))  # [n, source.sizes_2]  prelude.lee:122
-    reshape_2 = softmax_.reshape(n, net.sizes[2])  # [n, net.sizes_2]  transfer.lee:52
+    reshape_2 = softmax_.reshape(n, net.sizes[2])  # [n, net.sizes_2]  transfer.lee:50
     mean_2, saved_kl = kl_saved(log_softmax_, reshape_2)
     return cross_entropy_2(z, y) + weight * mean_2, (z, saved_net, log_softmax_, reshape_2, saved_kl)
 
@@ -501,12 +508,12 @@ def like_source_saved(net, source, x, y, weight=0.5):
 def like_source_backward(net, x, y, weight, saved, d_add):
     """From d_add to the gradients by net and x."""
     z, saved_net, log_softmax_, reshape_2, saved_kl = saved
-    # gradient of return cross_entropy(z, y) + weight * kl(log_softmax(z, axis = 1), softmax(st..   transfer.lee:52
+    # gradient of return cross_entropy(z, y) + weight * kl(log_softmax(z, axis = 1), softmax(st..   transfer.lee:50
     d_log_softmax = kl_backward(reshape_2, saved_kl, d_add * weight)  # [n, net.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_ = d_log_softmax.sum(dim=1, keepdim=True)  # [n, 1]
     d_z_2 = d_log_softmax - torch.exp(log_softmax_) * sum_  # [n, net.sizes_2]
-    # gradient of z = net(x)   transfer.lee:51
+    # gradient of z = net(x)   transfer.lee:49
     d_z = d_z_2 + cross_entropy_2_backward(z, y, d_add)  # [n, net.sizes_2]
     d_net, d_x = net.forward_backward(x, saved_net, d_z)
     return d_net, d_x
@@ -526,21 +533,21 @@ def conservative(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, weight=0.1, 
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = MLP(sizes=(64, 32, 10), key=run.key("net")).to(run.session.place.device)  # transfer.lee:58
-    opt = Adam(lr=rate)  # transfer.lee:59
+    net = MLP(sizes=(64, 32, 10), key=run.key("net")).to(run.session.place.device)  # transfer.lee:56
+    opt = Adam(lr=rate)  # transfer.lee:57
     step = ConservativeStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # transfer.lee:62
-    source = net.copy()  # transfer.lee:63
-    own = SGD(lr=small)  # transfer.lee:64
+            run.step(step(x, y))  # transfer.lee:60
+    source = net.copy()  # transfer.lee:61
+    own = SGD(lr=small)  # transfer.lee:62
     step_ = ConservativeStep2(net, source, own)
     for epoch in run.loop("epoch_2", 1, more, net=net, own=own, source=source):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            run.step(step_(x, y, weight))  # transfer.lee:67
-    z, y = conservative_z_y(net, data.test.x, data.test.y)  # transfer.lee:68
-    reported_own, reported_kept = conservative_own_kept(z, y)  # transfer.lee:70
-    run.report(own=reported_own, kept=reported_kept)  # transfer.lee:70
+            run.step(step_(x, y, weight))  # transfer.lee:65
+    z, y = conservative_z_y(net, data.test.x, data.test.y)  # transfer.lee:66
+    reported_own, reported_kept = conservative_own_kept(z, y)  # transfer.lee:68
+    run.report(own=reported_own, kept=reported_kept)  # transfer.lee:68
     return net
 
 
@@ -567,12 +574,13 @@ class ConservativeStep(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 32]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
-        chosen = ((0 <= y) & (y <= 4)).to(FLOAT)  # [batches_n]  transfer.lee:12
+        lt = y < 5  # bool[batches_n]  transfer.lee:60
+        cast_chosen = lt.to(FLOAT)  # [batches_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
-        chosen_sum = chosen.sum()  # transfer.lee:13
+        cast = lt.to(torch.int64).sum().to(FLOAT)  # transfer.lee:12
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]  losses.lee:45
         sub = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_n, 10]
-        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_n, 10]
+        d_add_2 = sub * (1 / cast * cast_chosen)[:, None]  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
         torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [32, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 32]  prelude.lee:61
@@ -585,7 +593,7 @@ class ConservativeStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
+        return (cast_chosen * each).sum() / cast  # transfer.lee:12
 
 
 class ConservativeStep2(TrainStep):
@@ -618,10 +626,11 @@ class ConservativeStep2(TrainStep):
         d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_2_n, 32]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_2_n, 10]  nn.lee:21
-        chosen = ((5 <= y) & (y <= 9)).to(FLOAT)  # [batches_2_n]  transfer.lee:12
+        ge = y >= 5  # bool[batches_2_n]  transfer.lee:65
+        cast_chosen = ge.to(FLOAT)  # [batches_2_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_2_n]  losses.lee:45
-        chosen_sum = chosen.sum()  # transfer.lee:13
-        sub = layers_0_w - layers_0_w_  # [64, 32]  transfer.lee:67
+        cast = ge.to(torch.int64).sum().to(FLOAT)  # transfer.lee:12
+        sub = layers_0_w - layers_0_w_  # [64, 32]  transfer.lee:65
         sub_2 = layers_0_b - layers_0_b_  # [32]
         sub_3 = layers_1_w - layers_1_w_  # [32, 10]
         sub_4 = layers_1_b - layers_1_b_  # [10]
@@ -629,9 +638,9 @@ class ConservativeStep2(TrainStep):
         add_3 = add + (sub_3 * sub_3).sum() + (sub_4 * sub_4).sum()
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_2_n, 10]  losses.lee:45
         sub_5 = torch.softmax(affine_2, dim=1) - eq.to(FLOAT)  # [batches_2_n, 10]
-        d_add_2 = sub_5 * (1 / chosen_sum * chosen)[:, None]  # [batches_2_n, 10]
+        d_add_2 = sub_5 * (1 / cast * cast_chosen)[:, None]  # [batches_2_n, 10]
         d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_2_n, 32]  prelude.lee:61
-        torch.mul(sub, weight, out=d_layers_0_w)  # [64, 32]  transfer.lee:67
+        torch.mul(sub, weight, out=d_layers_0_w)  # [64, 32]  transfer.lee:65
         d_layers_0_w.mul_(2)  # [64, 32]
         d_layers_0_w.add_(x.T @ d_add)  # [64, 32]
         torch.mul(sub_2, weight, out=d_layers_0_b)  # [32]
@@ -648,18 +657,18 @@ class ConservativeStep2(TrainStep):
         for θ, g, s0 in self.blocks[0]:
             g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
             θ.sub_(g_, alpha=lr)
-        return (chosen * each).sum() / chosen_sum + weight * add_3
+        return (cast_chosen * each).sum() / cast + weight * add_3
 
 
 def conservative_z_y(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 10], int[data_test_n]"""
-    z = net(data_test_x)  # [data_test_n, 10]  transfer.lee:68
+    z = net(data_test_x)  # [data_test_n, 10]  transfer.lee:66
     return z, data_test_y
 
 
 def conservative_own_kept(z, y):
     """z [data_test_n, 10], y int[data_test_n] -> [], []"""
-    return accuracy_among(z, y, 5, 9), accuracy_among(z, y, 0, 4)  # transfer.lee:70
+    return accuracy_among(z, y, y >= 5), accuracy_among(z, y, y < 5)  # transfer.lee:68
 
 
 class Parts(Model):
@@ -670,12 +679,12 @@ class Parts(Model):
     def __init__(self, d=64, hidden=32, classes=10, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden, self.classes = d, hidden, classes
-        self.features = Linear(d, hidden, key=fold(key, SITES["features"]))  # transfer.lee:78
-        self.head = Linear(hidden, classes, key=fold(key, SITES["head"]))  # transfer.lee:79
+        self.features = Linear(d, hidden, key=fold(key, SITES["features"]))  # transfer.lee:76
+        self.head = Linear(hidden, classes, key=fold(key, SITES["head"]))  # transfer.lee:77
 
     def forward(self, x):
         """x [n, d] -> [n, classes]"""
-        return self.head(relu(self.features(x)))  # [n, classes]  transfer.lee:82
+        return self.head(relu(self.features(x)))  # [n, classes]  transfer.lee:80
 
 
 @torch.no_grad()
@@ -692,26 +701,26 @@ def layer_transfer(epochs=6, batch=32, rate=3e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    source = Parts(key=run.key("source")).to(run.session.place.device)  # transfer.lee:88
-    opt = Adam(lr=rate)  # transfer.lee:89
+    source = Parts(key=run.key("source")).to(run.session.place.device)  # transfer.lee:86
+    opt = Adam(lr=rate)  # transfer.lee:87
     step = LayerTransferStep(source, opt)
     for epoch in run.loop("epoch", 1, epochs, opt=opt, source=source):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # transfer.lee:92
-    net = Parts(key=run.key("net")).to(run.session.place.device)  # transfer.lee:93
-    layer_transfer_net(source, net)  # transfer.lee:94
-    own = Adam(lr=rate)  # transfer.lee:95
+            run.step(step(x, y))  # transfer.lee:90
+    net = Parts(key=run.key("net")).to(run.session.place.device)  # transfer.lee:91
+    layer_transfer_net(source, net)  # transfer.lee:92
+    own = Adam(lr=rate)  # transfer.lee:93
     step_ = LayerTransferStep2(net, own)
     for epoch in run.loop("epoch_2", 1, epochs, net=net, own=own):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            run.step(step_(x, y))  # transfer.lee:98
-    run.report(copied=accuracy_among(net(data.test.x), data.test.y, 5, 9))  # transfer.lee:99
-    whole = Adam(lr=rate)  # transfer.lee:100
+            run.step(step_(x, y))  # transfer.lee:96
+    run.report(copied=layer_transfer_copied(net, data.test.x, data.test.y))  # transfer.lee:97
+    whole = Adam(lr=rate)  # transfer.lee:98
     step_2 = LayerTransferStep3(net, whole)
     for epoch in run.loop("epoch_3", 1, epochs, net=net, whole=whole):
         for x, y in run.batches("batches_3", data.train, batch, shuffle=True):
-            run.step(step_2(x, y))  # transfer.lee:103
-    run.report(tuned=accuracy_among(net(data.test.x), data.test.y, 5, 9))  # transfer.lee:104
+            run.step(step_2(x, y))  # transfer.lee:101
+    run.report(tuned=layer_transfer_tuned(net, data.test.x, data.test.y))  # transfer.lee:102
     return net
 
 
@@ -738,12 +747,13 @@ class LayerTransferStep(TrainStep):
         d_features_w, d_features_b, d_head_w, d_head_b = self.gradients
         select = torch.relu(torch.addmm(features_b, x, features_w))  # [batches_n, 32]  prelude.lee:61
         affine = torch.addmm(head_b, select, head_w)  # [batches_n, 10]  nn.lee:21
-        chosen = ((0 <= y) & (y <= 4)).to(FLOAT)  # [batches_n]  transfer.lee:12
+        lt = y < 5  # bool[batches_n]  transfer.lee:90
+        cast_chosen = lt.to(FLOAT)  # [batches_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_n]  losses.lee:45
-        chosen_sum = chosen.sum()  # transfer.lee:13
+        cast = lt.to(torch.int64).sum().to(FLOAT)  # transfer.lee:12
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]  losses.lee:45
         sub = torch.softmax(affine, dim=1) - eq.to(FLOAT)  # [batches_n, 10]
-        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_n, 10]
+        d_add_2 = sub * (1 / cast * cast_chosen)[:, None]  # [batches_n, 10]
         torch.sum(d_add_2, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(select.T, d_add_2, out=d_head_w)  # [32, 10]
         # [batches_n, 32]  prelude.lee:61
@@ -757,7 +767,7 @@ class LayerTransferStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
+        return (cast_chosen * each).sum() / cast  # transfer.lee:12
 
 
 def layer_transfer_net(source, net):
@@ -789,12 +799,13 @@ class LayerTransferStep2(TrainStep):
         d_head_w, d_head_b = self.gradients
         select = torch.relu(torch.addmm(features_b, x, features_w))  # [batches_2_n, 32]  prelude.lee:61
         affine = torch.addmm(head_b, select, head_w)  # [batches_2_n, 10]  nn.lee:21
-        chosen = ((5 <= y) & (y <= 9)).to(FLOAT)  # [batches_2_n]  transfer.lee:12
+        ge = y >= 5  # bool[batches_2_n]  transfer.lee:96
+        cast_chosen = ge.to(FLOAT)  # [batches_2_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_2_n]  losses.lee:45
-        chosen_sum = chosen.sum()  # transfer.lee:13
+        cast = ge.to(torch.int64).sum().to(FLOAT)  # transfer.lee:12
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_2_n, 10]  losses.lee:45
         sub = torch.softmax(affine, dim=1) - eq.to(FLOAT)  # [batches_2_n, 10]
-        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_2_n, 10]
+        d_add_2 = sub * (1 / cast * cast_chosen)[:, None]  # [batches_2_n, 10]
         torch.sum(d_add_2, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(select.T, d_add_2, out=d_head_w)  # [32, 10]
         lr = self.own.lr
@@ -804,7 +815,13 @@ class LayerTransferStep2(TrainStep):
         weight_decay = self.own.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
+        return (cast_chosen * each).sum() / cast  # transfer.lee:12
+
+
+def layer_transfer_copied(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> []"""
+    copied = accuracy_among(net(data_test_x), data_test_y, data_test_y >= 5)  # transfer.lee:97
+    return copied
 
 
 class LayerTransferStep3(TrainStep):
@@ -830,12 +847,13 @@ class LayerTransferStep3(TrainStep):
         d_features_w, d_features_b, d_head_w, d_head_b = self.gradients
         select = torch.relu(torch.addmm(features_b, x, features_w))  # [batches_3_n, 32]  prelude.lee:61
         affine = torch.addmm(head_b, select, head_w)  # [batches_3_n, 10]  nn.lee:21
-        chosen = ((5 <= y) & (y <= 9)).to(FLOAT)  # [batches_3_n]  transfer.lee:12
+        ge = y >= 5  # bool[batches_3_n]  transfer.lee:101
+        cast_chosen = ge.to(FLOAT)  # [batches_3_n]  transfer.lee:12
         each = torch.nn.functional.cross_entropy(affine, y, reduction="none")  # [batches_3_n]  losses.lee:45
-        chosen_sum = chosen.sum()  # transfer.lee:13
+        cast = ge.to(torch.int64).sum().to(FLOAT)  # transfer.lee:12
         eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_3_n, 10]  losses.lee:45
         sub = torch.softmax(affine, dim=1) - eq.to(FLOAT)  # [batches_3_n, 10]
-        d_add_2 = sub * (1 / chosen_sum * chosen)[:, None]  # [batches_3_n, 10]
+        d_add_2 = sub * (1 / cast * cast_chosen)[:, None]  # [batches_3_n, 10]
         torch.sum(d_add_2, dim=0, out=d_head_b)  # [10]  nn.lee:21
         torch.mm(select.T, d_add_2, out=d_head_w)  # [32, 10]
         # [batches_3_n, 32]  prelude.lee:61
@@ -849,7 +867,13 @@ class LayerTransferStep3(TrainStep):
         weight_decay = self.whole.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (chosen * each).sum() / chosen_sum  # transfer.lee:13
+        return (cast_chosen * each).sum() / cast  # transfer.lee:12
+
+
+def layer_transfer_tuned(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> []"""
+    tuned = accuracy_among(net(data_test_x), data_test_y, data_test_y >= 5)  # transfer.lee:102
+    return tuned
 
 
 class MultiTask(Model):
@@ -860,26 +884,26 @@ class MultiTask(Model):
     def __init__(self, d, hidden, classes, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden, self.classes = d, hidden, classes
-        self.trunk = Linear(d, hidden, key=fold(key, SITES["trunk"]))  # transfer.lee:113
-        self.kind = Linear(hidden, classes, key=fold(key, SITES["kind"]))  # transfer.lee:114
-        self.parity = Linear(hidden, 2, key=fold(key, SITES["parity"]))  # transfer.lee:115
+        self.trunk = Linear(d, hidden, key=fold(key, SITES["trunk"]))  # transfer.lee:111
+        self.kind = Linear(hidden, classes, key=fold(key, SITES["kind"]))  # transfer.lee:112
+        self.parity = Linear(hidden, 2, key=fold(key, SITES["parity"]))  # transfer.lee:113
 
     def forward(self, x):
         """x [n, d] -> [n, classes], [n, 2]"""
-        h = relu(self.trunk(x))  # [n, hidden]  transfer.lee:118
-        return self.kind(h), self.parity(h)  # transfer.lee:119
+        h = relu(self.trunk(x))  # [n, hidden]  transfer.lee:116
+        return self.kind(h), self.parity(h)  # transfer.lee:117
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        h = relu(self.trunk(x))  # [n, hidden]  transfer.lee:118
-        return self.kind(h), self.parity(h), h  # transfer.lee:119
+        h = relu(self.trunk(x))  # [n, hidden]  transfer.lee:116
+        return self.kind(h), self.parity(h), h  # transfer.lee:117
 
     def forward_backward(self, x, h, d_add_2, d_add_3):
         """From d_add_2 and d_add_3 to the gradients by the parameters and x."""
-        # gradient of return kind(h), parity(h)   transfer.lee:119
+        # gradient of return kind(h), parity(h)   transfer.lee:117
         d_parity, d_h_2 = self.parity.forward_backward(h, d_add_3)
         d_kind, d_h_3 = self.kind.forward_backward(h, d_add_2)
-        # gradient of h = relu(trunk(x))   transfer.lee:118
+        # gradient of h = relu(trunk(x))   transfer.lee:116
         d_h = d_h_2 + d_h_3  # [n, hidden]
         d_trunk, d_x = self.trunk.forward_backward(x, relu_backward(h, d_h))
         return {"trunk": d_trunk, "kind": d_kind, "parity": d_parity}, d_x
@@ -890,15 +914,15 @@ def both_tasks(net, x, y, weight=0.5):
 
     x [n, net.d], y int[n] -> []
     """
-    kind_, parity = net(x)  # transfer.lee:124
-    mul = weight * cross_entropy_2(parity, y % 2)  # transfer.lee:125
+    kind_, parity = net(x)  # transfer.lee:122
+    mul = weight * cross_entropy_2(parity, y % 2)  # transfer.lee:123
     return cross_entropy_2(kind_, y) + mul
 
 
 def both_tasks_saved(net, x, y, weight=0.5):
     """As both_tasks, and what its gradient needs."""
-    kind_, parity, saved_net = net.forward_saved(x)  # transfer.lee:124
-    mod = y % 2  # int[n]  transfer.lee:125
+    kind_, parity, saved_net = net.forward_saved(x)  # transfer.lee:122
+    mod = y % 2  # int[n]  transfer.lee:123
     mul = weight * cross_entropy_2(parity, mod)
     return cross_entropy_2(kind_, y) + mul, (kind_, parity, saved_net, mod)
 
@@ -906,10 +930,10 @@ def both_tasks_saved(net, x, y, weight=0.5):
 def both_tasks_backward(net, x, y, weight, saved, d_out):
     """From d_out to the gradients by net and x."""
     kind_, parity, saved_net, mod = saved
-    # gradient of return cross_entropy(kind, y) + weight * cross_entropy(parity, y % 2)   transfer.lee:125
+    # gradient of return cross_entropy(kind, y) + weight * cross_entropy(parity, y % 2)   transfer.lee:123
     d_parity = cross_entropy_2_backward(parity, mod, d_out * weight)  # [n, 2]
     d_kind = cross_entropy_2_backward(kind_, y, d_out)  # [n, net.classes]
-    # gradient of kind, parity = net(x)   transfer.lee:124
+    # gradient of kind, parity = net(x)   transfer.lee:122
     d_net, d_x = net.forward_backward(x, saved_net, d_kind, d_parity)
     return d_net, d_x
 
@@ -927,15 +951,15 @@ def multi_task(epochs=10, batch=32, rate=3e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = MultiTask(d=64, hidden=32, classes=10, key=run.key("net")).to(run.session.place.device)  # transfer.lee:130
-    opt = Adam(lr=rate)  # transfer.lee:131
+    net = MultiTask(d=64, hidden=32, classes=10, key=run.key("net")).to(run.session.place.device)  # transfer.lee:128
+    opt = Adam(lr=rate)  # transfer.lee:129
     step = MultiTaskStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # transfer.lee:134
-    kind_, parity = multi_task_kind_parity(net, data.test.x)  # transfer.lee:135
-    reported_kind, reported_parity = multi_task_kind_parity_2(kind_, data.test.y, parity)  # transfer.lee:136
-    run.report(kind=reported_kind, parity=reported_parity)  # transfer.lee:136
+            run.step(step(x, y))  # transfer.lee:132
+    kind_, parity = multi_task_kind_parity(net, data.test.x)  # transfer.lee:133
+    reported_kind, reported_parity = multi_task_kind_parity_2(kind_, data.test.y, parity)  # transfer.lee:134
+    run.report(kind=reported_kind, parity=reported_parity)  # transfer.lee:134
     return net
 
 
@@ -969,7 +993,7 @@ class MultiTaskStep(TrainStep):
         kind_ = torch.addmm(kind_b, h, kind_w)  # [batches_n, 10]  nn.lee:21
         parity = torch.addmm(parity_b, h, parity_w)  # [batches_n, 2]
         surprise = torch.nn.functional.cross_entropy(kind_, y, reduction="none")  # [batches_n]  losses.lee:45
-        mod = y % 2  # int[batches_n]  transfer.lee:125
+        mod = y % 2  # int[batches_n]  transfer.lee:123
         surprise_2 = torch.nn.functional.cross_entropy(parity, mod, reduction="none")  # [batches_n]  losses.lee:45
         eq = torch.arange(2, device=x.device)[None, :] == mod[:, None]  # bool[batches_n, 2]
         d_parity = (torch.softmax(parity, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 2]
@@ -979,7 +1003,7 @@ class MultiTaskStep(TrainStep):
         torch.mm(h.T, d_parity, out=d_parity_w)  # [32, 2]
         torch.sum(d_kind, dim=0, out=d_kind_b)  # [10]
         torch.mm(h.T, d_kind, out=d_kind_w)  # [32, 10]
-        d_h = d_parity @ parity_w.T + d_kind @ kind_w.T  # [batches_n, 32]  transfer.lee:118
+        d_h = d_parity @ parity_w.T + d_kind @ kind_w.T  # [batches_n, 32]  transfer.lee:116
         d_trunk_out = torch.ops.aten.threshold_backward(d_h, h, 0)  # [batches_n, 32]  prelude.lee:61
         torch.sum(d_trunk_out, dim=0, out=d_trunk_b)  # [32]  nn.lee:21
         torch.mm(x.T, d_trunk_out, out=d_trunk_w)  # [64, 32]
@@ -990,18 +1014,18 @@ class MultiTaskStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return surprise.sum() / count + 0.5 * (surprise_2.sum() / count)  # transfer.lee:125
+        return surprise.sum() / count + 0.5 * (surprise_2.sum() / count)  # transfer.lee:123
 
 
 def multi_task_kind_parity(net, data_test_x):
     """data_test_x [data_test_n, 64] -> [data_test_n, 10], [data_test_n, 2]"""
-    kind_, parity = net(data_test_x)  # transfer.lee:135
+    kind_, parity = net(data_test_x)  # transfer.lee:133
     return kind_, parity
 
 
 def multi_task_kind_parity_2(kind_, data_test_y, parity):
     """kind [data_test_n, 10], data_test_y int[data_test_n], parity [data_test_n, 2] -> [], []"""
-    return accuracy(kind_, data_test_y), accuracy(parity, data_test_y % 2)  # transfer.lee:136
+    return accuracy(kind_, data_test_y), accuracy(parity, data_test_y % 2)  # transfer.lee:134
 
 
 def of_attributes(z, y, table):
@@ -1009,8 +1033,8 @@ def of_attributes(z, y, table):
 
     z [n, a], y int[n], table [k, a] -> []
     """
-    wanted = table[y]  # [n, a]  transfer.lee:145
-    mul_2 = (1 - wanted) * torch.nn.functional.logsigmoid(-z)  # [n, a]  transfer.lee:146
+    wanted = table[y]  # [n, a]  transfer.lee:143
+    mul_2 = (1 - wanted) * torch.nn.functional.logsigmoid(-z)  # [n, a]  transfer.lee:144
     add = wanted * torch.nn.functional.logsigmoid(z) + mul_2  # [n, a]
     return -add.sum(dim=1).mean()
 
@@ -1020,9 +1044,9 @@ def by_attributes(z, table):
 
     z [n, a], table [k, a] -> int[n]
     """
-    sub = torch.sigmoid(z)[:, None] - table  # [n, k, a]  transfer.lee:151
+    sub = torch.sigmoid(z)[:, None] - table  # [n, k, a]  transfer.lee:149
     away = (sub**2).sum(dim=2)  # [n, k]
-    return away.argmin(dim=1)  # int[n]  transfer.lee:152
+    return away.argmin(dim=1)  # int[n]  transfer.lee:150
 
 
 def in_one_space(f, g, y, margin=0.5):
@@ -1032,10 +1056,10 @@ def in_one_space(f, g, y, margin=0.5):
     """
     n = f.shape[0]
     k = g.shape[0]
-    likeness = f @ g.T  # [n, k]  transfer.lee:157
-    eq = torch.arange(k, device=f.device) == y[:, None]  # bool[n, k]  transfer.lee:158
+    likeness = f @ g.T  # [n, k]  transfer.lee:155
+    eq = torch.arange(k, device=f.device) == y[:, None]  # bool[n, k]  transfer.lee:156
     other = torch.where(eq, -torch.inf, likeness)  # [n, k]
-    sub = margin - likeness[torch.arange(n, device=f.device), y]  # [n]  transfer.lee:159
+    sub = margin - likeness[torch.arange(n, device=f.device), y]  # [n]  transfer.lee:157
     add = sub + largest(other, (1,), False)  # [n]
     return torch.where(0 >= add, 0, add).mean()
 
@@ -1044,10 +1068,10 @@ def in_one_space_saved(f, g, y, margin=0.5):
     """As in_one_space, and what its gradient needs."""
     n = f.shape[0]
     k = g.shape[0]
-    likeness = f @ g.T  # [n, k]  transfer.lee:157
-    eq = torch.arange(k, device=f.device) == y[:, None]  # bool[n, k]  transfer.lee:158
+    likeness = f @ g.T  # [n, k]  transfer.lee:155
+    eq = torch.arange(k, device=f.device) == y[:, None]  # bool[n, k]  transfer.lee:156
     other = torch.where(eq, -torch.inf, likeness)  # [n, k]
-    sub = margin - likeness[torch.arange(n, device=f.device), y]  # [n]  transfer.lee:159
+    sub = margin - likeness[torch.arange(n, device=f.device), y]  # [n]  transfer.lee:157
     add = sub + largest(other, (1,), False)  # [n]
     return torch.where(0 >= add, 0, add).mean(), (eq, other, add)
 
@@ -1057,15 +1081,15 @@ def in_one_space_backward(f, g, y, saved, d_out):
     eq, other, add = saved
     n = f.shape[0]
     k = g.shape[0]
-    # gradient of return mean[i](max(0, margin - likeness[i, y[i]] + max[c](other[i, c])))   transfer.lee:159
+    # gradient of return mean[i](max(0, margin - likeness[i, y[i]] + max[c](other[i, c])))   transfer.lee:157
     div = d_out / n
     ge = 0 >= add  # bool[n]
     iota = torch.arange(k, device=f.device)[None, :]  # int[1, k]
     i = torch.arange(n, device=f.device)  # int[n]
-    # gradient of other[i, c] = where(c == y[i], -inf, likeness[i, c])   transfer.lee:158
+    # gradient of other[i, c] = where(c == y[i], -inf, likeness[i, c])   transfer.lee:156
     select = torch.where(eq, 0, torch.where(ge, 0, div)[:, None])  # [n, k]
     d_likeness_3 = torch.where(iota == other.argmax(dim=1)[:, None], select, 0)  # [n, k]
-    # gradient of likeness = f @ g.T   transfer.lee:157
+    # gradient of likeness = f @ g.T   transfer.lee:155
     d_likeness = scatter_add(torch.where(ge, 0, -div), (i, y), (n, k)) + d_likeness_3  # [n, k]
     d_f = d_likeness @ g  # [n, d]
     d_g = d_likeness.T @ f  # [k, d]
@@ -1077,13 +1101,13 @@ def in_one_spaceAsPrinted(f, g, y):
 
     f [n, d], g [k, d], y int[n] -> []
     """
-    sub = f - g[y]  # [n, d]  transfer.lee:164
+    sub = f - g[y]  # [n, d]  transfer.lee:162
     return (sub**2).sum(dim=1).mean()
 
 
 def in_one_spaceAsPrinted_saved(f, g, y):
     """As in_one_spaceAsPrinted, and what its gradient needs."""
-    sub = f - g[y]  # [n, d]  transfer.lee:164
+    sub = f - g[y]  # [n, d]  transfer.lee:162
     return (sub**2).sum(dim=1).mean(), sub
 
 
@@ -1091,7 +1115,7 @@ def in_one_spaceAsPrinted_backward(y, sub, k, d_out):
     """From d_out to the gradients by f and g."""
     n = y.shape[0]
     d = sub.shape[1]
-    # gradient of return mean(sum((f - g[y]) ** 2, axis = 1))   transfer.lee:164
+    # gradient of return mean(sum((f - g[y]) ** 2, axis = 1))   transfer.lee:162
     d_f = 2 * (d_out / n) * sub  # [n, d]
     d_g = scatter_add(-d_f, (y,), (k, d))  # [k, d]
     return d_f, d_g
@@ -1103,10 +1127,10 @@ def convex_mix(z, words, unseen, most=2):
     z [n, k], words [k, d], unseen [m, d] -> int[n]
     """
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
-    rank_of = (p[:, None] > p[:, :, None]).to(FLOAT).sum(dim=2)  # [n, k]  transfer.lee:170
-    share = torch.where(rank_of < most, p, 0)  # [n, k]  transfer.lee:171
-    mix = share @ words / share.sum(dim=1, keepdim=True)  # [n, d]  transfer.lee:172
-    div = mix @ unseen.T / (norm(mix)[:, None] * norm(unseen))  # [n, m]  transfer.lee:173
+    rank_of = (p[:, None] > p[:, :, None]).to(FLOAT).sum(dim=2)  # [n, k]  transfer.lee:168
+    share = torch.where(rank_of < most, p, 0)  # [n, k]  transfer.lee:169
+    mix = share @ words / share.sum(dim=1, keepdim=True)  # [n, d]  transfer.lee:170
+    div = mix @ unseen.T / (norm(mix)[:, None] * norm(unseen))  # [n, m]  transfer.lee:171
     return div.argmax(dim=1)  # int[n]
 
 
@@ -1124,20 +1148,20 @@ def self_taught(epochs=10, batch=32, rate=3e-3, few=100, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    encoder = Linear(inputs=64, outputs=24, key=run.key("encoder")).to(run.session.place.device)  # transfer.lee:182
-    decoder = Linear(inputs=24, outputs=64, key=run.key("decoder")).to(run.session.place.device)  # transfer.lee:183
-    opt = Adam(lr=rate)  # transfer.lee:184
+    encoder = Linear(inputs=64, outputs=24, key=run.key("encoder")).to(run.session.place.device)  # transfer.lee:180
+    decoder = Linear(inputs=24, outputs=64, key=run.key("decoder")).to(run.session.place.device)  # transfer.lee:181
+    opt = Adam(lr=rate)  # transfer.lee:182
     step = SelfTaughtStep(encoder, decoder, opt)
     for epoch in run.loop("epoch", 1, epochs, decoder=decoder, encoder=encoder, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x))  # transfer.lee:187
-    head = Linear(inputs=24, outputs=10, key=run.key("head")).to(run.session.place.device)  # transfer.lee:188
-    own = Adam(lr=rate)  # transfer.lee:189
+            run.step(step(x))  # transfer.lee:185
+    head = Linear(inputs=24, outputs=10, key=run.key("head")).to(run.session.place.device)  # transfer.lee:186
+    own = Adam(lr=rate)  # transfer.lee:187
     step_ = SelfTaughtStep2(head, own)
-    x, y = self_taught_x_y(encoder, data.train.x, data.train.y, few)  # transfer.lee:190
+    x, y = self_taught_x_y(encoder, data.train.x, data.train.y, few)  # transfer.lee:188
     for step_2 in run.loop("step", 1, 300, head=head, own=own):
-        run.step(step_(x, y))  # transfer.lee:193
-    run.report(accuracy=accuracy(head(relu(encoder(data.test.x))), data.test.y))  # transfer.lee:194
+        run.step(step_(x, y))  # transfer.lee:191
+    run.report(accuracy=accuracy(head(relu(encoder(data.test.x))), data.test.y))  # transfer.lee:192
     return head
 
 
@@ -1188,8 +1212,8 @@ class SelfTaughtStep(TrainStep):
 
 def self_taught_x_y(encoder, data_train_x, data_train_y, few):
     """data_train_x [data_train_n, 64], data_train_y int[data_train_n] -> [few, 24], int[few]"""
-    x = relu(encoder(data_train_x[:few]))  # [few, 24]  transfer.lee:190
-    y = data_train_y[:few]  # int[few]  transfer.lee:191
+    x = relu(encoder(data_train_x[:few]))  # [few, 24]  transfer.lee:188
+    y = data_train_y[:few]  # int[few]  transfer.lee:189
     return x, y
 
 
@@ -1236,28 +1260,29 @@ class SelfTaughtStep2(TrainStep):
 
 
 def example_some_classes(key):
-    z = normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  transfer.lee:202
-    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:203
-    return among(z, y, 1, 2), accuracy_among(z, y, 1, 2)  # transfer.lee:204
+    z = normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  transfer.lee:200
+    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:201
+    gt = y > 0  # bool[9]  transfer.lee:202
+    return among(z, y, gt), accuracy_among(z, y, gt)
 
 
 def example_kept_near(key):
-    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # transfer.lee:208
-    source = MLP((5, 6, 3), key=fold(key, SITES["source"]))  # transfer.lee:209
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:210
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:211
-    value, saved_near_source = near_source_saved(net, source, x, y)  # transfer.lee:212
+    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # transfer.lee:206
+    source = MLP((5, 6, 3), key=fold(key, SITES["source"]))  # transfer.lee:207
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:208
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:209
+    value, saved_near_source = near_source_saved(net, source, x, y)  # transfer.lee:210
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_source, d_x = near_source_backward(net, x, y, 0.01, saved_near_source, 5, 6, 3, d_value)
     return value, net.at(d_net), net.at(d_source), d_x
 
 
 def example_kept_alike(key):
-    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # transfer.lee:216
-    source = MLP((5, 6, 3), key=fold(key, SITES["source"]))  # transfer.lee:217
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:218
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:219
-    value, saved_like_source = like_source_saved(net, source, x, y)  # transfer.lee:220
+    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # transfer.lee:214
+    source = MLP((5, 6, 3), key=fold(key, SITES["source"]))  # transfer.lee:215
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:216
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:217
+    value, saved_like_source = like_source_saved(net, source, x, y)  # transfer.lee:218
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_x = like_source_backward(net, x, y, 0.5, saved_like_source, d_value)
     return (
@@ -1274,47 +1299,47 @@ def example_kept_alike(key):
 
 
 def example_two_tasks(key):
-    net = MultiTask(5, 6, 3, key=fold(key, SITES["net"]))  # transfer.lee:224
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:225
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:226
-    value, saved_both_tasks = both_tasks_saved(net, x, y)  # transfer.lee:227
+    net = MultiTask(5, 6, 3, key=fold(key, SITES["net"]))  # transfer.lee:222
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:223
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:224
+    value, saved_both_tasks = both_tasks_saved(net, x, y)  # transfer.lee:225
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_x = both_tasks_backward(net, x, y, 0.5, saved_both_tasks, d_value)
     return value, net.at(d_net), d_x
 
 
 def example_described(key):
-    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:231
-    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:232
-    table = (uniform(fold(key, SITES["table"]), (4, 5), FLOAT) < 0.5).to(FLOAT)  # [4, 5]  transfer.lee:233
-    return of_attributes(z, y, table), by_attributes(z, table)  # transfer.lee:234
+    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:229
+    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:230
+    table = (uniform(fold(key, SITES["table"]), (4, 5), FLOAT) < 0.5).to(FLOAT)  # [4, 5]  transfer.lee:231
+    return of_attributes(z, y, table), by_attributes(z, table)  # transfer.lee:232
 
 
 def example_embedded(key):
-    f = normal(fold(key, SITES["f"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:238
-    g = normal(fold(key, SITES["g"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:239
-    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:240
-    value, saved_in_one_space = in_one_space_saved(f, g, y)  # transfer.lee:241
+    f = normal(fold(key, SITES["f"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:236
+    g = normal(fold(key, SITES["g"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:237
+    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:238
+    value, saved_in_one_space = in_one_space_saved(f, g, y)  # transfer.lee:239
     d_value = torch.ones((), dtype=FLOAT)
     d_f, d_g = in_one_space_backward(f, g, y, saved_in_one_space, d_value)
     return value, d_f, d_g
 
 
 def example_embedded_as_printed(key):
-    f = normal(fold(key, SITES["f"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:245
-    g = normal(fold(key, SITES["g"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:246
-    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:247
-    value, saved_in_one_spaceAsPrinted = in_one_spaceAsPrinted_saved(f, g, y)  # transfer.lee:248
+    f = normal(fold(key, SITES["f"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:243
+    g = normal(fold(key, SITES["g"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:244
+    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:245
+    value, saved_in_one_spaceAsPrinted = in_one_spaceAsPrinted_saved(f, g, y)  # transfer.lee:246
     d_value = torch.ones((), dtype=FLOAT)
     d_f, d_g = in_one_spaceAsPrinted_backward(y, saved_in_one_spaceAsPrinted, 4, d_value)
     return value, d_f, d_g
 
 
 def example_mixed(key):
-    z = normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  transfer.lee:252
-    words = normal(fold(key, SITES["words"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:253
-    unseen = normal(fold(key, SITES["unseen"]), (3, 5), FLOAT)  # [3, 5]  transfer.lee:254
-    return convex_mix(z, words, unseen)  # int[9]  transfer.lee:255
+    z = normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  transfer.lee:250
+    words = normal(fold(key, SITES["words"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:251
+    unseen = normal(fold(key, SITES["unseen"]), (3, 5), FLOAT)  # [3, 5]  transfer.lee:252
+    return convex_mix(z, words, unseen)  # int[9]  transfer.lee:253
 
 
 def fan_in_uniform(fan_in):

@@ -195,38 +195,38 @@ def packed(*outputs, **inputs):
     return decorate
 
 
-def among(z, y, first, last):
-    """Cross-entropy of the examples whose class lies in a range.
+def among(z, y, chosen):
+    """Cross-entropy of the chosen examples.
 
-    z [n, k], y int[n] -> []
+    z [n, k], y int[n], chosen bool[n] -> []
     """
-    chosen = ((first <= y) & (y <= last)).astype(FLOAT)  # [n]  transfer.lee:12
-    return (chosen * cross_entropy(z, y)).sum() / chosen.sum()  # transfer.lee:13
+    sum_ = (chosen.astype(FLOAT) * cross_entropy(z, y)).sum()  # transfer.lee:12
+    return sum_ / chosen.astype(np.int64).sum().astype(FLOAT)
 
 
-def among_saved(z, y, first, last):
+def among_saved(z, y, chosen):
     """As among, and what its gradient needs."""
-    chosen = ((first <= y) & (y <= last)).astype(FLOAT)  # [n]  transfer.lee:12
-    chosen_sum = chosen.sum()  # transfer.lee:13
-    return (chosen * cross_entropy(z, y)).sum() / chosen_sum, (chosen, chosen_sum)
+    cast_chosen = chosen.astype(FLOAT)  # [n]  transfer.lee:12
+    cast_3 = chosen.astype(np.int64).sum().astype(FLOAT)
+    return (cast_chosen * cross_entropy(z, y)).sum() / cast_3, (cast_chosen, cast_3)
 
 
 def among_backward(z, y, saved, d_out):
     """From d_out to the gradient by z."""
-    chosen, chosen_sum = saved
-    # gradient of return sum(chosen * cross_entropy(z, y, reduce = false)) / sum(chosen)   transfer.lee:13
-    d_z = cross_entropy_backward(z, y, d_out / chosen_sum * chosen)  # [n, k]
+    cast_chosen, cast_3 = saved
+    # gradient of return sum(float(chosen) * cross_entropy(z, y, reduce = false)) / sum(chosen)   transfer.lee:12
+    d_z = cross_entropy_backward(z, y, d_out / cast_3 * cast_chosen)  # [n, k]
     return d_z  # [n, k]
 
 
-def accuracy_among(z, y, first, last):
-    """The share of the examples of these classes that are called right.
+def accuracy_among(z, y, chosen):
+    """The share of the chosen examples that are called right.
 
-    z [n, k], y int[n] -> []
+    z [n, k], y int[n], chosen bool[n] -> []
     """
-    chosen = ((first <= y) & (y <= last)).astype(FLOAT)  # [n]  transfer.lee:18
-    sum_ = (chosen * (z.argmax(axis=1) == y).astype(FLOAT)).sum()  # transfer.lee:19
-    return sum_ / chosen.sum()
+    sum_ = (chosen & (z.argmax(axis=1) == y)).astype(np.int64).sum()  # transfer.lee:17
+    cast_3 = chosen.astype(np.int64).sum().astype(FLOAT)
+    return sum_.astype(FLOAT) / cast_3
 
 
 def fine_tuned(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, *, run=None):
@@ -242,23 +242,23 @@ def fine_tuned(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = MLP(sizes=(64, 32, 10), key=run.key("net"))  # transfer.lee:28
-    opt = Adam(lr=rate)  # transfer.lee:29
+    net = MLP(sizes=(64, 32, 10), key=run.key("net"))  # transfer.lee:26
+    opt = Adam(lr=rate)  # transfer.lee:27
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(fine_tuned_step(net, opt, x, y))  # transfer.lee:32
-    own = SGD(lr=small)  # transfer.lee:33
+            run.step(fine_tuned_step(net, opt, x, y))  # transfer.lee:30
+    own = SGD(lr=small)  # transfer.lee:31
     for epoch in run.loop("epoch_2", 1, more, net=net, own=own):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            run.step(fine_tuned_step_2(net, own, x, y))  # transfer.lee:36
-    run.report(own=accuracy_among(net(data.test.x), data.test.y, 5, 9))  # transfer.lee:37
+            run.step(fine_tuned_step_2(net, own, x, y))  # transfer.lee:34
+    run.report(own=fine_tuned_own(net, data.test.x, data.test.y))  # transfer.lee:35
     return net
 
 
 def fine_tuned_step(net, opt, x, y):
     """One step of fine_tuned."""
-    add_2, saved_net = net.forward_saved(x)  # transfer.lee:32
-    loss, saved_among = among_saved(add_2, y, 0, 4)
+    add_2, saved_net = net.forward_saved(x)  # transfer.lee:30
+    loss, saved_among = among_saved(add_2, y, y < 5)
     d_add_2 = among_backward(add_2, y, saved_among, FLOAT(1.0))  # [batches_n, 10]
     d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
     opt.update(net.parameters, net.flat(d_net))
@@ -267,29 +267,35 @@ def fine_tuned_step(net, opt, x, y):
 
 def fine_tuned_step_2(net, own, x, y):
     """One step of fine_tuned."""
-    add_2, saved_net = net.forward_saved(x)  # transfer.lee:36
-    loss, saved_among = among_saved(add_2, y, 5, 9)
+    add_2, saved_net = net.forward_saved(x)  # transfer.lee:34
+    loss, saved_among = among_saved(add_2, y, y >= 5)
     d_add_2 = among_backward(add_2, y, saved_among, FLOAT(1.0))  # [batches_2_n, 10]
     d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
     own.update(net.parameters, net.flat(d_net))
     return loss
 
 
+def fine_tuned_own(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> []"""
+    own = accuracy_among(net(data_test_x), data_test_y, data_test_y >= 5)  # transfer.lee:35
+    return own
+
+
 def near_source_saved(net, source, x, y, weight=0.01):
     """As near_source, and what its gradient needs."""
     if net.sizes[0] != source.sizes[0]:
         raise ValueError(
-            f"transfer.lee:46: net.sizes_0 = {net.sizes[0]} " f"must equal source.sizes_0 = {source.sizes[0]}"
+            f"transfer.lee:44: net.sizes_0 = {net.sizes[0]} " f"must equal source.sizes_0 = {source.sizes[0]}"
         )
     if net.sizes[1] != source.sizes[1]:
         raise ValueError(
-            f"transfer.lee:46: net.sizes_1 = {net.sizes[1]} " f"must equal source.sizes_1 = {source.sizes[1]}"
+            f"transfer.lee:44: net.sizes_1 = {net.sizes[1]} " f"must equal source.sizes_1 = {source.sizes[1]}"
         )
     if net.sizes[2] != source.sizes[2]:
         raise ValueError(
-            f"transfer.lee:46: net.sizes_2 = {net.sizes[2]} " f"must equal source.sizes_2 = {source.sizes[2]}"
+            f"transfer.lee:44: net.sizes_2 = {net.sizes[2]} " f"must equal source.sizes_2 = {source.sizes[2]}"
         )
-    add_2, saved_net = net.forward_saved(x)  # transfer.lee:46
+    add_2, saved_net = net.forward_saved(x)  # transfer.lee:44
     sub = net.layers[0].w - source.layers[0].w.reshape(net.sizes[0], net.sizes[1])  # [net.sizes_0, net.sizes_1]
     sub_2 = net.layers[0].b - source.layers[0].b.reshape(net.sizes[1])  # [net.sizes_1]
     sub_3 = net.layers[1].w - source.layers[1].w.reshape(net.sizes[1], net.sizes[2])  # [net.sizes_1, net.sizes_2]
@@ -302,7 +308,7 @@ def near_source_saved(net, source, x, y, weight=0.01):
 def near_source_backward(net, x, y, weight, saved, source_sizes_0, source_sizes_1, source_sizes_2, d_add_5):
     """From d_add_5 to the gradients by net, source and x."""
     add_2, saved_net, sub, sub_2, sub_3, sub_4 = saved
-    # gradient of return cross_entropy(net(x), y) + weight * sum((net - source) ** 2)   transfer.lee:46
+    # gradient of return cross_entropy(net(x), y) + weight * sum((net - source) ** 2)   transfer.lee:44
     mul = 2 * (d_add_5 * weight)
     d_sub_4 = mul * sub_4  # [net.sizes_2]
     d_source_layers_1_b = (-d_sub_4).reshape(source_sizes_2)  # [source.sizes_2]
@@ -338,10 +344,10 @@ def like_source_saved(net, source, x, y, weight=0.5):
         raise ValueError(f"source.sizes_0 = {source.sizes[0]} must equal net.sizes_0 = {net.sizes[0]}")
     if net.sizes[2] != source.sizes[2]:
         raise ValueError(f"net.sizes_2 = {net.sizes[2]} must equal source.sizes_2 = {source.sizes[2]}")
-    z, saved_net = net.forward_saved(x)  # transfer.lee:51
+    z, saved_net = net.forward_saved(x)  # transfer.lee:49
     log_softmax_ = log_softmax(z, (1,))  # [n, net.sizes_2]  prelude.lee:127
     softmax_ = softmax(stop(source(x.reshape(n, source.sizes[0]))), (1,))  # [n, source.sizes_2]  prelude.lee:122
-    reshape_2 = softmax_.reshape(n, net.sizes[2])  # [n, net.sizes_2]  transfer.lee:52
+    reshape_2 = softmax_.reshape(n, net.sizes[2])  # [n, net.sizes_2]  transfer.lee:50
     mean_2, saved_kl = kl_saved(log_softmax_, reshape_2)
     return cross_entropy_2(z, y) + weight * mean_2, (z, saved_net, log_softmax_, reshape_2, saved_kl)
 
@@ -349,12 +355,12 @@ def like_source_saved(net, source, x, y, weight=0.5):
 def like_source_backward(net, x, y, weight, saved, d_add):
     """From d_add to the gradients by net and x."""
     z, saved_net, log_softmax_, reshape_2, saved_kl = saved
-    # gradient of return cross_entropy(z, y) + weight * kl(log_softmax(z, axis = 1), softmax(st..   transfer.lee:52
+    # gradient of return cross_entropy(z, y) + weight * kl(log_softmax(z, axis = 1), softmax(st..   transfer.lee:50
     d_log_softmax = kl_backward(reshape_2, saved_kl, d_add * weight)  # [n, net.sizes_2]
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     sum_ = d_log_softmax.sum(axis=1, keepdims=True)  # [n, 1]
     d_z_2 = d_log_softmax - np.exp(log_softmax_) * sum_  # [n, net.sizes_2]
-    # gradient of z = net(x)   transfer.lee:51
+    # gradient of z = net(x)   transfer.lee:49
     d_z = d_z_2 + cross_entropy_2_backward(z, y, d_add)  # [n, net.sizes_2]
     d_net, d_x = net.forward_backward(x, saved_net, d_z)
     return d_net, d_x
@@ -373,26 +379,26 @@ def conservative(epochs=6, more=3, batch=32, rate=3e-3, small=0.05, weight=0.1, 
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = MLP(sizes=(64, 32, 10), key=run.key("net"))  # transfer.lee:58
-    opt = Adam(lr=rate)  # transfer.lee:59
+    net = MLP(sizes=(64, 32, 10), key=run.key("net"))  # transfer.lee:56
+    opt = Adam(lr=rate)  # transfer.lee:57
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(conservative_step(net, opt, x, y))  # transfer.lee:62
-    source = net.copy()  # transfer.lee:63
-    own = SGD(lr=small)  # transfer.lee:64
+            run.step(conservative_step(net, opt, x, y))  # transfer.lee:60
+    source = net.copy()  # transfer.lee:61
+    own = SGD(lr=small)  # transfer.lee:62
     for epoch in run.loop("epoch_2", 1, more, net=net, own=own, source=source):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            run.step(conservative_step_2(net, source, own, x, y, weight))  # transfer.lee:67
-    z, y = conservative_z_y(net, data.test.x, data.test.y)  # transfer.lee:68
-    reported_own, reported_kept = conservative_own_kept(z, y)  # transfer.lee:70
-    run.report(own=reported_own, kept=reported_kept)  # transfer.lee:70
+            run.step(conservative_step_2(net, source, own, x, y, weight))  # transfer.lee:65
+    z, y = conservative_z_y(net, data.test.x, data.test.y)  # transfer.lee:66
+    reported_own, reported_kept = conservative_own_kept(z, y)  # transfer.lee:68
+    run.report(own=reported_own, kept=reported_kept)  # transfer.lee:68
     return net
 
 
 def conservative_step(net, opt, x, y):
     """One step of conservative."""
-    add_2, saved_net = net.forward_saved(x)  # transfer.lee:62
-    loss, saved_among = among_saved(add_2, y, 0, 4)
+    add_2, saved_net = net.forward_saved(x)  # transfer.lee:60
+    loss, saved_among = among_saved(add_2, y, y < 5)
     d_add_2 = among_backward(add_2, y, saved_among, FLOAT(1.0))  # [batches_n, 10]
     d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
     opt.update(net.parameters, net.flat(d_net))
@@ -401,8 +407,8 @@ def conservative_step(net, opt, x, y):
 
 def conservative_step_2(net, source, own, x, y, weight):
     """One step of conservative."""
-    add_2, saved_net = net.forward_saved(x)  # transfer.lee:67
-    div, saved_among = among_saved(add_2, y, 5, 9)
+    add_2, saved_net = net.forward_saved(x)  # transfer.lee:65
+    div, saved_among = among_saved(add_2, y, y >= 5)
     sub = net.layers[0].w - source.layers[0].w  # [64, 32]
     sub_2 = net.layers[0].b - source.layers[0].b  # [32]
     sub_3 = net.layers[1].w - source.layers[1].w  # [32, 10]
@@ -430,13 +436,13 @@ def conservative_step_2(net, source, own, x, y, weight):
 
 def conservative_z_y(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 10], int[data_test_n]"""
-    z = net(data_test_x)  # [data_test_n, 10]  transfer.lee:68
+    z = net(data_test_x)  # [data_test_n, 10]  transfer.lee:66
     return z, data_test_y
 
 
 def conservative_own_kept(z, y):
     """z [data_test_n, 10], y int[data_test_n] -> [], []"""
-    return accuracy_among(z, y, 5, 9), accuracy_among(z, y, 0, 4)  # transfer.lee:70
+    return accuracy_among(z, y, y >= 5), accuracy_among(z, y, y < 5)  # transfer.lee:68
 
 
 class Parts(Model):
@@ -446,22 +452,22 @@ class Parts(Model):
 
     def __init__(self, d=64, hidden=32, classes=10, *, key=(0, 0)):
         self.d, self.hidden, self.classes = d, hidden, classes
-        self.features = Linear(d, hidden, key=fold(key, SITES["features"]))  # transfer.lee:78
-        self.head = Linear(hidden, classes, key=fold(key, SITES["head"]))  # transfer.lee:79
+        self.features = Linear(d, hidden, key=fold(key, SITES["features"]))  # transfer.lee:76
+        self.head = Linear(hidden, classes, key=fold(key, SITES["head"]))  # transfer.lee:77
         self.lay_out()
 
     def forward(self, x):
         """x [n, d] -> [n, classes]"""
-        return self.head(relu(self.features(x)))  # [n, classes]  transfer.lee:82
+        return self.head(relu(self.features(x)))  # [n, classes]  transfer.lee:80
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        select = relu(self.features(x))  # [n, hidden]  transfer.lee:82
+        select = relu(self.features(x))  # [n, hidden]  transfer.lee:80
         return self.head(select), select
 
     def forward_backward_parameters(self, x, select, d_y):
         """From d_y to the gradient by the parameters."""
-        # gradient of return head(relu(features(x)))   transfer.lee:82
+        # gradient of return head(relu(features(x)))   transfer.lee:80
         d_head, d_select = self.head.forward_backward(select, d_y)
         d_features = Linear.forward_backward_parameters(x, relu_backward(select, d_select))
         return {"features": d_features, "head": d_head}
@@ -469,7 +475,7 @@ class Parts(Model):
     @staticmethod
     def forward_backward_parameters_2(select, d_y):
         """From d_y to the gradient by the parameters."""
-        # gradient of return head(relu(features(x)))   transfer.lee:82
+        # gradient of return head(relu(features(x)))   transfer.lee:80
         d_head = Linear.forward_backward_parameters(select, d_y)
         return {"head": d_head}
 
@@ -487,30 +493,30 @@ def layer_transfer(epochs=6, batch=32, rate=3e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    source = Parts(key=run.key("source"))  # transfer.lee:88
-    opt = Adam(lr=rate)  # transfer.lee:89
+    source = Parts(key=run.key("source"))  # transfer.lee:86
+    opt = Adam(lr=rate)  # transfer.lee:87
     for epoch in run.loop("epoch", 1, epochs, opt=opt, source=source):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(layer_transfer_step(source, opt, x, y))  # transfer.lee:92
-    net = Parts(key=run.key("net"))  # transfer.lee:93
-    layer_transfer_net(source, net)  # transfer.lee:94
-    own = Adam(lr=rate)  # transfer.lee:95
+            run.step(layer_transfer_step(source, opt, x, y))  # transfer.lee:90
+    net = Parts(key=run.key("net"))  # transfer.lee:91
+    layer_transfer_net(source, net)  # transfer.lee:92
+    own = Adam(lr=rate)  # transfer.lee:93
     for epoch in run.loop("epoch_2", 1, epochs, net=net, own=own):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            run.step(layer_transfer_step_2(net, own, x, y))  # transfer.lee:98
-    run.report(copied=accuracy_among(net(data.test.x), data.test.y, 5, 9))  # transfer.lee:99
-    whole = Adam(lr=rate)  # transfer.lee:100
+            run.step(layer_transfer_step_2(net, own, x, y))  # transfer.lee:96
+    run.report(copied=layer_transfer_copied(net, data.test.x, data.test.y))  # transfer.lee:97
+    whole = Adam(lr=rate)  # transfer.lee:98
     for epoch in run.loop("epoch_3", 1, epochs, net=net, whole=whole):
         for x, y in run.batches("batches_3", data.train, batch, shuffle=True):
-            run.step(layer_transfer_step_3(net, whole, x, y))  # transfer.lee:103
-    run.report(tuned=accuracy_among(net(data.test.x), data.test.y, 5, 9))  # transfer.lee:104
+            run.step(layer_transfer_step_3(net, whole, x, y))  # transfer.lee:101
+    run.report(tuned=layer_transfer_tuned(net, data.test.x, data.test.y))  # transfer.lee:102
     return net
 
 
 def layer_transfer_step(source, opt, x, y):
     """One step of layer_transfer."""
-    add_2, saved_source = source.forward_saved(x)  # transfer.lee:92
-    loss, saved_among = among_saved(add_2, y, 0, 4)
+    add_2, saved_source = source.forward_saved(x)  # transfer.lee:90
+    loss, saved_among = among_saved(add_2, y, y < 5)
     d_add_2 = among_backward(add_2, y, saved_among, FLOAT(1.0))  # [batches_n, 10]
     d_source = source.forward_backward_parameters(x, saved_source, d_add_2)
     opt.update(source.parameters, source.flat(d_source))
@@ -524,22 +530,34 @@ def layer_transfer_net(source, net):
 
 def layer_transfer_step_2(net, own, x, y):
     """One step of layer_transfer."""
-    add_2, saved_net = net.forward_saved(x)  # transfer.lee:98
-    loss, saved_among = among_saved(add_2, y, 5, 9)
+    add_2, saved_net = net.forward_saved(x)  # transfer.lee:96
+    loss, saved_among = among_saved(add_2, y, y >= 5)
     d_add_2 = among_backward(add_2, y, saved_among, FLOAT(1.0))  # [batches_2_n, 10]
     d_net = Parts.forward_backward_parameters_2(saved_net, d_add_2)
     own.update(net.head.parameters, net.head.flat(d_net["head"]))
     return loss
 
 
+def layer_transfer_copied(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> []"""
+    copied = accuracy_among(net(data_test_x), data_test_y, data_test_y >= 5)  # transfer.lee:97
+    return copied
+
+
 def layer_transfer_step_3(net, whole, x, y):
     """One step of layer_transfer."""
-    add_2, saved_net = net.forward_saved(x)  # transfer.lee:103
-    loss, saved_among = among_saved(add_2, y, 5, 9)
+    add_2, saved_net = net.forward_saved(x)  # transfer.lee:101
+    loss, saved_among = among_saved(add_2, y, y >= 5)
     d_add_2 = among_backward(add_2, y, saved_among, FLOAT(1.0))  # [batches_3_n, 10]
     d_net = net.forward_backward_parameters(x, saved_net, d_add_2)
     whole.update(net.parameters, net.flat(d_net))
     return loss
+
+
+def layer_transfer_tuned(net, data_test_x, data_test_y):
+    """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> []"""
+    tuned = accuracy_among(net(data_test_x), data_test_y, data_test_y >= 5)  # transfer.lee:102
+    return tuned
 
 
 class MultiTask(Model):
@@ -549,37 +567,37 @@ class MultiTask(Model):
 
     def __init__(self, d, hidden, classes, *, key=(0, 0)):
         self.d, self.hidden, self.classes = d, hidden, classes
-        self.trunk = Linear(d, hidden, key=fold(key, SITES["trunk"]))  # transfer.lee:113
-        self.kind = Linear(hidden, classes, key=fold(key, SITES["kind"]))  # transfer.lee:114
-        self.parity = Linear(hidden, 2, key=fold(key, SITES["parity"]))  # transfer.lee:115
+        self.trunk = Linear(d, hidden, key=fold(key, SITES["trunk"]))  # transfer.lee:111
+        self.kind = Linear(hidden, classes, key=fold(key, SITES["kind"]))  # transfer.lee:112
+        self.parity = Linear(hidden, 2, key=fold(key, SITES["parity"]))  # transfer.lee:113
         self.lay_out()
 
     def forward(self, x):
         """x [n, d] -> [n, classes], [n, 2]"""
-        h = relu(self.trunk(x))  # [n, hidden]  transfer.lee:118
-        return self.kind(h), self.parity(h)  # transfer.lee:119
+        h = relu(self.trunk(x))  # [n, hidden]  transfer.lee:116
+        return self.kind(h), self.parity(h)  # transfer.lee:117
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        h = relu(self.trunk(x))  # [n, hidden]  transfer.lee:118
-        return self.kind(h), self.parity(h), h  # transfer.lee:119
+        h = relu(self.trunk(x))  # [n, hidden]  transfer.lee:116
+        return self.kind(h), self.parity(h), h  # transfer.lee:117
 
     def forward_backward(self, x, h, d_add_2, d_add_3):
         """From d_add_2 and d_add_3 to the gradients by the parameters and x."""
-        # gradient of return kind(h), parity(h)   transfer.lee:119
+        # gradient of return kind(h), parity(h)   transfer.lee:117
         d_parity, d_h_2 = self.parity.forward_backward(h, d_add_3)
         d_kind, d_h_3 = self.kind.forward_backward(h, d_add_2)
-        # gradient of h = relu(trunk(x))   transfer.lee:118
+        # gradient of h = relu(trunk(x))   transfer.lee:116
         d_h = d_h_2 + d_h_3  # [n, hidden]
         d_trunk, d_x = self.trunk.forward_backward(x, relu_backward(h, d_h))
         return {"trunk": d_trunk, "kind": d_kind, "parity": d_parity}, d_x
 
     def forward_backward_parameters(self, x, h, d_add_2, d_add_3):
         """From d_add_2 and d_add_3 to the gradient by the parameters."""
-        # gradient of return kind(h), parity(h)   transfer.lee:119
+        # gradient of return kind(h), parity(h)   transfer.lee:117
         d_parity, d_h_2 = self.parity.forward_backward(h, d_add_3)
         d_kind, d_h_3 = self.kind.forward_backward(h, d_add_2)
-        # gradient of h = relu(trunk(x))   transfer.lee:118
+        # gradient of h = relu(trunk(x))   transfer.lee:116
         d_h = d_h_2 + d_h_3  # [n, hidden]
         d_trunk = Linear.forward_backward_parameters(x, relu_backward(h, d_h))
         return {"trunk": d_trunk, "kind": d_kind, "parity": d_parity}
@@ -590,15 +608,15 @@ def both_tasks(net, x, y, weight=0.5):
 
     x [n, net.d], y int[n] -> []
     """
-    kind, parity = net(x)  # transfer.lee:124
-    mul = weight * cross_entropy_2(parity, y % 2)  # transfer.lee:125
+    kind, parity = net(x)  # transfer.lee:122
+    mul = weight * cross_entropy_2(parity, y % 2)  # transfer.lee:123
     return cross_entropy_2(kind, y) + mul
 
 
 def both_tasks_saved(net, x, y, weight=0.5):
     """As both_tasks, and what its gradient needs."""
-    kind, parity, saved_net = net.forward_saved(x)  # transfer.lee:124
-    mod = y % 2  # int[n]  transfer.lee:125
+    kind, parity, saved_net = net.forward_saved(x)  # transfer.lee:122
+    mod = y % 2  # int[n]  transfer.lee:123
     mul = weight * cross_entropy_2(parity, mod)
     return cross_entropy_2(kind, y) + mul, (kind, parity, saved_net, mod)
 
@@ -606,10 +624,10 @@ def both_tasks_saved(net, x, y, weight=0.5):
 def both_tasks_backward(net, x, y, weight, saved, d_out):
     """From d_out to the gradients by net and x."""
     kind, parity, saved_net, mod = saved
-    # gradient of return cross_entropy(kind, y) + weight * cross_entropy(parity, y % 2)   transfer.lee:125
+    # gradient of return cross_entropy(kind, y) + weight * cross_entropy(parity, y % 2)   transfer.lee:123
     d_parity = cross_entropy_2_backward(parity, mod, d_out * weight)  # [n, 2]
     d_kind = cross_entropy_2_backward(kind, y, d_out)  # [n, net.classes]
-    # gradient of kind, parity = net(x)   transfer.lee:124
+    # gradient of kind, parity = net(x)   transfer.lee:122
     d_net, d_x = net.forward_backward(x, saved_net, d_kind, d_parity)
     return d_net, d_x
 
@@ -617,10 +635,10 @@ def both_tasks_backward(net, x, y, weight, saved, d_out):
 def both_tasks_backward_parameters(net, x, y, weight, saved, d_out):
     """From d_out to the gradient by net."""
     kind, parity, saved_net, mod = saved
-    # gradient of return cross_entropy(kind, y) + weight * cross_entropy(parity, y % 2)   transfer.lee:125
+    # gradient of return cross_entropy(kind, y) + weight * cross_entropy(parity, y % 2)   transfer.lee:123
     d_parity = cross_entropy_2_backward(parity, mod, d_out * weight)  # [n, 2]
     d_kind = cross_entropy_2_backward(kind, y, d_out)  # [n, net.classes]
-    # gradient of kind, parity = net(x)   transfer.lee:124
+    # gradient of kind, parity = net(x)   transfer.lee:122
     d_net = net.forward_backward_parameters(x, saved_net, d_kind, d_parity)
     return d_net
 
@@ -637,20 +655,20 @@ def multi_task(epochs=10, batch=32, rate=3e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = MultiTask(d=64, hidden=32, classes=10, key=run.key("net"))  # transfer.lee:130
-    opt = Adam(lr=rate)  # transfer.lee:131
+    net = MultiTask(d=64, hidden=32, classes=10, key=run.key("net"))  # transfer.lee:128
+    opt = Adam(lr=rate)  # transfer.lee:129
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(multi_task_step(net, opt, x, y))  # transfer.lee:134
-    kind, parity = multi_task_kind_parity(net, data.test.x)  # transfer.lee:135
-    reported_kind, reported_parity = multi_task_kind_parity_2(kind, data.test.y, parity)  # transfer.lee:136
-    run.report(kind=reported_kind, parity=reported_parity)  # transfer.lee:136
+            run.step(multi_task_step(net, opt, x, y))  # transfer.lee:132
+    kind, parity = multi_task_kind_parity(net, data.test.x)  # transfer.lee:133
+    reported_kind, reported_parity = multi_task_kind_parity_2(kind, data.test.y, parity)  # transfer.lee:134
+    run.report(kind=reported_kind, parity=reported_parity)  # transfer.lee:134
     return net
 
 
 def multi_task_step(net, opt, x, y):
     """One step of multi_task."""
-    loss, saved_both_tasks = both_tasks_saved(net, x, y)  # transfer.lee:134
+    loss, saved_both_tasks = both_tasks_saved(net, x, y)  # transfer.lee:132
     d_net = both_tasks_backward_parameters(net, x, y, 0.5, saved_both_tasks, FLOAT(1.0))
     opt.update(net.parameters, net.flat(d_net))
     return loss
@@ -658,13 +676,13 @@ def multi_task_step(net, opt, x, y):
 
 def multi_task_kind_parity(net, data_test_x):
     """data_test_x [data_test_n, 64] -> [data_test_n, 10], [data_test_n, 2]"""
-    kind, parity = net(data_test_x)  # transfer.lee:135
+    kind, parity = net(data_test_x)  # transfer.lee:133
     return kind, parity
 
 
 def multi_task_kind_parity_2(kind, data_test_y, parity):
     """kind [data_test_n, 10], data_test_y int[data_test_n], parity [data_test_n, 2] -> [], []"""
-    return accuracy(kind, data_test_y), accuracy(parity, data_test_y % 2)  # transfer.lee:136
+    return accuracy(kind, data_test_y), accuracy(parity, data_test_y % 2)  # transfer.lee:134
 
 
 def of_attributes(z, y, table):
@@ -672,8 +690,8 @@ def of_attributes(z, y, table):
 
     z [n, a], y int[n], table [k, a] -> []
     """
-    wanted = table[inside(y)]  # [n, a]  transfer.lee:145
-    log_sigmoid = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, a]  transfer.lee:146
+    wanted = table[inside(y)]  # [n, a]  transfer.lee:143
+    log_sigmoid = np.minimum(-z, 0) - np.log1p(np.exp(-np.abs(-z)))  # [n, a]  transfer.lee:144
     mul = wanted * (np.minimum(z, 0) - np.log1p(np.exp(-np.abs(z))))  # [n, a]
     return -(mul + (1 - wanted) * log_sigmoid).sum(axis=1).mean()
 
@@ -684,9 +702,9 @@ def by_attributes(z, table):
     z [n, a], table [k, a] -> int[n]
     """
     sigmoid_z = np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))  # [n, a]  prelude.lee:36
-    sub = sigmoid_z[:, None] - table  # [n, k, a]  transfer.lee:151
+    sub = sigmoid_z[:, None] - table  # [n, k, a]  transfer.lee:149
     away = (sub**2).sum(axis=2)  # [n, k]
-    return away.argmin(axis=1)  # int[n]  transfer.lee:152
+    return away.argmin(axis=1)  # int[n]  transfer.lee:150
 
 
 def in_one_space(f, g, y, margin=0.5):
@@ -696,9 +714,9 @@ def in_one_space(f, g, y, margin=0.5):
     """
     n = f.shape[0]
     k = g.shape[0]
-    likeness = f @ g.T  # [n, k]  transfer.lee:157
-    other = np.where(np.arange(k) == y[:, None], -np.inf, likeness)  # [n, k]  transfer.lee:158
-    sub = margin - likeness[np.arange(n), inside(y)]  # [n]  transfer.lee:159
+    likeness = f @ g.T  # [n, k]  transfer.lee:155
+    other = np.where(np.arange(k) == y[:, None], -np.inf, likeness)  # [n, k]  transfer.lee:156
+    sub = margin - likeness[np.arange(n), inside(y)]  # [n]  transfer.lee:157
     maximum = np.maximum(0, sub + other.max(axis=1, initial=-np.inf))  # [n]
     return maximum.mean()
 
@@ -707,10 +725,10 @@ def in_one_space_saved(f, g, y, margin=0.5):
     """As in_one_space, and what its gradient needs."""
     n = f.shape[0]
     k = g.shape[0]
-    likeness = f @ g.T  # [n, k]  transfer.lee:157
-    eq = np.arange(k) == y[:, None]  # bool[n, k]  transfer.lee:158
+    likeness = f @ g.T  # [n, k]  transfer.lee:155
+    eq = np.arange(k) == y[:, None]  # bool[n, k]  transfer.lee:156
     other = np.where(eq, -np.inf, likeness)  # [n, k]
-    sub = margin - likeness[np.arange(n), inside(y)]  # [n]  transfer.lee:159
+    sub = margin - likeness[np.arange(n), inside(y)]  # [n]  transfer.lee:157
     add = sub + other.max(axis=1, initial=-np.inf)  # [n]
     return np.maximum(0, add).mean(), (eq, other, add)
 
@@ -720,14 +738,14 @@ def in_one_space_backward(f, g, y, saved, d_out):
     eq, other, add = saved
     n = f.shape[0]
     k = g.shape[0]
-    # gradient of return mean[i](max(0, margin - likeness[i, y[i]] + max[c](other[i, c])))   transfer.lee:159
+    # gradient of return mean[i](max(0, margin - likeness[i, y[i]] + max[c](other[i, c])))   transfer.lee:157
     div = d_out / n
     ge = 0 >= add  # bool[n]
     d_gather = np.where(ge, 0, -div)  # [n]
     eq_2 = np.arange(k)[None, :] == other.argmax(axis=1)[:, None]  # bool[n, k]
-    # gradient of other[i, c] = where(c == y[i], -inf, likeness[i, c])   transfer.lee:158
+    # gradient of other[i, c] = where(c == y[i], -inf, likeness[i, c])   transfer.lee:156
     d_likeness_3 = masked(np.where(eq, 0, np.where(ge, 0, div)[:, None]), eq_2)  # [n, k]
-    # gradient of likeness = f @ g.T   transfer.lee:157
+    # gradient of likeness = f @ g.T   transfer.lee:155
     d_likeness = scatter_add(d_gather, (np.arange(n), y), (n, k)) + d_likeness_3  # [n, k]
     d_f = d_likeness @ g  # [n, d]
     d_g = d_likeness.T @ f  # [k, d]
@@ -739,13 +757,13 @@ def in_one_spaceAsPrinted(f, g, y):
 
     f [n, d], g [k, d], y int[n] -> []
     """
-    sub = f - g[inside(y)]  # [n, d]  transfer.lee:164
+    sub = f - g[inside(y)]  # [n, d]  transfer.lee:162
     return (sub**2).sum(axis=1).mean()
 
 
 def in_one_spaceAsPrinted_saved(f, g, y):
     """As in_one_spaceAsPrinted, and what its gradient needs."""
-    sub = f - g[inside(y)]  # [n, d]  transfer.lee:164
+    sub = f - g[inside(y)]  # [n, d]  transfer.lee:162
     return (sub**2).sum(axis=1).mean(), sub
 
 
@@ -753,7 +771,7 @@ def in_one_spaceAsPrinted_backward(y, sub, k, d_out):
     """From d_out to the gradients by f and g."""
     n = y.shape[0]
     d = sub.shape[1]
-    # gradient of return mean(sum((f - g[y]) ** 2, axis = 1))   transfer.lee:164
+    # gradient of return mean(sum((f - g[y]) ** 2, axis = 1))   transfer.lee:162
     d_f = 2 * (d_out / n) * sub  # [n, d]
     d_g = scatter_add(-d_f, (y,), (k, d))  # [k, d]
     return d_f, d_g
@@ -765,10 +783,10 @@ def convex_mix(z, words, unseen, most=2):
     z [n, k], words [k, d], unseen [m, d] -> int[n]
     """
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
-    rank_of = (p[:, None] > p[:, :, None]).astype(FLOAT).sum(axis=2)  # [n, k]  transfer.lee:170
-    share = masked(p, rank_of < most)  # [n, k]  transfer.lee:171
-    mix = share @ words / share.sum(axis=1, keepdims=True)  # [n, d]  transfer.lee:172
-    div = mix @ unseen.T / (norm(mix)[:, None] * norm(unseen))  # [n, m]  transfer.lee:173
+    rank_of = (p[:, None] > p[:, :, None]).astype(FLOAT).sum(axis=2)  # [n, k]  transfer.lee:168
+    share = masked(p, rank_of < most)  # [n, k]  transfer.lee:169
+    mix = share @ words / share.sum(axis=1, keepdims=True)  # [n, d]  transfer.lee:170
+    div = mix @ unseen.T / (norm(mix)[:, None] * norm(unseen))  # [n, m]  transfer.lee:171
     return div.argmax(axis=1)  # int[n]
 
 
@@ -785,24 +803,24 @@ def self_taught(epochs=10, batch=32, rate=3e-3, few=100, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    encoder = Linear(inputs=64, outputs=24, key=run.key("encoder"))  # transfer.lee:182
-    decoder = Linear(inputs=24, outputs=64, key=run.key("decoder"))  # transfer.lee:183
-    opt = Adam(lr=rate)  # transfer.lee:184
+    encoder = Linear(inputs=64, outputs=24, key=run.key("encoder"))  # transfer.lee:180
+    decoder = Linear(inputs=24, outputs=64, key=run.key("decoder"))  # transfer.lee:181
+    opt = Adam(lr=rate)  # transfer.lee:182
     for epoch in run.loop("epoch", 1, epochs, decoder=decoder, encoder=encoder, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(self_taught_step(encoder, decoder, opt, x))  # transfer.lee:187
-    head = Linear(inputs=24, outputs=10, key=run.key("head"))  # transfer.lee:188
-    own = Adam(lr=rate)  # transfer.lee:189
-    x, y = self_taught_x_y(encoder, data.train.x, data.train.y, few)  # transfer.lee:190
+            run.step(self_taught_step(encoder, decoder, opt, x))  # transfer.lee:185
+    head = Linear(inputs=24, outputs=10, key=run.key("head"))  # transfer.lee:186
+    own = Adam(lr=rate)  # transfer.lee:187
+    x, y = self_taught_x_y(encoder, data.train.x, data.train.y, few)  # transfer.lee:188
     for step in run.loop("step", 1, 300, head=head, own=own):
-        run.step(self_taught_step_2(head, own, x, y))  # transfer.lee:193
-    run.report(accuracy=accuracy(head(relu(encoder(data.test.x))), data.test.y))  # transfer.lee:194
+        run.step(self_taught_step_2(head, own, x, y))  # transfer.lee:191
+    run.report(accuracy=accuracy(head(relu(encoder(data.test.x))), data.test.y))  # transfer.lee:192
     return head
 
 
 def self_taught_step(encoder, decoder, opt, x):
     """One step of self_taught."""
-    select = relu(encoder(x))  # [batches_n, 24]  transfer.lee:187
+    select = relu(encoder(x))  # [batches_n, 24]  transfer.lee:185
     loss, saved_mse = mse_saved(decoder(select), x)
     d_decoder, d_select = decoder.forward_backward(select, mse_backward(saved_mse, FLOAT(1.0)))
     d_encoder = Linear.forward_backward_parameters(x, relu_backward(select, d_select))
@@ -812,14 +830,14 @@ def self_taught_step(encoder, decoder, opt, x):
 
 def self_taught_x_y(encoder, data_train_x, data_train_y, few):
     """data_train_x [data_train_n, 64], data_train_y int[data_train_n] -> [few, 24], int[few]"""
-    x = relu(encoder(data_train_x[:few]))  # [few, 24]  transfer.lee:190
-    y = data_train_y[:few]  # int[few]  transfer.lee:191
+    x = relu(encoder(data_train_x[:few]))  # [few, 24]  transfer.lee:188
+    y = data_train_y[:few]  # int[few]  transfer.lee:189
     return x, y
 
 
 def self_taught_step_2(head, own, x, y):
     """One step of self_taught."""
-    head_out = head(x)  # [few, 10]  transfer.lee:193
+    head_out = head(x)  # [few, 10]  transfer.lee:191
     d_head_out = cross_entropy_2_backward(head_out, y, FLOAT(1.0))  # [few, 10]
     d_head = Linear.forward_backward_parameters(x, d_head_out)
     own.update(head.parameters, head.flat(d_head))
@@ -827,28 +845,29 @@ def self_taught_step_2(head, own, x, y):
 
 
 def example_some_classes(key):
-    z = normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  transfer.lee:202
-    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:203
-    return among(z, y, 1, 2), accuracy_among(z, y, 1, 2)  # transfer.lee:204
+    z = normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  transfer.lee:200
+    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:201
+    gt = y > 0  # bool[9]  transfer.lee:202
+    return among(z, y, gt), accuracy_among(z, y, gt)
 
 
 def example_kept_near(key):
-    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # transfer.lee:208
-    source = MLP((5, 6, 3), key=fold(key, SITES["source"]))  # transfer.lee:209
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:210
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:211
-    value, saved_near_source = near_source_saved(net, source, x, y)  # transfer.lee:212
+    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # transfer.lee:206
+    source = MLP((5, 6, 3), key=fold(key, SITES["source"]))  # transfer.lee:207
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:208
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:209
+    value, saved_near_source = near_source_saved(net, source, x, y)  # transfer.lee:210
     d_value = FLOAT(1.0)
     d_net, d_source, d_x = near_source_backward(net, x, y, 0.01, saved_near_source, 5, 6, 3, d_value)
     return value, net.at(d_net), net.at(d_source), d_x
 
 
 def example_kept_alike(key):
-    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # transfer.lee:216
-    source = MLP((5, 6, 3), key=fold(key, SITES["source"]))  # transfer.lee:217
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:218
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:219
-    value, saved_like_source = like_source_saved(net, source, x, y)  # transfer.lee:220
+    net = MLP((5, 6, 3), key=fold(key, SITES["net"]))  # transfer.lee:214
+    source = MLP((5, 6, 3), key=fold(key, SITES["source"]))  # transfer.lee:215
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:216
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:217
+    value, saved_like_source = like_source_saved(net, source, x, y)  # transfer.lee:218
     d_net, d_x = like_source_backward(net, x, y, 0.5, saved_like_source, FLOAT(1.0))
     return (
         value,
@@ -864,45 +883,45 @@ def example_kept_alike(key):
 
 
 def example_two_tasks(key):
-    net = MultiTask(5, 6, 3, key=fold(key, SITES["net"]))  # transfer.lee:224
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:225
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:226
-    value, saved_both_tasks = both_tasks_saved(net, x, y)  # transfer.lee:227
+    net = MultiTask(5, 6, 3, key=fold(key, SITES["net"]))  # transfer.lee:222
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:223
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  transfer.lee:224
+    value, saved_both_tasks = both_tasks_saved(net, x, y)  # transfer.lee:225
     d_net, d_x = both_tasks_backward(net, x, y, 0.5, saved_both_tasks, FLOAT(1.0))
     return value, net.at(d_net), d_x
 
 
 def example_described(key):
-    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:231
-    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:232
-    table = (uniform(fold(key, SITES["table"]), (4, 5), FLOAT) < 0.5).astype(FLOAT)  # [4, 5]  transfer.lee:233
-    return of_attributes(z, y, table), by_attributes(z, table)  # transfer.lee:234
+    z = normal(fold(key, SITES["z"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:229
+    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:230
+    table = (uniform(fold(key, SITES["table"]), (4, 5), FLOAT) < 0.5).astype(FLOAT)  # [4, 5]  transfer.lee:231
+    return of_attributes(z, y, table), by_attributes(z, table)  # transfer.lee:232
 
 
 def example_embedded(key):
-    f = normal(fold(key, SITES["f"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:238
-    g = normal(fold(key, SITES["g"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:239
-    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:240
-    value, saved_in_one_space = in_one_space_saved(f, g, y)  # transfer.lee:241
+    f = normal(fold(key, SITES["f"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:236
+    g = normal(fold(key, SITES["g"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:237
+    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:238
+    value, saved_in_one_space = in_one_space_saved(f, g, y)  # transfer.lee:239
     d_f, d_g = in_one_space_backward(f, g, y, saved_in_one_space, FLOAT(1.0))
     return value, d_f, d_g
 
 
 def example_embedded_as_printed(key):
-    f = normal(fold(key, SITES["f"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:245
-    g = normal(fold(key, SITES["g"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:246
-    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:247
-    value, saved_in_one_spaceAsPrinted = in_one_spaceAsPrinted_saved(f, g, y)  # transfer.lee:248
+    f = normal(fold(key, SITES["f"]), (9, 5), FLOAT)  # [9, 5]  transfer.lee:243
+    g = normal(fold(key, SITES["g"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:244
+    y = randint(fold(key, SITES["y"]), (9,), 0, 4)  # int[9]  transfer.lee:245
+    value, saved_in_one_spaceAsPrinted = in_one_spaceAsPrinted_saved(f, g, y)  # transfer.lee:246
     d_value = FLOAT(1.0)
     d_f, d_g = in_one_spaceAsPrinted_backward(y, saved_in_one_spaceAsPrinted, 4, d_value)
     return value, d_f, d_g
 
 
 def example_mixed(key):
-    z = normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  transfer.lee:252
-    words = normal(fold(key, SITES["words"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:253
-    unseen = normal(fold(key, SITES["unseen"]), (3, 5), FLOAT)  # [3, 5]  transfer.lee:254
-    return convex_mix(z, words, unseen)  # int[9]  transfer.lee:255
+    z = normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  transfer.lee:250
+    words = normal(fold(key, SITES["words"]), (4, 5), FLOAT)  # [4, 5]  transfer.lee:251
+    unseen = normal(fold(key, SITES["unseen"]), (3, 5), FLOAT)  # [3, 5]  transfer.lee:252
+    return convex_mix(z, words, unseen)  # int[9]  transfer.lee:253
 
 
 def fan_in_uniform(fan_in):

@@ -1,4 +1,4 @@
-"""What every test may use: the golden record.
+"""What every test may use: the golden record; what a run shares out and tells at its end.
 
 `golden(path, text)` compares a text with a committed file, byte for byte. `pytest --bless` writes the
 file instead; the reviewer reads the diff of the repository.
@@ -11,6 +11,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+SPREAD = ("test_mutants_are_refused", "test_training_reaches_its_result")  # minutes each: not all in one process
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """By file, so that a spec is compiled once, but the longest tests by group of the lectures and by spec."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            test, _, case = nodeid.partition("[")
+            return f"{test}[{case.partition(':')[0]}" if test.endswith(SPREAD) else super()._split_scope(nodeid)
+
+    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many mutants the rows of the lectures refused, whichever process ran them."""
+    ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    told = [dict(report.user_properties) for report in ended if report.user_properties]
+    groups = sorted(tuple(properties["mutants"]) for properties in told if "mutants" in properties)
+    if groups:
+        terminalreporter.section("mutants refused, by group of the lectures")
+        for group, refused, total in groups:
+            terminalreporter.line(f"{group}: {refused} of {total}")
+        refused, total = (sum(column) for column in list(zip(*groups))[1:])
+        verified = next(properties["rows verified"] for properties in told if "rows verified" in properties)
+        terminalreporter.line(f"mutants refused: {refused} of {total}; rows verified: {verified}")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

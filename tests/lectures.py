@@ -93,11 +93,10 @@ def mutants(row: Row) -> Iterator[tuple[str, tuple[str, ...]]]:
     if all(re.search(rf"\b{name}\(", text) for name in (plain, plain + PRINTED)):
         yield "replaced by its other form", (exchanged(text, plain),)
     spare = {constant for constant, _ in row.spare}
-    for start, end, what in stretches(text, row.declaration):
-        old = text[start:end]
-        if old not in spare:
-            new = [f"(1.01 * ({old}))"] + ([str(int(old) + 1)] if old.isdecimal() else [])
-            yield what, tuple(text[:start] + n + text[end:] for n in new)
+    for node, what, forms in changes(text, row.declaration):
+        start, end = node.span.start, node.span.end
+        if text[start:end] not in spare:
+            yield what, tuple(text[:start] + form + text[end:] for form in forms)
 
 
 def exchanged(text: str, name: str) -> str:
@@ -106,16 +105,30 @@ def exchanged(text: str, name: str) -> str:
     return re.sub(rf"^({HEADS}) ({name}(?:{PRINTED})?)\(", lambda m: f"{m[1]} {other[m[2]]}(", text, flags=re.M)
 
 
-def stretches(text: str, name: str) -> Iterator[tuple[int, int, str]]:
-    """The constants of a declaration but 0, and what its functions compute last; what steps of a `train` made is no such."""
+def changes(text: str, name: str) -> Iterator[tuple[nodes.Node, str, tuple[str, ...]]]:
+    """What is changed in a declaration, in words, and what stands there then.
+
+    The constants but 0, and what its functions compute last; what steps of a `train` made is no such.
+    """
     spec, _ = parse(Source("spec.lee", text))
     item = next(i for i in spec.items if getattr(getattr(i, "name", None), "id", None) == name)
+    trained = getattr(item, "kind", "") == "train"
+    says = getattr(getattr(item, "returns", None), "span", None)
+    negates = says is not None and says.text.startswith("bool")
     for node in walk(item):
-        if isinstance(node, nodes.Number) and node.value != 0:
-            yield node.span.start, node.span.end, f"line {node.span.line}: {node.span.text} scaled"
-        trained = getattr(item, "kind", "") == "train" and isinstance(getattr(node, "value", None), nodes.Name)
-        if isinstance(node, nodes.Return) and not isinstance(node.value, (nodes.Tuple, type(None))) and not trained:
-            yield node.value.span.start, node.value.span.end, f"line {node.span.line}: the returned value scaled"
+        line = f"line {node.span.line}"
+        match node:
+            case nodes.Number(value=value) if value != 0:
+                constant = node.span.text
+                more = [str(int(constant) + 1)] if constant.isdecimal() else []
+                yield node, f"{line}: {constant} scaled", (f"(1.01 * ({constant}))", *more)
+            case nodes.Return(value=nodes.Tuple() | None):
+                pass
+            case nodes.Return(value=nodes.Name()) if trained:
+                pass
+            case nodes.Return(value=value):
+                how, form = ("negated", "(not ({}))") if negates else ("scaled", "(1.01 * ({}))")
+                yield value, f"{line}: the returned value {how}", (form.format(value.span.text),)
 
 
 def walk(node: object) -> Iterator[nodes.Node]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_every_row_is_recorded() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("group", GROUPS)
-def test_mutants_are_refused(group: str, capsys: pytest.CaptureFixture) -> None:
+def test_mutants_are_refused(group: str, record_property: Callable[[str, object], None]) -> None:
     """A row's check fails for the notes' variant, and for a constant or a result that is 1.01 times as large."""
     survivors, refused, without = [], 0, []
     for row in rows(group):
@@ -63,8 +64,7 @@ def test_mutants_are_refused(group: str, capsys: pytest.CaptureFixture) -> None:
         survivors += [f"{row.id} {row.declaration}, {what}" for what, passed in outcomes.items() if passed]
         refused += sum(passed is False for passed in outcomes.values())
         without += [] if False in outcomes.values() else [f"{row.id} {row.declaration}"]
-    with capsys.disabled():
-        total = refused + len(survivors)
-        print(f"\n{group}: {refused} of {total} mutants refused; rows verified: {len(COVERAGE)} of {SYSTEMS}")
+    record_property("mutants", (group, refused, refused + len(survivors)))
+    record_property("rows verified", f"{len(COVERAGE)} of {SYSTEMS}")
     assert not survivors, "\n".join(survivors)
     assert not without, f"nothing to change in {without}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
-from leec.elaborate.values import Distribution, Instance, Record, leaves_of
+from leec.elaborate.values import Distribution, FunctionValue, Instance, Record, leaves_of
 from leec.ir import host
 from leec.ir.graph import Value
 
@@ -37,7 +37,9 @@ def outside(value: object, parts: dict[str, Value]) -> object:
             own = tuple(outside(v, parts) for v in items)
             labels = value.names if isinstance(value, Record) else ()
             return hv.HostTuple(host.Bundle(tuple(host_expression(v) for v in own), labels), own, labels)
-        case Distribution() | Instance():
+        case FunctionValue() if not names:
+            return value
+        case Distribution() | Instance() | FunctionValue():
             return hv.HostStructure(value, {v: outside(v, parts) for v in names})
     return value
 

@@ -6,6 +6,7 @@ A loop lists what it changes if a run can go on at its head: if it is outermost,
 from __future__ import annotations
 
 import ast
+import keyword
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,7 @@ def loop(
     """`for .. in run.loop(..)`, telling it what the body changes."""
     is_mark, anew, values = self.depth == 1 or any(steps_in(s.body)), rebound(s.body), kept(self, s)
     carried = (*s.carried, *sorted(stepped(s.body))) if is_mark else ()
-    objects = [ast.keyword(n, ast.Name(self.code.name(n))) for n in carried if n not in anew]
+    objects = [ast.keyword(called(self, n), ast.Name(self.code.name(n))) for n in carried if n not in anew]
     call = ast.Call(ast.Name(f"run.{function}"), [ast.Constant(s.label), *arguments], objects)
     opening = restored(self, s.label, values) if is_mark and (values or not objects) else []
     opening += self.steps_of(values)
@@ -70,7 +71,12 @@ def restored(self: ProcedureEmitter, label: str, values: Sequence[str]) -> list[
 
 
 def named(self: ProcedureEmitter, values: Sequence[str]) -> str:
-    return ", ".join(f"{n}={self.code.name(n)}" for n in values)
+    return ", ".join(f"{called(self, n)}={self.code.name(n)}" for n in values)
+
+
+def called(self: ProcedureEmitter, name: str) -> str:
+    """A variable as an argument: by its own name wherever Python lets it be one."""
+    return self.code.name(name) if keyword.iskeyword(name) else name
 
 
 def while_(self: ProcedureEmitter, s: host.While) -> list[str]:

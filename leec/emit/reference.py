@@ -213,7 +213,8 @@ def step_blocks(file: File, emitter: type[StepEmitter]) -> tuple[list[Block], di
         title = file.unit.class_name("".join(part.capitalize() for part in name.split("_")))
         made = emitter(unit, program.functions[name], name)
         blocks.append(Block(made.class_text(title), program.functions[name].span))
-        steps[name] = Step(title, tuple(made.signature.objects), program.functions[name])
+        objects = tuple(p.name for p in unit.ordered(program.functions[name]) if p.model is not None)
+        steps[name] = Step(title, objects, program.functions[name])
     rounds = [program.functions[name] for name in rounds_in(program)]
     return [*blocks, *(Block(t, f.span) for f in rounds for t in function_texts(unit, f, "", 0))], steps
 

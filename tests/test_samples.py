@@ -1,6 +1,6 @@
 """The samples of the language are specs of the project: each of their declarations and procedures has its counterpart.
 
-A counterpart has the same kind and a better name, or the same; what a procedure learns stands in TRAINED.
+A counterpart has the same kind and a better name, or the same; what a procedure learns stands in TRAINED or RESULTS.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from lectures import SPECS, walk
 from test_lecture_trainings import TRAINED
+from test_lectures_reinforcement import RESULTS
 
 from leec.diagnostics import Source
 from leec.syntax import nodes
@@ -38,16 +39,50 @@ COVERED = (
     Sample("cnn", ("convolution/from_sums.lee",)),
     Sample("linear_regression", ("linear_regression.lee",)),
     Sample("lstm", ("recurrent/cells.lee", "recurrent/networks.lee"), {"Bidirectional": "BidirectionalLSTM"}),
+    Sample(
+        "procedures",
+        (
+            "adversarial/attacks.lee",
+            "meta/maml.lee",
+            "lifelong/plasticity.lee",
+            "compression/pruning.lee",
+            "unsupervised/kmeans.lee",
+            "reinforcement/policy_gradient.lee",
+        ),
+        {"fgsm": "pgd", "lifelong": "elastic", "lottery_ticket": "lottery"},
+    ),
+    Sample("transformer", ("attention/attention.lee", "attention/gpt.lee")),
     Sample("optimizers", ("regression/optimizers.lee", "regression/schedules.lee"), {"Adagrad": "AdagradSum"}),
     Sample("stress/beam", ("attention/decoding.lee",)),
+    Sample("stress/bert", ("attention/bert.lee",)),
     Sample("stress/cross_validation", ("generalisation/cross_validation.lee",)),
     Sample("stress/ctc", ("recurrent/ctc.lee",)),
     Sample("stress/cyclegan", ("generative/cyclegan.lee",), {"adversarial": "towards"}),
+    Sample("stress/dqn", ("reinforcement/dqn.lee",)),
+    Sample("stress/gem", ("lifelong/gem.lee",)),
     Sample("stress/glow", ("generative/glow.lee",), {"Coupling": "ChannelCoupling"}),
+    Sample("stress/gmm", ("unsupervised/mixtures.lee",)),
+    Sample("stress/hac", ("unsupervised/hac.lee",), {"agglomerate": "agglomerated"}),
+    Sample("stress/learned_optimizer", ("meta/learned_optimizer.lee",), {"meta": "learned"}),
     Sample("stress/lime", ("explain/explain.lee",), {"explain": "lime"}),
+    Sample("stress/lle", ("unsupervised/neighbours.lee",)),
     Sample("stress/masked_attention", ("attention/padding.lee",), {"mask": "inside"}),
+    Sample("stress/neuron_pruning", ("compression/neurons.lee",), {"shrink": "shrunk"}),
+    Sample("stress/ppo", ("reinforcement/ppo.lee",)),
     Sample("stress/saddle", ("analysis/saddle.lee",)),
     Sample("stress/schedules", ("regression/schedules.lee",)),
+    Sample("stress/seq2seq", ("recurrent/seq2seq.lee",)),
+    Sample("stress/smoothness", ("unsupervised/smoothness.lee",)),
+    Sample("stress/spectral_norm", ("generative/adversarial.lee",), {"Critic": "SpectralCritic"}),
+    Sample(
+        "stress/tsne",
+        ("unsupervised/tsne.lee",),
+        {
+            "conditional": "chances",
+            "entropy": "doubt",
+            "calibrate": "calibrated",
+        },
+    ),
 )
 
 
@@ -90,7 +125,9 @@ def test_declarations_have_counterparts(sample: Sample) -> None:
 
 @pytest.mark.parametrize("sample", COVERED, ids=lambda s: s.name)
 def test_procedures_reach_a_stated_result(sample: Sample) -> None:
-    stated, there = {(t.file, t.procedure) for t in TRAINED}, specs(sample)
+    stated, there = {(t.file, t.procedure) for t in TRAINED} | {(file, name) for file, name, _ in RESULTS}, specs(
+        sample
+    )
     for name, item in declared(SAMPLES / f"{sample.name}.lee").items():
         if kind(item) == "train":
             file, _ = there[sample.counterpart(name)]

@@ -7,8 +7,8 @@ import pytest
 import scipy.signal
 import torch
 import torch.nn.functional as F
-from against import agree
-from lectures import Row, every, example
+from against import Spec, agree
+from lectures import SPECS, Row, every, example
 
 RNG = np.random.default_rng(0)
 
@@ -253,3 +253,33 @@ ROWS = (
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r.id}-{r.declaration}")
 def test_row(row: Row) -> None:
     row.check(row.spec)
+
+
+# ---- U-Net, which is in no lecture
+
+
+def wave(p, path: str, x):
+    return F.relu(F.conv2d(x, p[f"{path}.kernel"], p[f"{path}.bias"], padding=1))
+
+
+def unet(p, path: str, x, levels: int):
+    x = wave(p, f"{path}.second", wave(p, f"{path}.first", x))
+    if levels == 1:
+        return x
+    lower = unet(p, f"{path}.below", F.avg_pool2d(x, 2), levels - 1)
+    upper = F.conv_transpose2d(lower, p[f"{path}.up.kernel"], p[f"{path}.up.bias"], stride=2)
+    return wave(p, f"{path}.merged", torch.cat((x, upper), 1))
+
+
+def denoised(levels: int):
+    def reference(d):
+        made = d.x - F.conv2d(unet(d.net, "net", d.x, levels), d.net["write.kernel"], d.net["write.bias"])
+        return sum(F.mse_loss(F.avg_pool2d(made, 2**k), F.avg_pool2d(d.y, 2**k)) for k in range(levels))
+
+    return reference
+
+
+@pytest.mark.parametrize(("example", "levels"), [("shallow", 1), ("deep", 3)])
+def test_a_unet_of_any_depth(example: str, levels: int) -> None:
+    """A model that holds itself, and a tuple that grows."""
+    Spec((SPECS / "convolution" / "unet.lee").read_text(encoding="utf-8"), "unet.lee").hold(example, denoised(levels))

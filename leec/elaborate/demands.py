@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from leec.diagnostics import LeeError, structure
 from leec.dims import Dim
-from leec.elaborate.context import NeedStructural, Restart, Session
+from leec.elaborate.context import Context, NeedStructural, Restart, Session
 from leec.elaborate.members import hyper_symbols
 from leec.elaborate.values import Distribution, FunctionValue, Instance, ListValue, Record
 from leec.ir.graph import Value
+from leec.syntax import nodes
 
 
 def demand(demanded: set[str], need: NeedStructural, full: dict) -> None:
@@ -41,3 +42,28 @@ def parameter_of(symbol: str, full: dict) -> str | None:
         if head in full and isinstance(full[head][0], (tuple, ListValue, Record, Distribution, FunctionValue))
         else None
     )
+
+
+# ---- conditions that choose code
+
+
+def structural_bool(ctx: Context, node: nodes.Expr) -> bool:
+    from leec.elaborate.expressions import evaluate
+
+    value = evaluate(ctx, node)
+    if not isinstance(value, bool):
+        known_sizes(ctx, node)
+        raise LeeError(structure.needs_static(node.span, f"the condition `{node.span.text}`"))
+    return value
+
+
+def known_sizes(ctx: Context, condition: nodes.Expr) -> None:
+    """A comparison of sizes that chooses members, or where a function ends that calls itself, is known when compiling."""
+    from leec.elaborate.expressions import evaluate, structural_int
+
+    if not isinstance(condition, nodes.Compare):
+        return
+    operands = [(evaluate(ctx, e), e.span) for e in (condition.first, *(e for _, e in condition.rest))]
+    if all(isinstance(v, Dim) for v, _ in operands):
+        for size, span in operands:
+            structural_int(ctx, size, span)

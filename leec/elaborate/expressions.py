@@ -89,6 +89,7 @@ def _record(ctx: Context, node: nodes.Record) -> Record:
 
 def _comprehension(ctx: Context, node: nodes.Comprehension) -> ListValue:
     from leec.elaborate.binding import bind_round
+    from leec.elaborate.demands import structural_bool
     from leec.elaborate.forloops import static_items
 
     items = []
@@ -109,13 +110,6 @@ def keep_state(ctx: Context, inner: Context, target: nodes.Expr) -> None:
     for name in ctx.names.keys() - target_names(target):
         if isinstance(ctx.names[name], Instance):
             ctx.names[name] = inner.names[name]
-
-
-def structural_bool(ctx: Context, node: nodes.Expr) -> bool:
-    value = evaluate(ctx, node)
-    if not isinstance(value, bool):
-        raise LeeError(structure.needs_static(node.span, f"the condition `{node.span.text}`"))
-    return value
 
 
 # ---- operators

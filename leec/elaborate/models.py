@@ -13,7 +13,7 @@ from leec.diagnostics import LeeError, structure
 from leec.dims import Dim, Facts
 from leec.elaborate.callers import calling
 from leec.elaborate.context import Context, NeedStructural, Unify
-from leec.elaborate.demands import demand
+from leec.elaborate.demands import demand, structural_bool
 from leec.elaborate.keys import key_of
 from leec.elaborate.specialise import inner_value, verify_depth
 from leec.elaborate.values import (
@@ -209,8 +209,6 @@ def enter_member(spec: ModelSpec, ctx: Context, member: nodes.Members) -> None:
 
 def enter_if(spec: ModelSpec, ctx: Context, member: nodes.MemberIf) -> None:
     """Members under a structural condition (decision 6)."""
-    from leec.elaborate.expressions import structural_bool
-
     for inner in member.then if structural_bool(ctx, member.condition) else member.otherwise:
         enter_member(spec, ctx, inner)
 

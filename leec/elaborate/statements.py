@@ -14,8 +14,9 @@ from leec.elaborate import arithmetic, points
 from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped
 from leec.elaborate.context import Context
 from leec.elaborate.define import add_entries, augment_places, define_entries, left_indices, name_value
+from leec.elaborate.demands import known_sizes
 from leec.elaborate.distributions import draw
-from leec.elaborate.expressions import evaluate, structural_int
+from leec.elaborate.expressions import evaluate
 from leec.elaborate.forloops import for_loop
 from leec.elaborate.ranges import mentions
 from leec.elaborate.recurrences import while_loop
@@ -224,16 +225,6 @@ def select_block(ctx: Context, condition: object, node: nodes.Expr, then: tuple,
 
 def returns(block: tuple) -> bool:
     return bool(block) and isinstance(block[-1], nodes.Return)
-
-
-def known_sizes(ctx: Context, condition: nodes.Expr) -> None:
-    """A comparison of sizes that says where a function ends, as of one that calls itself, is known when compiling."""
-    if not isinstance(condition, nodes.Compare):
-        return
-    operands = [(evaluate(ctx, e), e.span) for e in (condition.first, *(e for _, e in condition.rest))]
-    if all(isinstance(v, Dim) for v, _ in operands):
-        for size, span in operands:
-            structural_int(ctx, size, span)
 
 
 def merge(choose: Callable, a: object, b: object) -> object:

@@ -111,24 +111,23 @@ def changes(text: str, name: str) -> Iterator[tuple[nodes.Node, str, tuple[str, 
     The constants but 0, and what its functions compute last; what steps of a `train` made is no such.
     """
     spec, _ = parse(Source("spec.lee", text))
-    item = next(i for i in spec.items if getattr(getattr(i, "name", None), "id", None) == name)
-    trained = getattr(item, "kind", "") == "train"
-    says = getattr(getattr(item, "returns", None), "span", None)
+    declared = next(i for i in spec.items if getattr(getattr(i, "name", None), "id", None) == name)
+    trained = getattr(declared, "kind", "") == "train"
+    says = getattr(getattr(declared, "returns", None), "span", None)
     negates = says is not None and says.text.startswith("bool")
-    for node in walk(item):
+    for node in walk(declared):
         line = f"line {node.span.line}"
         match node:
             case nodes.Number(value=value) if value != 0:
                 constant = node.span.text
                 more = [str(int(constant) + 1)] if constant.isdecimal() else []
                 yield node, f"{line}: {constant} scaled", (f"(1.01 * ({constant}))", *more)
-            case nodes.Return(value=nodes.Tuple() | None):
-                pass
-            case nodes.Return(value=nodes.Name()) if trained:
-                pass
-            case nodes.Return(value=value):
+            case nodes.Return(value=value) if value is not None:
                 how, form = ("negated", "(not ({}))") if negates else ("scaled", "(1.01 * ({}))")
-                yield value, f"{line}: the returned value {how}", (form.format(value.span.text),)
+                for item in value.items if isinstance(value, nodes.Tuple) else (value,):
+                    if not (trained and isinstance(item, nodes.Name)):
+                        text = item.span.text
+                        yield item, f"{line}: the returned value {text} {how}", (form.format(text),)
 
 
 def walk(node: object) -> Iterator[nodes.Node]:

@@ -78,7 +78,10 @@ def box(x, before, reach):
 
 
 def nearest(spec: Spec) -> None:
-    """Both are the nearest allowed points, which SciPy's minimiser finds too."""
+    """Both are the nearest allowed points, which SciPy's minimiser finds too; a gap of 1e-12 is no division by 0."""
+    gap = 1e-12 * RNG.normal(size=(1, 3))
+    shorter = gap * 1e-13 / (np.linalg.norm(gap) + 1e-12)
+    agree("tiny", 1e13 * spec.value("into_ball", x=gap, before=0 * gap, reach=1e-13), 1e13 * shorter)
     x, before = RNG.normal(size=(2, 1, 3))
     limits = {
         "into_box": lambda z: 0.5 - np.abs(z - before[0]),
@@ -398,7 +401,7 @@ ROWS = (
     Row("J3", ATTACKS, "distanceAsPrinted", DISTANCES),
     Row("J3", ATTACKS, "largest", DISTANCES),
     Row("J3", ATTACKS, "into_box", REPAIRS),
-    Row("J3", ATTACKS, "into_ball", REPAIRS, spare=(("1e-12", "it only keeps 0 from dividing"),)),
+    Row("J3", ATTACKS, "into_ball", REPAIRS),
     Row("J4", ATTACKS, "pgd", example("by_signs", SIGNED)),
     Row("J4", ATTACKS, "pgd_in_ball", example("by_slope", IN_BALL)),
     Row("J5", ATTACKS, "fgsm", example("one_step", lambda d: (d.c * (d.x - 0.1 * slope(lambda x: away(d, x), d.x).sign())).sum())),

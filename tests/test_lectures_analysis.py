@@ -59,6 +59,7 @@ def eigenvalues(spec: Spec) -> None:
     for column in BOTH:
         high, up, low, down = map(np.asarray, spec.call("net_extremes", column, θ=POINT, x=x, y=y).values())
         agree("eigenvalues", [high, low], wanted[[-1, 0]], 1e-8)
+        agree("lengths", [np.linalg.norm(up), np.linalg.norm(down)], [1, 1])
         agree(
             "eigenvectors",
             [true_hessian(POINT) @ up - high * up, true_hessian(POINT) @ down - low * down],

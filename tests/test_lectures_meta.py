@@ -237,23 +237,36 @@ def reweighted(d: Draws) -> torch.Tensor:
     return (worth(d).detach() * F.cross_entropy(perceptron(d.net, d.x), d.y, reduction="none")).sum()
 
 
-GIVEN = (("0.01", "given by who calls it"), ("1", "given by who calls it"))
+ALONE = """
+
+example by_itself:
+    net = MLP((1, 4, 4, 1))
+    x: [1, 3, 1] ~ normal(0, 1)
+    y: [1, 3, 1] ~ normal(0, 1)
+    xq: [1, 5, 1] ~ normal(0, 1)
+    yq: [1, 5, 1] ~ normal(0, 1)
+    return mse(adapted(net, x[0], y[0])(xq[0]), yq[0])
+"""
 CANCELS = (("0.1", "cancels in the share"), ("1e-12", "keeps from 0 / 0"))
-LENGTH = (("2000", "how long it learns"), ("4000", "how long it learns"), ("100", "how many tasks judge it"))
 
 ROWS = (
     Row("P3", MAML, "maml", every(example("one_step", of_example(0.01)), example("three_steps", of_example(0.1, 3)))),
-    Row("P3", MAML, "adapted", example("three_steps", of_example(0.1, 3)), spare=GIVEN),
-    Row("P3", MAML, "sinusoids", ends("sinusoids", through_tasks("sinusoids", True), rounds=3), spare=LENGTH),
+    Row(
+        "P3",
+        MAML,
+        "adapted",
+        every(example("three_steps", of_example(0.1, 3)), example("by_itself", of_example(0.01))),
+        ALONE,
+    ),
+    Row("P3", MAML, "sinusoids", ends("sinusoids", through_tasks("sinusoids", True), rounds=3)),
     Row("P4", MAML, "first_order", example("without_second_derivatives", of_example(0.01, second=False))),
     Row(
         "P4",
         MAML,
         "sinusoids_first_order",
         ends("sinusoids_first_order", through_tasks("sinusoids_first_order", False), rounds=3),
-        spare=LENGTH,
     ),
-    Row("P4", MAML, "reptile", ends("reptile", towards_tasks, rounds=3), spare=LENGTH),
+    Row("P4", MAML, "reptile", ends("reptile", towards_tasks, rounds=3)),
     Row(
         "P5",
         LEARNED,

@@ -218,7 +218,7 @@ ROWS = (
     Row("I29", CODING, "layer_wise", trains("layer_wise", stacked, 42, "one", epochs=1)),
     Row("I30", CODING, "denoising", example("rebuilt", both_ways)),
     Row("I31", CODING, "matched", example("belongs", matched)),
-    Row("I33", CODING, "normalised", example("in_parts", in_parts), spare=(("1e-5", "it only keeps 0 from dividing"),)),
+    Row("I33", CODING, "normalised", example("in_parts", in_parts)),
     Row("I33", CODING, "disentangled", example("in_parts", in_parts)),
     Row("I34", CODING, "one_of", example("in_bits", in_bits)),
     Row("I34", CODING, "binary", example("in_bits", in_bits)),

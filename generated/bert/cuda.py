@@ -1774,9 +1774,9 @@ def example_asked(key):
 
 
 def example_answered(key):
-    first = normal(fold(key, SITES["first"]), (3, 9), FLOAT)  # [3, 9]  bert.lee:257
-    last = normal(fold(key, SITES["last"]), (3, 9), FLOAT)  # [3, 9]  bert.lee:258
-    value, value_1 = best_span(first, last, longest=3)  # bert.lee:259
+    first = normal(fold(key, SITES["first"]), (200, 20), FLOAT)  # [200, 20]  bert.lee:257
+    last = normal(fold(key, SITES["last"]), (200, 20), FLOAT)  # [200, 20]  bert.lee:258
+    value, value_1 = best_span(first, last)  # bert.lee:259
     return value, value_1
 
 

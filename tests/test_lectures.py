@@ -60,13 +60,13 @@ def test_mutants_are_refused(group: str, record_property: Callable[[str, object]
     """A row's check fails for the notes' variant, and for a constant or a result that is 1.01 times as large."""
     survivors, refused, without = [], 0, []
     for row in rows(group):
-        outcomes = {what: survives(row, texts) for what, texts in mutants(row)}
-        if False not in outcomes.values():  # counts and indices alone: they are one more
-            more = {what: passes(row, texts[-1]) for what, texts in mutants(row) if len(texts) > 1}
-            outcomes |= {what: passed for what, passed in more.items() if passed is False}
-        survivors += [f"{row.id} {row.declaration}, {what}" for what, passed in outcomes.items() if passed]
-        refused += sum(passed is False for passed in outcomes.values())
-        without += [] if False in outcomes.values() else [f"{row.id} {row.declaration}"]
+        changed = list(mutants(row))
+        outcomes = [survives(row, texts) for _, texts in changed]
+        if False not in outcomes:  # counts and indices alone: they are one more
+            outcomes += [passes(row, texts[-1]) and None for _, texts in changed if len(texts) > 1]
+        survivors += [f"{row.id} {row.declaration}, {what}" for (what, _), passed in zip(changed, outcomes) if passed]
+        refused += outcomes.count(False)
+        without += [] if False in outcomes else [f"{row.id} {row.declaration}"]
     record_property("mutants", (group, refused, refused + len(survivors)))
     record_property("rows verified", f"{len(COVERAGE)} of {SYSTEMS}")
     assert not survivors, "\n".join(survivors)

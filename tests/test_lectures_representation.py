@@ -123,7 +123,7 @@ def in_bits(d):
 
 def vq(p, x):
     z = perceptron(p, x, at="encoder.")
-    e = p["book"][torch.cdist(z, p["book"]).argmin(1)]
+    e = p["book.code"][torch.cdist(z, p["book.code"]).argmin(1)]
     y = perceptron(p, z + (e - z).detach(), at="decoder.")
     return F.mse_loss(y, x) + F.mse_loss(e, z.detach()) + 0.25 * F.mse_loss(z, e.detach())
 
@@ -137,9 +137,9 @@ QUANTISED = descent(
 def in_use(run, models, net: Weights) -> dict[str, float]:
     x, _ = held_back(run)
     z = perceptron(net, x, at="encoder.")
-    index = torch.cdist(z, net["book"]).argmin(1)
+    index = torch.cdist(z, net["book.code"]).argmin(1)
     entropy = scipy.stats.entropy(np.bincount(index, minlength=32))
-    return {"error": squares(perceptron(net, net["book"][index], at="decoder."), x), "used": np.exp(entropy)}
+    return {"error": squares(perceptron(net, net["book.code"][index], at="decoder."), x), "used": np.exp(entropy)}
 
 
 def fours(run, models, net: Weights) -> dict[str, float]:

@@ -255,15 +255,15 @@ def noise(run, models, name: str, shape):
 def domains(run, models) -> Iterator[Weights]:
     net = begin(run, models, "Adaptive", d=64, hidden=64, classes=10)
     rule = adam(net, 2e-3)
-    for t, (x, y) in enumerate(rounds(run, digits(run), 64, 12)):
+    for t, (x, y) in enumerate(rounds(run, digits(run), 64, 30)):
         other = 0.4 + 0.6 * x + 0.1 * noise(run, models, "domain_adversarial", x.shape)
-        step(rule, adversarial(net, x, y, other, 0.2 / (1 + np.exp(-10 * t / 240)) - 0.1))
+        step(rule, adversarial(net, x, y, other, 0.2 / (1 + np.exp(-10 * t / 600)) - 0.1))
         yield net
 
 
 ALONE = descent(
     "Adaptive", {"d": 64, "hidden": 64, "classes": 10}, lambda p, x, y: F.cross_entropy(label(p, feature(p, x)), y),
-    lambda w: torch.optim.Adam(w, 2e-3), "digits", 64, 12, shape=(64,), test=0.3,
+    lambda w: torch.optim.Adam(w, 2e-3), "digits", 64, 30, shape=(64,), test=0.3,
 )  # fmt: skip
 
 

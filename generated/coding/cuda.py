@@ -1088,51 +1088,72 @@ def binary_backward(sigmoid_z, d_y):
     return d_z  # [n, k]
 
 
-class VQVAE(Model):
-    """The code is the nearest vector of a book; the slope goes straight through (van den Oord et al. 2017)."""
+class Codebook(Model):
+    """The nearest of some vectors; the slope goes straight through."""
 
-    members = ("book", "encoder", "decoder")
+    members = ("code",)
+
+    def __init__(self, codes, d, *, key=(0, 0)):
+        super().__init__()
+        self.codes, self.d = codes, d
+        uniform_ = uniform(fold(key, SITES["code"]), (codes, d), FLOAT)  # [codes, d]  coding.lee:162
+        self.code = torch.nn.Parameter(-1 / codes + (1 / codes - -1 / codes) * uniform_)  # [codes, d]
+
+    def forward(self, z):
+        """z [n, d] -> [n, d], [n, d], int[n]"""
+        sub = z[:, None] - self.code  # [n, codes, d]  coding.lee:165
+        away = (sub**2).sum(dim=2)  # [n, codes]
+        index = away.argmin(dim=1)  # int[n]  coding.lee:166
+        e = self.code[index]  # [n, d]  coding.lee:167
+        return straight_through(e, z), e, index  # coding.lee:168
+
+    @staticmethod
+    def forward_backward(index, codes, d_y, d_e):
+        """From d_y and d_e to the gradients by the parameters and z."""
+        d = d_y.shape[1]
+        # gradient of return straight_through(e, z), e, index   coding.lee:168
+        d_z = straight_through_backward(d_y)  # [n, d]
+        # gradient of e = code[index]   coding.lee:167
+        d_code = scatter_add(d_e, (index,), (codes, d))  # [codes, d]
+        return {"code": d_code}, d_z
+
+
+class VQVAE(Model):
+    """The code of an image is a vector of a book (van den Oord et al. 2017)."""
+
+    members = ("encoder", "book", "decoder")
 
     def __init__(self, d, hidden, latent, codes, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden, self.latent, self.codes = d, hidden, latent, codes
-        uniform_ = uniform(fold(key, SITES["book"]), (codes, latent), FLOAT)  # [codes, latent]  coding.lee:162
-        # [codes, latent]  coding.lee:162
-        self.book = torch.nn.Parameter(-1 / codes + (1 / codes - -1 / codes) * uniform_)
-        self.encoder = MLP((d, hidden, latent), key=fold(key, SITES["encoder"]))  # coding.lee:163
-        self.decoder = MLP((latent, hidden, d), key=fold(key, SITES["decoder"]))  # coding.lee:164
+        self.encoder = MLP((d, hidden, latent), key=fold(key, SITES["encoder"]))  # coding.lee:173
+        self.book = Codebook(codes, latent, key=fold(key, SITES["book"]))  # coding.lee:174
+        self.decoder = MLP((latent, hidden, d), key=fold(key, SITES["decoder"]))  # coding.lee:175
 
     def forward(self, x):
         """x [n, d] -> [n, d], [n, latent], [n, latent], int[n]"""
-        z = self.encoder(x)  # [n, latent]  coding.lee:167
-        sub = z[:, None] - self.book  # [n, codes, latent]  coding.lee:168
-        away = (sub**2).sum(dim=2)  # [n, codes]
-        index = away.argmin(dim=1)  # int[n]  coding.lee:169
-        e = self.book[index]  # [n, latent]  coding.lee:170
-        return self.decoder(straight_through(e, z)), z, e, index  # coding.lee:171
+        z = self.encoder(x)  # [n, latent]  coding.lee:178
+        q, e_2, index_2 = self.book(z)  # coding.lee:179
+        return self.decoder(q), z, e_2, index_2  # coding.lee:180
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        z, saved_encoder = self.encoder.forward_saved(x)  # coding.lee:167
-        sub = z[:, None] - self.book  # [n, codes, latent]  coding.lee:168
-        away = (sub**2).sum(dim=2)  # [n, codes]
-        index = away.argmin(dim=1)  # int[n]  coding.lee:169
-        e = self.book[index]  # [n, latent]  coding.lee:170
-        graft_ = straight_through(e, z)  # [n, latent]  coding.lee:171
-        add_2, saved_decoder = self.decoder.forward_saved(graft_)
-        return add_2, z, e, index, (saved_encoder, graft_, saved_decoder)
+        z, saved_encoder = self.encoder.forward_saved(x)  # coding.lee:178
+        q, e_2, index_2 = self.book(z)  # coding.lee:179
+        add_2, saved_decoder = self.decoder.forward_saved(q)  # coding.lee:180
+        return add_2, z, e_2, index_2, (saved_encoder, q, saved_decoder)
 
-    def forward_backward(self, x, saved, index, d_y, d_z, d_e):
-        """From d_y, d_z and d_e to the gradients by the parameters and x."""
-        saved_encoder, graft_, saved_decoder = saved
-        # gradient of return decoder(straight_through(e, z)), z, e, index   coding.lee:171
-        d_decoder, d_graft = self.decoder.forward_backward(graft_, saved_decoder, d_y)
-        # gradient of e = book[index]   coding.lee:170
-        d_book = scatter_add(d_e, (index,), (self.codes, self.latent))  # [codes, latent]
-        # gradient of z = encoder(x)   coding.lee:167
-        d_z_2 = d_z + straight_through_backward(d_graft)  # [n, latent]
+    def forward_backward(self, x, saved, index_2, d_y, d_z, d_e_2):
+        """From d_y, d_z and d_e_2 to the gradients by the parameters and x."""
+        saved_encoder, q, saved_decoder = saved
+        # gradient of return decoder(q), z, e, index   coding.lee:180
+        d_decoder, d_q = self.decoder.forward_backward(q, saved_decoder, d_y)
+        # gradient of q, e, index = book(z)   coding.lee:179
+        d_book, d_z_3 = Codebook.forward_backward(index_2, self.codes, d_q, d_e_2)
+        # gradient of z = encoder(x)   coding.lee:178
+        d_z_2 = d_z + d_z_3  # [n, latent]
         d_encoder, d_x = self.encoder.forward_backward(x, saved_encoder, d_z_2)
-        return {"book": d_book, "encoder": d_encoder, "decoder": d_decoder}, d_x
+        return {"encoder": d_encoder, "book": d_book, "decoder": d_decoder}, d_x
 
 
 def vq(net, x, commitment=0.25):
@@ -1140,34 +1161,34 @@ def vq(net, x, commitment=0.25):
 
     x [n, net.d] -> []
     """
-    y, z_2, e_2, _ = net(x)  # coding.lee:176
-    sub = y - x  # [n, net.d]  coding.lee:177
-    sub_2 = stop(z_2) - e_2  # [n, net.latent]
-    sub_3 = z_2 - stop(e_2)  # [n, net.latent]
+    y, z_2, e, _ = net(x)  # coding.lee:185
+    sub = y - x  # [n, net.d]  coding.lee:186
+    sub_2 = stop(z_2) - e  # [n, net.latent]
+    sub_3 = z_2 - stop(e)  # [n, net.latent]
     add = (sub**2).mean() + (sub_2**2).mean()
     return add + commitment * (sub_3**2).mean()
 
 
 def vq_saved(net, x, commitment=0.25):
     """As vq, and what its gradient needs."""
-    y, z_2, e_2, index, saved_net = net.forward_saved(x)  # coding.lee:176
-    sub = y - x  # [n, net.d]  coding.lee:177
-    sub_2 = stop(z_2) - e_2  # [n, net.latent]
-    sub_3 = z_2 - stop(e_2)  # [n, net.latent]
+    y, z_2, e, index_2, saved_net = net.forward_saved(x)  # coding.lee:185
+    sub = y - x  # [n, net.d]  coding.lee:186
+    sub_2 = stop(z_2) - e  # [n, net.latent]
+    sub_3 = z_2 - stop(e)  # [n, net.latent]
     add = (sub**2).mean() + (sub_2**2).mean()
-    return add + commitment * (sub_3**2).mean(), (index, saved_net, sub, sub_2, sub_3)
+    return add + commitment * (sub_3**2).mean(), (index_2, saved_net, sub, sub_2, sub_3)
 
 
 def vq_backward(net, x, commitment, saved, d_y):
     """From d_y to the gradients by net and x."""
-    index, saved_net, sub, sub_2, sub_3 = saved
+    index_2, saved_net, sub, sub_2, sub_3 = saved
     n = x.shape[0]
-    # gradient of return mean((y - x) ** 2) + mean((stop(z) - e) ** 2) + commitment * mean((z -..   coding.lee:177
+    # gradient of return mean((y - x) ** 2) + mean((stop(z) - e) ** 2) + commitment * mean((z -..   coding.lee:186
     d_z_2 = 2 * (d_y * commitment / (n * net.latent)) * sub_3  # [n, net.latent]
-    d_e_2 = -2 * (d_y / (n * net.latent)) * sub_2  # [n, net.latent]
+    d_e = -2 * (d_y / (n * net.latent)) * sub_2  # [n, net.latent]
     d_y_ = 2 * (d_y / (n * net.d)) * sub  # [n, net.d]
-    # gradient of y, z, e, _ = net(x)   coding.lee:176
-    d_net, d_x_3 = net.forward_backward(x, saved_net, index, d_y_, d_z_2, d_e_2)
+    # gradient of y, z, e, _ = net(x)   coding.lee:185
+    d_net, d_x_3 = net.forward_backward(x, saved_net, index_2, d_y_, d_z_2, d_e)
     d_x = d_x_3 - d_y_  # [n, net.d]
     return d_net, d_x
 
@@ -1177,9 +1198,9 @@ def perplexity(index, codes):
 
     index int[n] -> []
     """
-    eq = index == torch.arange(codes, device=index.device)[:, None]  # bool[codes, n]  coding.lee:182
+    eq = index == torch.arange(codes, device=index.device)[:, None]  # bool[codes, n]  coding.lee:191
     p = eq.to(FLOAT).mean(dim=1)  # [codes]
-    gt = p > 0  # bool[codes]  coding.lee:183
+    gt = p > 0  # bool[codes]  coding.lee:192
     guard = torch.where(gt, p, p.detach())  # [codes]
     neg = -torch.where(gt, guard * torch.log(guard), 0).sum()
     return torch.exp(neg)
@@ -1198,15 +1219,15 @@ def vector_quantised(epochs=15, batch=64, rate=3e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = VQVAE(d=64, hidden=48, latent=4, codes=32, key=run.key("net")).to(run.session.place.device)  # coding.lee:188
-    opt = Adam(lr=rate)  # coding.lee:189
+    net = VQVAE(d=64, hidden=48, latent=4, codes=32, key=run.key("net")).to(run.session.place.device)  # coding.lee:197
+    opt = Adam(lr=rate)  # coding.lee:198
     step = VectorQuantisedStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x))  # coding.lee:192
-    index, y = vector_quantised_index_y(net, data.test.x)  # coding.lee:193
-    reported_error, reported_used = vector_quantised_error_used(y, data.test.x, index)  # coding.lee:194
-    run.report(error=reported_error, used=reported_used)  # coding.lee:194
+            run.step(step(x))  # coding.lee:201
+    index, y = vector_quantised_index_y(net, data.test.x)  # coding.lee:202
+    reported_error, reported_used = vector_quantised_error_used(y, data.test.x, index)  # coding.lee:203
+    run.report(error=reported_error, used=reported_used)  # coding.lee:203
     return net
 
 
@@ -1216,11 +1237,11 @@ class VectorQuantisedStep(TrainStep):
     moved = (("opt", ("net",)),)
     counted = ("opt",)
     read = (
-        "net.book",
         "net.encoder.layers.0.w",
         "net.encoder.layers.0.b",
         "net.encoder.layers.1.w",
         "net.encoder.layers.1.b",
+        "net.book.code",
         "net.decoder.layers.0.w",
         "net.decoder.layers.0.b",
         "net.decoder.layers.1.w",
@@ -1242,31 +1263,31 @@ class VectorQuantisedStep(TrainStep):
         return (self.opt.t,)
 
     def step(self, x, t):
-        book, encoder_layers_0_w, encoder_layers_0_b, encoder_layers_1_w, encoder_layers_1_b = self.tensors[:5]
-        decoder_layers_0_w, decoder_layers_0_b, decoder_layers_1_w, decoder_layers_1_b = self.tensors[5:]
-        d_book, d_encoder_layers_0_w, d_encoder_layers_0_b, d_encoder_layers_1_w = self.gradients[:4]
-        d_encoder_layers_1_b, d_decoder_layers_0_w, d_decoder_layers_0_b = self.gradients[4:7]
+        encoder_layers_0_w, encoder_layers_0_b, encoder_layers_1_w, encoder_layers_1_b = self.tensors[:4]
+        book_code, decoder_layers_0_w, decoder_layers_0_b, decoder_layers_1_w = self.tensors[4:8]
+        (decoder_layers_1_b,) = self.tensors[8:]
+        d_encoder_layers_0_w, d_encoder_layers_0_b, d_encoder_layers_1_w = self.gradients[:3]
+        d_encoder_layers_1_b, d_book_code, d_decoder_layers_0_w, d_decoder_layers_0_b = self.gradients[3:7]
         d_decoder_layers_1_w, d_decoder_layers_1_b = self.gradients[7:]
         batches_n = x.shape[0]
         scale, scale_, scale_2, scale_3, scale_4 = self.held(batches_n)
         x_2_2 = torch.relu(torch.addmm(encoder_layers_0_b, x, encoder_layers_0_w))  # [batches_n, 48]  prelude.lee:61
         z_2 = torch.addmm(encoder_layers_1_b, x_2_2, encoder_layers_1_w)  # [batches_n, 4]  nn.lee:21
-        sub = z_2[:, None] - book  # [batches_n, 32, 4]  coding.lee:168
-        index = (sub * sub).sum(dim=2).argmin(dim=1)  # int[batches_n]  coding.lee:169
-        graft_3 = book[index]  # [batches_n, 4]  coding.lee:170
-        # [batches_n, 48]  prelude.lee:61
-        x_2 = torch.relu(torch.addmm(decoder_layers_0_b, graft_3, decoder_layers_0_w))
-        sub_2 = torch.addmm(decoder_layers_1_b, x_2, decoder_layers_1_w) - x  # [batches_n, 64]  coding.lee:177
-        sub_3 = z_2 - graft_3  # [batches_n, 4]
+        sub = z_2[:, None] - book_code  # [batches_n, 32, 4]  coding.lee:165
+        index_2 = (sub * sub).sum(dim=2).argmin(dim=1)  # int[batches_n]  coding.lee:166
+        q = book_code[index_2]  # [batches_n, 4]  coding.lee:167
+        x_2 = torch.relu(torch.addmm(decoder_layers_0_b, q, decoder_layers_0_w))  # [batches_n, 48]  prelude.lee:61
+        sub_2 = torch.addmm(decoder_layers_1_b, x_2, decoder_layers_1_w) - x  # [batches_n, 64]  coding.lee:186
+        sub_3 = z_2 - q  # [batches_n, 4]
         div_2 = (sub_3 * sub_3).sum() / scale_
         d_y = scale_4 * sub_2  # [batches_n, 64]
         torch.sum(d_y, dim=0, out=d_decoder_layers_1_b)  # [64]  nn.lee:21
         torch.mm(x_2.T, d_y, out=d_decoder_layers_1_w)  # [48, 64]
         d_add = torch.ops.aten.threshold_backward(d_y @ decoder_layers_1_w.T, x_2, 0)  # [batches_n, 48]  prelude.lee:61
         torch.sum(d_add, dim=0, out=d_decoder_layers_0_b)  # [48]  nn.lee:21
-        torch.mm(graft_3.T, d_add, out=d_decoder_layers_0_w)  # [4, 48]
-        d_book.copy_(scatter_add(scale_3 * sub_3, (index,), (32, 4)))  # [32, 4]  coding.lee:170
-        d_z_2_2 = scale_2 * sub_3 + d_add @ decoder_layers_0_w.T  # [batches_n, 4]  coding.lee:167
+        torch.mm(q.T, d_add, out=d_decoder_layers_0_w)  # [4, 48]
+        d_book_code.copy_(scatter_add(scale_3 * sub_3, (index_2,), (32, 4)))  # [32, 4]  coding.lee:167
+        d_z_2_2 = scale_2 * sub_3 + d_add @ decoder_layers_0_w.T  # [batches_n, 4]  coding.lee:178
         torch.sum(d_z_2_2, dim=0, out=d_encoder_layers_1_b)  # [4]  nn.lee:21
         torch.mm(x_2_2.T, d_z_2_2, out=d_encoder_layers_1_w)  # [48, 4]
         # [batches_n, 48]  prelude.lee:61
@@ -1280,18 +1301,18 @@ class VectorQuantisedStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (sub_2 * sub_2).sum() / scale + div_2 + 0.25 * div_2  # coding.lee:177
+        return (sub_2 * sub_2).sum() / scale + div_2 + 0.25 * div_2  # coding.lee:186
 
 
 def vector_quantised_index_y(net, data_test_x):
     """data_test_x [data_test_n, 64] -> int[data_test_n], [data_test_n, 64]"""
-    y, _, _, index_2 = net(data_test_x)  # coding.lee:193
-    return index_2, y
+    y, _, _, index = net(data_test_x)  # coding.lee:202
+    return index, y
 
 
 def vector_quantised_error_used(y, data_test_x, index):
     """y [data_test_n, 64], data_test_x [data_test_n, 64], index int[data_test_n] -> [], []"""
-    sub = y - data_test_x  # [data_test_n, 64]  coding.lee:194
+    sub = y - data_test_x  # [data_test_n, 64]  coding.lee:203
     return (sub**2).sum(dim=1).mean(), perplexity(index, 32)
 
 
@@ -1300,7 +1321,7 @@ def oddness(net, x):
 
     x [n, net.d] -> [n]
     """
-    sub = net(x) - x  # [n, net.d]  coding.lee:203
+    sub = net(x) - x  # [n, net.d]  coding.lee:212
     return (sub**2).sum(dim=1)  # [n]
 
 
@@ -1309,10 +1330,10 @@ def area_under_curve(score, odd):
 
     score [n], odd bool[n] -> []
     """
-    reshape_2 = score[:, None]  # [n, 1]  coding.lee:208
+    reshape_2 = score[:, None]  # [n, 1]  coding.lee:217
     mul = 0.5 * (reshape_2 == score).to(FLOAT)  # [n, n]
     above = torch.where(odd[:, None] & ~odd, (reshape_2 > score).to(FLOAT) + mul, 0)  # [n, n]
-    return above.sum() / (odd.to(FLOAT).sum() * (~odd).to(FLOAT).sum())  # coding.lee:209
+    return above.sum() / (odd.to(FLOAT).sum() * (~odd).to(FLOAT).sum())  # coding.lee:218
 
 
 @torch.no_grad()
@@ -1329,13 +1350,13 @@ def without_fours(epochs=12, batch=64, rate=3e-3, *, run=None):
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = AutoEncoder(d=64, hidden=48, code=8, key=run.key("net")).to(run.session.place.device)  # coding.lee:215
-    opt = Adam(lr=rate)  # coding.lee:216
+    net = AutoEncoder(d=64, hidden=48, code=8, key=run.key("net")).to(run.session.place.device)  # coding.lee:224
+    opt = Adam(lr=rate)  # coding.lee:225
     step = WithoutFoursStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(y, x))  # coding.lee:219
-    run.report(found=without_fours_found(net, data.test.x, data.test.y))  # coding.lee:220
+            run.step(step(y, x))  # coding.lee:228
+    run.report(found=without_fours_found(net, data.test.x, data.test.y))  # coding.lee:229
     return net
 
 
@@ -1372,12 +1393,12 @@ class WithoutFoursStep(TrainStep):
         d_encoder_layers_0_w, d_encoder_layers_0_b, d_encoder_layers_1_w = self.gradients[:3]
         d_encoder_layers_1_b, d_decoder_layers_0_w, d_decoder_layers_0_b = self.gradients[3:6]
         d_decoder_layers_1_w, d_decoder_layers_1_b = self.gradients[6:]
-        cast = (y != 4).to(FLOAT)  # [batches_n]  coding.lee:219
+        cast = (y != 4).to(FLOAT)  # [batches_n]  coding.lee:228
         x_2_2 = torch.relu(torch.addmm(encoder_layers_0_b, x, encoder_layers_0_w))  # [batches_n, 48]  prelude.lee:61
         affine_2 = torch.addmm(encoder_layers_1_b, x_2_2, encoder_layers_1_w)  # [batches_n, 8]  nn.lee:21
         affine_3 = torch.addmm(decoder_layers_0_b, affine_2, decoder_layers_0_w)  # [batches_n, 48]
         x_2 = torch.relu(affine_3)  # [batches_n, 48]  prelude.lee:61
-        sub = torch.addmm(decoder_layers_1_b, x_2, decoder_layers_1_w) - x  # [batches_n, 64]  coding.lee:203
+        sub = torch.addmm(decoder_layers_1_b, x_2, decoder_layers_1_w) - x  # [batches_n, 64]  coding.lee:212
         d_sub = 2 * ((0.015625 * cast)[:, None] * sub)  # [batches_n, 64]
         torch.sum(d_sub, dim=0, out=d_decoder_layers_1_b)  # [64]  nn.lee:21
         torch.mm(x_2.T, d_sub, out=d_decoder_layers_1_w)  # [48, 64]
@@ -1399,12 +1420,12 @@ class WithoutFoursStep(TrainStep):
         weight_decay = self.opt.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return (cast * (sub * sub).sum(dim=1)).sum() / 64  # coding.lee:219
+        return (cast * (sub * sub).sum(dim=1)).sum() / 64  # coding.lee:228
 
 
 def without_fours_found(net, data_test_x, data_test_y):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> []"""
-    found = area_under_curve(oddness(net, data_test_x), data_test_y == 4)  # coding.lee:220
+    found = area_under_curve(oddness(net, data_test_x), data_test_y == 4)  # coding.lee:229
     return found
 
 
@@ -1413,12 +1434,12 @@ def continuous_bag(table, out, around, word):
 
     table [words, d], out [words, d], around int[n, c], word int[n] -> []
     """
-    return cross_entropy(table[around].mean(dim=1) @ out.T, word)  # coding.lee:229
+    return cross_entropy(table[around].mean(dim=1) @ out.T, word)  # coding.lee:238
 
 
 def continuous_bag_saved(table, out, around, word):
     """As continuous_bag, and what its gradient needs."""
-    mean = table[around].mean(dim=1)  # [n, d]  coding.lee:229
+    mean = table[around].mean(dim=1)  # [n, d]  coding.lee:238
     contract = mean @ out.T  # [n, words]
     return cross_entropy(contract, word), (mean, contract)
 
@@ -1428,7 +1449,7 @@ def continuous_bag_backward(out, around, word, saved, d_y):
     mean, contract = saved
     words, d = out.shape
     n, c = around.shape
-    # gradient of return cross_entropy(mean(table[around], axis = 1) @ out.T, word)   coding.lee:229
+    # gradient of return cross_entropy(mean(table[around], axis = 1) @ out.T, word)   coding.lee:238
     d_contract = cross_entropy_backward(contract, word, d_y)  # [n, words]
     d_out = d_contract.T @ mean  # [words, d]
     d_gather = (d_contract @ out / c)[:, None].expand(n, c, d)  # [n, c, d]
@@ -1441,12 +1462,12 @@ def skip_gram(table, out, word, near):
 
     table [words, d], out [words, d], word int[n], near int[n] -> []
     """
-    return cross_entropy(table[word] @ out.T, near)  # coding.lee:234
+    return cross_entropy(table[word] @ out.T, near)  # coding.lee:243
 
 
 def skip_gram_saved(table, out, word, near):
     """As skip_gram, and what its gradient needs."""
-    gather = table[word]  # [n, d]  coding.lee:234
+    gather = table[word]  # [n, d]  coding.lee:243
     contract = gather @ out.T  # [n, words]
     return cross_entropy(contract, near), (gather, contract)
 
@@ -1455,7 +1476,7 @@ def skip_gram_backward(out, word, near, saved, d_y):
     """From d_y to the gradients by table and out."""
     gather, contract = saved
     words, d = out.shape
-    # gradient of return cross_entropy(table[word] @ out.T, near)   coding.lee:234
+    # gradient of return cross_entropy(table[word] @ out.T, near)   coding.lee:243
     d_contract = cross_entropy_backward(contract, near, d_y)  # [n, words]
     d_out = d_contract.T @ gather  # [words, d]
     d_table = scatter_add(d_contract @ out, (word,), (words, d))  # [words, d]
@@ -1468,11 +1489,11 @@ def analogy(table, a, b, c):
     table [words, d] -> []
     """
     words = table.shape[0]
-    wanted = table[b] - table[a] + table[c]  # [d]  coding.lee:239
-    likeness = table @ wanted / (norm(table) * norm_2(wanted))  # [words]  coding.lee:240
-    i = torch.arange(words, device=table.device)  # int[words]  coding.lee:241
+    wanted = table[b] - table[a] + table[c]  # [d]  coding.lee:248
+    likeness = table @ wanted / (norm(table) * norm_2(wanted))  # [words]  coding.lee:249
+    i = torch.arange(words, device=table.device)  # int[words]  coding.lee:250
     free = torch.where((i == a) | (i == b) | (i == c), -torch.inf, likeness)  # [words]
-    return free.argmax(dim=0)  # coding.lee:242
+    return free.argmax(dim=0)  # coding.lee:251
 
 
 def analogy_2(table, a, b, c):
@@ -1481,11 +1502,11 @@ def analogy_2(table, a, b, c):
     table [words, d] -> []
     """
     words = table.shape[0]
-    wanted = table[b] - table[a] + table[c]  # [d]  coding.lee:239
-    likeness = table @ wanted / (norm(table) * norm_2(wanted))  # [words]  coding.lee:240
-    i = torch.arange(words, device=table.device)  # int[words]  coding.lee:241
+    wanted = table[b] - table[a] + table[c]  # [d]  coding.lee:248
+    likeness = table @ wanted / (norm(table) * norm_2(wanted))  # [words]  coding.lee:249
+    i = torch.arange(words, device=table.device)  # int[words]  coding.lee:250
     free = torch.where((i == a) | (i == b) | (i == c), -torch.inf, likeness)  # [words]
-    return free.argmax(dim=0)  # coding.lee:242
+    return free.argmax(dim=0)  # coding.lee:251
 
 
 def glove(v, u, b, e, count, top=1e2):
@@ -1493,25 +1514,25 @@ def glove(v, u, b, e, count, top=1e2):
 
     v [words, d], u [words, d], b [words], e [words], count [words, words] -> []
     """
-    fit_ = v @ u.T + b[:, None] + e - torch.log(count.clamp(min=1))  # [words, words]  coding.lee:247
-    gt = count > 0  # bool[words, words]  coding.lee:248
+    fit_ = v @ u.T + b[:, None] + e - torch.log(count.clamp(min=1))  # [words, words]  coding.lee:256
+    gt = count > 0  # bool[words, words]  coding.lee:257
     power = (torch.where(gt, count, count.detach()) / top) ** 0.75  # [words, words]
     weight = torch.where(gt, torch.where(1 <= power, 1, power), 0)  # [words, words]
-    return (weight * fit_**2).sum()  # coding.lee:249
+    return (weight * fit_**2).sum()  # coding.lee:258
 
 
 def glove_saved(v, u, b, e, count, top=1e2):
     """As glove, and what its gradient needs."""
-    fit_ = v @ u.T + b[:, None] + e - torch.log(count.clamp(min=1))  # [words, words]  coding.lee:247
-    power = (count / top) ** 0.75  # [words, words]  coding.lee:248
+    fit_ = v @ u.T + b[:, None] + e - torch.log(count.clamp(min=1))  # [words, words]  coding.lee:256
+    power = (count / top) ** 0.75  # [words, words]  coding.lee:257
     weight = torch.where(count > 0, torch.where(1 <= power, 1, power), 0)  # [words, words]
-    return (weight * fit_**2).sum(), (fit_, weight)  # coding.lee:249
+    return (weight * fit_**2).sum(), (fit_, weight)  # coding.lee:258
 
 
 def glove_backward(v, u, saved, d_y):
     """From d_y to the gradients by v, u, b and e."""
     fit_, weight = saved
-    # gradient of fit[i, j] = sum[k](v[i, k] * u[j, k]) + b[i] + e[j] - log(max(count[i, j], 1))   coding.lee:247
+    # gradient of fit[i, j] = sum[k](v[i, k] * u[j, k]) + b[i] + e[j] - log(max(count[i, j], 1))   coding.lee:256
     d_fit = 2 * (d_y * weight * fit_)  # [words, words]
     d_e = d_fit.sum(dim=0)  # [words]
     d_b = d_fit.sum(dim=1)  # [words]
@@ -1525,19 +1546,19 @@ def gloveAsPrinted(v, u, count):
 
     v [words, d], u [words, d], count [words, words] -> []
     """
-    sub = v @ u.T - torch.log(count)  # [words, words]  coding.lee:254
+    sub = v @ u.T - torch.log(count)  # [words, words]  coding.lee:263
     return (sub**2).sum()
 
 
 def gloveAsPrinted_saved(v, u, count):
     """As gloveAsPrinted, and what its gradient needs."""
-    sub = v @ u.T - torch.log(count)  # [words, words]  coding.lee:254
+    sub = v @ u.T - torch.log(count)  # [words, words]  coding.lee:263
     return (sub**2).sum(), sub
 
 
 def gloveAsPrinted_backward(v, u, count, sub, d_y):
     """From d_y to the gradients by v, u and count."""
-    # gradient of return sum((v @ u.T - log(count)) ** 2)   coding.lee:254
+    # gradient of return sum((v @ u.T - log(count)) ** 2)   coding.lee:263
     d_sub = 2 * d_y * sub  # [words, words]
     d_count = -(d_sub / count)  # [words, words]
     d_v = d_sub @ u  # [words, d]
@@ -1552,7 +1573,7 @@ def weighted_layers(h, score):
     """
     layers, n, d = h.shape
     share = softmax(score, (0,))  # [layers]  prelude.lee:122
-    mix = (share @ h.reshape(layers, d * n)).reshape(n, d)  # [n, d]  coding.lee:263
+    mix = (share @ h.reshape(layers, d * n)).reshape(n, d)  # [n, d]  coding.lee:272
     return mix  # [n, d]
 
 
@@ -1560,14 +1581,14 @@ def weighted_layers_saved(h, score):
     """As weighted_layers, and what its gradient needs."""
     layers, n, d = h.shape
     share = softmax(score, (0,))  # [layers]  prelude.lee:122
-    mix = (share @ h.reshape(layers, d * n)).reshape(n, d)  # [n, d]  coding.lee:263
+    mix = (share @ h.reshape(layers, d * n)).reshape(n, d)  # [n, d]  coding.lee:272
     return mix, share
 
 
 def weighted_layers_backward(h, share, d_mix):
     """From d_mix to the gradients by h and score."""
     layers, n, d = h.shape
-    # gradient of mix[i, k] = sum[l](share[l] * h[l, i, k])   coding.lee:263
+    # gradient of mix[i, k] = sum[l](share[l] * h[l, i, k])   coding.lee:272
     d_share = h.reshape(layers, d * n) @ d_mix.reshape(d * n)  # [layers]
     d_h = share[:, None, None] * d_mix  # [layers, n, d]
     # gradient of return e / sum(e, axis = single_axis(x, axis), keepdims = true)   prelude.lee:122
@@ -1583,21 +1604,21 @@ class Adapter(Model):
     def __init__(self, d, small, *, key=(0, 0)):
         super().__init__()
         self.d, self.small = d, small
-        self.down = Linear(d, small, key=fold(key, SITES["down"]))  # coding.lee:269
-        self.up = torch.nn.Parameter(torch.zeros((small, d), dtype=FLOAT))  # [small, d]  coding.lee:270
+        self.down = Linear(d, small, key=fold(key, SITES["down"]))  # coding.lee:278
+        self.up = torch.nn.Parameter(torch.zeros((small, d), dtype=FLOAT))  # [small, d]  coding.lee:279
 
     def forward(self, x):
         """x [n, d] -> [n, d]"""
-        return x + relu(self.down(x)) @ self.up  # [n, d]  coding.lee:273
+        return x + relu(self.down(x)) @ self.up  # [n, d]  coding.lee:282
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        select = relu(self.down(x))  # [n, small]  coding.lee:273
+        select = relu(self.down(x))  # [n, small]  coding.lee:282
         return x + select @ self.up, select
 
     def forward_backward_parameters(self, x, select, d_y):
         """From d_y to the gradient by the parameters."""
-        # gradient of return x + relu(down(x)) @ up   coding.lee:273
+        # gradient of return x + relu(down(x)) @ up   coding.lee:282
         d_up = select.T @ d_y  # [small, d]
         d_down_out = relu_backward(select, d_y @ self.up.T)  # [n, small]
         d_down = Linear.forward_backward_parameters(x, d_down_out)
@@ -1611,8 +1632,8 @@ def adapted(frozen, adapter, head, x, y):
         raise ValueError(f"adapter.d = {adapter.d} must equal frozen.outputs = {frozen.outputs}")
     if head.inputs != adapter.d:
         raise ValueError(f"head.inputs = {head.inputs} must equal adapter.d = {adapter.d}")
-    h = stop(relu(frozen(x)))  # [n, frozen.outputs]  coding.lee:277
-    head_out = head(adapter(h.reshape(n, adapter.d)).reshape(n, head.inputs))  # [n, head.outputs]  coding.lee:278
+    h = stop(relu(frozen(x)))  # [n, frozen.outputs]  coding.lee:286
+    head_out = head(adapter(h.reshape(n, adapter.d)).reshape(n, head.inputs))  # [n, head.outputs]  coding.lee:287
     return cross_entropy(head_out, y)
 
 
@@ -1623,8 +1644,8 @@ def adapted_saved(frozen, adapter, head, x, y):
         raise ValueError(f"adapter.d = {adapter.d} must equal frozen.outputs = {frozen.outputs}")
     if head.inputs != adapter.d:
         raise ValueError(f"head.inputs = {head.inputs} must equal adapter.d = {adapter.d}")
-    h = stop(relu(frozen(x)))  # [n, frozen.outputs]  coding.lee:277
-    reshape = h.reshape(n, adapter.d)  # [n, adapter.d]  coding.lee:278
+    h = stop(relu(frozen(x)))  # [n, frozen.outputs]  coding.lee:286
+    reshape = h.reshape(n, adapter.d)  # [n, adapter.d]  coding.lee:287
     add_2, saved_adapter = adapter.forward_saved(reshape)
     reshape_2 = add_2.reshape(n, head.inputs)  # [n, head.inputs]
     head_out = head(reshape_2)  # [n, head.outputs]
@@ -1635,7 +1656,7 @@ def adapted_backward_parameters(adapter, head, y, saved, d_out):
     """From d_out to the gradients by adapter and head."""
     reshape, saved_adapter, reshape_2, head_out = saved
     n = y.shape[0]
-    # gradient of return cross_entropy(head(adapter(h)), y)   coding.lee:278
+    # gradient of return cross_entropy(head(adapter(h)), y)   coding.lee:287
     d_head, d_reshape_2 = head.forward_backward(reshape_2, cross_entropy_backward(head_out, y, d_out))
     d_add_2 = d_reshape_2.reshape(n, adapter.d)  # [n, adapter.d]
     d_adapter = adapter.forward_backward_parameters(reshape, saved_adapter, d_add_2)
@@ -1647,7 +1668,7 @@ def average_score(scores):
 
     scores [tasks] -> []
     """
-    return scores.mean()  # coding.lee:283
+    return scores.mean()  # coding.lee:292
 
 
 def neighbours(a, b):
@@ -1656,20 +1677,20 @@ def neighbours(a, b):
     a [n, d], b [n, d] -> []
     """
     n = a.shape[0]
-    return cross_entropy(a @ b.T, torch.arange(n, device=a.device))  # coding.lee:288
+    return cross_entropy(a @ b.T, torch.arange(n, device=a.device))  # coding.lee:297
 
 
 def neighbours_saved(a, b):
     """As neighbours, and what its gradient needs."""
     n = a.shape[0]
-    contract = a @ b.T  # [n, n]  coding.lee:288
+    contract = a @ b.T  # [n, n]  coding.lee:297
     return cross_entropy(contract, torch.arange(n, device=a.device)), contract
 
 
 def neighbours_backward(a, b, contract, d_y):
     """From d_y to the gradients by a and b."""
     n = a.shape[0]
-    # gradient of return cross_entropy(a @ b.T, arange(n))   coding.lee:288
+    # gradient of return cross_entropy(a @ b.T, arange(n))   coding.lee:297
     d_contract = cross_entropy_backward(contract, torch.arange(n, device=a.device), d_y)  # [n, n]
     d_a = d_contract @ b  # [n, d]
     d_b = d_contract.T @ a  # [n, d]
@@ -1677,10 +1698,10 @@ def neighbours_backward(a, b, contract, d_y):
 
 
 def example_rebuilt(key):
-    net = AutoEncoder(5, 6, 2, key=fold(key, SITES["net"]))  # coding.lee:292
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:293
-    noise = normal(fold(key, SITES["noise"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:294
-    mean, saved_reconstruction = reconstruction_saved(net, x)  # coding.lee:295
+    net = AutoEncoder(5, 6, 2, key=fold(key, SITES["net"]))  # coding.lee:301
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:302
+    noise = normal(fold(key, SITES["noise"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:303
+    mean, saved_reconstruction = reconstruction_saved(net, x)  # coding.lee:304
     mean_2, saved_denoising = denoising_saved(net, x, noise)
     d_net, d_x_2, d_noise = denoising_backward(net, saved_denoising, torch.full((), 2.0, dtype=FLOAT))
     d_value = torch.ones((), dtype=FLOAT)
@@ -1707,51 +1728,51 @@ def example_rebuilt(key):
 
 
 def example_rebuilt_by_line(key):
-    net = Tied(5, 2, key=fold(key, SITES["net"]))  # coding.lee:299
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:300
-    value, saved_reconstruction_2 = reconstruction_2_saved(net, x)  # coding.lee:301
+    net = Tied(5, 2, key=fold(key, SITES["net"]))  # coding.lee:308
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:309
+    value, saved_reconstruction_2 = reconstruction_2_saved(net, x)  # coding.lee:310
     d_value = torch.ones((), dtype=FLOAT)
     d_net, d_x = reconstruction_2_backward(net, x, saved_reconstruction_2, d_value)
     return value, net.at(d_net), d_x
 
 
 def example_back_in_place(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 4, 6), FLOAT)  # [2, 3, 4, 6]  coding.lee:305
-    c = normal(fold(key, SITES["c"]), (2, 3, 4, 6), FLOAT)  # [2, 3, 4, 6]  coding.lee:306
-    y, place, saved_pooled = pooled_saved(x)  # coding.lee:307
-    x_2, saved_unpooled = unpooled_saved(y, place)  # coding.lee:308
+    x = normal(fold(key, SITES["x"]), (2, 3, 4, 6), FLOAT)  # [2, 3, 4, 6]  coding.lee:314
+    c = normal(fold(key, SITES["c"]), (2, 3, 4, 6), FLOAT)  # [2, 3, 4, 6]  coding.lee:315
+    y, place, saved_pooled = pooled_saved(x)  # coding.lee:316
+    x_2, saved_unpooled = unpooled_saved(y, place)  # coding.lee:317
     mul_2 = c**2  # [2, 3, 4, 6]
     x_3, saved_copied = copied_saved(y)
     d_y_2 = copied_backward(saved_copied, 2, 2, 3, mul_2)  # [2, 3, 2, 3]
-    d_y = d_y_2 + unpooled_backward(saved_unpooled, 2, 2, 3, c)  # [2, 3, 2, 3]  coding.lee:307
+    d_y = d_y_2 + unpooled_backward(saved_unpooled, 2, 2, 3, c)  # [2, 3, 2, 3]  coding.lee:316
     return (c * x_2).sum() + (mul_2 * x_3).sum(), pooled_backward(saved_pooled, 4, 2, 6, d_y), 2 * (x_3 * c) + x_2
 
 
 def example_spread_out(key):
-    x = normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  coding.lee:312
-    kernel = normal(fold(key, SITES["kernel"]), (3, 2, 3, 3), FLOAT)  # [3, 2, 3, 3]  coding.lee:313
-    y, saved_deconvolved = deconvolved_saved(x, kernel)  # coding.lee:314
+    x = normal(fold(key, SITES["x"]), (2, 3, 4, 5), FLOAT)  # [2, 3, 4, 5]  coding.lee:321
+    kernel = normal(fold(key, SITES["kernel"]), (3, 2, 3, 3), FLOAT)  # [3, 2, 3, 3]  coding.lee:322
+    y, saved_deconvolved = deconvolved_saved(x, kernel)  # coding.lee:323
     d_x, d_kernel = deconvolved_backward(kernel, saved_deconvolved, 4, 5, 2 * y)
     return (y**2).sum(), d_x, d_kernel
 
 
 def example_belongs(key):
-    net = Matching(5, 2, 6, key=fold(key, SITES["net"]))  # coding.lee:318
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:319
-    other = normal(fold(key, SITES["other"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:320
-    value, saved_matched = matched_saved(net, x, other)  # coding.lee:321
+    net = Matching(5, 2, 6, key=fold(key, SITES["net"]))  # coding.lee:327
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:328
+    other = normal(fold(key, SITES["other"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:329
+    value, saved_matched = matched_saved(net, x, other)  # coding.lee:330
     d_net, d_x, d_other = matched_backward(net, x, saved_matched, torch.ones((), dtype=FLOAT))
     return value, net.at(d_net), d_x, d_other
 
 
 def example_in_parts(key):
-    content = MLP((5, 6, 4), key=fold(key, SITES["content"]))  # coding.lee:325
-    style = MLP((5, 6, 2), key=fold(key, SITES["style"]))  # coding.lee:326
-    decoder = MLP((6, 6, 5), key=fold(key, SITES["decoder"]))  # coding.lee:327
-    speaker = Linear(4, 3, key=fold(key, SITES["speaker"]))  # coding.lee:328
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:329
-    who = randint(fold(key, SITES["who"]), (7,), 0, 3)  # int[7]  coding.lee:330
-    value, saved_disentangled = disentangled_saved(content, style, decoder, speaker, x, who)  # coding.lee:331
+    content = MLP((5, 6, 4), key=fold(key, SITES["content"]))  # coding.lee:334
+    style = MLP((5, 6, 2), key=fold(key, SITES["style"]))  # coding.lee:335
+    decoder = MLP((6, 6, 5), key=fold(key, SITES["decoder"]))  # coding.lee:336
+    speaker = Linear(4, 3, key=fold(key, SITES["speaker"]))  # coding.lee:337
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:338
+    who = randint(fold(key, SITES["who"]), (7,), 0, 3)  # int[7]  coding.lee:339
+    value, saved_disentangled = disentangled_saved(content, style, decoder, speaker, x, who)  # coding.lee:340
     d_value = torch.ones((), dtype=FLOAT)
     d_content, d_style, d_decoder, d_speaker, d_x = disentangled_backward(
         content, style, decoder, speaker, x, who, 0.5, saved_disentangled, d_value
@@ -1760,9 +1781,9 @@ def example_in_parts(key):
 
 
 def example_in_bits(key):
-    z = normal(fold(key, SITES["z"]), (7, 4), FLOAT)  # [7, 4]  coding.lee:335
-    c = normal(fold(key, SITES["c"]), (7, 4), FLOAT)  # [7, 4]  coding.lee:336
-    graft_, saved_one_of = one_of_saved(z)  # coding.lee:337
+    z = normal(fold(key, SITES["z"]), (7, 4), FLOAT)  # [7, 4]  coding.lee:344
+    c = normal(fold(key, SITES["c"]), (7, 4), FLOAT)  # [7, 4]  coding.lee:345
+    graft_, saved_one_of = one_of_saved(z)  # coding.lee:346
     mul_2 = c**2  # [7, 4]
     graft_2, saved_binary = binary_saved(z)
     d_z_2 = binary_backward(saved_binary, mul_2)  # [7, 4]
@@ -1774,20 +1795,20 @@ def example_in_bits(key):
 
 
 def example_quantised(key):
-    net = VQVAE(5, 6, 3, 4, key=fold(key, SITES["net"]))  # coding.lee:341
-    x = 2 * normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  coding.lee:342
-    value, saved_vq = vq_saved(net, x)  # coding.lee:343
+    net = VQVAE(5, 6, 3, 4, key=fold(key, SITES["net"]))  # coding.lee:350
+    x = 2 * normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  coding.lee:351
+    value, saved_vq = vq_saved(net, x)  # coding.lee:352
     d_net, d_x = vq_backward(net, x, 0.25, saved_vq, torch.ones((), dtype=FLOAT))
     return value, net.at(d_net), d_x
 
 
 def example_of_words(key):
-    table = normal(fold(key, SITES["table"]), (6, 3), FLOAT)  # [6, 3]  coding.lee:347
-    out = normal(fold(key, SITES["out"]), (6, 3), FLOAT)  # [6, 3]  coding.lee:348
-    around = randint(fold(key, SITES["around"]), (5, 4), 0, 6)  # int[5, 4]  coding.lee:349
-    word = randint(fold(key, SITES["word"]), (5,), 0, 6)  # int[5]  coding.lee:350
-    near = randint(fold(key, SITES["near"]), (5,), 0, 6)  # int[5]  coding.lee:351
-    mean_2, saved_continuous_bag = continuous_bag_saved(table, out, around, word)  # coding.lee:352
+    table = normal(fold(key, SITES["table"]), (6, 3), FLOAT)  # [6, 3]  coding.lee:356
+    out = normal(fold(key, SITES["out"]), (6, 3), FLOAT)  # [6, 3]  coding.lee:357
+    around = randint(fold(key, SITES["around"]), (5, 4), 0, 6)  # int[5, 4]  coding.lee:358
+    word = randint(fold(key, SITES["word"]), (5,), 0, 6)  # int[5]  coding.lee:359
+    near = randint(fold(key, SITES["near"]), (5,), 0, 6)  # int[5]  coding.lee:360
+    mean_2, saved_continuous_bag = continuous_bag_saved(table, out, around, word)  # coding.lee:361
     mean, saved_skip_gram = skip_gram_saved(table, out, word, near)
     d_mean = torch.full((), 2.0, dtype=FLOAT)
     d_table_2, d_out_2 = skip_gram_backward(out, word, near, saved_skip_gram, d_mean)
@@ -1797,44 +1818,44 @@ def example_of_words(key):
 
 
 def example_counted(key):
-    v = normal(fold(key, SITES["v"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:356
-    u = normal(fold(key, SITES["u"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:357
-    b = normal(fold(key, SITES["b"]), (4,), FLOAT)  # [4]  coding.lee:358
-    e = normal(fold(key, SITES["e"]), (4,), FLOAT)  # [4]  coding.lee:359
-    draw = randint(fold(key, SITES["draw"]), (4, 4), 0, 6)  # int[4, 4]  coding.lee:360
-    cast_draw = draw.to(FLOAT)  # [4, 4]  coding.lee:361
+    v = normal(fold(key, SITES["v"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:365
+    u = normal(fold(key, SITES["u"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:366
+    b = normal(fold(key, SITES["b"]), (4,), FLOAT)  # [4]  coding.lee:367
+    e = normal(fold(key, SITES["e"]), (4,), FLOAT)  # [4]  coding.lee:368
+    draw = randint(fold(key, SITES["draw"]), (4, 4), 0, 6)  # int[4, 4]  coding.lee:369
+    cast_draw = draw.to(FLOAT)  # [4, 4]  coding.lee:370
     count = cast_draw**2 * cast_draw  # [4, 4]
-    value, saved_glove = glove_saved(v, u, b, e, count)  # coding.lee:362
+    value, saved_glove = glove_saved(v, u, b, e, count)  # coding.lee:371
     d_v, d_u, d_b, d_e = glove_backward(v, u, saved_glove, torch.ones((), dtype=FLOAT))
     return value, d_v, d_u, d_b, d_e
 
 
 def example_counted_as_printed(key):
-    v = normal(fold(key, SITES["v"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:366
-    u = normal(fold(key, SITES["u"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:367
-    count = 1 + 8 * uniform(fold(key, SITES["count"]), (4, 4), FLOAT)  # [4, 4]  coding.lee:368
-    value, saved_gloveAsPrinted = gloveAsPrinted_saved(v, u, count)  # coding.lee:369
+    v = normal(fold(key, SITES["v"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:375
+    u = normal(fold(key, SITES["u"]), (4, 3), FLOAT)  # [4, 3]  coding.lee:376
+    count = 1 + 8 * uniform(fold(key, SITES["count"]), (4, 4), FLOAT)  # [4, 4]  coding.lee:377
+    value, saved_gloveAsPrinted = gloveAsPrinted_saved(v, u, count)  # coding.lee:378
     d_value = torch.ones((), dtype=FLOAT)
     d_v, d_u, d_count = gloveAsPrinted_backward(v, u, count, saved_gloveAsPrinted, d_value)
     return value, d_v, d_u, d_count
 
 
 def example_mixed_layers(key):
-    h = normal(fold(key, SITES["h"]), (3, 5, 4), FLOAT)  # [3, 5, 4]  coding.lee:373
-    score = normal(fold(key, SITES["score"]), (3,), FLOAT)  # [3]  coding.lee:374
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  coding.lee:375
-    d_c, saved_weighted_layers = weighted_layers_saved(h, score)  # coding.lee:376
+    h = normal(fold(key, SITES["h"]), (3, 5, 4), FLOAT)  # [3, 5, 4]  coding.lee:382
+    score = normal(fold(key, SITES["score"]), (3,), FLOAT)  # [3]  coding.lee:383
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  coding.lee:384
+    d_c, saved_weighted_layers = weighted_layers_saved(h, score)  # coding.lee:385
     d_h, d_score = weighted_layers_backward(h, saved_weighted_layers, c)
     return (c * d_c).sum(), d_h, d_score, d_c
 
 
 def example_with_adapter(key):
-    frozen = Linear(5, 6, key=fold(key, SITES["frozen"]))  # coding.lee:380
-    adapter = Adapter(6, 2, key=fold(key, SITES["adapter"]))  # coding.lee:381
-    head = Linear(6, 3, key=fold(key, SITES["head"]))  # coding.lee:382
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:383
-    y = randint(fold(key, SITES["y"]), (7,), 0, 3)  # int[7]  coding.lee:384
-    value, saved_adapted = adapted_saved(frozen, adapter, head, x, y)  # coding.lee:385
+    frozen = Linear(5, 6, key=fold(key, SITES["frozen"]))  # coding.lee:389
+    adapter = Adapter(6, 2, key=fold(key, SITES["adapter"]))  # coding.lee:390
+    head = Linear(6, 3, key=fold(key, SITES["head"]))  # coding.lee:391
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  coding.lee:392
+    y = randint(fold(key, SITES["y"]), (7,), 0, 3)  # int[7]  coding.lee:393
+    value, saved_adapted = adapted_saved(frozen, adapter, head, x, y)  # coding.lee:394
     d_value = torch.ones((), dtype=FLOAT)
     d_adapter, d_head = adapted_backward_parameters(adapter, head, y, saved_adapted, d_value)
     return (
@@ -1847,19 +1868,19 @@ def example_with_adapter(key):
 
 
 def example_in_order(key):
-    a = normal(fold(key, SITES["a"]), (5, 3), FLOAT)  # [5, 3]  coding.lee:389
-    b = normal(fold(key, SITES["b"]), (5, 3), FLOAT)  # [5, 3]  coding.lee:390
-    value, saved_neighbours = neighbours_saved(a, b)  # coding.lee:391
+    a = normal(fold(key, SITES["a"]), (5, 3), FLOAT)  # [5, 3]  coding.lee:398
+    b = normal(fold(key, SITES["b"]), (5, 3), FLOAT)  # [5, 3]  coding.lee:399
+    value, saved_neighbours = neighbours_saved(a, b)  # coding.lee:400
     d_a, d_b = neighbours_backward(a, b, saved_neighbours, torch.ones((), dtype=FLOAT))
     return value, d_a, d_b
 
 
 def example_judged(key):
-    score = normal(fold(key, SITES["score"]), (8,), FLOAT)  # [8]  coding.lee:395
-    odd = uniform(fold(key, SITES["odd"]), (8,), FLOAT) < 0.5  # bool[8]  coding.lee:396
-    index = randint(fold(key, SITES["index"]), (8,), 0, 5)  # int[8]  coding.lee:397
-    table = normal(fold(key, SITES["table"]), (6, 3), FLOAT)  # [6, 3]  coding.lee:398
-    # coding.lee:399
+    score = normal(fold(key, SITES["score"]), (8,), FLOAT)  # [8]  coding.lee:404
+    odd = uniform(fold(key, SITES["odd"]), (8,), FLOAT) < 0.5  # bool[8]  coding.lee:405
+    index = randint(fold(key, SITES["index"]), (8,), 0, 5)  # int[8]  coding.lee:406
+    table = normal(fold(key, SITES["table"]), (6, 3), FLOAT)  # [6, 3]  coding.lee:407
+    # coding.lee:408
     return area_under_curve(score, odd), perplexity(index, 5), analogy(table, 0, 1, 2), average_score(score)
 
 
@@ -2081,6 +2102,7 @@ SITES = {
     "b": 0x754F854DE3C27284,
     "book": 0x3513AC389F951365,
     "c": 0x1B2C07CD64633F37,
+    "code": 0x3E07E7F942BE430F,
     "content": 0xA3AB977412994AB1,
     "count": 0x4C0115B3A40C3D0F,
     "decoder": 0x461F1F218D809D1B,

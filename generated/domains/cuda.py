@@ -554,7 +554,7 @@ def of_features_backward(net, x, y, target, saved, d_out):
 
 
 @torch.no_grad()
-def domain_adversarial(epochs=12, batch=64, rate=2e-3, *, run=None):
+def domain_adversarial(epochs=30, batch=64, rate=2e-3, *, run=None):
     """Labels only of the source; those of the target serve the report."""
     from leec.runtime.run import Run
 
@@ -570,7 +570,7 @@ def domain_adversarial(epochs=12, batch=64, rate=2e-3, *, run=None):
     net = Adaptive(d=64, hidden=64, classes=10, key=run.key("net")).to(run.session.place.device)  # domains.lee:64
     opt = Adam(lr=rate)  # domains.lee:65
     step = DomainAdversarialStep(net, opt)
-    total = 12.0 * 20  # domains.lee:66
+    total = 3e1 * 20  # domains.lee:66
     t = 0  # domains.lee:67
     (t,) = run.restore("epoch", t=t)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
@@ -706,7 +706,7 @@ def domain_adversarial_source_target_lost(class_x, y, class_z):
 
 
 @torch.no_grad()
-def source_only(epochs=12, batch=64, rate=2e-3, *, run=None):
+def source_only(epochs=30, batch=64, rate=2e-3, *, run=None):
     """For comparison."""
     from leec.runtime.run import Run
 

@@ -509,7 +509,7 @@ def of_features_backward(net, x, y, target, saved, d_out):
     )
 
 
-def domain_adversarial(epochs=12, batch=64, rate=2e-3, *, run=None):
+def domain_adversarial(epochs=30, batch=64, rate=2e-3, *, run=None):
     """Labels only of the source; those of the target serve the report."""
     from leec.runtime.run import Run
 
@@ -524,7 +524,7 @@ def domain_adversarial(epochs=12, batch=64, rate=2e-3, *, run=None):
     )
     net = Adaptive(d=64, hidden=64, classes=10, key=run.key("net"))  # domains.lee:64
     opt = Adam(lr=rate)  # domains.lee:65
-    total = 12.0 * 20  # domains.lee:66
+    total = 3e1 * 20  # domains.lee:66
     t = 0  # domains.lee:67
     (t,) = run.restore("epoch", t=t)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
@@ -575,7 +575,7 @@ def domain_adversarial_source_target_lost(class_x, y, class_z):
     return accuracy(class_x, y), accuracy(class_z, y), cross_entropy(class_z, y)  # domains.lee:78
 
 
-def source_only(epochs=12, batch=64, rate=2e-3, *, run=None):
+def source_only(epochs=30, batch=64, rate=2e-3, *, run=None):
     """For comparison."""
     from leec.runtime.run import Run
 

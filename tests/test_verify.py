@@ -193,6 +193,24 @@ def test_steps_without_a_loss_are_counted_too() -> None:
     assert {"d_net.w", "net.w", "opt.t"} <= {row.quantity for row in section.rows}
 
 
+MOVED = """
+model Net():
+    param w: [3] ~ normal(0, 1)
+
+
+train fit(rounds = 1000):
+    net = Net()
+    for round in 1..rounds:
+        net <- 0.9 * net
+    return net
+"""
+
+
+def test_models_that_no_optimizer_moves_are_moved_as_often() -> None:
+    [section] = leec.verify(MOVED, dtypes=("f64",), steps=7).sections
+    assert section.agrees and section.steps == 7 and "net.w" in {row.quantity for row in section.rows}
+
+
 WIDE = """
 def softplus_as_written(x: [n]) -> [n]:
     return log(1 + exp(x))

@@ -6,6 +6,7 @@ of both files the losses, what each update was given as gradient, the rows that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -48,12 +49,25 @@ class Recording:
     limit: int | None = None  # of steps: an update along a given direction has no loss that a run could count
     change: Callable[[Any], Any] | None = None  # of the arrays that objects begin with, and of data
     begun: int = 0
+    changes: Counter[str] = field(default_factory=Counter)  # by function
 
     def begin_step(self) -> None:
         """Another step is about to be made. Raises StepLimit when there were enough."""
-        if self.limit is not None and self.begun >= self.limit:
+        self.begun += self.within(self.begun)
+
+    def begin_change(self, function: str) -> None:
+        """A function that is no step is about to change a model: it may do so as often as there may be steps."""
+        self.changes[function] += self.within(self.changes[function])
+
+    @property
+    def steps(self) -> int:
+        """How many of either there were."""
+        return max(len(self.losses), self.begun, *self.changes.values(), 0)
+
+    def within(self, count: int) -> int:
+        if self.limit is not None and count >= self.limit:
             raise StepLimit(self.limit)
-        self.begun += 1
+        return 1
 
     def meet(self, name: str, found: Any) -> str | None:
         """The name of an object that comes by: what it is called already, or this one if nothing else is."""
@@ -147,7 +161,8 @@ def listen(run: Run, recording: Recording) -> None:
 def listening(emitted: Emitted, recording: Recording) -> Iterator[None]:
     """Calls and gradients go into the recording while the context lasts."""
     if emitted.backend == "torch":
-        places = [(emitted.step(f), "__call__", partial(after_step, recording)) for f in stepping(emitted)]
+        places = [(emitted.module, name, counted(f, recording)) for name, f in changing(emitted).items()]
+        places += [(emitted.step(f), "__call__", partial(after_step, recording)) for f in stepping(emitted)]
     else:
         places = [(emitted.module, name, heard_call(emitted, f, recording)) for name, f in changing(emitted).items()]
         places += [(kind, "update", partial(before_update, recording)) for kind in optimizers(emitted)]
@@ -180,9 +195,19 @@ def heard_call(emitted: Emitted, f: Function, recording: Recording) -> Callable[
 
     def listener(original: Callable) -> Callable:
         def heard(*args: Any, **options: Any) -> Any:
-            if is_step:
-                recording.begin_step()
+            recording.begin_step() if is_step else recording.begin_change(f.name)
             return recording.run(call_of(emitted, f, args, options), lambda: original(*args, **options))
+
+        return heard
+
+    return listener
+
+
+def counted(f: Function, recording: Recording) -> Callable[[Callable], Callable]:
+    def listener(original: Callable) -> Callable:
+        def heard(*args: Any, **options: Any) -> Any:
+            recording.begin_change(f.name)
+            return original(*args, **options)
 
         return heard
 

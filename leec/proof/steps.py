@@ -146,7 +146,7 @@ def train_section(made: Steps, procedure: str, seed: int) -> Section:
     for compared in (compare_initial, compare_losses, compare_gradients, compare_final, compare_reports):
         compared(made, rows)
     first = made.recordings[NUMPY]
-    return Section("train", procedure, made.pair.dtype, seed, list(rows), steps=max(len(first.losses), first.begun))
+    return Section("train", procedure, made.pair.dtype, seed, list(rows), steps=first.steps)
 
 
 def compare_initial(made: Steps, rows: Worst) -> None:

@@ -298,7 +298,7 @@ class TrainStep:
 
 def discriminates_saved(judge, real, fake):
     """As discriminates, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:13
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:15
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     mean_2 = torch.nn.functional.logsigmoid(-add_2_2).mean()
     return -(torch.nn.functional.logsigmoid(add_2).mean() + mean_2), (add_2, saved_judge, saved_judge_, -add_2_2)
@@ -311,7 +311,7 @@ def discriminates_backward(judge, real, fake, saved, d_add):
     m = fake.shape[0]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_add_2_2 = -(-d_add / (judge.sizes[2] * m) * torch.sigmoid(-neg))  # [m, judge.sizes_2]
-    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:13
+    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:15
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
     d_add_2 = -d_add / (judge.sizes[2] * n) * torch.sigmoid(-add_2)  # [n, judge.sizes_2]
     d_judge_, d_real = judge.forward_backward(real, saved_judge, d_add_2)
@@ -336,7 +336,7 @@ def discriminates_backward_2(judge, real, fake, saved, d_add):
     m = fake.shape[0]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_add_2_2 = -(-d_add / (judge.sizes[2] * m) * torch.sigmoid(-neg))  # [m, judge.sizes_2]
-    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:13
+    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:15
     d_judge = judge.forward_backward_parameters(fake, saved_judge_, d_add_2_2)
     d_add_2 = -d_add / (judge.sizes[2] * n) * torch.sigmoid(-add_2)  # [n, judge.sizes_2]
     d_judge_, d_real = judge.forward_backward(real, saved_judge, d_add_2)
@@ -352,7 +352,7 @@ def discriminates_backward_2(judge, real, fake, saved, d_add):
 
 def saturating_saved(judge, fake):
     """As saturating, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(fake)  # adversarial.lee:18
+    add_2, saved_judge = judge.forward_saved(fake)  # adversarial.lee:20
     return torch.nn.functional.logsigmoid(-add_2).mean(), (saved_judge, -add_2)
 
 
@@ -362,14 +362,14 @@ def saturating_backward(judge, fake, saved, d_mean):
     n = fake.shape[0]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_add_2 = -(d_mean / (judge.sizes[2] * n) * torch.sigmoid(-neg))  # [n, judge.sizes_2]
-    # gradient of return mean(log(1 - sigmoid(judge(fake))))   adversarial.lee:18
+    # gradient of return mean(log(1 - sigmoid(judge(fake))))   adversarial.lee:20
     d_judge, d_fake = judge.forward_backward(fake, saved_judge, d_add_2)
     return d_judge, d_fake
 
 
 def non_saturating_saved(judge, fake):
     """As non_saturating, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(fake)  # adversarial.lee:23
+    add_2, saved_judge = judge.forward_saved(fake)  # adversarial.lee:25
     return -torch.nn.functional.logsigmoid(add_2).mean(), (add_2, saved_judge)
 
 
@@ -377,7 +377,7 @@ def non_saturating_backward(judge, fake, saved, d_mean):
     """From d_mean to the gradients by judge and fake."""
     add_2, saved_judge = saved
     n = fake.shape[0]
-    # gradient of return mean(-log(sigmoid(judge(fake))))   adversarial.lee:23
+    # gradient of return mean(-log(sigmoid(judge(fake))))   adversarial.lee:25
     d_add_2 = -(d_mean / (judge.sizes[2] * n)) * torch.sigmoid(-add_2)  # [n, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge, d_add_2)
     return d_judge, d_fake
@@ -397,14 +397,14 @@ def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:29
-    judge = MLP(sizes=(64, 64, 1), key=run.key("judge")).to(run.session.place.device)  # adversarial.lee:30
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:31
-    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:32
+    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:31
+    judge = MLP(sizes=(64, 64, 1), key=run.key("judge")).to(run.session.place.device)  # adversarial.lee:32
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:33
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:34
     step = GanStep(judge, generator, opt_d, opt_g)
     for epoch in run.loop("epoch", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = step(x, run.key("gan"))  # adversarial.lee:35
+            loss, loss_1 = step(x, run.key("gan"))  # adversarial.lee:37
             run.step(loss)
             run.step(loss_1, "loss_1")
     return generator
@@ -459,7 +459,7 @@ class GanStep(TrainStep):
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         count, scale, scale_ = self.held(batches_n)  # batches_n, -1.0 / batches_n, -(1.0 / batches_n)
-        # [batches_n, latent]  adversarial.lee:35
+        # [batches_n, latent]  adversarial.lee:37
         z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
         x_2_4 = torch.relu(torch.addmm(layers_0_b_, z, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b_, x_2_4, layers_1_w_)  # [batches_n, 64]  nn.lee:21
@@ -467,14 +467,14 @@ class GanStep(TrainStep):
         add_2_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w)  # [batches_n, 1]  nn.lee:21
         x_2 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
         add_2_2_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 1]  nn.lee:21
-        mean_2_2 = torch.nn.functional.logsigmoid(-add_2_2_2).sum() / count  # adversarial.lee:13
+        mean_2_2 = torch.nn.functional.logsigmoid(-add_2_2_2).sum() / count  # adversarial.lee:15
         div = torch.nn.functional.logsigmoid(add_2_2).sum() / count
         d_add_2_2 = -(scale * torch.sigmoid(add_2_2_2))  # [batches_n, 1]  prelude.lee:36
         d_add_4 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
-        d_add_2_3 = scale * torch.sigmoid(-add_2_2)  # [batches_n, 1]  adversarial.lee:13
+        d_add_2_3 = scale * torch.sigmoid(-add_2_2)  # [batches_n, 1]  adversarial.lee:15
         # [batches_n, 64]  prelude.lee:61
         d_add_5 = torch.ops.aten.threshold_backward(d_add_2_3 @ layers_1_w.T, x_2_2, 0)
-        torch.mm(affine_2.T, d_add_4, out=d_layers_0_w)  # [64, 64]  adversarial.lee:13
+        torch.mm(affine_2.T, d_add_4, out=d_layers_0_w)  # [64, 64]  adversarial.lee:15
         d_layers_0_w.add_(x.T @ d_add_5)  # [64, 64]
         torch.sum(d_add_4, dim=0, out=d_layers_0_b)  # [64]
         d_layers_0_b.add_(d_add_5.sum(dim=0))  # [64]
@@ -506,7 +506,7 @@ class GanStep(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[1]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return -(div + mean_2_2), -(torch.nn.functional.logsigmoid(add_2_3).sum() / count)  # adversarial.lee:23
+        return -(div + mean_2_2), -(torch.nn.functional.logsigmoid(add_2_3).sum() / count)  # adversarial.lee:25
 
 
 def best_judge(p, q):
@@ -514,18 +514,18 @@ def best_judge(p, q):
 
     p [k], q [k] -> [k]
     """
-    return p / (p + q)  # [k]  adversarial.lee:46
+    return p / (p + q)  # [k]  adversarial.lee:48
 
 
 def best_judge_saved(p, q):
     """As best_judge, and what its gradient needs."""
-    add = p + q  # [k]  adversarial.lee:46
+    add = p + q  # [k]  adversarial.lee:48
     return p / add, add
 
 
 def best_judge_backward(add, div, d_y):
     """From d_y to the gradients by p and q."""
-    # gradient of return p / (p + q)   adversarial.lee:46
+    # gradient of return p / (p + q)   adversarial.lee:48
     d_q = -(d_y * div / add)  # [k]
     d_p = d_y / add + d_q  # [k]
     return d_p, d_q
@@ -536,7 +536,7 @@ def value_of_game(p, q, d):
 
     p [k], q [k], d [k] -> []
     """
-    gt = p > 0  # bool[k]  adversarial.lee:51
+    gt = p > 0  # bool[k]  adversarial.lee:53
     log = torch.log(torch.where(gt, d, d.detach()))  # [k]
     gt_2 = q > 0  # bool[k]
     sub = 1 - d  # [k]
@@ -548,7 +548,7 @@ def value_of_game(p, q, d):
 
 def value_of_game_saved(p, q, d):
     """As value_of_game, and what its gradient needs."""
-    gt = p > 0  # bool[k]  adversarial.lee:51
+    gt = p > 0  # bool[k]  adversarial.lee:53
     log = torch.log(d)  # [k]
     gt_2 = q > 0  # bool[k]
     guard_3 = 1 - d  # [k]
@@ -560,7 +560,7 @@ def value_of_game_saved(p, q, d):
 def value_of_game_backward(p, q, d, saved, d_y):
     """From d_y to the gradients by p, q and d."""
     gt, log, gt_2, guard_3, log_2 = saved
-    # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:51
+    # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:53
     d_q = torch.where(gt_2, d_y * log_2, 0)  # [k]
     d_p = torch.where(gt, d_y * log, 0)  # [k]
     d_d = torch.where(gt_2, -(d_y * q / guard_3), 0) + torch.where(gt, d_y * p / d, 0)  # [k]
@@ -572,8 +572,8 @@ def jensen_shannon(p, q):
 
     p [k], q [k] -> []
     """
-    m = (p + q) / 2  # [k]  adversarial.lee:56
-    gt = p > 0  # bool[k]  adversarial.lee:57
+    m = (p + q) / 2  # [k]  adversarial.lee:58
+    gt = p > 0  # bool[k]  adversarial.lee:59
     guard = torch.where(gt, p, p.detach())  # [k]
     mul = guard * torch.log(guard / torch.where(gt, m, m.detach()))  # [k]
     gt_2 = q > 0  # bool[k]
@@ -585,8 +585,8 @@ def jensen_shannon(p, q):
 
 def jensen_shannon_saved(p, q):
     """As jensen_shannon, and what its gradient needs."""
-    m = (p + q) / 2  # [k]  adversarial.lee:56
-    gt = p > 0  # bool[k]  adversarial.lee:57
+    m = (p + q) / 2  # [k]  adversarial.lee:58
+    gt = p > 0  # bool[k]  adversarial.lee:59
     div = p / m  # [k]
     log = torch.log(div)  # [k]
     gt_2 = q > 0  # bool[k]
@@ -599,7 +599,7 @@ def jensen_shannon_saved(p, q):
 def jensen_shannon_backward(p, q, saved, d_y):
     """From d_y to the gradients by p and q."""
     gt, m, div, log, gt_2, div_2, log_2 = saved
-    # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:57
+    # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:59
     d_sum = d_y * 0.5
     div_3 = d_sum * q / div_2  # [k]
     d_guard_3_2 = torch.where(gt_2, d_sum * log_2, 0)  # [k]
@@ -608,7 +608,7 @@ def jensen_shannon_backward(p, q, saved, d_y):
     d_guard_5 = torch.where(gt, d_sum * log, 0)  # [k]
     d_guard = d_guard_5 + torch.where(gt, div_6 / m, 0)  # [k]
     d_guard_4 = torch.where(gt_2, -(div_3 * div_2 / m), 0)  # [k]
-    # gradient of m = (p + q) / 2   adversarial.lee:56
+    # gradient of m = (p + q) / 2   adversarial.lee:58
     d_m = d_guard_4 + torch.where(gt, -(div_6 * div / m), 0)  # [k]
     d_add = d_m / 2  # [k]
     d_p = torch.where(gt, d_guard, 0) + d_add  # [k]
@@ -621,7 +621,7 @@ def negatives(judge, start, rate=0.1, steps=5):
 
     start [n, judge.sizes_0] -> [n, judge.sizes_0]
     """
-    # adversarial.lee:66
+    # adversarial.lee:68
     for k in range(steps):
         start = negatives_step(judge, start, rate)
     return start  # [n, judge.sizes_0]
@@ -629,7 +629,7 @@ def negatives(judge, start, rate=0.1, steps=5):
 
 def negatives_saved(judge, start, rate=0.1, steps=5):
     """As negatives, and what its gradient needs."""
-    saved_negatives_step = [None] * steps  # adversarial.lee:66
+    saved_negatives_step = [None] * steps  # adversarial.lee:68
     for k in range(steps):
         start, saved_negatives_step[k] = negatives_step_saved(judge, start, rate)
     return start, saved_negatives_step
@@ -637,7 +637,7 @@ def negatives_saved(judge, start, rate=0.1, steps=5):
 
 def negatives_backward(judge, rate, saved_negatives_step, steps, d_x_3):
     """From d_add_rows and d_x_3 to the gradients by judge and start."""
-    # gradient of for k in steps:   adversarial.lee:66
+    # gradient of for k in steps:   adversarial.lee:68
     # [judge.sizes_0, judge.sizes_1]
     d_judge_layers_0_w_2 = torch.zeros((judge.sizes[0], judge.sizes[1]), dtype=FLOAT, device=d_x_3.device)
     # [judge.sizes_1, judge.sizes_2]
@@ -651,7 +651,7 @@ def negatives_backward(judge, rate, saved_negatives_step, steps, d_x_3):
 def negatives_step(judge, x, rate):
     """x [n, judge.sizes_0] -> [n, judge.sizes_0]"""
     n = x.shape[0]
-    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:67
+    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:69
     d_add_2 = torch.ones((n, judge.sizes[2]), dtype=FLOAT, device=x.device)  # [n, judge.sizes_2]
     x_2 = x + rate * judge.forward_backward_input(saved_judge, d_add_2)  # [n, judge.sizes_0]
     return x_2  # [n, judge.sizes_0]
@@ -660,7 +660,7 @@ def negatives_step(judge, x, rate):
 def negatives_step_saved(judge, x, rate):
     """As negatives_step, and what its gradient needs."""
     n = x.shape[0]
-    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:67
+    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:69
     d_add_2 = torch.ones((n, judge.sizes[2]), dtype=FLOAT, device=x.device)  # [n, judge.sizes_2]
     d_x, saved_judge_ = judge.forward_backward_input_saved(saved_judge, d_add_2)
     x_2 = x + rate * d_x  # [n, judge.sizes_0]
@@ -670,7 +670,7 @@ def negatives_step_saved(judge, x, rate):
 def negatives_step_backward(judge, rate, saved_judge_, d_x_2, d_judge):
     """From d_add, d_x_2 and d_judge to the gradients by x and judge."""
     n = d_x_2.shape[0]
-    # gradient of x = x + rate * grad(sum(judge(x)), x)   adversarial.lee:67
+    # gradient of x = x + rate * grad(sum(judge(x)), x)   adversarial.lee:69
     d_add_2 = torch.ones((n, judge.sizes[2]), dtype=FLOAT, device=d_x_2.device)  # [n, judge.sizes_2]
     d_d_x = d_x_2 * rate  # [n, judge.sizes_0]
     d_judge_ = judge.forward_backward_input_backward_parameters(d_add_2, saved_judge_, d_d_x)
@@ -682,7 +682,7 @@ def negatives_step_backward(judge, rate, saved_judge_, d_x_2, d_judge):
 
 def against_own_saved(judge, real, start):
     """As against_own, and what its gradient needs."""
-    graft_ = stop(negatives(judge, start))  # [n, judge.sizes_0]  adversarial.lee:73
+    graft_ = stop(negatives(judge, start))  # [n, judge.sizes_0]  adversarial.lee:75
     add, saved_discriminates = discriminates_saved(judge, real, graft_)
     return add, (graft_, saved_discriminates)
 
@@ -690,14 +690,14 @@ def against_own_saved(judge, real, start):
 def against_own_backward(judge, real, saved, d_add):
     """From d_add to the gradients by judge and real."""
     graft_, saved_discriminates = saved
-    # gradient of return discriminates(judge, real, stop(negatives(judge, start)))   adversarial.lee:73
+    # gradient of return discriminates(judge, real, stop(negatives(judge, start)))   adversarial.lee:75
     d_judge, d_real = discriminates_backward_2(judge, real, graft_, saved_discriminates, d_add)
     return d_judge, d_real
 
 
 def wasserstein_saved(critic, real, fake):
     """As wasserstein, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(fake)  # adversarial.lee:81
+    add_2, saved_critic = critic.forward_saved(fake)  # adversarial.lee:83
     add_2_2, saved_critic_ = critic.forward_saved(real)
     return add_2.mean() - add_2_2.mean(), (saved_critic, saved_critic_)
 
@@ -707,7 +707,7 @@ def wasserstein_backward(critic, real, fake, saved, d_sub):
     saved_critic, saved_critic_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:81
+    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:83
     neg = -(d_sub / (critic.sizes[2] * n))
     d_critic, d_real = critic.forward_backward(real, saved_critic_, neg.expand(n, critic.sizes[2]))
     d_add_2 = (d_sub / (critic.sizes[2] * m)).expand(m, critic.sizes[2])  # [m, critic.sizes_2]
@@ -728,13 +728,13 @@ def wasserstein_backward(critic, real, fake, saved, d_sub):
 
 def clipped_saved(critic, bound):
     """As clipped, and what its gradient needs."""
-    mlp, saved_clip = clip_saved(critic, -bound, bound)  # adversarial.lee:86
+    mlp, saved_clip = clip_saved(critic, -bound, bound)  # adversarial.lee:88
     return mlp.copy(), saved_clip
 
 
 def clipped_backward(critic, bound, saved_clip, d_mlp):
     """From d_mlp to the gradient by critic."""
-    # gradient of return clip(critic, -bound, bound)   adversarial.lee:86
+    # gradient of return clip(critic, -bound, bound)   adversarial.lee:88
     d_critic = clip_backward(critic, -bound, bound, saved_clip, d_mlp)
     return d_critic
 
@@ -752,14 +752,14 @@ def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:91
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:92
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:93
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:94
+    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:93
+    critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:94
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:95
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:96
     step = WganStep(critic, generator, opt_c, opt_g)
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = step(x, bound, run.key("wgan"))  # adversarial.lee:97
+            loss, loss_1 = step(x, bound, run.key("wgan"))  # adversarial.lee:99
             run.step(loss)
             run.step(loss_1, "loss_1")
     return generator, critic
@@ -814,20 +814,20 @@ class WganStep(TrainStep):
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         (count,) = self.held(batches_n)  # batches_n
-        # [batches_n, latent]  adversarial.lee:97
+        # [batches_n, latent]  adversarial.lee:99
         z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
         x_2_4 = torch.relu(torch.addmm(layers_0_b_, z, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b_, x_2_4, layers_1_w_)  # [batches_n, 64]  nn.lee:21
         x_2_2 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 64]
-        div = torch.addmm(layers_1_b, x_2_2, layers_1_w).sum() / count  # adversarial.lee:81
+        div = torch.addmm(layers_1_b, x_2_2, layers_1_w).sum() / count  # adversarial.lee:83
         d_add_2_2 = torch.full((batches_n, 1), -(1.0 / batches_n), dtype=FLOAT, device=x.device)  # [batches_n, 1]
         d_add = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
-        # [batches_n, 1]  adversarial.lee:81
+        # [batches_n, 1]  adversarial.lee:83
         d_add_2_4 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
         # [batches_n, 64]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2_4 @ layers_1_w.T, x_2_2, 0)
-        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 64]  adversarial.lee:81
+        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 64]  adversarial.lee:83
         d_layers_0_w.add_(affine_2.T @ d_add_3)  # [64, 64]
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]
         d_layers_0_b.add_(d_add_3.sum(dim=0))  # [64]
@@ -848,7 +848,7 @@ class WganStep(TrainStep):
         layers_1_w.copy_(layers_1_w.clamp(min=-bound).clamp(max=bound))  # [64, 1]
         layers_1_b.copy_(layers_1_b.clamp(min=-bound).clamp(max=bound))  # [1]
         x_2_3 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
-        div_4 = -1.0 / batches_n  # adversarial.lee:100
+        div_4 = -1.0 / batches_n  # adversarial.lee:102
         d_add_2_3 = torch.full((batches_n, 1), div_4, dtype=FLOAT, device=x.device)  # [batches_n, 1]
         d_x_2_3 = d_add_2_3 @ layers_1_w.T  # [batches_n, 64]  nn.lee:21
         d_add_2 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0) @ layers_0_w.T  # [batches_n, 64]
@@ -865,18 +865,18 @@ class WganStep(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[1]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return loss, -(torch.addmm(layers_1_b, x_2_3, layers_1_w).sum() / count)  # adversarial.lee:100
+        return loss, -(torch.addmm(layers_1_b, x_2_3, layers_1_w).sum() / count)  # adversarial.lee:102
 
 
 def gradient_penalty_saved(critic, real, fake, mix):
     """As gradient_penalty, and what its gradient needs."""
     n = real.shape[0]
-    reshape = mix[:, None]  # [n, 1]  adversarial.lee:106
+    reshape = mix[:, None]  # [n, 1]  adversarial.lee:108
     between = reshape * real + (1 - reshape) * fake  # [n, critic.sizes_0]
-    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:107
+    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:109
     d_add_2 = torch.ones((n, critic.sizes[2]), dtype=FLOAT, device=real.device)  # [n, critic.sizes_2]
     slope, saved_critic_ = critic.forward_backward_input_saved(saved_critic, d_add_2)
-    sqrt_, saved_norm = norm_saved(slope)  # adversarial.lee:108
+    sqrt_, saved_norm = norm_saved(slope)  # adversarial.lee:110
     sub_2 = sqrt_ - 1  # [n]
     return (sub_2**2).mean(), (slope, saved_critic_, sqrt_, saved_norm, sub_2)
 
@@ -885,11 +885,11 @@ def gradient_penalty_backward_parameters(critic, saved, d_mean):
     """From d_add and d_mean to the gradient by critic."""
     slope, saved_critic_, sqrt_, saved_norm, sub_2 = saved
     n = slope.shape[0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:107
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:109
     d_add_2 = torch.ones((n, critic.sizes[2]), dtype=FLOAT, device=slope.device)  # [n, critic.sizes_2]
-    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:108
+    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:110
     d_slope = norm_backward(slope, saved_norm, sqrt_, 2 * (d_mean / n) * sub_2)  # [n, critic.sizes_0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:107
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:109
     d_critic = critic.forward_backward_input_backward_parameters(d_add_2, saved_critic_, d_slope)
     return d_critic
 
@@ -908,13 +908,13 @@ def wgan_gp(epochs=5, batch=64, rate=1e-3, latent=8, weight=1e1, *, run=None):
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:114
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:115
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:116
+    critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:116
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:117
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:118
     step = WganGpStep(generator, critic, opt_c, opt_g)
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = step(x, weight, run.key("wgan_gp"))  # adversarial.lee:119
+            loss, loss_1 = step(x, weight, run.key("wgan_gp"))  # adversarial.lee:121
             run.step(loss)
             run.step(loss_1, "loss_1")
     return generator, critic
@@ -969,46 +969,46 @@ class WganGpStep(TrainStep):
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         (count,) = self.held(batches_n)  # batches_n
-        # [batches_n, latent]  adversarial.lee:119
+        # [batches_n, latent]  adversarial.lee:121
         z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
-        mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT, x.device)  # [batches_n]  adversarial.lee:120
+        mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT, x.device)  # [batches_n]  adversarial.lee:122
         x_2_4 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, 64]  prelude.lee:61
         fake = torch.addmm(layers_1_b, x_2_4, layers_1_w)  # [batches_n, 64]  nn.lee:21
         x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
         x_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_n, 64]
-        div = torch.addmm(layers_1_b_, x_2_2, layers_1_w_).sum() / count  # adversarial.lee:81
+        div = torch.addmm(layers_1_b_, x_2_2, layers_1_w_).sum() / count  # adversarial.lee:83
         mean_2_2 = torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count
-        reshape = mix[:, None]  # [batches_n, 1]  adversarial.lee:106
+        reshape = mix[:, None]  # [batches_n, 1]  adversarial.lee:108
         between = reshape * x + (1 - reshape) * fake  # [batches_n, 64]
         x_2_5 = torch.relu(torch.addmm(layers_0_b_, between, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
-        d_add_2_4 = torch.ones((batches_n, 1), dtype=FLOAT, device=x.device)  # [batches_n, 1]  adversarial.lee:107
+        d_add_2_4 = torch.ones((batches_n, 1), dtype=FLOAT, device=x.device)  # [batches_n, 1]  adversarial.lee:109
         # [batches_n, 64]  prelude.lee:61
         d_loss = torch.ops.aten.threshold_backward(d_add_2_4 @ layers_1_w_.T, x_2_5, 0)
         slope = d_loss @ layers_0_w_.T  # [batches_n, 64]  nn.lee:21
         sum_3 = (slope * slope).sum(dim=1)  # [batches_n]  prelude.lee:163
         sqrt_ = torch.sqrt(sum_3)  # [batches_n]
-        sub_3 = sqrt_ - 1  # [batches_n]  adversarial.lee:108
+        sub_3 = sqrt_ - 1  # [batches_n]  adversarial.lee:110
         select = torch.where(sum_3 > 0, sqrt_, torch.inf)  # [batches_n]  prelude.lee:163
         reshape_2 = (2 * (weight / batches_n) * sub_3 * 0.5 / select)[:, None]  # [batches_n, 1]
         d_slope = 2 * (reshape_2 * slope)  # [batches_n, 64]
         d_d_add = d_slope @ layers_0_w_  # [batches_n, 64]  nn.lee:21
         d_d_x_2 = torch.ops.aten.threshold_backward(d_d_add, x_2_5, 0)  # [batches_n, 64]  prelude.lee:61
-        # [batches_n, 1]  adversarial.lee:81
+        # [batches_n, 1]  adversarial.lee:83
         d_add_2_2_2 = torch.full((batches_n, 1), -(1.0 / batches_n), dtype=FLOAT, device=x.device)
         # [batches_n, 64]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2_2_2 @ layers_1_w_.T, x_2, 0)
-        # [batches_n, 1]  adversarial.lee:81
+        # [batches_n, 1]  adversarial.lee:83
         d_add_2_6 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
         # [batches_n, 64]  prelude.lee:61
         d_add_3_2 = torch.ops.aten.threshold_backward(d_add_2_6 @ layers_1_w_.T, x_2_2, 0)
-        torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [64]  adversarial.lee:81
+        torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [64]  adversarial.lee:83
         d_layers_0_b.add_(d_add_3_2.sum(dim=0))  # [64]
         add_2 = -(1.0 / batches_n) * batches_n + 1.0
         d_layers_1_b.copy_(torch.full((1,), add_2, dtype=FLOAT, device=x.device))  # [1]
-        torch.mm(d_slope.T, d_loss, out=d_layers_0_w)  # [64, 64]  adversarial.lee:122
+        torch.mm(d_slope.T, d_loss, out=d_layers_0_w)  # [64, 64]  adversarial.lee:124
         d_layers_0_w.add_(x.T @ d_add_3 + fake.T @ d_add_3_2)  # [64, 64]
-        d_critic_layers_1_w_2 = x_2.T @ d_add_2_2_2 + x_2_2.T @ d_add_2_6  # [64, 1]  adversarial.lee:81
-        torch.mm(d_d_x_2.T, d_add_2_4, out=d_layers_1_w)  # [64, 1]  adversarial.lee:122
+        d_critic_layers_1_w_2 = x_2.T @ d_add_2_2_2 + x_2_2.T @ d_add_2_6  # [64, 1]  adversarial.lee:83
+        torch.mm(d_d_x_2.T, d_add_2_4, out=d_layers_1_w)  # [64, 1]  adversarial.lee:124
         d_layers_1_w.add_(d_critic_layers_1_w_2)  # [64, 1]
         lr = self.opt_c.lr
         beta1 = self.opt_c.beta1
@@ -1018,7 +1018,7 @@ class WganGpStep(TrainStep):
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
         x_2_3 = torch.relu(torch.addmm(layers_0_b_, fake, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
-        div_5 = torch.addmm(layers_1_b_, x_2_3, layers_1_w_).sum() / count  # adversarial.lee:123
+        div_5 = torch.addmm(layers_1_b_, x_2_3, layers_1_w_).sum() / count  # adversarial.lee:125
         div_6 = -1.0 / batches_n
         d_add_2_3 = torch.full((batches_n, 1), div_6, dtype=FLOAT, device=x.device)  # [batches_n, 1]
         d_x_2_4 = d_add_2_3 @ layers_1_w_.T  # [batches_n, 64]  nn.lee:21
@@ -1036,12 +1036,12 @@ class WganGpStep(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[1]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return div - mean_2_2 + weight * ((sub_3 * sub_3).sum() / count), -div_5  # adversarial.lee:123
+        return div - mean_2_2 + weight * ((sub_3 * sub_3).sum() / count), -div_5  # adversarial.lee:125
 
 
 def unit(v):
     """v [d] -> [d]"""
-    return v / norm_2(v)  # [d]  adversarial.lee:131
+    return v / norm_2(v)  # [d]  adversarial.lee:133
 
 
 class SpectralLinear(Model):
@@ -1052,54 +1052,54 @@ class SpectralLinear(Model):
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
-        # [inputs, outputs]  adversarial.lee:136
+        # [inputs, outputs]  adversarial.lee:138
         self.w = torch.nn.Parameter(normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT))
-        self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  adversarial.lee:137
-        # [outputs]  adversarial.lee:138
+        self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  adversarial.lee:139
+        # [outputs]  adversarial.lee:140
         self.register_buffer("right", normal(fold(key, SITES["right"]), (outputs,), FLOAT))
 
     def forward(self, x):
         """x [n, inputs] -> [n, outputs]"""
         if not self.training:
             return self.forward_eval(x)
-        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:142
+        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
         right_2 = unit(unit(graft_ @ self.right) @ graft_).detach()  # [outputs]
-        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:143
+        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:145
         left = unit(graft_ @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:144
+        sigma = left @ self.w @ graft_4  # adversarial.lee:146
         with torch.no_grad():
-            self.right.copy_(right_2)  # [outputs]  adversarial.lee:142
-        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:145
+            self.right.copy_(right_2)  # [outputs]  adversarial.lee:144
+        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:147
 
     def forward_eval(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:143
+        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:145
         left = unit(stop(self.w) @ graft_2)  # [inputs]
-        sigma = left @ self.w @ graft_2  # adversarial.lee:144
-        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:145
+        sigma = left @ self.w @ graft_2  # adversarial.lee:146
+        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:147
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:142
+        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
         right_2 = unit(unit(graft_ @ self.right) @ graft_)  # [outputs]
-        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:143
+        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:145
         left = unit(graft_ @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:144
-        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:145
+        sigma = left @ self.w @ graft_4  # adversarial.lee:146
+        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:147
         with torch.no_grad():
-            self.right.copy_(right_2)  # [outputs]  adversarial.lee:142
-        return torch.addmm(self.b, x, div_3), (graft_4.clone(), left, sigma, div_3)  # adversarial.lee:145
+            self.right.copy_(right_2)  # [outputs]  adversarial.lee:144
+        return torch.addmm(self.b, x, div_3), (graft_4.clone(), left, sigma, div_3)  # adversarial.lee:147
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         graft_4, left, sigma, div_3 = saved
-        # gradient of return x @ (w / sigma) + b   adversarial.lee:145
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:147
         d_b = d_y.sum(dim=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
-        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:144
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:146
         d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
 
@@ -1112,25 +1112,25 @@ class SpectralCritic(Model):
     def __init__(self, d, hidden, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden = d, hidden
-        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:149
-        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:150
+        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:151
+        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:152
 
     def forward(self, x):
         """x [n, d] -> [n, 1]"""
         if not self.training:
             return self.forward_eval(x)
-        first_out = self.first(x)  # [n, hidden]  adversarial.lee:153
+        first_out = self.first(x)  # [n, hidden]  adversarial.lee:155
         y = self.second(leaky_relu(first_out, slope=0.2))  # [n, 1]
         return y  # [n, 1]
 
     def forward_eval(self, x):
         """x [n, d] -> [n, 1]"""
-        y = self.second.forward_eval(leaky_relu(self.first.forward_eval(x), slope=0.2))  # [n, 1]  adversarial.lee:153
+        y = self.second.forward_eval(leaky_relu(self.first.forward_eval(x), slope=0.2))  # [n, 1]  adversarial.lee:155
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:153
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:155
         select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
@@ -1139,7 +1139,7 @@ class SpectralCritic(Model):
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         saved_first, select, saved_leaky_relu, saved_second = saved
-        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:153
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:155
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
         d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
         d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
@@ -1148,7 +1148,7 @@ class SpectralCritic(Model):
 
 def hinge_saved(critic, real, fake):
     """As hinge, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:157
+    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:159
     select = relu_2(1 - add_2)  # [n, 1]
     add_2_2, saved_critic_ = critic.forward_saved(fake)
     select_2 = relu_2(1 + add_2_2)  # [m, 1]
@@ -1160,7 +1160,7 @@ def hinge_backward(real, fake, saved, d_add_3):
     saved_critic, select, saved_critic_, select_2 = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:157
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:159
     d_add = relu_2_backward(select_2, (d_add_3 / m).expand(m, 1))  # [m, 1]
     d_critic, d_fake = SpectralCritic.forward_backward(fake, saved_critic_, d_add)
     d_add_2 = -relu_2_backward(select, (d_add_3 / n).expand(n, 1))  # [n, 1]
@@ -1187,24 +1187,24 @@ class Conditional(Model):
     def __init__(self, latent, classes, hidden, d, *, key=(0, 0)):
         super().__init__()
         self.latent, self.classes, self.hidden, self.d = latent, classes, hidden, d
-        # [classes, latent]  adversarial.lee:165
+        # [classes, latent]  adversarial.lee:167
         self.word = torch.nn.Parameter(normal(fold(key, SITES["word"]), (classes, latent), FLOAT))
-        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:166
+        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:168
 
     def forward(self, c, z):
         """c int[n], z [n, latent] -> [n, d]"""
-        return self.net(torch.cat((self.word[c], z), dim=1))  # [n, d]  adversarial.lee:169
+        return self.net(torch.cat((self.word[c], z), dim=1))  # [n, d]  adversarial.lee:171
 
     def forward_saved(self, c, z):
         """As forward, and what its gradient needs."""
-        concat = torch.cat((self.word[c], z), dim=1)  # [n, 2 * latent]  adversarial.lee:169
+        concat = torch.cat((self.word[c], z), dim=1)  # [n, 2 * latent]  adversarial.lee:171
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2, (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:169
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:171
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_z = d_concat[:, self.latent :]  # [n, latent]
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
@@ -1219,26 +1219,26 @@ class PairJudge(Model):
     def __init__(self, classes, hidden, d, *, key=(0, 0)):
         super().__init__()
         self.classes, self.hidden, self.d = classes, hidden, d
-        # [classes, d]  adversarial.lee:174
+        # [classes, d]  adversarial.lee:176
         self.word = torch.nn.Parameter(normal(fold(key, SITES["word"]), (classes, d), FLOAT))
-        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:175
+        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:177
 
     def forward(self, x, c):
         """x [n, d], c int[n] -> [n]"""
         n = x.shape[0]
-        return self.net(torch.cat((x, self.word[c]), dim=1)).reshape(n)  # [n]  adversarial.lee:178
+        return self.net(torch.cat((x, self.word[c]), dim=1)).reshape(n)  # [n]  adversarial.lee:180
 
     def forward_saved(self, x, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        concat = torch.cat((x, self.word[c]), dim=1)  # [n, 2 * d]  adversarial.lee:178
+        concat = torch.cat((x, self.word[c]), dim=1)  # [n, 2 * d]  adversarial.lee:180
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2.reshape(n), (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:178
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:180
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_x = d_concat[:, : self.d]  # [n, d]
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
@@ -1250,17 +1250,17 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    right = -torch.nn.functional.logsigmoid(judge(x, c)).mean()  # adversarial.lee:183
-    mean_2 = torch.nn.functional.logsigmoid(-judge(fake, c)).mean()  # adversarial.lee:184
+    right = -torch.nn.functional.logsigmoid(judge(x, c)).mean()  # adversarial.lee:185
+    mean_2 = torch.nn.functional.logsigmoid(-judge(fake, c)).mean()  # adversarial.lee:186
     mean_3 = torch.nn.functional.logsigmoid(-judge(x, other)).mean()
     return right - mean_2 - mean_3
 
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:183
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:185
     right = -torch.nn.functional.logsigmoid(judge_out).mean()
-    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:184
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:186
     judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
     sub = right - torch.nn.functional.logsigmoid(-judge_out_2).mean()
     saved = judge_out, saved_judge, saved_judge_, -judge_out_2, saved_judge_2, -judge_out_3
@@ -1271,14 +1271,14 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:184
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:186
     neg_3 = -(d_y / n)
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_judge_out_3 = -(neg_3 * torch.sigmoid(-neg_2))  # [n]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:184
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:186
     d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, d_judge_out_3)
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * torch.sigmoid(-neg)))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:183
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:185
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * torch.sigmoid(-judge_out))
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
     # [2 * judge.d, judge.hidden]
@@ -1304,12 +1304,242 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     )
 
 
+@torch.no_grad()
+def by_label(epochs=60, batch=64, rate=1e-3, latent=8, *, run=None):
+    """Digits to order; a reader that learned from real ones says whether they are what was ordered."""
+    from leec.runtime.run import Run
+
+    run = run or Run("by_label", backend="torch")
+    data = run.data(
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
+    )
+    reader = MLP(sizes=(64, 64, 10), key=run.key("reader")).to(run.session.place.device)  # adversarial.lee:192
+    opt_r = Adam(lr=3e-3)  # adversarial.lee:193
+    step = ByLabelStep(reader, opt_r)
+    for epoch in run.loop("epoch", 1, 10, opt_r=opt_r, reader=reader):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(step(x, y))  # adversarial.lee:196
+    generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator")).to(
+        run.session.place.device
+    )
+    judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge")).to(run.session.place.device)
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:199
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:200
+    step_ = ByLabelStep2(judge, generator, opt_d, opt_g)
+    for epoch in run.loop("epoch_2", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
+        for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
+            loss, loss_1 = step_(x, y, run.key("by_label"))  # adversarial.lee:203
+            run.step(loss)
+            run.step(loss_1, "loss_1")
+    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:207
+    reported_as_ordered, reported_of_real = by_label_as_ordered_of_real(reader, generator, y, z, data.test.x)
+    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:209
+    return generator, judge
+
+
+class ByLabelStep(TrainStep):
+    """One step of by_label for reader, opt_r: call it with a batch."""
+
+    moved = (("opt_r", ("reader",)),)
+    counted = ("opt_r",)
+    read = ("reader.layers.0.w", "reader.layers.0.b", "reader.layers.1.w", "reader.layers.1.b")
+    spare = (None,)
+
+    def __init__(self, reader, opt_r):
+        self.reader, self.opt_r = reader, opt_r
+        self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n, 1.0 / batches_n)
+
+    def constants(self):
+        return (self.opt_r.lr, self.opt_r.beta1, self.opt_r.beta2, self.opt_r.eps, self.opt_r.weight_decay)
+
+    def scalars(self):
+        return (self.opt_r.t,)
+
+    def step(self, x, y, t):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b = self.tensors
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        batches_n = x.shape[0]
+        count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 64]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 10]  nn.lee:21
+        surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
+        eq = torch.arange(10, device=x.device)[None, :] == y[:, None]  # bool[batches_n, 10]
+        d_add_2 = (torch.softmax(affine_2, dim=1) - eq.to(FLOAT)) * scale  # [batches_n, 10]
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [10]  nn.lee:21
+        torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [64, 10]
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
+        torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]  nn.lee:21
+        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 64]
+        lr = self.opt_r.lr
+        beta1 = self.opt_r.beta1
+        beta2 = self.opt_r.beta2
+        eps = self.opt_r.eps
+        weight_decay = self.opt_r.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return surprise.sum() / count  # losses.lee:148
+
+
+class ByLabelStep2(TrainStep):
+    """One step of by_label for judge, generator, opt_d, opt_g: call it with a batch."""
+
+    moved = (("opt_d", ("judge",)), ("opt_g", ("generator",)))
+    counted = ("opt_d", "opt_g")
+    read = (
+        "judge.word",
+        "judge.net.layers.0.w",
+        "judge.net.layers.0.b",
+        "judge.net.layers.1.w",
+        "judge.net.layers.1.b",
+        "generator.word",
+        "generator.net.layers.0.w",
+        "generator.net.layers.0.b",
+        "generator.net.layers.1.w",
+        "generator.net.layers.1.b",
+    )
+    spare = (None, None)
+
+    def __init__(self, judge, generator, opt_d, opt_g):
+        self.judge, self.generator, self.opt_d, self.opt_g = judge, generator, opt_d, opt_g
+        self.bind()
+
+    def numbers(self, batches_2_n):
+        return (batches_2_n, -(1.0 / batches_2_n), -1.0 / batches_2_n)
+
+    def constants(self):
+        return (
+            self.opt_d.lr,
+            self.opt_d.beta1,
+            self.opt_d.beta2,
+            self.opt_d.eps,
+            self.opt_d.weight_decay,
+            self.opt_g.lr,
+            self.opt_g.beta1,
+            self.opt_g.beta2,
+            self.opt_g.eps,
+            self.opt_g.weight_decay,
+        )
+
+    def scalars(self):
+        return (self.opt_d.t, self.opt_g.t)
+
+    def step(self, x, y, key, t, t_):
+        word, net_layers_0_w, net_layers_0_b, net_layers_1_w, net_layers_1_b, word_ = self.tensors[:6]
+        net_layers_0_w_, net_layers_0_b_, net_layers_1_w_, net_layers_1_b_ = self.tensors[6:]
+        d_word, d_net_layers_0_w, d_net_layers_0_b, d_net_layers_1_w, d_net_layers_1_b = self.gradients[:5]
+        d_word_, d_net_layers_0_w_, d_net_layers_0_b_, d_net_layers_1_w_, d_net_layers_1_b_ = self.gradients[5:]
+        batches_2_n = x.shape[0]
+        latent = self.generator.word.shape[1]
+        count, scale, scale_ = self.held(batches_2_n)  # batches_2_n, -(1.0 / batches_2_n), -1.0 / batches_2_n
+        # [batches_2_n, latent]  adversarial.lee:203
+        z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT, x.device)
+        # int[batches_2_n]  adversarial.lee:204
+        away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10, x.device)
+        concat = torch.cat((word_[y], z), dim=1)  # [batches_2_n, 2 * latent]  adversarial.lee:171
+        x_2_5 = torch.relu(torch.addmm(net_layers_0_b_, concat, net_layers_0_w_))  # [batches_2_n, 64]  prelude.lee:61
+        generator_out = torch.addmm(net_layers_1_b_, x_2_5, net_layers_1_w_)  # [batches_2_n, 64]  nn.lee:21
+        mod = (y + away) % 10  # int[batches_2_n]  adversarial.lee:205
+        gather_2 = word[y]  # [batches_2_n, 64]  adversarial.lee:180
+        concat_2 = torch.cat((x, gather_2), dim=1)  # [batches_2_n, 128]
+        x_2_3 = torch.relu(torch.addmm(net_layers_0_b, concat_2, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
+        # [batches_2_n]  adversarial.lee:180
+        judge_out = torch.addmm(net_layers_1_b, x_2_3, net_layers_1_w).reshape(batches_2_n)
+        concat_3 = torch.cat((generator_out, gather_2), dim=1)  # [batches_2_n, 128]
+        x_2_2 = torch.relu(torch.addmm(net_layers_0_b, concat_3, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
+        # [batches_2_n]  adversarial.lee:180
+        judge_out_2 = torch.addmm(net_layers_1_b, x_2_2, net_layers_1_w).reshape(batches_2_n)
+        mean_2_2 = torch.nn.functional.logsigmoid(-judge_out_2).sum() / count  # adversarial.lee:186
+        div = torch.nn.functional.logsigmoid(judge_out).sum() / count  # adversarial.lee:185
+        concat_4 = torch.cat((x, word[mod]), dim=1)  # [batches_2_n, 128]  adversarial.lee:180
+        x_2 = torch.relu(torch.addmm(net_layers_0_b, concat_4, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
+        # [batches_2_n]  adversarial.lee:180
+        judge_out_3 = torch.addmm(net_layers_1_b, x_2, net_layers_1_w).reshape(batches_2_n)
+        mean_3_2 = torch.nn.functional.logsigmoid(-judge_out_3).sum() / count  # adversarial.lee:186
+        d_add_2_2_2 = (-(scale * torch.sigmoid(judge_out_3)))[:, None]  # [batches_2_n, 1]  adversarial.lee:180
+        # [batches_2_n, 64]  prelude.lee:61
+        d_add = torch.ops.aten.threshold_backward(d_add_2_2_2 @ net_layers_1_w.T, x_2, 0)
+        d_gather = (d_add @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:180
+        d_add_2_3 = (-(scale * torch.sigmoid(judge_out_2)))[:, None]  # [batches_2_n, 1]
+        # [batches_2_n, 64]  prelude.lee:61
+        d_add_3 = torch.ops.aten.threshold_backward(d_add_2_3 @ net_layers_1_w.T, x_2_2, 0)
+        d_gather_2 = (d_add_3 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:180
+        d_add_2_4 = (scale * torch.sigmoid(-judge_out))[:, None]  # [batches_2_n, 1]
+        # [batches_2_n, 64]  prelude.lee:61
+        d_add_4 = torch.ops.aten.threshold_backward(d_add_2_4 @ net_layers_1_w.T, x_2_3, 0)
+        d_gather_3 = (d_add_4 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:180
+        d_judge_word_2 = scatter_add(d_gather, (mod,), (10, 64))  # [10, 64]
+        d_judge_word_5 = d_judge_word_2 + scatter_add(d_gather_2, (y,), (10, 64))  # [10, 64]  adversarial.lee:185
+        torch.add(d_judge_word_5, scatter_add(d_gather_3, (y,), (10, 64)), out=d_word)  # [10, 64]
+        d_judge_net_layers_0_w_5 = concat_4.T @ d_add + concat_3.T @ d_add_3  # [128, 64]
+        torch.add(d_judge_net_layers_0_w_5, concat_2.T @ d_add_4, out=d_net_layers_0_w)  # [128, 64]
+        torch.sum(d_add, dim=0, out=d_net_layers_0_b)  # [64]
+        d_net_layers_0_b.add_(d_add_3.sum(dim=0))  # [64]
+        d_net_layers_0_b.add_(d_add_4.sum(dim=0))  # [64]
+        d_judge_net_layers_1_w_5 = x_2.T @ d_add_2_2_2 + x_2_2.T @ d_add_2_3  # [64, 1]
+        torch.add(d_judge_net_layers_1_w_5, x_2_3.T @ d_add_2_4, out=d_net_layers_1_w)  # [64, 1]
+        d_judge_net_layers_1_b_5 = d_add_2_2_2.sum(dim=0) + d_add_2_3.sum(dim=0)  # [1]
+        torch.add(d_judge_net_layers_1_b_5, d_add_2_4.sum(dim=0), out=d_net_layers_1_b)  # [1]
+        lr = self.opt_d.lr
+        beta1 = self.opt_d.beta1
+        beta2 = self.opt_d.beta2
+        eps = self.opt_d.eps
+        weight_decay = self.opt_d.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        concat_5 = torch.cat((generator_out, word[y]), dim=1)  # [batches_2_n, 128]  adversarial.lee:180
+        x_2_4 = torch.relu(torch.addmm(net_layers_0_b, concat_5, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
+        # [batches_2_n]  adversarial.lee:180
+        reshape = torch.addmm(net_layers_1_b, x_2_4, net_layers_1_w).reshape(batches_2_n)
+        d_add_2 = (scale_ * torch.sigmoid(-reshape))[:, None]  # [batches_2_n, 1]
+        d_x_2_4 = d_add_2 @ net_layers_1_w.T  # [batches_2_n, 64]  nn.lee:21
+        d_add_5 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_2_n, 64]  prelude.lee:61
+        d_generator_out = (d_add_5 @ net_layers_0_w.T)[:, :64]  # [batches_2_n, 64]  adversarial.lee:180
+        torch.sum(d_generator_out, dim=0, out=d_net_layers_1_b_)  # [64]  nn.lee:21
+        torch.mm(x_2_5.T, d_generator_out, out=d_net_layers_1_w_)  # [64, 64]
+        d_x_2_5 = d_generator_out @ net_layers_1_w_.T  # [batches_2_n, 64]
+        d_add_6 = torch.ops.aten.threshold_backward(d_x_2_5, x_2_5, 0)  # [batches_2_n, 64]  prelude.lee:61
+        torch.sum(d_add_6, dim=0, out=d_net_layers_0_b_)  # [64]  nn.lee:21
+        torch.mm(concat.T, d_add_6, out=d_net_layers_0_w_)  # [2 * latent, 64]
+        d_gather_4 = (d_add_6 @ net_layers_0_w_.T)[:, :latent]  # [batches_2_n, latent]  adversarial.lee:171
+        d_word_.copy_(scatter_add(d_gather_4, (y,), (10, latent)))  # [10, latent]
+        lr = self.opt_g.lr
+        beta1 = self.opt_g.beta1
+        beta2 = self.opt_g.beta2
+        eps = self.opt_g.eps
+        weight_decay = self.opt_g.weight_decay
+        for θ, g, m, v in self.blocks[1]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
+        # adversarial.lee:206
+        return -(div + mean_2_2 + mean_3_2), -(torch.nn.functional.logsigmoid(reshape).sum() / count)
+
+
+def by_label_y_z(data_test_y, latent, key):
+    """data_test_y int[data_test_n] -> int[data_test_n], [data_test_n, latent]"""
+    data_test_n = data_test_y.shape[0]
+    key_2 = fold(key, SITES["z#2"])  # adversarial.lee:208
+    z = normal(key_2, (data_test_n, latent), FLOAT, data_test_y.device)  # [data_test_n, latent]
+    return data_test_y, z
+
+
+def by_label_as_ordered_of_real(reader, generator, y, z, data_test_x):
+    """y int[data_test_n], z [data_test_n, latent], data_test_x [data_test_n, 64] -> [], []"""
+    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:209
+
+
 def paired_saved(judge, made, source, target, weight=1e1):
     """As paired, and what its gradient needs."""
     n, d = made.shape
     if judge.sizes[0] != 2 * d:
         raise ValueError(f"judge.sizes_0 = {judge.sizes[0]} must equal 2 * d = {2 * d}")
-    reshape = torch.cat((source, made), dim=1).reshape(n, judge.sizes[0])  # [n, judge.sizes_0]  adversarial.lee:189
+    reshape = torch.cat((source, made), dim=1).reshape(n, judge.sizes[0])  # [n, judge.sizes_0]  adversarial.lee:215
     add_2, saved_judge = judge.forward_saved(reshape)
     sub = made - target  # [n, d]
     mean = torch.nn.functional.logsigmoid(add_2).mean()
@@ -1320,7 +1550,7 @@ def paired_backward(judge, weight, saved, d_add):
     """From d_add to the gradients by judge, made, source and target."""
     reshape, add_2, saved_judge, sub = saved
     n, d = sub.shape
-    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:189
+    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:215
     d_sub = d_add * weight / (d * n) * torch.sign(sub)  # [n, d]
     d_target = -d_sub  # [n, d]
     d_add_2 = -(d_add / (judge.sizes[2] * n)) * torch.sigmoid(-add_2)  # [n, judge.sizes_2]
@@ -1344,19 +1574,19 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     if ba.sizes[0] != ab.sizes[2]:
         raise ValueError(f"ba.sizes_0 = {ba.sizes[0]} must equal ab.sizes_2 = {ab.sizes[2]}")
     if ba.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:200: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+        raise ValueError(f"adversarial.lee:226: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
     if ab.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:200: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
-    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:197
-    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:198
-    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:199
+        raise ValueError(f"adversarial.lee:226: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:223
+    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:224
+    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:225
     add_2, saved_judge_b = judge_b.forward_saved(reshape_2)
     sub = add_2 - 1  # [n, judge_b.sizes_2]
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
     fool = (sub**2).mean() + (sub_2**2).mean()
-    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:200
+    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:226
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
     reshape_6 = fake_a.reshape(m, ab.sizes[0])  # [m, ab.sizes_0]
@@ -1387,21 +1617,21 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
     saved_ab, saved_ba, reshape_2, saved_judge_b, sub, reshape_3, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:200
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:226
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * torch.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * torch.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:199
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:225
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_judge_a, d_reshape_3 = judge_a.forward_backward(reshape_3, saved_judge_a, d_sub_2)
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_judge_b, d_reshape_2 = judge_b.forward_backward(reshape_2, saved_judge_b, d_sub)
-    # gradient of fake_a = ba(b)   adversarial.lee:198
+    # gradient of fake_a = ba(b)   adversarial.lee:224
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     d_ba_, d_reshape = ba.forward_backward(b.reshape(m, ba.sizes[0]), saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:197
+    # gradient of fake_b = ab(a)   adversarial.lee:223
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_, d_a_3 = ab.forward_backward(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1432,7 +1662,7 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
 
 def judged_saved(judge, real, fake):
     """As judged, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:205
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:231
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
@@ -1443,7 +1673,7 @@ def judged_backward(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:205
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:231
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
@@ -1477,19 +1707,19 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:211
-    ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:212
-    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a")).to(run.session.place.device)  # adversarial.lee:213
-    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b")).to(run.session.place.device)  # adversarial.lee:214
-    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:215
-    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:216
-    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:217
+    ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:237
+    ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:238
+    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a")).to(run.session.place.device)  # adversarial.lee:239
+    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b")).to(run.session.place.device)  # adversarial.lee:240
+    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:241
+    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:242
+    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:243
     step = CycleGanStep(ab, ba, judge_a, judge_b, opt, opt_a, opt_b)
     for epoch in run.loop(
         "epoch", 1, epochs, ab=ab, ba=ba, judge_a=judge_a, judge_b=judge_b, opt=opt, opt_a=opt_a, opt_b=opt_b
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1, loss_2 = step(x)  # adversarial.lee:220
+            loss, loss_1, loss_2 = step(x)  # adversarial.lee:246
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
@@ -1559,31 +1789,31 @@ class CycleGanStep(TrainStep):
         d_layers_1_b_2, d_layers_0_w_3, d_layers_0_b_3, d_layers_1_w_3, d_layers_1_b_3 = self.gradients[11:]
         batches_n = x.shape[0]
         scale, scale_, scale_2, scale_3 = self.held(batches_n)
-        a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:220
-        b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:221
+        a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:246
+        b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:247
         x_2_6 = torch.relu(torch.addmm(layers_0_b, a, layers_0_w))  # [batches_n // 2, 64]  prelude.lee:61
         fake_b = torch.addmm(layers_1_b, x_2_6, layers_1_w)  # [batches_n // 2, 64]  nn.lee:21
         x_2_5 = torch.relu(torch.addmm(layers_0_b_, b, layers_0_w_))  # [batches_n - batches_n // 2, 64]  prelude.lee:61
         fake_a = torch.addmm(layers_1_b_, x_2_5, layers_1_w_)  # [batches_n - batches_n // 2, 64]  nn.lee:21
         x_2_4 = torch.relu(torch.addmm(layers_0_b_3, fake_b, layers_0_w_3))  # [batches_n // 2, 32]  prelude.lee:61
-        sub = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3) - 1  # [batches_n // 2, 1]  adversarial.lee:199
+        sub = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3) - 1  # [batches_n // 2, 1]  adversarial.lee:225
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_3 = torch.relu(torch.addmm(layers_0_b_2, fake_a, layers_0_w_2))
-        # [batches_n - batches_n // 2, 1]  adversarial.lee:199
+        # [batches_n - batches_n // 2, 1]  adversarial.lee:225
         sub_2 = torch.addmm(layers_1_b_2, x_2_3, layers_1_w_2) - 1
         size_2 = batches_n - batches_n // 2
         x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake_b, layers_0_w_))  # [batches_n // 2, 64]  prelude.lee:61
-        sub_3 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_) - a  # [batches_n // 2, 64]  adversarial.lee:200
+        sub_3 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_) - a  # [batches_n // 2, 64]  adversarial.lee:226
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         x_2 = torch.relu(torch.addmm(layers_0_b, fake_a, layers_0_w))
-        sub_4 = torch.addmm(layers_1_b, x_2, layers_1_w) - b  # [batches_n - batches_n // 2, 64]  adversarial.lee:200
+        sub_4 = torch.addmm(layers_1_b, x_2, layers_1_w) - b  # [batches_n - batches_n // 2, 64]  adversarial.lee:226
         size_4 = 64 * batches_n - 64 * (batches_n // 2)
         div_5 = torch.abs(sub_3).sum() / scale_
-        fool = (sub * sub).sum() / scale + (sub_2 * sub_2).sum() / size_2  # adversarial.lee:199
-        d_sub_4 = 1e1 / size_4 * torch.sign(sub_4)  # [batches_n - batches_n // 2, 64]  adversarial.lee:200
+        fool = (sub * sub).sum() / scale + (sub_2 * sub_2).sum() / size_2  # adversarial.lee:225
+        d_sub_4 = 1e1 / size_4 * torch.sign(sub_4)  # [batches_n - batches_n // 2, 64]  adversarial.lee:226
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         d_add_2 = torch.ops.aten.threshold_backward(d_sub_4 @ layers_1_w.T, x_2, 0)
-        d_sub_3 = scale_2 * torch.sign(sub_3)  # [batches_n // 2, 64]  adversarial.lee:200
+        d_sub_3 = scale_2 * torch.sign(sub_3)  # [batches_n // 2, 64]  adversarial.lee:226
         # [batches_n // 2, 64]  prelude.lee:61
         d_add_4 = torch.ops.aten.threshold_backward(d_sub_3 @ layers_1_w_.T, x_2_2, 0)
         d_x_2_3 = 2 / size_2 * sub_2 @ layers_1_w_2.T  # [batches_n - batches_n // 2, 32]  nn.lee:21
@@ -1591,14 +1821,14 @@ class CycleGanStep(TrainStep):
         d_add_5 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0)
         d_x_2_4 = scale_3 * sub @ layers_1_w_3.T  # [batches_n // 2, 32]  nn.lee:21
         d_add_6 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_n // 2, 32]  prelude.lee:61
-        # [batches_n - batches_n // 2, 64]  adversarial.lee:198
+        # [batches_n - batches_n // 2, 64]  adversarial.lee:224
         d_fake_a = d_add_2 @ layers_0_w.T + d_add_5 @ layers_0_w_2.T
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         d_add_7 = torch.ops.aten.threshold_backward(d_fake_a @ layers_1_w_.T, x_2_5, 0)
-        d_fake_b = d_add_4 @ layers_0_w_.T + d_add_6 @ layers_0_w_3.T  # [batches_n // 2, 64]  adversarial.lee:197
+        d_fake_b = d_add_4 @ layers_0_w_.T + d_add_6 @ layers_0_w_3.T  # [batches_n // 2, 64]  adversarial.lee:223
         # [batches_n // 2, 64]  prelude.lee:61
         d_add_8 = torch.ops.aten.threshold_backward(d_fake_b @ layers_1_w.T, x_2_6, 0)
-        torch.mm(fake_a.T, d_add_2, out=d_layers_0_w)  # [64, 64]  adversarial.lee:197
+        torch.mm(fake_a.T, d_add_2, out=d_layers_0_w)  # [64, 64]  adversarial.lee:223
         d_layers_0_w.add_(a.T @ d_add_8)  # [64, 64]
         torch.sum(d_add_2, dim=0, out=d_layers_0_b)  # [64]
         d_layers_0_b.add_(d_add_8.sum(dim=0))  # [64]
@@ -1624,19 +1854,19 @@ class CycleGanStep(TrainStep):
         x_2_9 = torch.relu(torch.addmm(layers_0_b_, b, layers_0_w_))  # [batches_n - batches_n // 2, 64]  prelude.lee:61
         affine_8 = torch.addmm(layers_1_b_, x_2_9, layers_1_w_)  # [batches_n - batches_n // 2, 64]  nn.lee:21
         x_2_2_2 = torch.relu(torch.addmm(layers_0_b_2, a, layers_0_w_2))  # [batches_n // 2, 32]  prelude.lee:61
-        sub_5 = torch.addmm(layers_1_b_2, x_2_2_2, layers_1_w_2) - 1  # [batches_n // 2, 1]  adversarial.lee:205
+        sub_5 = torch.addmm(layers_1_b_2, x_2_2_2, layers_1_w_2) - 1  # [batches_n // 2, 1]  adversarial.lee:231
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_7 = torch.relu(torch.addmm(layers_0_b_2, affine_8, layers_0_w_2))
         add_2_2_2 = torch.addmm(layers_1_b_2, x_2_7, layers_1_w_2)  # [batches_n - batches_n // 2, 1]  nn.lee:21
-        mean_2_2 = (add_2_2_2 * add_2_2_2).sum() / size_2  # adversarial.lee:205
+        mean_2_2 = (add_2_2_2 * add_2_2_2).sum() / size_2  # adversarial.lee:231
         d_add_2_2 = 2 * (0.5 / size_2) * add_2_2_2  # [batches_n - batches_n // 2, 1]
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         d_add_2_3 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_2.T, x_2_7, 0)
-        mul_6 = 2 * (0.5 / (batches_n // 2))  # adversarial.lee:205
+        mul_6 = 2 * (0.5 / (batches_n // 2))  # adversarial.lee:231
         d_sub_5 = mul_6 * sub_5  # [batches_n // 2, 1]
         # [batches_n // 2, 32]  prelude.lee:61
         d_add_3_2 = torch.ops.aten.threshold_backward(d_sub_5 @ layers_1_w_2.T, x_2_2_2, 0)
-        torch.mm(affine_8.T, d_add_2_3, out=d_layers_0_w_2)  # [64, 32]  adversarial.lee:205
+        torch.mm(affine_8.T, d_add_2_3, out=d_layers_0_w_2)  # [64, 32]  adversarial.lee:231
         d_layers_0_w_2.add_(a.T @ d_add_3_2)  # [64, 32]
         torch.sum(d_add_2_3, dim=0, out=d_layers_0_b_2)  # [32]
         d_layers_0_b_2.add_(d_add_3_2.sum(dim=0))  # [32]
@@ -1655,18 +1885,18 @@ class CycleGanStep(TrainStep):
         add_2_2 = torch.addmm(layers_1_b, x_2_10, layers_1_w)  # [batches_n // 2, 64]  nn.lee:21
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_2_3 = torch.relu(torch.addmm(layers_0_b_3, b, layers_0_w_3))
-        # [batches_n - batches_n // 2, 1]  adversarial.lee:205
+        # [batches_n - batches_n // 2, 1]  adversarial.lee:231
         sub_6 = torch.addmm(layers_1_b_3, x_2_2_3, layers_1_w_3) - 1
         x_2_8 = torch.relu(torch.addmm(layers_0_b_3, add_2_2, layers_0_w_3))  # [batches_n // 2, 32]  prelude.lee:61
         add_2_2_3 = torch.addmm(layers_1_b_3, x_2_8, layers_1_w_3)  # [batches_n // 2, 1]  nn.lee:21
-        mean_2_3 = (add_2_2_3 * add_2_2_3).sum() / scale  # adversarial.lee:205
+        mean_2_3 = (add_2_2_3 * add_2_2_3).sum() / scale  # adversarial.lee:231
         d_add_2_2_2 = mul_6 * add_2_2_3  # [batches_n // 2, 1]
         # [batches_n // 2, 32]  prelude.lee:61
         d_add_2_4 = torch.ops.aten.threshold_backward(d_add_2_2_2 @ layers_1_w_3.T, x_2_8, 0)
-        d_sub_6 = 2 * (0.5 / size_2) * sub_6  # [batches_n - batches_n // 2, 1]  adversarial.lee:205
+        d_sub_6 = 2 * (0.5 / size_2) * sub_6  # [batches_n - batches_n // 2, 1]  adversarial.lee:231
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         d_add_3_3 = torch.ops.aten.threshold_backward(d_sub_6 @ layers_1_w_3.T, x_2_2_3, 0)
-        torch.mm(add_2_2.T, d_add_2_4, out=d_layers_0_w_3)  # [64, 32]  adversarial.lee:205
+        torch.mm(add_2_2.T, d_add_2_4, out=d_layers_0_w_3)  # [64, 32]  adversarial.lee:231
         d_layers_0_w_3.add_(b.T @ d_add_3_3)  # [64, 32]
         torch.sum(d_add_2_4, dim=0, out=d_layers_0_b_3)  # [32]
         d_layers_0_b_3.add_(d_add_3_3.sum(dim=0))  # [32]
@@ -1693,22 +1923,22 @@ def frechet(a, b):
 
     a [n, d], b [m, d] -> []
     """
-    first = covariance(a)  # [d, d]  adversarial.lee:233
-    second = covariance(b)  # [d, d]  adversarial.lee:234
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:235
-    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:236
-    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:237
+    first = covariance(a)  # [d, d]  adversarial.lee:259
+    second = covariance(b)  # [d, d]  adversarial.lee:260
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:261
+    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:262
+    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:263
     return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
     """As frechet, and what its gradient needs."""
-    first, saved_covariance = covariance_saved(a)  # adversarial.lee:233
-    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:234
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:235
-    contract = root @ second  # [d, d]  adversarial.lee:236
+    first, saved_covariance = covariance_saved(a)  # adversarial.lee:259
+    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:260
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:261
+    contract = root @ second  # [d, d]  adversarial.lee:262
     both = matrix_sqrt(contract @ root)  # [d, d]
-    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:237
+    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:263
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
     return (sub**2).sum() + trace(first + second - 2 * both), saved
 
@@ -1719,18 +1949,18 @@ def frechet_backward(saved, d_y):
     d = second.shape[0]
     n = saved_covariance.shape[0]
     m = saved_covariance_.shape[0]
-    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:237
+    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:263
     d_sub_2 = trace_backward(d, d_y)  # [d, d]
     d_both = -2 * d_sub_2  # [d, d]
     d_sub = 2 * d_y * sub  # [d]
-    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:236
+    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:262
     d_contract_2 = lyapunov(both, (d_both + d_both.T) * 0.5)  # [d, d]
     d_contract = d_contract_2 @ root.T  # [d, d]
-    # gradient of root = matrix_sqrt(first)   adversarial.lee:235
+    # gradient of root = matrix_sqrt(first)   adversarial.lee:261
     d_root = contract.T @ d_contract_2 + d_contract @ second.T  # [d, d]
-    # gradient of second = covariance(b)   adversarial.lee:234
+    # gradient of second = covariance(b)   adversarial.lee:260
     d_second = d_sub_2 + root.T @ d_contract  # [d, d]
-    # gradient of first = covariance(a)   adversarial.lee:233
+    # gradient of first = covariance(a)   adversarial.lee:259
     d_first = d_sub_2 + lyapunov(root, (d_root + d_root.T) * 0.5)  # [d, d]
     d_a = d_sub / n + covariance_backward(saved_covariance, d_first)  # [n, d]
     d_b = -d_sub / m + covariance_backward(saved_covariance_, d_second)  # [m, d]
@@ -1740,23 +1970,23 @@ def frechet_backward(saved, d_y):
 def covariance(x):
     """x [n, d] -> [d, d]"""
     n = x.shape[0]
-    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:241
-    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:242
+    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:267
+    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:268
 
 
 def covariance_saved(x):
     """As covariance, and what its gradient needs."""
     n = x.shape[0]
-    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:241
-    return centred.T @ centred / (n - 1), centred  # adversarial.lee:242
+    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:267
+    return centred.T @ centred / (n - 1), centred  # adversarial.lee:268
 
 
 def covariance_backward(centred, d_y):
     """From d_y to the gradient by x."""
     n = centred.shape[0]
-    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:242
+    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:268
     d_contract = d_y / (n - 1)  # [d, d]
-    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:241
+    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:267
     d_centred = centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_x = d_centred + -d_centred.sum(dim=0) / n  # [n, d]
     return d_x  # [n, d]
@@ -1770,7 +2000,7 @@ def inception_score(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, k]  prelude.lee:127
-    sub = logsumexp(log_softmax_, 0, False) - math.log(n)  # [k]  adversarial.lee:249
+    sub = logsumexp(log_softmax_, 0, False) - math.log(n)  # [k]  adversarial.lee:275
     return torch.exp((p * (log_softmax_ - sub)).sum(dim=1).mean())
 
 
@@ -1779,7 +2009,7 @@ def inception_score_saved(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0, False) - math.log(n))  # [n, k]  adversarial.lee:249
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0, False) - math.log(n))  # [n, k]  adversarial.lee:275
     return torch.exp((p * sub_2).sum(dim=1).mean()), (p, log_softmax_, sub_2)
 
 
@@ -1787,7 +2017,7 @@ def inception_score_backward(saved, exp, d_y):
     """From d_y to the gradient by z."""
     p, log_softmax_, sub_2 = saved
     n = p.shape[0]
-    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:249
+    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:275
     div = d_y * exp / n
     d_p = div * sub_2  # [n, k]
     d_sub_2 = div * p  # [n, k]
@@ -1805,12 +2035,12 @@ def memory(made, known):
 
     made [n, d], known [m, d] -> [n]
     """
-    return smallest(distances(made, known), (1,), False)  # [n]  adversarial.lee:254
+    return smallest(distances(made, known), (1,), False)  # [n]  adversarial.lee:280
 
 
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
-    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:258
+    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:284
     apart = sqrt((sub**2).sum(dim=2))  # [n, m]
     return apart  # [n, m]
 
@@ -1820,7 +2050,7 @@ def covered_modes(made, centres, reach):
 
     made [n, d], centres [k, d] -> []
     """
-    lt = smallest(distances(centres, made), (1,), False) < reach  # bool[k]  adversarial.lee:264
+    lt = smallest(distances(centres, made), (1,), False) < reach  # bool[k]  adversarial.lee:290
     return lt.to(torch.int64).sum()
 
 
@@ -1829,7 +2059,7 @@ def gumbel_softmax(z, luck, temperature=0.5):
 
     z [n, k], luck [n, k] -> [n, k]
     """
-    div = (z - torch.log(-torch.log(luck))) / temperature  # [n, k]  adversarial.lee:272
+    div = (z - torch.log(-torch.log(luck))) / temperature  # [n, k]  adversarial.lee:298
     return softmax(div, (1,))  # [n, k]  prelude.lee:122
 
 
@@ -1838,16 +2068,16 @@ def reinforced(z, reward):
 
     z [k], reward [k] -> [k]
     """
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:277
-    mul = p * reward  # [k]  adversarial.lee:278
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:303
+    mul = p * reward  # [k]  adversarial.lee:304
     exp = torch.exp(torch.log_softmax(z, dim=0))  # [k]  prelude.lee:127
     return mul - exp * mul.sum(dim=0, keepdim=True)  # [k]
 
 
 def reinforced_saved(z, reward):
     """As reinforced, and what its gradient needs."""
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:277
-    mul = p * reward  # [k]  adversarial.lee:278
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:303
+    mul = p * reward  # [k]  adversarial.lee:304
     log_softmax_ = torch.log_softmax(z, dim=0)  # [k]  prelude.lee:127
     exp = torch.exp(log_softmax_)  # [k]
     sum_2 = mul.sum(dim=0, keepdim=True)  # [1]
@@ -1861,26 +2091,26 @@ def reinforced_backward(saved, d_y):
     d_log_softmax = -d_y * sum_2 * exp  # [k]
     sum_ = d_log_softmax.sum(dim=0, keepdim=True)  # [1]
     d_z = d_log_softmax - torch.exp(log_softmax_) * sum_  # [k]
-    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:278
+    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:304
     d_reward = (d_y + (-d_y * exp).sum(dim=0, keepdim=True)) * p  # [k]
     return d_z, d_reward
 
 
 def example_judged_both(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:282
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:283
-    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:284
-    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:285
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:308
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:309
+    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:310
+    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:311
     d_value = torch.ones((), dtype=FLOAT)
     d_judge, d_real, d_fake = discriminates_backward(judge, real, fake, saved_discriminates, d_value)
     return value, judge.at(d_judge), d_real, d_fake
 
 
 def example_fooling(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:289
-    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:290
-    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:291
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:292
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:315
+    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:316
+    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:317
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:318
     mean, saved_non_saturating = non_saturating_saved(judge, add_2)
     mean_2, saved_saturating = saturating_saved(judge, add_2)
     d_mean_2 = torch.full((), 2.0, dtype=FLOAT)
@@ -1908,20 +2138,20 @@ def example_fooling(key):
 
 
 def example_theory(key):
-    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:296
-    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:297
-    p_sum = p.sum()  # adversarial.lee:298
+    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:322
+    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:323
+    p_sum = p.sum()  # adversarial.lee:324
     div = p / p_sum  # [6]
     q_sum = q.sum()
     div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
-    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:299
+    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:325
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
     d_mul_3 = torch.full((), 3.0, dtype=FLOAT)
     d_div_3, d_div_2_2 = jensen_shannon_backward(div, div_2, saved_jensen_shannon, d_mul_3)
     d_value = torch.ones((), dtype=FLOAT)
     d_div_4, d_div_2_3, d_d = value_of_game_backward(div, div_2, d, saved_value_of_game, d_value)
-    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:298
+    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:324
     d_div_2 = d_div_2_2 + d_div_2_3 + d_div_2_4  # [6]
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
@@ -1932,11 +2162,11 @@ def example_theory(key):
 
 
 def example_alone(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:303
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:304
-    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:305
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:306
-    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:307
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:329
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:330
+    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:331
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:332
+    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:333
     d_c, saved_negatives = negatives_saved(judge, start)
     d_judge, d_start = negatives_backward(judge, 0.1, saved_negatives, 5, c)
     d_value = torch.ones((), dtype=FLOAT)
@@ -1956,11 +2186,11 @@ def example_alone(key):
 
 
 def example_moved(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:311
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:312
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:313
-    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:314
-    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:315
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:337
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:338
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:339
+    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:340
+    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:341
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, real, fake, mix)
     d_mean = torch.full((), 1e1, dtype=FLOAT)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -1987,9 +2217,9 @@ def example_moved(key):
 
 
 def example_cut(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:319
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:320
-    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:321
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:345
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:346
+    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:347
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
@@ -1997,22 +2227,22 @@ def example_cut(key):
 
 
 def example_normalised(key):
-    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:325
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:326
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:327
-    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:328
+    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:351
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:352
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:353
+    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:354
     d_critic, d_real, d_fake = hinge_backward(real, fake, saved_hinge, torch.ones((), dtype=FLOAT))
     return value, critic.at(d_critic), d_real, d_fake
 
 
 def example_to_order(key):
-    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:332
-    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:333
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:334
-    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:335
-    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:336
-    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:337
-    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:338
+    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:358
+    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:359
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:360
+    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:361
+    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:362
+    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:363
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:364
     value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_value = torch.ones((), dtype=FLOAT)
     d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, d_value)
@@ -2021,11 +2251,11 @@ def example_to_order(key):
 
 
 def example_with_pairs(key):
-    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:342
-    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:343
-    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:344
-    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:345
-    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:346
+    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:368
+    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:369
+    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:370
+    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:371
+    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:372
     value, saved_paired = paired_saved(judge, add_2, source, target)
     d_judge, d_add_2, d_source_2, d_target = paired_backward(judge, 1e1, saved_paired, torch.ones((), dtype=FLOAT))
     d_net, d_source_3 = net.forward_backward(source, saved_net, d_add_2)
@@ -2033,13 +2263,13 @@ def example_with_pairs(key):
 
 
 def example_without_pairs(key):
-    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:350
-    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:351
-    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:352
-    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:353
-    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:354
-    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:355
-    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:356
+    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:376
+    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:377
+    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:378
+    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:379
+    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:380
+    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:381
+    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:382
     add_2, saved_ba = ba.forward_saved(b)
     div, saved_judged = judged_saved(judge_a, a, add_2)
     d_value = torch.ones((), dtype=FLOAT)
@@ -2082,42 +2312,42 @@ def example_without_pairs(key):
 
 
 def example_compared(key):
-    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:360
-    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:361
-    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:362
+    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:386
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:387
+    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:388
     d_a, d_b = frechet_backward(saved_frechet, torch.ones((), dtype=FLOAT))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:366
-    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:367
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:392
+    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:393
     d_value = torch.ones((), dtype=FLOAT)
     d_z = inception_score_backward(saved_inception_score, value, d_value)  # [9, 4]
     return value, d_z
 
 
 def example_remembered(key):
-    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:371
-    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:372
-    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:373
+    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:397
+    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:398
+    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:399
 
 
 def example_of_tokens(key):
-    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:377
-    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:378
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:379
-    neg = -torch.log(luck)  # [5, 4]  adversarial.lee:272
+    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:403
+    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:404
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:405
+    neg = -torch.log(luck)  # [5, 4]  adversarial.lee:298
     d_c = softmax((z - torch.log(neg)) / 0.5, (1,))  # [5, 4]  prelude.lee:122
-    mul_2 = c * d_c  # [5, 4]  adversarial.lee:380
+    mul_2 = c * d_c  # [5, 4]  adversarial.lee:406
     d_div = d_c * (c - mul_2.sum(dim=1, keepdim=True))  # [5, 4]  prelude.lee:122
-    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:272
+    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:298
 
 
 def example_by_rewards(key):
-    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:384
-    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:385
-    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:386
+    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:410
+    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:411
+    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:412
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
     return (d_z**2).sum(), d_z_2, d_reward
 
@@ -2125,6 +2355,15 @@ def example_by_rewards(key):
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def accuracy(z, y):
+    """The share of rows whose largest score is at the right class.
+
+    z [.., k], y int[..] -> []
+    """
+    return (z.argmax(dim=1) == y).to(FLOAT).mean()  # metrics.lee:9
 
 
 class Linear(Model):
@@ -2431,6 +2670,7 @@ def trace_backward(n, d_y):
 SITES = {
     "a": 0x2F42665B399EF840,
     "ab": 0x8810DE87F1B5520E,
+    "away": 0x7347B1E4F50542DE,
     "b": 0x754F854DE3C27284,
     "ba": 0x7A6C1A99406B3FEE,
     "c": 0x1B2C07CD64633F37,
@@ -2462,6 +2702,7 @@ SITES = {
     "word": 0x958EC7D727CFA44A,
     "x": 0x4F586EF96743DF4A,
     "z": 0x3041FD28A7B04184,
+    "z#2": 0x92DBAFFF7C3F8640,
 }
 
 

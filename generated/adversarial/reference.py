@@ -197,7 +197,7 @@ def packed(*outputs, **inputs):
 
 def discriminates_saved(judge, real, fake):
     """As discriminates, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:13
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:15
     log_sigmoid = np.minimum(add_2, 0) - np.log1p(np.exp(-np.abs(add_2)))  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     log_sigmoid_2 = np.minimum(-add_2_2, 0) - np.log1p(np.exp(-np.abs(-add_2_2)))  # [m, judge.sizes_2]
@@ -209,11 +209,11 @@ def discriminates_backward(judge, real, fake, saved, d_add):
     add_2, saved_judge, saved_judge_, neg = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:13
+    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:15
     sigmoid = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [m, judge.sizes_2]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_add_2_2 = -(-d_add / (judge.sizes[2] * m) * sigmoid)  # [m, judge.sizes_2]
-    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:13
+    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:15
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
     sigmoid_2 = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
     d_add_2 = -d_add / (judge.sizes[2] * n) * sigmoid_2  # [n, judge.sizes_2]
@@ -237,11 +237,11 @@ def discriminates_backward_2(judge, real, fake, saved, d_add):
     add_2, saved_judge, saved_judge_, neg = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:13
+    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:15
     sigmoid = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [m, judge.sizes_2]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_add_2_2 = -(-d_add / (judge.sizes[2] * m) * sigmoid)  # [m, judge.sizes_2]
-    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:13
+    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:15
     d_judge = judge.forward_backward_parameters(fake, saved_judge_, d_add_2_2)
     sigmoid_2 = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
     d_add_2 = -d_add / (judge.sizes[2] * n) * sigmoid_2  # [n, judge.sizes_2]
@@ -261,11 +261,11 @@ def discriminates_backward_parameters(judge, real, fake, saved, d_add):
     add_2, saved_judge, saved_judge_, neg = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:13
+    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:15
     sigmoid = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [m, judge.sizes_2]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_add_2_2 = -(-d_add / (judge.sizes[2] * m) * sigmoid)  # [m, judge.sizes_2]
-    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:13
+    # gradient of return mean(-log(sigmoid(judge(real)))) + mean(-log(1 - sigmoid(judge(fake))))   adversarial.lee:15
     d_judge = judge.forward_backward_parameters(fake, saved_judge_, d_add_2_2)
     sigmoid_2 = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
     d_add_2 = -d_add / (judge.sizes[2] * n) * sigmoid_2  # [n, judge.sizes_2]
@@ -282,7 +282,7 @@ def discriminates_backward_parameters(judge, real, fake, saved, d_add):
 
 def saturating_saved(judge, fake):
     """As saturating, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(fake)  # adversarial.lee:18
+    add_2, saved_judge = judge.forward_saved(fake)  # adversarial.lee:20
     log_sigmoid = np.minimum(-add_2, 0) - np.log1p(np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
     return log_sigmoid.mean(), (saved_judge, -add_2)
 
@@ -291,18 +291,18 @@ def saturating_backward(judge, fake, saved, d_mean):
     """From d_mean to the gradients by judge and fake."""
     saved_judge, neg = saved
     n = fake.shape[0]
-    # gradient of return mean(log(1 - sigmoid(judge(fake))))   adversarial.lee:18
+    # gradient of return mean(log(1 - sigmoid(judge(fake))))   adversarial.lee:20
     sigmoid = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n, judge.sizes_2]
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_add_2 = -(d_mean / (judge.sizes[2] * n) * sigmoid)  # [n, judge.sizes_2]
-    # gradient of return mean(log(1 - sigmoid(judge(fake))))   adversarial.lee:18
+    # gradient of return mean(log(1 - sigmoid(judge(fake))))   adversarial.lee:20
     d_judge, d_fake = judge.forward_backward(fake, saved_judge, d_add_2)
     return d_judge, d_fake
 
 
 def non_saturating_saved(judge, fake):
     """As non_saturating, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(fake)  # adversarial.lee:23
+    add_2, saved_judge = judge.forward_saved(fake)  # adversarial.lee:25
     log_sigmoid = np.minimum(add_2, 0) - np.log1p(np.exp(-np.abs(add_2)))  # [n, judge.sizes_2]
     return -log_sigmoid.mean(), (add_2, saved_judge)
 
@@ -311,7 +311,7 @@ def non_saturating_backward(judge, fake, saved, d_mean):
     """From d_mean to the gradients by judge and fake."""
     add_2, saved_judge = saved
     n = fake.shape[0]
-    # gradient of return mean(-log(sigmoid(judge(fake))))   adversarial.lee:23
+    # gradient of return mean(-log(sigmoid(judge(fake))))   adversarial.lee:25
     sigmoid = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
     d_add_2 = -(d_mean / (judge.sizes[2] * n)) * sigmoid  # [n, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge, d_add_2)
@@ -322,7 +322,7 @@ def non_saturating_backward_input(judge, saved, d_mean):
     """From d_mean to the gradient by fake."""
     add_2, saved_judge = saved
     n = add_2.shape[0]
-    # gradient of return mean(-log(sigmoid(judge(fake))))   adversarial.lee:23
+    # gradient of return mean(-log(sigmoid(judge(fake))))   adversarial.lee:25
     sigmoid = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
     d_add_2 = -(d_mean / (judge.sizes[2] * n)) * sigmoid  # [n, judge.sizes_2]
     d_fake = judge.forward_backward_input(saved_judge, d_add_2)  # [n, judge.sizes_0]
@@ -342,13 +342,13 @@ def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:29
-    judge = MLP(sizes=(64, 64, 1), key=run.key("judge"))  # adversarial.lee:30
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:31
-    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:32
+    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:31
+    judge = MLP(sizes=(64, 64, 1), key=run.key("judge"))  # adversarial.lee:32
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:33
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:34
     for epoch in run.loop("epoch", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = gan_step(judge, generator, opt_d, opt_g, x, key=run.key("gan"))  # adversarial.lee:35
+            loss, loss_1 = gan_step(judge, generator, opt_d, opt_g, x, key=run.key("gan"))  # adversarial.lee:37
             run.step(loss)
             run.step(loss_1, "loss_1")
     return generator
@@ -358,17 +358,17 @@ def gan_step(judge, generator, opt_d, opt_g, x, key):
     """One step of gan."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:35
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:36
+    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:37
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:38
     graft = stop(add_2)  # [batches_n, 64]
     loss, saved_discriminates = discriminates_saved(judge, x, graft)
     d_loss = FLOAT(1.0)
     d_judge = discriminates_backward_parameters(judge, x, graft, saved_discriminates, d_loss)
     opt_d.update(judge.parameters, judge.flat(d_judge))
-    loss_1, saved_non_saturating = non_saturating_saved(judge, add_2)  # adversarial.lee:37
+    loss_1, saved_non_saturating = non_saturating_saved(judge, add_2)  # adversarial.lee:39
     d_add_2 = non_saturating_backward_input(judge, saved_non_saturating, d_loss)  # [batches_n, 64]
-    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)  # adversarial.lee:36
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:37
+    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)  # adversarial.lee:38
+    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:39
     return loss, loss_1
 
 
@@ -377,18 +377,18 @@ def best_judge(p, q):
 
     p [k], q [k] -> [k]
     """
-    return p / (p + q)  # [k]  adversarial.lee:46
+    return p / (p + q)  # [k]  adversarial.lee:48
 
 
 def best_judge_saved(p, q):
     """As best_judge, and what its gradient needs."""
-    add = p + q  # [k]  adversarial.lee:46
+    add = p + q  # [k]  adversarial.lee:48
     return p / add, add
 
 
 def best_judge_backward(add, div, d_y):
     """From d_y to the gradients by p and q."""
-    # gradient of return p / (p + q)   adversarial.lee:46
+    # gradient of return p / (p + q)   adversarial.lee:48
     d_q = -(d_y * div / add)  # [k]
     d_p = d_y / add + d_q  # [k]
     return d_p, d_q
@@ -399,13 +399,13 @@ def value_of_game(p, q, d):
 
     p [k], q [k], d [k] -> []
     """
-    masked_2 = masked(q * np.log(1 - d), q > 0)  # [k]  adversarial.lee:51
+    masked_2 = masked(q * np.log(1 - d), q > 0)  # [k]  adversarial.lee:53
     return (masked(p * np.log(d), p > 0) + masked_2).sum()
 
 
 def value_of_game_saved(p, q, d):
     """As value_of_game, and what its gradient needs."""
-    gt = p > 0  # bool[k]  adversarial.lee:51
+    gt = p > 0  # bool[k]  adversarial.lee:53
     log = np.log(d)  # [k]
     gt_2 = q > 0  # bool[k]
     guard_3 = 1 - d  # [k]
@@ -416,7 +416,7 @@ def value_of_game_saved(p, q, d):
 def value_of_game_backward(p, q, d, saved, d_y):
     """From d_y to the gradients by p, q and d."""
     gt, log, gt_2, guard_3, log_2 = saved
-    # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:51
+    # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:53
     d_q = masked(d_y * log_2, gt_2)  # [k]
     d_p = masked(d_y * log, gt)  # [k]
     d_d = masked(-(d_y * q / guard_3), gt_2) + masked(d_y * p / d, gt)  # [k]
@@ -428,15 +428,15 @@ def jensen_shannon(p, q):
 
     p [k], q [k] -> []
     """
-    m = (p + q) / 2  # [k]  adversarial.lee:56
-    masked_ = masked(p * np.log(p / m), p > 0)  # [k]  adversarial.lee:57
+    m = (p + q) / 2  # [k]  adversarial.lee:58
+    masked_ = masked(p * np.log(p / m), p > 0)  # [k]  adversarial.lee:59
     return 0.5 * (masked_ + masked(q * np.log(q / m), q > 0)).sum()
 
 
 def jensen_shannon_saved(p, q):
     """As jensen_shannon, and what its gradient needs."""
-    m = (p + q) / 2  # [k]  adversarial.lee:56
-    gt = p > 0  # bool[k]  adversarial.lee:57
+    m = (p + q) / 2  # [k]  adversarial.lee:58
+    gt = p > 0  # bool[k]  adversarial.lee:59
     div = p / m  # [k]
     log = np.log(div)  # [k]
     gt_2 = q > 0  # bool[k]
@@ -448,12 +448,12 @@ def jensen_shannon_saved(p, q):
 def jensen_shannon_backward(p, q, saved, d_y):
     """From d_y to the gradients by p and q."""
     gt, m, div, log, gt_2, div_2, log_2 = saved
-    # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:57
+    # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:59
     d_sum = d_y * 0.5
     div_3 = d_sum * q / div_2  # [k]
     d_guard_3 = masked(d_sum * log_2, gt_2) + masked(div_3 / m, gt_2)  # [k]
     div_6 = d_sum * p / div  # [k]
-    # gradient of m = (p + q) / 2   adversarial.lee:56
+    # gradient of m = (p + q) / 2   adversarial.lee:58
     d_m = masked(-(div_3 * div_2 / m), gt_2) + masked(-(div_6 * div / m), gt)  # [k]
     d_add = d_m / 2  # [k]
     d_p = masked(masked(d_sum * log, gt) + masked(div_6 / m, gt), gt) + d_add  # [k]
@@ -466,7 +466,7 @@ def negatives(judge, start, rate=0.1, steps=5):
 
     start [n, judge.sizes_0] -> [n, judge.sizes_0]
     """
-    # adversarial.lee:66
+    # adversarial.lee:68
     for k in range(steps):
         start = negatives_step(judge, start, rate)
     return start  # [n, judge.sizes_0]
@@ -474,7 +474,7 @@ def negatives(judge, start, rate=0.1, steps=5):
 
 def negatives_saved(judge, start, rate=0.1, steps=5):
     """As negatives, and what its gradient needs."""
-    saved_negatives_step = [None] * steps  # adversarial.lee:66
+    saved_negatives_step = [None] * steps  # adversarial.lee:68
     for k in range(steps):
         start, saved_negatives_step[k] = negatives_step_saved(judge, start, rate)
     return start, saved_negatives_step
@@ -482,7 +482,7 @@ def negatives_saved(judge, start, rate=0.1, steps=5):
 
 def negatives_backward(judge, rate, saved_negatives_step, steps, d_x_3):
     """From d_add_rows and d_x_3 to the gradients by judge and start."""
-    # gradient of for k in steps:   adversarial.lee:66
+    # gradient of for k in steps:   adversarial.lee:68
     d_judge = {
         "layers.0": {"w": np.zeros((judge.sizes[0], judge.sizes[1]), dtype=FLOAT)},
         "layers.1": {"w": np.zeros((judge.sizes[1], judge.sizes[2]), dtype=FLOAT)},
@@ -495,7 +495,7 @@ def negatives_backward(judge, rate, saved_negatives_step, steps, d_x_3):
 def negatives_step(judge, x, rate):
     """x [n, judge.sizes_0] -> [n, judge.sizes_0]"""
     n = x.shape[0]
-    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:67
+    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:69
     d_add_2 = np.ones((n, judge.sizes[2]), dtype=FLOAT)  # [n, judge.sizes_2]
     x_2 = x + rate * judge.forward_backward_input(saved_judge, d_add_2)  # [n, judge.sizes_0]
     return x_2  # [n, judge.sizes_0]
@@ -504,7 +504,7 @@ def negatives_step(judge, x, rate):
 def negatives_step_saved(judge, x, rate):
     """As negatives_step, and what its gradient needs."""
     n = x.shape[0]
-    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:67
+    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:69
     d_add_2 = np.ones((n, judge.sizes[2]), dtype=FLOAT)  # [n, judge.sizes_2]
     d_x, saved_judge_ = judge.forward_backward_input_saved(saved_judge, d_add_2)
     x_2 = x + rate * d_x  # [n, judge.sizes_0]
@@ -514,7 +514,7 @@ def negatives_step_saved(judge, x, rate):
 def negatives_step_backward(judge, rate, saved_judge_, d_x_2, d_judge):
     """From d_add, d_x_2 and d_judge to the gradients by x and judge."""
     n = d_x_2.shape[0]
-    # gradient of x = x + rate * grad(sum(judge(x)), x)   adversarial.lee:67
+    # gradient of x = x + rate * grad(sum(judge(x)), x)   adversarial.lee:69
     d_add_2 = np.ones((n, judge.sizes[2]), dtype=FLOAT)  # [n, judge.sizes_2]
     d_d_x = d_x_2 * rate  # [n, judge.sizes_0]
     d_judge_ = judge.forward_backward_input_backward_parameters(d_add_2, saved_judge_, d_d_x)
@@ -526,7 +526,7 @@ def negatives_step_backward(judge, rate, saved_judge_, d_x_2, d_judge):
 
 def against_own_saved(judge, real, start):
     """As against_own, and what its gradient needs."""
-    graft = stop(negatives(judge, start))  # [n, judge.sizes_0]  adversarial.lee:73
+    graft = stop(negatives(judge, start))  # [n, judge.sizes_0]  adversarial.lee:75
     add, saved_discriminates = discriminates_saved(judge, real, graft)
     return add, (graft, saved_discriminates)
 
@@ -534,14 +534,14 @@ def against_own_saved(judge, real, start):
 def against_own_backward(judge, real, saved, d_add):
     """From d_add to the gradients by judge and real."""
     graft, saved_discriminates = saved
-    # gradient of return discriminates(judge, real, stop(negatives(judge, start)))   adversarial.lee:73
+    # gradient of return discriminates(judge, real, stop(negatives(judge, start)))   adversarial.lee:75
     d_judge, d_real = discriminates_backward_2(judge, real, graft, saved_discriminates, d_add)
     return d_judge, d_real
 
 
 def wasserstein_saved(critic, real, fake):
     """As wasserstein, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(fake)  # adversarial.lee:81
+    add_2, saved_critic = critic.forward_saved(fake)  # adversarial.lee:83
     add_2_2, saved_critic_ = critic.forward_saved(real)
     return add_2.mean() - add_2_2.mean(), (saved_critic, saved_critic_)
 
@@ -551,7 +551,7 @@ def wasserstein_backward(critic, real, fake, saved, d_sub):
     saved_critic, saved_critic_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:81
+    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:83
     neg = -(d_sub / (critic.sizes[2] * n))
     d_add_2_2 = np.broadcast_to(neg, (n, critic.sizes[2]))  # [n, critic.sizes_2]
     d_critic, d_real = critic.forward_backward(real, saved_critic_, d_add_2_2)
@@ -577,7 +577,7 @@ def wasserstein_backward_parameters(critic, real, fake, saved, d_sub):
     saved_critic, saved_critic_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:81
+    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:83
     neg = -(d_sub / (critic.sizes[2] * n))
     d_add_2_2 = np.broadcast_to(neg, (n, critic.sizes[2]))  # [n, critic.sizes_2]
     d_critic = critic.forward_backward_parameters(real, saved_critic_, d_add_2_2)
@@ -596,19 +596,19 @@ def wasserstein_backward_parameters(critic, real, fake, saved, d_sub):
 
 def clipped(critic, bound):
     """Every weight between -c and c: the first way to keep D smooth."""
-    mlp = clip(critic, -bound, bound)  # adversarial.lee:86
+    mlp = clip(critic, -bound, bound)  # adversarial.lee:88
     return mlp.copy()
 
 
 def clipped_saved(critic, bound):
     """As clipped, and what its gradient needs."""
-    mlp, saved_clip = clip_saved(critic, -bound, bound)  # adversarial.lee:86
+    mlp, saved_clip = clip_saved(critic, -bound, bound)  # adversarial.lee:88
     return mlp.copy(), saved_clip
 
 
 def clipped_backward(critic, bound, saved_clip, d_mlp):
     """From d_mlp to the gradient by critic."""
-    # gradient of return clip(critic, -bound, bound)   adversarial.lee:86
+    # gradient of return clip(critic, -bound, bound)   adversarial.lee:88
     d_critic = clip_backward(critic, -bound, bound, saved_clip, d_mlp)
     return d_critic
 
@@ -625,10 +625,10 @@ def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:91
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:92
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:93
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:94
+    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:93
+    critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:94
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:95
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:96
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             loss, loss_1 = wgan_step(critic, generator, opt_c, opt_g, x, bound, key=run.key("wgan"))
@@ -641,35 +641,35 @@ def wgan_step(critic, generator, opt_c, opt_g, x, bound, key):
     """One step of wgan."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:97
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:98
+    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:99
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:100
     graft = stop(add_2)  # [batches_n, 64]
     loss, saved_wasserstein = wasserstein_saved(critic, x, graft)
     d_loss = FLOAT(1.0)
     d_critic = wasserstein_backward_parameters(critic, x, graft, saved_wasserstein, d_loss)
     opt_c.update(critic.parameters, critic.flat(d_critic))
-    mlp = clipped(critic, bound)  # adversarial.lee:99
-    add_2_3, saved_mlp = mlp.forward_saved(add_2)  # adversarial.lee:100
+    mlp = clipped(critic, bound)  # adversarial.lee:101
+    add_2_3, saved_mlp = mlp.forward_saved(add_2)  # adversarial.lee:102
     d_add_2_3 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
     d_add_2 = mlp.forward_backward_input(saved_mlp, d_add_2_3)  # [batches_n, 64]
-    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)  # adversarial.lee:98
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:100
-    critic.layers[0].w[...] = mlp.layers[0].w  # [64, 64]  adversarial.lee:99
+    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)  # adversarial.lee:100
+    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:102
+    critic.layers[0].w[...] = mlp.layers[0].w  # [64, 64]  adversarial.lee:101
     critic.layers[0].b[...] = mlp.layers[0].b  # [64]
     critic.layers[1].w[...] = mlp.layers[1].w  # [64, 1]
     critic.layers[1].b[...] = mlp.layers[1].b  # [1]
-    return loss, -add_2_3.mean()  # adversarial.lee:100
+    return loss, -add_2_3.mean()  # adversarial.lee:102
 
 
 def gradient_penalty_saved(critic, real, fake, mix):
     """As gradient_penalty, and what its gradient needs."""
     n = real.shape[0]
-    reshape = mix[:, None]  # [n, 1]  adversarial.lee:106
+    reshape = mix[:, None]  # [n, 1]  adversarial.lee:108
     between = reshape * real + (1 - reshape) * fake  # [n, critic.sizes_0]
-    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:107
+    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:109
     d_add_2 = np.ones((n, critic.sizes[2]), dtype=FLOAT)  # [n, critic.sizes_2]
     slope, saved_critic_ = critic.forward_backward_input_saved(saved_critic, d_add_2)
-    sqrt, saved_norm = norm_saved(slope)  # adversarial.lee:108
+    sqrt, saved_norm = norm_saved(slope)  # adversarial.lee:110
     sub_2 = sqrt - 1  # [n]
     return (sub_2**2).mean(), (slope, saved_critic_, sqrt, saved_norm, sub_2)
 
@@ -678,9 +678,9 @@ def gradient_penalty_backward_parameters(critic, saved, d_mean):
     """From d_add and d_mean to the gradient by critic."""
     slope, saved_critic_, sqrt, saved_norm, sub_2 = saved
     n = slope.shape[0]
-    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:108
+    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:110
     d_slope = norm_backward(slope, saved_norm, sqrt, 2 * (d_mean / n) * sub_2)  # [n, critic.sizes_0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:107
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:109
     d_add_2 = np.ones((n, critic.sizes[2]), dtype=FLOAT)  # [n, critic.sizes_2]
     d_critic = critic.forward_backward_input_backward_parameters(d_add_2, saved_critic_, d_slope)
     return d_critic
@@ -698,10 +698,10 @@ def wgan_gp(epochs=5, batch=64, rate=1e-3, latent=8, weight=1e1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:113
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:114
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:115
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:116
+    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:115
+    critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:116
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:117
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:118
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             loss, loss_1 = wgan_gp_step(generator, critic, opt_c, opt_g, x, weight, key=run.key("wgan_gp"))
@@ -714,11 +714,11 @@ def wgan_gp_step(generator, critic, opt_c, opt_g, x, weight, key):
     """One step of wgan_gp."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:119
-    mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT)  # [batches_n]  adversarial.lee:120
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:121
+    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:121
+    mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT)  # [batches_n]  adversarial.lee:122
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:123
     fake = stop(add_2)  # [batches_n, 64]
-    sub, saved_wasserstein = wasserstein_saved(critic, x, fake)  # adversarial.lee:122
+    sub, saved_wasserstein = wasserstein_saved(critic, x, fake)  # adversarial.lee:124
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, x, fake, mix)
     d_mean = FLOAT(weight)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -739,17 +739,17 @@ def wgan_gp_step(generator, critic, opt_c, opt_g, x, weight, key):
             }
         ),
     )
-    add_2_3, saved_critic = critic.forward_saved(add_2)  # adversarial.lee:123
+    add_2_3, saved_critic = critic.forward_saved(add_2)  # adversarial.lee:125
     d_add_2_3 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
     d_add_2_2 = critic.forward_backward_input(saved_critic, d_add_2_3)  # [batches_n, 64]
-    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2_2)  # adversarial.lee:121
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:123
+    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2_2)  # adversarial.lee:123
+    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:125
     return sub + weight * mean, -add_2_3.mean()
 
 
 def unit(v):
     """v [d] -> [d]"""
-    return v / norm_2(v)  # [d]  adversarial.lee:131
+    return v / norm_2(v)  # [d]  adversarial.lee:133
 
 
 class SpectralLinear(Model):
@@ -760,49 +760,49 @@ class SpectralLinear(Model):
 
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
-        self.w = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  adversarial.lee:136
-        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  adversarial.lee:137
-        self.right = normal(fold(key, SITES["right"]), (outputs,), FLOAT)  # [outputs]  adversarial.lee:138
+        self.w = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  adversarial.lee:138
+        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  adversarial.lee:139
+        self.right = normal(fold(key, SITES["right"]), (outputs,), FLOAT)  # [outputs]  adversarial.lee:140
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, inputs] -> [n, outputs]"""
         if training:
             return self.forward_training(x)
-        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:143
+        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:145
         left = unit(stop(self.w) @ graft_2)  # [inputs]
-        sigma = left @ self.w @ graft_2  # adversarial.lee:144
-        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:145
+        sigma = left @ self.w @ graft_2  # adversarial.lee:146
+        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:147
 
     def forward_training(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:142
+        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
-        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:143
+        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:145
         left = unit(graft @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:144
-        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:145
+        sigma = left @ self.w @ graft_4  # adversarial.lee:146
+        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:147
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:142
+        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
-        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:143
+        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:145
         left = unit(graft @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:144
-        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:145
+        sigma = left @ self.w @ graft_4  # adversarial.lee:146
+        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:147
         return x @ div_3 + self.b, (graft_4.copy(), left, sigma, div_3)
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         graft_4, left, sigma, div_3 = saved
-        # gradient of return x @ (w / sigma) + b   adversarial.lee:145
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:147
         d_b = d_y.sum(axis=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
-        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:144
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:146
         d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
 
@@ -814,25 +814,25 @@ class SpectralCritic(Model):
 
     def __init__(self, d, hidden, *, key=(0, 0)):
         self.d, self.hidden = d, hidden
-        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:149
-        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:150
+        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:151
+        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:152
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, d] -> [n, 1]"""
         if training:
             return self.forward_training(x)
-        return self.second(leaky_relu(self.first(x), slope=0.2))  # [n, 1]  adversarial.lee:153
+        return self.second(leaky_relu(self.first(x), slope=0.2))  # [n, 1]  adversarial.lee:155
 
     def forward_training(self, x):
         """x [n, d] -> [n, 1]"""
-        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:153
+        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:155
         y = self.second(leaky_relu(first_out, slope=0.2), training=True)  # [n, 1]
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:153
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:155
         select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
@@ -841,7 +841,7 @@ class SpectralCritic(Model):
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         saved_first, select, saved_leaky_relu, saved_second = saved
-        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:153
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:155
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
         d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
         d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
@@ -850,7 +850,7 @@ class SpectralCritic(Model):
 
 def hinge_saved(critic, real, fake):
     """As hinge, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:157
+    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:159
     select = relu_2(1 - add_2)  # [n, 1]
     add_2_2, saved_critic_ = critic.forward_saved(fake)
     select_2 = relu_2(1 + add_2_2)  # [m, 1]
@@ -862,7 +862,7 @@ def hinge_backward(real, fake, saved, d_add_3):
     saved_critic, select, saved_critic_, select_2 = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:157
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:159
     d_add = relu_2_backward(select_2, np.broadcast_to(d_add_3 / m, (m, 1)))  # [m, 1]
     d_critic, d_fake = SpectralCritic.forward_backward(fake, saved_critic_, d_add)
     d_sub = relu_2_backward(select, np.broadcast_to(d_add_3 / n, (n, 1)))  # [n, 1]
@@ -888,28 +888,36 @@ class Conditional(Model):
 
     def __init__(self, latent, classes, hidden, d, *, key=(0, 0)):
         self.latent, self.classes, self.hidden, self.d = latent, classes, hidden, d
-        self.word = normal(fold(key, SITES["word"]), (classes, latent), FLOAT)  # [classes, latent]  adversarial.lee:165
-        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:166
+        self.word = normal(fold(key, SITES["word"]), (classes, latent), FLOAT)  # [classes, latent]  adversarial.lee:167
+        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:168
         self.lay_out()
 
     def forward(self, c, z):
         """c int[n], z [n, latent] -> [n, d]"""
-        return self.net(np.concatenate((self.word[inside(c)], z), axis=1))  # [n, d]  adversarial.lee:169
+        return self.net(np.concatenate((self.word[inside(c)], z), axis=1))  # [n, d]  adversarial.lee:171
 
     def forward_saved(self, c, z):
         """As forward, and what its gradient needs."""
-        concat = np.concatenate((self.word[inside(c)], z), axis=1)  # [n, 2 * latent]  adversarial.lee:169
+        concat = np.concatenate((self.word[inside(c)], z), axis=1)  # [n, 2 * latent]  adversarial.lee:171
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2, (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:169
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:171
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_z = d_concat[:, self.latent :]  # [n, latent]
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
         return {"word": d_word, "net": d_net}, d_z
+
+    def forward_backward_parameters(self, c, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        concat, saved_net = saved
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:171
+        d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
+        d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
+        return {"word": d_word, "net": d_net}
 
 
 class PairJudge(Model):
@@ -919,31 +927,46 @@ class PairJudge(Model):
 
     def __init__(self, classes, hidden, d, *, key=(0, 0)):
         self.classes, self.hidden, self.d = classes, hidden, d
-        self.word = normal(fold(key, SITES["word"]), (classes, d), FLOAT)  # [classes, d]  adversarial.lee:174
-        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:175
+        self.word = normal(fold(key, SITES["word"]), (classes, d), FLOAT)  # [classes, d]  adversarial.lee:176
+        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:177
         self.lay_out()
 
     def forward(self, x, c):
         """x [n, d], c int[n] -> [n]"""
         n = x.shape[0]
-        add_2 = self.net(np.concatenate((x, self.word[inside(c)]), axis=1))  # [n, 1]  adversarial.lee:178
+        add_2 = self.net(np.concatenate((x, self.word[inside(c)]), axis=1))  # [n, 1]  adversarial.lee:180
         return add_2.reshape(n)  # [n]
 
     def forward_saved(self, x, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        concat = np.concatenate((x, self.word[inside(c)]), axis=1)  # [n, 2 * d]  adversarial.lee:178
+        concat = np.concatenate((x, self.word[inside(c)]), axis=1)  # [n, 2 * d]  adversarial.lee:180
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2.reshape(n), (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:178
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:180
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_x = d_concat[:, : self.d]  # [n, d]
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
         return {"word": d_word, "net": d_net}, d_x
+
+    def forward_backward_parameters(self, c, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        concat, saved_net = saved
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:180
+        d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
+        d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
+        return {"word": d_word, "net": d_net}
+
+    def forward_backward_input(self, saved, d_y):
+        """From d_y to the gradient by x."""
+        _, saved_net = saved
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:180
+        d_x = self.net.forward_backward_input(saved_net, d_y[:, None])[:, : self.d]  # [n, d]
+        return d_x  # [n, d]
 
 
 def judges_pairs(judge, x, c, fake, other):
@@ -951,22 +974,22 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    judge_out = judge(x, c)  # [n]  adversarial.lee:183
+    judge_out = judge(x, c)  # [n]  adversarial.lee:185
     log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
     neg = -judge(fake, c)  # [n]  prelude.lee:36
-    mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:184
+    mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:186
     neg_2 = -judge(x, other)  # [n]  prelude.lee:36
-    log_sigmoid_3 = np.minimum(neg_2, 0) - np.log1p(np.exp(-np.abs(neg_2)))  # [n]  adversarial.lee:184
+    log_sigmoid_3 = np.minimum(neg_2, 0) - np.log1p(np.exp(-np.abs(neg_2)))  # [n]  adversarial.lee:186
     return right - mean_2 - log_sigmoid_3.mean()
 
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:183
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:185
     log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
-    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:184
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:186
     log_sigmoid_2 = np.minimum(-judge_out_2, 0) - np.log1p(np.exp(-np.abs(-judge_out_2)))  # [n]
     judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
     log_sigmoid_3 = np.minimum(-judge_out_3, 0) - np.log1p(np.exp(-np.abs(-judge_out_3)))  # [n]
@@ -978,13 +1001,13 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:184
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:186
     neg_3 = -(d_y / n)
     sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
     d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, -(neg_3 * sigmoid))
     sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * sigmoid_2))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:183
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:185
     sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * sigmoid_3)
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
@@ -1011,12 +1034,119 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     )
 
 
+def judges_pairs_backward_parameters(judge, c, other, saved, d_y):
+    """From d_y to the gradient by judge."""
+    judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
+    n = c.shape[0]
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:186
+    neg_3 = -(d_y / n)
+    sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
+    d_judge = judge.forward_backward_parameters(other, saved_judge_2, -(neg_3 * sigmoid))
+    sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
+    d_judge_ = judge.forward_backward_parameters(c, saved_judge_, -(neg_3 * sigmoid_2))
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:185
+    sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
+    d_judge_2 = judge.forward_backward_parameters(c, saved_judge, neg_3 * sigmoid_3)
+    d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
+    # [2 * judge.d, judge.hidden]
+    d_judge_net_layers_0_w_5 = d_judge["net"]["layers.0"]["w"] + d_judge_["net"]["layers.0"]["w"]
+    d_judge_net_layers_0_w = d_judge_net_layers_0_w_5 + d_judge_2["net"]["layers.0"]["w"]  # [2 * judge.d, judge.hidden]
+    d_judge_net_layers_0_b_5 = d_judge["net"]["layers.0"]["b"] + d_judge_["net"]["layers.0"]["b"]  # [judge.hidden]
+    d_judge_net_layers_0_b = d_judge_net_layers_0_b_5 + d_judge_2["net"]["layers.0"]["b"]  # [judge.hidden]
+    d_judge_net_layers_1_w_5 = d_judge["net"]["layers.1"]["w"] + d_judge_["net"]["layers.1"]["w"]  # [judge.hidden, 1]
+    d_judge_net_layers_1_w = d_judge_net_layers_1_w_5 + d_judge_2["net"]["layers.1"]["w"]  # [judge.hidden, 1]
+    d_judge_net_layers_1_b_5 = d_judge["net"]["layers.1"]["b"] + d_judge_["net"]["layers.1"]["b"]  # [1]
+    d_judge_net_layers_1_b = d_judge_net_layers_1_b_5 + d_judge_2["net"]["layers.1"]["b"]  # [1]
+    return {
+        "word": d_judge_word,
+        "net": {
+            "layers.0": {"w": d_judge_net_layers_0_w, "b": d_judge_net_layers_0_b},
+            "layers.1": {"w": d_judge_net_layers_1_w, "b": d_judge_net_layers_1_b},
+        },
+    }
+
+
+def by_label(epochs=60, batch=64, rate=1e-3, latent=8, *, run=None):
+    """Digits to order; a reader that learned from real ones says whether they are what was ordered."""
+    from leec.runtime.run import Run
+
+    run = run or Run("by_label")
+    data = run.data(
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0.2,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
+    )
+    reader = MLP(sizes=(64, 64, 10), key=run.key("reader"))  # adversarial.lee:192
+    opt_r = Adam(lr=3e-3)  # adversarial.lee:193
+    for epoch in run.loop("epoch", 1, 10, opt_r=opt_r, reader=reader):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            run.step(by_label_step(reader, opt_r, x, y))  # adversarial.lee:196
+    generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator"))  # adversarial.lee:197
+    judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge"))  # adversarial.lee:198
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:199
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:200
+    for epoch in run.loop("epoch_2", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
+        for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
+            loss, loss_1 = by_label_step_2(judge, generator, opt_d, opt_g, x, y, key=run.key("by_label"))
+            run.step(loss)
+            run.step(loss_1, "loss_1")
+    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:207
+    reported_as_ordered, reported_of_real = by_label_as_ordered_of_real(reader, generator, y, z, data.test.x)
+    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:209
+    return generator, judge
+
+
+def by_label_step(reader, opt_r, x, y):
+    """One step of by_label."""
+    add_2, saved_reader = reader.forward_saved(x)  # adversarial.lee:196
+    d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
+    d_reader = reader.forward_backward_parameters(x, saved_reader, d_add_2)
+    opt_r.update(reader.parameters, reader.flat(d_reader))
+    return cross_entropy(add_2, y)
+
+
+def by_label_step_2(judge, generator, opt_d, opt_g, x, y, key):
+    """One step of by_label."""
+    batches_2_n = x.shape[0]
+    latent = generator.word.shape[1]
+    z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT)  # [batches_2_n, latent]  adversarial.lee:203
+    away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10)  # int[batches_2_n]  adversarial.lee:204
+    generator_out, saved_generator = generator.forward_saved(y, z)  # adversarial.lee:205
+    mod = (y + away) % 10  # int[batches_2_n]
+    loss, saved_judges_pairs = judges_pairs_saved(judge, x, y, stop(generator_out), mod)
+    d_loss = FLOAT(1.0)
+    d_judge = judges_pairs_backward_parameters(judge, y, mod, saved_judges_pairs, d_loss)
+    opt_d.update(judge.parameters, judge.flat(d_judge))
+    reshape, saved_judge = judge.forward_saved(generator_out, y)  # adversarial.lee:206
+    log_sigmoid = np.minimum(reshape, 0) - np.log1p(np.exp(-np.abs(reshape)))  # [batches_2_n]
+    sigmoid = np.exp(np.minimum(-reshape, 0)) / (1 + np.exp(-np.abs(-reshape)))  # [batches_2_n]
+    d_generator_out = judge.forward_backward_input(saved_judge, -1.0 / batches_2_n * sigmoid)  # [batches_2_n, 64]
+    d_generator = generator.forward_backward_parameters(y, saved_generator, d_generator_out)  # adversarial.lee:205
+    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:206
+    return loss, -log_sigmoid.mean()
+
+
+def by_label_y_z(data_test_y, latent, key):
+    """data_test_y int[data_test_n] -> int[data_test_n], [data_test_n, latent]"""
+    data_test_n = data_test_y.shape[0]
+    z = normal(fold(key, SITES["z#2"]), (data_test_n, latent), FLOAT)  # [data_test_n, latent]  adversarial.lee:208
+    return data_test_y, z
+
+
+def by_label_as_ordered_of_real(reader, generator, y, z, data_test_x):
+    """y int[data_test_n], z [data_test_n, latent], data_test_x [data_test_n, 64] -> [], []"""
+    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:209
+
+
 def paired_saved(judge, made, source, target, weight=1e1):
     """As paired, and what its gradient needs."""
     n, d = made.shape
     if judge.sizes[0] != 2 * d:
         raise ValueError(f"judge.sizes_0 = {judge.sizes[0]} must equal 2 * d = {2 * d}")
-    # [n, judge.sizes_0]  adversarial.lee:189
+    # [n, judge.sizes_0]  adversarial.lee:215
     reshape = np.concatenate((source, made), axis=1).reshape(n, judge.sizes[0])
     add_2, saved_judge = judge.forward_saved(reshape)
     log_sigmoid = np.minimum(add_2, 0) - np.log1p(np.exp(-np.abs(add_2)))  # [n, judge.sizes_2]
@@ -1028,7 +1158,7 @@ def paired_backward(judge, weight, saved, d_add):
     """From d_add to the gradients by judge, made, source and target."""
     reshape, add_2, saved_judge, sub = saved
     n, d = sub.shape
-    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:189
+    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:215
     d_sub = d_add * weight / (d * n) * np.sign(sub)  # [n, d]
     d_target = -d_sub  # [n, d]
     sigmoid = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
@@ -1053,19 +1183,19 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     if ba.sizes[0] != ab.sizes[2]:
         raise ValueError(f"ba.sizes_0 = {ba.sizes[0]} must equal ab.sizes_2 = {ab.sizes[2]}")
     if ba.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:200: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+        raise ValueError(f"adversarial.lee:226: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
     if ab.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:200: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
-    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:197
-    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:198
-    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:199
+        raise ValueError(f"adversarial.lee:226: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:223
+    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:224
+    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:225
     add_2, saved_judge_b = judge_b.forward_saved(reshape_2)
     sub = add_2 - 1  # [n, judge_b.sizes_2]
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
     fool = (sub**2).mean() + (sub_2**2).mean()
-    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:200
+    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:226
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
     reshape_6 = fake_a.reshape(m, ab.sizes[0])  # [m, ab.sizes_0]
@@ -1096,21 +1226,21 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
     saved_ab, saved_ba, reshape_2, saved_judge_b, sub, reshape_3, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:200
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:226
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * np.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * np.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:199
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:225
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_judge_a, d_reshape_3 = judge_a.forward_backward(reshape_3, saved_judge_a, d_sub_2)
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_judge_b, d_reshape_2 = judge_b.forward_backward(reshape_2, saved_judge_b, d_sub)
-    # gradient of fake_a = ba(b)   adversarial.lee:198
+    # gradient of fake_a = ba(b)   adversarial.lee:224
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     d_ba_, d_reshape = ba.forward_backward(b.reshape(m, ba.sizes[0]), saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:197
+    # gradient of fake_b = ab(a)   adversarial.lee:223
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_, d_a_3 = ab.forward_backward(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1144,22 +1274,22 @@ def cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, weight, saved, d_a
     saved_ab, saved_ba, _, saved_judge_b, sub, _, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:200
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:226
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * np.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * np.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:199
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:225
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_reshape_3 = judge_a.forward_backward_input(saved_judge_a, d_sub_2)  # [m, judge_a.sizes_0]
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_reshape_2 = judge_b.forward_backward_input(saved_judge_b, d_sub)  # [n, judge_b.sizes_0]
-    # gradient of fake_a = ba(b)   adversarial.lee:198
+    # gradient of fake_a = ba(b)   adversarial.lee:224
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     reshape = b.reshape(m, ba.sizes[0])  # [m, ba.sizes_0]
     d_ba_ = ba.forward_backward_parameters(reshape, saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:197
+    # gradient of fake_b = ab(a)   adversarial.lee:223
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_ = ab.forward_backward_parameters(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1181,7 +1311,7 @@ def cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, weight, saved, d_a
 
 def judged_saved(judge, real, fake):
     """As judged, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:205
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:231
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
@@ -1192,7 +1322,7 @@ def judged_backward(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:205
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:231
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
@@ -1217,7 +1347,7 @@ def judged_backward_parameters(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:205
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:231
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge = judge.forward_backward_parameters(fake, saved_judge_, d_add_2_2)
@@ -1246,18 +1376,18 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:211
-    ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:212
-    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a"))  # adversarial.lee:213
-    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b"))  # adversarial.lee:214
-    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:215
-    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:216
-    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:217
+    ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:237
+    ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:238
+    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a"))  # adversarial.lee:239
+    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b"))  # adversarial.lee:240
+    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:241
+    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:242
+    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:243
     for epoch in run.loop(
         "epoch", 1, epochs, ab=ab, ba=ba, judge_a=judge_a, judge_b=judge_b, opt=opt, opt_a=opt_a, opt_b=opt_b
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1, loss_2 = cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x)  # adversarial.lee:220
+            loss, loss_1, loss_2 = cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x)  # adversarial.lee:246
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
@@ -1267,17 +1397,17 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
 def cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x):
     """One step of cycle_gan."""
     batches_n = x.shape[0]
-    a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:220
-    b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:221
-    loss, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:222
+    a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:246
+    b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:247
+    loss, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:248
     d_loss = FLOAT(1.0)
     d_ab, d_ba = cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, 1e1, saved_cycle, d_loss)
     update_together(opt, (ab, d_ab), (ba, d_ba))
-    graft = stop(ba(b))  # [batches_n - batches_n // 2, 64]  adversarial.lee:223
+    graft = stop(ba(b))  # [batches_n - batches_n // 2, 64]  adversarial.lee:249
     loss_1, saved_judged = judged_saved(judge_a, a, graft)
     d_judge_a = judged_backward_parameters(judge_a, a, graft, saved_judged, d_loss)
     opt_a.update(judge_a.parameters, judge_a.flat(d_judge_a))
-    graft_2 = stop(ab(a))  # [batches_n // 2, 64]  adversarial.lee:224
+    graft_2 = stop(ab(a))  # [batches_n // 2, 64]  adversarial.lee:250
     loss_2, saved_judged_ = judged_saved(judge_b, b, graft_2)
     d_judge_b = judged_backward_parameters(judge_b, b, graft_2, saved_judged_, d_loss)
     opt_b.update(judge_b.parameters, judge_b.flat(d_judge_b))
@@ -1289,22 +1419,22 @@ def frechet(a, b):
 
     a [n, d], b [m, d] -> []
     """
-    first = covariance(a)  # [d, d]  adversarial.lee:233
-    second = covariance(b)  # [d, d]  adversarial.lee:234
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:235
-    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:236
-    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:237
+    first = covariance(a)  # [d, d]  adversarial.lee:259
+    second = covariance(b)  # [d, d]  adversarial.lee:260
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:261
+    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:262
+    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:263
     return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
     """As frechet, and what its gradient needs."""
-    first, saved_covariance = covariance_saved(a)  # adversarial.lee:233
-    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:234
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:235
-    contract = root @ second  # [d, d]  adversarial.lee:236
+    first, saved_covariance = covariance_saved(a)  # adversarial.lee:259
+    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:260
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:261
+    contract = root @ second  # [d, d]  adversarial.lee:262
     both = matrix_sqrt(contract @ root)  # [d, d]
-    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:237
+    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:263
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
     return (sub**2).sum() + trace(first + second - 2 * both), saved
 
@@ -1315,18 +1445,18 @@ def frechet_backward(saved, d_y):
     d = second.shape[0]
     n = saved_covariance.shape[0]
     m = saved_covariance_.shape[0]
-    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:237
+    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:263
     d_sub_2 = trace_backward(d, d_y)  # [d, d]
     d_both = -2 * d_sub_2  # [d, d]
     d_sub = 2 * d_y * sub  # [d]
-    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:236
+    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:262
     d_contract_2 = lyapunov(both, (d_both + d_both.T) * 0.5)  # [d, d]
     d_contract = d_contract_2 @ root.T  # [d, d]
-    # gradient of root = matrix_sqrt(first)   adversarial.lee:235
+    # gradient of root = matrix_sqrt(first)   adversarial.lee:261
     d_root = contract.T @ d_contract_2 + d_contract @ second.T  # [d, d]
-    # gradient of second = covariance(b)   adversarial.lee:234
+    # gradient of second = covariance(b)   adversarial.lee:260
     d_second = d_sub_2 + root.T @ d_contract  # [d, d]
-    # gradient of first = covariance(a)   adversarial.lee:233
+    # gradient of first = covariance(a)   adversarial.lee:259
     d_first = d_sub_2 + lyapunov(root, (d_root + d_root.T) * 0.5)  # [d, d]
     d_a = d_sub / n + covariance_backward(saved_covariance, d_first)  # [n, d]
     d_b = -d_sub / m + covariance_backward(saved_covariance_, d_second)  # [m, d]
@@ -1336,23 +1466,23 @@ def frechet_backward(saved, d_y):
 def covariance(x):
     """x [n, d] -> [d, d]"""
     n = x.shape[0]
-    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:241
-    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:242
+    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:267
+    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:268
 
 
 def covariance_saved(x):
     """As covariance, and what its gradient needs."""
     n = x.shape[0]
-    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:241
-    return centred.T @ centred / (n - 1), centred  # adversarial.lee:242
+    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:267
+    return centred.T @ centred / (n - 1), centred  # adversarial.lee:268
 
 
 def covariance_backward(centred, d_y):
     """From d_y to the gradient by x."""
     n = centred.shape[0]
-    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:242
+    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:268
     d_contract = d_y / (n - 1)  # [d, d]
-    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:241
+    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:267
     d_centred = centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_x = d_centred + -d_centred.sum(axis=0) / n  # [n, d]
     return d_x  # [n, d]
@@ -1366,7 +1496,7 @@ def inception_score(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = log_softmax(z, (1,))  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:249
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:275
     return np.exp((p * sub_2).sum(axis=1).mean())
 
 
@@ -1375,7 +1505,7 @@ def inception_score_saved(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = log_softmax(z, (1,))  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:249
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:275
     return np.exp((p * sub_2).sum(axis=1).mean()), (p, log_softmax_, sub_2)
 
 
@@ -1383,7 +1513,7 @@ def inception_score_backward(saved, exp, d_y):
     """From d_y to the gradient by z."""
     p, log_softmax_, sub_2 = saved
     n = p.shape[0]
-    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:249
+    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:275
     div = d_y * exp / n
     d_p = div * sub_2  # [n, k]
     d_sub_2 = div * p  # [n, k]
@@ -1401,12 +1531,12 @@ def memory(made, known):
 
     made [n, d], known [m, d] -> [n]
     """
-    return distances(made, known).min(axis=1, initial=np.inf)  # [n]  adversarial.lee:254
+    return distances(made, known).min(axis=1, initial=np.inf)  # [n]  adversarial.lee:280
 
 
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
-    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:258
+    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:284
     apart = np.sqrt((sub**2).sum(axis=2))  # [n, m]
     return apart  # [n, m]
 
@@ -1416,7 +1546,7 @@ def covered_modes(made, centres, reach):
 
     made [n, d], centres [k, d] -> []
     """
-    lt = distances(centres, made).min(axis=1, initial=np.inf) < reach  # bool[k]  adversarial.lee:264
+    lt = distances(centres, made).min(axis=1, initial=np.inf) < reach  # bool[k]  adversarial.lee:290
     return lt.astype(np.int64).sum()
 
 
@@ -1433,16 +1563,16 @@ def reinforced(z, reward):
 
     z [k], reward [k] -> [k]
     """
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:277
-    mul = p * reward  # [k]  adversarial.lee:278
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:303
+    mul = p * reward  # [k]  adversarial.lee:304
     sum_ = mul.sum(axis=0, keepdims=True)  # [1]  prelude.lee:127
     return mul - np.exp(log_softmax(z, (0,))) * sum_  # [k]
 
 
 def reinforced_saved(z, reward):
     """As reinforced, and what its gradient needs."""
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:277
-    mul = p * reward  # [k]  adversarial.lee:278
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:303
+    mul = p * reward  # [k]  adversarial.lee:304
     log_softmax_ = log_softmax(z, (0,))  # [k]  prelude.lee:127
     exp = np.exp(log_softmax_)  # [k]
     sum_2 = mul.sum(axis=0, keepdims=True)  # [1]
@@ -1456,25 +1586,25 @@ def reinforced_backward(saved, d_y):
     d_log_softmax = -d_y * sum_2 * exp  # [k]
     sum_ = d_log_softmax.sum(axis=0, keepdims=True)  # [1]
     d_z = d_log_softmax - np.exp(log_softmax_) * sum_  # [k]
-    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:278
+    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:304
     d_reward = (d_y + (-d_y * exp).sum(axis=0, keepdims=True)) * p  # [k]
     return d_z, d_reward
 
 
 def example_judged_both(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:282
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:283
-    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:284
-    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:285
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:308
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:309
+    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:310
+    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:311
     d_judge, d_real, d_fake = discriminates_backward(judge, real, fake, saved_discriminates, FLOAT(1.0))
     return value, judge.at(d_judge), d_real, d_fake
 
 
 def example_fooling(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:289
-    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:290
-    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:291
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:292
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:315
+    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:316
+    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:317
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:318
     mean, saved_non_saturating = non_saturating_saved(judge, add_2)
     mean_2, saved_saturating = saturating_saved(judge, add_2)
     d_judge, d_add_2_2 = saturating_backward(judge, add_2, saved_saturating, FLOAT(2.0))
@@ -1500,18 +1630,18 @@ def example_fooling(key):
 
 
 def example_theory(key):
-    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:296
-    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:297
-    p_sum = p.sum()  # adversarial.lee:298
+    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:322
+    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:323
+    p_sum = p.sum()  # adversarial.lee:324
     div = p / p_sum  # [6]
     q_sum = q.sum()
     div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
-    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:299
+    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:325
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
     d_div_3, d_div_2_2 = jensen_shannon_backward(div, div_2, saved_jensen_shannon, FLOAT(3.0))
     d_div_4, d_div_2_3, d_d = value_of_game_backward(div, div_2, d, saved_value_of_game, FLOAT(1.0))
-    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:298
+    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:324
     d_div_2 = d_div_2_2 + d_div_2_3 + d_div_2_4  # [6]
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
@@ -1522,11 +1652,11 @@ def example_theory(key):
 
 
 def example_alone(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:303
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:304
-    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:305
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:306
-    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:307
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:329
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:330
+    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:331
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:332
+    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:333
     d_c, saved_negatives = negatives_saved(judge, start)
     d_judge, d_start = negatives_backward(judge, 0.1, saved_negatives, 5, c)
     d_judge_, d_real = against_own_backward(judge, real, saved_against_own, FLOAT(1.0))
@@ -1545,11 +1675,11 @@ def example_alone(key):
 
 
 def example_moved(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:311
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:312
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:313
-    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:314
-    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:315
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:337
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:338
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:339
+    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:340
+    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:341
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, real, fake, mix)
     d_mean = FLOAT(1e1)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -1575,9 +1705,9 @@ def example_moved(key):
 
 
 def example_cut(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:319
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:320
-    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:321
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:345
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:346
+    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:347
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
@@ -1585,22 +1715,22 @@ def example_cut(key):
 
 
 def example_normalised(key):
-    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:325
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:326
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:327
-    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:328
+    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:351
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:352
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:353
+    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:354
     d_critic, d_real, d_fake = hinge_backward(real, fake, saved_hinge, FLOAT(1.0))
     return value, critic.at(d_critic), d_real, d_fake
 
 
 def example_to_order(key):
-    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:332
-    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:333
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:334
-    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:335
-    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:336
-    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:337
-    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:338
+    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:358
+    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:359
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:360
+    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:361
+    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:362
+    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:363
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:364
     value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, FLOAT(1.0))
     d_generator, d_z = generator.forward_backward(c, saved_generator, d_generator_out)
@@ -1608,11 +1738,11 @@ def example_to_order(key):
 
 
 def example_with_pairs(key):
-    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:342
-    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:343
-    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:344
-    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:345
-    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:346
+    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:368
+    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:369
+    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:370
+    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:371
+    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:372
     value, saved_paired = paired_saved(judge, add_2, source, target)
     d_judge, d_add_2, d_source_2, d_target = paired_backward(judge, 1e1, saved_paired, FLOAT(1.0))
     d_net, d_source_3 = net.forward_backward(source, saved_net, d_add_2)
@@ -1620,13 +1750,13 @@ def example_with_pairs(key):
 
 
 def example_without_pairs(key):
-    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:350
-    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:351
-    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:352
-    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:353
-    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:354
-    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:355
-    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:356
+    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:376
+    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:377
+    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:378
+    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:379
+    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:380
+    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:381
+    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:382
     add_2, saved_ba = ba.forward_saved(b)
     div, saved_judged = judged_saved(judge_a, a, add_2)
     d_judge_a, d_a_2, d_add_2 = judged_backward(judge_a, a, add_2, saved_judged, FLOAT(1.0))
@@ -1668,41 +1798,41 @@ def example_without_pairs(key):
 
 
 def example_compared(key):
-    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:360
-    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:361
-    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:362
+    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:386
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:387
+    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:388
     d_a, d_b = frechet_backward(saved_frechet, FLOAT(1.0))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:366
-    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:367
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:392
+    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:393
     d_z = inception_score_backward(saved_inception_score, value, FLOAT(1.0))  # [9, 4]
     return value, d_z
 
 
 def example_remembered(key):
-    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:371
-    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:372
-    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:373
+    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:397
+    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:398
+    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:399
 
 
 def example_of_tokens(key):
-    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:377
-    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:378
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:379
-    neg = -np.log(luck)  # [5, 4]  adversarial.lee:272
+    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:403
+    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:404
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:405
+    neg = -np.log(luck)  # [5, 4]  adversarial.lee:298
     d_c = softmax((z - np.log(neg)) / 0.5, (1,))  # [5, 4]  prelude.lee:122
-    mul_2 = c * d_c  # [5, 4]  adversarial.lee:380
+    mul_2 = c * d_c  # [5, 4]  adversarial.lee:406
     d_div = d_c * (c - mul_2.sum(axis=1, keepdims=True))  # [5, 4]  prelude.lee:122
-    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:272
+    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:298
 
 
 def example_by_rewards(key):
-    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:384
-    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:385
-    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:386
+    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:410
+    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:411
+    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:412
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
     return (d_z**2).sum(), d_z_2, d_reward
 
@@ -1710,6 +1840,52 @@ def example_by_rewards(key):
 def fan_in_uniform(fan_in):
     """Uniform in ± 1 / √fan_in, what torch.nn.Linear and its like begin with."""
     return -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in)  # init.lee:37
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def cross_entropy(z, y):
+    """-log softmax(z)_y, the mean over rows.
+
+    z [.., k], y int[..] -> []
+    """
+    rows = z.shape[0]
+    surprise = -log_softmax(z, (1,))[np.arange(rows), inside(y)]  # [rows]  losses.lee:45
+    return reduced(surprise)  # losses.lee:46
+
+
+def cross_entropy_backward(z, y, d_out):
+    """From d_out to the gradient by z."""
+    rows, k = z.shape
+    # gradient of return reduced(surprise, reduce)   losses.lee:46
+    d_surprise = reduced_backward(rows, d_out)  # [rows]
+    # gradient of surprise[i] = -share[i, y[i]]   losses.lee:45
+    one_hot = (np.arange(k)[None, :] == y[:, None]).astype(FLOAT)  # [rows, k]
+    d_z = (softmax(z, (1,)) - one_hot) * d_surprise[:, None]  # [rows, k]
+    return d_z  # [rows, k]
+
+
+def reduced(each):
+    """The mean of all, or each by itself.
+
+    each [each_0] -> []
+    """
+    return each.mean()  # losses.lee:148
+
+
+def reduced_backward(each_0, d_y):
+    """From d_y to the gradient by each."""
+    # gradient of return mean(each)   losses.lee:148
+    d_each = np.broadcast_to(d_y / each_0, (each_0,))  # [each_0]
+    return d_each  # [each_0]
+
+
+@packed(None, z=(0, 2), y=(0, 1))
+def accuracy(z, y):
+    """The share of rows whose largest score is at the right class.
+
+    z [.., k], y int[..] -> []
+    """
+    return (z.argmax(axis=1) == y).astype(FLOAT).mean()  # metrics.lee:9
 
 
 class Linear(Model):
@@ -2034,6 +2210,7 @@ def trace_backward(n, d_y):
 SITES = {
     "a": 0x2F42665B399EF840,
     "ab": 0x8810DE87F1B5520E,
+    "away": 0x7347B1E4F50542DE,
     "b": 0x754F854DE3C27284,
     "ba": 0x7A6C1A99406B3FEE,
     "c": 0x1B2C07CD64633F37,
@@ -2065,6 +2242,7 @@ SITES = {
     "word": 0x958EC7D727CFA44A,
     "x": 0x4F586EF96743DF4A,
     "z": 0x3041FD28A7B04184,
+    "z#2": 0x92DBAFFF7C3F8640,
 }
 
 

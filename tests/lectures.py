@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,7 @@ def changes(text: str, name: str) -> Iterator[tuple[nodes.Node, str, tuple[str, 
     spec, _ = parse(Source("spec.lee", text))
     declared = next(i for i in spec.items if getattr(getattr(i, "name", None), "id", None) == name)
     trained = getattr(declared, "kind", "") == "train"
-    says = getattr(getattr(declared, "returns", None), "span", None)
-    negates = says is not None and says.text.startswith("bool")
+    promised = getattr(declared, "returns", None)
     for node in walk(declared):
         line = f"line {node.span.line}"
         match node:
@@ -123,11 +123,19 @@ def changes(text: str, name: str) -> Iterator[tuple[nodes.Node, str, tuple[str, 
                 more = [str(int(constant) + 1)] if constant.isdecimal() else []
                 yield node, f"{line}: {constant} scaled", (f"(1.01 * ({constant}))", *more)
             case nodes.Return(value=value) if value is not None:
-                how, form = ("negated", "(not ({}))") if negates else ("scaled", "(1.01 * ({}))")
-                for item in value.items if isinstance(value, nodes.Tuple) else (value,):
+                types = promised.items if isinstance(promised, nodes.Tuple) else repeat(promised)
+                for item, kind in zip(value.items if isinstance(value, nodes.Tuple) else (value,), types):
                     if not (trained and isinstance(item, nodes.Name)):
-                        text = item.span.text
-                        yield item, f"{line}: the returned value {text} {how}", (form.format(text),)
+                        how, form = other_value(kind)
+                        yield item, f"{line}: the returned value {item.span.text} {how}", (form.format(item.span.text),)
+
+
+def other_value(promised: nodes.Expr | None) -> tuple[str, str]:
+    """What becomes of a returned value, in words and as text, by the type that a declaration promises."""
+    text = promised.span.text if promised else ""
+    if text.startswith("bool"):
+        return "negated", "(not ({}))"
+    return ("one more", "(1 + ({}))") if text.startswith("int") else ("scaled", "(1.01 * ({}))")
 
 
 def walk(node: object) -> Iterator[nodes.Node]:

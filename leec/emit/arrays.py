@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -120,23 +120,13 @@ def leaving(f: Function) -> set[Value]:
     return found
 
 
-def seen_through(f: Function, values: Iterable[Value], functions: Mapping[str, Function] | None = None) -> set[Value]:
-    """Some values, and what may be a view of them; given the functions that are called, only what these give back."""
+def seen_through(f: Function, values: Iterable[Value]) -> set[Value]:
+    """Some values, and what may be a view of them."""
     found = set(values)
     for e in f.body:
         if found.intersection(e.args) and not makes_own(e):
-            found.update(given_back(e, found, functions or {}))
+            found.update(e.results)
     return found
-
-
-def given_back(e: Equation, seen: Set[Value], functions: Mapping[str, Function]) -> Sequence[Value]:
-    """The results of an equation that may be views of arguments among some values."""
-    callee = functions.get(e.params["callee"]) if e.op == "call" else None
-    if callee is None:
-        return e.results
-    entering = [i for i, a in zip(callee.inputs, e.args, strict=True) if a in seen]
-    inside = seen_through(callee, entering, functions)
-    return [r for r, o in zip(e.results, callee.outputs, strict=True) if o in inside]
 
 
 def makes_own(e: Equation) -> bool:

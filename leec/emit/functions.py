@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from leec.dims import Dim, Quotient
-from leec.emit.arrays import seen_through
 from leec.emit.calls import Caller
 from leec.emit.comments import place
 from leec.emit.dialect import Dialect
@@ -143,22 +142,8 @@ class Emitter:
         places = {name: joined(order[key], path) for name, (key, path) in inside.items()}
         self.unit.saved[self.f.name] = places
         self.unit.listed[self.f.name] = {places[name] for name in listed}
-        shared = self.seen_states()
-        trees = [self.kept(key, shared) if isinstance(key, Value) else key.root for key in entries]
+        trees = [self.body.read(key) if isinstance(key, Value) else key.root for key in entries]
         return trees[0] if len(trees) == 1 else ast.Tuple(trees)
-
-    def seen_states(self) -> set[Value]:
-        """The states of models, and what may be a view of one."""
-        places = self.groups.places.items()
-        states = [v for v, p in places if p.group.kind == "model" and p.path not in self.unit.trained(p.group.model)]
-        states += [after for _, after in self.f.state]
-        return seen_through(self.f, states, self.unit.functions) if states else set()
-
-    def kept(self, value: Value, shared: Set[Value]) -> ast.expr:
-        """A value to save; a state is copied, as later calls write it over."""
-        tree, place = self.body.read(value), self.groups.places.get(value)
-        elsewhere = place and text(tree) != text(place.group.part(place.path))
-        return self.body.dialect.copied(tree) if value in shared and not elsewhere else tree
 
     # ---- checks
 

@@ -21,6 +21,7 @@ from leec.emit.hostblocks import Simple, Step, called, steps_in
 from leec.emit.layout import quoted, text
 from leec.emit.names import BUILTINS, Names
 from leec.emit.optimizers import optimizer_text
+from leec.emit.owned import with_own_results
 from leec.emit.plannedsteps import PlannedStep
 from leec.emit.procedures import ProcedureEmitter
 from leec.emit.steps import StepEmitter
@@ -63,6 +64,7 @@ class File:
         functions = (self.dialect.autograd and self.module.followed) or self.module.functions
         self.module = with_reachable(replace(self.module, functions=functions), self.steps)
         self.module = replace(self.module, functions=dce(expand(self.module.functions, self.dialect.column)))
+        self.module = with_own_results(self.module)
         if self.dialect is NUMPY and self.options.level >= 2:
             self.dialect = NUMPY_IN_PLACE
             self.module = replace(self.module, functions=fuse_again(self.module.functions, computing(self.module)))

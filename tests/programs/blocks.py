@@ -133,8 +133,8 @@ class Blocks(Statements):
         result = self.pick(forms.SMOOTH).format(s.use(y)) + (f" + {state.text}" if state and self.often() else "")
         s.say(f"return {with_rest(s, result)}")
         params = [
-            f"    param {n.text}: {n.type} {self.pick(('~ normal(0, 0.5)', '~ uniform(-1, 1)', '= 0.2'))}"
-            for n in s.given
+            f"    param {n.text}: {n.type} {self.pick(('~ normal(0, 0.5)', '~ uniform(-1, 1)') if n.dims else ('= 0.2',))}"
+            for n in s.given  # an array of equal numbers has no slope where it is sorted
         ]
         states = [f"    state {state.text}: {state.type} = 0.3"] if state else []
         head = f"    def forward({x.text}: [n, d]) -> [n, {hypers[-1]}]:"

@@ -6,7 +6,7 @@ A new function of the language is one more text here.
 SMOOTH = (
     "sin({0})", "tanh({0})", "({0}) ** 2", "exp(tanh({0}))", "sigmoid({0})", "cos({0})", "-({0})", "sqrt(({0}) ** 2 + 0.3)",
     "log(1 + ({0}) ** 2)", "softplus({0})", "gelu({0})", "erf({0})", "atan({0})", "silu({0})", "log_sigmoid({0})",
-    "log1p(({0}) ** 2)", "expm1(sin({0}))", "asinh({0})", "tanh({0}) ** 3", "(1.5 + sin({0})) ** 0.7", "1 / (2 + cos({0}))",
+    "log1p(({0}) ** 2)", "expm1(sin({0}))", "asinh({0})", "tanh({0}) ** 3", "(1.5 + sin({0})) ** 0.7", "(1 / (2 + cos({0})))",
     "cosh(sin({0}))", "sinh(sin({0}))", "tan(0.5 * sin({0}))", "asin(0.9 * sin({0}))", "acos(0.9 * tanh({0}))",
     "atanh(0.9 * sin({0}))", "acosh(2 + ({0}) ** 2)", "erfc({0})", "lgamma(1.5 + ({0}) ** 2)", "digamma(2 + sin({0}))",
     "softsign({0})", "mish({0})", "gelu({0}, approximate = true)", "log(sigmoid({0}))", "log(1 + exp({0}))",

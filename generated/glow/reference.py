@@ -397,7 +397,7 @@ class InvertibleLU(Model):
         a, saved_self = self.weight_saved()  # glow.lee:63
         contract = a @ x.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  glow.lee:64
         y = contract.reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
-        return y, cols * rows * self.log_s.sum(), (a.copy(), saved_self)  # glow.lee:65
+        return y, cols * rows * self.log_s.sum(), (a, saved_self)  # glow.lee:65
 
     def forward_backward(self, x, saved, d_y, d_y_):
         """From d_y and d_y to the gradients by the parameters and x."""
@@ -427,7 +427,7 @@ class InvertibleLU(Model):
         back = np.linalg.inv(gather)  # [channels, channels]
         contract = back @ y.reshape(n, self.channels, cols * rows)  # [n, channels, cols * rows]  glow.lee:69
         x = contract.reshape(n, self.channels, rows, cols)  # [n, channels, rows, cols]
-        return x, (saved_self, back.copy())
+        return x, (saved_self, back)
 
     def inverse_backward(self, y, saved, d_x):
         """From d_x to the gradients by the parameters and y."""

@@ -1254,7 +1254,7 @@ class LayerNorm(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         normalise = torch.nn.functional.layer_norm(x, (self.d,), eps=self.eps)  # [rows, d]  nn.lee:197
-        return normalise * self.gamma + self.beta, normalise.clone()
+        return normalise * self.gamma + self.beta, normalise
 
     def forward_backward(self, x, normalise, d_y):
         """From d_y to the gradients by the parameters and x."""

@@ -669,7 +669,7 @@ class LayerNorm(Model):
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
         div = standard(x, self.eps)  # [rows, d]  normalisation.lee:104
-        return self.gamma * div + self.beta, div.clone()
+        return self.gamma * div + self.beta, div
 
     def forward_backward(self, x, div, d_y):
         """From d_y to the gradients by the parameters and x."""
@@ -774,7 +774,7 @@ class GroupNorm(Model):
         # [groups * n, (channels // groups) * h * w]  normalisation.lee:134
         rows = x.reshape(self.groups * n, self.channels // self.groups * h * w)
         z = standard(rows, self.eps).reshape(n, self.channels, h, w)  # [n, channels, h, w]  normalisation.lee:135
-        return self.gamma[:, None, None] * z + self.beta[:, None, None], z.clone()  # normalisation.lee:136
+        return self.gamma[:, None, None] * z + self.beta[:, None, None], z  # normalisation.lee:136
 
     def forward_backward(self, x, z, d_y):
         """From d_y to the gradients by the parameters and x."""

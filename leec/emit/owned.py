@@ -9,16 +9,24 @@ from leec.ir.build import Builder
 from leec.ir.graph import Equation, Function, Program, Value
 from leec.ir.module import Module
 from leec.ops import TABLE
+from leec.passes.dce import dce
+from leec.passes.recognise import expand
 
 PASSING = {"moves", "alters"}  # facts of ops whose result may lie where their argument does
 
 
-def with_own_results(module: Module) -> Module:
-    """The module whose functions return and save copies of states, taken where each is still what it is there."""
+def lowered(module: Module, column: str) -> Program:
+    """The functions as the library of a column runs them; they return copies of states, taken where each is still whole."""
     functions: dict[str, Function] = {}
-    for name, f in module.functions.functions.items():  # callees stand before callers
+    for name, f in dce(expand(module.functions, column)).functions.items():  # callees stand before callers
         functions[name] = owning(f, tuple(states(f, module)), functions)
-    return replace(module, functions=Program(functions))
+    return Program(functions)
+
+
+def is_taken(f: Function, equation: Equation) -> bool:
+    """Whether this is a copy that must be made before the function writes over a state."""
+    news = [after for _, after in f.state]
+    return "copies" in TABLE[equation.op].facts and bool(news) and equation.args[0] not in news
 
 
 def states(f: Function, module: Module) -> Iterator[Value]:
@@ -47,7 +55,7 @@ def views(f: Function, shared: tuple[Value, ...], functions: Mapping[str, Functi
 
 def passes(e: Equation) -> bool:
     """Whether a result may lie where an argument does; a diagonal is a contraction of one."""
-    return bool(PASSING & TABLE[e.op].facts.keys()) or (e.op == "contract" and len(e.args) == 1)
+    return bool(PASSING & TABLE[e.op].facts.keys()) or ("spec" in e.params and len(e.args) == 1)
 
 
 def owning(f: Function, shared: tuple[Value, ...], functions: Mapping[str, Function]) -> Function:

@@ -21,7 +21,7 @@ from leec.emit.hostblocks import Simple, Step, called, steps_in
 from leec.emit.layout import quoted, text
 from leec.emit.names import BUILTINS, Names
 from leec.emit.optimizers import optimizer_text
-from leec.emit.owned import with_own_results
+from leec.emit.owned import lowered
 from leec.emit.plannedsteps import PlannedStep
 from leec.emit.procedures import ProcedureEmitter
 from leec.emit.steps import StepEmitter
@@ -31,9 +31,8 @@ from leec.emit.wholesteps import rounds_in, whole_steps
 from leec.ir.graph import Function
 from leec.ir.module import ModelClass, Module
 from leec.ops.random import site_word
-from leec.passes.dce import dce, reachable
+from leec.passes.dce import reachable
 from leec.passes.fuse import fuse_again
-from leec.passes.recognise import expand
 
 
 class Options(Protocol):
@@ -63,8 +62,7 @@ class File:
         self.steps = step_functions(self.module) if planned else ()  # functions that are emitted as classes
         functions = (self.dialect.autograd and self.module.followed) or self.module.functions
         self.module = with_reachable(replace(self.module, functions=functions), self.steps)
-        self.module = replace(self.module, functions=dce(expand(self.module.functions, self.dialect.column)))
-        self.module = with_own_results(self.module)
+        self.module = replace(self.module, functions=lowered(self.module, self.dialect.column))
         if self.dialect is NUMPY and self.options.level >= 2:
             self.dialect = NUMPY_IN_PLACE
             self.module = replace(self.module, functions=fuse_again(self.module.functions, computing(self.module)))

@@ -19,6 +19,7 @@ from leec.emit.groups import Groups
 from leec.emit.idioms import folded, squared, whole, with_bias
 from leec.emit.layout import WIDTH, text, unparenthesised
 from leec.emit.names import Names
+from leec.emit.owned import is_taken
 from leec.emit.sizes import Sizes
 from leec.emit.splitting import fit
 from leec.emit.values import among_floats, better_names, fills, plain_numbers
@@ -141,7 +142,7 @@ class Body:
 
     def define(self, value: Value, tree: ast.expr, equation: Equation) -> None:
         """Keep the expression for its one reader, or make it a statement."""
-        once = self.readers[value] == 1 and not self.is_taken(equation)
+        once = self.readers[value] == 1 and not is_taken(self.f, equation)
         small = len(text(tree)) <= FOLDED and (once or self.is_repeatable(value, tree, equation))
         self.values[value] = tree
         if value.type.host or value in self.plain:
@@ -153,14 +154,6 @@ class Body:
             self.store_now(self.ready[value], value)
         elif not (small or value in self.stored) or (value.named and value not in self.stored):
             self.write_out(value)
-
-    def is_taken(self, equation: Equation) -> bool:
-        """Whether this is a copy that must be made before a state is written over."""
-        return (
-            equation.op == "keep"
-            and bool(self.moved)
-            and all(equation.args[0] is not after for _, after in self.f.state)
-        )
 
     def is_repeatable(self, value: Value, tree: ast.expr, equation: Equation) -> bool:
         """Numbers, and what is made of nothing, may be written again where they are short or where they are stored."""

@@ -155,7 +155,8 @@ declare(Op("cast", ("x",), "x in another dtype; float to int truncates", lambda 
 
 declare(Op("keep", ("x",), "x in memory of its own: for who reads it when the state that it was is written over",
            lambda x: x, lambda b, g, out, x: (g,), "x.copy()", "x.clone()",
-           facts={"linear": True}, examples=(example("float[a]"), example("int[a, b]")), equation="x"))  # fmt: skip
+           facts={"linear": True, "copies": True}, examples=(example("float[a]"), example("int[a, b]")),
+       equation="x"))  # fmt: skip
 
 # ---- constants
 

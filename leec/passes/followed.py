@@ -66,7 +66,12 @@ def with_states_kept(f: Function, derivatives: Derivatives) -> Function:
     changed = {old for old, new in f.state if old is not new}
     ends = [v for r in f.results for v in r.values]
     active = active_values(f.body, ends, [v for v in f.inputs if carries(v) and v not in changed], derivatives.ways)
-    reading = [e for e in f.body if not active.isdisjoint(e.results) and reads(e, derivatives) & changed]
+    views = set(changed)
+    for e in f.body:
+        views.update(e.results if "moves" in TABLE[e.op].facts and views.intersection(e.args) else ())
+    reading = [e for e in f.body if not active.isdisjoint(e.results) and reads(e, derivatives) & views]
+    if any(reads(e, derivatives) & (views - changed) for e in reading):
+        reading += [e for e in f.body if not views.isdisjoint(e.results)]
     b = Builder(v.name for v in f.values())
     copies = {v: b.keep(v, hint=v.name) for v in dict.fromkeys(a for e in reading for a in e.args) if v in changed}
     return f.with_body((*b.equations, *(rename(e, copies) if e in reading else e for e in f.body))) if copies else f

@@ -59,7 +59,7 @@ class Loops(Entries):
         """A `while`, of integers or of floats that nothing is differentiated through."""
         name, limit = self.fresh("q"), self.pick(("20", "7", "50"))
         if self.often():
-            s.say(f"{name} = {self.pick(('1', '3'))} + {self.whole(s, (), 0)} ** 2")
+            s.say(f"{name} = {self.pick(('1', '3'))} + abs({self.whole(s, (), 0)})")
             s.say(f"while {name} < {limit}:")
             s.say(
                 f"    {name} = {self.pick(('2 * {0} + 1', '{0} * {0} + 2', 'where({0} % 2 == 0, 3 * {0}, {0} + 3)')).format(name)}"

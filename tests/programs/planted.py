@@ -16,6 +16,7 @@ import pytest
 from leec.emit import operations
 from leec.emit.arrays import Arrays
 from leec.emit.loops import LoopWriter
+from leec.emit.statements import Body
 from leec.ops import TABLE
 from leec.passes.differentiate.adjoint import Sweep
 from leec.passes.sameness import identity
@@ -100,6 +101,9 @@ PLANTS: dict[str, Plant] = {
     "a value that is read twice gets its last cotangent alone": method(Sweep, "give", last_alone),
     "loops in reverse run forwards in files": method(
         LoopWriter, "range", lambda before, self: before(self).replace("reversed(", "(")
+    ),
+    "new states are not stored": method(
+        Body, "store", lambda before, self, target, tree, *rest: before(self, target, target, *rest)
     ),
     "a difference is written over its second operand": lambda patch: patch.setattr(
         operations, "SYMMETRIC", (*operations.SYMMETRIC, "np.subtract")

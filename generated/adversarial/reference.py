@@ -788,22 +788,23 @@ class SpectralLinear(Model):
         graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
         graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:145
+        graft_4_2 = graft_4.copy()  # [outputs]
         left = unit(graft @ graft_4)  # [inputs]
         sigma = left @ self.w @ graft_4  # adversarial.lee:146
         div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:147
-        return x @ div_3 + self.b, (graft_4.copy(), left, sigma, div_3)
+        return x @ div_3 + self.b, (graft_4_2, left, sigma, div_3)
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
-        graft_4, left, sigma, div_3 = saved
+        graft_4_2, left, sigma, div_3 = saved
         # gradient of return x @ (w / sigma) + b   adversarial.lee:147
         d_b = d_y.sum(axis=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
         # gradient of sigma = left @ w @ stop(right)   adversarial.lee:146
-        d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4)  # [inputs, outputs]
+        d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4_2)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
 
 

@@ -49,14 +49,13 @@ class Caller:
         target = ast.Tuple(targets) if len(targets) > 1 else targets[0] if targets else None
         shown = groups[0][1] if len(groups) == 1 and groups[0][0].model is None else ()
         self.body.statement(target, tree, tuple(shown), equation.span)
+        self.keep_new(callee, equation)
 
     def keep_order(self, callee: Function, equation: Equation) -> None:
         """What reads the old state must be computed before the callee changes it."""
         if callee.state:
             old = {before for before, _ in callee.state}
             changed = [a for i, a in zip(callee.inputs, equation.args, strict=True) if i in old]
-            if not self.discards(callee, equation):
-                self.body.preserve(changed, equation)
             self.body.settle(frozenset(changed))
 
     def commit(self, callee: Function, equation: Equation, after: list[Value]) -> None:
@@ -66,8 +65,12 @@ class Caller:
             place = self.body.groups.places[given[before]]
             self.body.groups.places[value] = place
             self.body.in_place.add(value)
-            if self.body.dialect.autograd and self.is_computed_with(value):
-                copy = self.body.dialect.copied(self.body.read(value))  # a later call writes over what autograd keeps
+
+    def keep_new(self, callee: Function, equation: Equation) -> None:
+        """Copies of new states for autograd, as a later call writes over them."""
+        if callee.state and self.body.dialect.autograd:
+            for value in filter(self.is_computed_with, equation.results[-len(callee.state) :]):
+                copy = self.body.dialect.copied(self.body.read(value))
                 self.body.statement(self.body.target(value), copy, (value,), None)
 
     def is_computed_with(self, value: Value) -> bool:

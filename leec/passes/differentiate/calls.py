@@ -134,10 +134,20 @@ class Derivatives:
             return self.of(equation.params["callee"]).ways(equation)
         if equation.op == "scan":
             return ways_of_scan(Recurrence(equation), self.of(equation.params["callee"]))
+        if isinstance(body := equation.params.get("body"), Function):
+            return self.ways_of_group(body)
         if equation not in self.known_ways:
             find = TABLE[equation.op].facts.get("ways", ways_of_rule)
             self.known_ways[equation] = find(equation)
         return self.known_ways[equation]
+
+    def ways_of_group(self, body: Function) -> Ways:
+        """Through the operations that were put together."""
+        found = {v: {i} if carries(v) else set() for i, v in enumerate(body.inputs)}
+        for e in body.body:
+            for result, positions in zip(e.results, self.ways(e), strict=True):
+                found[result] = set().union(*(found[e.args[i]] for i in positions))
+        return tuple(tuple(sorted(found[v])) for v in body.outputs)
 
     def is_elementwise(self, equation: Equation) -> bool:
         """Does every entry of the result come from the same entry of the arguments?"""

@@ -501,10 +501,15 @@ def test_a_spec_with_mistakes_or_without_a_procedure_does_not_train() -> None:
     assert "has no train procedure" in run("train", "good.lee").stderr
 
 
+def heeding() -> None:
+    """What runs in the background ignores Ctrl-C, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_saves_and_resume_goes_on(linreg: str) -> None:
     command = [sys.executable, "-m", "leec", "train", linreg, "--epochs", "100000"]
     env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=heeding) as process:
         assert process.stderr.readline().startswith("epoch 1/100000")
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()

@@ -123,7 +123,13 @@ def main(folder, rounds, every):
 
 def script(folder, rounds, every):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    return subprocess.Popen([sys.executable, __file__, str(folder), str(rounds), str(every)], env=environment)
+    command = [sys.executable, __file__, str(folder), str(rounds), str(every)]
+    return subprocess.Popen(command, env=environment, preexec_fn=heeding)
+
+
+def heeding():
+    """What runs in the background ignores Ctrl-C, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def newest(folder):

@@ -1374,7 +1374,7 @@ class Graft(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
-        return None, g
+        return None, g if ctx.needs_input_grad[1] else None
 
 
 def graft(x, y):

@@ -87,7 +87,7 @@ class Probe(Written):
         return [to_array(x) for x in self.evaluate(f, *bind(f, given))]
 
     def equation(self, e: Equation, args: list[Any], sizes: Mapping[str, int]) -> tuple:
-        if self.along and e.op in ("stop", "graft"):
+        if self.along and e.op in ("stop", "graft") and not e.results[0].type.host:
             return (self.hidden(args[0].detach(), args[-1] if e.op == "graft" else None),)
         found = super().equation(e, args, sizes)
         if self.along:

@@ -9,7 +9,7 @@ import pytest
 
 import leec
 from leec.ops import TABLE
-from leec.proof.condition import Nudge
+from leec.proof.condition import Nudge, finite
 
 CHAOTIC = """
 from std.optim import SGD
@@ -78,3 +78,7 @@ def test_a_wrong_example_is_no_rounding(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(TABLE, "div", replace(TABLE["div"], torch=f"({column}) * 1.001"))
     [section] = leec.verify(HILBERT.replace("solve(h, x)", "h @ x"), dtypes=("f32",)).sections
     assert not section.agrees
+
+
+def test_what_rounding_makes_infinite_excuses_nothing() -> None:
+    assert [finite(far) for far in (0.5, np.inf, np.nan)] == [0.5, 0.0, 0.0]

@@ -3,13 +3,15 @@
 Programs that round differently part about as far as that. Where they part by no more than ROUNDINGS times it, no
 program is wrong: the formula itself blows rounding up, as a chaotic recurrence or close eigenvalues do. Inside a
 function every result of an operation moves by one rounding, up or down by chance (Monte Carlo arithmetic, Parker
-1997); of a procedure the values that objects begin with, and data.
+1997); of a procedure the values that objects begin with, and data. What becomes infinite or NaN excuses nothing, and
+integers have to be equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -68,7 +70,11 @@ def moved(pair: Pair, name: str, values: Sequence[Any], sizes: Mapping[str, int]
         runs.append([*map(to_array, outputs), joined(machine.directions)])
     first, *rest = runs
     far = [[float(distance(a, b).max(initial=0.0)) for a, b in zip(run, first, strict=True)] for run in rest]
-    return [max(tries) for tries in zip(*far, strict=True)]
+    return [max(map(finite, tries)) for tries in zip(*far, strict=True)]
+
+
+def finite(far: float) -> float:
+    return far if isfinite(far) else 0.0
 
 
 def allowing(pair: Pair, section: Section, seed: int) -> None:
@@ -112,5 +118,5 @@ def blown_up(made: Steps, section: Section, steps: int, arguments: Mapping[str, 
         second = record(made.pair.numpy, section.name, steps, section.seed, arguments=arguments, change=nudge)
         both = replace(made, recordings={NUMPY: made.recordings[NUMPY], TORCH: second}, followers={})
         found = {row.quantity: excess(row) for row in train_section(both, section.name, section.seed).rows}
-        known = {quantity: max(far, found.get(quantity, 0.0)) for quantity, far in known.items()}
+        known = {quantity: max(far, finite(found.get(quantity, 0.0))) for quantity, far in known.items()}
     return all(excess(row) <= ROUNDINGS * known[row.quantity] for row in section.failures)

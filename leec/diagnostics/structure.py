@@ -13,6 +13,11 @@ def not_here(span: Span, what: str, where: str) -> Diagnostic:
     return Diagnostic("LEE601", "not-here", f"{what} cannot stand {where}", Label(span))
 
 
+def only_names(span: Span) -> Diagnostic:
+    helps = ("give the value a name here and take it apart, or put it in its place, in the next statement",)
+    return Diagnostic("LEE601", "not-here", "this cannot stand on the left here: names can", Label(span), helps=helps)
+
+
 def needs_static(span: Span, what: str) -> Diagnostic:
     return Diagnostic("LEE602", "needs-static", f"{what} must be known when compiling", Label(span))
 

@@ -44,6 +44,18 @@ def target_names(node: nodes.Expr) -> set[str]:
     return set()
 
 
+def names_apart(target: nodes.Expr) -> tuple[str | None, ...]:
+    """The variables that take several values apart, or the one that takes one; None for `_`, which takes nothing (R36).
+
+    Raises LeeError for anything but a name.
+    """
+    wanted = target.items if isinstance(target, nodes.Tuple) else (target,)
+    for item in wanted:
+        if not isinstance(item, nodes.Name):
+            raise LeeError(structure.only_names(item.span))
+    return tuple(n.id if n.id != "_" else None for n in wanted)
+
+
 def bind_target(ctx: Context, target: nodes.Expr, value: object) -> None:
     """Names, nested in tuples; `_` binds nothing (R36)."""
     if isinstance(target, nodes.Name):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from leec.diagnostics import LeeError, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.binding import names_apart
 from leec.elaborate.calls import bind, part, with_defaults
 from leec.elaborate.environments import is_environment, method
 from leec.elaborate.hostexpr import host_arguments
@@ -107,7 +108,7 @@ def _sample(self, target: nodes.Expr, node: nodes.Call) -> None:
         raise LeeError(names.argument_count(node.span, "sample", "takes the number of rows"))
     rows = given.positional[0]
     types = [t.with_dims(rows, *t.dims[1:]) for t in part.fields.values()]
-    wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
+    targets = names_apart(target)
     if isinstance(target, nodes.Name) and len(types) > 1:
         fields = tuple(hv.HostTensor(host.Ref(""), t) for t in types)
         self.emit(
@@ -115,9 +116,8 @@ def _sample(self, target: nodes.Expr, node: nodes.Call) -> None:
         )
         self.bind(target.id, hv.HostTuple(host.Ref(target.id), fields, tuple(part.fields)))
         return
-    if len(wanted) != len(types):
-        raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(types)} fields"))
-    targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
+    if len(targets) != len(types):
+        raise LeeError(structure.cannot_unpack(target.span, len(targets), f"{len(types)} fields"))
     site = self.label(next((t for t in targets if t), "sample"))
     self.emit(host.Runtime(targets, "sample", (part.expr, exprs[0]), site=site, span=node.span))
     for name, type_ in zip(targets, types):
@@ -133,7 +133,7 @@ def _split(self, target: nodes.Expr, node: nodes.Call) -> None:
         raise LeeError(
             names.argument_count(node.span, "split", "takes a part of a source and a fraction, and gives two")
         )
-    targets = tuple(n.id for n in target.items)
+    targets = names_apart(target)
     self.emit(host.Runtime(targets, "split", (part.expr, exprs[1]), site=self.label(targets[0]), span=node.span))
     for name in targets:
         self.variables[name] = with_rows(self, part, host.Ref(name), f"{name}_n")
@@ -143,14 +143,13 @@ def _call_procedure(self, target: nodes.Expr, node: nodes.Call) -> None:
 
     self.flush()
     signature, arguments = invoke(self, look(self, node.function), node)
-    wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
-    targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in wanted)
+    targets = names_apart(target)
     site = self.label(signature.procedure.name)
     self.emit(host.CallProcedure(targets, signature.procedure.name, arguments, site, span=node.span))
-    several = isinstance(signature.returned, hv.HostTuple) and len(wanted) > 1
+    several = isinstance(signature.returned, hv.HostTuple) and len(targets) > 1
     returned = signature.returned.items if several else (signature.returned,)
-    if len(returned) != len(wanted):
-        raise LeeError(structure.cannot_unpack(target.span, len(wanted), f"{len(returned)} values"))
+    if len(returned) != len(targets):
+        raise LeeError(structure.cannot_unpack(target.span, len(targets), f"{len(returned)} values"))
     for name, value in zip(targets, returned):
         if name:
             self.bind(name, value, frozenset())

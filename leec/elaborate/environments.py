@@ -5,6 +5,7 @@ from __future__ import annotations
 from leec.diagnostics import LeeError, Span, names, procedures, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.binding import names_apart
 from leec.elaborate.context import Context
 from leec.elaborate.descriptions import described
 from leec.elaborate.lists import brought
@@ -70,14 +71,13 @@ def method(self, target: nodes.Expr, node: nodes.Call) -> None:
     name = node.function.name.id
     if name not in METHODS:
         raise LeeError(names.no_member(node.function.name.span, name, "an environment", METHODS))
-    wanted = [target] if isinstance(target, nodes.Name) else list(target.items)
-    targets = tuple(n.id if n.id != "_" else None for n in wanted)
+    targets = names_apart(target)
     given = 0 if name == "reset" else 1
     if len(node.args) != given or node.keywords:
         raise LeeError(names.argument_count(node.span, name, "takes the action" if given else "takes no arguments"))
-    if len(wanted) != (4 if given else 1):
+    if len(targets) != (4 if given else 1):
         shown = "4 values: observation, reward, terminated, truncated" if given else "one value, the observation"
-        raise LeeError(structure.cannot_unpack(target.span, len(wanted), shown))
+        raise LeeError(structure.cannot_unpack(target.span, len(targets), shown))
     arguments = (action(self, found, node.args[0]),) if given else ()
     self.flush()
     site = self.label(targets[0] or name) if name == "reset" else None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from leec.diagnostics import LeeError, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.binding import names_apart
 from leec.elaborate.descriptions import described, joined, labels_of, part_of, placed
 from leec.elaborate.hostexpr import host_value, is_host
 from leec.elaborate.values import POISON
@@ -112,11 +113,10 @@ def stack(self, target: nodes.Expr, node: nodes.Call) -> None:
 
     found = look(self, node.args[0])
     self.flush()
-    names = [target] if isinstance(target, nodes.Name) else list(target.items)
-    targets = tuple(n.id if isinstance(n, nodes.Name) and n.id != "_" else None for n in names)
+    targets = names_apart(target)
     element = known_element(self, found, node.args[0])
-    if isinstance(target, nodes.Tuple) and len(getattr(element, "items", (None,))) != len(names):
-        raise LeeError(structure.cannot_unpack(target.span, len(names), described(element)))
+    if isinstance(target, nodes.Tuple) and len(getattr(element, "items", (None,))) != len(targets):
+        raise LeeError(structure.cannot_unpack(target.span, len(targets), described(element)))
     self.emit(host.Runtime(targets, "stack", (found.expr,), span=node.span))
     if isinstance(target, nodes.Name):
         self.variables[target.id] = stacked(self, element, host.Ref(target.id), target.id)

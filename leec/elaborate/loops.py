@@ -5,6 +5,7 @@ from __future__ import annotations
 from leec.diagnostics import LeeError, kinds, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.binding import names_apart
 from leec.elaborate.descriptions import described, joined
 from leec.elaborate.hostexpr import host_arguments, host_value, is_host
 from leec.elaborate.lists import brought, known_element
@@ -39,6 +40,8 @@ def loop(self, node: nodes.For) -> None:
             nodes.Binary("-", iterable, nodes.Number(1, span=iterable.span), span=iterable.span),
         )
         return
+    if found is None:
+        brought(self, iterable, "items")  # which may be told better what is wrong with it
     raise LeeError(structure.wrong_kind(iterable.span, describe(found), "something that a `train` can loop over"))
 
 
@@ -64,13 +67,13 @@ def whole(self, node: nodes.Expr, what: str) -> hv.HostNumber:
 def over_batches(self, node: nodes.For, call: nodes.Call) -> None:
     """`for x, y in batches(part, size, shuffle = true)`: arrays in field order, the last batch may be short."""
     part, options = batch_arguments(self, call)
-    wanted = [node.target] if isinstance(node.target, nodes.Name) else list(node.target.items)
+    wanted = names_apart(node.target)
     types = list(part.fields.values())
     if len(wanted) != len(types):
         raise LeeError(
             structure.cannot_unpack(node.target.span, len(wanted), f"{len(types)} fields ({', '.join(part.fields)})")
         )
-    fields = tuple(n.id for n in wanted)
+    fields = tuple(name or "_" for name in wanted)
     label = self.label("batches")
     rows = Dim.of(self.fresh_symbol(f"{label}_n", host.ShapeOf(host.Ref(fields[0]), 0)))
     for name, type_ in zip(fields, types):

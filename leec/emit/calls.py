@@ -282,7 +282,7 @@ class Caller:
         hint = bare(text(receiver)) if receiver else (callee.saving or callee.name)
         name = ast.Name(self.body.names.fresh(f"saved_{hint}"))
         places = self.unit.places(callee)
-        group = Group(name, "tuple", len(values), callee=callee.name)
+        group = Group(name, "tuple", len(values), callee=callee.name, lists=self.unit.listed[callee.name])
         self.body.groups.enter(group, list(values.values()), [places[n] for n in values])
         return name
 

@@ -125,15 +125,14 @@ class Emitter:
         """What the backward needs; what a call saved goes in whole."""
         entries: dict[object, Entry] = {}
         inside: dict[str, tuple[object, str]] = {}
-        listed = set()
+        listed: dict[str, tuple[str, ...]] = {}
         for name, value in extras.items():
             where = self.groups.places.get(value)
             group = where.group if where and text(where.group.root) != "self" else None
             if group and group.kind in ("tuple", "rows", "model"):
                 entries.setdefault(group, Entry(text(group.root), group.callee, group.kind, group.model))
                 inside[name] = where.group, where.path
-                if where.group.kind == "rows" or where.path in self.unit.listed.get(where.group.callee, ()):
-                    listed.add(name)
+                listed[name] = where.group.rounds(where.path)
             else:
                 entries[value] = Entry(value.name)
                 inside[name] = value, ""
@@ -141,7 +140,10 @@ class Emitter:
         order = {key: str(i) if len(entries) > 1 else "" for i, key in enumerate(entries)}  # one entry needs no step
         places = {name: joined(order[key], path) for name, (key, path) in inside.items()}
         self.unit.saved[self.f.name] = places
-        self.unit.listed[self.f.name] = {places[name] for name in listed}
+        steps = {name: order[key] for name, (key, _) in inside.items()}
+        self.unit.listed[self.f.name] = {
+            places[name]: tuple(joined(steps[name], part) for part in parts) for name, parts in listed.items()
+        }
         trees = [self.body.read(key) if isinstance(key, Value) else key.root for key in entries]
         return trees[0] if len(trees) == 1 else ast.Tuple(trees)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leec.ir.graph import Result, Value
 
@@ -27,11 +27,23 @@ class Group:
     size: int
     model: str | None = None
     callee: str = ""  # of what a forward saved: the forward
+    lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by path: parts on it that loops saved
 
     def part(self, path: str) -> ast.expr:
         """The expression of a tensor, or of the member that a path prefix names."""
         steps = path.split(".") if path else []
         return ACCESS[self.kind](self.root, steps)
+
+    def rounds(self, path: str) -> tuple[str, ...]:
+        """The parts on the way to a tensor that are lists with an item for every round of a loop, outermost first."""
+        inner = self.lists.get(path, ())
+        return ("", *inner) if self.kind == "rows" else inner
+
+    def of_round(self, path: str, item: ast.expr) -> tuple[Group, str]:
+        """An item of the outermost list, and where the tensor stands in it."""
+        first, *inner = self.rounds(path)
+        rest = below(first, path)
+        return Group(item, "tuple", 0, lists={rest: tuple(below(first, p) for p in inner)}), rest
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,11 @@ class Groups:
 
         group, prefix = max(candidates, key=lambda c: sum(sizes(*c)))
         return group.part(prefix), all(sizes(group, prefix))
+
+
+def below(prefix: str, path: str) -> str:
+    """The rest of a path under a part that it leads through."""
+    return path[len(prefix) :].removeprefix(".")
 
 
 def joined(prefix: str, path: str) -> str:

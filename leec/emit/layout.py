@@ -162,6 +162,11 @@ def _dict(node: ast.Dict) -> tuple[str, int]:
     return "{" + ", ".join(f"{text(k)}: {text(v)}" if k else f"**{text(v)}" for k, v in pairs) + "}", ATOM
 
 
+def _list_of(node: ast.ListComp) -> tuple[str, int]:
+    loops = [f"for {text(g.target)} in {write(g.iter, TERNARY + 1)}" for g in node.generators]
+    return f"[{text(node.elt)} {' '.join(loops)}]", ATOM
+
+
 WRITERS = {
     ast.BinOp: _binary,
     ast.UnaryOp: _unary,
@@ -176,6 +181,7 @@ WRITERS = {
     ast.Dict: _dict,
     ast.Name: lambda node: (node.id, ATOM),
     ast.Lambda: lambda node: (f"lambda {', '.join(a.arg for a in node.args.args)}: {text(node.body)}", 0),
+    ast.ListComp: _list_of,
     ast.List: lambda node: (f"[{', '.join(map(text, node.elts))}]", ATOM),
     ast.Starred: lambda node: (f"*{write(node.value, 6)}", ATOM),
 }

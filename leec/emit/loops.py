@@ -18,6 +18,7 @@ from leec.emit.calls import Caller
 from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group
 from leec.emit.layout import text, unparenthesised
+from leec.emit.stacks import stacked
 from leec.emit.unit import saved_names
 from leec.ir.graph import Equation, Function, Parameter, Value
 from leec.ir.loops import CARRY, CONST, ROW, STATE, Recurrence
@@ -121,9 +122,11 @@ class LoopWriter:
     def row(self, array: Value, axis: int, start: Dim) -> ast.expr:
         """`x[:, t]`, or what a round saved: `saved[t][1]`."""
         where = self.body.groups.places.get(array)
-        if where is None or where.group.kind != "rows":
+        if array in self.body.values or where is None or not where.group.rounds(where.path):
             return ast.Subscript(self.body.read(array), self.place(axis, start))
-        return Group(ast.Subscript(where.group.root, self.place(0, start)), "tuple", 0).part(where.path)
+        rounds = where.group.part(where.group.rounds(where.path)[0])
+        item, path = where.group.of_round(where.path, ast.Subscript(rounds, self.place(0, start)))
+        return stacked(self.body, item, path, array.type.dims[1:], array.type.dtype)
 
     def carry(self, value: Value) -> None:
         """A variable that rounds change; it goes on under the name of what it starts as, if nothing else reads that."""
@@ -164,7 +167,8 @@ class LoopWriter:
         ]
         found = self.body.groups.whole([self.outer[v] for v, _ in members], [places[n] for _, n in members], "rows")
         index = self.place(0, Dim.of(0))
-        group = Group(ast.Subscript(found[0].part(found[1]), index), "tuple", len(places), callee=forward.name)
+        item, lists = ast.Subscript(found[0].part(found[1]), index), self.unit.listed[forward.name]
+        group = Group(item, "tuple", len(places), callee=forward.name, lists=lists)
         for value, name in members:
             self.inside.setdefault(value, Value(value.name, value.type))
             self.body.groups.enter(group, [self.inside[value]], [places[name]])
@@ -227,7 +231,8 @@ class LoopWriter:
             return ast.Name("_")
         name = ast.Name(self.body.names.fresh("saved_" + (self.callee.saving or self.callee.name).rpartition(".")[2]))
         places = self.unit.places(self.callee)
-        group = Group(name, "rows", len(values), callee=self.callee.name)
+        lists = self.unit.listed[self.callee.name]
+        group = Group(name, "rows", len(values), callee=self.callee.name, lists=lists)
         self.body.groups.enter(group, values, [places[n] for n in self.extras])
         self.before.append((f"{name.id} = {self.nothing_yet()}", ()))
         return ast.Subscript(name, self.place(0, Dim.of(0)))

@@ -26,7 +26,6 @@ class Signature:
     values: dict[Value, ast.expr] = field(default_factory=dict)
     known: dict[str, ast.expr] = field(default_factory=dict)  # sizes
     unpacked: list[str] = field(default_factory=list)  # statements that take a tuple apart
-    listed: set[Value] = field(default_factory=set)  # what rounds of a loop saved, which shows no sizes
     items: list[str] = field(default_factory=list)  # the variables of what the forward saved
 
     def __post_init__(self) -> None:
@@ -73,7 +72,7 @@ class Signature:
         if self.items:
             return
         forward = self.unit.forward_of(self.f)
-        entries, listed = self.unit.entries(forward), self.unit.listed[forward.name]
+        entries = self.unit.entries(forward)
         kept = [p for p in self.f.parameters if self.unit.role(self.f, p) == "saved"]
         read = {name: v for p in kept for name, v in zip(saved_names(p), p.values, strict=True)}
         inside: list[dict[Value, str]] = [{} for _ in entries]  # what is read of every item, with its place there
@@ -81,7 +80,6 @@ class Signature:
             if name in read:
                 index, _, within = place.partition(".") if len(entries) > 1 else ("0", "", place)
                 inside[int(index)][read[name]] = within
-                self.listed |= {read[name]} if place in listed else set()
         self.items = [self.item(*pair) for pair in zip(entries, inside, strict=True)]
         self.parameters.append(self.items[0] if len(self.items) == 1 else self.names.fresh("saved"))
         if len(self.items) > 1:
@@ -92,7 +90,8 @@ class Signature:
         name = self.names.fresh(entry.name) if inside else "_"
         if entry.callee or entry.model:
             size = len(self.unit.places(self.unit.functions[entry.callee])) if entry.callee else 0
-            group = Group(ast.Name(name), entry.kind, size, entry.model, entry.callee)
+            lists = self.unit.listed[entry.callee] if entry.callee else {}
+            group = Group(ast.Name(name), entry.kind, size, entry.model, entry.callee, lists)
             self.groups.enter(group, list(inside), list(inside.values()))
             self.known |= {f"{entry.name}.{s}": group.part(at) for s, at in self.unit.hypers(entry.model).items()}
         else:
@@ -107,7 +106,7 @@ class Signature:
         held = {
             v: (lambda place=place: place.group.part(place.path))
             for v, place in self.groups.places.items()
-            if not v.type.host and v not in self.listed
+            if not v.type.host and not place.group.rounds(place.path)  # lists show no sizes
         }
         return Sizes(
             self.known, {**plain, **held}, self.names, dict.fromkeys(d for v in self.f.values() for d in v.type.dims)

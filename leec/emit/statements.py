@@ -22,6 +22,7 @@ from leec.emit.names import Names
 from leec.emit.owned import is_taken
 from leec.emit.sizes import Sizes
 from leec.emit.splitting import fit
+from leec.emit.stacks import stack_of
 from leec.emit.values import among_floats, better_names, fills, plain_numbers
 from leec.ir.graph import Equation, Function, Value
 from leec.ops import TABLE
@@ -183,7 +184,7 @@ class Body:
             tree = self.values[value]
         else:
             place = self.groups.places[value]
-            tree = place.group.part(place.path)
+            tree = stack_of(self, value) if place.group.rounds(place.path) else place.group.part(place.path)
         self.types[id(tree)] = tree, value.type
         if value.type.host or value in self.plain:
             self.numbers[id(tree)] = tree

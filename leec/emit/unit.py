@@ -34,7 +34,7 @@ class Unit:
     try_out: Callable[[Unit, Function], object] = lambda unit, f: None  # writes a function to nowhere
     bundles: dict[str, tuple[Entry, ...]] = field(default_factory=dict)  # by the saving forward
     saved: dict[str, dict[str, str]] = field(default_factory=dict)  # and the place of each saved value in them
-    listed: dict[str, set[str]] = field(default_factory=dict)  # places of what rounds of a loop saved, in lists
+    listed: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)  # and the lists on the way, if any
     beside: dict[Function, Mapping[str, Value]] = field(default_factory=dict)  # their results, found once
 
     @cached_property

@@ -112,8 +112,9 @@ def record(node: n.Record) -> Mistakes:
 
 
 def target(node: n.Assign | n.Store | n.Augment) -> Mistakes:
-    places = node.target.items if isinstance(node.target, n.Tuple) else (node.target,)
-    for place in places:
+    places = [node.target]
+    while places:
+        place = places.pop(0)
         if isinstance(place, n.Tuple) and place.items:
             places += place.items
         elif not isinstance(place, n.Name | n.Subscript | n.Attribute):

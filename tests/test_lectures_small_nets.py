@@ -148,7 +148,7 @@ def signs(run, models) -> Iterator[Weights]:
 def kept(spec: Spec) -> None:
     start, slopes = RNG.uniform(-1, 1, size=12), RNG.normal(size=(4, 12)) * 5
     place = start.copy()
-    for given, g in zip(spec.path("Kept", start, slopes, lr=0.1), slopes, strict=True):
+    for given, g in zip(spec.path("Kept", start, slopes), slopes, strict=True):
         place = np.clip(place - 0.1 * g, -1, 1)
         agree("place", given, place)
 
@@ -299,7 +299,7 @@ def exits(run, models) -> Iterator[Weights]:
 
 def depth_reported(spec: Spec) -> None:
     """How many layers were needed, and what the answers at these exits are worth."""
-    net, rows = spec.loaded.run("exits", epochs=1)
+    net, rows = spec.loaded.run("exits", epochs=2)
     part = digits_of_tests()
     z = at_exits({path: torch.tensor(w) for path, w in spec.loaded.weights(net).items()}, torch.tensor(part.x))
     exit = first_sure(z, 0.9)
@@ -339,11 +339,12 @@ def widths(run, models) -> Iterator[Weights]:
 
 
 def width_reported(spec: Spec) -> None:
-    net, rows = spec.loaded.run("widths", epochs=1)
+    net, rows = spec.loaded.run("widths", epochs=4, rate=1e-2)
     part = digits_of_tests()
     p, x = {path: torch.tensor(w) for path, w in spec.loaded.weights(net).items()}, torch.tensor(part.x)
     mixed = as_needed(slim(p, x, 8), slim(p, x, 64), 0.9)
     agree("mixed", rows[-1]["mixed"], (mixed.argmax(1).numpy() == part.y).mean())
+    agree("easy", rows[-1]["easy"], (slim(p, x, 8).softmax(1).amax(1) >= 0.9).double().mean())
 
 
 BITS, TEACHERS = "compression/quantisation.lee", "compression/distillation.lee"
@@ -379,6 +380,7 @@ ROWS = (
     Row("O11", DYNAMIC, "answered", example("left_early", left_early)),
     Row("O11", DYNAMIC, "exits", every(trains("exits", exits), depth_reported)),
     Row("O12", DYNAMIC, "at_every_width", example("slim", slimmed)),
+    Row("O12", DYNAMIC, "is_sure", example("slim", slimmed)),
     Row("O12", DYNAMIC, "as_needed", example("slim", slimmed)),
     Row("O12", DYNAMIC, "widths", every(trains("widths", widths), width_reported)),
 )  # fmt: skip

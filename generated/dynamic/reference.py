@@ -352,8 +352,10 @@ def exits(epochs=10, batch=32, rate=3e-3, threshold=0.9, *, run=None):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             run.step(exits_step(net, opt, x, y))  # dynamic.lee:54
     z, y, exit_ = exits_z_y_exit(net, data.test.x, data.test.y, threshold)  # dynamic.lee:55
-    reported_first, reported_last, reported_early, reported_layers = exits_first_last_early_layers(z, y, exit_)
-    run.report(first=reported_first, last=reported_last, early=reported_early, layers=reported_layers)  # dynamic.lee:58
+    reported_first, reported_last = exits_first_last(z, y)  # dynamic.lee:58
+    run.report(first=reported_first, last=reported_last)  # dynamic.lee:58
+    reported_early, reported_layers = exits_early_layers(z, exit_, y)  # dynamic.lee:59
+    run.report(early=reported_early, layers=reported_layers)  # dynamic.lee:59
     return net
 
 
@@ -376,10 +378,14 @@ def exits_z_y_exit(net, data_test_x, data_test_y, threshold):
     return z, data_test_y, exit_
 
 
-def exits_first_last_early_layers(z, y, exit_):
-    """z [3, data_test_n, 10], y int[data_test_n], exit int[data_test_n] -> [], [], [], []"""
-    # dynamic.lee:61
-    return accuracy(z[0], y), accuracy(z[2], y), accuracy(answered(z, exit_), y), 1 + exit_.astype(FLOAT).mean()
+def exits_first_last(z, y):
+    """z [3, data_test_n, 10], y int[data_test_n] -> [], []"""
+    return accuracy(z[0], y), accuracy(z[2], y)  # dynamic.lee:58
+
+
+def exits_early_layers(z, exit_, y):
+    """z [3, data_test_n, 10], exit int[data_test_n], y int[data_test_n] -> [], []"""
+    return accuracy(answered(z, exit_), y), 1 + exit_.astype(FLOAT).mean()  # dynamic.lee:59
 
 
 class Slimmable(Model):
@@ -389,30 +395,30 @@ class Slimmable(Model):
 
     def __init__(self, d, hidden, classes, *, key=(0, 0)):
         self.d, self.hidden, self.classes = d, hidden, classes
-        self.up = Linear(d, hidden, key=fold(key, SITES["up"]))  # dynamic.lee:70
-        self.down = Linear(hidden, classes, key=fold(key, SITES["down"]))  # dynamic.lee:71
+        self.up = Linear(d, hidden, key=fold(key, SITES["up"]))  # dynamic.lee:68
+        self.down = Linear(hidden, classes, key=fold(key, SITES["down"]))  # dynamic.lee:69
         self.lay_out()
 
     def forward(self, x, width):
         """x [n, d] -> [n, classes]"""
-        h = relu(x @ self.up.w[:, :width] + self.up.b[:width])  # [n, width]  dynamic.lee:74
-        return h @ self.down.w[:width] + self.down.b  # [n, classes]  dynamic.lee:75
+        h = relu(x @ self.up.w[:, :width] + self.up.b[:width])  # [n, width]  dynamic.lee:72
+        return h @ self.down.w[:width] + self.down.b  # [n, classes]  dynamic.lee:73
 
     def forward_saved(self, x, width):
         """As forward, and what its gradient needs."""
-        h = relu(x @ self.up.w[:, :width] + self.up.b[:width])  # [n, width]  dynamic.lee:74
-        return h @ self.down.w[:width] + self.down.b, h  # dynamic.lee:75
+        h = relu(x @ self.up.w[:, :width] + self.up.b[:width])  # [n, width]  dynamic.lee:72
+        return h @ self.down.w[:width] + self.down.b, h  # dynamic.lee:73
 
     def forward_backward(self, x, h, d_y):
         """From d_y to the gradients by the parameters and x."""
         width = h.shape[1]
-        # gradient of return h @ down.w[:width] + down.b   dynamic.lee:75
+        # gradient of return h @ down.w[:width] + down.b   dynamic.lee:73
         d_down_b = d_y.sum(axis=0)  # [classes]
         d_h = d_y @ self.down.w[:width].T  # [n, width]
         d_slice_3 = h.T @ d_y  # [width, classes]
         # [hidden, classes]
         d_down_w = unslice(d_slice_3, (self.hidden, self.classes), (slice(0, width), slice(0, self.classes)))
-        # gradient of h = relu(x @ up.w[:, :width] + up.b[:width])   dynamic.lee:74
+        # gradient of h = relu(x @ up.w[:, :width] + up.b[:width])   dynamic.lee:72
         d_add = relu_backward(h, d_h)  # [n, width]
         d_up_b = unslice(d_add.sum(axis=0), (self.hidden,), (slice(0, width),))  # [hidden]
         d_x = d_add @ self.up.w[:, :width].T  # [n, d]
@@ -423,13 +429,13 @@ class Slimmable(Model):
     def forward_backward_parameters(self, x, h, d_y):
         """From d_y to the gradient by the parameters."""
         width = h.shape[1]
-        # gradient of return h @ down.w[:width] + down.b   dynamic.lee:75
+        # gradient of return h @ down.w[:width] + down.b   dynamic.lee:73
         d_down_b = d_y.sum(axis=0)  # [classes]
         d_h = d_y @ self.down.w[:width].T  # [n, width]
         d_slice_3 = h.T @ d_y  # [width, classes]
         # [hidden, classes]
         d_down_w = unslice(d_slice_3, (self.hidden, self.classes), (slice(0, width), slice(0, self.classes)))
-        # gradient of h = relu(x @ up.w[:, :width] + up.b[:width])   dynamic.lee:74
+        # gradient of h = relu(x @ up.w[:, :width] + up.b[:width])   dynamic.lee:72
         d_add = relu_backward(h, d_h)  # [n, width]
         d_up_b = unslice(d_add.sum(axis=0), (self.hidden,), (slice(0, width),))  # [hidden]
         d_slice = x.T @ d_add  # [d, width]
@@ -439,7 +445,7 @@ class Slimmable(Model):
 
 def at_every_width_saved(net, x, y, narrow, middle, wide):
     """As at_every_width, and what its gradient needs."""
-    add_2, saved_net = net.forward_saved(x, narrow)  # dynamic.lee:79
+    add_2, saved_net = net.forward_saved(x, narrow)  # dynamic.lee:77
     add_2_2, saved_net_ = net.forward_saved(x, middle)
     add_2_3, saved_net_2 = net.forward_saved(x, wide)
     add = cross_entropy(add_2, y) + cross_entropy(add_2_2, y)
@@ -449,7 +455,7 @@ def at_every_width_saved(net, x, y, narrow, middle, wide):
 def at_every_width_backward(net, x, y, saved, d_add_3):
     """From d_add_3 to the gradients by net and x."""
     add_2, saved_net, add_2_2, saved_net_, add_2_3, saved_net_2 = saved
-    # gradient of return cross_entropy(net(x, narrow), y) + cross_entropy(net(x, middle), y) + ..   dynamic.lee:79
+    # gradient of return cross_entropy(net(x, narrow), y) + cross_entropy(net(x, middle), y) + ..   dynamic.lee:77
     d_add_2_3 = cross_entropy_backward(add_2_3, y, d_add_3)  # [n, net.classes]
     d_net, d_x_2 = net.forward_backward(x, saved_net_2, d_add_2_3)
     d_add_2_2 = cross_entropy_backward(add_2_2, y, d_add_3)  # [n, net.classes]
@@ -467,7 +473,7 @@ def at_every_width_backward(net, x, y, saved, d_add_3):
 def at_every_width_backward_parameters(net, x, y, saved, d_add_3):
     """From d_add_3 to the gradient by net."""
     add_2, saved_net, add_2_2, saved_net_, add_2_3, saved_net_2 = saved
-    # gradient of return cross_entropy(net(x, narrow), y) + cross_entropy(net(x, middle), y) + ..   dynamic.lee:79
+    # gradient of return cross_entropy(net(x, narrow), y) + cross_entropy(net(x, middle), y) + ..   dynamic.lee:77
     d_add_2_3 = cross_entropy_backward(add_2_3, y, d_add_3)  # [n, net.classes]
     d_net = net.forward_backward_parameters(x, saved_net_2, d_add_2_3)
     d_add_2_2 = cross_entropy_backward(add_2_2, y, d_add_3)  # [n, net.classes]
@@ -481,25 +487,31 @@ def at_every_width_backward_parameters(net, x, y, saved, d_add_3):
     return {"up": {"w": d_net_up_w, "b": d_net_up_b}, "down": {"w": d_net_down_w, "b": d_net_down_b}}
 
 
+def is_sure(z, threshold):
+    """Whether one class has that share.
+
+    z [n, k] -> bool[n]
+    """
+    return softmax(z, (1,)).max(axis=1, initial=-np.inf) >= threshold  # bool[n]  dynamic.lee:82
+
+
 def as_needed(narrow, wide, threshold):
     """Easy examples are answered by the narrow net, the others by the wide one.
 
     narrow [n, k], wide [n, k] -> [n, k]
     """
-    sure = softmax(narrow, (1,)).max(axis=1, initial=-np.inf) >= threshold  # bool[n]  dynamic.lee:84
-    return np.where(sure[:, None], narrow, wide)  # [n, k]  dynamic.lee:85
+    return np.where(is_sure(narrow, threshold)[:, None], narrow, wide)  # [n, k]  dynamic.lee:87
 
 
 def as_needed_saved(narrow, wide, threshold):
     """As as_needed, and what its gradient needs."""
-    sure = softmax(narrow, (1,)).max(axis=1, initial=-np.inf) >= threshold  # bool[n]  dynamic.lee:84
-    reshape = sure[:, None]  # bool[n, 1]  dynamic.lee:85
+    reshape = is_sure(narrow, threshold)[:, None]  # bool[n, 1]  dynamic.lee:87
     return np.where(reshape, narrow, wide), reshape
 
 
 def as_needed_backward(reshape, d_y):
     """From d_y to the gradients by narrow and wide."""
-    # gradient of return where(sure[:, None], narrow, wide)   dynamic.lee:85
+    # gradient of return where(is_sure(narrow, threshold)[:, None], narrow, wide)   dynamic.lee:87
     d_narrow = masked(d_y, reshape)  # [n, k]
     d_wide = np.where(reshape, 0, d_y)  # [n, k]
     return d_narrow, d_wide
@@ -517,70 +529,70 @@ def widths(epochs=10, batch=32, rate=3e-3, narrow=8, middle=24, wide=64, thresho
         test=0.3,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    net = Slimmable(d=64, hidden=wide, classes=10, key=run.key("net"))  # dynamic.lee:90
-    opt = Adam(lr=rate)  # dynamic.lee:91
+    net = Slimmable(d=64, hidden=wide, classes=10, key=run.key("net"))  # dynamic.lee:92
+    opt = Adam(lr=rate)  # dynamic.lee:93
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(widths_step(net, opt, x, y, middle, narrow))  # dynamic.lee:94
-    x, y, few, all_ = widths_x_y_few_all(data.test.x, data.test.y, net, narrow)  # dynamic.lee:95
-    reported_narrow, reported_middle, reported_wide, reported_mixed = widths_narrow_middle_wide_mixed(
-        few, y, net, x, all_, threshold, middle
-    )
-    run.report(narrow=reported_narrow, middle=reported_middle, wide=reported_wide, mixed=reported_mixed)
+            run.step(widths_step(net, opt, x, y, middle, narrow))  # dynamic.lee:96
+    x, y, few, all_, mixed = widths_x_y_few_all_mixed(data.test.x, data.test.y, net, threshold, narrow)
+    reported_narrow, reported_middle, reported_wide = widths_narrow_middle_wide(few, y, net, x, all_, middle)
+    run.report(narrow=reported_narrow, middle=reported_middle, wide=reported_wide)  # dynamic.lee:101
+    reported_mixed, reported_easy = widths_mixed_easy(mixed, y, few, threshold)  # dynamic.lee:102
+    run.report(mixed=reported_mixed, easy=reported_easy)  # dynamic.lee:102
     return net
 
 
 def widths_step(net, opt, x, y, middle, narrow):
     """One step of widths."""
     wide = net.up.w.shape[1]
-    loss, saved_at_every_width = at_every_width_saved(net, x, y, narrow, middle, wide)  # dynamic.lee:94
+    loss, saved_at_every_width = at_every_width_saved(net, x, y, narrow, middle, wide)  # dynamic.lee:96
     d_loss = FLOAT(1.0)
     d_net = at_every_width_backward_parameters(net, x, y, saved_at_every_width, d_loss)
     opt.update(net.parameters, net.flat(d_net))
     return loss
 
 
-def widths_x_y_few_all(data_test_x, data_test_y, net, narrow):
+def widths_x_y_few_all_mixed(data_test_x, data_test_y, net, threshold, narrow):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 64], int[data_test_n],
-    [data_test_n, 10], [data_test_n, 10]
+    [data_test_n, 10], [data_test_n, 10], [data_test_n, 10]
     """
     wide = net.up.w.shape[1]
-    few = net(data_test_x, narrow)  # [data_test_n, 10]  dynamic.lee:96
-    all_ = net(data_test_x, wide)  # [data_test_n, 10]  dynamic.lee:97
-    return data_test_x, data_test_y, few, all_
+    few = net(data_test_x, narrow)  # [data_test_n, 10]  dynamic.lee:98
+    all_ = net(data_test_x, wide)  # [data_test_n, 10]  dynamic.lee:99
+    mixed = as_needed(few, all_, threshold)  # [data_test_n, 10]  dynamic.lee:100
+    return data_test_x, data_test_y, few, all_, mixed
 
 
-def widths_narrow_middle_wide_mixed(few, y, net, x, all_, threshold, middle):
-    """few [data_test_n, 10], y int[data_test_n], x [data_test_n, 64], all [data_test_n, 10] -> [], [], [], []"""
-    # dynamic.lee:98
-    return (
-        accuracy(few, y),
-        accuracy(net(x, middle), y),
-        accuracy(all_, y),
-        accuracy(as_needed(few, all_, threshold), y),
-    )
+def widths_narrow_middle_wide(few, y, net, x, all_, middle):
+    """few [data_test_n, 10], y int[data_test_n], x [data_test_n, 64], all [data_test_n, 10] -> [], [], []"""
+    return accuracy(few, y), accuracy(net(x, middle), y), accuracy(all_, y)  # dynamic.lee:101
+
+
+def widths_mixed_easy(mixed, y, few, threshold):
+    """mixed [data_test_n, 10], y int[data_test_n], few [data_test_n, 10] -> [], []"""
+    return accuracy(mixed, y), is_sure(few, threshold).astype(FLOAT).mean()  # dynamic.lee:102
 
 
 def example_left_early(key):
-    net = Exits(5, 6, 3, key=fold(key, SITES["net"]))  # dynamic.lee:106
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  dynamic.lee:107
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  dynamic.lee:108
-    z, saved_net = net.forward_saved(x)  # dynamic.lee:109
-    neg, saved_at_every_exit = at_every_exit_saved(z, y)  # dynamic.lee:110
+    net = Exits(5, 6, 3, key=fold(key, SITES["net"]))  # dynamic.lee:107
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  dynamic.lee:108
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  dynamic.lee:109
+    z, saved_net = net.forward_saved(x)  # dynamic.lee:110
+    neg, saved_at_every_exit = at_every_exit_saved(z, y)  # dynamic.lee:111
     min_ = first_sure(z, 0.4)  # int[9]
     score = answered(z, min_)  # [9, 3]
     d_z_3 = at_every_exit_backward(y, saved_at_every_exit, FLOAT(1.0))  # [3, 9, 3]
-    d_z = answered_backward(min_, 3, 2 * score) + d_z_3  # [3, 9, 3]  dynamic.lee:109
+    d_z = answered_backward(min_, 3, 2 * score) + d_z_3  # [3, 9, 3]  dynamic.lee:110
     d_net, d_x = net.forward_backward(x, saved_net, d_z)
     return neg + (score**2).sum(), net.at(d_net), d_x
 
 
 def example_slim(key):
-    net = Slimmable(5, 7, 3, key=fold(key, SITES["net"]))  # dynamic.lee:114
-    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  dynamic.lee:115
-    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  dynamic.lee:116
-    c = normal(fold(key, SITES["c"]), (9, 3), FLOAT)  # [9, 3]  dynamic.lee:117
-    add_3, saved_at_every_width = at_every_width_saved(net, x, y, 2, 4, 7)  # dynamic.lee:118
+    net = Slimmable(5, 7, 3, key=fold(key, SITES["net"]))  # dynamic.lee:115
+    x = normal(fold(key, SITES["x"]), (9, 5), FLOAT)  # [9, 5]  dynamic.lee:116
+    y = randint(fold(key, SITES["y"]), (9,), 0, 3)  # int[9]  dynamic.lee:117
+    c = normal(fold(key, SITES["c"]), (9, 3), FLOAT)  # [9, 3]  dynamic.lee:118
+    add_3, saved_at_every_width = at_every_width_saved(net, x, y, 2, 4, 7)  # dynamic.lee:119
     add_2, saved_net = net.forward_saved(x, 2)
     add_2_2, saved_net_ = net.forward_saved(x, 7)
     d_c, saved_as_needed = as_needed_saved(add_2, add_2_2, 0.5)

@@ -365,7 +365,7 @@ class Rounded(Model):
 
 
 @torch.no_grad()
-def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, *, run=None):
+def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, ample=16, *, run=None):
     """Rounded after training, and then trained to be rounded."""
     from leec.runtime.run import Run
 
@@ -383,9 +383,9 @@ def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, *, run=None):
     step = FewBitsStep(net, opt)
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # quantisation.lee:37
+            run.step(step(x, y, ample))  # quantisation.lee:37
     x, y = few_bits_x_y(data.test.x, data.test.y)  # quantisation.lee:38
-    reported_whole, reported_rounded = few_bits_whole_rounded(net, x, y, bits_)  # quantisation.lee:39
+    reported_whole, reported_rounded = few_bits_whole_rounded(net, x, y, ample, bits_)  # quantisation.lee:39
     run.report(whole=reported_whole, rounded=reported_rounded)  # quantisation.lee:39
     own = Adam(lr=rate)  # quantisation.lee:40
     step_ = FewBitsStep2(net, own)
@@ -417,17 +417,18 @@ class FewBitsStep(TrainStep):
     def scalars(self):
         return (self.opt.t,)
 
-    def step(self, x, y, t):
+    def step(self, x, y, ample, t):
         up_w, up_b, down_w, down_b = self.tensors
         d_up_w, d_up_b, d_down_w, d_down_b = self.gradients
         batches_n = x.shape[0]
         count, scale = self.held(batches_n)  # batches_n, 1.0 / batches_n
         reshape = up_w.reshape(4096)  # [4096]  quantisation.lee:26
-        step = torch.abs(reshape).amax() / (math.pow(2, 15) - 1)  # quantisation.lee:16
+        levels = math.pow(2, ample - 1) - 1  # quantisation.lee:15
+        step = torch.abs(reshape).amax() / levels  # quantisation.lee:16
         reshape_2 = (step * torch.round(reshape / step)).reshape(64, 64)  # [64, 64]  quantisation.lee:26
         h = torch.relu(torch.addmm(up_b, x, reshape_2))  # [batches_n, 64]  prelude.lee:61
         reshape_3 = down_w.reshape(640)  # [640]  quantisation.lee:27
-        step_2 = torch.abs(reshape_3).amax() / (math.pow(2, 15) - 1)  # quantisation.lee:16
+        step_2 = torch.abs(reshape_3).amax() / levels  # quantisation.lee:16
         reshape_4 = (step_2 * torch.round(reshape_3 / step_2)).reshape(64, 10)  # [64, 10]  quantisation.lee:27
         affine_2 = torch.addmm(down_b, h, reshape_4)  # [batches_n, 10]
         surprise = torch.nn.functional.cross_entropy(affine_2, y, reduction="none")  # [batches_n]  losses.lee:45
@@ -453,9 +454,9 @@ def few_bits_x_y(data_test_x, data_test_y):
     return data_test_x, data_test_y
 
 
-def few_bits_whole_rounded(net, x, y, bits_):
+def few_bits_whole_rounded(net, x, y, ample, bits_):
     """x [data_test_n, 64], y int[data_test_n] -> [], []"""
-    return accuracy(net(x, 16), y), accuracy(net(x, bits_), y)  # quantisation.lee:39
+    return accuracy(net(x, ample), y), accuracy(net(x, bits_), y)  # quantisation.lee:39
 
 
 class FewBitsStep2(TrainStep):
@@ -610,8 +611,7 @@ def code_length(index, k):
     eq = index == torch.arange(k, device=index.device)[:, None]  # bool[k, n]  quantisation.lee:70
     share = eq.to(FLOAT).mean(dim=1)  # [k]
     gt = share > 0  # bool[k]  quantisation.lee:71
-    select = torch.where(gt, share, 1)  # [k]
-    log = torch.log(torch.where(gt, select, select.detach()))  # [k]
+    log = torch.log(torch.where(gt, share, share.detach()))  # [k]
     mul = torch.where(gt, -share, (-share).detach()) * log  # [k]
     return torch.where(gt, mul / 0.6931471805599453, 0).sum()
 

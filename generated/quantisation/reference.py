@@ -278,7 +278,7 @@ class Rounded(Model):
         return {"up": {"w": d_up_w, "b": d_up_b}, "down": {"w": d_down_w, "b": d_down_b}}
 
 
-def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, *, run=None):
+def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, ample=16, *, run=None):
     """Rounded after training, and then trained to be rounded."""
     from leec.runtime.run import Run
 
@@ -295,9 +295,9 @@ def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, *, run=None):
     opt = Adam(lr=rate)  # quantisation.lee:34
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(few_bits_step(net, opt, x, y))  # quantisation.lee:37
+            run.step(few_bits_step(net, opt, x, y, ample))  # quantisation.lee:37
     x, y = few_bits_x_y(data.test.x, data.test.y)  # quantisation.lee:38
-    reported_whole, reported_rounded = few_bits_whole_rounded(net, x, y, bits_)  # quantisation.lee:39
+    reported_whole, reported_rounded = few_bits_whole_rounded(net, x, y, ample, bits_)  # quantisation.lee:39
     run.report(whole=reported_whole, rounded=reported_rounded)  # quantisation.lee:39
     own = Adam(lr=rate)  # quantisation.lee:40
     for epoch in run.loop("epoch_2", 1, more, net=net, own=own):
@@ -307,11 +307,11 @@ def few_bits(epochs=8, more=4, batch=32, rate=3e-3, bits_=2, *, run=None):
     return net
 
 
-def few_bits_step(net, opt, x, y):
+def few_bits_step(net, opt, x, y, ample):
     """One step of few_bits."""
-    add_2, saved_net = net.forward_saved(x, 16)  # quantisation.lee:37
+    add_2, saved_net = net.forward_saved(x, ample)  # quantisation.lee:37
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
-    d_net = Rounded.forward_backward_parameters(x, saved_net, 16, d_add_2)
+    d_net = Rounded.forward_backward_parameters(x, saved_net, ample, d_add_2)
     opt.update(net.parameters, net.flat(d_net))
     return cross_entropy(add_2, y)
 
@@ -321,9 +321,9 @@ def few_bits_x_y(data_test_x, data_test_y):
     return data_test_x, data_test_y
 
 
-def few_bits_whole_rounded(net, x, y, bits_):
+def few_bits_whole_rounded(net, x, y, ample, bits_):
     """x [data_test_n, 64], y int[data_test_n] -> [], []"""
-    return accuracy(net(x, 16), y), accuracy(net(x, bits_), y)  # quantisation.lee:39
+    return accuracy(net(x, ample), y), accuracy(net(x, bits_), y)  # quantisation.lee:39
 
 
 def few_bits_step_2(net, own, x, y, bits_):
@@ -428,9 +428,8 @@ def code_length(index, k):
     index int[n] -> []
     """
     share = (index == np.arange(k)[:, None]).astype(FLOAT).mean(axis=1)  # [k]  quantisation.lee:70
-    gt = share > 0  # bool[k]  quantisation.lee:71
-    neg = -(np.log(np.where(gt, share, 1)) * share)  # [k]
-    return masked(neg / 0.6931471805599453, gt).sum()
+    div = -(np.log(share) * share) / 0.6931471805599453  # [k]  quantisation.lee:71
+    return masked(div, share > 0).sum()
 
 
 class Net(Model):

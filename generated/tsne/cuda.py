@@ -372,7 +372,7 @@ def calibrated_step(high, low, precision, perplexity, neg_2_2):
     high_3 = torch.where(wide, high, precision)  # [n]  tsne.lee:33
     eq_2 = high_3 == torch.inf  # bool[n]  tsne.lee:34
     add = low_3 + high_3  # [n]
-    mul_3 = 2 * torch.where(eq_2, precision, precision.detach())  # [n]
+    mul_3 = 10 * torch.where(eq_2, precision, precision.detach())  # [n]
     precision_3 = torch.where(eq_2, mul_3, torch.where(~eq_2, add, add.detach()) / 2)  # [n]
     return high_3, low_3, precision_3
 
@@ -766,10 +766,10 @@ def example_apart(key):
 def example_apart_as_printed(key):
     x = normal(fold(key, SITES["x"]), (12, 3), FLOAT)  # [12, 3]  tsne.lee:167
     z = normal(fold(key, SITES["z"]), (12, 2), FLOAT)  # [12, 2]  tsne.lee:168
-    graft_ = stop(pairs(x, 4.0))  # [12, 12]  tsne.lee:169
-    value, saved_divergenceAsPrinted = divergenceAsPrinted_saved(graft_, z)
+    mul = 3 * stop(pairs(x, 4.0))  # [12, 12]  tsne.lee:169
+    value, saved_divergenceAsPrinted = divergenceAsPrinted_saved(mul, z)
     d_value = torch.ones((), dtype=FLOAT)
-    d_z = divergenceAsPrinted_backward(graft_, saved_divergenceAsPrinted, d_value)  # [12, 2]
+    d_z = divergenceAsPrinted_backward(mul, saved_divergenceAsPrinted, d_value)  # [12, 2]
     return value, torch.zeros((12, 3), dtype=FLOAT), d_z
 
 

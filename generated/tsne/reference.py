@@ -252,7 +252,7 @@ def calibrated_step(high, low, precision, perplexity, neg_2_2):
     wide = -masked_.sum(axis=1) > math.log(perplexity)  # bool[n]  tsne.lee:31
     low_3 = np.where(wide, precision, low)  # [n]  tsne.lee:32
     high_3 = np.where(wide, high, precision)  # [n]  tsne.lee:33
-    precision_3 = np.where(high_3 == np.inf, 2 * precision, (low_3 + high_3) / 2)  # [n]  tsne.lee:34
+    precision_3 = np.where(high_3 == np.inf, 10 * precision, (low_3 + high_3) / 2)  # [n]  tsne.lee:34
     return high_3, low_3, precision_3
 
 
@@ -584,9 +584,9 @@ def example_apart(key):
 def example_apart_as_printed(key):
     x = normal(fold(key, SITES["x"]), (12, 3), FLOAT)  # [12, 3]  tsne.lee:167
     z = normal(fold(key, SITES["z"]), (12, 2), FLOAT)  # [12, 2]  tsne.lee:168
-    graft = stop(pairs(x, 4.0))  # [12, 12]  tsne.lee:169
-    value, saved_divergenceAsPrinted = divergenceAsPrinted_saved(graft, z)
-    d_z = divergenceAsPrinted_backward(graft, saved_divergenceAsPrinted, FLOAT(1.0))  # [12, 2]
+    mul = 3 * stop(pairs(x, 4.0))  # [12, 12]  tsne.lee:169
+    value, saved_divergenceAsPrinted = divergenceAsPrinted_saved(mul, z)
+    d_z = divergenceAsPrinted_backward(mul, saved_divergenceAsPrinted, FLOAT(1.0))  # [12, 2]
     return value, np.zeros((12, 3), dtype=FLOAT), d_z
 
 

@@ -34,15 +34,14 @@ def stacked(body: Body, group: Group, path: str, dims: Sequence[Dim], dtype: str
     rounds, one = group.part(group.rounds(path)[0]), ast.Name(body.names.of(("a round that saved", depth), "saved"))
     item, rest = group.of_round(path, one)
     each = stacked(body, item, rest, dims[1:], dtype, depth + 1)
-    joined = library_call(body, "stack", [ast.ListComp(each, [ast.comprehension(one, rounds, [], 0)])])
-    return ast.IfExp(rounds, joined, zeros(body, dims, dtype))
+    rows = rounds if each is one else ast.ListComp(each, [ast.comprehension(one, rounds, [], 0)])
+    library = ast.Name(body.dialect.library)
+    joined = ast.Call(ast.Attribute(library, "stack"), [rows], [])
+    return ast.IfExp(rounds, joined, ast.Call(ast.Attribute(library, "zeros"), *zeros(body, dims, dtype)))
 
 
-def zeros(body: Body, dims: Sequence[Dim], dtype: str) -> ast.expr:
+def zeros(body: Body, dims: Sequence[Dim], dtype: str) -> tuple[list[ast.expr], list[ast.keyword]]:
+    """What the library's `zeros` is given."""
     given = {"dtype": body.dialect.dtype(dtype), "device": body.device()}
     keywords = [ast.keyword(name, tree) for name, tree in given.items() if tree is not None]
-    return library_call(body, "zeros", [ast.Tuple([dim_tree(d, body.sizes) for d in dims])], keywords)
-
-
-def library_call(body: Body, name: str, args: list[ast.expr], keywords: Sequence[ast.keyword] = ()) -> ast.expr:
-    return ast.Call(ast.Attribute(ast.Name(body.dialect.library), name), args, list(keywords))
+    return [ast.Tuple([dim_tree(d, body.sizes) for d in dims])], keywords

@@ -170,9 +170,12 @@ class Rewriter(Builder):
         equation = with_inside(rename(equation, self.now), self.rules)
         self.span = equation.span
         mark = len(self.equations)
-        single = len(equation.results) == 1 and equation.result not in self.opaque
+        single = len(equation.results) == 1
         self.uses.subtract(equation.args)  # as if it were gone, so that rules see who else reads what it reads
         value = self.improved(equation) if single and not TABLE[equation.op].effect else None
+        if value is not None and equation.result in self.opaque and self._place(value, mark) is None:
+            self._forget(mark)  # a value that is there for others too is another one
+            value = None
         if value is None:
             self.uses.update(equation.args)
             self.equations.append(equation)
@@ -181,21 +184,24 @@ class Rewriter(Builder):
         self._stand_for(equation, value, mark)
         self._release(equation.args)
 
+    def _place(self, new: Value, mark: int) -> int | None:
+        """Where a value was made since the mark that nothing reads yet."""
+        places = range(len(self.equations) - 1, mark - 1, -1)
+        return None if self.uses[new] else next((i for i in places if self.equations[i].results == (new,)), None)
+
     def _stand_for(self, replaced: Equation, new: Value, mark: int) -> None:
         """New in the place of a result. What was just made becomes the old value; what was there may take its name.
 
         A result that only goes by its op goes by the new one from now on.
         """
-        old = replaced.result
-        keeps = old.named or old in self.outputs or not goes_by(old.name, replaced.op)
-        for place in range(len(self.equations) - 1, mark - 1, -1):
-            equation = self.equations[place]
-            if keeps and new in equation.results and len(equation.results) == 1 and not self.uses[new]:
-                self.equations[place] = replace(equation, results=(old,))
-                del self.producers[new]
-                self.names.discard(new.name)
-                self._index(self.equations[place])
-                return
+        old, place = replaced.result, self._place(new, mark)
+        keeps = old.named or old in self.outputs or old in self.opaque or not goes_by(old.name, replaced.op)
+        if keeps and place is not None:
+            self.equations[place] = replace(self.equations[place], results=(old,))
+            del self.producers[new]
+            self.names.discard(new.name)
+            self._index(self.equations[place])
+            return
         self.now[old] = new
         self.uses[new] += self.uses[old]
 

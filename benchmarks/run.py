@@ -1,6 +1,7 @@
-"""Steps of all implementations of a workload, timed against each other and printed as ratios.
+"""Steps of all implementations of a workload, timed against each other in one process and printed as ratios.
 
-Everyone starts from the same weights, and the first four losses must agree.
+Everyone starts from the same weights, and the first four losses must agree. Every workload has a process of its own:
+what it allocated and freed decides which of the next one's arrays come from fresh pages.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 
@@ -72,6 +75,7 @@ def require_equal_losses(workload: Workload, steps: dict[str, Step]) -> None:
 
 def measure(workload: Workload, level: int, rounds: int, compiled: bool) -> dict[str, dict[str, float]]:
     """For every implementation, how many times faster it is than eager torch and than straightforward NumPy."""
+    torch.set_num_threads(1)
     steps = implementations(workload, level, compiled)
     require_equal_losses(workload, steps)
     times = interleaved(steps, rounds)
@@ -84,6 +88,12 @@ def measure(workload: Workload, level: int, rounds: int, compiled: bool) -> dict
         }
         for name in steps
     }
+
+
+def by_name(measured: Callable[[Workload], dict], workloads: Sequence[Workload]) -> dict[str, dict]:
+    """What is measured of each workload, one after the other, each in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as process:
+        return dict(zip((w.name for w in workloads), process.map(measured, workloads), strict=True))
 
 
 def show(title: str, results: dict[str, dict[str, dict[str, float]]], key: str) -> None:
@@ -123,16 +133,15 @@ def processor() -> str:
 @click.option("--compiled", is_flag=True, help="Also torch.compile, which takes minutes.")
 @click.option("--json", "path", type=click.Path(path_type=Path), default=Path("build/benchmarks.json"))
 def main(only: str, part: str, level: str, rounds: int, compiled: bool, path: Path) -> None:
-    torch.set_num_threads(1)
     chosen = set(filter(None, only.split(",")))
     timed: Callable[[Workload], dict] = partial(measure, level=int(level), rounds=rounds, compiled=compiled)
     found: dict[str, object] = {"environment": environment(), "level": int(level)}
     if part in ("all", "steps"):
-        found["steps"] = results = {w.name: timed(w) for w in WORKLOADS if not chosen or w.name in chosen}
+        found["steps"] = results = by_name(timed, [w for w in WORKLOADS if not chosen or w.name in chosen])
         show("Times faster than torch eager with its default Adam", results, "eager")
         show("Times faster than straightforward NumPy", results, "plain")
     if part in ("all", "variants"):
-        found["variants"] = results = {w.name: timed(w) for w in VARIANTS if not chosen or w.name in chosen}
+        found["variants"] = results = by_name(timed, [w for w in VARIANTS if not chosen or w.name in chosen])
         show("mlp64 with other sizes and activations, times faster than torch eager", results, "eager")
     if part in ("all", "compiler"):
         found["compiler"] = compiler.report(CONSOLE)

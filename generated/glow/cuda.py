@@ -79,7 +79,7 @@ class Model(torch.nn.Module):
     def at(self, tensors):
         """The model at another point of parameter space: nested dicts of tensors by member replace its own.
 
-        Gradients flow through them. What is not given is shared, but for buffers, which are copied.
+        Gradients flow through them. What is not given is shared. Buffers are copied.
         """
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
@@ -95,9 +95,10 @@ class Model(torch.nn.Module):
                 twin._modules[attribute] = torch.nn.ModuleList(parts)
             elif isinstance(member, Model):
                 twin._modules[attribute] = member.at(tensors.get(name, {}))
+            elif name in tensors and attribute in twin._buffers:
+                twin._buffers[attribute] = tensors[name].clone()
             elif name in tensors:
                 twin._parameters.pop(attribute, None)
-                twin._buffers.pop(attribute, None)
                 twin.__dict__[attribute] = tensors[name]
         return twin
 

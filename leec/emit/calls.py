@@ -15,7 +15,7 @@ from leec.diagnostics import InternalError
 from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group, by_key, group_name
 from leec.emit.layout import text
-from leec.emit.objects import made, resized
+from leec.emit.objects import copied, made, resized
 from leec.emit.statements import STATEMENT, Body
 from leec.emit.unit import Unit, saved_names
 from leec.ir.graph import Equation, Function, Parameter, Result, Value
@@ -153,12 +153,15 @@ class Caller:
         tensors = [(v, path) for v, path in pairs if not v.type.host]
         for found in (self.whole(pairs), self.whole(tensors)):
             if found:
-                return ast.Call(ast.Attribute(found, "copy"), [], []) if discards else found
+                return copied(found) if discards else found
         if not tensors:
             return self.without_tensors(p)
         point = {path: v for v, path in tensors}
         tree = ast.Call(ast.Attribute(self.like(p.model, point), "at"), [self.dictionary(point)], [])
-        return self.kept(p, point, tree) if any(self.body.readers[v] > 1 for v in point.values()) else tree
+        if all(self.body.readers[v] == 1 for v in point.values()):
+            return tree
+        kept = self.kept(p, point, tree)
+        return copied(kept) if discards else kept
 
     def kept(self, p: Parameter, point: Mapping[str, Value], tree: ast.expr) -> ast.expr:
         """A variable for an object that later calls, or the backward, ask for again."""
@@ -224,7 +227,7 @@ class Caller:
         """A model that is returned: never one that the caller holds already (R8)."""
         found = self.body.groups.whole(r.values, r.paths, "model")
         if found:
-            return ast.Call(ast.Attribute(found[0].part(found[1]), "copy"), [], [])
+            return copied(found[0].part(found[1]))
         like = self.like(r.model, dict(zip(r.paths, r.values, strict=True)))
         return ast.Call(ast.Attribute(like, "at"), [self.gradient(r.values, r.paths)], [])
 

@@ -45,3 +45,8 @@ def resized(caller: Caller, model: str, like: ast.expr | None, tensors: Mapping[
         if p.name != "key"
     }
     return made(caller.unit, model, given)
+
+
+def copied(model: ast.expr) -> ast.expr:
+    """`net.copy()`"""
+    return ast.Call(ast.Attribute(model, "copy"), [], [])

@@ -2229,7 +2229,7 @@ def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
 
 def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
-    step = t.float() if isinstance(t, torch.Tensor) else torch.full((), float(t), device=x.device)
+    step = t.float() if isinstance(t, torch.Tensor) else torch.scalar_tensor(t, device=x.device)
     lr = lr.float() if isinstance(lr, torch.Tensor) else lr
     how = {"amsgrad": False, "maximize": False}
     kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)

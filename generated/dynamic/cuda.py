@@ -655,11 +655,12 @@ def widths(epochs=10, batch=32, rate=3e-3, narrow=8, middle=24, wide=64, thresho
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             run.step(step(x, y, middle, narrow))  # dynamic.lee:96
-    x, y, few, all_, mixed = widths_x_y_few_all_mixed(data.test.x, data.test.y, net, threshold, narrow)
-    reported_narrow, reported_middle, reported_wide = widths_narrow_middle_wide(few, y, net, x, all_, middle)
-    run.report(narrow=reported_narrow, middle=reported_middle, wide=reported_wide)  # dynamic.lee:101
-    reported_mixed, reported_easy = widths_mixed_easy(mixed, y, few, threshold)  # dynamic.lee:102
-    run.report(mixed=reported_mixed, easy=reported_easy)  # dynamic.lee:102
+    x, y, few, all_ = widths_x_y_few_all(data.test.x, data.test.y, net, narrow)  # dynamic.lee:97
+    reported_middle, reported_wide = widths_middle_wide(net, x, y, all_, middle)  # dynamic.lee:100
+    run.report(middle=reported_middle, wide=reported_wide)  # dynamic.lee:100
+    mixed = widths_mixed(few, all_, threshold, y)  # dynamic.lee:101
+    reported_narrow, reported_easy = widths_narrow_easy(few, y, threshold)  # dynamic.lee:102
+    run.report(narrow=reported_narrow, mixed=mixed, easy=reported_easy)  # dynamic.lee:102
     return net
 
 
@@ -741,25 +742,30 @@ class WidthsStep(TrainStep):
         return add + surprise_3.sum() / count
 
 
-def widths_x_y_few_all_mixed(data_test_x, data_test_y, net, threshold, narrow):
+def widths_x_y_few_all(data_test_x, data_test_y, net, narrow):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 64], int[data_test_n],
-    [data_test_n, 10], [data_test_n, 10], [data_test_n, 10]
+    [data_test_n, 10], [data_test_n, 10]
     """
     wide = net.up.w.shape[1]
     few = net(data_test_x, narrow)  # [data_test_n, 10]  dynamic.lee:98
     all_ = net(data_test_x, wide)  # [data_test_n, 10]  dynamic.lee:99
-    mixed = as_needed(few, all_, threshold)  # [data_test_n, 10]  dynamic.lee:100
-    return data_test_x, data_test_y, few, all_, mixed
+    return data_test_x, data_test_y, few, all_
 
 
-def widths_narrow_middle_wide(few, y, net, x, all_, middle):
-    """few [data_test_n, 10], y int[data_test_n], x [data_test_n, 64], all [data_test_n, 10] -> [], [], []"""
-    return accuracy(few, y), accuracy(net(x, middle), y), accuracy(all_, y)  # dynamic.lee:101
+def widths_middle_wide(net, x, y, all_, middle):
+    """x [data_test_n, 64], y int[data_test_n], all [data_test_n, 10] -> [], []"""
+    return accuracy(net(x, middle), y), accuracy(all_, y)  # dynamic.lee:100
 
 
-def widths_mixed_easy(mixed, y, few, threshold):
-    """mixed [data_test_n, 10], y int[data_test_n], few [data_test_n, 10] -> [], []"""
-    return accuracy(mixed, y), is_sure(few, threshold).to(FLOAT).mean()  # dynamic.lee:102
+def widths_mixed(few, all_, threshold, y):
+    """few [data_test_n, 10], all [data_test_n, 10], y int[data_test_n] -> []"""
+    mixed = accuracy(as_needed(few, all_, threshold), y)  # dynamic.lee:101
+    return mixed
+
+
+def widths_narrow_easy(few, y, threshold):
+    """few [data_test_n, 10], y int[data_test_n] -> [], []"""
+    return accuracy(few, y), is_sure(few, threshold).to(FLOAT).mean()  # dynamic.lee:102
 
 
 def example_left_early(key):

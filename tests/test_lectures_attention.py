@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lectures import Row, every, example
+from against import Spec, agree
+from lectures import SPECS, Row, compiled, every, example
 from test_lectures_recurrent import PAIRS, attended, translated
 
 ATTENTION = "attention/attention.lee"
@@ -101,3 +102,46 @@ ROWS = (
 @pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r.id}-{r.declaration}")
 def test_row(row: Row) -> None:
     row.check(row.spec)
+
+
+# ---- padding
+
+
+def behind(lengths, time):
+    return torch.arange(time) >= lengths[:, None]
+
+
+def padded_heads(d):
+    """torch's layer, told which places are padding."""
+    p, names = d.net, ("query", "key", "value")
+    weight, bias = (torch.cat([p[f"{n}.{kind}"] for n in names], -1) for kind in "wb")
+    memory, lengths = d.memory.transpose(0, 1), torch.tensor([5, 2, 1])
+    y, _ = F.multi_head_attention_forward(
+        d.x.transpose(0, 1), memory, memory, 6, 2, weight.T, bias, None, None, False, 0.0, p["output.w"].T, p["output.b"],
+        key_padding_mask=behind(lengths, 5), need_weights=False,
+    )  # fmt: skip
+    return (d.c * y.transpose(0, 1)).sum()
+
+
+def pooled(d):
+    """Sequence by sequence."""
+    means = torch.stack([d.x[0].mean(0), d.x[1, :2].mean(0), torch.zeros(4)])
+    last = torch.stack([d.x[0, 4], d.x[1, 1], torch.zeros(4)])
+    return (d.c * means).sum() + (d.c * last**2).sum()
+
+
+PADDED = {"asked": padded_heads, "pooled": pooled}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_padding_has_no_say(name: str) -> None:
+    padding().hold(name, PADDED[name])
+
+
+def test_nobody_to_ask_gives_zeros() -> None:
+    for column in ("numpy", "torch"):
+        agree(column, padding().results("nobody_there", column=column)["value"], np.zeros((1, 4, 2, 3)))
+
+
+def padding() -> Spec:
+    return compiled((SPECS / "attention/padding.lee").read_text(encoding="utf-8"), "padding.lee")

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from against import Spec, agree
 from lectures import Row, every, example
+from sklearn.linear_model import Ridge
 from trainings import Weights, begin, perceptron, rounds, trains
 
 BOTH = ("numpy", "torch")
@@ -259,12 +260,41 @@ def in_style(d):
     return (d.c * x).sum()
 
 
+def by_ridge(spec: Spec) -> None:
+    """scikit-learn's ridge regression of what the net says, on the features that were drawn."""
+    for name in ("fitted_near", "fitted_by_many"):
+        d, drawn = spec.draws(name), {}
+
+        def observe(function, equation, values, drawn=drawn) -> None:
+            if function.name == "lime":
+                drawn.update(zip((v.name for v in equation.results), values))
+
+        spec.results(name, level=0, observer=observe)
+        p = {path.removeprefix("net."): torch.as_tensor(w) for path, w in d.items() if path.startswith("net.")}
+        share = perceptron(p, torch.as_tensor(np.where(drawn["on"], d["x"], d["base"]))).softmax(1)
+        label = int(perceptron(p, torch.as_tensor(d["x"])[None]).argmax())
+        weight = np.exp(-((1 - drawn["on"].mean(1)) ** 2) / 0.25**2)
+        wanted = Ridge(alpha=1e-2).fit(drawn["on"], share[:, label], sample_weight=weight).coef_
+        assert len(weight) == (40 if name == "fitted_near" else 500)
+        for column in BOTH:
+            agree(column, spec.results(name, column=column)["value"], wanted, 1e-8)
+
+
+BY_MANY = """
+
+example fitted_by_many:
+    net = MLP((5, 6, 3))
+    x: [5] ~ normal(0, 1)
+    base: [5] ~ normal(0, 1)
+    return lime(net, x, base)
+"""
 EXPLAIN, LIKED = "explain/explain.lee", "explain/maximisation.lee"
 PLANE = every(components, example("flattened", in_a_plane, 1e-8))
 ROWS = (
     Row("K1", EXPLAIN, "covered", example("hidden_squares", occluded)),
     Row("K1", EXPLAIN, "occlusion", example("hidden_squares", occluded)),
     Row("K1", EXPLAIN, "ablation", example("replaced", ablated)),
+    Row("R11", EXPLAIN, "lime", by_ridge, BY_MANY),
     Row("K2", EXPLAIN, "saliency", example("slopes", slopes)),
     Row("K2", EXPLAIN, "saliency_of_score", example("slopes", slopes)),
     Row("K3", EXPLAIN, "cam", example("maps", maps)),

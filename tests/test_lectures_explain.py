@@ -275,6 +275,7 @@ def by_ridge(spec: Spec) -> None:
         label = int(perceptron(p, torch.as_tensor(d["x"])[None]).argmax())
         weight = np.exp(-((1 - drawn["on"].mean(1)) ** 2) / 0.25**2)
         wanted = Ridge(alpha=1e-2).fit(drawn["on"], share[:, label], sample_weight=weight).coef_
+        assert np.array_equal(drawn["on"], drawn["uniform"] < 0.5)
         assert len(weight) == (40 if name == "fitted_near" else 500)
         for column in BOTH:
             agree(column, spec.results(name, column=column)["value"], wanted, 1e-8)

@@ -52,6 +52,7 @@ COVERED = (
         ),
         {"fgsm": "pgd", "lifelong": "elastic", "lottery_ticket": "lottery"},
     ),
+    Sample("vae_gan_flow", ("generative/likelihood.lee", "generative/adversarial.lee"), {"wgan": "wgan_gp"}),
     Sample("transformer", ("attention/attention.lee", "attention/gpt.lee")),
     Sample("optimizers", ("regression/optimizers.lee", "regression/schedules.lee"), {"Adagrad": "AdagradSum"}),
     Sample("stress/beam", ("attention/decoding.lee",)),

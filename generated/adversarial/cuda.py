@@ -385,7 +385,7 @@ def non_saturating_backward(judge, fake, saved, d_mean):
 
 
 @torch.no_grad()
-def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
+def gan(epochs=200, batch=64, rate=1e-3, latent=16, hidden=128, *, run=None):
     """In turn: D learns while G is fixed, G while D is fixed."""
     from leec.runtime.run import Run
 
@@ -398,8 +398,8 @@ def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:31
-    judge = MLP(sizes=(64, 64, 1), key=run.key("judge")).to(run.session.place.device)  # adversarial.lee:32
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator")).to(run.session.place.device)
+    judge = MLP(sizes=(64, hidden, 1), key=run.key("judge")).to(run.session.place.device)  # adversarial.lee:32
     opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:33
     opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:34
     step = GanStep(judge, generator, opt_d, opt_g)
@@ -408,6 +408,8 @@ def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
             loss, loss_1 = step(x, run.key("gan"))  # adversarial.lee:37
             run.step(loss)
             run.step(loss_1, "loss_1")
+    z = gan_z(data.train.x, latent, key=run.key("gan"))  # adversarial.lee:40
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:41
     return generator
 
 
@@ -462,25 +464,26 @@ class GanStep(TrainStep):
         count, scale, scale_ = self.held(batches_n)  # batches_n, -1.0 / batches_n, -(1.0 / batches_n)
         # [batches_n, latent]  adversarial.lee:37
         z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
-        x_2_4 = torch.relu(torch.addmm(layers_0_b_, z, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
+        x_2_4 = torch.relu(torch.addmm(layers_0_b_, z, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b_, x_2_4, layers_1_w_)  # [batches_n, 64]  nn.lee:21
-        x_2_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 64]  prelude.lee:61
+        x_2_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
         add_2_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w)  # [batches_n, 1]  nn.lee:21
-        x_2 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
+        x_2 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
         add_2_2_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 1]  nn.lee:21
         mean_2_2 = torch.nn.functional.logsigmoid(-add_2_2_2).sum() / count  # adversarial.lee:15
         div = torch.nn.functional.logsigmoid(add_2_2).sum() / count
         d_add_2_2 = -(scale * torch.sigmoid(add_2_2_2))  # [batches_n, 1]  prelude.lee:36
-        d_add_4 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
+        # [batches_n, hidden]  prelude.lee:61
+        d_add_4 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2, 0)
         d_add_2_3 = scale * torch.sigmoid(-add_2_2)  # [batches_n, 1]  adversarial.lee:15
-        # [batches_n, 64]  prelude.lee:61
+        # [batches_n, hidden]  prelude.lee:61
         d_add_5 = torch.ops.aten.threshold_backward(d_add_2_3 @ layers_1_w.T, x_2_2, 0)
-        torch.mm(affine_2.T, d_add_4, out=d_layers_0_w)  # [64, 64]  adversarial.lee:15
-        d_layers_0_w.add_(x.T @ d_add_5)  # [64, 64]
-        torch.sum(d_add_4, dim=0, out=d_layers_0_b)  # [64]
-        d_layers_0_b.add_(d_add_5.sum(dim=0))  # [64]
-        torch.mm(x_2.T, d_add_2_2, out=d_layers_1_w)  # [64, 1]
-        d_layers_1_w.add_(x_2_2.T @ d_add_2_3)  # [64, 1]
+        torch.mm(affine_2.T, d_add_4, out=d_layers_0_w)  # [64, hidden]  adversarial.lee:15
+        d_layers_0_w.add_(x.T @ d_add_5)  # [64, hidden]
+        torch.sum(d_add_4, dim=0, out=d_layers_0_b)  # [hidden]
+        d_layers_0_b.add_(d_add_5.sum(dim=0))  # [hidden]
+        torch.mm(x_2.T, d_add_2_2, out=d_layers_1_w)  # [hidden, 1]
+        d_layers_1_w.add_(x_2_2.T @ d_add_2_3)  # [hidden, 1]
         torch.sum(d_add_2_2, dim=0, out=d_layers_1_b)  # [1]
         d_layers_1_b.add_(d_add_2_3.sum(dim=0))  # [1]
         lr = self.opt_d.lr
@@ -490,16 +493,16 @@ class GanStep(TrainStep):
         weight_decay = self.opt_d.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        x_2_3 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
+        x_2_3 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
         add_2_3 = torch.addmm(layers_1_b, x_2_3, layers_1_w)  # [batches_n, 1]  nn.lee:21
-        d_x_2_3 = scale_ * torch.sigmoid(-add_2_3) @ layers_1_w.T  # [batches_n, 64]
+        d_x_2_3 = scale_ * torch.sigmoid(-add_2_3) @ layers_1_w.T  # [batches_n, hidden]
         d_add_2 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0) @ layers_0_w.T  # [batches_n, 64]
         torch.sum(d_add_2, dim=0, out=d_layers_1_b_)  # [64]
-        torch.mm(x_2_4.T, d_add_2, out=d_layers_1_w_)  # [64, 64]
-        # [batches_n, 64]  prelude.lee:61
+        torch.mm(x_2_4.T, d_add_2, out=d_layers_1_w_)  # [hidden, 64]
+        # [batches_n, hidden]  prelude.lee:61
         d_add_7 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w_.T, x_2_4, 0)
-        torch.sum(d_add_7, dim=0, out=d_layers_0_b_)  # [64]  nn.lee:21
-        torch.mm(z.T, d_add_7, out=d_layers_0_w_)  # [latent, 64]
+        torch.sum(d_add_7, dim=0, out=d_layers_0_b_)  # [hidden]  nn.lee:21
+        torch.mm(z.T, d_add_7, out=d_layers_0_w_)  # [latent, hidden]
         lr = self.opt_g.lr
         beta1 = self.opt_g.beta1
         beta2 = self.opt_g.beta2
@@ -510,23 +513,31 @@ class GanStep(TrainStep):
         return -(div + mean_2_2), -(torch.nn.functional.logsigmoid(add_2_3).sum() / count)  # adversarial.lee:25
 
 
+def gan_z(data_train_x, latent, key):
+    """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
+    data_train_n = data_train_x.shape[0]
+    key_2 = fold(key, SITES["z#2"])  # adversarial.lee:40
+    z = normal(key_2, (data_train_n, latent), FLOAT, data_train_x.device)  # [data_train_n, latent]
+    return z  # [data_train_n, latent]
+
+
 def best_judge(p, q):
     """With G fixed, the best D is P / (P + Q).
 
     p [k], q [k] -> [k]
     """
-    return p / (p + q)  # [k]  adversarial.lee:48
+    return p / (p + q)  # [k]  adversarial.lee:50
 
 
 def best_judge_saved(p, q):
     """As best_judge, and what its gradient needs."""
-    add = p + q  # [k]  adversarial.lee:48
+    add = p + q  # [k]  adversarial.lee:50
     return p / add, add
 
 
 def best_judge_backward(add, div, d_y):
     """From d_y to the gradients by p and q."""
-    # gradient of return p / (p + q)   adversarial.lee:48
+    # gradient of return p / (p + q)   adversarial.lee:50
     d_q = -(d_y * div / add)  # [k]
     d_p = d_y / add + d_q  # [k]
     return d_p, d_q
@@ -537,7 +548,7 @@ def value_of_game(p, q, d):
 
     p [k], q [k], d [k] -> []
     """
-    gt = p > 0  # bool[k]  adversarial.lee:53
+    gt = p > 0  # bool[k]  adversarial.lee:55
     log = torch.log(torch.where(gt, d, d.detach()))  # [k]
     gt_2 = q > 0  # bool[k]
     sub = 1 - d  # [k]
@@ -549,7 +560,7 @@ def value_of_game(p, q, d):
 
 def value_of_game_saved(p, q, d):
     """As value_of_game, and what its gradient needs."""
-    gt = p > 0  # bool[k]  adversarial.lee:53
+    gt = p > 0  # bool[k]  adversarial.lee:55
     log = torch.log(d)  # [k]
     gt_2 = q > 0  # bool[k]
     guard_3 = 1 - d  # [k]
@@ -561,7 +572,7 @@ def value_of_game_saved(p, q, d):
 def value_of_game_backward(p, q, d, saved, d_y):
     """From d_y to the gradients by p, q and d."""
     gt, log, gt_2, guard_3, log_2 = saved
-    # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:53
+    # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:55
     d_q = torch.where(gt_2, d_y * log_2, 0)  # [k]
     d_p = torch.where(gt, d_y * log, 0)  # [k]
     d_d = torch.where(gt_2, -(d_y * q / guard_3), 0) + torch.where(gt, d_y * p / d, 0)  # [k]
@@ -573,8 +584,8 @@ def jensen_shannon(p, q):
 
     p [k], q [k] -> []
     """
-    m = (p + q) / 2  # [k]  adversarial.lee:58
-    gt = p > 0  # bool[k]  adversarial.lee:59
+    m = (p + q) / 2  # [k]  adversarial.lee:60
+    gt = p > 0  # bool[k]  adversarial.lee:61
     guard = torch.where(gt, p, p.detach())  # [k]
     mul = guard * torch.log(guard / torch.where(gt, m, m.detach()))  # [k]
     gt_2 = q > 0  # bool[k]
@@ -586,8 +597,8 @@ def jensen_shannon(p, q):
 
 def jensen_shannon_saved(p, q):
     """As jensen_shannon, and what its gradient needs."""
-    m = (p + q) / 2  # [k]  adversarial.lee:58
-    gt = p > 0  # bool[k]  adversarial.lee:59
+    m = (p + q) / 2  # [k]  adversarial.lee:60
+    gt = p > 0  # bool[k]  adversarial.lee:61
     div = p / m  # [k]
     log = torch.log(div)  # [k]
     gt_2 = q > 0  # bool[k]
@@ -600,7 +611,7 @@ def jensen_shannon_saved(p, q):
 def jensen_shannon_backward(p, q, saved, d_y):
     """From d_y to the gradients by p and q."""
     gt, m, div, log, gt_2, div_2, log_2 = saved
-    # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:59
+    # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:61
     d_sum = d_y * 0.5
     div_3 = d_sum * q / div_2  # [k]
     d_guard_3_2 = torch.where(gt_2, d_sum * log_2, 0)  # [k]
@@ -609,7 +620,7 @@ def jensen_shannon_backward(p, q, saved, d_y):
     d_guard_5 = torch.where(gt, d_sum * log, 0)  # [k]
     d_guard = d_guard_5 + torch.where(gt, div_6 / m, 0)  # [k]
     d_guard_4 = torch.where(gt_2, -(div_3 * div_2 / m), 0)  # [k]
-    # gradient of m = (p + q) / 2   adversarial.lee:58
+    # gradient of m = (p + q) / 2   adversarial.lee:60
     d_m = d_guard_4 + torch.where(gt, -(div_6 * div / m), 0)  # [k]
     d_add = d_m / 2  # [k]
     d_p = torch.where(gt, d_guard, 0) + d_add  # [k]
@@ -622,7 +633,7 @@ def negatives(judge, start, rate=0.1, steps=5):
 
     start [n, judge.sizes_0] -> [n, judge.sizes_0]
     """
-    # adversarial.lee:68
+    # adversarial.lee:70
     for k in range(steps):
         start = negatives_step(judge, start, rate)
     return start  # [n, judge.sizes_0]
@@ -630,7 +641,7 @@ def negatives(judge, start, rate=0.1, steps=5):
 
 def negatives_saved(judge, start, rate=0.1, steps=5):
     """As negatives, and what its gradient needs."""
-    saved_negatives_step = [None] * steps  # adversarial.lee:68
+    saved_negatives_step = [None] * steps  # adversarial.lee:70
     for k in range(steps):
         start, saved_negatives_step[k] = negatives_step_saved(judge, start, rate)
     return start, saved_negatives_step
@@ -638,7 +649,7 @@ def negatives_saved(judge, start, rate=0.1, steps=5):
 
 def negatives_backward(judge, rate, saved_negatives_step, steps, d_x_3):
     """From d_add_rows and d_x_3 to the gradients by judge and start."""
-    # gradient of for k in steps:   adversarial.lee:68
+    # gradient of for k in steps:   adversarial.lee:70
     # [judge.sizes_0, judge.sizes_1]
     d_judge_layers_0_w_2 = torch.zeros((judge.sizes[0], judge.sizes[1]), dtype=FLOAT, device=d_x_3.device)
     # [judge.sizes_1, judge.sizes_2]
@@ -652,7 +663,7 @@ def negatives_backward(judge, rate, saved_negatives_step, steps, d_x_3):
 def negatives_step(judge, x, rate):
     """x [n, judge.sizes_0] -> [n, judge.sizes_0]"""
     n = x.shape[0]
-    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:69
+    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:71
     d_add_2 = torch.ones((n, judge.sizes[2]), dtype=FLOAT, device=x.device)  # [n, judge.sizes_2]
     x_2 = x + rate * judge.forward_backward_input(saved_judge, d_add_2)  # [n, judge.sizes_0]
     return x_2  # [n, judge.sizes_0]
@@ -661,7 +672,7 @@ def negatives_step(judge, x, rate):
 def negatives_step_saved(judge, x, rate):
     """As negatives_step, and what its gradient needs."""
     n = x.shape[0]
-    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:69
+    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:71
     d_add_2 = torch.ones((n, judge.sizes[2]), dtype=FLOAT, device=x.device)  # [n, judge.sizes_2]
     d_x, saved_judge_ = judge.forward_backward_input_saved(saved_judge, d_add_2)
     x_2 = x + rate * d_x  # [n, judge.sizes_0]
@@ -671,7 +682,7 @@ def negatives_step_saved(judge, x, rate):
 def negatives_step_backward(judge, rate, saved_judge_, d_x_2, d_judge):
     """From d_add, d_x_2 and d_judge to the gradients by x and judge."""
     n = d_x_2.shape[0]
-    # gradient of x = x + rate * grad(sum(judge(x)), x)   adversarial.lee:69
+    # gradient of x = x + rate * grad(sum(judge(x)), x)   adversarial.lee:71
     d_add_2 = torch.ones((n, judge.sizes[2]), dtype=FLOAT, device=d_x_2.device)  # [n, judge.sizes_2]
     d_d_x = d_x_2 * rate  # [n, judge.sizes_0]
     d_judge_ = judge.forward_backward_input_backward_parameters(d_add_2, saved_judge_, d_d_x)
@@ -683,7 +694,7 @@ def negatives_step_backward(judge, rate, saved_judge_, d_x_2, d_judge):
 
 def against_own_saved(judge, real, start):
     """As against_own, and what its gradient needs."""
-    graft_ = stop(negatives(judge, start))  # [n, judge.sizes_0]  adversarial.lee:75
+    graft_ = stop(negatives(judge, start))  # [n, judge.sizes_0]  adversarial.lee:77
     add, saved_discriminates = discriminates_saved(judge, real, graft_)
     return add, (graft_, saved_discriminates)
 
@@ -691,14 +702,14 @@ def against_own_saved(judge, real, start):
 def against_own_backward(judge, real, saved, d_add):
     """From d_add to the gradients by judge and real."""
     graft_, saved_discriminates = saved
-    # gradient of return discriminates(judge, real, stop(negatives(judge, start)))   adversarial.lee:75
+    # gradient of return discriminates(judge, real, stop(negatives(judge, start)))   adversarial.lee:77
     d_judge, d_real = discriminates_backward_2(judge, real, graft_, saved_discriminates, d_add)
     return d_judge, d_real
 
 
 def wasserstein_saved(critic, real, fake):
     """As wasserstein, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(fake)  # adversarial.lee:83
+    add_2, saved_critic = critic.forward_saved(fake)  # adversarial.lee:85
     add_2_2, saved_critic_ = critic.forward_saved(real)
     return add_2.mean() - add_2_2.mean(), (saved_critic, saved_critic_)
 
@@ -708,7 +719,7 @@ def wasserstein_backward(critic, real, fake, saved, d_sub):
     saved_critic, saved_critic_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:83
+    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:85
     neg = -(d_sub / (critic.sizes[2] * n))
     d_critic, d_real = critic.forward_backward(real, saved_critic_, neg.expand(n, critic.sizes[2]))
     d_add_2 = (d_sub / (critic.sizes[2] * m)).expand(m, critic.sizes[2])  # [m, critic.sizes_2]
@@ -729,13 +740,13 @@ def wasserstein_backward(critic, real, fake, saved, d_sub):
 
 def clipped_saved(critic, bound):
     """As clipped, and what its gradient needs."""
-    mlp, saved_clip = clip_saved(critic, -bound, bound)  # adversarial.lee:88
+    mlp, saved_clip = clip_saved(critic, -bound, bound)  # adversarial.lee:90
     return mlp.copy(), saved_clip
 
 
 def clipped_backward(critic, bound, saved_clip, d_mlp):
     """From d_mlp to the gradient by critic."""
-    # gradient of return clip(critic, -bound, bound)   adversarial.lee:88
+    # gradient of return clip(critic, -bound, bound)   adversarial.lee:90
     d_critic = clip_backward(critic, -bound, bound, saved_clip, d_mlp)
     return d_critic
 
@@ -753,14 +764,14 @@ def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:93
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:94
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:95
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:96
+    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:95
+    critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:96
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:97
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:98
     step = WganStep(critic, generator, opt_c, opt_g)
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = step(x, bound, run.key("wgan"))  # adversarial.lee:99
+            loss, loss_1 = step(x, bound, run.key("wgan"))  # adversarial.lee:101
             run.step(loss)
             run.step(loss_1, "loss_1")
     return generator, critic
@@ -815,20 +826,20 @@ class WganStep(TrainStep):
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         (count,) = self.held(batches_n)  # batches_n
-        # [batches_n, latent]  adversarial.lee:99
+        # [batches_n, latent]  adversarial.lee:101
         z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
         x_2_4 = torch.relu(torch.addmm(layers_0_b_, z, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b_, x_2_4, layers_1_w_)  # [batches_n, 64]  nn.lee:21
         x_2_2 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
         x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 64]
-        div = torch.addmm(layers_1_b, x_2_2, layers_1_w).sum() / count  # adversarial.lee:83
+        div = torch.addmm(layers_1_b, x_2_2, layers_1_w).sum() / count  # adversarial.lee:85
         d_add_2_2 = torch.full((batches_n, 1), -(1.0 / batches_n), dtype=FLOAT, device=x.device)  # [batches_n, 1]
         d_add = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
-        # [batches_n, 1]  adversarial.lee:83
+        # [batches_n, 1]  adversarial.lee:85
         d_add_2_4 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
         # [batches_n, 64]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2_4 @ layers_1_w.T, x_2_2, 0)
-        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 64]  adversarial.lee:83
+        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 64]  adversarial.lee:85
         d_layers_0_w.add_(affine_2.T @ d_add_3)  # [64, 64]
         torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]
         d_layers_0_b.add_(d_add_3.sum(dim=0))  # [64]
@@ -849,7 +860,7 @@ class WganStep(TrainStep):
         layers_1_w.copy_(layers_1_w.clamp(min=-bound).clamp(max=bound))  # [64, 1]
         layers_1_b.copy_(layers_1_b.clamp(min=-bound).clamp(max=bound))  # [1]
         x_2_3 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
-        div_4 = -1.0 / batches_n  # adversarial.lee:102
+        div_4 = -1.0 / batches_n  # adversarial.lee:104
         d_add_2_3 = torch.full((batches_n, 1), div_4, dtype=FLOAT, device=x.device)  # [batches_n, 1]
         d_x_2_3 = d_add_2_3 @ layers_1_w.T  # [batches_n, 64]  nn.lee:21
         d_add_2 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0) @ layers_0_w.T  # [batches_n, 64]
@@ -866,18 +877,18 @@ class WganStep(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[1]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return loss, -(torch.addmm(layers_1_b, x_2_3, layers_1_w).sum() / count)  # adversarial.lee:102
+        return loss, -(torch.addmm(layers_1_b, x_2_3, layers_1_w).sum() / count)  # adversarial.lee:104
 
 
 def gradient_penalty_saved(critic, real, fake, mix):
     """As gradient_penalty, and what its gradient needs."""
     n = real.shape[0]
-    reshape = mix[:, None]  # [n, 1]  adversarial.lee:108
+    reshape = mix[:, None]  # [n, 1]  adversarial.lee:110
     between = reshape * real + (1 - reshape) * fake  # [n, critic.sizes_0]
-    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:109
+    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:111
     d_add_2 = torch.ones((n, critic.sizes[2]), dtype=FLOAT, device=real.device)  # [n, critic.sizes_2]
     slope, saved_critic_ = critic.forward_backward_input_saved(saved_critic, d_add_2)
-    sqrt_, saved_norm = norm_saved(slope)  # adversarial.lee:110
+    sqrt_, saved_norm = norm_saved(slope)  # adversarial.lee:112
     sub_2 = sqrt_ - 1  # [n]
     return (sub_2**2).mean(), (slope, saved_critic_, sqrt_, saved_norm, sub_2)
 
@@ -886,17 +897,18 @@ def gradient_penalty_backward_parameters(critic, saved, d_mean):
     """From d_add and d_mean to the gradient by critic."""
     slope, saved_critic_, sqrt_, saved_norm, sub_2 = saved
     n = slope.shape[0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:109
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:111
     d_add_2 = torch.ones((n, critic.sizes[2]), dtype=FLOAT, device=slope.device)  # [n, critic.sizes_2]
-    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:110
+    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:112
     d_slope = norm_backward(slope, saved_norm, sqrt_, 2 * (d_mean / n) * sub_2)  # [n, critic.sizes_0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:109
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:111
     d_critic = critic.forward_backward_input_backward_parameters(d_add_2, saved_critic_, d_slope)
     return d_critic
 
 
 @torch.no_grad()
-def wgan_gp(epochs=5, batch=64, rate=1e-3, latent=8, weight=1e1, *, run=None):
+def wgan_gp(epochs=50, batch=64, rate=1e-3, latent=16, hidden=128, turns=5, weight=1e1, *, run=None):
+    """The critic takes several steps for one of the generator: it is to be near the best one, whose slope says where to."""
     from leec.runtime.run import Run
 
     run = run or Run("wgan_gp", backend="torch")
@@ -908,24 +920,27 @@ def wgan_gp(epochs=5, batch=64, rate=1e-3, latent=8, weight=1e1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:116
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:117
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:118
-    step = WganGpStep(generator, critic, opt_c, opt_g)
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator")).to(run.session.place.device)
+    critic = MLP(sizes=(64, hidden, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:119
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:120
+    step = WganGpStep2(generator, critic, opt_g)
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:121
+    step_ = WganGpStep(generator, critic, opt_c)
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = step(x, weight, run.key("wgan_gp"))  # adversarial.lee:121
-            run.step(loss)
-            run.step(loss_1, "loss_1")
+            for turn in run.loop("turn", 1, turns, critic=critic, opt_c=opt_c):
+                run.step(step_(x, weight, run.key("wgan_gp")))  # adversarial.lee:125
+            run.step(step(x, run.key("wgan_gp")))  # adversarial.lee:134
+    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:136
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:137
     return generator, critic
 
 
 class WganGpStep(TrainStep):
-    """One step of wgan_gp for generator, critic, opt_c, opt_g: call it with a batch."""
+    """One step of wgan_gp for generator, critic, opt_c: call it with a batch."""
 
-    moved = (("opt_c", ("critic",)), ("opt_g", ("generator",)))
-    counted = ("opt_c", "opt_g")
+    moved = (("opt_c", ("critic",)),)
+    counted = ("opt_c",)
     read = (
         "generator.layers.0.w",
         "generator.layers.0.b",
@@ -936,81 +951,69 @@ class WganGpStep(TrainStep):
         "critic.layers.1.w",
         "critic.layers.1.b",
     )
-    spare = (None, None)
+    spare = (None,)
 
-    def __init__(self, generator, critic, opt_c, opt_g):
-        self.generator, self.critic, self.opt_c, self.opt_g = generator, critic, opt_c, opt_g
+    def __init__(self, generator, critic, opt_c):
+        self.generator, self.critic, self.opt_c = generator, critic, opt_c
         self.bind()
 
     def numbers(self, batches_n):
         return (batches_n,)
 
     def constants(self):
-        return (
-            self.opt_c.lr,
-            self.opt_c.beta1,
-            self.opt_c.beta2,
-            self.opt_c.eps,
-            self.opt_c.weight_decay,
-            self.opt_g.lr,
-            self.opt_g.beta1,
-            self.opt_g.beta2,
-            self.opt_g.eps,
-            self.opt_g.weight_decay,
-        )
+        return (self.opt_c.lr, self.opt_c.beta1, self.opt_c.beta2, self.opt_c.eps, self.opt_c.weight_decay)
 
     def scalars(self):
-        return (self.opt_c.t, self.opt_g.t)
+        return (self.opt_c.t,)
 
-    def step(self, x, weight, key, t, t_):
+    def step(self, x, weight, key, t):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
         layers_1_w_, layers_1_b_ = self.tensors[6:]
-        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b, d_layers_0_w_, d_layers_0_b_ = self.gradients[:6]
-        d_layers_1_w_, d_layers_1_b_ = self.gradients[6:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         (count,) = self.held(batches_n)  # batches_n
-        # [batches_n, latent]  adversarial.lee:121
+        # [batches_n, latent]  adversarial.lee:125
         z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
-        mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT, x.device)  # [batches_n]  adversarial.lee:122
-        x_2_4 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, 64]  prelude.lee:61
-        fake = torch.addmm(layers_1_b, x_2_4, layers_1_w)  # [batches_n, 64]  nn.lee:21
-        x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
-        x_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_n, 64]
-        div = torch.addmm(layers_1_b_, x_2_2, layers_1_w_).sum() / count  # adversarial.lee:83
+        mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT, x.device)  # [batches_n]  adversarial.lee:126
+        x_2_3 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
+        fake = torch.addmm(layers_1_b, x_2_3, layers_1_w)  # [batches_n, 64]  nn.lee:21
+        x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
+        x_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_n, hidden]
+        div = torch.addmm(layers_1_b_, x_2_2, layers_1_w_).sum() / count  # adversarial.lee:85
         mean_2_2 = torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count
-        reshape = mix[:, None]  # [batches_n, 1]  adversarial.lee:108
+        reshape = mix[:, None]  # [batches_n, 1]  adversarial.lee:110
         between = reshape * x + (1 - reshape) * fake  # [batches_n, 64]
-        x_2_5 = torch.relu(torch.addmm(layers_0_b_, between, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
-        d_add_2_4 = torch.ones((batches_n, 1), dtype=FLOAT, device=x.device)  # [batches_n, 1]  adversarial.lee:109
-        # [batches_n, 64]  prelude.lee:61
-        d_loss = torch.ops.aten.threshold_backward(d_add_2_4 @ layers_1_w_.T, x_2_5, 0)
+        x_2_4 = torch.relu(torch.addmm(layers_0_b_, between, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
+        d_add_2_2 = torch.ones((batches_n, 1), dtype=FLOAT, device=x.device)  # [batches_n, 1]  adversarial.lee:111
+        # [batches_n, hidden]  prelude.lee:61
+        d_loss = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_.T, x_2_4, 0)
         slope = d_loss @ layers_0_w_.T  # [batches_n, 64]  nn.lee:21
         sum_3 = (slope * slope).sum(dim=1)  # [batches_n]  prelude.lee:163
         sqrt_ = torch.sqrt(sum_3)  # [batches_n]
-        sub_3 = sqrt_ - 1  # [batches_n]  adversarial.lee:110
+        sub_3 = sqrt_ - 1  # [batches_n]  adversarial.lee:112
         select = torch.where(sum_3 > 0, sqrt_, torch.inf)  # [batches_n]  prelude.lee:163
         reshape_2 = (2 * (weight / batches_n) * sub_3 * 0.5 / select)[:, None]  # [batches_n, 1]
         d_slope = 2 * (reshape_2 * slope)  # [batches_n, 64]
-        d_d_add = d_slope @ layers_0_w_  # [batches_n, 64]  nn.lee:21
-        d_d_x_2 = torch.ops.aten.threshold_backward(d_d_add, x_2_5, 0)  # [batches_n, 64]  prelude.lee:61
-        # [batches_n, 1]  adversarial.lee:83
+        d_d_add = d_slope @ layers_0_w_  # [batches_n, hidden]  nn.lee:21
+        d_d_x_2 = torch.ops.aten.threshold_backward(d_d_add, x_2_4, 0)  # [batches_n, hidden]  prelude.lee:61
+        # [batches_n, 1]  adversarial.lee:85
         d_add_2_2_2 = torch.full((batches_n, 1), -(1.0 / batches_n), dtype=FLOAT, device=x.device)
-        # [batches_n, 64]  prelude.lee:61
+        # [batches_n, hidden]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2_2_2 @ layers_1_w_.T, x_2, 0)
-        # [batches_n, 1]  adversarial.lee:83
-        d_add_2_6 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
-        # [batches_n, 64]  prelude.lee:61
-        d_add_3_2 = torch.ops.aten.threshold_backward(d_add_2_6 @ layers_1_w_.T, x_2_2, 0)
-        torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [64]  adversarial.lee:83
-        d_layers_0_b.add_(d_add_3_2.sum(dim=0))  # [64]
+        # [batches_n, 1]  adversarial.lee:85
+        d_add_2_4 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
+        # [batches_n, hidden]  prelude.lee:61
+        d_add_3_2 = torch.ops.aten.threshold_backward(d_add_2_4 @ layers_1_w_.T, x_2_2, 0)
+        torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [hidden]  adversarial.lee:85
+        d_layers_0_b.add_(d_add_3_2.sum(dim=0))  # [hidden]
         add_2 = -(1.0 / batches_n) * batches_n + 1.0
         d_layers_1_b.copy_(torch.full((1,), add_2, dtype=FLOAT, device=x.device))  # [1]
-        torch.mm(d_slope.T, d_loss, out=d_layers_0_w)  # [64, 64]  adversarial.lee:124
-        d_layers_0_w.add_(x.T @ d_add_3 + fake.T @ d_add_3_2)  # [64, 64]
-        d_critic_layers_1_w_2 = x_2.T @ d_add_2_2_2 + x_2_2.T @ d_add_2_6  # [64, 1]  adversarial.lee:83
-        torch.mm(d_d_x_2.T, d_add_2_4, out=d_layers_1_w)  # [64, 1]  adversarial.lee:124
-        d_layers_1_w.add_(d_critic_layers_1_w_2)  # [64, 1]
+        torch.mm(d_slope.T, d_loss, out=d_layers_0_w)  # [64, hidden]  adversarial.lee:128
+        d_layers_0_w.add_(x.T @ d_add_3 + fake.T @ d_add_3_2)  # [64, hidden]
+        d_critic_layers_1_w_2 = x_2.T @ d_add_2_2_2 + x_2_2.T @ d_add_2_4  # [hidden, 1]  adversarial.lee:85
+        torch.mm(d_d_x_2.T, d_add_2_2, out=d_layers_1_w)  # [hidden, 1]  adversarial.lee:128
+        d_layers_1_w.add_(d_critic_layers_1_w_2)  # [hidden, 1]
         lr = self.opt_c.lr
         beta1 = self.opt_c.beta1
         beta2 = self.opt_c.beta2
@@ -1018,31 +1021,82 @@ class WganGpStep(TrainStep):
         weight_decay = self.opt_c.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        x_2_3 = torch.relu(torch.addmm(layers_0_b_, fake, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
-        div_5 = torch.addmm(layers_1_b_, x_2_3, layers_1_w_).sum() / count  # adversarial.lee:125
-        div_6 = -1.0 / batches_n
-        d_add_2_3 = torch.full((batches_n, 1), div_6, dtype=FLOAT, device=x.device)  # [batches_n, 1]
-        d_x_2_4 = d_add_2_3 @ layers_1_w_.T  # [batches_n, 64]  nn.lee:21
-        d_add_2_2 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_3, 0) @ layers_0_w_.T  # [batches_n, 64]
-        torch.sum(d_add_2_2, dim=0, out=d_layers_1_b_)  # [64]
-        torch.mm(x_2_4.T, d_add_2_2, out=d_layers_1_w_)  # [64, 64]
-        # [batches_n, 64]  prelude.lee:61
-        d_add_5 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2_4, 0)
-        torch.sum(d_add_5, dim=0, out=d_layers_0_b_)  # [64]  nn.lee:21
-        torch.mm(z.T, d_add_5, out=d_layers_0_w_)  # [latent, 64]
+        return div - mean_2_2 + weight * ((sub_3 * sub_3).sum() / count)
+
+
+class WganGpStep2(TrainStep):
+    """One step of wgan_gp for generator, critic, opt_g: call it with a batch."""
+
+    moved = (("opt_g", ("generator",)),)
+    counted = ("opt_g",)
+    read = (
+        "generator.layers.0.w",
+        "generator.layers.0.b",
+        "generator.layers.1.w",
+        "generator.layers.1.b",
+        "critic.layers.0.w",
+        "critic.layers.0.b",
+        "critic.layers.1.w",
+        "critic.layers.1.b",
+    )
+    spare = (None,)
+
+    def __init__(self, generator, critic, opt_g):
+        self.generator, self.critic, self.opt_g = generator, critic, opt_g
+        self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n,)
+
+    def constants(self):
+        return (self.opt_g.lr, self.opt_g.beta1, self.opt_g.beta2, self.opt_g.eps, self.opt_g.weight_decay)
+
+    def scalars(self):
+        return (self.opt_g.t,)
+
+    def step(self, x, key, t):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
+        layers_1_w_, layers_1_b_ = self.tensors[6:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        batches_n = x.shape[0]
+        latent = self.generator.layers[0].w.shape[0]
+        (count,) = self.held(batches_n)  # batches_n
+        # [batches_n, latent]  adversarial.lee:134
+        z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT, x.device)
+        x_2_2 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w)  # [batches_n, 64]  nn.lee:21
+        x_2 = torch.relu(torch.addmm(layers_0_b_, affine_2, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
+        div_2 = -1.0 / batches_n  # adversarial.lee:135
+        d_add_2_2 = torch.full((batches_n, 1), div_2, dtype=FLOAT, device=x.device)  # [batches_n, 1]
+        d_x_2 = d_add_2_2 @ layers_1_w_.T  # [batches_n, hidden]  nn.lee:21
+        d_add_2 = torch.ops.aten.threshold_backward(d_x_2, x_2, 0) @ layers_0_w_.T  # [batches_n, 64]
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [64]
+        torch.mm(x_2_2.T, d_add_2, out=d_layers_1_w)  # [hidden, 64]
+        # [batches_n, hidden]  prelude.lee:61
+        d_add_3 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2_2, 0)
+        torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [hidden]  nn.lee:21
+        torch.mm(z.T, d_add_3, out=d_layers_0_w)  # [latent, hidden]
         lr = self.opt_g.lr
         beta1 = self.opt_g.beta1
         beta2 = self.opt_g.beta2
         eps = self.opt_g.eps
         weight_decay = self.opt_g.weight_decay
-        for θ, g, m, v in self.blocks[1]:
-            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return div - mean_2_2 + weight * ((sub_3 * sub_3).sum() / count), -div_5  # adversarial.lee:125
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return -(torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count)  # adversarial.lee:135
+
+
+def wgan_gp_z(data_train_x, latent, key):
+    """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
+    data_train_n = data_train_x.shape[0]
+    key_2 = fold(key, SITES["z#3"])  # adversarial.lee:136
+    z = normal(key_2, (data_train_n, latent), FLOAT, data_train_x.device)  # [data_train_n, latent]
+    return z  # [data_train_n, latent]
 
 
 def unit(v):
     """v [d] -> [d]"""
-    return v / norm_2(v)  # [d]  adversarial.lee:133
+    return v / norm_2(v)  # [d]  adversarial.lee:145
 
 
 class SpectralLinear(Model):
@@ -1053,55 +1107,55 @@ class SpectralLinear(Model):
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
-        # [inputs, outputs]  adversarial.lee:138
+        # [inputs, outputs]  adversarial.lee:150
         self.w = torch.nn.Parameter(normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT))
-        self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  adversarial.lee:139
-        # [outputs]  adversarial.lee:140
+        self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  adversarial.lee:151
+        # [outputs]  adversarial.lee:152
         self.register_buffer("right", normal(fold(key, SITES["right"]), (outputs,), FLOAT))
 
     def forward(self, x):
         """x [n, inputs] -> [n, outputs]"""
         if not self.training:
             return self.forward_eval(x)
-        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
+        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:156
         right_2 = unit(unit(graft_ @ self.right) @ graft_).detach()  # [outputs]
-        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:145
+        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:157
         left = unit(graft_ @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:146
+        sigma = left @ self.w @ graft_4  # adversarial.lee:158
         with torch.no_grad():
-            self.right.copy_(right_2)  # [outputs]  adversarial.lee:144
-        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:147
+            self.right.copy_(right_2)  # [outputs]  adversarial.lee:156
+        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:159
 
     def forward_eval(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:145
+        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:157
         left = unit(stop(self.w) @ graft_2)  # [inputs]
-        sigma = left @ self.w @ graft_2  # adversarial.lee:146
-        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:147
+        sigma = left @ self.w @ graft_2  # adversarial.lee:158
+        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:159
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
+        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:156
         right_2 = unit(unit(graft_ @ self.right) @ graft_)  # [outputs]
-        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:145
+        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:157
         graft_4_2 = graft_4.clone()  # [outputs]
         left = unit(graft_ @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:146
-        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:147
+        sigma = left @ self.w @ graft_4  # adversarial.lee:158
+        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:159
         with torch.no_grad():
-            self.right.copy_(right_2)  # [outputs]  adversarial.lee:144
-        return torch.addmm(self.b, x, div_3), (graft_4_2, left, sigma, div_3)  # adversarial.lee:147
+            self.right.copy_(right_2)  # [outputs]  adversarial.lee:156
+        return torch.addmm(self.b, x, div_3), (graft_4_2, left, sigma, div_3)  # adversarial.lee:159
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         graft_4_2, left, sigma, div_3 = saved
-        # gradient of return x @ (w / sigma) + b   adversarial.lee:147
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:159
         d_b = d_y.sum(dim=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
-        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:146
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:158
         d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4_2)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
 
@@ -1114,25 +1168,25 @@ class SpectralCritic(Model):
     def __init__(self, d, hidden, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden = d, hidden
-        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:151
-        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:152
+        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:163
+        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:164
 
     def forward(self, x):
         """x [n, d] -> [n, 1]"""
         if not self.training:
             return self.forward_eval(x)
-        first_out = self.first(x)  # [n, hidden]  adversarial.lee:155
+        first_out = self.first(x)  # [n, hidden]  adversarial.lee:167
         y = self.second(leaky_relu(first_out, slope=0.2))  # [n, 1]
         return y  # [n, 1]
 
     def forward_eval(self, x):
         """x [n, d] -> [n, 1]"""
-        y = self.second.forward_eval(leaky_relu(self.first.forward_eval(x), slope=0.2))  # [n, 1]  adversarial.lee:155
+        y = self.second.forward_eval(leaky_relu(self.first.forward_eval(x), slope=0.2))  # [n, 1]  adversarial.lee:167
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:155
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:167
         select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
@@ -1141,7 +1195,7 @@ class SpectralCritic(Model):
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         saved_first, select, saved_leaky_relu, saved_second = saved
-        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:155
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:167
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
         d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
         d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
@@ -1150,7 +1204,7 @@ class SpectralCritic(Model):
 
 def hinge_saved(critic, real, fake):
     """As hinge, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:159
+    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:171
     select = relu_2(1 - add_2)  # [n, 1]
     add_2_2, saved_critic_ = critic.forward_saved(fake)
     select_2 = relu_2(1 + add_2_2)  # [m, 1]
@@ -1162,7 +1216,7 @@ def hinge_backward(real, fake, saved, d_add_3):
     saved_critic, select, saved_critic_, select_2 = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:159
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:171
     d_add = relu_2_backward(select_2, (d_add_3 / m).expand(m, 1))  # [m, 1]
     d_critic, d_fake = SpectralCritic.forward_backward(fake, saved_critic_, d_add)
     d_add_2 = -relu_2_backward(select, (d_add_3 / n).expand(n, 1))  # [n, 1]
@@ -1189,24 +1243,24 @@ class Conditional(Model):
     def __init__(self, latent, classes, hidden, d, *, key=(0, 0)):
         super().__init__()
         self.latent, self.classes, self.hidden, self.d = latent, classes, hidden, d
-        # [classes, latent]  adversarial.lee:167
+        # [classes, latent]  adversarial.lee:179
         self.word = torch.nn.Parameter(normal(fold(key, SITES["word"]), (classes, latent), FLOAT))
-        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:168
+        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:180
 
     def forward(self, c, z):
         """c int[n], z [n, latent] -> [n, d]"""
-        return self.net(torch.cat((self.word[c], z), dim=1))  # [n, d]  adversarial.lee:171
+        return self.net(torch.cat((self.word[c], z), dim=1))  # [n, d]  adversarial.lee:183
 
     def forward_saved(self, c, z):
         """As forward, and what its gradient needs."""
-        concat = torch.cat((self.word[c], z), dim=1)  # [n, 2 * latent]  adversarial.lee:171
+        concat = torch.cat((self.word[c], z), dim=1)  # [n, 2 * latent]  adversarial.lee:183
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2, (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:171
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:183
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_z = d_concat[:, self.latent :]  # [n, latent]
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
@@ -1221,26 +1275,26 @@ class PairJudge(Model):
     def __init__(self, classes, hidden, d, *, key=(0, 0)):
         super().__init__()
         self.classes, self.hidden, self.d = classes, hidden, d
-        # [classes, d]  adversarial.lee:176
+        # [classes, d]  adversarial.lee:188
         self.word = torch.nn.Parameter(normal(fold(key, SITES["word"]), (classes, d), FLOAT))
-        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:177
+        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:189
 
     def forward(self, x, c):
         """x [n, d], c int[n] -> [n]"""
         n = x.shape[0]
-        return self.net(torch.cat((x, self.word[c]), dim=1)).reshape(n)  # [n]  adversarial.lee:180
+        return self.net(torch.cat((x, self.word[c]), dim=1)).reshape(n)  # [n]  adversarial.lee:192
 
     def forward_saved(self, x, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        concat = torch.cat((x, self.word[c]), dim=1)  # [n, 2 * d]  adversarial.lee:180
+        concat = torch.cat((x, self.word[c]), dim=1)  # [n, 2 * d]  adversarial.lee:192
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2.reshape(n), (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:180
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:192
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_x = d_concat[:, : self.d]  # [n, d]
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
@@ -1252,17 +1306,17 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    right = -torch.nn.functional.logsigmoid(judge(x, c)).mean()  # adversarial.lee:185
-    mean_2 = torch.nn.functional.logsigmoid(-judge(fake, c)).mean()  # adversarial.lee:186
+    right = -torch.nn.functional.logsigmoid(judge(x, c)).mean()  # adversarial.lee:197
+    mean_2 = torch.nn.functional.logsigmoid(-judge(fake, c)).mean()  # adversarial.lee:198
     mean_3 = torch.nn.functional.logsigmoid(-judge(x, other)).mean()
     return right - mean_2 - mean_3
 
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:185
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:197
     right = -torch.nn.functional.logsigmoid(judge_out).mean()
-    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:186
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:198
     judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
     sub = right - torch.nn.functional.logsigmoid(-judge_out_2).mean()
     saved = judge_out, saved_judge, saved_judge_, -judge_out_2, saved_judge_2, -judge_out_3
@@ -1273,14 +1327,14 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:186
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:198
     neg_3 = -(d_y / n)
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_judge_out_3 = -(neg_3 * torch.sigmoid(-neg_2))  # [n]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:186
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:198
     d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, d_judge_out_3)
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * torch.sigmoid(-neg)))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:185
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:197
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * torch.sigmoid(-judge_out))
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
     # [2 * judge.d, judge.hidden]
@@ -1320,27 +1374,27 @@ def by_label(epochs=60, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    reader = MLP(sizes=(64, 64, 10), key=run.key("reader")).to(run.session.place.device)  # adversarial.lee:192
-    opt_r = Adam(lr=3e-3)  # adversarial.lee:193
+    reader = MLP(sizes=(64, 64, 10), key=run.key("reader")).to(run.session.place.device)  # adversarial.lee:204
+    opt_r = Adam(lr=3e-3)  # adversarial.lee:205
     step = ByLabelStep(reader, opt_r)
     for epoch in run.loop("epoch", 1, 10, opt_r=opt_r, reader=reader):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # adversarial.lee:196
+            run.step(step(x, y))  # adversarial.lee:208
     generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator")).to(
         run.session.place.device
     )
     judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge")).to(run.session.place.device)
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:199
-    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:200
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:211
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:212
     step_ = ByLabelStep2(judge, generator, opt_d, opt_g)
     for epoch in run.loop("epoch_2", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            loss, loss_1 = step_(x, y, run.key("by_label"))  # adversarial.lee:203
+            loss, loss_1 = step_(x, y, run.key("by_label"))  # adversarial.lee:215
             run.step(loss)
             run.step(loss_1, "loss_1")
-    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:207
+    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:219
     reported_as_ordered, reported_of_real = by_label_as_ordered_of_real(reader, generator, y, z, data.test.x)
-    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:209
+    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:221
     return generator, judge
 
 
@@ -1441,44 +1495,44 @@ class ByLabelStep2(TrainStep):
         batches_2_n = x.shape[0]
         latent = self.generator.word.shape[1]
         count, scale, scale_ = self.held(batches_2_n)  # batches_2_n, -(1.0 / batches_2_n), -1.0 / batches_2_n
-        # [batches_2_n, latent]  adversarial.lee:203
+        # [batches_2_n, latent]  adversarial.lee:215
         z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT, x.device)
-        # int[batches_2_n]  adversarial.lee:204
+        # int[batches_2_n]  adversarial.lee:216
         away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10, x.device)
-        concat = torch.cat((word_[y], z), dim=1)  # [batches_2_n, 2 * latent]  adversarial.lee:171
+        concat = torch.cat((word_[y], z), dim=1)  # [batches_2_n, 2 * latent]  adversarial.lee:183
         x_2_5 = torch.relu(torch.addmm(net_layers_0_b_, concat, net_layers_0_w_))  # [batches_2_n, 64]  prelude.lee:61
         generator_out = torch.addmm(net_layers_1_b_, x_2_5, net_layers_1_w_)  # [batches_2_n, 64]  nn.lee:21
-        mod = (y + away) % 10  # int[batches_2_n]  adversarial.lee:205
-        gather_2 = word[y]  # [batches_2_n, 64]  adversarial.lee:180
+        mod = (y + away) % 10  # int[batches_2_n]  adversarial.lee:217
+        gather_2 = word[y]  # [batches_2_n, 64]  adversarial.lee:192
         concat_2 = torch.cat((x, gather_2), dim=1)  # [batches_2_n, 128]
         x_2_3 = torch.relu(torch.addmm(net_layers_0_b, concat_2, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:180
+        # [batches_2_n]  adversarial.lee:192
         judge_out = torch.addmm(net_layers_1_b, x_2_3, net_layers_1_w).reshape(batches_2_n)
         concat_3 = torch.cat((generator_out, gather_2), dim=1)  # [batches_2_n, 128]
         x_2_2 = torch.relu(torch.addmm(net_layers_0_b, concat_3, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:180
+        # [batches_2_n]  adversarial.lee:192
         judge_out_2 = torch.addmm(net_layers_1_b, x_2_2, net_layers_1_w).reshape(batches_2_n)
-        mean_2_2 = torch.nn.functional.logsigmoid(-judge_out_2).sum() / count  # adversarial.lee:186
-        div = torch.nn.functional.logsigmoid(judge_out).sum() / count  # adversarial.lee:185
-        concat_4 = torch.cat((x, word[mod]), dim=1)  # [batches_2_n, 128]  adversarial.lee:180
+        mean_2_2 = torch.nn.functional.logsigmoid(-judge_out_2).sum() / count  # adversarial.lee:198
+        div = torch.nn.functional.logsigmoid(judge_out).sum() / count  # adversarial.lee:197
+        concat_4 = torch.cat((x, word[mod]), dim=1)  # [batches_2_n, 128]  adversarial.lee:192
         x_2 = torch.relu(torch.addmm(net_layers_0_b, concat_4, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:180
+        # [batches_2_n]  adversarial.lee:192
         judge_out_3 = torch.addmm(net_layers_1_b, x_2, net_layers_1_w).reshape(batches_2_n)
-        mean_3_2 = torch.nn.functional.logsigmoid(-judge_out_3).sum() / count  # adversarial.lee:186
-        d_add_2_2_2 = (-(scale * torch.sigmoid(judge_out_3)))[:, None]  # [batches_2_n, 1]  adversarial.lee:180
+        mean_3_2 = torch.nn.functional.logsigmoid(-judge_out_3).sum() / count  # adversarial.lee:198
+        d_add_2_2_2 = (-(scale * torch.sigmoid(judge_out_3)))[:, None]  # [batches_2_n, 1]  adversarial.lee:192
         # [batches_2_n, 64]  prelude.lee:61
         d_add = torch.ops.aten.threshold_backward(d_add_2_2_2 @ net_layers_1_w.T, x_2, 0)
-        d_gather = (d_add @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:180
+        d_gather = (d_add @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:192
         d_add_2_3 = (-(scale * torch.sigmoid(judge_out_2)))[:, None]  # [batches_2_n, 1]
         # [batches_2_n, 64]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2_3 @ net_layers_1_w.T, x_2_2, 0)
-        d_gather_2 = (d_add_3 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:180
+        d_gather_2 = (d_add_3 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:192
         d_add_2_4 = (scale * torch.sigmoid(-judge_out))[:, None]  # [batches_2_n, 1]
         # [batches_2_n, 64]  prelude.lee:61
         d_add_4 = torch.ops.aten.threshold_backward(d_add_2_4 @ net_layers_1_w.T, x_2_3, 0)
-        d_gather_3 = (d_add_4 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:180
+        d_gather_3 = (d_add_4 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:192
         d_judge_word_2 = scatter_add(d_gather, (mod,), (10, 64))  # [10, 64]
-        d_judge_word_5 = d_judge_word_2 + scatter_add(d_gather_2, (y,), (10, 64))  # [10, 64]  adversarial.lee:185
+        d_judge_word_5 = d_judge_word_2 + scatter_add(d_gather_2, (y,), (10, 64))  # [10, 64]  adversarial.lee:197
         torch.add(d_judge_word_5, scatter_add(d_gather_3, (y,), (10, 64)), out=d_word)  # [10, 64]
         d_judge_net_layers_0_w_5 = concat_4.T @ d_add + concat_3.T @ d_add_3  # [128, 64]
         torch.add(d_judge_net_layers_0_w_5, concat_2.T @ d_add_4, out=d_net_layers_0_w)  # [128, 64]
@@ -1496,21 +1550,21 @@ class ByLabelStep2(TrainStep):
         weight_decay = self.opt_d.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        concat_5 = torch.cat((generator_out, word[y]), dim=1)  # [batches_2_n, 128]  adversarial.lee:180
+        concat_5 = torch.cat((generator_out, word[y]), dim=1)  # [batches_2_n, 128]  adversarial.lee:192
         x_2_4 = torch.relu(torch.addmm(net_layers_0_b, concat_5, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:180
+        # [batches_2_n]  adversarial.lee:192
         reshape = torch.addmm(net_layers_1_b, x_2_4, net_layers_1_w).reshape(batches_2_n)
         d_add_2 = (scale_ * torch.sigmoid(-reshape))[:, None]  # [batches_2_n, 1]
         d_x_2_4 = d_add_2 @ net_layers_1_w.T  # [batches_2_n, 64]  nn.lee:21
         d_add_5 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_2_n, 64]  prelude.lee:61
-        d_generator_out = (d_add_5 @ net_layers_0_w.T)[:, :64]  # [batches_2_n, 64]  adversarial.lee:180
+        d_generator_out = (d_add_5 @ net_layers_0_w.T)[:, :64]  # [batches_2_n, 64]  adversarial.lee:192
         torch.sum(d_generator_out, dim=0, out=d_net_layers_1_b_)  # [64]  nn.lee:21
         torch.mm(x_2_5.T, d_generator_out, out=d_net_layers_1_w_)  # [64, 64]
         d_x_2_5 = d_generator_out @ net_layers_1_w_.T  # [batches_2_n, 64]
         d_add_6 = torch.ops.aten.threshold_backward(d_x_2_5, x_2_5, 0)  # [batches_2_n, 64]  prelude.lee:61
         torch.sum(d_add_6, dim=0, out=d_net_layers_0_b_)  # [64]  nn.lee:21
         torch.mm(concat.T, d_add_6, out=d_net_layers_0_w_)  # [2 * latent, 64]
-        d_gather_4 = (d_add_6 @ net_layers_0_w_.T)[:, :latent]  # [batches_2_n, latent]  adversarial.lee:171
+        d_gather_4 = (d_add_6 @ net_layers_0_w_.T)[:, :latent]  # [batches_2_n, latent]  adversarial.lee:183
         d_word_.copy_(scatter_add(d_gather_4, (y,), (10, latent)))  # [10, latent]
         lr = self.opt_g.lr
         beta1 = self.opt_g.beta1
@@ -1519,21 +1573,21 @@ class ByLabelStep2(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[1]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        # adversarial.lee:206
+        # adversarial.lee:218
         return -(div + mean_2_2 + mean_3_2), -(torch.nn.functional.logsigmoid(reshape).sum() / count)
 
 
 def by_label_y_z(data_test_y, latent, key):
     """data_test_y int[data_test_n] -> int[data_test_n], [data_test_n, latent]"""
     data_test_n = data_test_y.shape[0]
-    key_2 = fold(key, SITES["z#2"])  # adversarial.lee:208
+    key_2 = fold(key, SITES["z#2"])  # adversarial.lee:220
     z = normal(key_2, (data_test_n, latent), FLOAT, data_test_y.device)  # [data_test_n, latent]
     return data_test_y, z
 
 
 def by_label_as_ordered_of_real(reader, generator, y, z, data_test_x):
     """y int[data_test_n], z [data_test_n, latent], data_test_x [data_test_n, 64] -> [], []"""
-    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:209
+    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:221
 
 
 def paired_saved(judge, made, source, target, weight=1e1):
@@ -1541,7 +1595,7 @@ def paired_saved(judge, made, source, target, weight=1e1):
     n, d = made.shape
     if judge.sizes[0] != 2 * d:
         raise ValueError(f"judge.sizes_0 = {judge.sizes[0]} must equal 2 * d = {2 * d}")
-    reshape = torch.cat((source, made), dim=1).reshape(n, judge.sizes[0])  # [n, judge.sizes_0]  adversarial.lee:215
+    reshape = torch.cat((source, made), dim=1).reshape(n, judge.sizes[0])  # [n, judge.sizes_0]  adversarial.lee:227
     add_2, saved_judge = judge.forward_saved(reshape)
     sub = made - target  # [n, d]
     mean = torch.nn.functional.logsigmoid(add_2).mean()
@@ -1552,7 +1606,7 @@ def paired_backward(judge, weight, saved, d_add):
     """From d_add to the gradients by judge, made, source and target."""
     reshape, add_2, saved_judge, sub = saved
     n, d = sub.shape
-    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:215
+    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:227
     d_sub = d_add * weight / (d * n) * torch.sign(sub)  # [n, d]
     d_target = -d_sub  # [n, d]
     d_add_2 = -(d_add / (judge.sizes[2] * n)) * torch.sigmoid(-add_2)  # [n, judge.sizes_2]
@@ -1576,19 +1630,19 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     if ba.sizes[0] != ab.sizes[2]:
         raise ValueError(f"ba.sizes_0 = {ba.sizes[0]} must equal ab.sizes_2 = {ab.sizes[2]}")
     if ba.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:226: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+        raise ValueError(f"adversarial.lee:238: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
     if ab.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:226: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
-    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:223
-    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:224
-    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:225
+        raise ValueError(f"adversarial.lee:238: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:235
+    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:236
+    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:237
     add_2, saved_judge_b = judge_b.forward_saved(reshape_2)
     sub = add_2 - 1  # [n, judge_b.sizes_2]
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
     fool = (sub**2).mean() + (sub_2**2).mean()
-    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:226
+    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:238
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
     reshape_6 = fake_a.reshape(m, ab.sizes[0])  # [m, ab.sizes_0]
@@ -1619,21 +1673,21 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
     saved_ab, saved_ba, reshape_2, saved_judge_b, sub, reshape_3, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:226
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:238
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * torch.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * torch.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:225
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:237
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_judge_a, d_reshape_3 = judge_a.forward_backward(reshape_3, saved_judge_a, d_sub_2)
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_judge_b, d_reshape_2 = judge_b.forward_backward(reshape_2, saved_judge_b, d_sub)
-    # gradient of fake_a = ba(b)   adversarial.lee:224
+    # gradient of fake_a = ba(b)   adversarial.lee:236
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     d_ba_, d_reshape = ba.forward_backward(b.reshape(m, ba.sizes[0]), saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:223
+    # gradient of fake_b = ab(a)   adversarial.lee:235
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_, d_a_3 = ab.forward_backward(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1664,7 +1718,7 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
 
 def judged_saved(judge, real, fake):
     """As judged, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:231
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:243
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
@@ -1675,7 +1729,7 @@ def judged_backward(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:231
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:243
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
@@ -1709,19 +1763,19 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:237
-    ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:238
-    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a")).to(run.session.place.device)  # adversarial.lee:239
-    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b")).to(run.session.place.device)  # adversarial.lee:240
-    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:241
-    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:242
-    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:243
+    ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:249
+    ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:250
+    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a")).to(run.session.place.device)  # adversarial.lee:251
+    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b")).to(run.session.place.device)  # adversarial.lee:252
+    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:253
+    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:254
+    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:255
     step = CycleGanStep(ab, ba, judge_a, judge_b, opt, opt_a, opt_b)
     for epoch in run.loop(
         "epoch", 1, epochs, ab=ab, ba=ba, judge_a=judge_a, judge_b=judge_b, opt=opt, opt_a=opt_a, opt_b=opt_b
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1, loss_2 = step(x)  # adversarial.lee:246
+            loss, loss_1, loss_2 = step(x)  # adversarial.lee:258
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
@@ -1791,31 +1845,31 @@ class CycleGanStep(TrainStep):
         d_layers_1_b_2, d_layers_0_w_3, d_layers_0_b_3, d_layers_1_w_3, d_layers_1_b_3 = self.gradients[11:]
         batches_n = x.shape[0]
         scale, scale_, scale_2, scale_3 = self.held(batches_n)
-        a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:246
-        b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:247
+        a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:258
+        b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:259
         x_2_6 = torch.relu(torch.addmm(layers_0_b, a, layers_0_w))  # [batches_n // 2, 64]  prelude.lee:61
         fake_b = torch.addmm(layers_1_b, x_2_6, layers_1_w)  # [batches_n // 2, 64]  nn.lee:21
         x_2_5 = torch.relu(torch.addmm(layers_0_b_, b, layers_0_w_))  # [batches_n - batches_n // 2, 64]  prelude.lee:61
         fake_a = torch.addmm(layers_1_b_, x_2_5, layers_1_w_)  # [batches_n - batches_n // 2, 64]  nn.lee:21
         x_2_4 = torch.relu(torch.addmm(layers_0_b_3, fake_b, layers_0_w_3))  # [batches_n // 2, 32]  prelude.lee:61
-        sub = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3) - 1  # [batches_n // 2, 1]  adversarial.lee:225
+        sub = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3) - 1  # [batches_n // 2, 1]  adversarial.lee:237
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_3 = torch.relu(torch.addmm(layers_0_b_2, fake_a, layers_0_w_2))
-        # [batches_n - batches_n // 2, 1]  adversarial.lee:225
+        # [batches_n - batches_n // 2, 1]  adversarial.lee:237
         sub_2 = torch.addmm(layers_1_b_2, x_2_3, layers_1_w_2) - 1
         size_2 = batches_n - batches_n // 2
         x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake_b, layers_0_w_))  # [batches_n // 2, 64]  prelude.lee:61
-        sub_3 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_) - a  # [batches_n // 2, 64]  adversarial.lee:226
+        sub_3 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_) - a  # [batches_n // 2, 64]  adversarial.lee:238
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         x_2 = torch.relu(torch.addmm(layers_0_b, fake_a, layers_0_w))
-        sub_4 = torch.addmm(layers_1_b, x_2, layers_1_w) - b  # [batches_n - batches_n // 2, 64]  adversarial.lee:226
+        sub_4 = torch.addmm(layers_1_b, x_2, layers_1_w) - b  # [batches_n - batches_n // 2, 64]  adversarial.lee:238
         size_4 = 64 * batches_n - 64 * (batches_n // 2)
         div_5 = torch.abs(sub_3).sum() / scale_
-        fool = (sub * sub).sum() / scale + (sub_2 * sub_2).sum() / size_2  # adversarial.lee:225
-        d_sub_4 = 1e1 / size_4 * torch.sign(sub_4)  # [batches_n - batches_n // 2, 64]  adversarial.lee:226
+        fool = (sub * sub).sum() / scale + (sub_2 * sub_2).sum() / size_2  # adversarial.lee:237
+        d_sub_4 = 1e1 / size_4 * torch.sign(sub_4)  # [batches_n - batches_n // 2, 64]  adversarial.lee:238
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         d_add_2 = torch.ops.aten.threshold_backward(d_sub_4 @ layers_1_w.T, x_2, 0)
-        d_sub_3 = scale_2 * torch.sign(sub_3)  # [batches_n // 2, 64]  adversarial.lee:226
+        d_sub_3 = scale_2 * torch.sign(sub_3)  # [batches_n // 2, 64]  adversarial.lee:238
         # [batches_n // 2, 64]  prelude.lee:61
         d_add_4 = torch.ops.aten.threshold_backward(d_sub_3 @ layers_1_w_.T, x_2_2, 0)
         d_x_2_3 = 2 / size_2 * sub_2 @ layers_1_w_2.T  # [batches_n - batches_n // 2, 32]  nn.lee:21
@@ -1823,14 +1877,14 @@ class CycleGanStep(TrainStep):
         d_add_5 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0)
         d_x_2_4 = scale_3 * sub @ layers_1_w_3.T  # [batches_n // 2, 32]  nn.lee:21
         d_add_6 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_n // 2, 32]  prelude.lee:61
-        # [batches_n - batches_n // 2, 64]  adversarial.lee:224
+        # [batches_n - batches_n // 2, 64]  adversarial.lee:236
         d_fake_a = d_add_2 @ layers_0_w.T + d_add_5 @ layers_0_w_2.T
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         d_add_7 = torch.ops.aten.threshold_backward(d_fake_a @ layers_1_w_.T, x_2_5, 0)
-        d_fake_b = d_add_4 @ layers_0_w_.T + d_add_6 @ layers_0_w_3.T  # [batches_n // 2, 64]  adversarial.lee:223
+        d_fake_b = d_add_4 @ layers_0_w_.T + d_add_6 @ layers_0_w_3.T  # [batches_n // 2, 64]  adversarial.lee:235
         # [batches_n // 2, 64]  prelude.lee:61
         d_add_8 = torch.ops.aten.threshold_backward(d_fake_b @ layers_1_w.T, x_2_6, 0)
-        torch.mm(fake_a.T, d_add_2, out=d_layers_0_w)  # [64, 64]  adversarial.lee:223
+        torch.mm(fake_a.T, d_add_2, out=d_layers_0_w)  # [64, 64]  adversarial.lee:235
         d_layers_0_w.add_(a.T @ d_add_8)  # [64, 64]
         torch.sum(d_add_2, dim=0, out=d_layers_0_b)  # [64]
         d_layers_0_b.add_(d_add_8.sum(dim=0))  # [64]
@@ -1856,19 +1910,19 @@ class CycleGanStep(TrainStep):
         x_2_9 = torch.relu(torch.addmm(layers_0_b_, b, layers_0_w_))  # [batches_n - batches_n // 2, 64]  prelude.lee:61
         affine_8 = torch.addmm(layers_1_b_, x_2_9, layers_1_w_)  # [batches_n - batches_n // 2, 64]  nn.lee:21
         x_2_2_2 = torch.relu(torch.addmm(layers_0_b_2, a, layers_0_w_2))  # [batches_n // 2, 32]  prelude.lee:61
-        sub_5 = torch.addmm(layers_1_b_2, x_2_2_2, layers_1_w_2) - 1  # [batches_n // 2, 1]  adversarial.lee:231
+        sub_5 = torch.addmm(layers_1_b_2, x_2_2_2, layers_1_w_2) - 1  # [batches_n // 2, 1]  adversarial.lee:243
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_7 = torch.relu(torch.addmm(layers_0_b_2, affine_8, layers_0_w_2))
         add_2_2_2 = torch.addmm(layers_1_b_2, x_2_7, layers_1_w_2)  # [batches_n - batches_n // 2, 1]  nn.lee:21
-        mean_2_2 = (add_2_2_2 * add_2_2_2).sum() / size_2  # adversarial.lee:231
+        mean_2_2 = (add_2_2_2 * add_2_2_2).sum() / size_2  # adversarial.lee:243
         d_add_2_2 = 2 * (0.5 / size_2) * add_2_2_2  # [batches_n - batches_n // 2, 1]
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         d_add_2_3 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_2.T, x_2_7, 0)
-        mul_6 = 2 * (0.5 / (batches_n // 2))  # adversarial.lee:231
+        mul_6 = 2 * (0.5 / (batches_n // 2))  # adversarial.lee:243
         d_sub_5 = mul_6 * sub_5  # [batches_n // 2, 1]
         # [batches_n // 2, 32]  prelude.lee:61
         d_add_3_2 = torch.ops.aten.threshold_backward(d_sub_5 @ layers_1_w_2.T, x_2_2_2, 0)
-        torch.mm(affine_8.T, d_add_2_3, out=d_layers_0_w_2)  # [64, 32]  adversarial.lee:231
+        torch.mm(affine_8.T, d_add_2_3, out=d_layers_0_w_2)  # [64, 32]  adversarial.lee:243
         d_layers_0_w_2.add_(a.T @ d_add_3_2)  # [64, 32]
         torch.sum(d_add_2_3, dim=0, out=d_layers_0_b_2)  # [32]
         d_layers_0_b_2.add_(d_add_3_2.sum(dim=0))  # [32]
@@ -1887,18 +1941,18 @@ class CycleGanStep(TrainStep):
         add_2_2 = torch.addmm(layers_1_b, x_2_10, layers_1_w)  # [batches_n // 2, 64]  nn.lee:21
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_2_3 = torch.relu(torch.addmm(layers_0_b_3, b, layers_0_w_3))
-        # [batches_n - batches_n // 2, 1]  adversarial.lee:231
+        # [batches_n - batches_n // 2, 1]  adversarial.lee:243
         sub_6 = torch.addmm(layers_1_b_3, x_2_2_3, layers_1_w_3) - 1
         x_2_8 = torch.relu(torch.addmm(layers_0_b_3, add_2_2, layers_0_w_3))  # [batches_n // 2, 32]  prelude.lee:61
         add_2_2_3 = torch.addmm(layers_1_b_3, x_2_8, layers_1_w_3)  # [batches_n // 2, 1]  nn.lee:21
-        mean_2_3 = (add_2_2_3 * add_2_2_3).sum() / scale  # adversarial.lee:231
+        mean_2_3 = (add_2_2_3 * add_2_2_3).sum() / scale  # adversarial.lee:243
         d_add_2_2_2 = mul_6 * add_2_2_3  # [batches_n // 2, 1]
         # [batches_n // 2, 32]  prelude.lee:61
         d_add_2_4 = torch.ops.aten.threshold_backward(d_add_2_2_2 @ layers_1_w_3.T, x_2_8, 0)
-        d_sub_6 = 2 * (0.5 / size_2) * sub_6  # [batches_n - batches_n // 2, 1]  adversarial.lee:231
+        d_sub_6 = 2 * (0.5 / size_2) * sub_6  # [batches_n - batches_n // 2, 1]  adversarial.lee:243
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         d_add_3_3 = torch.ops.aten.threshold_backward(d_sub_6 @ layers_1_w_3.T, x_2_2_3, 0)
-        torch.mm(add_2_2.T, d_add_2_4, out=d_layers_0_w_3)  # [64, 32]  adversarial.lee:231
+        torch.mm(add_2_2.T, d_add_2_4, out=d_layers_0_w_3)  # [64, 32]  adversarial.lee:243
         d_layers_0_w_3.add_(b.T @ d_add_3_3)  # [64, 32]
         torch.sum(d_add_2_4, dim=0, out=d_layers_0_b_3)  # [32]
         d_layers_0_b_3.add_(d_add_3_3.sum(dim=0))  # [32]
@@ -1925,22 +1979,22 @@ def frechet(a, b):
 
     a [n, d], b [m, d] -> []
     """
-    first = covariance(a)  # [d, d]  adversarial.lee:259
-    second = covariance(b)  # [d, d]  adversarial.lee:260
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:261
-    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:262
-    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:263
+    first = covariance(a)  # [d, d]  adversarial.lee:271
+    second = covariance(b)  # [d, d]  adversarial.lee:272
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:273
+    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:274
+    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:275
     return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
     """As frechet, and what its gradient needs."""
-    first, saved_covariance = covariance_saved(a)  # adversarial.lee:259
-    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:260
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:261
-    contract = root @ second  # [d, d]  adversarial.lee:262
+    first, saved_covariance = covariance_saved(a)  # adversarial.lee:271
+    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:272
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:273
+    contract = root @ second  # [d, d]  adversarial.lee:274
     both = matrix_sqrt(contract @ root)  # [d, d]
-    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:263
+    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:275
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
     return (sub**2).sum() + trace(first + second - 2 * both), saved
 
@@ -1951,18 +2005,18 @@ def frechet_backward(saved, d_y):
     d = second.shape[0]
     n = saved_covariance.shape[0]
     m = saved_covariance_.shape[0]
-    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:263
+    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:275
     d_sub_2 = trace_backward(d, d_y)  # [d, d]
     d_both = -2 * d_sub_2  # [d, d]
     d_sub = 2 * d_y * sub  # [d]
-    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:262
+    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:274
     d_contract_2 = lyapunov(both, (d_both + d_both.T) * 0.5)  # [d, d]
     d_contract = d_contract_2 @ root.T  # [d, d]
-    # gradient of root = matrix_sqrt(first)   adversarial.lee:261
+    # gradient of root = matrix_sqrt(first)   adversarial.lee:273
     d_root = contract.T @ d_contract_2 + d_contract @ second.T  # [d, d]
-    # gradient of second = covariance(b)   adversarial.lee:260
+    # gradient of second = covariance(b)   adversarial.lee:272
     d_second = d_sub_2 + root.T @ d_contract  # [d, d]
-    # gradient of first = covariance(a)   adversarial.lee:259
+    # gradient of first = covariance(a)   adversarial.lee:271
     d_first = d_sub_2 + lyapunov(root, (d_root + d_root.T) * 0.5)  # [d, d]
     d_a = d_sub / n + covariance_backward(saved_covariance, d_first)  # [n, d]
     d_b = -d_sub / m + covariance_backward(saved_covariance_, d_second)  # [m, d]
@@ -1972,23 +2026,23 @@ def frechet_backward(saved, d_y):
 def covariance(x):
     """x [n, d] -> [d, d]"""
     n = x.shape[0]
-    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:267
-    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:268
+    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:279
+    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:280
 
 
 def covariance_saved(x):
     """As covariance, and what its gradient needs."""
     n = x.shape[0]
-    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:267
-    return centred.T @ centred / (n - 1), centred  # adversarial.lee:268
+    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:279
+    return centred.T @ centred / (n - 1), centred  # adversarial.lee:280
 
 
 def covariance_backward(centred, d_y):
     """From d_y to the gradient by x."""
     n = centred.shape[0]
-    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:268
+    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:280
     d_contract = d_y / (n - 1)  # [d, d]
-    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:267
+    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:279
     d_centred = centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_x = d_centred + -d_centred.sum(dim=0) / n  # [n, d]
     return d_x  # [n, d]
@@ -2002,7 +2056,7 @@ def inception_score(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, k]  prelude.lee:127
-    sub = logsumexp(log_softmax_, 0, False) - math.log(n)  # [k]  adversarial.lee:275
+    sub = logsumexp(log_softmax_, 0, False) - math.log(n)  # [k]  adversarial.lee:287
     return torch.exp((p * (log_softmax_ - sub)).sum(dim=1).mean())
 
 
@@ -2011,7 +2065,7 @@ def inception_score_saved(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0, False) - math.log(n))  # [n, k]  adversarial.lee:275
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0, False) - math.log(n))  # [n, k]  adversarial.lee:287
     return torch.exp((p * sub_2).sum(dim=1).mean()), (p, log_softmax_, sub_2)
 
 
@@ -2019,7 +2073,7 @@ def inception_score_backward(saved, exp, d_y):
     """From d_y to the gradient by z."""
     p, log_softmax_, sub_2 = saved
     n = p.shape[0]
-    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:275
+    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:287
     div = d_y * exp / n
     d_p = div * sub_2  # [n, k]
     d_sub_2 = div * p  # [n, k]
@@ -2037,12 +2091,12 @@ def memory(made, known):
 
     made [n, d], known [m, d] -> [n]
     """
-    return smallest(distances(made, known), (1,), False)  # [n]  adversarial.lee:280
+    return smallest(distances(made, known), (1,), False)  # [n]  adversarial.lee:292
 
 
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
-    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:284
+    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:296
     apart = sqrt((sub**2).sum(dim=2))  # [n, m]
     return apart  # [n, m]
 
@@ -2052,7 +2106,7 @@ def covered_modes(made, centres, reach):
 
     made [n, d], centres [k, d] -> []
     """
-    lt = smallest(distances(centres, made), (1,), False) < reach  # bool[k]  adversarial.lee:290
+    lt = smallest(distances(centres, made), (1,), False) < reach  # bool[k]  adversarial.lee:302
     return lt.to(torch.int64).sum()
 
 
@@ -2061,7 +2115,7 @@ def gumbel_softmax(z, luck, temperature=0.5):
 
     z [n, k], luck [n, k] -> [n, k]
     """
-    div = (z - torch.log(-torch.log(luck))) / temperature  # [n, k]  adversarial.lee:298
+    div = (z - torch.log(-torch.log(luck))) / temperature  # [n, k]  adversarial.lee:310
     return softmax(div, (1,))  # [n, k]  prelude.lee:122
 
 
@@ -2070,16 +2124,16 @@ def reinforced(z, reward):
 
     z [k], reward [k] -> [k]
     """
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:303
-    mul = p * reward  # [k]  adversarial.lee:304
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:315
+    mul = p * reward  # [k]  adversarial.lee:316
     exp = torch.exp(torch.log_softmax(z, dim=0))  # [k]  prelude.lee:127
     return mul - exp * mul.sum(dim=0, keepdim=True)  # [k]
 
 
 def reinforced_saved(z, reward):
     """As reinforced, and what its gradient needs."""
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:303
-    mul = p * reward  # [k]  adversarial.lee:304
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:315
+    mul = p * reward  # [k]  adversarial.lee:316
     log_softmax_ = torch.log_softmax(z, dim=0)  # [k]  prelude.lee:127
     exp = torch.exp(log_softmax_)  # [k]
     sum_2 = mul.sum(dim=0, keepdim=True)  # [1]
@@ -2093,26 +2147,26 @@ def reinforced_backward(saved, d_y):
     d_log_softmax = -d_y * sum_2 * exp  # [k]
     sum_ = d_log_softmax.sum(dim=0, keepdim=True)  # [1]
     d_z = d_log_softmax - torch.exp(log_softmax_) * sum_  # [k]
-    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:304
+    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:316
     d_reward = (d_y + (-d_y * exp).sum(dim=0, keepdim=True)) * p  # [k]
     return d_z, d_reward
 
 
 def example_judged_both(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:308
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:309
-    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:310
-    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:311
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:320
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:321
+    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:322
+    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:323
     d_value = torch.ones((), dtype=FLOAT)
     d_judge, d_real, d_fake = discriminates_backward(judge, real, fake, saved_discriminates, d_value)
     return value, judge.at(d_judge), d_real, d_fake
 
 
 def example_fooling(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:315
-    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:316
-    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:317
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:318
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:327
+    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:328
+    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:329
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:330
     mean, saved_non_saturating = non_saturating_saved(judge, add_2)
     mean_2, saved_saturating = saturating_saved(judge, add_2)
     d_mean_2 = torch.full((), 2.0, dtype=FLOAT)
@@ -2140,20 +2194,20 @@ def example_fooling(key):
 
 
 def example_theory(key):
-    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:322
-    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:323
-    p_sum = p.sum()  # adversarial.lee:324
+    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:334
+    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:335
+    p_sum = p.sum()  # adversarial.lee:336
     div = p / p_sum  # [6]
     q_sum = q.sum()
     div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
-    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:325
+    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:337
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
     d_mul_3 = torch.full((), 3.0, dtype=FLOAT)
     d_div_3, d_div_2_2 = jensen_shannon_backward(div, div_2, saved_jensen_shannon, d_mul_3)
     d_value = torch.ones((), dtype=FLOAT)
     d_div_4, d_div_2_3, d_d = value_of_game_backward(div, div_2, d, saved_value_of_game, d_value)
-    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:324
+    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:336
     d_div_2 = d_div_2_2 + d_div_2_3 + d_div_2_4  # [6]
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
@@ -2164,11 +2218,11 @@ def example_theory(key):
 
 
 def example_alone(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:329
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:330
-    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:331
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:332
-    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:333
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:341
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:342
+    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:343
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:344
+    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:345
     d_c, saved_negatives = negatives_saved(judge, start)
     d_judge, d_start = negatives_backward(judge, 0.1, saved_negatives, 5, c)
     d_value = torch.ones((), dtype=FLOAT)
@@ -2188,11 +2242,11 @@ def example_alone(key):
 
 
 def example_moved(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:337
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:338
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:339
-    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:340
-    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:341
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:349
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:350
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:351
+    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:352
+    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:353
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, real, fake, mix)
     d_mean = torch.full((), 1e1, dtype=FLOAT)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -2219,9 +2273,9 @@ def example_moved(key):
 
 
 def example_cut(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:345
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:346
-    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:347
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:357
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:358
+    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:359
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
@@ -2229,22 +2283,22 @@ def example_cut(key):
 
 
 def example_normalised(key):
-    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:351
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:352
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:353
-    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:354
+    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:363
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:364
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:365
+    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:366
     d_critic, d_real, d_fake = hinge_backward(real, fake, saved_hinge, torch.ones((), dtype=FLOAT))
     return value, critic.at(d_critic), d_real, d_fake
 
 
 def example_to_order(key):
-    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:358
-    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:359
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:360
-    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:361
-    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:362
-    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:363
-    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:364
+    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:370
+    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:371
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:372
+    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:373
+    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:374
+    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:375
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:376
     value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_value = torch.ones((), dtype=FLOAT)
     d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, d_value)
@@ -2253,11 +2307,11 @@ def example_to_order(key):
 
 
 def example_with_pairs(key):
-    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:368
-    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:369
-    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:370
-    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:371
-    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:372
+    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:380
+    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:381
+    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:382
+    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:383
+    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:384
     value, saved_paired = paired_saved(judge, add_2, source, target)
     d_judge, d_add_2, d_source_2, d_target = paired_backward(judge, 1e1, saved_paired, torch.ones((), dtype=FLOAT))
     d_net, d_source_3 = net.forward_backward(source, saved_net, d_add_2)
@@ -2265,13 +2319,13 @@ def example_with_pairs(key):
 
 
 def example_without_pairs(key):
-    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:376
-    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:377
-    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:378
-    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:379
-    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:380
-    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:381
-    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:382
+    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:388
+    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:389
+    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:390
+    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:391
+    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:392
+    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:393
+    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:394
     add_2, saved_ba = ba.forward_saved(b)
     div, saved_judged = judged_saved(judge_a, a, add_2)
     d_value = torch.ones((), dtype=FLOAT)
@@ -2314,42 +2368,42 @@ def example_without_pairs(key):
 
 
 def example_compared(key):
-    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:386
-    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:387
-    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:388
+    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:398
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:399
+    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:400
     d_a, d_b = frechet_backward(saved_frechet, torch.ones((), dtype=FLOAT))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:392
-    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:393
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:404
+    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:405
     d_value = torch.ones((), dtype=FLOAT)
     d_z = inception_score_backward(saved_inception_score, value, d_value)  # [9, 4]
     return value, d_z
 
 
 def example_remembered(key):
-    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:397
-    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:398
-    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:399
+    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:409
+    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:410
+    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:411
 
 
 def example_of_tokens(key):
-    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:403
-    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:404
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:405
-    neg = -torch.log(luck)  # [5, 4]  adversarial.lee:298
+    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:415
+    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:416
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:417
+    neg = -torch.log(luck)  # [5, 4]  adversarial.lee:310
     d_c = softmax((z - torch.log(neg)) / 0.5, (1,))  # [5, 4]  prelude.lee:122
-    mul_2 = c * d_c  # [5, 4]  adversarial.lee:406
+    mul_2 = c * d_c  # [5, 4]  adversarial.lee:418
     d_div = d_c * (c - mul_2.sum(dim=1, keepdim=True))  # [5, 4]  prelude.lee:122
-    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:298
+    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:310
 
 
 def example_by_rewards(key):
-    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:410
-    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:411
-    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:412
+    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:422
+    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:423
+    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:424
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
     return (d_z**2).sum(), d_z_2, d_reward
 
@@ -2705,6 +2759,7 @@ SITES = {
     "x": 0x4F586EF96743DF4A,
     "z": 0x3041FD28A7B04184,
     "z#2": 0x92DBAFFF7C3F8640,
+    "z#3": 0xC3C89541B821509A,
 }
 
 

@@ -329,7 +329,7 @@ def non_saturating_backward_input(judge, saved, d_mean):
     return d_fake  # [n, judge.sizes_0]
 
 
-def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
+def gan(epochs=200, batch=64, rate=1e-3, latent=16, hidden=128, *, run=None):
     """In turn: D learns while G is fixed, G while D is fixed."""
     from leec.runtime.run import Run
 
@@ -342,8 +342,8 @@ def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:31
-    judge = MLP(sizes=(64, 64, 1), key=run.key("judge"))  # adversarial.lee:32
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator"))  # adversarial.lee:31
+    judge = MLP(sizes=(64, hidden, 1), key=run.key("judge"))  # adversarial.lee:32
     opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:33
     opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:34
     for epoch in run.loop("epoch", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
@@ -351,6 +351,8 @@ def gan(epochs=10, batch=64, rate=1e-3, latent=8, *, run=None):
             loss, loss_1 = gan_step(judge, generator, opt_d, opt_g, x, key=run.key("gan"))  # adversarial.lee:37
             run.step(loss)
             run.step(loss_1, "loss_1")
+    z = gan_z(data.train.x, latent, key=run.key("gan"))  # adversarial.lee:40
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:41
     return generator
 
 
@@ -372,23 +374,30 @@ def gan_step(judge, generator, opt_d, opt_g, x, key):
     return loss, loss_1
 
 
+def gan_z(data_train_x, latent, key):
+    """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
+    data_train_n = data_train_x.shape[0]
+    z = normal(fold(key, SITES["z#2"]), (data_train_n, latent), FLOAT)  # [data_train_n, latent]  adversarial.lee:40
+    return z  # [data_train_n, latent]
+
+
 def best_judge(p, q):
     """With G fixed, the best D is P / (P + Q).
 
     p [k], q [k] -> [k]
     """
-    return p / (p + q)  # [k]  adversarial.lee:48
+    return p / (p + q)  # [k]  adversarial.lee:50
 
 
 def best_judge_saved(p, q):
     """As best_judge, and what its gradient needs."""
-    add = p + q  # [k]  adversarial.lee:48
+    add = p + q  # [k]  adversarial.lee:50
     return p / add, add
 
 
 def best_judge_backward(add, div, d_y):
     """From d_y to the gradients by p and q."""
-    # gradient of return p / (p + q)   adversarial.lee:48
+    # gradient of return p / (p + q)   adversarial.lee:50
     d_q = -(d_y * div / add)  # [k]
     d_p = d_y / add + d_q  # [k]
     return d_p, d_q
@@ -399,13 +408,13 @@ def value_of_game(p, q, d):
 
     p [k], q [k], d [k] -> []
     """
-    masked_2 = masked(q * np.log(1 - d), q > 0)  # [k]  adversarial.lee:53
+    masked_2 = masked(q * np.log(1 - d), q > 0)  # [k]  adversarial.lee:55
     return (masked(p * np.log(d), p > 0) + masked_2).sum()
 
 
 def value_of_game_saved(p, q, d):
     """As value_of_game, and what its gradient needs."""
-    gt = p > 0  # bool[k]  adversarial.lee:53
+    gt = p > 0  # bool[k]  adversarial.lee:55
     log = np.log(d)  # [k]
     gt_2 = q > 0  # bool[k]
     guard_3 = 1 - d  # [k]
@@ -416,7 +425,7 @@ def value_of_game_saved(p, q, d):
 def value_of_game_backward(p, q, d, saved, d_y):
     """From d_y to the gradients by p, q and d."""
     gt, log, gt_2, guard_3, log_2 = saved
-    # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:53
+    # gradient of return sum(where(p > 0, p * log(d), 0) + where(q > 0, q * log(1 - d), 0))   adversarial.lee:55
     d_q = masked(d_y * log_2, gt_2)  # [k]
     d_p = masked(d_y * log, gt)  # [k]
     d_d = masked(-(d_y * q / guard_3), gt_2) + masked(d_y * p / d, gt)  # [k]
@@ -428,15 +437,15 @@ def jensen_shannon(p, q):
 
     p [k], q [k] -> []
     """
-    m = (p + q) / 2  # [k]  adversarial.lee:58
-    masked_ = masked(p * np.log(p / m), p > 0)  # [k]  adversarial.lee:59
+    m = (p + q) / 2  # [k]  adversarial.lee:60
+    masked_ = masked(p * np.log(p / m), p > 0)  # [k]  adversarial.lee:61
     return 0.5 * (masked_ + masked(q * np.log(q / m), q > 0)).sum()
 
 
 def jensen_shannon_saved(p, q):
     """As jensen_shannon, and what its gradient needs."""
-    m = (p + q) / 2  # [k]  adversarial.lee:58
-    gt = p > 0  # bool[k]  adversarial.lee:59
+    m = (p + q) / 2  # [k]  adversarial.lee:60
+    gt = p > 0  # bool[k]  adversarial.lee:61
     div = p / m  # [k]
     log = np.log(div)  # [k]
     gt_2 = q > 0  # bool[k]
@@ -448,12 +457,12 @@ def jensen_shannon_saved(p, q):
 def jensen_shannon_backward(p, q, saved, d_y):
     """From d_y to the gradients by p and q."""
     gt, m, div, log, gt_2, div_2, log_2 = saved
-    # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:59
+    # gradient of return 0.5 * sum(where(p > 0, p * log(p / m), 0) + where(q > 0, q * log(q / m..   adversarial.lee:61
     d_sum = d_y * 0.5
     div_3 = d_sum * q / div_2  # [k]
     d_guard_3 = masked(d_sum * log_2, gt_2) + masked(div_3 / m, gt_2)  # [k]
     div_6 = d_sum * p / div  # [k]
-    # gradient of m = (p + q) / 2   adversarial.lee:58
+    # gradient of m = (p + q) / 2   adversarial.lee:60
     d_m = masked(-(div_3 * div_2 / m), gt_2) + masked(-(div_6 * div / m), gt)  # [k]
     d_add = d_m / 2  # [k]
     d_p = masked(masked(d_sum * log, gt) + masked(div_6 / m, gt), gt) + d_add  # [k]
@@ -466,7 +475,7 @@ def negatives(judge, start, rate=0.1, steps=5):
 
     start [n, judge.sizes_0] -> [n, judge.sizes_0]
     """
-    # adversarial.lee:68
+    # adversarial.lee:70
     for k in range(steps):
         start = negatives_step(judge, start, rate)
     return start  # [n, judge.sizes_0]
@@ -474,7 +483,7 @@ def negatives(judge, start, rate=0.1, steps=5):
 
 def negatives_saved(judge, start, rate=0.1, steps=5):
     """As negatives, and what its gradient needs."""
-    saved_negatives_step = [None] * steps  # adversarial.lee:68
+    saved_negatives_step = [None] * steps  # adversarial.lee:70
     for k in range(steps):
         start, saved_negatives_step[k] = negatives_step_saved(judge, start, rate)
     return start, saved_negatives_step
@@ -482,7 +491,7 @@ def negatives_saved(judge, start, rate=0.1, steps=5):
 
 def negatives_backward(judge, rate, saved_negatives_step, steps, d_x_3):
     """From d_add_rows and d_x_3 to the gradients by judge and start."""
-    # gradient of for k in steps:   adversarial.lee:68
+    # gradient of for k in steps:   adversarial.lee:70
     d_judge = {
         "layers.0": {"w": np.zeros((judge.sizes[0], judge.sizes[1]), dtype=FLOAT)},
         "layers.1": {"w": np.zeros((judge.sizes[1], judge.sizes[2]), dtype=FLOAT)},
@@ -495,7 +504,7 @@ def negatives_backward(judge, rate, saved_negatives_step, steps, d_x_3):
 def negatives_step(judge, x, rate):
     """x [n, judge.sizes_0] -> [n, judge.sizes_0]"""
     n = x.shape[0]
-    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:69
+    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:71
     d_add_2 = np.ones((n, judge.sizes[2]), dtype=FLOAT)  # [n, judge.sizes_2]
     x_2 = x + rate * judge.forward_backward_input(saved_judge, d_add_2)  # [n, judge.sizes_0]
     return x_2  # [n, judge.sizes_0]
@@ -504,7 +513,7 @@ def negatives_step(judge, x, rate):
 def negatives_step_saved(judge, x, rate):
     """As negatives_step, and what its gradient needs."""
     n = x.shape[0]
-    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:69
+    _, saved_judge = judge.forward_saved(x)  # adversarial.lee:71
     d_add_2 = np.ones((n, judge.sizes[2]), dtype=FLOAT)  # [n, judge.sizes_2]
     d_x, saved_judge_ = judge.forward_backward_input_saved(saved_judge, d_add_2)
     x_2 = x + rate * d_x  # [n, judge.sizes_0]
@@ -514,7 +523,7 @@ def negatives_step_saved(judge, x, rate):
 def negatives_step_backward(judge, rate, saved_judge_, d_x_2, d_judge):
     """From d_add, d_x_2 and d_judge to the gradients by x and judge."""
     n = d_x_2.shape[0]
-    # gradient of x = x + rate * grad(sum(judge(x)), x)   adversarial.lee:69
+    # gradient of x = x + rate * grad(sum(judge(x)), x)   adversarial.lee:71
     d_add_2 = np.ones((n, judge.sizes[2]), dtype=FLOAT)  # [n, judge.sizes_2]
     d_d_x = d_x_2 * rate  # [n, judge.sizes_0]
     d_judge_ = judge.forward_backward_input_backward_parameters(d_add_2, saved_judge_, d_d_x)
@@ -526,7 +535,7 @@ def negatives_step_backward(judge, rate, saved_judge_, d_x_2, d_judge):
 
 def against_own_saved(judge, real, start):
     """As against_own, and what its gradient needs."""
-    graft = stop(negatives(judge, start))  # [n, judge.sizes_0]  adversarial.lee:75
+    graft = stop(negatives(judge, start))  # [n, judge.sizes_0]  adversarial.lee:77
     add, saved_discriminates = discriminates_saved(judge, real, graft)
     return add, (graft, saved_discriminates)
 
@@ -534,14 +543,14 @@ def against_own_saved(judge, real, start):
 def against_own_backward(judge, real, saved, d_add):
     """From d_add to the gradients by judge and real."""
     graft, saved_discriminates = saved
-    # gradient of return discriminates(judge, real, stop(negatives(judge, start)))   adversarial.lee:75
+    # gradient of return discriminates(judge, real, stop(negatives(judge, start)))   adversarial.lee:77
     d_judge, d_real = discriminates_backward_2(judge, real, graft, saved_discriminates, d_add)
     return d_judge, d_real
 
 
 def wasserstein_saved(critic, real, fake):
     """As wasserstein, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(fake)  # adversarial.lee:83
+    add_2, saved_critic = critic.forward_saved(fake)  # adversarial.lee:85
     add_2_2, saved_critic_ = critic.forward_saved(real)
     return add_2.mean() - add_2_2.mean(), (saved_critic, saved_critic_)
 
@@ -551,7 +560,7 @@ def wasserstein_backward(critic, real, fake, saved, d_sub):
     saved_critic, saved_critic_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:83
+    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:85
     neg = -(d_sub / (critic.sizes[2] * n))
     d_add_2_2 = np.broadcast_to(neg, (n, critic.sizes[2]))  # [n, critic.sizes_2]
     d_critic, d_real = critic.forward_backward(real, saved_critic_, d_add_2_2)
@@ -577,7 +586,7 @@ def wasserstein_backward_parameters(critic, real, fake, saved, d_sub):
     saved_critic, saved_critic_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:83
+    # gradient of return mean(critic(fake)) - mean(critic(real))   adversarial.lee:85
     neg = -(d_sub / (critic.sizes[2] * n))
     d_add_2_2 = np.broadcast_to(neg, (n, critic.sizes[2]))  # [n, critic.sizes_2]
     d_critic = critic.forward_backward_parameters(real, saved_critic_, d_add_2_2)
@@ -596,19 +605,19 @@ def wasserstein_backward_parameters(critic, real, fake, saved, d_sub):
 
 def clipped(critic, bound):
     """Every weight between -c and c: the first way to keep D smooth."""
-    mlp = clip(critic, -bound, bound)  # adversarial.lee:88
+    mlp = clip(critic, -bound, bound)  # adversarial.lee:90
     return mlp.copy()
 
 
 def clipped_saved(critic, bound):
     """As clipped, and what its gradient needs."""
-    mlp, saved_clip = clip_saved(critic, -bound, bound)  # adversarial.lee:88
+    mlp, saved_clip = clip_saved(critic, -bound, bound)  # adversarial.lee:90
     return mlp.copy(), saved_clip
 
 
 def clipped_backward(critic, bound, saved_clip, d_mlp):
     """From d_mlp to the gradient by critic."""
-    # gradient of return clip(critic, -bound, bound)   adversarial.lee:88
+    # gradient of return clip(critic, -bound, bound)   adversarial.lee:90
     d_critic = clip_backward(critic, -bound, bound, saved_clip, d_mlp)
     return d_critic
 
@@ -625,10 +634,10 @@ def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:93
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:94
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:95
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:96
+    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:95
+    critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:96
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:97
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:98
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             loss, loss_1 = wgan_step(critic, generator, opt_c, opt_g, x, bound, key=run.key("wgan"))
@@ -641,35 +650,35 @@ def wgan_step(critic, generator, opt_c, opt_g, x, bound, key):
     """One step of wgan."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:99
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:100
+    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:101
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:102
     graft = stop(add_2)  # [batches_n, 64]
     loss, saved_wasserstein = wasserstein_saved(critic, x, graft)
     d_loss = FLOAT(1.0)
     d_critic = wasserstein_backward_parameters(critic, x, graft, saved_wasserstein, d_loss)
     opt_c.update(critic.parameters, critic.flat(d_critic))
-    mlp = clipped(critic, bound)  # adversarial.lee:101
-    add_2_3, saved_mlp = mlp.forward_saved(add_2)  # adversarial.lee:102
+    mlp = clipped(critic, bound)  # adversarial.lee:103
+    add_2_3, saved_mlp = mlp.forward_saved(add_2)  # adversarial.lee:104
     d_add_2_3 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
     d_add_2 = mlp.forward_backward_input(saved_mlp, d_add_2_3)  # [batches_n, 64]
-    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)  # adversarial.lee:100
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:102
-    critic.layers[0].w[...] = mlp.layers[0].w  # [64, 64]  adversarial.lee:101
+    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)  # adversarial.lee:102
+    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:104
+    critic.layers[0].w[...] = mlp.layers[0].w  # [64, 64]  adversarial.lee:103
     critic.layers[0].b[...] = mlp.layers[0].b  # [64]
     critic.layers[1].w[...] = mlp.layers[1].w  # [64, 1]
     critic.layers[1].b[...] = mlp.layers[1].b  # [1]
-    return loss, -add_2_3.mean()  # adversarial.lee:102
+    return loss, -add_2_3.mean()  # adversarial.lee:104
 
 
 def gradient_penalty_saved(critic, real, fake, mix):
     """As gradient_penalty, and what its gradient needs."""
     n = real.shape[0]
-    reshape = mix[:, None]  # [n, 1]  adversarial.lee:108
+    reshape = mix[:, None]  # [n, 1]  adversarial.lee:110
     between = reshape * real + (1 - reshape) * fake  # [n, critic.sizes_0]
-    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:109
+    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:111
     d_add_2 = np.ones((n, critic.sizes[2]), dtype=FLOAT)  # [n, critic.sizes_2]
     slope, saved_critic_ = critic.forward_backward_input_saved(saved_critic, d_add_2)
-    sqrt, saved_norm = norm_saved(slope)  # adversarial.lee:110
+    sqrt, saved_norm = norm_saved(slope)  # adversarial.lee:112
     sub_2 = sqrt - 1  # [n]
     return (sub_2**2).mean(), (slope, saved_critic_, sqrt, saved_norm, sub_2)
 
@@ -678,15 +687,16 @@ def gradient_penalty_backward_parameters(critic, saved, d_mean):
     """From d_add and d_mean to the gradient by critic."""
     slope, saved_critic_, sqrt, saved_norm, sub_2 = saved
     n = slope.shape[0]
-    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:110
+    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:112
     d_slope = norm_backward(slope, saved_norm, sqrt, 2 * (d_mean / n) * sub_2)  # [n, critic.sizes_0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:109
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:111
     d_add_2 = np.ones((n, critic.sizes[2]), dtype=FLOAT)  # [n, critic.sizes_2]
     d_critic = critic.forward_backward_input_backward_parameters(d_add_2, saved_critic_, d_slope)
     return d_critic
 
 
-def wgan_gp(epochs=5, batch=64, rate=1e-3, latent=8, weight=1e1, *, run=None):
+def wgan_gp(epochs=50, batch=64, rate=1e-3, latent=16, hidden=128, turns=5, weight=1e1, *, run=None):
+    """The critic takes several steps for one of the generator: it is to be near the best one, whose slope says where to."""
     from leec.runtime.run import Run
 
     run = run or Run("wgan_gp")
@@ -698,27 +708,28 @@ def wgan_gp(epochs=5, batch=64, rate=1e-3, latent=8, weight=1e1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:115
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:116
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:117
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:118
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator"))  # adversarial.lee:118
+    critic = MLP(sizes=(64, hidden, 1), key=run.key("critic"))  # adversarial.lee:119
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:120
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:121
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = wgan_gp_step(generator, critic, opt_c, opt_g, x, weight, key=run.key("wgan_gp"))
-            run.step(loss)
-            run.step(loss_1, "loss_1")
+            for turn in run.loop("turn", 1, turns, critic=critic, opt_c=opt_c):
+                run.step(wgan_gp_step(generator, critic, opt_c, x, weight, key=run.key("wgan_gp")))
+            run.step(wgan_gp_step_2(generator, critic, opt_g, x, key=run.key("wgan_gp")))  # adversarial.lee:134
+    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:136
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:137
     return generator, critic
 
 
-def wgan_gp_step(generator, critic, opt_c, opt_g, x, weight, key):
+def wgan_gp_step(generator, critic, opt_c, x, weight, key):
     """One step of wgan_gp."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:121
-    mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT)  # [batches_n]  adversarial.lee:122
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:123
-    fake = stop(add_2)  # [batches_n, 64]
-    sub, saved_wasserstein = wasserstein_saved(critic, x, fake)  # adversarial.lee:124
+    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:125
+    mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT)  # [batches_n]  adversarial.lee:126
+    fake = stop(generator(z))  # [batches_n, 64]  adversarial.lee:127
+    sub, saved_wasserstein = wasserstein_saved(critic, x, fake)  # adversarial.lee:128
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, x, fake, mix)
     d_mean = FLOAT(weight)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -739,17 +750,33 @@ def wgan_gp_step(generator, critic, opt_c, opt_g, x, weight, key):
             }
         ),
     )
-    add_2_3, saved_critic = critic.forward_saved(add_2)  # adversarial.lee:125
-    d_add_2_3 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
-    d_add_2_2 = critic.forward_backward_input(saved_critic, d_add_2_3)  # [batches_n, 64]
-    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2_2)  # adversarial.lee:123
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:125
-    return sub + weight * mean, -add_2_3.mean()
+    return sub + weight * mean
+
+
+def wgan_gp_step_2(generator, critic, opt_g, x, key):
+    """One step of wgan_gp."""
+    batches_n = x.shape[0]
+    latent = generator.layers[0].w.shape[0]
+    z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:134
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:135
+    add_2_2, saved_critic = critic.forward_saved(add_2)
+    d_add_2_2 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
+    d_add_2 = critic.forward_backward_input(saved_critic, d_add_2_2)  # [batches_n, 64]
+    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)
+    opt_g.update(generator.parameters, generator.flat(d_generator))
+    return -add_2_2.mean()
+
+
+def wgan_gp_z(data_train_x, latent, key):
+    """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
+    data_train_n = data_train_x.shape[0]
+    z = normal(fold(key, SITES["z#3"]), (data_train_n, latent), FLOAT)  # [data_train_n, latent]  adversarial.lee:136
+    return z  # [data_train_n, latent]
 
 
 def unit(v):
     """v [d] -> [d]"""
-    return v / norm_2(v)  # [d]  adversarial.lee:133
+    return v / norm_2(v)  # [d]  adversarial.lee:145
 
 
 class SpectralLinear(Model):
@@ -760,50 +787,50 @@ class SpectralLinear(Model):
 
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
-        self.w = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  adversarial.lee:138
-        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  adversarial.lee:139
-        self.right = normal(fold(key, SITES["right"]), (outputs,), FLOAT)  # [outputs]  adversarial.lee:140
+        self.w = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  adversarial.lee:150
+        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  adversarial.lee:151
+        self.right = normal(fold(key, SITES["right"]), (outputs,), FLOAT)  # [outputs]  adversarial.lee:152
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, inputs] -> [n, outputs]"""
         if training:
             return self.forward_training(x)
-        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:145
+        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:157
         left = unit(stop(self.w) @ graft_2)  # [inputs]
-        sigma = left @ self.w @ graft_2  # adversarial.lee:146
-        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:147
+        sigma = left @ self.w @ graft_2  # adversarial.lee:158
+        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:159
 
     def forward_training(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
+        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:156
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
-        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:145
+        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:157
         left = unit(graft @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:146
-        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:147
+        sigma = left @ self.w @ graft_4  # adversarial.lee:158
+        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:159
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:144
+        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:156
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
-        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:145
+        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:157
         graft_4_2 = graft_4.copy()  # [outputs]
         left = unit(graft @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:146
-        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:147
+        sigma = left @ self.w @ graft_4  # adversarial.lee:158
+        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:159
         return x @ div_3 + self.b, (graft_4_2, left, sigma, div_3)
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         graft_4_2, left, sigma, div_3 = saved
-        # gradient of return x @ (w / sigma) + b   adversarial.lee:147
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:159
         d_b = d_y.sum(axis=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
-        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:146
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:158
         d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4_2)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
 
@@ -815,25 +842,25 @@ class SpectralCritic(Model):
 
     def __init__(self, d, hidden, *, key=(0, 0)):
         self.d, self.hidden = d, hidden
-        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:151
-        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:152
+        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:163
+        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:164
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, d] -> [n, 1]"""
         if training:
             return self.forward_training(x)
-        return self.second(leaky_relu(self.first(x), slope=0.2))  # [n, 1]  adversarial.lee:155
+        return self.second(leaky_relu(self.first(x), slope=0.2))  # [n, 1]  adversarial.lee:167
 
     def forward_training(self, x):
         """x [n, d] -> [n, 1]"""
-        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:155
+        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:167
         y = self.second(leaky_relu(first_out, slope=0.2), training=True)  # [n, 1]
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:155
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:167
         select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
@@ -842,7 +869,7 @@ class SpectralCritic(Model):
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         saved_first, select, saved_leaky_relu, saved_second = saved
-        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:155
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:167
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
         d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
         d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
@@ -851,7 +878,7 @@ class SpectralCritic(Model):
 
 def hinge_saved(critic, real, fake):
     """As hinge, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:159
+    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:171
     select = relu_2(1 - add_2)  # [n, 1]
     add_2_2, saved_critic_ = critic.forward_saved(fake)
     select_2 = relu_2(1 + add_2_2)  # [m, 1]
@@ -863,7 +890,7 @@ def hinge_backward(real, fake, saved, d_add_3):
     saved_critic, select, saved_critic_, select_2 = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:159
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:171
     d_add = relu_2_backward(select_2, np.broadcast_to(d_add_3 / m, (m, 1)))  # [m, 1]
     d_critic, d_fake = SpectralCritic.forward_backward(fake, saved_critic_, d_add)
     d_sub = relu_2_backward(select, np.broadcast_to(d_add_3 / n, (n, 1)))  # [n, 1]
@@ -889,24 +916,24 @@ class Conditional(Model):
 
     def __init__(self, latent, classes, hidden, d, *, key=(0, 0)):
         self.latent, self.classes, self.hidden, self.d = latent, classes, hidden, d
-        self.word = normal(fold(key, SITES["word"]), (classes, latent), FLOAT)  # [classes, latent]  adversarial.lee:167
-        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:168
+        self.word = normal(fold(key, SITES["word"]), (classes, latent), FLOAT)  # [classes, latent]  adversarial.lee:179
+        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:180
         self.lay_out()
 
     def forward(self, c, z):
         """c int[n], z [n, latent] -> [n, d]"""
-        return self.net(np.concatenate((self.word[inside(c)], z), axis=1))  # [n, d]  adversarial.lee:171
+        return self.net(np.concatenate((self.word[inside(c)], z), axis=1))  # [n, d]  adversarial.lee:183
 
     def forward_saved(self, c, z):
         """As forward, and what its gradient needs."""
-        concat = np.concatenate((self.word[inside(c)], z), axis=1)  # [n, 2 * latent]  adversarial.lee:171
+        concat = np.concatenate((self.word[inside(c)], z), axis=1)  # [n, 2 * latent]  adversarial.lee:183
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2, (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:171
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:183
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_z = d_concat[:, self.latent :]  # [n, latent]
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
@@ -915,7 +942,7 @@ class Conditional(Model):
     def forward_backward_parameters(self, c, saved, d_y):
         """From d_y to the gradient by the parameters."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:171
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:183
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
         return {"word": d_word, "net": d_net}
@@ -928,27 +955,27 @@ class PairJudge(Model):
 
     def __init__(self, classes, hidden, d, *, key=(0, 0)):
         self.classes, self.hidden, self.d = classes, hidden, d
-        self.word = normal(fold(key, SITES["word"]), (classes, d), FLOAT)  # [classes, d]  adversarial.lee:176
-        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:177
+        self.word = normal(fold(key, SITES["word"]), (classes, d), FLOAT)  # [classes, d]  adversarial.lee:188
+        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:189
         self.lay_out()
 
     def forward(self, x, c):
         """x [n, d], c int[n] -> [n]"""
         n = x.shape[0]
-        add_2 = self.net(np.concatenate((x, self.word[inside(c)]), axis=1))  # [n, 1]  adversarial.lee:180
+        add_2 = self.net(np.concatenate((x, self.word[inside(c)]), axis=1))  # [n, 1]  adversarial.lee:192
         return add_2.reshape(n)  # [n]
 
     def forward_saved(self, x, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        concat = np.concatenate((x, self.word[inside(c)]), axis=1)  # [n, 2 * d]  adversarial.lee:180
+        concat = np.concatenate((x, self.word[inside(c)]), axis=1)  # [n, 2 * d]  adversarial.lee:192
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2.reshape(n), (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:180
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:192
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_x = d_concat[:, : self.d]  # [n, d]
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
@@ -957,7 +984,7 @@ class PairJudge(Model):
     def forward_backward_parameters(self, c, saved, d_y):
         """From d_y to the gradient by the parameters."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:180
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:192
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
         return {"word": d_word, "net": d_net}
@@ -965,7 +992,7 @@ class PairJudge(Model):
     def forward_backward_input(self, saved, d_y):
         """From d_y to the gradient by x."""
         _, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:180
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:192
         d_x = self.net.forward_backward_input(saved_net, d_y[:, None])[:, : self.d]  # [n, d]
         return d_x  # [n, d]
 
@@ -975,22 +1002,22 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    judge_out = judge(x, c)  # [n]  adversarial.lee:185
+    judge_out = judge(x, c)  # [n]  adversarial.lee:197
     log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
     neg = -judge(fake, c)  # [n]  prelude.lee:36
-    mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:186
+    mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:198
     neg_2 = -judge(x, other)  # [n]  prelude.lee:36
-    log_sigmoid_3 = np.minimum(neg_2, 0) - np.log1p(np.exp(-np.abs(neg_2)))  # [n]  adversarial.lee:186
+    log_sigmoid_3 = np.minimum(neg_2, 0) - np.log1p(np.exp(-np.abs(neg_2)))  # [n]  adversarial.lee:198
     return right - mean_2 - log_sigmoid_3.mean()
 
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:185
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:197
     log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
-    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:186
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:198
     log_sigmoid_2 = np.minimum(-judge_out_2, 0) - np.log1p(np.exp(-np.abs(-judge_out_2)))  # [n]
     judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
     log_sigmoid_3 = np.minimum(-judge_out_3, 0) - np.log1p(np.exp(-np.abs(-judge_out_3)))  # [n]
@@ -1002,13 +1029,13 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:186
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:198
     neg_3 = -(d_y / n)
     sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
     d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, -(neg_3 * sigmoid))
     sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * sigmoid_2))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:185
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:197
     sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * sigmoid_3)
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
@@ -1039,13 +1066,13 @@ def judges_pairs_backward_parameters(judge, c, other, saved, d_y):
     """From d_y to the gradient by judge."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:186
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:198
     neg_3 = -(d_y / n)
     sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
     d_judge = judge.forward_backward_parameters(other, saved_judge_2, -(neg_3 * sigmoid))
     sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
     d_judge_ = judge.forward_backward_parameters(c, saved_judge_, -(neg_3 * sigmoid_2))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:185
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:197
     sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
     d_judge_2 = judge.forward_backward_parameters(c, saved_judge, neg_3 * sigmoid_3)
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
@@ -1080,29 +1107,29 @@ def by_label(epochs=60, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    reader = MLP(sizes=(64, 64, 10), key=run.key("reader"))  # adversarial.lee:192
-    opt_r = Adam(lr=3e-3)  # adversarial.lee:193
+    reader = MLP(sizes=(64, 64, 10), key=run.key("reader"))  # adversarial.lee:204
+    opt_r = Adam(lr=3e-3)  # adversarial.lee:205
     for epoch in run.loop("epoch", 1, 10, opt_r=opt_r, reader=reader):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(by_label_step(reader, opt_r, x, y))  # adversarial.lee:196
-    generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator"))  # adversarial.lee:197
-    judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge"))  # adversarial.lee:198
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:199
-    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:200
+            run.step(by_label_step(reader, opt_r, x, y))  # adversarial.lee:208
+    generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator"))  # adversarial.lee:209
+    judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge"))  # adversarial.lee:210
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:211
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:212
     for epoch in run.loop("epoch_2", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
             loss, loss_1 = by_label_step_2(judge, generator, opt_d, opt_g, x, y, key=run.key("by_label"))
             run.step(loss)
             run.step(loss_1, "loss_1")
-    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:207
+    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:219
     reported_as_ordered, reported_of_real = by_label_as_ordered_of_real(reader, generator, y, z, data.test.x)
-    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:209
+    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:221
     return generator, judge
 
 
 def by_label_step(reader, opt_r, x, y):
     """One step of by_label."""
-    add_2, saved_reader = reader.forward_saved(x)  # adversarial.lee:196
+    add_2, saved_reader = reader.forward_saved(x)  # adversarial.lee:208
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
     d_reader = reader.forward_backward_parameters(x, saved_reader, d_add_2)
     opt_r.update(reader.parameters, reader.flat(d_reader))
@@ -1113,33 +1140,33 @@ def by_label_step_2(judge, generator, opt_d, opt_g, x, y, key):
     """One step of by_label."""
     batches_2_n = x.shape[0]
     latent = generator.word.shape[1]
-    z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT)  # [batches_2_n, latent]  adversarial.lee:203
-    away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10)  # int[batches_2_n]  adversarial.lee:204
-    generator_out, saved_generator = generator.forward_saved(y, z)  # adversarial.lee:205
+    z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT)  # [batches_2_n, latent]  adversarial.lee:215
+    away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10)  # int[batches_2_n]  adversarial.lee:216
+    generator_out, saved_generator = generator.forward_saved(y, z)  # adversarial.lee:217
     mod = (y + away) % 10  # int[batches_2_n]
     loss, saved_judges_pairs = judges_pairs_saved(judge, x, y, stop(generator_out), mod)
     d_loss = FLOAT(1.0)
     d_judge = judges_pairs_backward_parameters(judge, y, mod, saved_judges_pairs, d_loss)
     opt_d.update(judge.parameters, judge.flat(d_judge))
-    reshape, saved_judge = judge.forward_saved(generator_out, y)  # adversarial.lee:206
+    reshape, saved_judge = judge.forward_saved(generator_out, y)  # adversarial.lee:218
     log_sigmoid = np.minimum(reshape, 0) - np.log1p(np.exp(-np.abs(reshape)))  # [batches_2_n]
     sigmoid = np.exp(np.minimum(-reshape, 0)) / (1 + np.exp(-np.abs(-reshape)))  # [batches_2_n]
     d_generator_out = judge.forward_backward_input(saved_judge, -1.0 / batches_2_n * sigmoid)  # [batches_2_n, 64]
-    d_generator = generator.forward_backward_parameters(y, saved_generator, d_generator_out)  # adversarial.lee:205
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:206
+    d_generator = generator.forward_backward_parameters(y, saved_generator, d_generator_out)  # adversarial.lee:217
+    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:218
     return loss, -log_sigmoid.mean()
 
 
 def by_label_y_z(data_test_y, latent, key):
     """data_test_y int[data_test_n] -> int[data_test_n], [data_test_n, latent]"""
     data_test_n = data_test_y.shape[0]
-    z = normal(fold(key, SITES["z#2"]), (data_test_n, latent), FLOAT)  # [data_test_n, latent]  adversarial.lee:208
+    z = normal(fold(key, SITES["z#2"]), (data_test_n, latent), FLOAT)  # [data_test_n, latent]  adversarial.lee:220
     return data_test_y, z
 
 
 def by_label_as_ordered_of_real(reader, generator, y, z, data_test_x):
     """y int[data_test_n], z [data_test_n, latent], data_test_x [data_test_n, 64] -> [], []"""
-    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:209
+    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:221
 
 
 def paired_saved(judge, made, source, target, weight=1e1):
@@ -1147,7 +1174,7 @@ def paired_saved(judge, made, source, target, weight=1e1):
     n, d = made.shape
     if judge.sizes[0] != 2 * d:
         raise ValueError(f"judge.sizes_0 = {judge.sizes[0]} must equal 2 * d = {2 * d}")
-    # [n, judge.sizes_0]  adversarial.lee:215
+    # [n, judge.sizes_0]  adversarial.lee:227
     reshape = np.concatenate((source, made), axis=1).reshape(n, judge.sizes[0])
     add_2, saved_judge = judge.forward_saved(reshape)
     log_sigmoid = np.minimum(add_2, 0) - np.log1p(np.exp(-np.abs(add_2)))  # [n, judge.sizes_2]
@@ -1159,7 +1186,7 @@ def paired_backward(judge, weight, saved, d_add):
     """From d_add to the gradients by judge, made, source and target."""
     reshape, add_2, saved_judge, sub = saved
     n, d = sub.shape
-    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:215
+    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:227
     d_sub = d_add * weight / (d * n) * np.sign(sub)  # [n, d]
     d_target = -d_sub  # [n, d]
     sigmoid = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
@@ -1184,19 +1211,19 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     if ba.sizes[0] != ab.sizes[2]:
         raise ValueError(f"ba.sizes_0 = {ba.sizes[0]} must equal ab.sizes_2 = {ab.sizes[2]}")
     if ba.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:226: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+        raise ValueError(f"adversarial.lee:238: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
     if ab.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:226: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
-    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:223
-    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:224
-    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:225
+        raise ValueError(f"adversarial.lee:238: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:235
+    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:236
+    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:237
     add_2, saved_judge_b = judge_b.forward_saved(reshape_2)
     sub = add_2 - 1  # [n, judge_b.sizes_2]
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
     fool = (sub**2).mean() + (sub_2**2).mean()
-    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:226
+    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:238
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
     reshape_6 = fake_a.reshape(m, ab.sizes[0])  # [m, ab.sizes_0]
@@ -1227,21 +1254,21 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
     saved_ab, saved_ba, reshape_2, saved_judge_b, sub, reshape_3, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:226
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:238
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * np.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * np.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:225
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:237
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_judge_a, d_reshape_3 = judge_a.forward_backward(reshape_3, saved_judge_a, d_sub_2)
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_judge_b, d_reshape_2 = judge_b.forward_backward(reshape_2, saved_judge_b, d_sub)
-    # gradient of fake_a = ba(b)   adversarial.lee:224
+    # gradient of fake_a = ba(b)   adversarial.lee:236
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     d_ba_, d_reshape = ba.forward_backward(b.reshape(m, ba.sizes[0]), saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:223
+    # gradient of fake_b = ab(a)   adversarial.lee:235
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_, d_a_3 = ab.forward_backward(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1275,22 +1302,22 @@ def cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, weight, saved, d_a
     saved_ab, saved_ba, _, saved_judge_b, sub, _, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:226
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:238
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * np.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * np.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:225
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:237
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_reshape_3 = judge_a.forward_backward_input(saved_judge_a, d_sub_2)  # [m, judge_a.sizes_0]
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_reshape_2 = judge_b.forward_backward_input(saved_judge_b, d_sub)  # [n, judge_b.sizes_0]
-    # gradient of fake_a = ba(b)   adversarial.lee:224
+    # gradient of fake_a = ba(b)   adversarial.lee:236
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     reshape = b.reshape(m, ba.sizes[0])  # [m, ba.sizes_0]
     d_ba_ = ba.forward_backward_parameters(reshape, saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:223
+    # gradient of fake_b = ab(a)   adversarial.lee:235
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_ = ab.forward_backward_parameters(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1312,7 +1339,7 @@ def cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, weight, saved, d_a
 
 def judged_saved(judge, real, fake):
     """As judged, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:231
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:243
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
@@ -1323,7 +1350,7 @@ def judged_backward(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:231
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:243
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
@@ -1348,7 +1375,7 @@ def judged_backward_parameters(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:231
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:243
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge = judge.forward_backward_parameters(fake, saved_judge_, d_add_2_2)
@@ -1377,18 +1404,18 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:237
-    ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:238
-    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a"))  # adversarial.lee:239
-    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b"))  # adversarial.lee:240
-    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:241
-    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:242
-    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:243
+    ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:249
+    ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:250
+    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a"))  # adversarial.lee:251
+    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b"))  # adversarial.lee:252
+    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:253
+    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:254
+    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:255
     for epoch in run.loop(
         "epoch", 1, epochs, ab=ab, ba=ba, judge_a=judge_a, judge_b=judge_b, opt=opt, opt_a=opt_a, opt_b=opt_b
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1, loss_2 = cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x)  # adversarial.lee:246
+            loss, loss_1, loss_2 = cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x)  # adversarial.lee:258
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
@@ -1398,17 +1425,17 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
 def cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x):
     """One step of cycle_gan."""
     batches_n = x.shape[0]
-    a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:246
-    b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:247
-    loss, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:248
+    a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:258
+    b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:259
+    loss, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:260
     d_loss = FLOAT(1.0)
     d_ab, d_ba = cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, 1e1, saved_cycle, d_loss)
     update_together(opt, (ab, d_ab), (ba, d_ba))
-    graft = stop(ba(b))  # [batches_n - batches_n // 2, 64]  adversarial.lee:249
+    graft = stop(ba(b))  # [batches_n - batches_n // 2, 64]  adversarial.lee:261
     loss_1, saved_judged = judged_saved(judge_a, a, graft)
     d_judge_a = judged_backward_parameters(judge_a, a, graft, saved_judged, d_loss)
     opt_a.update(judge_a.parameters, judge_a.flat(d_judge_a))
-    graft_2 = stop(ab(a))  # [batches_n // 2, 64]  adversarial.lee:250
+    graft_2 = stop(ab(a))  # [batches_n // 2, 64]  adversarial.lee:262
     loss_2, saved_judged_ = judged_saved(judge_b, b, graft_2)
     d_judge_b = judged_backward_parameters(judge_b, b, graft_2, saved_judged_, d_loss)
     opt_b.update(judge_b.parameters, judge_b.flat(d_judge_b))
@@ -1420,22 +1447,22 @@ def frechet(a, b):
 
     a [n, d], b [m, d] -> []
     """
-    first = covariance(a)  # [d, d]  adversarial.lee:259
-    second = covariance(b)  # [d, d]  adversarial.lee:260
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:261
-    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:262
-    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:263
+    first = covariance(a)  # [d, d]  adversarial.lee:271
+    second = covariance(b)  # [d, d]  adversarial.lee:272
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:273
+    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:274
+    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:275
     return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
     """As frechet, and what its gradient needs."""
-    first, saved_covariance = covariance_saved(a)  # adversarial.lee:259
-    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:260
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:261
-    contract = root @ second  # [d, d]  adversarial.lee:262
+    first, saved_covariance = covariance_saved(a)  # adversarial.lee:271
+    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:272
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:273
+    contract = root @ second  # [d, d]  adversarial.lee:274
     both = matrix_sqrt(contract @ root)  # [d, d]
-    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:263
+    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:275
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
     return (sub**2).sum() + trace(first + second - 2 * both), saved
 
@@ -1446,18 +1473,18 @@ def frechet_backward(saved, d_y):
     d = second.shape[0]
     n = saved_covariance.shape[0]
     m = saved_covariance_.shape[0]
-    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:263
+    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:275
     d_sub_2 = trace_backward(d, d_y)  # [d, d]
     d_both = -2 * d_sub_2  # [d, d]
     d_sub = 2 * d_y * sub  # [d]
-    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:262
+    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:274
     d_contract_2 = lyapunov(both, (d_both + d_both.T) * 0.5)  # [d, d]
     d_contract = d_contract_2 @ root.T  # [d, d]
-    # gradient of root = matrix_sqrt(first)   adversarial.lee:261
+    # gradient of root = matrix_sqrt(first)   adversarial.lee:273
     d_root = contract.T @ d_contract_2 + d_contract @ second.T  # [d, d]
-    # gradient of second = covariance(b)   adversarial.lee:260
+    # gradient of second = covariance(b)   adversarial.lee:272
     d_second = d_sub_2 + root.T @ d_contract  # [d, d]
-    # gradient of first = covariance(a)   adversarial.lee:259
+    # gradient of first = covariance(a)   adversarial.lee:271
     d_first = d_sub_2 + lyapunov(root, (d_root + d_root.T) * 0.5)  # [d, d]
     d_a = d_sub / n + covariance_backward(saved_covariance, d_first)  # [n, d]
     d_b = -d_sub / m + covariance_backward(saved_covariance_, d_second)  # [m, d]
@@ -1467,23 +1494,23 @@ def frechet_backward(saved, d_y):
 def covariance(x):
     """x [n, d] -> [d, d]"""
     n = x.shape[0]
-    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:267
-    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:268
+    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:279
+    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:280
 
 
 def covariance_saved(x):
     """As covariance, and what its gradient needs."""
     n = x.shape[0]
-    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:267
-    return centred.T @ centred / (n - 1), centred  # adversarial.lee:268
+    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:279
+    return centred.T @ centred / (n - 1), centred  # adversarial.lee:280
 
 
 def covariance_backward(centred, d_y):
     """From d_y to the gradient by x."""
     n = centred.shape[0]
-    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:268
+    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:280
     d_contract = d_y / (n - 1)  # [d, d]
-    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:267
+    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:279
     d_centred = centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_x = d_centred + -d_centred.sum(axis=0) / n  # [n, d]
     return d_x  # [n, d]
@@ -1497,7 +1524,7 @@ def inception_score(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = log_softmax(z, (1,))  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:275
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:287
     return np.exp((p * sub_2).sum(axis=1).mean())
 
 
@@ -1506,7 +1533,7 @@ def inception_score_saved(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = log_softmax(z, (1,))  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:275
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:287
     return np.exp((p * sub_2).sum(axis=1).mean()), (p, log_softmax_, sub_2)
 
 
@@ -1514,7 +1541,7 @@ def inception_score_backward(saved, exp, d_y):
     """From d_y to the gradient by z."""
     p, log_softmax_, sub_2 = saved
     n = p.shape[0]
-    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:275
+    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:287
     div = d_y * exp / n
     d_p = div * sub_2  # [n, k]
     d_sub_2 = div * p  # [n, k]
@@ -1532,12 +1559,12 @@ def memory(made, known):
 
     made [n, d], known [m, d] -> [n]
     """
-    return distances(made, known).min(axis=1, initial=np.inf)  # [n]  adversarial.lee:280
+    return distances(made, known).min(axis=1, initial=np.inf)  # [n]  adversarial.lee:292
 
 
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
-    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:284
+    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:296
     apart = np.sqrt((sub**2).sum(axis=2))  # [n, m]
     return apart  # [n, m]
 
@@ -1547,7 +1574,7 @@ def covered_modes(made, centres, reach):
 
     made [n, d], centres [k, d] -> []
     """
-    lt = distances(centres, made).min(axis=1, initial=np.inf) < reach  # bool[k]  adversarial.lee:290
+    lt = distances(centres, made).min(axis=1, initial=np.inf) < reach  # bool[k]  adversarial.lee:302
     return lt.astype(np.int64).sum()
 
 
@@ -1564,16 +1591,16 @@ def reinforced(z, reward):
 
     z [k], reward [k] -> [k]
     """
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:303
-    mul = p * reward  # [k]  adversarial.lee:304
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:315
+    mul = p * reward  # [k]  adversarial.lee:316
     sum_ = mul.sum(axis=0, keepdims=True)  # [1]  prelude.lee:127
     return mul - np.exp(log_softmax(z, (0,))) * sum_  # [k]
 
 
 def reinforced_saved(z, reward):
     """As reinforced, and what its gradient needs."""
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:303
-    mul = p * reward  # [k]  adversarial.lee:304
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:315
+    mul = p * reward  # [k]  adversarial.lee:316
     log_softmax_ = log_softmax(z, (0,))  # [k]  prelude.lee:127
     exp = np.exp(log_softmax_)  # [k]
     sum_2 = mul.sum(axis=0, keepdims=True)  # [1]
@@ -1587,25 +1614,25 @@ def reinforced_backward(saved, d_y):
     d_log_softmax = -d_y * sum_2 * exp  # [k]
     sum_ = d_log_softmax.sum(axis=0, keepdims=True)  # [1]
     d_z = d_log_softmax - np.exp(log_softmax_) * sum_  # [k]
-    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:304
+    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:316
     d_reward = (d_y + (-d_y * exp).sum(axis=0, keepdims=True)) * p  # [k]
     return d_z, d_reward
 
 
 def example_judged_both(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:308
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:309
-    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:310
-    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:311
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:320
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:321
+    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:322
+    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:323
     d_judge, d_real, d_fake = discriminates_backward(judge, real, fake, saved_discriminates, FLOAT(1.0))
     return value, judge.at(d_judge), d_real, d_fake
 
 
 def example_fooling(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:315
-    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:316
-    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:317
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:318
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:327
+    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:328
+    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:329
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:330
     mean, saved_non_saturating = non_saturating_saved(judge, add_2)
     mean_2, saved_saturating = saturating_saved(judge, add_2)
     d_judge, d_add_2_2 = saturating_backward(judge, add_2, saved_saturating, FLOAT(2.0))
@@ -1631,18 +1658,18 @@ def example_fooling(key):
 
 
 def example_theory(key):
-    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:322
-    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:323
-    p_sum = p.sum()  # adversarial.lee:324
+    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:334
+    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:335
+    p_sum = p.sum()  # adversarial.lee:336
     div = p / p_sum  # [6]
     q_sum = q.sum()
     div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
-    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:325
+    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:337
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
     d_div_3, d_div_2_2 = jensen_shannon_backward(div, div_2, saved_jensen_shannon, FLOAT(3.0))
     d_div_4, d_div_2_3, d_d = value_of_game_backward(div, div_2, d, saved_value_of_game, FLOAT(1.0))
-    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:324
+    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:336
     d_div_2 = d_div_2_2 + d_div_2_3 + d_div_2_4  # [6]
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
@@ -1653,11 +1680,11 @@ def example_theory(key):
 
 
 def example_alone(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:329
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:330
-    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:331
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:332
-    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:333
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:341
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:342
+    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:343
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:344
+    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:345
     d_c, saved_negatives = negatives_saved(judge, start)
     d_judge, d_start = negatives_backward(judge, 0.1, saved_negatives, 5, c)
     d_judge_, d_real = against_own_backward(judge, real, saved_against_own, FLOAT(1.0))
@@ -1676,11 +1703,11 @@ def example_alone(key):
 
 
 def example_moved(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:337
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:338
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:339
-    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:340
-    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:341
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:349
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:350
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:351
+    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:352
+    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:353
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, real, fake, mix)
     d_mean = FLOAT(1e1)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -1706,9 +1733,9 @@ def example_moved(key):
 
 
 def example_cut(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:345
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:346
-    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:347
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:357
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:358
+    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:359
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
@@ -1716,22 +1743,22 @@ def example_cut(key):
 
 
 def example_normalised(key):
-    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:351
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:352
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:353
-    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:354
+    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:363
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:364
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:365
+    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:366
     d_critic, d_real, d_fake = hinge_backward(real, fake, saved_hinge, FLOAT(1.0))
     return value, critic.at(d_critic), d_real, d_fake
 
 
 def example_to_order(key):
-    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:358
-    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:359
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:360
-    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:361
-    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:362
-    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:363
-    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:364
+    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:370
+    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:371
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:372
+    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:373
+    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:374
+    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:375
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:376
     value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, FLOAT(1.0))
     d_generator, d_z = generator.forward_backward(c, saved_generator, d_generator_out)
@@ -1739,11 +1766,11 @@ def example_to_order(key):
 
 
 def example_with_pairs(key):
-    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:368
-    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:369
-    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:370
-    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:371
-    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:372
+    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:380
+    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:381
+    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:382
+    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:383
+    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:384
     value, saved_paired = paired_saved(judge, add_2, source, target)
     d_judge, d_add_2, d_source_2, d_target = paired_backward(judge, 1e1, saved_paired, FLOAT(1.0))
     d_net, d_source_3 = net.forward_backward(source, saved_net, d_add_2)
@@ -1751,13 +1778,13 @@ def example_with_pairs(key):
 
 
 def example_without_pairs(key):
-    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:376
-    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:377
-    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:378
-    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:379
-    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:380
-    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:381
-    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:382
+    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:388
+    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:389
+    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:390
+    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:391
+    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:392
+    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:393
+    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:394
     add_2, saved_ba = ba.forward_saved(b)
     div, saved_judged = judged_saved(judge_a, a, add_2)
     d_judge_a, d_a_2, d_add_2 = judged_backward(judge_a, a, add_2, saved_judged, FLOAT(1.0))
@@ -1799,41 +1826,41 @@ def example_without_pairs(key):
 
 
 def example_compared(key):
-    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:386
-    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:387
-    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:388
+    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:398
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:399
+    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:400
     d_a, d_b = frechet_backward(saved_frechet, FLOAT(1.0))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:392
-    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:393
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:404
+    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:405
     d_z = inception_score_backward(saved_inception_score, value, FLOAT(1.0))  # [9, 4]
     return value, d_z
 
 
 def example_remembered(key):
-    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:397
-    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:398
-    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:399
+    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:409
+    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:410
+    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:411
 
 
 def example_of_tokens(key):
-    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:403
-    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:404
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:405
-    neg = -np.log(luck)  # [5, 4]  adversarial.lee:298
+    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:415
+    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:416
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:417
+    neg = -np.log(luck)  # [5, 4]  adversarial.lee:310
     d_c = softmax((z - np.log(neg)) / 0.5, (1,))  # [5, 4]  prelude.lee:122
-    mul_2 = c * d_c  # [5, 4]  adversarial.lee:406
+    mul_2 = c * d_c  # [5, 4]  adversarial.lee:418
     d_div = d_c * (c - mul_2.sum(axis=1, keepdims=True))  # [5, 4]  prelude.lee:122
-    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:298
+    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:310
 
 
 def example_by_rewards(key):
-    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:410
-    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:411
-    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:412
+    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:422
+    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:423
+    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:424
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
     return (d_z**2).sum(), d_z_2, d_reward
 
@@ -2244,6 +2271,7 @@ SITES = {
     "x": 0x4F586EF96743DF4A,
     "z": 0x3041FD28A7B04184,
     "z#2": 0x92DBAFFF7C3F8640,
+    "z#3": 0xC3C89541B821509A,
 }
 
 

@@ -204,15 +204,21 @@ def glow(p, x, back=False):
     return torch.einsum("oc,bcij->boij", torch.linalg.inv(p["mix.w"]), x) / scale - shift if back else x
 
 
-def glowing(d):
+def surprise_by_jacobian(codes, x):
+    """-log p for each number of an image, by the determinant of the whole Jacobian."""
+
     def volume(image):
         j = torch.autograd.functional.jacobian(
-            lambda v: glow(d.net, v.reshape(1, 4, 3, 2)).flatten(), image.flatten(), create_graph=True
+            lambda v: codes(v.reshape(1, *image.shape)).flatten(), image.flatten(), create_graph=True
         )
         return torch.linalg.slogdet(j).logabsdet
 
-    prior = NORMAL.log_prob(glow(d.net, d.x)).sum((1, 2, 3))
-    return -(prior + torch.stack([volume(i) for i in d.x])).mean() / 24 + (d.c * glow(d.net, d.x, back=True)).sum()
+    prior = NORMAL.log_prob(codes(x)).sum((1, 2, 3))
+    return -(prior + torch.stack([volume(i) for i in x])).mean() / x[0].numel()
+
+
+def glowing(d):
+    return surprise_by_jacobian(lambda x: glow(d.net, x), d.x) + (d.c * glow(d.net, d.x, back=True)).sum()
 
 
 def wave(p, x, spectrum, back=False):

@@ -8,9 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lectures import Row, every, example
-
-NORMAL = torch.distributions.Normal(torch.tensor(0.0, dtype=torch.float64), 1.0)
-
+from test_lectures_generative import surprise_by_jacobian
 
 # ---- Glow
 
@@ -50,19 +48,6 @@ def images(p, z):
         z = mixed(torch.linalg.inv(factored(p, f"{at}mix.")), coupled(p, f"{at}couple.", z, back=True))
         z = normed(p, f"{at}norm1.", z, back=True)
     return normed(p, "norm0.", z, back=True)
-
-
-def likely(d):
-    """The density of images by the determinant of the whole Jacobian."""
-
-    def volume(image):
-        j = torch.autograd.functional.jacobian(
-            lambda v: codes(d.net, v.reshape(1, 4, 2, 3)).flatten(), image.flatten(), create_graph=True
-        )
-        return torch.linalg.slogdet(j).logabsdet
-
-    prior = NORMAL.log_prob(codes(d.net, d.x)).sum((1, 2, 3))
-    return -(prior + torch.stack([volume(i) for i in d.x])).mean() / 24
 
 
 def plain_matrix(d):
@@ -117,7 +102,10 @@ def translated(d):
 
 
 GLOW, CYCLE = "generative/glow.lee", "generative/cyclegan.lee"
-LIKELY = every(example("likely", likely), example("there_and_back", lambda d: (d.c * images(d.net, d.z)).sum()))
+LIKELY = every(
+    example("likely", lambda d: surprise_by_jacobian(lambda x: codes(d.net, x), d.x)),
+    example("there_and_back", lambda d: (d.c * images(d.net, d.z)).sum()),
+)
 ROWS = (
     Row("H9", GLOW, "ActNorm", every(LIKELY, example("first_batch", first_batch))),
     Row("H9", GLOW, "fitted", example("first_batch", first_batch)),

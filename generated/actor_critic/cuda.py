@@ -469,7 +469,7 @@ def example_both(key):
 
 
 @torch.no_grad()
-def advantage_actor_critic(rounds=1500, length=64, gamma=0.99, rate=3e-3, *, run=None):
+def advantage_actor_critic(rounds=1500, length=64, gamma=0.99, rate=0.01, *, run=None):
     """A step after `length` moves, wherever episodes end: the critic stands in for what has not happened."""
     from leec.runtime.run import Run
 

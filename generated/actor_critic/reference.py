@@ -408,7 +408,7 @@ def example_both(key):
     return value, net.at(d_net), d_s, np.zeros((5, 4), dtype=FLOAT), d_r
 
 
-def advantage_actor_critic(rounds=1500, length=64, gamma=0.99, rate=3e-3, *, run=None):
+def advantage_actor_critic(rounds=1500, length=64, gamma=0.99, rate=0.01, *, run=None):
     """A step after `length` moves, wherever episodes end: the critic stands in for what has not happened."""
     from leec.runtime.run import Run
 

@@ -1,7 +1,7 @@
 """Steps of all implementations of a workload, timed against each other in one process and printed as ratios.
 
-Everyone starts from the same weights, and the first four losses must agree. Every workload has a process of its own:
-what it allocated and freed decides which of the next one's arrays come from fresh pages.
+Everyone starts from the same weights, and the first four losses must agree. Every workload has a process of its own,
+so that none runs in what another one left behind.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner, Result
+from interrupts import heeding
 from safetensors.numpy import load_file
 
 import leec
@@ -499,11 +500,6 @@ def test_a_spec_with_mistakes_or_without_a_procedure_does_not_train() -> None:
     Path("good.lee").write_text(GOOD)
     assert run("train", "bad.lee").exit_code == 1
     assert "has no train procedure" in run("train", "good.lee").stderr
-
-
-def heeding() -> None:
-    """What runs in the background ignores Ctrl-C, and so would its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_ctrl_c_saves_and_resume_goes_on(linreg: str) -> None:

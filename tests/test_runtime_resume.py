@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interrupts import heeding
 
 from leec.runtime.draws_numpy import fold, normal, uniform
 from leec.runtime.faults import RuntimeFault
@@ -125,11 +126,6 @@ def script(folder, rounds, every):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, __file__, str(folder), str(rounds), str(every)]
     return subprocess.Popen(command, env=environment, preexec_fn=heeding)
-
-
-def heeding():
-    """What runs in the background ignores Ctrl-C, and so would its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def newest(folder):

@@ -930,9 +930,9 @@ def wgan_gp(epochs=50, batch=64, rate=1e-3, latent=16, hidden=128, turns=5, weig
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             for turn in run.loop("turn", 1, turns, critic=critic, opt_c=opt_c):
                 run.step(step_(x, weight, run.key("wgan_gp")))  # adversarial.lee:125
-            run.step(step(x, run.key("wgan_gp")))  # adversarial.lee:134
-    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:136
-    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:137
+            run.step(step(x, run.key("wgan_gp")))  # adversarial.lee:130
+    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:132
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:133
     return generator, critic
 
 
@@ -978,10 +978,6 @@ class WganGpStep(TrainStep):
         mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT, x.device)  # [batches_n]  adversarial.lee:126
         x_2_3 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
         fake = torch.addmm(layers_1_b, x_2_3, layers_1_w)  # [batches_n, 64]  nn.lee:21
-        x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
-        x_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_n, hidden]
-        div = torch.addmm(layers_1_b_, x_2_2, layers_1_w_).sum() / count  # adversarial.lee:85
-        mean_2_2 = torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count
         reshape = mix[:, None]  # [batches_n, 1]  adversarial.lee:110
         between = reshape * x + (1 - reshape) * fake  # [batches_n, 64]
         x_2_4 = torch.relu(torch.addmm(layers_0_b_, between, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
@@ -989,31 +985,35 @@ class WganGpStep(TrainStep):
         # [batches_n, hidden]  prelude.lee:61
         d_loss = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_.T, x_2_4, 0)
         slope = d_loss @ layers_0_w_.T  # [batches_n, 64]  nn.lee:21
-        sum_3 = (slope * slope).sum(dim=1)  # [batches_n]  prelude.lee:163
-        sqrt_ = torch.sqrt(sum_3)  # [batches_n]
-        sub_3 = sqrt_ - 1  # [batches_n]  adversarial.lee:112
-        select = torch.where(sum_3 > 0, sqrt_, torch.inf)  # [batches_n]  prelude.lee:163
-        reshape_2 = (2 * (weight / batches_n) * sub_3 * 0.5 / select)[:, None]  # [batches_n, 1]
-        d_slope = 2 * (reshape_2 * slope)  # [batches_n, 64]
-        d_d_add = d_slope @ layers_0_w_  # [batches_n, hidden]  nn.lee:21
-        d_d_x_2 = torch.ops.aten.threshold_backward(d_d_add, x_2_4, 0)  # [batches_n, hidden]  prelude.lee:61
-        # [batches_n, 1]  adversarial.lee:85
-        d_add_2_2_2 = torch.full((batches_n, 1), -(1.0 / batches_n), dtype=FLOAT, device=x.device)
+        sum_ = (slope * slope).sum(dim=1)  # [batches_n]  prelude.lee:163
+        sqrt_ = torch.sqrt(sum_)  # [batches_n]
+        sub_2 = sqrt_ - 1  # [batches_n]  adversarial.lee:112
+        penalty = (sub_2 * sub_2).sum() / count
+        x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
+        x_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_n, hidden]
+        div = torch.addmm(layers_1_b_, x_2_2, layers_1_w_).sum() / count  # adversarial.lee:85
+        div_2 = torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count
+        d_add_2_2_2 = torch.full((batches_n, 1), -(1.0 / batches_n), dtype=FLOAT, device=x.device)  # [batches_n, 1]
         # [batches_n, hidden]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2_2_2 @ layers_1_w_.T, x_2, 0)
         # [batches_n, 1]  adversarial.lee:85
-        d_add_2_4 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
+        d_add_2_3 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
         # [batches_n, hidden]  prelude.lee:61
-        d_add_3_2 = torch.ops.aten.threshold_backward(d_add_2_4 @ layers_1_w_.T, x_2_2, 0)
+        d_add_3_2 = torch.ops.aten.threshold_backward(d_add_2_3 @ layers_1_w_.T, x_2_2, 0)
         torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [hidden]  adversarial.lee:85
         d_layers_0_b.add_(d_add_3_2.sum(dim=0))  # [hidden]
         add_2 = -(1.0 / batches_n) * batches_n + 1.0
         d_layers_1_b.copy_(torch.full((1,), add_2, dtype=FLOAT, device=x.device))  # [1]
-        torch.mm(d_slope.T, d_loss, out=d_layers_0_w)  # [64, hidden]  adversarial.lee:128
-        d_layers_0_w.add_(x.T @ d_add_3 + fake.T @ d_add_3_2)  # [64, hidden]
-        d_critic_layers_1_w_2 = x_2.T @ d_add_2_2_2 + x_2_2.T @ d_add_2_4  # [hidden, 1]  adversarial.lee:85
-        torch.mm(d_d_x_2.T, d_add_2_2, out=d_layers_1_w)  # [hidden, 1]  adversarial.lee:128
-        d_layers_1_w.add_(d_critic_layers_1_w_2)  # [hidden, 1]
+        select = torch.where(sum_ > 0, sqrt_, torch.inf)  # [batches_n]  prelude.lee:163
+        reshape_2 = (2 * (weight / batches_n) * sub_2 * 0.5 / select)[:, None]  # [batches_n, 1]
+        d_slope = 2 * (reshape_2 * slope)  # [batches_n, 64]
+        d_d_add = d_slope @ layers_0_w_  # [batches_n, hidden]  nn.lee:21
+        d_d_x_2 = torch.ops.aten.threshold_backward(d_d_add, x_2_4, 0)  # [batches_n, hidden]  prelude.lee:61
+        torch.mm(x.T, d_add_3, out=d_layers_0_w)  # [64, hidden]  adversarial.lee:128
+        d_layers_0_w.add_(fake.T @ d_add_3_2)  # [64, hidden]
+        d_layers_0_w.add_(d_slope.T @ d_loss)  # [64, hidden]
+        d_critic_layers_1_w = x_2.T @ d_add_2_2_2 + x_2_2.T @ d_add_2_3  # [hidden, 1]  adversarial.lee:85
+        torch.add(d_critic_layers_1_w, d_d_x_2.T @ d_add_2_2, out=d_layers_1_w)  # [hidden, 1]  adversarial.lee:128
         lr = self.opt_c.lr
         beta1 = self.opt_c.beta1
         beta2 = self.opt_c.beta2
@@ -1021,7 +1021,7 @@ class WganGpStep(TrainStep):
         weight_decay = self.opt_c.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return div - mean_2_2 + weight * ((sub_3 * sub_3).sum() / count)
+        return div - div_2 + weight * penalty  # adversarial.lee:129
 
 
 class WganGpStep2(TrainStep):
@@ -1061,12 +1061,12 @@ class WganGpStep2(TrainStep):
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         (count,) = self.held(batches_n)  # batches_n
-        # [batches_n, latent]  adversarial.lee:134
+        # [batches_n, latent]  adversarial.lee:130
         z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT, x.device)
         x_2_2 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w)  # [batches_n, 64]  nn.lee:21
         x_2 = torch.relu(torch.addmm(layers_0_b_, affine_2, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
-        div_2 = -1.0 / batches_n  # adversarial.lee:135
+        div_2 = -1.0 / batches_n  # adversarial.lee:131
         d_add_2_2 = torch.full((batches_n, 1), div_2, dtype=FLOAT, device=x.device)  # [batches_n, 1]
         d_x_2 = d_add_2_2 @ layers_1_w_.T  # [batches_n, hidden]  nn.lee:21
         d_add_2 = torch.ops.aten.threshold_backward(d_x_2, x_2, 0) @ layers_0_w_.T  # [batches_n, 64]
@@ -1083,20 +1083,20 @@ class WganGpStep2(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return -(torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count)  # adversarial.lee:135
+        return -(torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count)  # adversarial.lee:131
 
 
 def wgan_gp_z(data_train_x, latent, key):
     """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
     data_train_n = data_train_x.shape[0]
-    key_2 = fold(key, SITES["z#3"])  # adversarial.lee:136
+    key_2 = fold(key, SITES["z#3"])  # adversarial.lee:132
     z = normal(key_2, (data_train_n, latent), FLOAT, data_train_x.device)  # [data_train_n, latent]
     return z  # [data_train_n, latent]
 
 
 def unit(v):
     """v [d] -> [d]"""
-    return v / norm_2(v)  # [d]  adversarial.lee:145
+    return v / norm_2(v)  # [d]  adversarial.lee:141
 
 
 class SpectralLinear(Model):
@@ -1107,55 +1107,55 @@ class SpectralLinear(Model):
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
-        # [inputs, outputs]  adversarial.lee:150
+        # [inputs, outputs]  adversarial.lee:146
         self.w = torch.nn.Parameter(normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT))
-        self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  adversarial.lee:151
-        # [outputs]  adversarial.lee:152
+        self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  adversarial.lee:147
+        # [outputs]  adversarial.lee:148
         self.register_buffer("right", normal(fold(key, SITES["right"]), (outputs,), FLOAT))
 
     def forward(self, x):
         """x [n, inputs] -> [n, outputs]"""
         if not self.training:
             return self.forward_eval(x)
-        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:156
+        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:152
         right_2 = unit(unit(graft_ @ self.right) @ graft_).detach()  # [outputs]
-        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:157
+        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:153
         left = unit(graft_ @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:158
+        sigma = left @ self.w @ graft_4  # adversarial.lee:154
         with torch.no_grad():
-            self.right.copy_(right_2)  # [outputs]  adversarial.lee:156
-        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:159
+            self.right.copy_(right_2)  # [outputs]  adversarial.lee:152
+        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:155
 
     def forward_eval(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:157
+        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:153
         left = unit(stop(self.w) @ graft_2)  # [inputs]
-        sigma = left @ self.w @ graft_2  # adversarial.lee:158
-        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:159
+        sigma = left @ self.w @ graft_2  # adversarial.lee:154
+        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:155
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:156
+        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:152
         right_2 = unit(unit(graft_ @ self.right) @ graft_)  # [outputs]
-        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:157
+        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:153
         graft_4_2 = graft_4.clone()  # [outputs]
         left = unit(graft_ @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:158
-        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:159
+        sigma = left @ self.w @ graft_4  # adversarial.lee:154
+        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:155
         with torch.no_grad():
-            self.right.copy_(right_2)  # [outputs]  adversarial.lee:156
-        return torch.addmm(self.b, x, div_3), (graft_4_2, left, sigma, div_3)  # adversarial.lee:159
+            self.right.copy_(right_2)  # [outputs]  adversarial.lee:152
+        return torch.addmm(self.b, x, div_3), (graft_4_2, left, sigma, div_3)  # adversarial.lee:155
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         graft_4_2, left, sigma, div_3 = saved
-        # gradient of return x @ (w / sigma) + b   adversarial.lee:159
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:155
         d_b = d_y.sum(dim=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
-        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:158
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:154
         d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4_2)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
 
@@ -1168,25 +1168,25 @@ class SpectralCritic(Model):
     def __init__(self, d, hidden, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden = d, hidden
-        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:163
-        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:164
+        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:159
+        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:160
 
     def forward(self, x):
         """x [n, d] -> [n, 1]"""
         if not self.training:
             return self.forward_eval(x)
-        first_out = self.first(x)  # [n, hidden]  adversarial.lee:167
+        first_out = self.first(x)  # [n, hidden]  adversarial.lee:163
         y = self.second(leaky_relu(first_out, slope=0.2))  # [n, 1]
         return y  # [n, 1]
 
     def forward_eval(self, x):
         """x [n, d] -> [n, 1]"""
-        y = self.second.forward_eval(leaky_relu(self.first.forward_eval(x), slope=0.2))  # [n, 1]  adversarial.lee:167
+        y = self.second.forward_eval(leaky_relu(self.first.forward_eval(x), slope=0.2))  # [n, 1]  adversarial.lee:163
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:167
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:163
         select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
@@ -1195,7 +1195,7 @@ class SpectralCritic(Model):
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         saved_first, select, saved_leaky_relu, saved_second = saved
-        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:167
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:163
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
         d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
         d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
@@ -1204,7 +1204,7 @@ class SpectralCritic(Model):
 
 def hinge_saved(critic, real, fake):
     """As hinge, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:171
+    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:167
     select = relu_2(1 - add_2)  # [n, 1]
     add_2_2, saved_critic_ = critic.forward_saved(fake)
     select_2 = relu_2(1 + add_2_2)  # [m, 1]
@@ -1216,7 +1216,7 @@ def hinge_backward(real, fake, saved, d_add_3):
     saved_critic, select, saved_critic_, select_2 = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:171
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:167
     d_add = relu_2_backward(select_2, (d_add_3 / m).expand(m, 1))  # [m, 1]
     d_critic, d_fake = SpectralCritic.forward_backward(fake, saved_critic_, d_add)
     d_add_2 = -relu_2_backward(select, (d_add_3 / n).expand(n, 1))  # [n, 1]
@@ -1243,24 +1243,24 @@ class Conditional(Model):
     def __init__(self, latent, classes, hidden, d, *, key=(0, 0)):
         super().__init__()
         self.latent, self.classes, self.hidden, self.d = latent, classes, hidden, d
-        # [classes, latent]  adversarial.lee:179
+        # [classes, latent]  adversarial.lee:175
         self.word = torch.nn.Parameter(normal(fold(key, SITES["word"]), (classes, latent), FLOAT))
-        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:180
+        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:176
 
     def forward(self, c, z):
         """c int[n], z [n, latent] -> [n, d]"""
-        return self.net(torch.cat((self.word[c], z), dim=1))  # [n, d]  adversarial.lee:183
+        return self.net(torch.cat((self.word[c], z), dim=1))  # [n, d]  adversarial.lee:179
 
     def forward_saved(self, c, z):
         """As forward, and what its gradient needs."""
-        concat = torch.cat((self.word[c], z), dim=1)  # [n, 2 * latent]  adversarial.lee:183
+        concat = torch.cat((self.word[c], z), dim=1)  # [n, 2 * latent]  adversarial.lee:179
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2, (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:183
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:179
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_z = d_concat[:, self.latent :]  # [n, latent]
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
@@ -1275,26 +1275,26 @@ class PairJudge(Model):
     def __init__(self, classes, hidden, d, *, key=(0, 0)):
         super().__init__()
         self.classes, self.hidden, self.d = classes, hidden, d
-        # [classes, d]  adversarial.lee:188
+        # [classes, d]  adversarial.lee:184
         self.word = torch.nn.Parameter(normal(fold(key, SITES["word"]), (classes, d), FLOAT))
-        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:189
+        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:185
 
     def forward(self, x, c):
         """x [n, d], c int[n] -> [n]"""
         n = x.shape[0]
-        return self.net(torch.cat((x, self.word[c]), dim=1)).reshape(n)  # [n]  adversarial.lee:192
+        return self.net(torch.cat((x, self.word[c]), dim=1)).reshape(n)  # [n]  adversarial.lee:188
 
     def forward_saved(self, x, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        concat = torch.cat((x, self.word[c]), dim=1)  # [n, 2 * d]  adversarial.lee:192
+        concat = torch.cat((x, self.word[c]), dim=1)  # [n, 2 * d]  adversarial.lee:188
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2.reshape(n), (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:192
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:188
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_x = d_concat[:, : self.d]  # [n, d]
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
@@ -1306,17 +1306,17 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    right = -torch.nn.functional.logsigmoid(judge(x, c)).mean()  # adversarial.lee:197
-    mean_2 = torch.nn.functional.logsigmoid(-judge(fake, c)).mean()  # adversarial.lee:198
+    right = -torch.nn.functional.logsigmoid(judge(x, c)).mean()  # adversarial.lee:193
+    mean_2 = torch.nn.functional.logsigmoid(-judge(fake, c)).mean()  # adversarial.lee:194
     mean_3 = torch.nn.functional.logsigmoid(-judge(x, other)).mean()
     return right - mean_2 - mean_3
 
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:197
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:193
     right = -torch.nn.functional.logsigmoid(judge_out).mean()
-    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:198
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:194
     judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
     sub = right - torch.nn.functional.logsigmoid(-judge_out_2).mean()
     saved = judge_out, saved_judge, saved_judge_, -judge_out_2, saved_judge_2, -judge_out_3
@@ -1327,14 +1327,14 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:198
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:194
     neg_3 = -(d_y / n)
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_judge_out_3 = -(neg_3 * torch.sigmoid(-neg_2))  # [n]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:198
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:194
     d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, d_judge_out_3)
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * torch.sigmoid(-neg)))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:197
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:193
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * torch.sigmoid(-judge_out))
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
     # [2 * judge.d, judge.hidden]
@@ -1374,27 +1374,27 @@ def by_label(epochs=60, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    reader = MLP(sizes=(64, 64, 10), key=run.key("reader")).to(run.session.place.device)  # adversarial.lee:204
-    opt_r = Adam(lr=3e-3)  # adversarial.lee:205
+    reader = MLP(sizes=(64, 64, 10), key=run.key("reader")).to(run.session.place.device)  # adversarial.lee:200
+    opt_r = Adam(lr=3e-3)  # adversarial.lee:201
     step = ByLabelStep(reader, opt_r)
     for epoch in run.loop("epoch", 1, 10, opt_r=opt_r, reader=reader):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # adversarial.lee:208
+            run.step(step(x, y))  # adversarial.lee:204
     generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator")).to(
         run.session.place.device
     )
     judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge")).to(run.session.place.device)
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:211
-    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:212
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:207
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:208
     step_ = ByLabelStep2(judge, generator, opt_d, opt_g)
     for epoch in run.loop("epoch_2", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            loss, loss_1 = step_(x, y, run.key("by_label"))  # adversarial.lee:215
+            loss, loss_1 = step_(x, y, run.key("by_label"))  # adversarial.lee:211
             run.step(loss)
             run.step(loss_1, "loss_1")
-    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:219
+    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:215
     reported_as_ordered, reported_of_real = by_label_as_ordered_of_real(reader, generator, y, z, data.test.x)
-    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:221
+    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:217
     return generator, judge
 
 
@@ -1495,44 +1495,44 @@ class ByLabelStep2(TrainStep):
         batches_2_n = x.shape[0]
         latent = self.generator.word.shape[1]
         count, scale, scale_ = self.held(batches_2_n)  # batches_2_n, -(1.0 / batches_2_n), -1.0 / batches_2_n
-        # [batches_2_n, latent]  adversarial.lee:215
+        # [batches_2_n, latent]  adversarial.lee:211
         z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT, x.device)
-        # int[batches_2_n]  adversarial.lee:216
+        # int[batches_2_n]  adversarial.lee:212
         away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10, x.device)
-        concat = torch.cat((word_[y], z), dim=1)  # [batches_2_n, 2 * latent]  adversarial.lee:183
+        concat = torch.cat((word_[y], z), dim=1)  # [batches_2_n, 2 * latent]  adversarial.lee:179
         x_2_5 = torch.relu(torch.addmm(net_layers_0_b_, concat, net_layers_0_w_))  # [batches_2_n, 64]  prelude.lee:61
         generator_out = torch.addmm(net_layers_1_b_, x_2_5, net_layers_1_w_)  # [batches_2_n, 64]  nn.lee:21
-        mod = (y + away) % 10  # int[batches_2_n]  adversarial.lee:217
-        gather_2 = word[y]  # [batches_2_n, 64]  adversarial.lee:192
+        mod = (y + away) % 10  # int[batches_2_n]  adversarial.lee:213
+        gather_2 = word[y]  # [batches_2_n, 64]  adversarial.lee:188
         concat_2 = torch.cat((x, gather_2), dim=1)  # [batches_2_n, 128]
         x_2_3 = torch.relu(torch.addmm(net_layers_0_b, concat_2, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:192
+        # [batches_2_n]  adversarial.lee:188
         judge_out = torch.addmm(net_layers_1_b, x_2_3, net_layers_1_w).reshape(batches_2_n)
         concat_3 = torch.cat((generator_out, gather_2), dim=1)  # [batches_2_n, 128]
         x_2_2 = torch.relu(torch.addmm(net_layers_0_b, concat_3, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:192
+        # [batches_2_n]  adversarial.lee:188
         judge_out_2 = torch.addmm(net_layers_1_b, x_2_2, net_layers_1_w).reshape(batches_2_n)
-        mean_2_2 = torch.nn.functional.logsigmoid(-judge_out_2).sum() / count  # adversarial.lee:198
-        div = torch.nn.functional.logsigmoid(judge_out).sum() / count  # adversarial.lee:197
-        concat_4 = torch.cat((x, word[mod]), dim=1)  # [batches_2_n, 128]  adversarial.lee:192
+        mean_2_2 = torch.nn.functional.logsigmoid(-judge_out_2).sum() / count  # adversarial.lee:194
+        div = torch.nn.functional.logsigmoid(judge_out).sum() / count  # adversarial.lee:193
+        concat_4 = torch.cat((x, word[mod]), dim=1)  # [batches_2_n, 128]  adversarial.lee:188
         x_2 = torch.relu(torch.addmm(net_layers_0_b, concat_4, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:192
+        # [batches_2_n]  adversarial.lee:188
         judge_out_3 = torch.addmm(net_layers_1_b, x_2, net_layers_1_w).reshape(batches_2_n)
-        mean_3_2 = torch.nn.functional.logsigmoid(-judge_out_3).sum() / count  # adversarial.lee:198
-        d_add_2_2_2 = (-(scale * torch.sigmoid(judge_out_3)))[:, None]  # [batches_2_n, 1]  adversarial.lee:192
+        mean_3_2 = torch.nn.functional.logsigmoid(-judge_out_3).sum() / count  # adversarial.lee:194
+        d_add_2_2_2 = (-(scale * torch.sigmoid(judge_out_3)))[:, None]  # [batches_2_n, 1]  adversarial.lee:188
         # [batches_2_n, 64]  prelude.lee:61
         d_add = torch.ops.aten.threshold_backward(d_add_2_2_2 @ net_layers_1_w.T, x_2, 0)
-        d_gather = (d_add @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:192
+        d_gather = (d_add @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:188
         d_add_2_3 = (-(scale * torch.sigmoid(judge_out_2)))[:, None]  # [batches_2_n, 1]
         # [batches_2_n, 64]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2_3 @ net_layers_1_w.T, x_2_2, 0)
-        d_gather_2 = (d_add_3 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:192
+        d_gather_2 = (d_add_3 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:188
         d_add_2_4 = (scale * torch.sigmoid(-judge_out))[:, None]  # [batches_2_n, 1]
         # [batches_2_n, 64]  prelude.lee:61
         d_add_4 = torch.ops.aten.threshold_backward(d_add_2_4 @ net_layers_1_w.T, x_2_3, 0)
-        d_gather_3 = (d_add_4 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:192
+        d_gather_3 = (d_add_4 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:188
         d_judge_word_2 = scatter_add(d_gather, (mod,), (10, 64))  # [10, 64]
-        d_judge_word_5 = d_judge_word_2 + scatter_add(d_gather_2, (y,), (10, 64))  # [10, 64]  adversarial.lee:197
+        d_judge_word_5 = d_judge_word_2 + scatter_add(d_gather_2, (y,), (10, 64))  # [10, 64]  adversarial.lee:193
         torch.add(d_judge_word_5, scatter_add(d_gather_3, (y,), (10, 64)), out=d_word)  # [10, 64]
         d_judge_net_layers_0_w_5 = concat_4.T @ d_add + concat_3.T @ d_add_3  # [128, 64]
         torch.add(d_judge_net_layers_0_w_5, concat_2.T @ d_add_4, out=d_net_layers_0_w)  # [128, 64]
@@ -1550,21 +1550,21 @@ class ByLabelStep2(TrainStep):
         weight_decay = self.opt_d.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        concat_5 = torch.cat((generator_out, word[y]), dim=1)  # [batches_2_n, 128]  adversarial.lee:192
+        concat_5 = torch.cat((generator_out, word[y]), dim=1)  # [batches_2_n, 128]  adversarial.lee:188
         x_2_4 = torch.relu(torch.addmm(net_layers_0_b, concat_5, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:192
+        # [batches_2_n]  adversarial.lee:188
         reshape = torch.addmm(net_layers_1_b, x_2_4, net_layers_1_w).reshape(batches_2_n)
         d_add_2 = (scale_ * torch.sigmoid(-reshape))[:, None]  # [batches_2_n, 1]
         d_x_2_4 = d_add_2 @ net_layers_1_w.T  # [batches_2_n, 64]  nn.lee:21
         d_add_5 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_2_n, 64]  prelude.lee:61
-        d_generator_out = (d_add_5 @ net_layers_0_w.T)[:, :64]  # [batches_2_n, 64]  adversarial.lee:192
+        d_generator_out = (d_add_5 @ net_layers_0_w.T)[:, :64]  # [batches_2_n, 64]  adversarial.lee:188
         torch.sum(d_generator_out, dim=0, out=d_net_layers_1_b_)  # [64]  nn.lee:21
         torch.mm(x_2_5.T, d_generator_out, out=d_net_layers_1_w_)  # [64, 64]
         d_x_2_5 = d_generator_out @ net_layers_1_w_.T  # [batches_2_n, 64]
         d_add_6 = torch.ops.aten.threshold_backward(d_x_2_5, x_2_5, 0)  # [batches_2_n, 64]  prelude.lee:61
         torch.sum(d_add_6, dim=0, out=d_net_layers_0_b_)  # [64]  nn.lee:21
         torch.mm(concat.T, d_add_6, out=d_net_layers_0_w_)  # [2 * latent, 64]
-        d_gather_4 = (d_add_6 @ net_layers_0_w_.T)[:, :latent]  # [batches_2_n, latent]  adversarial.lee:183
+        d_gather_4 = (d_add_6 @ net_layers_0_w_.T)[:, :latent]  # [batches_2_n, latent]  adversarial.lee:179
         d_word_.copy_(scatter_add(d_gather_4, (y,), (10, latent)))  # [10, latent]
         lr = self.opt_g.lr
         beta1 = self.opt_g.beta1
@@ -1573,21 +1573,21 @@ class ByLabelStep2(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[1]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        # adversarial.lee:218
+        # adversarial.lee:214
         return -(div + mean_2_2 + mean_3_2), -(torch.nn.functional.logsigmoid(reshape).sum() / count)
 
 
 def by_label_y_z(data_test_y, latent, key):
     """data_test_y int[data_test_n] -> int[data_test_n], [data_test_n, latent]"""
     data_test_n = data_test_y.shape[0]
-    key_2 = fold(key, SITES["z#2"])  # adversarial.lee:220
+    key_2 = fold(key, SITES["z#2"])  # adversarial.lee:216
     z = normal(key_2, (data_test_n, latent), FLOAT, data_test_y.device)  # [data_test_n, latent]
     return data_test_y, z
 
 
 def by_label_as_ordered_of_real(reader, generator, y, z, data_test_x):
     """y int[data_test_n], z [data_test_n, latent], data_test_x [data_test_n, 64] -> [], []"""
-    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:221
+    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:217
 
 
 def paired_saved(judge, made, source, target, weight=1e1):
@@ -1595,7 +1595,7 @@ def paired_saved(judge, made, source, target, weight=1e1):
     n, d = made.shape
     if judge.sizes[0] != 2 * d:
         raise ValueError(f"judge.sizes_0 = {judge.sizes[0]} must equal 2 * d = {2 * d}")
-    reshape = torch.cat((source, made), dim=1).reshape(n, judge.sizes[0])  # [n, judge.sizes_0]  adversarial.lee:227
+    reshape = torch.cat((source, made), dim=1).reshape(n, judge.sizes[0])  # [n, judge.sizes_0]  adversarial.lee:223
     add_2, saved_judge = judge.forward_saved(reshape)
     sub = made - target  # [n, d]
     mean = torch.nn.functional.logsigmoid(add_2).mean()
@@ -1606,7 +1606,7 @@ def paired_backward(judge, weight, saved, d_add):
     """From d_add to the gradients by judge, made, source and target."""
     reshape, add_2, saved_judge, sub = saved
     n, d = sub.shape
-    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:227
+    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:223
     d_sub = d_add * weight / (d * n) * torch.sign(sub)  # [n, d]
     d_target = -d_sub  # [n, d]
     d_add_2 = -(d_add / (judge.sizes[2] * n)) * torch.sigmoid(-add_2)  # [n, judge.sizes_2]
@@ -1630,19 +1630,19 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     if ba.sizes[0] != ab.sizes[2]:
         raise ValueError(f"ba.sizes_0 = {ba.sizes[0]} must equal ab.sizes_2 = {ab.sizes[2]}")
     if ba.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:238: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+        raise ValueError(f"adversarial.lee:234: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
     if ab.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:238: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
-    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:235
-    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:236
-    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:237
+        raise ValueError(f"adversarial.lee:234: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:231
+    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:232
+    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:233
     add_2, saved_judge_b = judge_b.forward_saved(reshape_2)
     sub = add_2 - 1  # [n, judge_b.sizes_2]
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
     fool = (sub**2).mean() + (sub_2**2).mean()
-    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:238
+    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:234
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
     reshape_6 = fake_a.reshape(m, ab.sizes[0])  # [m, ab.sizes_0]
@@ -1673,21 +1673,21 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
     saved_ab, saved_ba, reshape_2, saved_judge_b, sub, reshape_3, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:238
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:234
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * torch.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * torch.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:237
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:233
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_judge_a, d_reshape_3 = judge_a.forward_backward(reshape_3, saved_judge_a, d_sub_2)
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_judge_b, d_reshape_2 = judge_b.forward_backward(reshape_2, saved_judge_b, d_sub)
-    # gradient of fake_a = ba(b)   adversarial.lee:236
+    # gradient of fake_a = ba(b)   adversarial.lee:232
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     d_ba_, d_reshape = ba.forward_backward(b.reshape(m, ba.sizes[0]), saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:235
+    # gradient of fake_b = ab(a)   adversarial.lee:231
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_, d_a_3 = ab.forward_backward(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1718,7 +1718,7 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
 
 def judged_saved(judge, real, fake):
     """As judged, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:243
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:239
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
@@ -1729,7 +1729,7 @@ def judged_backward(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:243
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:239
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
@@ -1763,19 +1763,19 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:249
-    ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:250
-    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a")).to(run.session.place.device)  # adversarial.lee:251
-    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b")).to(run.session.place.device)  # adversarial.lee:252
-    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:253
-    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:254
-    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:255
+    ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:245
+    ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:246
+    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a")).to(run.session.place.device)  # adversarial.lee:247
+    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b")).to(run.session.place.device)  # adversarial.lee:248
+    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:249
+    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:250
+    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:251
     step = CycleGanStep(ab, ba, judge_a, judge_b, opt, opt_a, opt_b)
     for epoch in run.loop(
         "epoch", 1, epochs, ab=ab, ba=ba, judge_a=judge_a, judge_b=judge_b, opt=opt, opt_a=opt_a, opt_b=opt_b
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1, loss_2 = step(x)  # adversarial.lee:258
+            loss, loss_1, loss_2 = step(x)  # adversarial.lee:254
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
@@ -1845,31 +1845,31 @@ class CycleGanStep(TrainStep):
         d_layers_1_b_2, d_layers_0_w_3, d_layers_0_b_3, d_layers_1_w_3, d_layers_1_b_3 = self.gradients[11:]
         batches_n = x.shape[0]
         scale, scale_, scale_2, scale_3 = self.held(batches_n)
-        a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:258
-        b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:259
+        a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:254
+        b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:255
         x_2_6 = torch.relu(torch.addmm(layers_0_b, a, layers_0_w))  # [batches_n // 2, 64]  prelude.lee:61
         fake_b = torch.addmm(layers_1_b, x_2_6, layers_1_w)  # [batches_n // 2, 64]  nn.lee:21
         x_2_5 = torch.relu(torch.addmm(layers_0_b_, b, layers_0_w_))  # [batches_n - batches_n // 2, 64]  prelude.lee:61
         fake_a = torch.addmm(layers_1_b_, x_2_5, layers_1_w_)  # [batches_n - batches_n // 2, 64]  nn.lee:21
         x_2_4 = torch.relu(torch.addmm(layers_0_b_3, fake_b, layers_0_w_3))  # [batches_n // 2, 32]  prelude.lee:61
-        sub = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3) - 1  # [batches_n // 2, 1]  adversarial.lee:237
+        sub = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3) - 1  # [batches_n // 2, 1]  adversarial.lee:233
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_3 = torch.relu(torch.addmm(layers_0_b_2, fake_a, layers_0_w_2))
-        # [batches_n - batches_n // 2, 1]  adversarial.lee:237
+        # [batches_n - batches_n // 2, 1]  adversarial.lee:233
         sub_2 = torch.addmm(layers_1_b_2, x_2_3, layers_1_w_2) - 1
         size_2 = batches_n - batches_n // 2
         x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake_b, layers_0_w_))  # [batches_n // 2, 64]  prelude.lee:61
-        sub_3 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_) - a  # [batches_n // 2, 64]  adversarial.lee:238
+        sub_3 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_) - a  # [batches_n // 2, 64]  adversarial.lee:234
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         x_2 = torch.relu(torch.addmm(layers_0_b, fake_a, layers_0_w))
-        sub_4 = torch.addmm(layers_1_b, x_2, layers_1_w) - b  # [batches_n - batches_n // 2, 64]  adversarial.lee:238
+        sub_4 = torch.addmm(layers_1_b, x_2, layers_1_w) - b  # [batches_n - batches_n // 2, 64]  adversarial.lee:234
         size_4 = 64 * batches_n - 64 * (batches_n // 2)
         div_5 = torch.abs(sub_3).sum() / scale_
-        fool = (sub * sub).sum() / scale + (sub_2 * sub_2).sum() / size_2  # adversarial.lee:237
-        d_sub_4 = 1e1 / size_4 * torch.sign(sub_4)  # [batches_n - batches_n // 2, 64]  adversarial.lee:238
+        fool = (sub * sub).sum() / scale + (sub_2 * sub_2).sum() / size_2  # adversarial.lee:233
+        d_sub_4 = 1e1 / size_4 * torch.sign(sub_4)  # [batches_n - batches_n // 2, 64]  adversarial.lee:234
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         d_add_2 = torch.ops.aten.threshold_backward(d_sub_4 @ layers_1_w.T, x_2, 0)
-        d_sub_3 = scale_2 * torch.sign(sub_3)  # [batches_n // 2, 64]  adversarial.lee:238
+        d_sub_3 = scale_2 * torch.sign(sub_3)  # [batches_n // 2, 64]  adversarial.lee:234
         # [batches_n // 2, 64]  prelude.lee:61
         d_add_4 = torch.ops.aten.threshold_backward(d_sub_3 @ layers_1_w_.T, x_2_2, 0)
         d_x_2_3 = 2 / size_2 * sub_2 @ layers_1_w_2.T  # [batches_n - batches_n // 2, 32]  nn.lee:21
@@ -1877,14 +1877,14 @@ class CycleGanStep(TrainStep):
         d_add_5 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0)
         d_x_2_4 = scale_3 * sub @ layers_1_w_3.T  # [batches_n // 2, 32]  nn.lee:21
         d_add_6 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_n // 2, 32]  prelude.lee:61
-        # [batches_n - batches_n // 2, 64]  adversarial.lee:236
+        # [batches_n - batches_n // 2, 64]  adversarial.lee:232
         d_fake_a = d_add_2 @ layers_0_w.T + d_add_5 @ layers_0_w_2.T
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         d_add_7 = torch.ops.aten.threshold_backward(d_fake_a @ layers_1_w_.T, x_2_5, 0)
-        d_fake_b = d_add_4 @ layers_0_w_.T + d_add_6 @ layers_0_w_3.T  # [batches_n // 2, 64]  adversarial.lee:235
+        d_fake_b = d_add_4 @ layers_0_w_.T + d_add_6 @ layers_0_w_3.T  # [batches_n // 2, 64]  adversarial.lee:231
         # [batches_n // 2, 64]  prelude.lee:61
         d_add_8 = torch.ops.aten.threshold_backward(d_fake_b @ layers_1_w.T, x_2_6, 0)
-        torch.mm(fake_a.T, d_add_2, out=d_layers_0_w)  # [64, 64]  adversarial.lee:235
+        torch.mm(fake_a.T, d_add_2, out=d_layers_0_w)  # [64, 64]  adversarial.lee:231
         d_layers_0_w.add_(a.T @ d_add_8)  # [64, 64]
         torch.sum(d_add_2, dim=0, out=d_layers_0_b)  # [64]
         d_layers_0_b.add_(d_add_8.sum(dim=0))  # [64]
@@ -1910,19 +1910,19 @@ class CycleGanStep(TrainStep):
         x_2_9 = torch.relu(torch.addmm(layers_0_b_, b, layers_0_w_))  # [batches_n - batches_n // 2, 64]  prelude.lee:61
         affine_8 = torch.addmm(layers_1_b_, x_2_9, layers_1_w_)  # [batches_n - batches_n // 2, 64]  nn.lee:21
         x_2_2_2 = torch.relu(torch.addmm(layers_0_b_2, a, layers_0_w_2))  # [batches_n // 2, 32]  prelude.lee:61
-        sub_5 = torch.addmm(layers_1_b_2, x_2_2_2, layers_1_w_2) - 1  # [batches_n // 2, 1]  adversarial.lee:243
+        sub_5 = torch.addmm(layers_1_b_2, x_2_2_2, layers_1_w_2) - 1  # [batches_n // 2, 1]  adversarial.lee:239
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_7 = torch.relu(torch.addmm(layers_0_b_2, affine_8, layers_0_w_2))
         add_2_2_2 = torch.addmm(layers_1_b_2, x_2_7, layers_1_w_2)  # [batches_n - batches_n // 2, 1]  nn.lee:21
-        mean_2_2 = (add_2_2_2 * add_2_2_2).sum() / size_2  # adversarial.lee:243
+        mean_2_2 = (add_2_2_2 * add_2_2_2).sum() / size_2  # adversarial.lee:239
         d_add_2_2 = 2 * (0.5 / size_2) * add_2_2_2  # [batches_n - batches_n // 2, 1]
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         d_add_2_3 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_2.T, x_2_7, 0)
-        mul_6 = 2 * (0.5 / (batches_n // 2))  # adversarial.lee:243
+        mul_6 = 2 * (0.5 / (batches_n // 2))  # adversarial.lee:239
         d_sub_5 = mul_6 * sub_5  # [batches_n // 2, 1]
         # [batches_n // 2, 32]  prelude.lee:61
         d_add_3_2 = torch.ops.aten.threshold_backward(d_sub_5 @ layers_1_w_2.T, x_2_2_2, 0)
-        torch.mm(affine_8.T, d_add_2_3, out=d_layers_0_w_2)  # [64, 32]  adversarial.lee:243
+        torch.mm(affine_8.T, d_add_2_3, out=d_layers_0_w_2)  # [64, 32]  adversarial.lee:239
         d_layers_0_w_2.add_(a.T @ d_add_3_2)  # [64, 32]
         torch.sum(d_add_2_3, dim=0, out=d_layers_0_b_2)  # [32]
         d_layers_0_b_2.add_(d_add_3_2.sum(dim=0))  # [32]
@@ -1941,18 +1941,18 @@ class CycleGanStep(TrainStep):
         add_2_2 = torch.addmm(layers_1_b, x_2_10, layers_1_w)  # [batches_n // 2, 64]  nn.lee:21
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_2_3 = torch.relu(torch.addmm(layers_0_b_3, b, layers_0_w_3))
-        # [batches_n - batches_n // 2, 1]  adversarial.lee:243
+        # [batches_n - batches_n // 2, 1]  adversarial.lee:239
         sub_6 = torch.addmm(layers_1_b_3, x_2_2_3, layers_1_w_3) - 1
         x_2_8 = torch.relu(torch.addmm(layers_0_b_3, add_2_2, layers_0_w_3))  # [batches_n // 2, 32]  prelude.lee:61
         add_2_2_3 = torch.addmm(layers_1_b_3, x_2_8, layers_1_w_3)  # [batches_n // 2, 1]  nn.lee:21
-        mean_2_3 = (add_2_2_3 * add_2_2_3).sum() / scale  # adversarial.lee:243
+        mean_2_3 = (add_2_2_3 * add_2_2_3).sum() / scale  # adversarial.lee:239
         d_add_2_2_2 = mul_6 * add_2_2_3  # [batches_n // 2, 1]
         # [batches_n // 2, 32]  prelude.lee:61
         d_add_2_4 = torch.ops.aten.threshold_backward(d_add_2_2_2 @ layers_1_w_3.T, x_2_8, 0)
-        d_sub_6 = 2 * (0.5 / size_2) * sub_6  # [batches_n - batches_n // 2, 1]  adversarial.lee:243
+        d_sub_6 = 2 * (0.5 / size_2) * sub_6  # [batches_n - batches_n // 2, 1]  adversarial.lee:239
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         d_add_3_3 = torch.ops.aten.threshold_backward(d_sub_6 @ layers_1_w_3.T, x_2_2_3, 0)
-        torch.mm(add_2_2.T, d_add_2_4, out=d_layers_0_w_3)  # [64, 32]  adversarial.lee:243
+        torch.mm(add_2_2.T, d_add_2_4, out=d_layers_0_w_3)  # [64, 32]  adversarial.lee:239
         d_layers_0_w_3.add_(b.T @ d_add_3_3)  # [64, 32]
         torch.sum(d_add_2_4, dim=0, out=d_layers_0_b_3)  # [32]
         d_layers_0_b_3.add_(d_add_3_3.sum(dim=0))  # [32]
@@ -1979,22 +1979,22 @@ def frechet(a, b):
 
     a [n, d], b [m, d] -> []
     """
-    first = covariance(a)  # [d, d]  adversarial.lee:271
-    second = covariance(b)  # [d, d]  adversarial.lee:272
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:273
-    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:274
-    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:275
+    first = covariance(a)  # [d, d]  adversarial.lee:267
+    second = covariance(b)  # [d, d]  adversarial.lee:268
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:269
+    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:270
+    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:271
     return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
     """As frechet, and what its gradient needs."""
-    first, saved_covariance = covariance_saved(a)  # adversarial.lee:271
-    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:272
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:273
-    contract = root @ second  # [d, d]  adversarial.lee:274
+    first, saved_covariance = covariance_saved(a)  # adversarial.lee:267
+    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:268
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:269
+    contract = root @ second  # [d, d]  adversarial.lee:270
     both = matrix_sqrt(contract @ root)  # [d, d]
-    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:275
+    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:271
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
     return (sub**2).sum() + trace(first + second - 2 * both), saved
 
@@ -2005,18 +2005,18 @@ def frechet_backward(saved, d_y):
     d = second.shape[0]
     n = saved_covariance.shape[0]
     m = saved_covariance_.shape[0]
-    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:275
+    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:271
     d_sub_2 = trace_backward(d, d_y)  # [d, d]
     d_both = -2 * d_sub_2  # [d, d]
     d_sub = 2 * d_y * sub  # [d]
-    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:274
+    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:270
     d_contract_2 = lyapunov(both, (d_both + d_both.T) * 0.5)  # [d, d]
     d_contract = d_contract_2 @ root.T  # [d, d]
-    # gradient of root = matrix_sqrt(first)   adversarial.lee:273
+    # gradient of root = matrix_sqrt(first)   adversarial.lee:269
     d_root = contract.T @ d_contract_2 + d_contract @ second.T  # [d, d]
-    # gradient of second = covariance(b)   adversarial.lee:272
+    # gradient of second = covariance(b)   adversarial.lee:268
     d_second = d_sub_2 + root.T @ d_contract  # [d, d]
-    # gradient of first = covariance(a)   adversarial.lee:271
+    # gradient of first = covariance(a)   adversarial.lee:267
     d_first = d_sub_2 + lyapunov(root, (d_root + d_root.T) * 0.5)  # [d, d]
     d_a = d_sub / n + covariance_backward(saved_covariance, d_first)  # [n, d]
     d_b = -d_sub / m + covariance_backward(saved_covariance_, d_second)  # [m, d]
@@ -2026,23 +2026,23 @@ def frechet_backward(saved, d_y):
 def covariance(x):
     """x [n, d] -> [d, d]"""
     n = x.shape[0]
-    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:279
-    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:280
+    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:275
+    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:276
 
 
 def covariance_saved(x):
     """As covariance, and what its gradient needs."""
     n = x.shape[0]
-    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:279
-    return centred.T @ centred / (n - 1), centred  # adversarial.lee:280
+    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:275
+    return centred.T @ centred / (n - 1), centred  # adversarial.lee:276
 
 
 def covariance_backward(centred, d_y):
     """From d_y to the gradient by x."""
     n = centred.shape[0]
-    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:280
+    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:276
     d_contract = d_y / (n - 1)  # [d, d]
-    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:279
+    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:275
     d_centred = centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_x = d_centred + -d_centred.sum(dim=0) / n  # [n, d]
     return d_x  # [n, d]
@@ -2056,7 +2056,7 @@ def inception_score(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, k]  prelude.lee:127
-    sub = logsumexp(log_softmax_, 0, False) - math.log(n)  # [k]  adversarial.lee:287
+    sub = logsumexp(log_softmax_, 0, False) - math.log(n)  # [k]  adversarial.lee:283
     return torch.exp((p * (log_softmax_ - sub)).sum(dim=1).mean())
 
 
@@ -2065,7 +2065,7 @@ def inception_score_saved(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0, False) - math.log(n))  # [n, k]  adversarial.lee:287
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0, False) - math.log(n))  # [n, k]  adversarial.lee:283
     return torch.exp((p * sub_2).sum(dim=1).mean()), (p, log_softmax_, sub_2)
 
 
@@ -2073,7 +2073,7 @@ def inception_score_backward(saved, exp, d_y):
     """From d_y to the gradient by z."""
     p, log_softmax_, sub_2 = saved
     n = p.shape[0]
-    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:287
+    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:283
     div = d_y * exp / n
     d_p = div * sub_2  # [n, k]
     d_sub_2 = div * p  # [n, k]
@@ -2091,12 +2091,12 @@ def memory(made, known):
 
     made [n, d], known [m, d] -> [n]
     """
-    return smallest(distances(made, known), (1,), False)  # [n]  adversarial.lee:292
+    return smallest(distances(made, known), (1,), False)  # [n]  adversarial.lee:288
 
 
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
-    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:296
+    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:292
     apart = sqrt((sub**2).sum(dim=2))  # [n, m]
     return apart  # [n, m]
 
@@ -2106,7 +2106,7 @@ def covered_modes(made, centres, reach):
 
     made [n, d], centres [k, d] -> []
     """
-    lt = smallest(distances(centres, made), (1,), False) < reach  # bool[k]  adversarial.lee:302
+    lt = smallest(distances(centres, made), (1,), False) < reach  # bool[k]  adversarial.lee:298
     return lt.to(torch.int64).sum()
 
 
@@ -2115,7 +2115,7 @@ def gumbel_softmax(z, luck, temperature=0.5):
 
     z [n, k], luck [n, k] -> [n, k]
     """
-    div = (z - torch.log(-torch.log(luck))) / temperature  # [n, k]  adversarial.lee:310
+    div = (z - torch.log(-torch.log(luck))) / temperature  # [n, k]  adversarial.lee:306
     return softmax(div, (1,))  # [n, k]  prelude.lee:122
 
 
@@ -2124,16 +2124,16 @@ def reinforced(z, reward):
 
     z [k], reward [k] -> [k]
     """
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:315
-    mul = p * reward  # [k]  adversarial.lee:316
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:311
+    mul = p * reward  # [k]  adversarial.lee:312
     exp = torch.exp(torch.log_softmax(z, dim=0))  # [k]  prelude.lee:127
     return mul - exp * mul.sum(dim=0, keepdim=True)  # [k]
 
 
 def reinforced_saved(z, reward):
     """As reinforced, and what its gradient needs."""
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:315
-    mul = p * reward  # [k]  adversarial.lee:316
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:311
+    mul = p * reward  # [k]  adversarial.lee:312
     log_softmax_ = torch.log_softmax(z, dim=0)  # [k]  prelude.lee:127
     exp = torch.exp(log_softmax_)  # [k]
     sum_2 = mul.sum(dim=0, keepdim=True)  # [1]
@@ -2147,26 +2147,26 @@ def reinforced_backward(saved, d_y):
     d_log_softmax = -d_y * sum_2 * exp  # [k]
     sum_ = d_log_softmax.sum(dim=0, keepdim=True)  # [1]
     d_z = d_log_softmax - torch.exp(log_softmax_) * sum_  # [k]
-    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:316
+    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:312
     d_reward = (d_y + (-d_y * exp).sum(dim=0, keepdim=True)) * p  # [k]
     return d_z, d_reward
 
 
 def example_judged_both(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:320
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:321
-    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:322
-    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:323
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:316
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:317
+    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:318
+    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:319
     d_value = torch.ones((), dtype=FLOAT)
     d_judge, d_real, d_fake = discriminates_backward(judge, real, fake, saved_discriminates, d_value)
     return value, judge.at(d_judge), d_real, d_fake
 
 
 def example_fooling(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:327
-    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:328
-    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:329
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:330
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:323
+    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:324
+    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:325
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:326
     mean, saved_non_saturating = non_saturating_saved(judge, add_2)
     mean_2, saved_saturating = saturating_saved(judge, add_2)
     d_mean_2 = torch.full((), 2.0, dtype=FLOAT)
@@ -2194,20 +2194,20 @@ def example_fooling(key):
 
 
 def example_theory(key):
-    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:334
-    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:335
-    p_sum = p.sum()  # adversarial.lee:336
+    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:330
+    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:331
+    p_sum = p.sum()  # adversarial.lee:332
     div = p / p_sum  # [6]
     q_sum = q.sum()
     div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
-    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:337
+    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:333
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
     d_mul_3 = torch.full((), 3.0, dtype=FLOAT)
     d_div_3, d_div_2_2 = jensen_shannon_backward(div, div_2, saved_jensen_shannon, d_mul_3)
     d_value = torch.ones((), dtype=FLOAT)
     d_div_4, d_div_2_3, d_d = value_of_game_backward(div, div_2, d, saved_value_of_game, d_value)
-    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:336
+    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:332
     d_div_2 = d_div_2_2 + d_div_2_3 + d_div_2_4  # [6]
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
@@ -2218,11 +2218,11 @@ def example_theory(key):
 
 
 def example_alone(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:341
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:342
-    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:343
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:344
-    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:345
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:337
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:338
+    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:339
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:340
+    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:341
     d_c, saved_negatives = negatives_saved(judge, start)
     d_judge, d_start = negatives_backward(judge, 0.1, saved_negatives, 5, c)
     d_value = torch.ones((), dtype=FLOAT)
@@ -2242,11 +2242,11 @@ def example_alone(key):
 
 
 def example_moved(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:349
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:350
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:351
-    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:352
-    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:353
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:345
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:346
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:347
+    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:348
+    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:349
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, real, fake, mix)
     d_mean = torch.full((), 1e1, dtype=FLOAT)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -2273,9 +2273,9 @@ def example_moved(key):
 
 
 def example_cut(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:357
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:358
-    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:359
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:353
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:354
+    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:355
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
@@ -2283,22 +2283,22 @@ def example_cut(key):
 
 
 def example_normalised(key):
-    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:363
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:364
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:365
-    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:366
+    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:359
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:360
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:361
+    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:362
     d_critic, d_real, d_fake = hinge_backward(real, fake, saved_hinge, torch.ones((), dtype=FLOAT))
     return value, critic.at(d_critic), d_real, d_fake
 
 
 def example_to_order(key):
-    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:370
-    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:371
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:372
-    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:373
-    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:374
-    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:375
-    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:376
+    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:366
+    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:367
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:368
+    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:369
+    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:370
+    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:371
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:372
     value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_value = torch.ones((), dtype=FLOAT)
     d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, d_value)
@@ -2307,11 +2307,11 @@ def example_to_order(key):
 
 
 def example_with_pairs(key):
-    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:380
-    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:381
-    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:382
-    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:383
-    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:384
+    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:376
+    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:377
+    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:378
+    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:379
+    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:380
     value, saved_paired = paired_saved(judge, add_2, source, target)
     d_judge, d_add_2, d_source_2, d_target = paired_backward(judge, 1e1, saved_paired, torch.ones((), dtype=FLOAT))
     d_net, d_source_3 = net.forward_backward(source, saved_net, d_add_2)
@@ -2319,13 +2319,13 @@ def example_with_pairs(key):
 
 
 def example_without_pairs(key):
-    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:388
-    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:389
-    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:390
-    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:391
-    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:392
-    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:393
-    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:394
+    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:384
+    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:385
+    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:386
+    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:387
+    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:388
+    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:389
+    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:390
     add_2, saved_ba = ba.forward_saved(b)
     div, saved_judged = judged_saved(judge_a, a, add_2)
     d_value = torch.ones((), dtype=FLOAT)
@@ -2368,42 +2368,42 @@ def example_without_pairs(key):
 
 
 def example_compared(key):
-    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:398
-    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:399
-    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:400
+    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:394
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:395
+    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:396
     d_a, d_b = frechet_backward(saved_frechet, torch.ones((), dtype=FLOAT))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:404
-    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:405
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:400
+    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:401
     d_value = torch.ones((), dtype=FLOAT)
     d_z = inception_score_backward(saved_inception_score, value, d_value)  # [9, 4]
     return value, d_z
 
 
 def example_remembered(key):
-    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:409
-    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:410
-    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:411
+    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:405
+    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:406
+    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:407
 
 
 def example_of_tokens(key):
-    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:415
-    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:416
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:417
-    neg = -torch.log(luck)  # [5, 4]  adversarial.lee:310
+    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:411
+    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:412
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:413
+    neg = -torch.log(luck)  # [5, 4]  adversarial.lee:306
     d_c = softmax((z - torch.log(neg)) / 0.5, (1,))  # [5, 4]  prelude.lee:122
-    mul_2 = c * d_c  # [5, 4]  adversarial.lee:418
+    mul_2 = c * d_c  # [5, 4]  adversarial.lee:414
     d_div = d_c * (c - mul_2.sum(dim=1, keepdim=True))  # [5, 4]  prelude.lee:122
-    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:310
+    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:306
 
 
 def example_by_rewards(key):
-    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:422
-    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:423
-    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:424
+    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:418
+    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:419
+    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:420
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
     return (d_z**2).sum(), d_z_2, d_reward
 

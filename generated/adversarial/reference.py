@@ -716,9 +716,9 @@ def wgan_gp(epochs=50, batch=64, rate=1e-3, latent=16, hidden=128, turns=5, weig
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             for turn in run.loop("turn", 1, turns, critic=critic, opt_c=opt_c):
                 run.step(wgan_gp_step(generator, critic, opt_c, x, weight, key=run.key("wgan_gp")))
-            run.step(wgan_gp_step_2(generator, critic, opt_g, x, key=run.key("wgan_gp")))  # adversarial.lee:134
-    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:136
-    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:137
+            run.step(wgan_gp_step_2(generator, critic, opt_g, x, key=run.key("wgan_gp")))  # adversarial.lee:130
+    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:132
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:133
     return generator, critic
 
 
@@ -729,36 +729,37 @@ def wgan_gp_step(generator, critic, opt_c, x, weight, key):
     z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:125
     mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT)  # [batches_n]  adversarial.lee:126
     fake = stop(generator(z))  # [batches_n, 64]  adversarial.lee:127
-    sub, saved_wasserstein = wasserstein_saved(critic, x, fake)  # adversarial.lee:128
-    mean, saved_gradient_penalty = gradient_penalty_saved(critic, x, fake, mix)
-    d_mean = FLOAT(weight)
-    d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
+    penalty, saved_gradient_penalty = gradient_penalty_saved(critic, x, fake, mix)  # adversarial.lee:128
+    sub, saved_wasserstein = wasserstein_saved(critic, x, fake)  # adversarial.lee:129
+    d_penalty = FLOAT(weight)
     d_add_2 = FLOAT(1.0)
-    d_critic_ = wasserstein_backward_parameters(critic, x, fake, saved_wasserstein, d_add_2)
+    d_critic = wasserstein_backward_parameters(critic, x, fake, saved_wasserstein, d_add_2)
+    d_critic_ = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_penalty)  # adversarial.lee:128
+    # adversarial.lee:129
     opt_c.update(
         critic.parameters,
         critic.flat(
             {
                 "layers.0": {
                     "w": d_critic["layers.0"]["w"] + d_critic_["layers.0"]["w"],
-                    "b": d_critic_["layers.0"]["b"],
+                    "b": d_critic["layers.0"]["b"],
                 },
                 "layers.1": {
                     "w": d_critic["layers.1"]["w"] + d_critic_["layers.1"]["w"],
-                    "b": d_critic_["layers.1"]["b"],
+                    "b": d_critic["layers.1"]["b"],
                 },
             }
         ),
     )
-    return sub + weight * mean
+    return sub + weight * penalty
 
 
 def wgan_gp_step_2(generator, critic, opt_g, x, key):
     """One step of wgan_gp."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:134
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:135
+    z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:130
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:131
     add_2_2, saved_critic = critic.forward_saved(add_2)
     d_add_2_2 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
     d_add_2 = critic.forward_backward_input(saved_critic, d_add_2_2)  # [batches_n, 64]
@@ -770,13 +771,13 @@ def wgan_gp_step_2(generator, critic, opt_g, x, key):
 def wgan_gp_z(data_train_x, latent, key):
     """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
     data_train_n = data_train_x.shape[0]
-    z = normal(fold(key, SITES["z#3"]), (data_train_n, latent), FLOAT)  # [data_train_n, latent]  adversarial.lee:136
+    z = normal(fold(key, SITES["z#3"]), (data_train_n, latent), FLOAT)  # [data_train_n, latent]  adversarial.lee:132
     return z  # [data_train_n, latent]
 
 
 def unit(v):
     """v [d] -> [d]"""
-    return v / norm_2(v)  # [d]  adversarial.lee:145
+    return v / norm_2(v)  # [d]  adversarial.lee:141
 
 
 class SpectralLinear(Model):
@@ -787,50 +788,50 @@ class SpectralLinear(Model):
 
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
-        self.w = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  adversarial.lee:150
-        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  adversarial.lee:151
-        self.right = normal(fold(key, SITES["right"]), (outputs,), FLOAT)  # [outputs]  adversarial.lee:152
+        self.w = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  adversarial.lee:146
+        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  adversarial.lee:147
+        self.right = normal(fold(key, SITES["right"]), (outputs,), FLOAT)  # [outputs]  adversarial.lee:148
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, inputs] -> [n, outputs]"""
         if training:
             return self.forward_training(x)
-        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:157
+        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:153
         left = unit(stop(self.w) @ graft_2)  # [inputs]
-        sigma = left @ self.w @ graft_2  # adversarial.lee:158
-        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:159
+        sigma = left @ self.w @ graft_2  # adversarial.lee:154
+        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:155
 
     def forward_training(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:156
+        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:152
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
-        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:157
+        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:153
         left = unit(graft @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:158
-        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:159
+        sigma = left @ self.w @ graft_4  # adversarial.lee:154
+        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:155
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:156
+        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:152
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
-        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:157
+        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:153
         graft_4_2 = graft_4.copy()  # [outputs]
         left = unit(graft @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:158
-        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:159
+        sigma = left @ self.w @ graft_4  # adversarial.lee:154
+        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:155
         return x @ div_3 + self.b, (graft_4_2, left, sigma, div_3)
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         graft_4_2, left, sigma, div_3 = saved
-        # gradient of return x @ (w / sigma) + b   adversarial.lee:159
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:155
         d_b = d_y.sum(axis=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
-        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:158
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:154
         d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4_2)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
 
@@ -842,25 +843,25 @@ class SpectralCritic(Model):
 
     def __init__(self, d, hidden, *, key=(0, 0)):
         self.d, self.hidden = d, hidden
-        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:163
-        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:164
+        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:159
+        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:160
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, d] -> [n, 1]"""
         if training:
             return self.forward_training(x)
-        return self.second(leaky_relu(self.first(x), slope=0.2))  # [n, 1]  adversarial.lee:167
+        return self.second(leaky_relu(self.first(x), slope=0.2))  # [n, 1]  adversarial.lee:163
 
     def forward_training(self, x):
         """x [n, d] -> [n, 1]"""
-        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:167
+        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:163
         y = self.second(leaky_relu(first_out, slope=0.2), training=True)  # [n, 1]
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:167
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:163
         select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
@@ -869,7 +870,7 @@ class SpectralCritic(Model):
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         saved_first, select, saved_leaky_relu, saved_second = saved
-        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:167
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:163
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
         d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
         d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
@@ -878,7 +879,7 @@ class SpectralCritic(Model):
 
 def hinge_saved(critic, real, fake):
     """As hinge, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:171
+    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:167
     select = relu_2(1 - add_2)  # [n, 1]
     add_2_2, saved_critic_ = critic.forward_saved(fake)
     select_2 = relu_2(1 + add_2_2)  # [m, 1]
@@ -890,7 +891,7 @@ def hinge_backward(real, fake, saved, d_add_3):
     saved_critic, select, saved_critic_, select_2 = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:171
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:167
     d_add = relu_2_backward(select_2, np.broadcast_to(d_add_3 / m, (m, 1)))  # [m, 1]
     d_critic, d_fake = SpectralCritic.forward_backward(fake, saved_critic_, d_add)
     d_sub = relu_2_backward(select, np.broadcast_to(d_add_3 / n, (n, 1)))  # [n, 1]
@@ -916,24 +917,24 @@ class Conditional(Model):
 
     def __init__(self, latent, classes, hidden, d, *, key=(0, 0)):
         self.latent, self.classes, self.hidden, self.d = latent, classes, hidden, d
-        self.word = normal(fold(key, SITES["word"]), (classes, latent), FLOAT)  # [classes, latent]  adversarial.lee:179
-        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:180
+        self.word = normal(fold(key, SITES["word"]), (classes, latent), FLOAT)  # [classes, latent]  adversarial.lee:175
+        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:176
         self.lay_out()
 
     def forward(self, c, z):
         """c int[n], z [n, latent] -> [n, d]"""
-        return self.net(np.concatenate((self.word[inside(c)], z), axis=1))  # [n, d]  adversarial.lee:183
+        return self.net(np.concatenate((self.word[inside(c)], z), axis=1))  # [n, d]  adversarial.lee:179
 
     def forward_saved(self, c, z):
         """As forward, and what its gradient needs."""
-        concat = np.concatenate((self.word[inside(c)], z), axis=1)  # [n, 2 * latent]  adversarial.lee:183
+        concat = np.concatenate((self.word[inside(c)], z), axis=1)  # [n, 2 * latent]  adversarial.lee:179
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2, (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:183
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:179
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_z = d_concat[:, self.latent :]  # [n, latent]
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
@@ -942,7 +943,7 @@ class Conditional(Model):
     def forward_backward_parameters(self, c, saved, d_y):
         """From d_y to the gradient by the parameters."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:183
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:179
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
         return {"word": d_word, "net": d_net}
@@ -955,27 +956,27 @@ class PairJudge(Model):
 
     def __init__(self, classes, hidden, d, *, key=(0, 0)):
         self.classes, self.hidden, self.d = classes, hidden, d
-        self.word = normal(fold(key, SITES["word"]), (classes, d), FLOAT)  # [classes, d]  adversarial.lee:188
-        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:189
+        self.word = normal(fold(key, SITES["word"]), (classes, d), FLOAT)  # [classes, d]  adversarial.lee:184
+        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:185
         self.lay_out()
 
     def forward(self, x, c):
         """x [n, d], c int[n] -> [n]"""
         n = x.shape[0]
-        add_2 = self.net(np.concatenate((x, self.word[inside(c)]), axis=1))  # [n, 1]  adversarial.lee:192
+        add_2 = self.net(np.concatenate((x, self.word[inside(c)]), axis=1))  # [n, 1]  adversarial.lee:188
         return add_2.reshape(n)  # [n]
 
     def forward_saved(self, x, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        concat = np.concatenate((x, self.word[inside(c)]), axis=1)  # [n, 2 * d]  adversarial.lee:192
+        concat = np.concatenate((x, self.word[inside(c)]), axis=1)  # [n, 2 * d]  adversarial.lee:188
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2.reshape(n), (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:192
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:188
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_x = d_concat[:, : self.d]  # [n, d]
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
@@ -984,7 +985,7 @@ class PairJudge(Model):
     def forward_backward_parameters(self, c, saved, d_y):
         """From d_y to the gradient by the parameters."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:192
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:188
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
         return {"word": d_word, "net": d_net}
@@ -992,7 +993,7 @@ class PairJudge(Model):
     def forward_backward_input(self, saved, d_y):
         """From d_y to the gradient by x."""
         _, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:192
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:188
         d_x = self.net.forward_backward_input(saved_net, d_y[:, None])[:, : self.d]  # [n, d]
         return d_x  # [n, d]
 
@@ -1002,22 +1003,22 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    judge_out = judge(x, c)  # [n]  adversarial.lee:197
+    judge_out = judge(x, c)  # [n]  adversarial.lee:193
     log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
     neg = -judge(fake, c)  # [n]  prelude.lee:36
-    mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:198
+    mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:194
     neg_2 = -judge(x, other)  # [n]  prelude.lee:36
-    log_sigmoid_3 = np.minimum(neg_2, 0) - np.log1p(np.exp(-np.abs(neg_2)))  # [n]  adversarial.lee:198
+    log_sigmoid_3 = np.minimum(neg_2, 0) - np.log1p(np.exp(-np.abs(neg_2)))  # [n]  adversarial.lee:194
     return right - mean_2 - log_sigmoid_3.mean()
 
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:197
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:193
     log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
-    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:198
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:194
     log_sigmoid_2 = np.minimum(-judge_out_2, 0) - np.log1p(np.exp(-np.abs(-judge_out_2)))  # [n]
     judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
     log_sigmoid_3 = np.minimum(-judge_out_3, 0) - np.log1p(np.exp(-np.abs(-judge_out_3)))  # [n]
@@ -1029,13 +1030,13 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:198
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:194
     neg_3 = -(d_y / n)
     sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
     d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, -(neg_3 * sigmoid))
     sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * sigmoid_2))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:197
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:193
     sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * sigmoid_3)
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
@@ -1066,13 +1067,13 @@ def judges_pairs_backward_parameters(judge, c, other, saved, d_y):
     """From d_y to the gradient by judge."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:198
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:194
     neg_3 = -(d_y / n)
     sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
     d_judge = judge.forward_backward_parameters(other, saved_judge_2, -(neg_3 * sigmoid))
     sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
     d_judge_ = judge.forward_backward_parameters(c, saved_judge_, -(neg_3 * sigmoid_2))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:197
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:193
     sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
     d_judge_2 = judge.forward_backward_parameters(c, saved_judge, neg_3 * sigmoid_3)
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
@@ -1107,29 +1108,29 @@ def by_label(epochs=60, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    reader = MLP(sizes=(64, 64, 10), key=run.key("reader"))  # adversarial.lee:204
-    opt_r = Adam(lr=3e-3)  # adversarial.lee:205
+    reader = MLP(sizes=(64, 64, 10), key=run.key("reader"))  # adversarial.lee:200
+    opt_r = Adam(lr=3e-3)  # adversarial.lee:201
     for epoch in run.loop("epoch", 1, 10, opt_r=opt_r, reader=reader):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(by_label_step(reader, opt_r, x, y))  # adversarial.lee:208
-    generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator"))  # adversarial.lee:209
-    judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge"))  # adversarial.lee:210
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:211
-    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:212
+            run.step(by_label_step(reader, opt_r, x, y))  # adversarial.lee:204
+    generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator"))  # adversarial.lee:205
+    judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge"))  # adversarial.lee:206
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:207
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:208
     for epoch in run.loop("epoch_2", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
             loss, loss_1 = by_label_step_2(judge, generator, opt_d, opt_g, x, y, key=run.key("by_label"))
             run.step(loss)
             run.step(loss_1, "loss_1")
-    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:219
+    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:215
     reported_as_ordered, reported_of_real = by_label_as_ordered_of_real(reader, generator, y, z, data.test.x)
-    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:221
+    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:217
     return generator, judge
 
 
 def by_label_step(reader, opt_r, x, y):
     """One step of by_label."""
-    add_2, saved_reader = reader.forward_saved(x)  # adversarial.lee:208
+    add_2, saved_reader = reader.forward_saved(x)  # adversarial.lee:204
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
     d_reader = reader.forward_backward_parameters(x, saved_reader, d_add_2)
     opt_r.update(reader.parameters, reader.flat(d_reader))
@@ -1140,33 +1141,33 @@ def by_label_step_2(judge, generator, opt_d, opt_g, x, y, key):
     """One step of by_label."""
     batches_2_n = x.shape[0]
     latent = generator.word.shape[1]
-    z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT)  # [batches_2_n, latent]  adversarial.lee:215
-    away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10)  # int[batches_2_n]  adversarial.lee:216
-    generator_out, saved_generator = generator.forward_saved(y, z)  # adversarial.lee:217
+    z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT)  # [batches_2_n, latent]  adversarial.lee:211
+    away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10)  # int[batches_2_n]  adversarial.lee:212
+    generator_out, saved_generator = generator.forward_saved(y, z)  # adversarial.lee:213
     mod = (y + away) % 10  # int[batches_2_n]
     loss, saved_judges_pairs = judges_pairs_saved(judge, x, y, stop(generator_out), mod)
     d_loss = FLOAT(1.0)
     d_judge = judges_pairs_backward_parameters(judge, y, mod, saved_judges_pairs, d_loss)
     opt_d.update(judge.parameters, judge.flat(d_judge))
-    reshape, saved_judge = judge.forward_saved(generator_out, y)  # adversarial.lee:218
+    reshape, saved_judge = judge.forward_saved(generator_out, y)  # adversarial.lee:214
     log_sigmoid = np.minimum(reshape, 0) - np.log1p(np.exp(-np.abs(reshape)))  # [batches_2_n]
     sigmoid = np.exp(np.minimum(-reshape, 0)) / (1 + np.exp(-np.abs(-reshape)))  # [batches_2_n]
     d_generator_out = judge.forward_backward_input(saved_judge, -1.0 / batches_2_n * sigmoid)  # [batches_2_n, 64]
-    d_generator = generator.forward_backward_parameters(y, saved_generator, d_generator_out)  # adversarial.lee:217
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:218
+    d_generator = generator.forward_backward_parameters(y, saved_generator, d_generator_out)  # adversarial.lee:213
+    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:214
     return loss, -log_sigmoid.mean()
 
 
 def by_label_y_z(data_test_y, latent, key):
     """data_test_y int[data_test_n] -> int[data_test_n], [data_test_n, latent]"""
     data_test_n = data_test_y.shape[0]
-    z = normal(fold(key, SITES["z#2"]), (data_test_n, latent), FLOAT)  # [data_test_n, latent]  adversarial.lee:220
+    z = normal(fold(key, SITES["z#2"]), (data_test_n, latent), FLOAT)  # [data_test_n, latent]  adversarial.lee:216
     return data_test_y, z
 
 
 def by_label_as_ordered_of_real(reader, generator, y, z, data_test_x):
     """y int[data_test_n], z [data_test_n, latent], data_test_x [data_test_n, 64] -> [], []"""
-    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:221
+    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:217
 
 
 def paired_saved(judge, made, source, target, weight=1e1):
@@ -1174,7 +1175,7 @@ def paired_saved(judge, made, source, target, weight=1e1):
     n, d = made.shape
     if judge.sizes[0] != 2 * d:
         raise ValueError(f"judge.sizes_0 = {judge.sizes[0]} must equal 2 * d = {2 * d}")
-    # [n, judge.sizes_0]  adversarial.lee:227
+    # [n, judge.sizes_0]  adversarial.lee:223
     reshape = np.concatenate((source, made), axis=1).reshape(n, judge.sizes[0])
     add_2, saved_judge = judge.forward_saved(reshape)
     log_sigmoid = np.minimum(add_2, 0) - np.log1p(np.exp(-np.abs(add_2)))  # [n, judge.sizes_2]
@@ -1186,7 +1187,7 @@ def paired_backward(judge, weight, saved, d_add):
     """From d_add to the gradients by judge, made, source and target."""
     reshape, add_2, saved_judge, sub = saved
     n, d = sub.shape
-    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:227
+    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:223
     d_sub = d_add * weight / (d * n) * np.sign(sub)  # [n, d]
     d_target = -d_sub  # [n, d]
     sigmoid = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
@@ -1211,19 +1212,19 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     if ba.sizes[0] != ab.sizes[2]:
         raise ValueError(f"ba.sizes_0 = {ba.sizes[0]} must equal ab.sizes_2 = {ab.sizes[2]}")
     if ba.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:238: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+        raise ValueError(f"adversarial.lee:234: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
     if ab.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:238: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
-    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:235
-    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:236
-    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:237
+        raise ValueError(f"adversarial.lee:234: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:231
+    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:232
+    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:233
     add_2, saved_judge_b = judge_b.forward_saved(reshape_2)
     sub = add_2 - 1  # [n, judge_b.sizes_2]
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
     fool = (sub**2).mean() + (sub_2**2).mean()
-    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:238
+    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:234
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
     reshape_6 = fake_a.reshape(m, ab.sizes[0])  # [m, ab.sizes_0]
@@ -1254,21 +1255,21 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
     saved_ab, saved_ba, reshape_2, saved_judge_b, sub, reshape_3, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:238
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:234
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * np.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * np.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:237
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:233
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_judge_a, d_reshape_3 = judge_a.forward_backward(reshape_3, saved_judge_a, d_sub_2)
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_judge_b, d_reshape_2 = judge_b.forward_backward(reshape_2, saved_judge_b, d_sub)
-    # gradient of fake_a = ba(b)   adversarial.lee:236
+    # gradient of fake_a = ba(b)   adversarial.lee:232
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     d_ba_, d_reshape = ba.forward_backward(b.reshape(m, ba.sizes[0]), saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:235
+    # gradient of fake_b = ab(a)   adversarial.lee:231
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_, d_a_3 = ab.forward_backward(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1302,22 +1303,22 @@ def cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, weight, saved, d_a
     saved_ab, saved_ba, _, saved_judge_b, sub, _, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:238
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:234
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * np.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * np.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:237
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:233
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_reshape_3 = judge_a.forward_backward_input(saved_judge_a, d_sub_2)  # [m, judge_a.sizes_0]
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_reshape_2 = judge_b.forward_backward_input(saved_judge_b, d_sub)  # [n, judge_b.sizes_0]
-    # gradient of fake_a = ba(b)   adversarial.lee:236
+    # gradient of fake_a = ba(b)   adversarial.lee:232
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     reshape = b.reshape(m, ba.sizes[0])  # [m, ba.sizes_0]
     d_ba_ = ba.forward_backward_parameters(reshape, saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:235
+    # gradient of fake_b = ab(a)   adversarial.lee:231
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_ = ab.forward_backward_parameters(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1339,7 +1340,7 @@ def cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, weight, saved, d_a
 
 def judged_saved(judge, real, fake):
     """As judged, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:243
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:239
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
@@ -1350,7 +1351,7 @@ def judged_backward(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:243
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:239
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
@@ -1375,7 +1376,7 @@ def judged_backward_parameters(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:243
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:239
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge = judge.forward_backward_parameters(fake, saved_judge_, d_add_2_2)
@@ -1404,18 +1405,18 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:249
-    ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:250
-    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a"))  # adversarial.lee:251
-    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b"))  # adversarial.lee:252
-    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:253
-    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:254
-    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:255
+    ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:245
+    ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:246
+    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a"))  # adversarial.lee:247
+    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b"))  # adversarial.lee:248
+    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:249
+    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:250
+    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:251
     for epoch in run.loop(
         "epoch", 1, epochs, ab=ab, ba=ba, judge_a=judge_a, judge_b=judge_b, opt=opt, opt_a=opt_a, opt_b=opt_b
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1, loss_2 = cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x)  # adversarial.lee:258
+            loss, loss_1, loss_2 = cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x)  # adversarial.lee:254
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
@@ -1425,17 +1426,17 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
 def cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x):
     """One step of cycle_gan."""
     batches_n = x.shape[0]
-    a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:258
-    b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:259
-    loss, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:260
+    a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:254
+    b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:255
+    loss, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:256
     d_loss = FLOAT(1.0)
     d_ab, d_ba = cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, 1e1, saved_cycle, d_loss)
     update_together(opt, (ab, d_ab), (ba, d_ba))
-    graft = stop(ba(b))  # [batches_n - batches_n // 2, 64]  adversarial.lee:261
+    graft = stop(ba(b))  # [batches_n - batches_n // 2, 64]  adversarial.lee:257
     loss_1, saved_judged = judged_saved(judge_a, a, graft)
     d_judge_a = judged_backward_parameters(judge_a, a, graft, saved_judged, d_loss)
     opt_a.update(judge_a.parameters, judge_a.flat(d_judge_a))
-    graft_2 = stop(ab(a))  # [batches_n // 2, 64]  adversarial.lee:262
+    graft_2 = stop(ab(a))  # [batches_n // 2, 64]  adversarial.lee:258
     loss_2, saved_judged_ = judged_saved(judge_b, b, graft_2)
     d_judge_b = judged_backward_parameters(judge_b, b, graft_2, saved_judged_, d_loss)
     opt_b.update(judge_b.parameters, judge_b.flat(d_judge_b))
@@ -1447,22 +1448,22 @@ def frechet(a, b):
 
     a [n, d], b [m, d] -> []
     """
-    first = covariance(a)  # [d, d]  adversarial.lee:271
-    second = covariance(b)  # [d, d]  adversarial.lee:272
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:273
-    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:274
-    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:275
+    first = covariance(a)  # [d, d]  adversarial.lee:267
+    second = covariance(b)  # [d, d]  adversarial.lee:268
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:269
+    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:270
+    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:271
     return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
     """As frechet, and what its gradient needs."""
-    first, saved_covariance = covariance_saved(a)  # adversarial.lee:271
-    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:272
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:273
-    contract = root @ second  # [d, d]  adversarial.lee:274
+    first, saved_covariance = covariance_saved(a)  # adversarial.lee:267
+    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:268
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:269
+    contract = root @ second  # [d, d]  adversarial.lee:270
     both = matrix_sqrt(contract @ root)  # [d, d]
-    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:275
+    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:271
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
     return (sub**2).sum() + trace(first + second - 2 * both), saved
 
@@ -1473,18 +1474,18 @@ def frechet_backward(saved, d_y):
     d = second.shape[0]
     n = saved_covariance.shape[0]
     m = saved_covariance_.shape[0]
-    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:275
+    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:271
     d_sub_2 = trace_backward(d, d_y)  # [d, d]
     d_both = -2 * d_sub_2  # [d, d]
     d_sub = 2 * d_y * sub  # [d]
-    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:274
+    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:270
     d_contract_2 = lyapunov(both, (d_both + d_both.T) * 0.5)  # [d, d]
     d_contract = d_contract_2 @ root.T  # [d, d]
-    # gradient of root = matrix_sqrt(first)   adversarial.lee:273
+    # gradient of root = matrix_sqrt(first)   adversarial.lee:269
     d_root = contract.T @ d_contract_2 + d_contract @ second.T  # [d, d]
-    # gradient of second = covariance(b)   adversarial.lee:272
+    # gradient of second = covariance(b)   adversarial.lee:268
     d_second = d_sub_2 + root.T @ d_contract  # [d, d]
-    # gradient of first = covariance(a)   adversarial.lee:271
+    # gradient of first = covariance(a)   adversarial.lee:267
     d_first = d_sub_2 + lyapunov(root, (d_root + d_root.T) * 0.5)  # [d, d]
     d_a = d_sub / n + covariance_backward(saved_covariance, d_first)  # [n, d]
     d_b = -d_sub / m + covariance_backward(saved_covariance_, d_second)  # [m, d]
@@ -1494,23 +1495,23 @@ def frechet_backward(saved, d_y):
 def covariance(x):
     """x [n, d] -> [d, d]"""
     n = x.shape[0]
-    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:279
-    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:280
+    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:275
+    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:276
 
 
 def covariance_saved(x):
     """As covariance, and what its gradient needs."""
     n = x.shape[0]
-    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:279
-    return centred.T @ centred / (n - 1), centred  # adversarial.lee:280
+    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:275
+    return centred.T @ centred / (n - 1), centred  # adversarial.lee:276
 
 
 def covariance_backward(centred, d_y):
     """From d_y to the gradient by x."""
     n = centred.shape[0]
-    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:280
+    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:276
     d_contract = d_y / (n - 1)  # [d, d]
-    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:279
+    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:275
     d_centred = centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_x = d_centred + -d_centred.sum(axis=0) / n  # [n, d]
     return d_x  # [n, d]
@@ -1524,7 +1525,7 @@ def inception_score(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = log_softmax(z, (1,))  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:287
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:283
     return np.exp((p * sub_2).sum(axis=1).mean())
 
 
@@ -1533,7 +1534,7 @@ def inception_score_saved(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = log_softmax(z, (1,))  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:287
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:283
     return np.exp((p * sub_2).sum(axis=1).mean()), (p, log_softmax_, sub_2)
 
 
@@ -1541,7 +1542,7 @@ def inception_score_backward(saved, exp, d_y):
     """From d_y to the gradient by z."""
     p, log_softmax_, sub_2 = saved
     n = p.shape[0]
-    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:287
+    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:283
     div = d_y * exp / n
     d_p = div * sub_2  # [n, k]
     d_sub_2 = div * p  # [n, k]
@@ -1559,12 +1560,12 @@ def memory(made, known):
 
     made [n, d], known [m, d] -> [n]
     """
-    return distances(made, known).min(axis=1, initial=np.inf)  # [n]  adversarial.lee:292
+    return distances(made, known).min(axis=1, initial=np.inf)  # [n]  adversarial.lee:288
 
 
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
-    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:296
+    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:292
     apart = np.sqrt((sub**2).sum(axis=2))  # [n, m]
     return apart  # [n, m]
 
@@ -1574,7 +1575,7 @@ def covered_modes(made, centres, reach):
 
     made [n, d], centres [k, d] -> []
     """
-    lt = distances(centres, made).min(axis=1, initial=np.inf) < reach  # bool[k]  adversarial.lee:302
+    lt = distances(centres, made).min(axis=1, initial=np.inf) < reach  # bool[k]  adversarial.lee:298
     return lt.astype(np.int64).sum()
 
 
@@ -1591,16 +1592,16 @@ def reinforced(z, reward):
 
     z [k], reward [k] -> [k]
     """
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:315
-    mul = p * reward  # [k]  adversarial.lee:316
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:311
+    mul = p * reward  # [k]  adversarial.lee:312
     sum_ = mul.sum(axis=0, keepdims=True)  # [1]  prelude.lee:127
     return mul - np.exp(log_softmax(z, (0,))) * sum_  # [k]
 
 
 def reinforced_saved(z, reward):
     """As reinforced, and what its gradient needs."""
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:315
-    mul = p * reward  # [k]  adversarial.lee:316
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:311
+    mul = p * reward  # [k]  adversarial.lee:312
     log_softmax_ = log_softmax(z, (0,))  # [k]  prelude.lee:127
     exp = np.exp(log_softmax_)  # [k]
     sum_2 = mul.sum(axis=0, keepdims=True)  # [1]
@@ -1614,25 +1615,25 @@ def reinforced_backward(saved, d_y):
     d_log_softmax = -d_y * sum_2 * exp  # [k]
     sum_ = d_log_softmax.sum(axis=0, keepdims=True)  # [1]
     d_z = d_log_softmax - np.exp(log_softmax_) * sum_  # [k]
-    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:316
+    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:312
     d_reward = (d_y + (-d_y * exp).sum(axis=0, keepdims=True)) * p  # [k]
     return d_z, d_reward
 
 
 def example_judged_both(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:320
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:321
-    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:322
-    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:323
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:316
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:317
+    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:318
+    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:319
     d_judge, d_real, d_fake = discriminates_backward(judge, real, fake, saved_discriminates, FLOAT(1.0))
     return value, judge.at(d_judge), d_real, d_fake
 
 
 def example_fooling(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:327
-    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:328
-    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:329
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:330
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:323
+    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:324
+    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:325
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:326
     mean, saved_non_saturating = non_saturating_saved(judge, add_2)
     mean_2, saved_saturating = saturating_saved(judge, add_2)
     d_judge, d_add_2_2 = saturating_backward(judge, add_2, saved_saturating, FLOAT(2.0))
@@ -1658,18 +1659,18 @@ def example_fooling(key):
 
 
 def example_theory(key):
-    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:334
-    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:335
-    p_sum = p.sum()  # adversarial.lee:336
+    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:330
+    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:331
+    p_sum = p.sum()  # adversarial.lee:332
     div = p / p_sum  # [6]
     q_sum = q.sum()
     div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
-    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:337
+    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:333
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
     d_div_3, d_div_2_2 = jensen_shannon_backward(div, div_2, saved_jensen_shannon, FLOAT(3.0))
     d_div_4, d_div_2_3, d_d = value_of_game_backward(div, div_2, d, saved_value_of_game, FLOAT(1.0))
-    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:336
+    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:332
     d_div_2 = d_div_2_2 + d_div_2_3 + d_div_2_4  # [6]
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
@@ -1680,11 +1681,11 @@ def example_theory(key):
 
 
 def example_alone(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:341
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:342
-    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:343
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:344
-    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:345
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:337
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:338
+    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:339
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:340
+    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:341
     d_c, saved_negatives = negatives_saved(judge, start)
     d_judge, d_start = negatives_backward(judge, 0.1, saved_negatives, 5, c)
     d_judge_, d_real = against_own_backward(judge, real, saved_against_own, FLOAT(1.0))
@@ -1703,11 +1704,11 @@ def example_alone(key):
 
 
 def example_moved(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:349
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:350
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:351
-    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:352
-    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:353
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:345
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:346
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:347
+    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:348
+    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:349
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, real, fake, mix)
     d_mean = FLOAT(1e1)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -1733,9 +1734,9 @@ def example_moved(key):
 
 
 def example_cut(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:357
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:358
-    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:359
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:353
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:354
+    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:355
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
@@ -1743,22 +1744,22 @@ def example_cut(key):
 
 
 def example_normalised(key):
-    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:363
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:364
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:365
-    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:366
+    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:359
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:360
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:361
+    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:362
     d_critic, d_real, d_fake = hinge_backward(real, fake, saved_hinge, FLOAT(1.0))
     return value, critic.at(d_critic), d_real, d_fake
 
 
 def example_to_order(key):
-    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:370
-    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:371
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:372
-    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:373
-    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:374
-    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:375
-    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:376
+    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:366
+    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:367
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:368
+    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:369
+    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:370
+    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:371
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:372
     value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, FLOAT(1.0))
     d_generator, d_z = generator.forward_backward(c, saved_generator, d_generator_out)
@@ -1766,11 +1767,11 @@ def example_to_order(key):
 
 
 def example_with_pairs(key):
-    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:380
-    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:381
-    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:382
-    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:383
-    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:384
+    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:376
+    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:377
+    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:378
+    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:379
+    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:380
     value, saved_paired = paired_saved(judge, add_2, source, target)
     d_judge, d_add_2, d_source_2, d_target = paired_backward(judge, 1e1, saved_paired, FLOAT(1.0))
     d_net, d_source_3 = net.forward_backward(source, saved_net, d_add_2)
@@ -1778,13 +1779,13 @@ def example_with_pairs(key):
 
 
 def example_without_pairs(key):
-    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:388
-    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:389
-    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:390
-    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:391
-    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:392
-    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:393
-    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:394
+    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:384
+    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:385
+    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:386
+    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:387
+    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:388
+    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:389
+    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:390
     add_2, saved_ba = ba.forward_saved(b)
     div, saved_judged = judged_saved(judge_a, a, add_2)
     d_judge_a, d_a_2, d_add_2 = judged_backward(judge_a, a, add_2, saved_judged, FLOAT(1.0))
@@ -1826,41 +1827,41 @@ def example_without_pairs(key):
 
 
 def example_compared(key):
-    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:398
-    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:399
-    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:400
+    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:394
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:395
+    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:396
     d_a, d_b = frechet_backward(saved_frechet, FLOAT(1.0))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:404
-    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:405
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:400
+    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:401
     d_z = inception_score_backward(saved_inception_score, value, FLOAT(1.0))  # [9, 4]
     return value, d_z
 
 
 def example_remembered(key):
-    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:409
-    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:410
-    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:411
+    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:405
+    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:406
+    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:407
 
 
 def example_of_tokens(key):
-    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:415
-    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:416
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:417
-    neg = -np.log(luck)  # [5, 4]  adversarial.lee:310
+    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:411
+    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:412
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:413
+    neg = -np.log(luck)  # [5, 4]  adversarial.lee:306
     d_c = softmax((z - np.log(neg)) / 0.5, (1,))  # [5, 4]  prelude.lee:122
-    mul_2 = c * d_c  # [5, 4]  adversarial.lee:418
+    mul_2 = c * d_c  # [5, 4]  adversarial.lee:414
     d_div = d_c * (c - mul_2.sum(axis=1, keepdims=True))  # [5, 4]  prelude.lee:122
-    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:310
+    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:306
 
 
 def example_by_rewards(key):
-    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:422
-    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:423
-    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:424
+    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:418
+    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:419
+    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:420
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
     return (d_z**2).sum(), d_z_2, d_reward
 

@@ -351,11 +351,9 @@ def exits(epochs=10, batch=32, rate=3e-3, threshold=0.9, *, run=None):
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             run.step(exits_step(net, opt, x, y))  # dynamic.lee:54
-    z, y, exit_ = exits_z_y_exit(net, data.test.x, data.test.y, threshold)  # dynamic.lee:55
-    reported_first, reported_last = exits_first_last(z, y)  # dynamic.lee:58
-    run.report(first=reported_first, last=reported_last)  # dynamic.lee:58
-    reported_early, reported_layers = exits_early_layers(z, exit_, y)  # dynamic.lee:59
-    run.report(early=reported_early, layers=reported_layers)  # dynamic.lee:59
+    z, y, exit_, early = exits_z_y_exit_early(net, data.test.x, data.test.y, threshold)  # dynamic.lee:55
+    reported_first, reported_last, reported_layers = exits_first_last_layers(z, y, exit_)  # dynamic.lee:59
+    run.report(first=reported_first, last=reported_last, early=early, layers=reported_layers)  # dynamic.lee:59
     return net
 
 
@@ -369,23 +367,19 @@ def exits_step(net, opt, x, y):
     return loss
 
 
-def exits_z_y_exit(net, data_test_x, data_test_y, threshold):
+def exits_z_y_exit_early(net, data_test_x, data_test_y, threshold):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [3, data_test_n, 10], int[data_test_n],
-    int[data_test_n]
+    int[data_test_n], []
     """
     z = net(data_test_x)  # [3, data_test_n, 10]  dynamic.lee:55
     exit_ = first_sure(z, threshold)  # int[data_test_n]  dynamic.lee:57
-    return z, data_test_y, exit_
+    early = accuracy(answered(z, exit_), data_test_y)  # dynamic.lee:58
+    return z, data_test_y, exit_, early
 
 
-def exits_first_last(z, y):
-    """z [3, data_test_n, 10], y int[data_test_n] -> [], []"""
-    return accuracy(z[0], y), accuracy(z[2], y)  # dynamic.lee:58
-
-
-def exits_early_layers(z, exit_, y):
-    """z [3, data_test_n, 10], exit int[data_test_n], y int[data_test_n] -> [], []"""
-    return accuracy(answered(z, exit_), y), 1 + exit_.astype(FLOAT).mean()  # dynamic.lee:59
+def exits_first_last_layers(z, y, exit_):
+    """z [3, data_test_n, 10], y int[data_test_n], exit int[data_test_n] -> [], [], []"""
+    return accuracy(z[0], y), accuracy(z[2], y), 1 + exit_.astype(FLOAT).mean()  # dynamic.lee:59
 
 
 class Slimmable(Model):
@@ -534,12 +528,9 @@ def widths(epochs=10, batch=32, rate=3e-3, narrow=8, middle=24, wide=64, thresho
     for epoch in run.loop("epoch", 1, epochs, net=net, opt=opt):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             run.step(widths_step(net, opt, x, y, middle, narrow))  # dynamic.lee:96
-    x, y, few, all_ = widths_x_y_few_all(data.test.x, data.test.y, net, narrow)  # dynamic.lee:97
-    reported_middle, reported_wide = widths_middle_wide(net, x, y, all_, middle)  # dynamic.lee:100
-    run.report(middle=reported_middle, wide=reported_wide)  # dynamic.lee:100
-    mixed = widths_mixed(few, all_, threshold, y)  # dynamic.lee:101
-    reported_narrow, reported_easy = widths_narrow_easy(few, y, threshold)  # dynamic.lee:102
-    run.report(narrow=reported_narrow, mixed=mixed, easy=reported_easy)  # dynamic.lee:102
+    x, y, few, all_, mixed, easy = widths_x_y_few_all_mixed_easy(data.test.x, data.test.y, net, threshold, narrow)
+    reported_narrow, reported_middle, reported_wide = widths_narrow_middle_wide(few, y, net, x, all_, middle)
+    run.report(narrow=reported_narrow, middle=reported_middle, wide=reported_wide, mixed=mixed, easy=easy)
     return net
 
 
@@ -553,30 +544,21 @@ def widths_step(net, opt, x, y, middle, narrow):
     return loss
 
 
-def widths_x_y_few_all(data_test_x, data_test_y, net, narrow):
+def widths_x_y_few_all_mixed_easy(data_test_x, data_test_y, net, threshold, narrow):
     """data_test_x [data_test_n, 64], data_test_y int[data_test_n] -> [data_test_n, 64], int[data_test_n],
-    [data_test_n, 10], [data_test_n, 10]
+    [data_test_n, 10], [data_test_n, 10], [], []
     """
     wide = net.up.w.shape[1]
     few = net(data_test_x, narrow)  # [data_test_n, 10]  dynamic.lee:98
     all_ = net(data_test_x, wide)  # [data_test_n, 10]  dynamic.lee:99
-    return data_test_x, data_test_y, few, all_
+    mixed = accuracy(as_needed(few, all_, threshold), data_test_y)  # dynamic.lee:100
+    easy = is_sure(few, threshold).astype(FLOAT).mean()  # dynamic.lee:101
+    return data_test_x, data_test_y, few, all_, mixed, easy
 
 
-def widths_middle_wide(net, x, y, all_, middle):
-    """x [data_test_n, 64], y int[data_test_n], all [data_test_n, 10] -> [], []"""
-    return accuracy(net(x, middle), y), accuracy(all_, y)  # dynamic.lee:100
-
-
-def widths_mixed(few, all_, threshold, y):
-    """few [data_test_n, 10], all [data_test_n, 10], y int[data_test_n] -> []"""
-    mixed = accuracy(as_needed(few, all_, threshold), y)  # dynamic.lee:101
-    return mixed
-
-
-def widths_narrow_easy(few, y, threshold):
-    """few [data_test_n, 10], y int[data_test_n] -> [], []"""
-    return accuracy(few, y), is_sure(few, threshold).astype(FLOAT).mean()  # dynamic.lee:102
+def widths_narrow_middle_wide(few, y, net, x, all_, middle):
+    """few [data_test_n, 10], y int[data_test_n], x [data_test_n, 64], all [data_test_n, 10] -> [], [], []"""
+    return accuracy(few, y), accuracy(net(x, middle), y), accuracy(all_, y)  # dynamic.lee:102
 
 
 def example_left_early(key):

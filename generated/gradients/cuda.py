@@ -912,7 +912,7 @@ def slope_of_cliff_backward(w, saved, length, d_d_w):
     saved_cliff, saved_cliff_backward = saved
     n = w.shape[0]
     # [length, n]
-    state_rows = torch.stack(saved_cliff) if saved_cliff else torch.zeros((length, n), dtype=FLOAT, device=w.device)
+    state_rows = torch.stack(saved_cliff, 0) if saved_cliff else torch.zeros((length, n), dtype=FLOAT, device=w.device)
     # gradient of return grad(sum(cliff(w, length)), w)   gradients.lee:65
     d_w_2, d_state_rows = cliff_backward_backward(w, state_rows, saved_cliff_backward, length, d_d_w)
     d_w = d_w_2 + cliff_saved_backward(w, saved_cliff, d_state_rows)  # [n]

@@ -158,7 +158,7 @@ class Caller:
             return self.without_tensors(p)
         point = {path: v for v, path in tensors}
         tree = ast.Call(ast.Attribute(self.like(p.model, point), "at"), [self.dictionary(point)], [])
-        if all(self.body.readers[v] == 1 for v in point.values()):
+        if all(self.body.readers[v] <= 1 for v in point.values()):
             return tree
         kept = self.kept(p, point, tree)
         return copied(kept) if discards else kept

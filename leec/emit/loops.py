@@ -18,7 +18,7 @@ from leec.emit.calls import Caller
 from leec.emit.expressions import dim_tree
 from leec.emit.groups import Group
 from leec.emit.layout import text, unparenthesised
-from leec.emit.stacks import stacked
+from leec.emit.stacks import array_of, joined, stacked
 from leec.emit.unit import saved_names
 from leec.ir.graph import Equation, Function, Parameter, Value
 from leec.ir.loops import CARRY, CONST, ROW, STATE, Recurrence
@@ -208,17 +208,14 @@ class LoopWriter:
         if not self.body.readers[array]:
             return ast.Name("_")
         target = self.body.target(array)
-        shape = text(ast.Tuple([self.size(d) for d in array.type.dims]))
-        dtype, library = text(self.body.dialect.dtype(array.type.dtype)), self.body.dialect.library
-        device = self.body.device()
-        place = f", device={text(device)}" if device is not None else ""
         if self.body.dialect.autograd:
             self.before.append((f"{target.id} = {self.nothing_yet()}", ()))
-            empty = f"torch.zeros({shape}, dtype={dtype}{place})"
-            self.after.append(f"{target.id} = torch.stack({target.id}, {axis}) if {target.id} else {empty}")
+            rows = joined(self.body, target, target, axis, array.type.dims, array.type.dtype)
+            self.after.append(f"{target.id} = {text(rows)}")
             axis = 0
         else:
-            self.before.append((f"{target.id} = {library}.empty({shape}, dtype={dtype}{place})", (array,)))
+            empty = array_of(self.body, "empty", array.type.dims, array.type.dtype)
+            self.before.append((f"{target.id} = {text(empty)}", (array,)))
         return ast.Subscript(target, self.place(axis, Dim.of(0)))
 
     def nothing_yet(self) -> str:

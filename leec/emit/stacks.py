@@ -1,6 +1,8 @@
-"""What the rounds of a loop saved, read where no loop goes over them: a derivative of a derivative reads such rows whole.
+"""Rows of a loop put together: those that autograd follows after the loop, and what rounds saved where no loop reads it.
 
-logical_and_rows = np.stack([saved[0] for saved in saved_f[0]]) if saved_f[0] else np.zeros((0,), dtype=np.bool_)
+    logical_and_rows = np.stack([saved[0] for saved in saved_f[0]], 0) if saved_f[0] else np.zeros((0,), dtype=np.bool_)
+
+A derivative of a derivative reads such rows whole.
 """
 
 from __future__ import annotations
@@ -35,13 +37,18 @@ def stacked(body: Body, group: Group, path: str, dims: Sequence[Dim], dtype: str
     item, rest = group.of_round(path, one)
     each = stacked(body, item, rest, dims[1:], dtype, depth + 1)
     rows = rounds if each is one else ast.ListComp(each, [ast.comprehension(one, rounds, [], 0)])
-    library = ast.Name(body.dialect.library)
-    joined = ast.Call(ast.Attribute(library, "stack"), [rows], [])
-    return ast.IfExp(rounds, joined, ast.Call(ast.Attribute(library, "zeros"), *zeros(body, dims, dtype)))
+    return joined(body, rounds, rows, 0, dims, dtype)
 
 
-def zeros(body: Body, dims: Sequence[Dim], dtype: str) -> tuple[list[ast.expr], list[ast.keyword]]:
-    """What the library's `zeros` is given."""
+def joined(body: Body, rounds: ast.expr, rows: ast.expr, axis: int, dims: Sequence[Dim], dtype: str) -> ast.expr:
+    """The rows of a list along an axis; where it has no round, an array of these dims, one of which is 0."""
+    stack = ast.Attribute(ast.Name(body.dialect.library), "stack")
+    return ast.IfExp(rounds, ast.Call(stack, [rows, ast.Constant(axis)], []), array_of(body, "zeros", dims, dtype))
+
+
+def array_of(body: Body, maker: str, dims: Sequence[Dim], dtype: str) -> ast.expr:
+    """`np.zeros((n, d), dtype=FLOAT)`, in torch on the device of the first input."""
+    shape = ast.Tuple([dim_tree(d, body.sizes) for d in dims])
     given = {"dtype": body.dialect.dtype(dtype), "device": body.device()}
     keywords = [ast.keyword(name, tree) for name, tree in given.items() if tree is not None]
-    return [ast.Tuple([dim_tree(d, body.sizes) for d in dims])], keywords
+    return ast.Call(ast.Attribute(ast.Name(body.dialect.library), maker), [shape], keywords)

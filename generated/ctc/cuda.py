@@ -228,7 +228,7 @@ def ctc_backward(saved, length, d_y):
     minimum = min(0, time - 1)
     # [n, time, classes]
     d_logp_3 = scatter_add(
-        d_gather_3, (reshape, torch.tensor(minimum, device=logp.device), minimum_4), (n, time, classes)
+        d_gather_3, (reshape, torch.full((), minimum, device=logp.device), minimum_4), (n, time, classes)
     )
     # gradient of return log(softmax(x, axis = axis))   prelude.lee:127
     d_logp = d_logp_2 + d_logp_3  # [n, time, classes]

@@ -203,6 +203,7 @@ class TrainStep:
     counted: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
+    waits = False  # for what the device has computed, as `while` does: such a step has no graph
     GRAPHS = 8  # shapes of batches that have a graph; others run without
     BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
 
@@ -245,7 +246,8 @@ class TrainStep:
         self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
         self.graphs, self.known = {}, {}
-        self.on_gpu = self.vectors[0].gradient.is_cuda
+        rules = len(self.counted) == len(self.moved)
+        self.captured = self.vectors[0].gradient.is_cuda and rules and not self.waits
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
@@ -277,7 +279,7 @@ class TrainStep:
         for name in self.counted:
             getattr(self, name).count()
         with self.quiet:
-            if self.on_gpu and len(self.counted) == len(self.moved):
+            if self.captured:
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -783,6 +785,7 @@ class BelieveStep(TrainStep):
     counted = ("opt",)
     read = ("net.shape", "net.rate")
     spare = (None,)
+    waits = True
 
     def __init__(self, net, opt):
         self.net, self.opt = net, opt
@@ -1409,7 +1412,7 @@ def masked(x, c):
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    kernel = getattr(torch, "_fused_adam_", None)
+    kernel = fused("_fused_adam_", x, lr)
     if kernel is None:
         adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
     else:
@@ -1418,7 +1421,7 @@ def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
 
 def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    kernel = getattr(torch, "_fused_adamw_", None)
+    kernel = fused("_fused_adamw_", x, lr)
     if kernel is not None:
         fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
         return
@@ -1426,6 +1429,12 @@ def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     x.mul_(1 - lr * decay)
     x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused(name, x, lr):
+    """A kernel of the library; None where it has none as exact as x: a rate that is a tensor it takes in float32."""
+    rounds = isinstance(lr, torch.Tensor) and x.dtype == torch.float64
+    return None if rounds else getattr(torch, name, None)
 
 
 def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
@@ -1668,4 +1677,9 @@ class Graph:
         for held, x in zip(self.numbers, numbers, strict=True):
             held.fill_(x)
         self.graph.replay()
-        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)
+        return own_copy(self.result)
+
+
+def own_copy(result):
+    """What a step returns, if anything, before the next replay writes over it."""
+    return result.clone() if isinstance(result, torch.Tensor) else result and tuple(map(own_copy, result))

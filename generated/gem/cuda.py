@@ -206,6 +206,7 @@ class TrainStep:
     counted: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     spare: tuple[int | None, ...] = ()  # arrays that an update computes in; None: in none, so it takes no blocks
+    waits = False  # for what the device has computed, as `while` does: such a step has no graph
     GRAPHS = 8  # shapes of batches that have a graph; others run without
     BLOCK = 1 << 16  # entries of a vector that an update takes at a time on a CPU, so that they stay in its cache
 
@@ -248,7 +249,8 @@ class TrainStep:
         self.owned = [id(table[name]) for table, name in self.owners]
         self.blocks = [self.blocks_of(i) for i in range(len(self.moved))]
         self.graphs, self.known = {}, {}
-        self.on_gpu = self.vectors[0].gradient.is_cuda
+        rules = len(self.counted) == len(self.moved)
+        self.captured = self.vectors[0].gradient.is_cuda and rules and not self.waits
         self.quiet = torch.inference_mode()
 
     def blocks_of(self, i):
@@ -280,7 +282,7 @@ class TrainStep:
         for name in self.counted:
             getattr(self, name).count()
         with self.quiet:
-            if self.on_gpu and len(self.counted) == len(self.moved):
+            if self.captured:
                 return self.replayed(batch)
             return self.step(*batch, *self.scalars())
 
@@ -968,4 +970,9 @@ class Graph:
         for held, x in zip(self.numbers, numbers, strict=True):
             held.fill_(x)
         self.graph.replay()
-        return self.result.clone() if isinstance(self.result, torch.Tensor) else tuple(r.clone() for r in self.result)
+        return own_copy(self.result)
+
+
+def own_copy(result):
+    """What a step returns, if anything, before the next replay writes over it."""
+    return result.clone() if isinstance(result, torch.Tensor) else result and tuple(map(own_copy, result))

@@ -364,7 +364,7 @@ def sqrt(x):
 
 def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    kernel = getattr(torch, "_fused_adam_", None)
+    kernel = fused("_fused_adam_", x, lr)
     if kernel is None:
         adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
     else:
@@ -373,7 +373,7 @@ def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
 
 def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    kernel = getattr(torch, "_fused_adamw_", None)
+    kernel = fused("_fused_adamw_", x, lr)
     if kernel is not None:
         fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
         return
@@ -381,6 +381,12 @@ def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
     v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
     x.mul_(1 - lr * decay)
     x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
+
+
+def fused(name, x, lr):
+    """A kernel of the library; None where it has none as exact as x: a rate that is a tensor it takes in float32."""
+    rounds = isinstance(lr, torch.Tensor) and x.dtype == torch.float64
+    return None if rounds else getattr(torch, name, None)
 
 
 def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):

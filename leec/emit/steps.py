@@ -23,8 +23,8 @@ from leec.emit.rules import Rule
 from leec.emit.splitting import fit
 from leec.emit.statements import Body, Line
 from leec.emit.updates import Move, Updates
-from leec.emit.wholesteps import StepSignature
-from leec.ir.graph import Equation, Value
+from leec.emit.wholesteps import StepSignature, waits
+from leec.ir.graph import Equation, Program, Value
 
 COMMENTED = 110  # columns of a line with its comment
 
@@ -212,6 +212,7 @@ class StepEmitter(Emitter):
             f"counted = {items(map(quote, counted))}",
             *fit(f"read = {items(map(quote, self.tensors))}", len(INDENT)).splitlines(),
             f"spare = {items(spare(r) for r in self.rules)}",
+            *(["waits = True"] if waits(Program(self.unit.functions), self.f.name) else []),
         ]
         start = [f"{', '.join(f'self.{o}' for o in objects)} = {', '.join(objects)}", "self.bind()"]
         methods = [definition("__init__", ["self", *objects], start, len(INDENT)), *self.methods()]

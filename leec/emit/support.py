@@ -23,6 +23,7 @@ FILES = {
     ),
     "torch": (
         "ops/support_torch.py",
+        "ops/support_adam_torch.py",
         "ops/support_linalg_torch.py",
         "runtime/draws_torch.py",
         "emit/parts/torch_models.py",

@@ -10,6 +10,7 @@ from leec.emit.groups import Group
 from leec.emit.signatures import Signature
 from leec.emit.unit import Unit
 from leec.ir.graph import Equation, Parameter, Program
+from leec.ops import TABLE
 from leec.passes.dce import dce, reachable
 from leec.passes.fuse import fuse_again
 from leec.passes.inline import inlined
@@ -32,6 +33,12 @@ def whole_steps(unit: Unit, names: Sequence[str], column: str, groups: bool) -> 
     program = passes.run(reachable(program, [*names, *rules]), 2, only=AFTERWARDS)
     program = dce(expand(renamed_rounds(program), column))
     return fuse_again(program, names) if groups else program
+
+
+def waits(program: Program, name: str) -> bool:
+    """Whether the host looks at results on the way: `while` does, and so do routines that may not converge."""
+    inside = (e for f in reachable(program, [name]).functions.values() for e in f.body)
+    return any(e.params.get("going") is not None or TABLE[e.op].facts.get("waits") for e in inside)
 
 
 def renamed_rounds(program: Program) -> Program:

@@ -39,7 +39,7 @@ def _logaddexp_torch(function: str):
     def column(types, params):
         """torch wants two tensors."""
         shown = [
-            f"torch.as_tensor({n}, dtype={o}.dtype, device=DEVICE)" if t.host else n
+            f"torch.full((), {n}, dtype={o}.dtype, device=DEVICE)" if t.host else n
             for n, o, t in zip("xy", "yx", types, strict=False)
         ]
         return f"{function}({', '.join(shown)})"

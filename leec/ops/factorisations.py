@@ -24,6 +24,7 @@ from leec.ops.table import Op, border, declare, elementwise_type, example, summe
 from leec.types import ShapeMismatch, TensorType
 
 PARTIAL = {"partial": True}  # a rule gets None for what no gradient comes back of
+WAITS = {"waits": True}  # on a GPU the host asks whether the routine converged
 POSITIVE_ONES = (example("float[3, 3]", within=POSITIVE), example("float[2, 2, 2]", within=POSITIVES))
 
 # ---- divisions by what may be 0
@@ -202,10 +203,10 @@ declare(Op("qr", ("a",), "q with orthonormal columns and upper triangular r, q r
            _qr_type, _qr_gradient, _tall("qr"), _tall("qr"), operands="float", surface="qr", facts=PARTIAL, flops=10,
            examples=(ONE_MATRIX, TWO_MATRICES, example("float[3, 2]"), example("float[a, c, b]")), equation="q r = a"))
 declare(Op("eigh", ("a",), "eigenvalues of symmetric matrices, ascending, and unit eigenvectors as columns, their largest entries positive",
-           _eigh_type, _eigh_gradient, "eigh(a)", "eigh(a)", operands="float", surface="eigh", facts=PARTIAL, flops=20,
+           _eigh_type, _eigh_gradient, "eigh(a)", "eigh(a)", operands="float", surface="eigh", facts=PARTIAL | WAITS, flops=20,
            examples=(ONE_MATRIX, TWO_MATRICES), equation=r"v \operatorname{diag}(w) v^{\top} = a"))
 declare(Op("svd", ("a",), "u, s, v with a = u diag(s) v^T: singular values, the largest first, and vectors as columns, the largest entries of u positive",
-           _svd_type, _svd_gradient, _tall("svd"), _tall("svd"), operands="float", surface="svd", facts=PARTIAL, flops=30,
+           _svd_type, _svd_gradient, _tall("svd"), _tall("svd"), operands="float", surface="svd", facts=PARTIAL | WAITS, flops=30,
            examples=(ONE_MATRIX, TWO_MATRICES, example("float[3, 2]"), example("float[2, 3]"),
                      example("float[a, c, b]")), equation=r"u \operatorname{diag}(s) v^{\top} = a"))
 declare(Op("lu", ("a",), "order, lower and upper with a = (lower upper)[order]; no gradient passes", _lu_type, None,
@@ -213,13 +214,13 @@ declare(Op("lu", ("a",), "order, lower and upper with a = (lower upper)[order]; 
            examples=(ONE_MATRIX, TWO_MATRICES), equation=r"\ell u = p a"))
 declare(Op("matrix_sqrt", ("a",), "symmetric square root of symmetric matrices without negative eigenvalues", square_type,
            lambda b, g, out, a: (b.lyapunov(out, symmetric(b, g)),), "matrix_sqrt(a)", "matrix_sqrt(a)", operands="float",
-           surface="matrix_sqrt", flops=20, examples=POSITIVE_ONES, equation="a^{1/2}",
+           surface="matrix_sqrt", facts=WAITS, flops=20, examples=POSITIVE_ONES, equation="a^{1/2}",
            borders=(border([[4.0, 0.0], [0.0, 4.0]], value=[[2.0, 0.0], [0.0, 2.0]],
                            gradients=([[0.25, 0.25], [0.25, 0.25]],)),
                     border([[4.0, 0.0], [0.0, 0.0]], value=[[2.0, 0.0], [0.0, 0.0]],
                            gradients=([[0.25, 0.5], [0.5, 0.0]],)))))
 declare(Op("lyapunov", ("a", "y"), "x with a x + x a = y, a symmetric; where two eigenvalues of a cancel, x has no share",
            _lyapunov_type, _lyapunov_gradient, "lyapunov(a, y)", "lyapunov(a, y)", operands="float", surface="lyapunov",
-           flops=20, examples=(example("float[3, 3]", "float[3, 3]", within=POSITIVE),
+           facts=WAITS, flops=20, examples=(example("float[3, 3]", "float[3, 3]", within=POSITIVE),
                                example("float[2, 2, 2]", "float[2, 2, 2]", within=POSITIVES)), equation="a x + x a = y"))
 # fmt: on

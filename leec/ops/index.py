@@ -109,7 +109,7 @@ def _scatter_column(call: str, tensors: bool = False, first: int = 2):
     """`call` with the tuple of positions in its place, and `axes` where they are not the first ones."""
 
     def column(types, params):
-        wrap = "torch.tensor({}, device=DEVICE)" if tensors else "{}"
+        wrap = "torch.full((), {}, device=DEVICE)" if tensors else "{}"
         shown = [wrap.format(f"x{k}") if t.host else f"x{k}" for k, t in list(enumerate(types))[first:]]
         leading = params["axes"] == tuple(range(len(params["axes"])))
         return call.format(index=f"({', '.join(shown)},)", axes="" if leading else ", axes")

@@ -181,7 +181,7 @@ declare(Op("det", ("a",), "determinant; of singular matrices too the gradient is
            borders=(border(SINGULAR, value=0.0, gradients=([[12.0, -6.0, 2.0], [-6.0, 3.0, -1.0], [0.0, 0.0, 0.0]],)),
                     border([[0.0, 0.0], [0.0, 0.0]], value=0.0, gradients=([[0.0, 0.0], [0.0, 0.0]],)))))
 declare(Op("cofactor", ("a",), "matrix of cofactors: det(a) times the transposed inverse, where there is one",
-           square_type, _cofactor_gradient, "cofactor(a)", "cofactor(a)", operands="float", flops=30,
+           square_type, _cofactor_gradient, "cofactor(a)", "cofactor(a)", operands="float", facts={"waits": True}, flops=30,
            examples=(ONE_MATRIX, TWO_MATRICES), equation=r"\det(a) a^{-\top}",
            borders=(border(SINGULAR, value=[[12.0, -6.0, 2.0], [-6.0, 3.0, -1.0], [0.0, 0.0, 0.0]]),)))
 # fmt: on

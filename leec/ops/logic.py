@@ -167,7 +167,7 @@ def _const_column(array: str):
 
 declare(Op("const", (), "a number, or an array of numbers, written in the program", lambda value, type: type, None,
            _const_column("np.array(value, dtype)"), _const_column("torch.tensor(value, dtype=dtype, device=DEVICE)"),
-           "value", params={"value": REQUIRED, "type": REQUIRED}, flops=0,
+           "value", torch_step=_const_column("constant_array(value, dtype, device=DEVICE)"), params={"value": REQUIRED, "type": REQUIRED}, flops=0,
            examples=(example(value=2.5, type="host float"), example(value=((1, 2, 3), (4, 5, 6)), type="int[2, 3]"),
                      example(value=(0.5, 1.5), type="float[2]"), example(value=True, type="host bool"))))  # fmt: skip
 declare(Op("size", (), "the value of a dim", lambda dim: TensorType("int", (), True), None, "", "", "dim",

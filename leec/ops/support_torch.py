@@ -1,12 +1,27 @@
 """Functions that torch columns call, for what is no single expression.
 
-The emitter pastes their source into generated modules: each stands on torch, `math` and others of this file alone.
+The emitter pastes their source into generated modules: each stands on torch, Python and others of this file alone.
 Autograd through them gives the gradients of the rows, at ties and borders too (R34).
 """
 
+import functools
 import math
 
 import torch
+
+# ---- numbers
+
+
+@functools.cache
+def array_on_device(value, dtype, device):
+    """An array of numbers, brought to a device once."""
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
+def constant_array(value, dtype, device=None):
+    """An array of numbers, a new one for every caller; a graph captures no copy from the host."""
+    return array_on_device(value, dtype, device).clone()
+
 
 # ---- delicate points
 
@@ -243,46 +258,3 @@ def normalise_gradient(g, x, shape, eps):
     """The gradient of `layer_norm(x, shape, eps=eps)` by x."""
     _, mean, rstd = torch.native_layer_norm(x, shape, None, None, eps)
     return torch.ops.aten.native_layer_norm_backward(g, x, shape, mean, rstd, None, None, (True, False, False))[0]
-
-
-def adam(x, g, m, v, lr, beta1, beta2, eps, decay, t):
-    """x, m and v after a step of Adam (Kingma & Ba 2015); decay * x is added to g."""
-    x, m, v = x.clone(), m.clone(), v.clone()
-    adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t)
-    return x, m, v
-
-
-def adam_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
-    """A step of Adam in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    kernel = getattr(torch, "_fused_adam_", None)
-    if kernel is None:
-        adamw_(x, g + decay * x, m, v, lr, beta1, beta2, eps, 0.0, t)
-    else:
-        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
-
-
-def adamw(x, g, m, v, lr, beta1, beta2, eps, decay, t):
-    """x, m and v after a step of Adam with decay of x apart from g (Loshchilov & Hutter 2019)."""
-    x, m, v = x.clone(), m.clone(), v.clone()
-    adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t)
-    return x, m, v
-
-
-def adamw_(x, g, m, v, lr, beta1, beta2, eps, decay, t):
-    """A step of AdamW in place; `t` is a number, or a tensor on the device. One kernel where the library has it."""
-    kernel = getattr(torch, "_fused_adamw_", None)
-    if kernel is not None:
-        fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t)
-        return
-    m.lerp_(g, 1 - beta1)
-    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-    x.mul_(1 - lr * decay)
-    x.sub_(m / ((v / (1 - beta2**t)).sqrt_() + eps) * (lr / (1 - beta1**t)))
-
-
-def fused_adam(kernel, x, g, m, v, lr, beta1, beta2, eps, decay, t):
-    """A step by a kernel of the library, which wants lists of tensors, and the count as a tensor."""
-    step = t.float() if isinstance(t, torch.Tensor) else torch.scalar_tensor(t, device=x.device)
-    lr = lr.float() if isinstance(lr, torch.Tensor) else lr
-    how = {"amsgrad": False, "maximize": False}
-    kernel([x], [g], [m], [v], [], [step], lr=lr, beta1=beta1, beta2=beta2, weight_decay=decay, eps=eps, **how)

@@ -1,4 +1,4 @@
-"""Where arrays live: NumPy arrays, or torch tensors on a device, behind the same eight functions.
+"""Where arrays live: NumPy arrays, or torch tensors on a device, behind the same functions.
 
 Everything else of the runtime decides on the host, in NumPy, and crosses over here. torch is imported when a
 TorchBackend is made, never before.
@@ -7,6 +7,7 @@ TorchBackend is made, never before.
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,10 @@ class NumpyBackend:
         """An array from a file as this back end's own, of the element type it had when it was saved."""
         return np.array(value, "float32" if dtype in ("bfloat16", "float16") else dtype)
 
+    def at_home(self) -> AbstractContextManager[Any]:
+        """While it lasts, arrays that nobody says a place of are made here."""
+        return nullcontext()
+
     def add(self, total: float, value: Array) -> float:
         """A running total of scalars, in float64."""
         return total + float(value)
@@ -123,6 +128,10 @@ class TorchBackend:
     def rebuild(self, value: np.ndarray, dtype: str) -> Array:
         """A tensor from a file, on this back end's device, of the element type it had when it was saved."""
         return self.torch.tensor(value, dtype=getattr(self.torch, dtype), device=self.device)
+
+    def at_home(self) -> AbstractContextManager[Any]:
+        """While it lasts, tensors that nobody names a device for are made on this one."""
+        return nullcontext() if self.device == "cpu" else self.torch.device(self.device)
 
     def add(self, total: Array, value: Array) -> Array:
         """A running total of scalars, in float64 on the device, without waiting for it."""

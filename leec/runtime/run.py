@@ -19,7 +19,7 @@ of `loop` or `each`, names it binds anew by `restore` before and `keep` as the l
 (`restore(site)` alone says that there is nothing to list). The heads of the entry procedure's loops that list, where
 the loops around them do too, are the places to resume at; resume.py says how. Objects listed must not be shared.
 
-Whoever starts a run with a folder uses it as a context, `with Run("fit", folder="runs/fit") as run: fit(run=run)`:
+Whoever starts a run with a folder or a device uses it as a context, `with Run("fit", folder="runs/fit") as run: fit(run=run)`:
 the end, an error and Ctrl-C then save what is marked, and KeyboardInterrupt goes on to the caller. With `max_steps`
 the run is cut after as many steps: the context ends there, and `run.session.cut` has what the loops changed.
 """
@@ -200,11 +200,14 @@ class Run(Procedure):
         return self.session.metrics.rows
 
     def __enter__(self) -> Run:
+        self.home = self.session.place.at_home()
+        self.home.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        self.home.__exit__(kind, error, trace)
         self.session.close(complete=kind is None)
         return kind is StepLimit
 

@@ -46,3 +46,7 @@ INSTEAD = {
     "append": "a list grows by `append x to xs`",
     "detach": "what no gradient goes through is written `stop(x)`",
 }  # fmt: skip
+MEMBERS = INSTEAD | {
+    **dict.fromkeys(("backward", "step", "zero_grad"), "`minimize loss over net with opt` finds the gradient and makes the step"),
+    "batches": "a loop goes over `batches(data.train, 32)`",
+}  # fmt: skip

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from difflib import get_close_matches
 
-from leec.diagnostics.foreign import INSTEAD, RENAMED
+from leec.diagnostics.foreign import INSTEAD, MEMBERS, RENAMED
 from leec.diagnostics.record import Diagnostic, Edit, Fix, Label, Span
 
 
 def nearest(name: str, candidates: Iterable[str]) -> list[str]:
-    """Up to three candidates that a person may have meant: by edit distance, then by a common beginning or end."""
+    """Up to three candidates that a person may have meant: with the same letters, by edit distance, then by a
+    common beginning or end."""
     candidates = sorted(set(candidates))
-    close = get_close_matches(name, candidates, 3, 0.75)
+    swapped = [c for c in candidates if len(name) > 2 and c != name and sorted(c) == sorted(name)]
+    close = swapped or get_close_matches(name, candidates, 3, 0.75)
     affixed = [c for c in candidates if len(name) > 3 and (c.startswith(name) or c.endswith(name)) and c not in close]
     return [*close, *affixed][:3]
 
 
-def unknown_name(node, candidates: Iterable[str]) -> Diagnostic:
+def unknown_name(node, candidates: Iterable[str], others: Iterable[str] = ()) -> Diagnostic:
+    """`others` are names that a file could import."""
     candidates = set(candidates)
     close = [RENAMED[node.id]] if RENAMED.get(node.id) in candidates else nearest(node.id, candidates)
+    close = close or get_close_matches(node.id, sorted(others), 1, 0.85)
     near = [] if node.id in INSTEAD else close
     helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
     helps += (INSTEAD[node.id],) if node.id in INSTEAD else ()
@@ -27,6 +32,32 @@ def unknown_name(node, candidates: Iterable[str]) -> Diagnostic:
     return Diagnostic(
         "LEE101", "unknown-name", f"nothing here is called `{node.id}`", Label(node.span), helps=helps, fixes=fixes
     )
+
+
+def not_imported(node, module: str, edit: Edit) -> Diagnostic:
+    fix = Fix(f"import `{node.id}` from `{module}`", (edit,), safe=True)
+    message = f"nothing here is called `{node.id}`"
+    return Diagnostic("LEE101", "unknown-name", message, Label(node.span), fixes=(fix,))
+
+
+def ended(node) -> Diagnostic:
+    helps = (f"give `{node.id}` a value before the loop",)
+    message = f"`{node.id}` ends with the loop that gives it a value"
+    return Diagnostic("LEE101", "unknown-name", message, Label(node.span), helps=helps)
+
+
+def free_index(node) -> Diagnostic:
+    """In a definition by entries, a name that neither side says the range of."""
+    helps = (f"`sum[{node.id}](..)` goes over an index that the left side has not",)
+    message = f"nothing here is called `{node.id}`, and no index either"
+    return Diagnostic("LEE101", "unknown-name", message, Label(node.span), helps=helps)
+
+
+def of_construction(node, member) -> Diagnostic:
+    """A tensor of a model that its methods cannot read."""
+    message = f"`{node.id}` is there while the model is made, and no part of it"
+    helps = (f"with `param {node.id}: ..` training moves it, with `state {node.id}: ..` it stays",)
+    return Diagnostic("LEE101", "unknown-name", message, Label(node.span), (Label(member.name.span),), helps=helps)
 
 
 def declared_twice(name, first) -> Diagnostic:
@@ -63,8 +94,8 @@ def no_member(
     helps = (f"did you mean {' or '.join(f'`{c}`' for c in near)}?",) if near else ()
     if word in functions:
         helps = (f"`{word}` is a function: write `{word}(x)`, with other arguments after `x`",)
-    elif name in INSTEAD and not near:
-        helps = (INSTEAD[name],)
+    elif name in MEMBERS and not near:
+        helps = (MEMBERS[name],)
     fixes = (Fix(f"replace with `{near[0]}`", (Edit(span, near[0]),)),) if near else ()
     return Diagnostic("LEE105", "no-member", f"{owner} has no `{name}`", Label(span), helps=helps, fixes=fixes)
 
@@ -76,6 +107,17 @@ def not_callable(span: Span, what: str) -> Diagnostic:
 def argument_count(span: Span, function: str, message: str, declared: Span | None = None) -> Diagnostic:
     related = (Label(declared, "declared here"),) if declared else ()
     return Diagnostic("LEE107", "wrong-arguments", f"`{function}` {message}", Label(span), related)
+
+
+def too_many(
+    span: Span, function: str, wanted: Collection[str], given: int, declared: Span | None = None
+) -> Diagnostic:
+    """More arguments by place than parameters."""
+    found = argument_count(
+        span, function, f"takes {len(wanted)} argument{'s' * (len(wanted) != 1)}, not {given}", declared
+    )
+    in_brackets = f"sizes stand in brackets: `{function}([..])`" if "dims" in wanted else ""
+    return replace(found, helps=(in_brackets,) if in_brackets else ())
 
 
 def unknown_keyword(node, function: str, candidates: Iterable[str]) -> Diagnostic:

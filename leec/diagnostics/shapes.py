@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from leec.diagnostics.names import nearest
 from leec.diagnostics.record import Diagnostic, Label, Span
 
 
@@ -94,13 +97,15 @@ def unbound_dim(span: Span, name: str) -> Diagnostic:
     )
 
 
-def not_a_type(span: Span) -> Diagnostic:
+def not_a_type(span: Span, classes: Iterable[str] = ()) -> Diagnostic:
+    near = nearest(span.text, classes)
+    types = "types are `[n, d]`, `int[n]`, `bool[n]`, `[]` for a number, and classes of models"
     return Diagnostic(
         "LEE213",
         "not-a-type",
         "this is not a type",
         Label(span),
-        helps=("types are `[n, d]`, `int[n]`, `bool[n]`, or `[]` for a number",),
+        helps=(f"did you mean `{near[0]}`?" if near else types,),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from leec.diagnostics.record import Diagnostic, Label, Span
 
 
@@ -28,6 +30,24 @@ def no_return(span: Span, name: str) -> Diagnostic:
 
 def wrong_kind(span: Span, found: str, wanted: str) -> Diagnostic:
     return Diagnostic("LEE604", "wrong-kind", f"this is {found}, but {wanted} is needed", Label(span))
+
+
+def no_value(span: Span, reason: str) -> Diagnostic:
+    """Arithmetic on numbers that are known when compiling."""
+    return Diagnostic("LEE604", "wrong-kind", f"this has no value: {reason}", Label(span))
+
+
+def no_items(span: Span, found: str, help: str) -> Diagnostic:
+    what = wrong_kind(span, found, "something that a `train` can loop over")
+    return replace(what, helps=(help,) if help else ())
+
+
+def no_tensor(span: Span, found: str) -> Diagnostic:
+    """What arithmetic is not done with."""
+    text = span.text if "\n" not in span.text else "[..]"
+    ways = {"a list": "`tensor({})` is an array of what is in it", "a function": "a function is called: `{}(..)`"}
+    way = ways.get("a list" if found == "a tuple" else found)
+    return replace(wrong_kind(span, found, "a tensor or a number"), helps=(way.format(text),) if way else ())
 
 
 def cannot_unpack(span: Span, wanted: int, found: str) -> Diagnostic:

@@ -34,7 +34,7 @@ def as_value(ctx: Context, value: object, span: Span) -> Value:
     if isinstance(value, (bool, int, float, Dim)):
         with ctx.at(span):
             return ctx.builder.lift(value)
-    raise LeeError(structure.wrong_kind(span, describe(value), "a tensor or a number"))
+    raise LeeError(structure.no_tensor(span, describe(value)))
 
 
 def binary(ctx: Context, op: str, left: object, right: object, span: Span, spans: tuple[Span, Span]) -> object:
@@ -44,7 +44,7 @@ def binary(ctx: Context, op: str, left: object, right: object, span: Span, spans
     if isinstance(left, Instance) or isinstance(right, Instance):
         return on_points(ctx, lambda a, b: binary(ctx, op, a, b, span, spans), (left, right), span)
     if isinstance(left, Dim) and isinstance(right, Dim):
-        found = on_dims(ctx, op, left, right)
+        found = on_dims(ctx, op, left, right, span)
         if found is not None:
             return found
     if is_number(left) and is_number(right):
@@ -63,15 +63,17 @@ def fold(op: str, a: int | float, b: int | float, span: Span) -> object:
     try:
         found = _PYTHON[op](a, b)
     except (ZeroDivisionError, OverflowError, ValueError) as error:
-        raise LeeError(structure.wrong_kind(span, f"arithmetic without a value ({error})", "a number")) from error
+        raise LeeError(structure.no_value(span, str(error))) from error
     return Dim.of(found) if isinstance(found, int) and not isinstance(found, bool) else found
 
 
-def on_dims(ctx: Context, op: str, left: Dim, right: Dim) -> object | None:
+def on_dims(ctx: Context, op: str, left: Dim, right: Dim, span: Span) -> object | None:
     """Integers that sizes may be made of stay polynomials; None where the result is no integer or not decided."""
     if op in ("+", "-", "*"):
         return _PYTHON[op](left, right)
-    if op in ("//", "%") and right != 0:
+    if op in ("//", "%"):
+        if right == 0:
+            raise LeeError(structure.no_value(span, "division by zero"))
         return ctx.facts.normal(_PYTHON[op](left, right))
     if op == "**" and right.constant is not None and right.constant >= 0:
         return left**right.constant

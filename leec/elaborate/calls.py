@@ -108,11 +108,8 @@ def bind(
 ) -> dict[str, tuple[object, Span]]:
     """Parameter names with values and where they stand; missing ones are left out. Raises LeeError for misfits."""
     if len(given.positional) > len(params):
-        raise LeeError(
-            names.argument_count(
-                given.span, name, f"takes {len(params)} arguments, not {len(given.positional)}", declared
-            )
-        )
+        wanted = [p.name.id for p in params]
+        raise LeeError(names.too_many(given.span, name, wanted, len(given.positional), declared))
     bound = {p.name.id: (v, a.span) for p, v, a in zip(params, given.positional, given.node.args)}
     known = [p.name.id for p in params]
     for keyword, _ in given.node.keywords:

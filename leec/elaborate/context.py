@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 
 from leec.diagnostics import Diagnostic, LeeError, Span
 from leec.dims import Dim, Facts
@@ -54,6 +55,8 @@ class Session:
     library: Library
     functions: dict[str, Function] = field(default_factory=dict)
     memo: dict[tuple, object] = field(default_factory=dict)
+    endless: set[str] = field(default_factory=set)  # functions and models whose recursion is told already
+    failed: dict[tuple, LeeError] = field(default_factory=dict)  # specialisations with mistakes
     structural: dict[tuple, set[str]] = field(default_factory=dict)
     models: dict[str, object] = field(default_factory=dict)
     optimizers: dict[str, object] = field(default_factory=dict)
@@ -77,10 +80,8 @@ class Session:
         self.diagnostics += [d for d in found if (d.code, d.span.start, d.span.source.path) not in seen]
 
     def unique(self, name: str, taken: Mapping[str, object]) -> str:
-        number, found = 2, name
-        while found in taken:
-            found, number = f"{name}_{number}", number + 1
-        return found
+        numbered = (f"{name}_{number}" for number in count(2))
+        return next(n for n in chain((name,), numbered) if n not in taken)
 
     @property
     def program(self) -> Program:
@@ -103,6 +104,7 @@ class Context:
         self.session, self.home, self.role, self.training = session, home, role, training
         self.builder = Builder()
         self.names: dict[str, object] = {}
+        self.ended: set[str] = set()  # names that ended with a loop
         self.dims: dict[str, Dim] = {}
         self.origins: dict[str, Origin] = {}
         self.facts = Facts()

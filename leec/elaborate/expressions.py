@@ -12,7 +12,7 @@ from leec.elaborate.context import Context, NeedStructural, WrittenOut
 from leec.elaborate.distributions import member as of_distribution
 from leec.elaborate.entries import Position
 from leec.elaborate.reductions import is_index_reduction, reduce_by_index
-from leec.elaborate.scope import lookup, visible
+from leec.elaborate.scope import lookup, unknown, visible
 from leec.elaborate.subscripts import subscript
 from leec.elaborate.values import (
     POISON,
@@ -66,7 +66,7 @@ def structural_int(ctx: Context, value: object, span: Span) -> int:
 def _name(ctx: Context, node: nodes.Name) -> object:
     found = lookup(ctx, node.id)
     if found is None:
-        raise LeeError(names.unknown_name(node, visible(ctx)))
+        raise unknown(ctx, node)
     if found is POISON:
         raise LeeError()
     return found[0]

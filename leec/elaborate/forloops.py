@@ -64,7 +64,8 @@ def unrolled(ctx: Context, node: nodes.For, iterable: object) -> None:
         bind_round(ctx, node.target, item)
         if statements.run_block(ctx, node.body) is not None:
             raise LeeError(structure.not_built(node.span, "a `return` inside a loop"))
-    for name in set(ctx.names) - outside:
+    ctx.ended |= set(ctx.names) - outside
+    for name in ctx.ended & set(ctx.names):
         del ctx.names[name]
     return None
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from leec.diagnostics import LeeError
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.binding import target_names
 from leec.elaborate.constructions import constructor
 from leec.elaborate.descriptions import joined
 from leec.elaborate.hostexpr import host_value, is_host
@@ -12,6 +14,7 @@ from leec.elaborate.lists import append, brought
 from leec.elaborate.look import look, read_first, read_names
 from leec.elaborate.places import is_place, put
 from leec.elaborate.procedures import ProcedureElaborator
+from leec.elaborate.values import POISON
 from leec.ir import host
 from leec.ir.symbols import symbols_of
 from leec.syntax import nodes
@@ -92,7 +95,13 @@ def sizes_of_models(self: ProcedureElaborator) -> set[str]:
 def _for(self: ProcedureElaborator, node: nodes.For) -> None:
     from leec.elaborate.loops import loop
 
-    loop(self, node)
+    try:
+        loop(self, node)
+    except LeeError as error:  # most are of its head, and then the body has not been looked at
+        self.session.report(error)
+        bound = target_names(node.target)
+        self.variables |= dict.fromkeys(bound, POISON)
+        self.rounds(node, bound)
 
 
 def _if(self: ProcedureElaborator, node: nodes.If) -> None:

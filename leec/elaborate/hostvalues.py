@@ -44,6 +44,8 @@ class HostModel:
 
 @dataclass(frozen=True, eq=False)
 class HostOptimizer:
+    said = "an optimizer"
+
     expr: HostExpr
     spec: object
 
@@ -51,6 +53,8 @@ class HostOptimizer:
 @dataclass(frozen=True)
 class HostSplit:
     """A part of a data source: arrays by field."""
+
+    said = "a part of a data source"
 
     expr: HostExpr
     fields: Mapping[str, TensorType]

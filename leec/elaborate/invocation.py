@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from leec.diagnostics import LeeError, Span, names, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
+from leec.elaborate.callers import entering
 from leec.elaborate.context import Context, NeedStructural, Session
 from leec.elaborate.descriptions import joined
 from leec.elaborate.modules import SpecModule
@@ -177,7 +178,8 @@ def invoke(caller, target, node: nodes.Call):
     session = caller.session
     if memo not in session.memo:
         name = session.unique(item.name.id, session.procedures)
-        session.memo[memo] = elaborate_body(session, target.home, item, full, name)
+        with entering(session, memo, item.name.id, node.span):
+            session.memo[memo] = elaborate_body(session, target.home, item, full, name)
     signature = session.memo[memo]
     return signature, tuple((n, e) for n, e in arguments if n not in signature.procedure.structural)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from leec.diagnostics import LeeError, structure
+from leec.diagnostics import LeeError, procedures, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import names_apart
@@ -95,6 +95,8 @@ def append(self, node: nodes.Append) -> None:
     found = self.variables.get(node.list.id) if isinstance(node.list, nodes.Name) else None
     if found is POISON:
         raise LeeError()
+    if found is None and isinstance(node.list, nodes.Name):
+        raise LeeError(procedures.no_list(node.list.span))
     if not isinstance(found, hv.HostList):
         raise LeeError(structure.wrong_kind(node.list.span, described(found), "a list that begins with `[]`"))
     value, expr = brought(self, node.value, f"{node.list.id}_item")

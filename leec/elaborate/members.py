@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from leec.diagnostics import LeeError
 from leec.dims import Dim, Facts
 from leec.elaborate.context import Context
 from leec.elaborate.values import Instance, ListValue, MethodValue, Place, Record, rebuild
@@ -30,8 +31,10 @@ def _symbols(own: object, value: object) -> Iterator[tuple[str, Dim]]:
 
 
 def member_of(instance: Instance, name: str) -> tuple[object] | None:
-    """The member in a 1-tuple, or None."""
+    """The member in a 1-tuple, or None. Raises LeeError for one with a mistake, which is reported."""
     spec = instance.spec
+    if name in spec.failed:
+        raise LeeError()
     binding = dict(hyper_symbols(instance))
     if name in instance.leaves:
         return (instance.leaves[name],)

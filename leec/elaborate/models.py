@@ -6,25 +6,20 @@ A number computed at construction (`scale = 1 / sqrt(d)`) travels with the tenso
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from leec.diagnostics import LeeError, structure
 from leec.dims import Dim, Facts
-from leec.elaborate.callers import calling
+from leec.elaborate.callers import calling, entering, told
 from leec.elaborate.context import Context, NeedStructural, Unify
 from leec.elaborate.demands import demand, structural_bool
 from leec.elaborate.keys import key_of
-from leec.elaborate.specialise import inner_value, verify_depth
-from leec.elaborate.values import (
-    ClassValue,
-    Instance,
-    ListValue,
-    leaves_of,
-)  # fmt: skip
+from leec.elaborate.specialise import inner_value
+from leec.elaborate.values import POISON, ClassValue, Instance, ListValue, leaves_of
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.syntax import nodes
-from leec.types import TensorType
+from leec.types import ShapeMismatch, TensorType
 
 
 @dataclass(frozen=True)
@@ -50,6 +45,7 @@ class ModelSpec:
     parts: dict[str, Part | tuple[Part, ...]] = field(default_factory=dict)
     statics: dict[str, object] = field(default_factory=dict)
     methods: dict[str, nodes.Function] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)  # members with mistakes
     facts: Facts = Facts()
     init: str = ""
 
@@ -99,16 +95,12 @@ def model_spec(ctx: Context, cls: ClassValue, values: dict[str, object], span) -
         key = (identity, *((n, key_of(v, demanded, n)) for n, v in values.items()))
         if key in session.memo:
             return session.memo[key]
-        verify_depth(session, key, cls.declaration, span)
-        session.active[key] = cls.name
         try:
-            with calling(session, cls.name, span):
+            with entering(session, key, cls.name, span), calling(session, cls.name, span):
                 spec = build_spec(ctx, cls, values, demanded)
         except NeedStructural as need:
             demand(demanded, need, {n: (v, span) for n, v in values.items()})
             continue
-        finally:
-            del session.active[key]
         session.memo[key] = spec
         session.models[spec.name] = spec
         return spec
@@ -139,8 +131,7 @@ def build_spec(ctx: Context, cls: ClassValue, values: dict[str, object], demande
         enter_hyper(spec, inner, param.name.id, made)
         parameters += carried
     try:
-        for member in declaration.members:
-            enter_member(spec, inner, member)
+        enter_members(spec, inner, declaration.members)
     except Unify as unify:
         raise NeedStructural(unify.symbol, unify.span or declaration.name.span) from unify
     if inner.key is not None:
@@ -185,6 +176,29 @@ def add_part(spec: ModelSpec, ctx: Context, path: str, instance: Instance) -> Pa
 # ---- members
 
 
+def enter_members(spec: ModelSpec, ctx: Context, members: Iterable[nodes.Members]) -> None:
+    """Every member; a mistake in one is reported, and who mentions it makes no other. What the library finds wrong in
+    its own models is a mistake of the call, and nothing can be checked where a requirement is not met."""
+    for member in members:
+        try:
+            enter_member(spec, ctx, member)
+        except (LeeError, ShapeMismatch) as error:
+            if ctx.home.is_std or isinstance(member, nodes.Require):
+                raise
+            told(ctx.session, error, member.span)
+            spec.failed |= declared_names(member)
+            ctx.names |= dict.fromkeys(declared_names(member), POISON)
+
+
+def declared_names(member: nodes.Members) -> set[str]:
+    match member:
+        case nodes.MemberIf(then=then, otherwise=otherwise):
+            return set().union(*map(declared_names, (*then, *otherwise)))
+        case nodes.Require():
+            return set()
+    return {member.name.id}
+
+
 def enter_member(spec: ModelSpec, ctx: Context, member: nodes.Members) -> None:
     from leec.elaborate.requirements import require
 
@@ -209,8 +223,7 @@ def enter_member(spec: ModelSpec, ctx: Context, member: nodes.Members) -> None:
 
 def enter_if(spec: ModelSpec, ctx: Context, member: nodes.MemberIf) -> None:
     """Members under a structural condition (decision 6)."""
-    for inner in member.then if structural_bool(ctx, member.condition) else member.otherwise:
-        enter_member(spec, ctx, inner)
+    enter_members(spec, ctx, member.then if structural_bool(ctx, member.condition) else member.otherwise)
 
 
 def enter_tensor(spec: ModelSpec, ctx: Context, member: nodes.ParamDecl | nodes.StateDecl, kind: str) -> None:
@@ -232,10 +245,16 @@ def initial(ctx: Context, member: nodes.ParamDecl | nodes.StateDecl | nodes.Loca
     type_ = tensor_type(ctx, pattern.dtype, pattern.items)
     name = member.name.id
     with ctx.drawing_at(name), ctx.at(member.span):
-        if member.prior is not None:
-            value, _ = draw(ctx, member.prior, name, type_)
-        else:
-            value = filled(ctx, evaluate(ctx, member.init), type_, member.init.span)
+        try:
+            if member.prior is not None:
+                value, _ = draw(ctx, member.prior, name, type_)
+            else:
+                value = filled(ctx, evaluate(ctx, member.init), type_, member.init.span)
+        except (LeeError, ShapeMismatch) as error:
+            if ctx.home.is_std:
+                raise
+            told(ctx.session, error, member.span)  # its type is known, so what is done with it can be checked
+            value = filled(ctx, Dim.of(0), type_, member.span)
     return name_leaf(ctx, value, name, member)
 
 

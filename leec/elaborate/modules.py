@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, cached_property
 from importlib import resources
 
-from leec.diagnostics import Diagnostic, LeeError, Source, names
+from leec.diagnostics import Diagnostic, Edit, LeeError, Source, Span, names
 from leec.elaborate.hostvalues import RuntimeFunction
 from leec.elaborate.values import ClassValue, FamilyValue, FunctionValue, ProcedureValue, SourceValue
 from leec.syntax import nodes
@@ -37,6 +37,14 @@ def std_outline(module: str) -> Outline | None:
     """A module of the library; what is parsed of it serves all compilations of a process."""
     source = std_source(module)
     return None if source is None else Outline(source)
+
+
+@cache
+def shipped() -> Mapping[str, str]:
+    """The names that the library declares, with their modules."""
+    files = sorted(f.name for f in resources.files("leec.std").iterdir() if f.name.endswith(".lee"))
+    modules = [f"std.{file.removesuffix('.lee')}" for file in files]
+    return {name: m for m in reversed(modules) for name in (*(std_outline(m) or ()), *RUNTIME.get(m, ()))}
 
 
 class Library:
@@ -99,7 +107,7 @@ class SpecModule:
         return self.name.startswith("std.")
 
     def find(self, name: str) -> tuple[SpecModule, nodes.Item] | None:
-        """The declaration that a name of this file means, wherever it stands. Raises LeeError for a bad import."""
+        """The declaration that a name of this file means, wherever it stands. Raises LeeError where it leads nowhere."""
         if name in self.items:
             return self, self.items[name]
         if name in RUNTIME.get(self.name, ()):
@@ -107,6 +115,8 @@ class SpecModule:
         if name in self.imports:
             statement, original = self.imports[name]
             return self._imported(statement, original)
+        if self.spec is not None and name in self.spec.lost:
+            raise LeeError()  # the mistake is reported where it is declared
         return None
 
     def _imported(self, statement: nodes.Import, name: nodes.Name) -> tuple[SpecModule, nodes.Item]:
@@ -118,6 +128,20 @@ class SpecModule:
         if found is None:
             raise LeeError(names.not_in_module(name, path, [*home.items, *RUNTIME.get(path, ())]))
         return found
+
+    def unknown(self, node: nodes.Name, visible: Iterable[str]) -> LeeError:
+        """What is told of a name without a meaning: where the library has it, if it does."""
+        home = shipped().get(node.id)
+        if home is None or self.spec is None:
+            return LeeError(names.unknown_name(node, visible, shipped()))
+        imports = [i for i in self.spec.items if isinstance(i, nodes.Import)]
+        same = next((i for i in imports if ".".join(part.id for part in i.module) == home), None)
+        line = f"from {home} import {node.id}"
+        if same or imports:
+            place, text = (same or imports[-1]).span.end, f", {node.id}" if same else f"\n{line}"
+        else:
+            place, text = self.spec.items[0].span.start, f"{line}\n\n\n"
+        return LeeError(names.not_imported(node, home, Edit(Span(self.spec.source, place, place), text)))
 
     def verify_imports(self) -> None:
         """Report every import that leads nowhere, once."""

@@ -35,11 +35,7 @@ class Reader:
     def __init__(self, ctx: Context, given, name: str, parameters: tuple[str, ...], rest: bool = False):
         self.ctx, self.given, self.name, self.span = ctx, given, name, given.span
         if not rest and len(given.positional) > len(parameters):
-            raise LeeError(
-                names.argument_count(
-                    given.span, name, f"takes {len(parameters)} arguments, not {len(given.positional)}"
-                )
-            )
+            raise LeeError(names.too_many(given.span, name, parameters, len(given.positional)))
         by_place = () if rest else enumerate(zip(parameters, given.positional))
         self.found = {p: (v, given.node.args[i].span) for i, (p, v) in by_place}
         for keyword, node in given.node.keywords:

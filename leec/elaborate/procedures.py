@@ -64,9 +64,8 @@ class ProcedureElaborator:
             except (LeeError, NeedStructural) as error:
                 if isinstance(error, NeedStructural):
                     restart_for_procedure(self.session, self.declaration, self.variables, error)
-                self.open = None
                 self.session.report(reported(error))
-                self.variables |= dict.fromkeys(bound_names(statement), POISON)
+                self.spoil(statement)
             finally:
                 self.later.pop()
         self.later.append(set())
@@ -74,6 +73,14 @@ class ProcedureElaborator:
         self.later.pop()
         made, self.block = self.block, outer
         return tuple(made)
+
+    def spoil(self, statement: nodes.Stmt) -> None:
+        """What a statement with a mistake would have bound has no value, nor has what its run gave values to."""
+        bound = bound_names(statement)
+        if bound and self.open:
+            bound |= self.open.assigned.keys()
+            self.open = None
+        self.variables |= dict.fromkeys(bound, POISON)
 
     def statement(self, node: nodes.Stmt) -> None:
         node = prepared(self, node)

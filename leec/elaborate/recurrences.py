@@ -84,6 +84,7 @@ def recurrence(ctx: Context, rounds: Rounds) -> None:
     places = [*((c.name, c.path or "") for c in carries), *now.flags]
     ends = [fitted(ctx, c, end, node.span) for c, end in zip(carries, now.ends)]
     ends = [*(stopping(ctx, now, ends, node) if now.stop is not None else ends), *now.ends[len(carries) :]]
+    ctx.ended |= ctx.names.keys() - before.keys()
     ctx.names = before
     finals, arrays = write_scan(
         ctx, now.loop, Carried(places, states, now.starts, now.heads, ends), rounds.reverse, node.span

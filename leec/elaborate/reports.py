@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leec.diagnostics import LeeError, names, structure
+from leec.diagnostics import LeeError, names, procedures, structure
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.arithmetic import as_value
 from leec.elaborate.expressions import evaluate
@@ -58,6 +58,8 @@ def compute(self, node: nodes.Report, items: list[tuple[str, nodes.Expr]]) -> di
         if label in outputs:
             raise LeeError(names.declared_twice(nodes.Name(label, span=expression.span), expression))
         outputs[label] = as_value(run.ctx, evaluate(run.ctx, expression), expression.span)
+        if outputs[label].type.rank:
+            raise LeeError(procedures.no_number(expression.span, outputs[label].type.shown))
     function, results = run.finish(f"{self.name}_{'_'.join(outputs)}", [], outputs)
     site = self.name if any(p.name == "key" for p in function.parameters) else None
     self.draws = run.ctx.sites

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leec.diagnostics import LeeError, structure
+from leec.diagnostics import LeeError, names, structure
 from leec.dims import Dim
 from leec.elaborate.context import Context
 from leec.elaborate.entries import Position, symbol
@@ -44,6 +44,13 @@ def own_member(ctx: Context, name: str) -> tuple[object] | None:
     return member_of(instance, name) if isinstance(instance, Instance) else None
 
 
+def local_of_construction(ctx: Context, name: str) -> nodes.Local | None:
+    """What the model whose method this is calls so while it is made, and forgets."""
+    instance = ctx.names.get("self")
+    members = instance.spec.declaration.members if isinstance(instance, Instance) else ()
+    return next((m for m in members if isinstance(m, nodes.Local) and m.name.id == name), None)
+
+
 def global_value(ctx: Context, name: str) -> tuple[object] | None:
     """A declaration of this file, of an import, of the prelude; or a primitive."""
     for module in (ctx.home, ctx.session.library.prelude):
@@ -74,3 +81,14 @@ def visible(ctx: Context) -> set[str]:
     found = set(ctx.names) | set(ctx.dims) | set(BUILTINS) | set(ctx.home.items) | set(ctx.home.imports)
     prelude = ctx.session.library.prelude
     return found | set(prelude.items) | set(prelude.imports) if prelude else found
+
+
+def unknown(ctx: Context, node: nodes.Name) -> LeeError:
+    """What is told of a name without a meaning, by where it would have one."""
+    if local := local_of_construction(ctx, node.id):
+        return LeeError(names.of_construction(node, local))
+    if node.id in ctx.ended:
+        return LeeError(names.ended(node))
+    if ctx.indices and len(node.id) < 3 and not names.nearest(node.id, visible(ctx)):
+        return LeeError(names.free_index(node))
+    return ctx.home.unknown(node, visible(ctx))

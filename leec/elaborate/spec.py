@@ -15,6 +15,7 @@ from leec.elaborate import (  # noqa: F401  (all but the last enter primitives)
     specialise,
     tensor_literals,
 )
+from leec.elaborate.annotations import verify_annotations
 from leec.elaborate.assemble import assemble
 from leec.elaborate.builtins import enter_rows
 from leec.elaborate.context import Context, NeedStructural, Restart, Session
@@ -57,6 +58,7 @@ def elaborate_items(session: Session, home: SpecModule) -> list[str]:
     for kind in order:
         for item in home.spec.items:
             if isinstance(item, kind):
+                verify_annotations(session, home, item)
                 attempt(session, home, item, public)
     return public
 
@@ -84,7 +86,7 @@ def attempt(session: Session, home: SpecModule, item: nodes.Item, public: list[s
     except Unknown:
         pass
     except NeedStructural as need:
-        session.report(LeeError(structure.not_built(need.span, "a loop over a size that only a run knows")))
+        session.report(LeeError(structure.not_built(need.span, "code that depends on a size which only a run knows")))
     except LeeError as error:
         session.report(error)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
+from leec.elaborate.annotations import verify_named
+from leec.elaborate.callers import entering
 from leec.elaborate.context import Context, NeedStructural, Session, Unify
 from leec.elaborate.demands import demand, parameter_of, restart_for_class
 from leec.elaborate.keys import annotated_key, key_of
@@ -29,8 +31,6 @@ from leec.elaborate.values import (
 from leec.ir.graph import Function, Parameter, Result, Value
 from leec.syntax import nodes
 from leec.types import TensorType, host
-
-MAX_DEPTH = 1000
 
 
 @dataclass
@@ -62,10 +62,9 @@ def specialise(
         key = (identity, training, *keys, *(key_of(v, demanded, n) for n, v in captured.items()))
         if key in session.memo:
             return session.memo[key]
-        verify_depth(session, key, declaration, span)
-        session.active[key] = declaration.name.id
         try:
-            found = elaborate(session, target, home, full, training, demanded)
+            with entering(session, key, declaration.name.id, span):
+                found = elaborate(session, target, home, full, training, demanded)
         except NeedStructural as need:
             owner = parameter_of(need.symbol, full)
             if owner is None:
@@ -73,8 +72,6 @@ def specialise(
                 raise
             demand(demanded, need, full)
             continue
-        finally:
-            del session.active[key]
         session.memo[key] = found
         if not found.reads_training:
             session.memo[(key[0], not training, *key[2:])] = found
@@ -89,12 +86,6 @@ def verify_static(full: dict, demanded: set[str]) -> None:
         value = part(full, name)
         if isinstance(value, Dim) and value.constant is None:
             raise NeedStructural(sorted(value.symbols)[0], full[parameter_of(name, full)][1])
-
-
-def verify_depth(session: Session, key: tuple, declaration: nodes.Function, span: Span) -> None:
-    if key in session.active or len(session.active) > MAX_DEPTH:
-        chain = [*[*session.active.values()][-4:], declaration.name.id]
-        raise LeeError(structure.recursion(span, chain))
 
 
 def elaborate(
@@ -166,8 +157,7 @@ def enter(
     if pattern is not None and isinstance(value, Value) and not (value.type.host and not pattern.items):
         inner = tensor_parameter(ctx, owner, param, pattern, value, span)
     else:
-        if param.type is not None and pattern is None:
-            verify_model(owner, param, value, span)
+        verify_named(ctx, owner, param, value, span)
         inner = inner_value(ctx, name, value, demanded, param.name.span)
     ctx.names[name] = inner[0]
     return inner[1]
@@ -183,17 +173,6 @@ def tensor_parameter(
         raise LeeError(shapes.argument_shape(span, owner.name.id, name, found, wanted, param.type.span))
     inner = Value(ctx.builder.unique(name), declared, param.type.span, True)
     return inner, [Parameter(name, (inner,))]
-
-
-def verify_model(owner: nodes.Function, param: nodes.Param, value: object, span: Span) -> None:
-    """`net: Linear` wants a model of that class."""
-    wanted = param.type.id if isinstance(param.type, nodes.Name) else None
-    if wanted and isinstance(value, Instance) and value.spec.declaration.name.id != wanted:
-        raise LeeError(
-            kinds.argument_dtype(
-                span, owner.name.id, param.name.id, describe(value), f"a model {wanted}", param.type.span
-            )
-        )
 
 
 def inner_value(

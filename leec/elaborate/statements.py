@@ -12,6 +12,7 @@ from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic, points
 from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped
+from leec.elaborate.callers import told
 from leec.elaborate.context import Context
 from leec.elaborate.define import add_entries, augment_places, define_entries, left_indices, name_value
 from leec.elaborate.demands import known_sizes
@@ -44,13 +45,14 @@ class Returned:
 
 def run_block(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Returned | None:
     """Elaborate statements in order; what the first `return` gives, if one is reached."""
-    failed: LeeError | None = None
+    failed = False
     for statement in body:
         ctx.begun = len(ctx.builder.equations)
         try:
             returned = _STATEMENT[type(statement)](ctx, statement)
         except (LeeError, ShapeMismatch) as error:
-            failed = failed or told(ctx, error, statement)
+            told(ctx.session, error, statement.span)
+            failed = True
             for name in bound_names(statement):
                 ctx.names[name] = POISON
             continue
@@ -61,14 +63,6 @@ def run_block(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Returned | None:
     if failed:
         raise LeeError()
     return None
-
-
-def told(ctx: Context, error: LeeError | ShapeMismatch, statement: nodes.Stmt) -> LeeError:
-    """A mistake in a statement, reported; of a shape that no rule of the language caught before the row did, as one."""
-    if isinstance(error, ShapeMismatch):
-        error = LeeError(shapes.shapes_differ(statement.span, "the two sides", [], str(error)))
-    ctx.session.report(error)
-    return error
 
 
 def _assign(ctx: Context, node: nodes.Assign) -> None:

@@ -114,6 +114,14 @@ def no_if(f: Failure) -> Diagnostic | None:
     return None
 
 
+def no_def(f: Failure) -> Diagnostic | None:
+    """`forward(x: [n, d]):`"""
+    first, second, last = f.line.pieces[0], f.found, f.line.pieces[-1]
+    if f.index == 1 and second and (second.text, last.text) == ("(", ":"):
+        return errors.malformed(f.span(first), "a function begins with `def`", f"write `def {first.text}(..):`")
+    return None
+
+
 def misplaced(f: Failure) -> Diagnostic | None:
     """A line that would parse somewhere else."""
     text = f.line.text.strip()
@@ -152,6 +160,7 @@ RULES: tuple[Callable[[Failure], Diagnostic | None], ...] = (
     reserved,
     foreign_word,
     no_if,
+    no_def,
     misplaced,
     no_operand,
     no_separator,

@@ -381,3 +381,4 @@ class Spec(Immutable):
     source: Source
     doc: str | None
     items: tuple[Item, ...]
+    lost: frozenset[str] = frozenset()  # names that items left out may declare

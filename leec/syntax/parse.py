@@ -18,6 +18,7 @@ def parse(source: Source) -> tuple[Spec, tuple[Diagnostic, ...]]:
     text = source.text + "\n"
     if text.startswith("\ufeff"):
         text = "\n" + text[1:]
+    lost: set[str] = set()
     try:
         if "\t" in text or text.lstrip("\r\n")[:1].isspace():
             raise DedentError  # the grammar would let the indentation pass
@@ -25,8 +26,10 @@ def parse(source: Source) -> tuple[Spec, tuple[Diagnostic, ...]]:
     except (UnexpectedInput, DedentError):
         from leec.syntax.recover import recover  # whole files need nothing of it
 
-        doc, items, mistakes = recover(source, text)
+        doc, items, mistakes, lost = recover(source, text)
     deep = [d.span.start for d in mistakes if d.code == TOO_DEEP]
     ends = [item.span.start for item in items[1:]] + [len(text)]
-    flat = (item for item, end in zip(items, ends, strict=False) if not any(item.span.start <= at < end for at in deep))
-    return Spec(source, doc, tuple(flat)), tuple(sorted(mistakes, key=lambda d: (d.span.start, d.code)))
+    nests = [any(item.span.start <= at < end for at in deep) for item, end in zip(items, ends, strict=False)]
+    lost |= {item.name.id for item, left_out in zip(items, nests, strict=True) if left_out}
+    flat = tuple(item for item, left_out in zip(items, nests, strict=True) if not left_out)
+    return Spec(source, doc, flat, frozenset(lost)), tuple(sorted(mistakes, key=lambda d: (d.span.start, d.code)))

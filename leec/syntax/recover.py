@@ -52,26 +52,35 @@ PLACES = {
 }
 
 
-def recover(source: Source, text: str) -> tuple[str | None, list[Any], list[Diagnostic]]:
-    """The docstring and the items that could be read, and every mistake."""
+def recover(source: Source, text: str) -> tuple[str | None, list[Any], list[Diagnostic], set[str]]:
+    """The docstring and the items that could be read, every mistake, and the names of the items that could not."""
     mended, mistakes = mend(source, text)
     reader = LineReader(source, mended, {d.span.line for d in mistakes})
     logical = reader.read()
     tabbed = tabs(source, mended)
     layout = lay_out(logical)
     mistakes += reader.mistakes + layout.mistakes + tabbed
-    doc, items = None, []
+    doc, items, lost = None, [], set()
     for number, lines in enumerate(top_level(logical)):
         if number and lines[0].pieces[0].kind == "docstring" and not lines[0].reported:
             mistakes.append(errors.misplaced_docstring(lines[0].span))
             continue
+        head = lines[0]
         found, read = Item(source, mended, lines).read(whole=not tabbed)
         mistakes += found
         if read:
             doc = read[0] or doc
             items += read[1]
+        else:
+            lost |= declared(head)
     certain = [d for d, because in layout.uncertain if not any(line.doubtful for line in because)]
-    return doc, items, mistakes + (certain if mistakes else [d for d, _ in layout.uncertain])
+    return doc, items, mistakes + (certain if mistakes else [d for d, _ in layout.uncertain]), lost
+
+
+def declared(head: Line) -> set[str]:
+    """What an item that does not parse may have been going to declare: whoever mentions it makes no mistake."""
+    names = [p.text for p in head.pieces if p.kind == "word"]
+    return set(names if head.first == "from" else names[:2])
 
 
 def top_level(lines: list[Line]) -> Iterator[list[Line]]:

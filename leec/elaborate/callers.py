@@ -22,10 +22,8 @@ def entering(session: Session, key: tuple, name: str, span: Span) -> Iterator[No
     if key in session.failed:
         raise LeeError(*session.failed[key].diagnostics)
     if key in session.active or len(session.active) > MAX_DEPTH:
-        if name in session.endless:
-            raise LeeError()
-        session.endless.add(name)
-        raise LeeError(structure.recursion(span, [*[*session.active.values()][-4:], name]))
+        what = structure.recursion(span, [*[*session.active.values()][-4:], name])
+        raise LeeError(session.endless.setdefault(name, what))
     session.active[key] = name
     try:
         yield

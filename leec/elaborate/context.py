@@ -55,7 +55,7 @@ class Session:
     library: Library
     functions: dict[str, Function] = field(default_factory=dict)
     memo: dict[tuple, object] = field(default_factory=dict)
-    endless: set[str] = field(default_factory=set)  # functions and models whose recursion is told already
+    endless: dict[str, Diagnostic] = field(default_factory=dict)  # recursion, told once of a function or model
     failed: dict[tuple, LeeError] = field(default_factory=dict)  # specialisations with mistakes
     structural: dict[tuple, set[str]] = field(default_factory=dict)
     models: dict[str, object] = field(default_factory=dict)

@@ -11,13 +11,16 @@ from leec.elaborate.ranges import affine, infer, mentions
 from leec.elaborate.reductions import over, product
 from leec.elaborate.rounds import collect, is_collecting
 from leec.elaborate.signature import PACK
-from leec.elaborate.values import describe
+from leec.elaborate.values import POISON, describe
 from leec.ir.graph import Value
 from leec.syntax import nodes
 
 
 def is_bound(ctx: Context, name: str) -> bool:
-    """Does a name mean a value here? Dims, functions and imports do not count (R1, decision 51)."""
+    """Does a name mean a value here? Dims, functions and imports do not count (R1, decision 51). Raises LeeError for
+    a name that has none because of a mistake."""
+    if ctx.names.get(name) is POISON:
+        raise LeeError()
     return name in ctx.names and isinstance(ctx.names[name], (Value, Dim, float, bool))
 
 

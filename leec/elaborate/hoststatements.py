@@ -106,9 +106,17 @@ def _for(self: ProcedureElaborator, node: nodes.For) -> None:
 
 def _if(self: ProcedureElaborator, node: nodes.If) -> None:
     (condition, body), *rest = node.branches
-    test = host_value(self, condition)
+    other = (nodes.If(tuple(rest), node.otherwise, span=node.span),) if rest else node.otherwise
+    try:
+        test = host_value(self, condition)
+    except LeeError as error:
+        self.session.report(error)
+        start = dict(self.variables)
+        for block in (body, other):  # whose mistakes are their own
+            self.variables = dict(start)
+            self.statements(block)
+        raise LeeError() from error
     if isinstance(test, bool):
-        other = (nodes.If(tuple(rest), node.otherwise, span=node.span),) if rest else node.otherwise
         for statement in body if test else other:
             self.statement(statement)
         return
@@ -116,7 +124,6 @@ def _if(self: ProcedureElaborator, node: nodes.If) -> None:
     start = dict(self.variables)
     then = self.statements(body)
     after_then, self.variables = self.variables, dict(start)
-    other = (nodes.If(tuple(rest), node.otherwise, span=node.span),) if rest else node.otherwise
     otherwise = self.statements(other)
     for name in after_then.keys() & self.variables.keys():
         if after_then[name] is not start.get(name) and name in start:

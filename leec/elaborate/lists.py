@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from leec.diagnostics import LeeError, procedures, structure
+from leec.diagnostics import LeeError, Span, procedures, structure
 from leec.dims import Dim
 from leec.elaborate import hostvalues as hv
 from leec.elaborate.binding import names_apart
@@ -121,15 +121,15 @@ def stack(self, target: nodes.Expr, node: nodes.Call) -> None:
         raise LeeError(structure.cannot_unpack(target.span, len(targets), described(element)))
     self.emit(host.Runtime(targets, "stack", (found.expr,), span=node.span))
     if isinstance(target, nodes.Name):
-        self.variables[target.id] = stacked(self, element, host.Ref(target.id), target.id)
+        self.variables[target.id] = stacked(self, node.span, element, host.Ref(target.id), target.id)
         return
     rows: list[Dim] = []
     for name, part in zip(targets, element.items):
         if name:
-            self.variables[name] = stacked(self, part, host.Ref(name), name, rows)
+            self.variables[name] = stacked(self, node.span, part, host.Ref(name), name, rows)
 
 
-def stacked(self, element: object, expr: host.HostExpr, hint: str, rows: list[Dim] | None = None) -> object:
+def stacked(self, span: Span, element: object, expr: host.HostExpr, hint: str, rows: list[Dim] | None = None) -> object:
     """What a list of such elements is when stacked; `rows` collects the one size that all parts begin with."""
     rows = rows if rows is not None else []
 
@@ -141,7 +141,7 @@ def stacked(self, element: object, expr: host.HostExpr, hint: str, rows: list[Di
     match element:
         case hv.HostTuple(items=items, names=names):
             parts = zip(items, labels_of(element))
-            own = tuple(stacked(self, v, part_of(expr, label), f"{hint}_{label}", rows) for v, label in parts)
+            own = tuple(stacked(self, span, v, part_of(expr, label), f"{hint}_{label}", rows) for v, label in parts)
             return hv.HostTuple(expr, own, names)
         case hv.HostNumber(dtype=dtype) if dtype in ("int", "float", "bool"):
             return hv.HostTensor(expr, TensorType(dtype, (length(expr),)))
@@ -152,7 +152,7 @@ def stacked(self, element: object, expr: host.HostExpr, hint: str, rows: list[Di
                 for i, d in enumerate(t.dims, 1)
             )
             return hv.HostTensor(expr, t.with_dims(first, *dims))
-    raise LeeError(structure.wrong_kind(self.span, described(element), "a number, an array, or a record of them"))
+    raise LeeError(structure.wrong_kind(span, described(element), "a number, an array, or a record of them"))
 
 
 def known_element(self, found: hv.HostList, node: nodes.Expr) -> object:

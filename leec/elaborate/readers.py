@@ -77,7 +77,7 @@ class ListReader:
         if "stacked" not in self.made:
             owner = self.run.owner
             element = known_element(owner, self.outer, node)
-            whole = stacked(owner, element, host.Ask("stack", (self.outer.expr,)), self.name)
+            whole = stacked(owner, node.span, element, host.Ask("stack", (self.outer.expr,)), self.name)
             self.made["stacked"] = self.run.bring_in(self.name, whole)
         return self.made["stacked"]
 

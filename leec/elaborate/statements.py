@@ -6,12 +6,13 @@ A statement in error poisons the names that it would have bound, so that one mis
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from leec.diagnostics import LeeError, Span, kinds, shapes, structure
 from leec.dims import Dim
 from leec.elaborate import arithmetic, points
-from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped
+from leec.elaborate.binding import assign_field, bind_target, bound_names, filled, stopped, target_names
 from leec.elaborate.callers import told
 from leec.elaborate.context import Context
 from leec.elaborate.define import add_entries, augment_places, define_entries, left_indices, name_value
@@ -53,8 +54,8 @@ def run_block(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Returned | None:
         except (LeeError, ShapeMismatch) as error:
             told(ctx.session, error, statement.span)
             failed = True
-            for name in bound_names(statement):
-                ctx.names[name] = POISON
+            look_inside(ctx, statement, bool(getattr(error, "diagnostics", True)))
+            ctx.names |= dict.fromkeys(bound_names(statement), POISON)
             continue
         if returned is not None:
             if failed:
@@ -63,6 +64,23 @@ def run_block(ctx: Context, body: tuple[nodes.Stmt, ...]) -> Returned | None:
     if failed:
         raise LeeError()
     return None
+
+
+def look_inside(ctx: Context, statement: nodes.Stmt, of_head: bool) -> None:
+    """Tell the mistakes in the blocks of a statement with a mistake; of one in a block the others may be unseen."""
+    match statement:
+        case nodes.If(branches=branches, otherwise=otherwise):
+            blocks, bound = [*(block for _, block in branches), otherwise], set()
+        case nodes.For(target=target, body=body) if of_head:
+            blocks, bound = [body], target_names(target)
+        case _:
+            return
+    before = dict(ctx.names)
+    for block in blocks:
+        ctx.names = before | dict.fromkeys(bound, POISON)
+        with suppress(LeeError):
+            run_block(ctx, tuple(s for s in block if not isinstance(s, nodes.Break)))
+    ctx.names = before
 
 
 def _assign(ctx: Context, node: nodes.Assign) -> None:

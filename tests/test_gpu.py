@@ -116,12 +116,12 @@ def test_a_row_can_be_captured(name: str) -> None:
 
 
 @cache
-def emitted(stem: str) -> Emitted:
-    return Emitted(leec.load(SPECS[stem], dtype="f64"), "torch")
+def emitted(stem: str, level: int) -> Emitted:
+    return Emitted(leec.load(SPECS[stem], level=level, dtype="f64"), "torch")
 
 
-def run(stem: str, name: str, device: str) -> Recording:
-    program = emitted(stem)
+def run(stem: str, name: str, device: str, level: int) -> Recording:
+    program = emitted(stem, level)
     procedure = program.spec.module.procedures[name]
     given = {n: StandIn(0) for n in takes_data(procedure)}
     given |= {n: SHORT[n] for n, default in procedure.parameters if n in SHORT and default is not None}
@@ -134,11 +134,11 @@ def same(what: str, left: object, right: object, tolerance: float) -> None:
     np.testing.assert_allclose(left, right, rtol=0, atol=tolerance * scale, err_msg=what)
 
 
-def agree(stem: str, name: str) -> Recording:
+def agree(stem: str, name: str, level: int = 1) -> Recording:
     """A run on the GPU does what it does on the processor."""
-    left = run(stem, name, "cpu")
+    left = run(stem, name, "cpu", level)
     with a_gpu():
-        right = run(stem, name, "cuda")
+        right = run(stem, name, "cuda", level)
         found = right.final()
     same("loss", [x for _, x in right.losses], [x for _, x in left.losses], 1e-9)
     assert len(right.rows) == len(left.rows)
@@ -165,6 +165,13 @@ NOT_CAPTURED = (
 @pytest.mark.parametrize("procedure", REPLAYED)
 def test_every_step_is_a_replay(procedure: str) -> None:
     found = agree(*procedure.split("."))
+    assert Graph.replays == found.begun > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("procedure", REPLAYED)
+def test_groups_of_operations_are_captured(procedure: str) -> None:
+    found = agree(*procedure.split("."), level=2)
     assert Graph.replays == found.begun > 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -302,22 +303,25 @@ def earth(p, real, fake):
     return perceptron(p, fake).mean() - perceptron(p, real).mean()
 
 
-def spectral(d):
-    """torch's spectral norm: every evaluation takes one step of power iteration."""
-    u = {name: d.critic[f"{name}.right"] for name in ("first", "second")}
+def spectral_critic(w, x):
+    """torch's spectral norm: every evaluation takes one step of power iteration, and `right` goes on from there."""
 
     def layer(name, x):
-        w = d.critic[f"{name}.w"]
-        fixed = w.detach()
-        left = F.normalize(fixed @ u[name], dim=0)
-        u[name] = F.normalize(left @ fixed, dim=0)
-        left = F.normalize(fixed @ u[name], dim=0)
-        return x @ (w / (left @ w @ u[name])) + d.critic[f"{name}.b"]
+        weight, fixed = w[f"{name}.w"], w[f"{name}.w"].detach()
+        left = F.normalize(fixed @ w[f"{name}.right"].detach(), dim=0)
+        w[f"{name}.right"] = right = F.normalize(left @ fixed, dim=0)
+        left = F.normalize(fixed @ right, dim=0)
+        return x @ (weight / (left @ weight @ right)) + w[f"{name}.b"]
 
-    def judge(x: torch.Tensor) -> torch.Tensor:
-        return layer("second", F.leaky_relu(layer("first", x), 0.2))
+    return layer("second", F.leaky_relu(layer("first", x), 0.2))
 
-    return F.relu(1 - judge(d.real)).mean() + F.relu(1 + judge(d.fake)).mean()
+
+def margins(w, real, fake):
+    return F.relu(1 - spectral_critic(w, real)).mean() + F.relu(1 + spectral_critic(w, fake)).mean()
+
+
+def spectral(d):
+    return margins({k: d.critic[k] for k in d.critic}, d.real, d.fake)
 
 
 def to_order(d):
@@ -364,11 +368,14 @@ def drawn_at(run, models, procedure: str, site: str, *shape: int, how: str = "no
     return torch.tensor(getattr(models, how)(models.fold(run.key(procedure), models.SITES[site]), shape, np.float64))
 
 
-def two_players(run, models, judge: str, latent: int, hidden: int):
+DAMPED = partial(torch.optim.Adam, betas=(0.5, 0.999))
+
+
+def two_players(run, models, judge: str, latent: int, hidden: int, rule=DAMPED):
     """Generator and judge with their optimizers, and shuffled batches of digits."""
     nets = [begin(run, models, "MLP", "generator", sizes=(latent, hidden, 64))]
     nets.append(begin(run, models, "MLP", judge, sizes=(64, hidden, 1)))
-    rules = [torch.optim.Adam(list(w.values()), 1e-3, betas=(0.5, 0.999)) for w in nets]
+    rules = [rule(list(w.values()), 1e-3) for w in nets]
     return *nets, *rules, rounds(run, run.data("digits", shape=(64,), test=0).train, 64, 5)
 
 
@@ -382,13 +389,29 @@ def in_turn(run, models) -> Iterator[Weights]:
 
 
 def clipped_critic(run, models) -> Iterator[Weights]:
-    maker, critic, makes, judges, batches = two_players(run, models, "critic", 8, 64)
+    maker, critic, makes, judges, batches = two_players(run, models, "critic", 16, 128, torch.optim.RMSprop)
     for x, _ in batches:
-        z = drawn_at(run, models, "wgan", "z", len(x), 8)
-        step(judges, earth(critic, x, perceptron(maker, z).detach()))
-        for w in critic.values():
-            w.data.clamp_(-0.1, 0.1)
+        for _ in run.loop("turn", 1, 5):
+            step(judges, earth(critic, x, perceptron(maker, drawn_at(run, models, "wgan", "z", len(x), 16)).detach()))
+            for w in critic.values():
+                w.data.clamp_(-0.05, 0.05)
+        z = drawn_at(run, models, "wgan", "z#2", len(x), 16)
         step(makes, -perceptron(critic, perceptron(maker, z)).mean())
+        yield maker
+
+
+def without_stretching(run, models) -> Iterator[Weights]:
+    maker = begin(run, models, "MLP", "generator", sizes=(16, 128, 64))
+    critic = begin(run, models, "SpectralCritic", "critic", d=64, hidden=128)
+    moved = [w for path, w in critic.items() if not path.endswith("right")]
+    makes, judges = DAMPED(list(maker.values()), 3e-4), DAMPED(moved, 1e-2)
+    for x, _ in rounds(run, run.data("digits", shape=(64,), test=0).train, 64, 5):
+        for _ in run.loop("turn", 1, 5):
+            step(
+                judges, margins(critic, x, perceptron(maker, drawn_at(run, models, "sngan", "z", len(x), 16)).detach())
+            )
+        z = drawn_at(run, models, "sngan", "z#2", len(x), 16)
+        step(makes, -spectral_critic(critic, perceptron(maker, z)).mean())
         yield maker
 
 
@@ -534,11 +557,12 @@ ROWS = (
     Row("H14", GAMES, "against_own", example("alone", alone)),
     Row("H15", GAMES, "wasserstein", MOVED),
     Row("H15", GAMES, "clipped", example("cut", lambda d: (perceptron({k: d.critic[k].clamp(-0.2, 0.2) for k in d.critic}, d.x) ** 2).sum())),
-    Row("H15", GAMES, "wgan", trains("wgan", clipped_critic, 2, "generator", players=2)),
+    Row("H15", GAMES, "wgan", every(trains("wgan", clipped_critic, 2, "generator", players=6), tells("wgan", distance_to_digits("wgan", "z#3"), 1e-5, epochs=1, batch=600))),
     Row("H16", GAMES, "gradient_penalty", every(MOVED, BENT), SMOOTH),
     Row("H16", GAMES, "wgan_gp", every(trains("wgan_gp", ahead, 2, "generator", players=6), tells("wgan_gp", distance_to_digits("wgan_gp", "z#3"), 1e-5, epochs=1, batch=600))),
     Row("H17", GAMES, "SpectralLinear", example("normalised", spectral)),
     Row("H17", GAMES, "hinge", example("normalised", spectral)),
+    Row("H17", GAMES, "sngan", every(trains("sngan", without_stretching, 2, "generator", players=6), tells("sngan", distance_to_digits("sngan", "z#3"), 1e-5, epochs=1, batch=600))),
     Row("H18", GAMES, "gumbel_softmax", example("of_tokens", tokens)),
     Row("H18", GAMES, "reinforced", enumerated),
     Row("H19", GAMES, "frechet", good),

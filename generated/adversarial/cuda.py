@@ -754,7 +754,8 @@ def clipped_backward(critic, bound, saved_clip, d_mlp):
 
 
 @torch.no_grad()
-def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
+def wgan(epochs=60, batch=64, rate=1e-3, latent=16, hidden=128, turns=5, bound=0.05, *, run=None):
+    """The critic's slope is bounded by clipping its weights; it takes several steps for one of the generator."""
     from leec.runtime.run import Run
 
     run = run or Run("wgan", backend="torch")
@@ -766,24 +767,27 @@ def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator")).to(run.session.place.device)  # adversarial.lee:95
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:96
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:97
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:98
-    step = WganStep(critic, generator, opt_c, opt_g)
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator")).to(run.session.place.device)
+    critic = MLP(sizes=(64, hidden, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:97
+    opt_g = RMSProp(lr=rate)  # adversarial.lee:98
+    step = WganStep2(generator, critic, opt_g)
+    opt_c = RMSProp(lr=rate)  # adversarial.lee:99
+    step_ = WganStep(critic, generator, opt_c)
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = step(x, bound, run.key("wgan"))  # adversarial.lee:101
-            run.step(loss)
-            run.step(loss_1, "loss_1")
+            for turn in run.loop("turn", 1, turns, critic=critic, generator=generator, opt_c=opt_c):
+                run.step(step_(x, bound, run.key("wgan")))  # adversarial.lee:103
+            run.step(step(x, run.key("wgan")))  # adversarial.lee:106
+    z = wgan_z(data.train.x, latent, key=run.key("wgan"))  # adversarial.lee:108
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:109
     return generator, critic
 
 
 class WganStep(TrainStep):
-    """One step of wgan for critic, generator, opt_c, opt_g: call it with a batch."""
+    """One step of wgan for critic, generator, opt_c: call it with a batch."""
 
-    moved = (("opt_c", ("critic",)), ("opt_g", ("generator",)))
-    counted = ("opt_c", "opt_g")
+    moved = (("opt_c", ("critic",)),)
+    counted = ("opt_c",)
     read = (
         "critic.layers.0.w",
         "critic.layers.0.b",
@@ -794,103 +798,146 @@ class WganStep(TrainStep):
         "generator.layers.1.w",
         "generator.layers.1.b",
     )
-    spare = (None, None)
+    spare = (2,)
 
-    def __init__(self, critic, generator, opt_c, opt_g):
-        self.critic, self.generator, self.opt_c, self.opt_g = critic, generator, opt_c, opt_g
+    def __init__(self, critic, generator, opt_c):
+        self.critic, self.generator, self.opt_c = critic, generator, opt_c
         self.bind()
 
     def numbers(self, batches_n):
         return (batches_n,)
 
     def constants(self):
-        return (
-            self.opt_c.lr,
-            self.opt_c.beta1,
-            self.opt_c.beta2,
-            self.opt_c.eps,
-            self.opt_c.weight_decay,
-            self.opt_g.lr,
-            self.opt_g.beta1,
-            self.opt_g.beta2,
-            self.opt_g.eps,
-            self.opt_g.weight_decay,
-        )
+        return (self.opt_c.lr, self.opt_c.alpha, self.opt_c.eps, self.opt_c.weight_decay)
 
-    def scalars(self):
-        return (self.opt_c.t, self.opt_g.t)
-
-    def step(self, x, bound, key, t, t_):
+    def step(self, x, bound, key):
         layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
         layers_1_w_, layers_1_b_ = self.tensors[6:]
-        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b, d_layers_0_w_, d_layers_0_b_ = self.gradients[:6]
-        d_layers_1_w_, d_layers_1_b_ = self.gradients[6:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         (count,) = self.held(batches_n)  # batches_n
-        # [batches_n, latent]  adversarial.lee:101
+        # [batches_n, latent]  adversarial.lee:103
         z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
-        x_2_4 = torch.relu(torch.addmm(layers_0_b_, z, layers_0_w_))  # [batches_n, 64]  prelude.lee:61
-        affine_2 = torch.addmm(layers_1_b_, x_2_4, layers_1_w_)  # [batches_n, 64]  nn.lee:21
-        x_2_2 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
-        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, 64]
+        x_2_3 = torch.relu(torch.addmm(layers_0_b_, z, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b_, x_2_3, layers_1_w_)  # [batches_n, 64]  nn.lee:21
+        x_2_2 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
+        x_2 = torch.relu(torch.addmm(layers_0_b, x, layers_0_w))  # [batches_n, hidden]
         div = torch.addmm(layers_1_b, x_2_2, layers_1_w).sum() / count  # adversarial.lee:85
         d_add_2_2 = torch.full((batches_n, 1), -(1.0 / batches_n), dtype=FLOAT, device=x.device)  # [batches_n, 1]
-        d_add = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2, 0)  # [batches_n, 64]  prelude.lee:61
+        # [batches_n, hidden]  prelude.lee:61
+        d_add = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w.T, x_2, 0)
         # [batches_n, 1]  adversarial.lee:85
-        d_add_2_4 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
-        # [batches_n, 64]  prelude.lee:61
-        d_add_3 = torch.ops.aten.threshold_backward(d_add_2_4 @ layers_1_w.T, x_2_2, 0)
-        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, 64]  adversarial.lee:85
-        d_layers_0_w.add_(affine_2.T @ d_add_3)  # [64, 64]
-        torch.sum(d_add, dim=0, out=d_layers_0_b)  # [64]
-        d_layers_0_b.add_(d_add_3.sum(dim=0))  # [64]
-        torch.mm(x_2.T, d_add_2_2, out=d_layers_1_w)  # [64, 1]
-        d_layers_1_w.add_(x_2_2.T @ d_add_2_4)  # [64, 1]
+        d_add_2 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
+        # [batches_n, hidden]  prelude.lee:61
+        d_add_3 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2_2, 0)
+        torch.mm(x.T, d_add, out=d_layers_0_w)  # [64, hidden]  adversarial.lee:85
+        d_layers_0_w.add_(affine_2.T @ d_add_3)  # [64, hidden]
+        torch.sum(d_add, dim=0, out=d_layers_0_b)  # [hidden]
+        d_layers_0_b.add_(d_add_3.sum(dim=0))  # [hidden]
+        torch.mm(x_2.T, d_add_2_2, out=d_layers_1_w)  # [hidden, 1]
+        d_layers_1_w.add_(x_2_2.T @ d_add_2)  # [hidden, 1]
         add = -(1.0 / batches_n) * batches_n + 1.0
         d_layers_1_b.copy_(torch.full((1,), add, dtype=FLOAT, device=x.device))  # [1]
         loss = div - torch.addmm(layers_1_b, x_2, layers_1_w).sum() / count
         lr = self.opt_c.lr
-        beta1 = self.opt_c.beta1
-        beta2 = self.opt_c.beta2
+        alpha = self.opt_c.alpha
         eps = self.opt_c.eps
         weight_decay = self.opt_c.weight_decay
-        for θ, g, m, v in self.blocks[0]:
-            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        layers_0_w.copy_(layers_0_w.clamp(min=-bound).clamp(max=bound))  # [64, 64]  prelude.lee:153
-        layers_0_b.copy_(layers_0_b.clamp(min=-bound).clamp(max=bound))  # [64]
-        layers_1_w.copy_(layers_1_w.clamp(min=-bound).clamp(max=bound))  # [64, 1]
+        for θ, g, v, s0, s1 in self.blocks[0]:
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            v.mul_(alpha)
+            v.addcmul_(g_, g_, value=1 - alpha)
+            torch.sqrt(v, out=s1)
+            s1.add_(eps)
+            θ.addcdiv_(g_, s1, value=-lr)
+        layers_0_w.copy_(layers_0_w.clamp(min=-bound).clamp(max=bound))  # [64, hidden]  prelude.lee:153
+        layers_0_b.copy_(layers_0_b.clamp(min=-bound).clamp(max=bound))  # [hidden]
+        layers_1_w.copy_(layers_1_w.clamp(min=-bound).clamp(max=bound))  # [hidden, 1]
         layers_1_b.copy_(layers_1_b.clamp(min=-bound).clamp(max=bound))  # [1]
-        x_2_3 = torch.relu(torch.addmm(layers_0_b, affine_2, layers_0_w))  # [batches_n, 64]  prelude.lee:61
-        div_4 = -1.0 / batches_n  # adversarial.lee:104
-        d_add_2_3 = torch.full((batches_n, 1), div_4, dtype=FLOAT, device=x.device)  # [batches_n, 1]
-        d_x_2_3 = d_add_2_3 @ layers_1_w.T  # [batches_n, 64]  nn.lee:21
-        d_add_2 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0) @ layers_0_w.T  # [batches_n, 64]
-        torch.sum(d_add_2, dim=0, out=d_layers_1_b_)  # [64]
-        torch.mm(x_2_4.T, d_add_2, out=d_layers_1_w_)  # [64, 64]
-        # [batches_n, 64]  prelude.lee:61
-        d_add_5 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w_.T, x_2_4, 0)
-        torch.sum(d_add_5, dim=0, out=d_layers_0_b_)  # [64]  nn.lee:21
-        torch.mm(z.T, d_add_5, out=d_layers_0_w_)  # [latent, 64]
+        return loss  # adversarial.lee:85
+
+
+class WganStep2(TrainStep):
+    """One step of wgan for generator, critic, opt_g: call it with a batch."""
+
+    moved = (("opt_g", ("generator",)),)
+    counted = ("opt_g",)
+    read = (
+        "generator.layers.0.w",
+        "generator.layers.0.b",
+        "generator.layers.1.w",
+        "generator.layers.1.b",
+        "critic.layers.0.w",
+        "critic.layers.0.b",
+        "critic.layers.1.w",
+        "critic.layers.1.b",
+    )
+    spare = (2,)
+
+    def __init__(self, generator, critic, opt_g):
+        self.generator, self.critic, self.opt_g = generator, critic, opt_g
+        self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n,)
+
+    def constants(self):
+        return (self.opt_g.lr, self.opt_g.alpha, self.opt_g.eps, self.opt_g.weight_decay)
+
+    def step(self, x, key):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b, layers_0_w_, layers_0_b_ = self.tensors[:6]
+        layers_1_w_, layers_1_b_ = self.tensors[6:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        batches_n = x.shape[0]
+        latent = self.generator.layers[0].w.shape[0]
+        (count,) = self.held(batches_n)  # batches_n
+        # [batches_n, latent]  adversarial.lee:106
+        z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT, x.device)
+        x_2_2 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w)  # [batches_n, 64]  nn.lee:21
+        x_2 = torch.relu(torch.addmm(layers_0_b_, affine_2, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
+        div_2 = -1.0 / batches_n  # adversarial.lee:107
+        d_add_2_2 = torch.full((batches_n, 1), div_2, dtype=FLOAT, device=x.device)  # [batches_n, 1]
+        d_x_2 = d_add_2_2 @ layers_1_w_.T  # [batches_n, hidden]  nn.lee:21
+        d_add_2 = torch.ops.aten.threshold_backward(d_x_2, x_2, 0) @ layers_0_w_.T  # [batches_n, 64]
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [64]
+        torch.mm(x_2_2.T, d_add_2, out=d_layers_1_w)  # [hidden, 64]
+        # [batches_n, hidden]  prelude.lee:61
+        d_add_3 = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2_2, 0)
+        torch.sum(d_add_3, dim=0, out=d_layers_0_b)  # [hidden]  nn.lee:21
+        torch.mm(z.T, d_add_3, out=d_layers_0_w)  # [latent, hidden]
         lr = self.opt_g.lr
-        beta1 = self.opt_g.beta1
-        beta2 = self.opt_g.beta2
+        alpha = self.opt_g.alpha
         eps = self.opt_g.eps
         weight_decay = self.opt_g.weight_decay
-        for θ, g, m, v in self.blocks[1]:
-            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        return loss, -(torch.addmm(layers_1_b, x_2_3, layers_1_w).sum() / count)  # adversarial.lee:104
+        for θ, g, v, s0, s1 in self.blocks[0]:
+            g_ = torch.add(g, θ, alpha=weight_decay, out=s0) if weight_decay else g
+            v.mul_(alpha)
+            v.addcmul_(g_, g_, value=1 - alpha)
+            torch.sqrt(v, out=s1)
+            s1.add_(eps)
+            θ.addcdiv_(g_, s1, value=-lr)
+        return -(torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count)  # adversarial.lee:107
+
+
+def wgan_z(data_train_x, latent, key):
+    """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
+    data_train_n = data_train_x.shape[0]
+    key_2 = fold(key, SITES["z#3"])  # adversarial.lee:108
+    z = normal(key_2, (data_train_n, latent), FLOAT, data_train_x.device)  # [data_train_n, latent]
+    return z  # [data_train_n, latent]
 
 
 def gradient_penalty_saved(critic, real, fake, mix):
     """As gradient_penalty, and what its gradient needs."""
     n = real.shape[0]
-    reshape = mix[:, None]  # [n, 1]  adversarial.lee:110
+    reshape = mix[:, None]  # [n, 1]  adversarial.lee:115
     between = reshape * real + (1 - reshape) * fake  # [n, critic.sizes_0]
-    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:111
+    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:116
     d_add_2 = torch.ones((n, critic.sizes[2]), dtype=FLOAT, device=real.device)  # [n, critic.sizes_2]
     slope, saved_critic_ = critic.forward_backward_input_saved(saved_critic, d_add_2)
-    sqrt_, saved_norm = norm_saved(slope)  # adversarial.lee:112
+    sqrt_, saved_norm = norm_saved(slope)  # adversarial.lee:117
     sub_2 = sqrt_ - 1  # [n]
     return (sub_2**2).mean(), (slope, saved_critic_, sqrt_, saved_norm, sub_2)
 
@@ -899,11 +946,11 @@ def gradient_penalty_backward_parameters(critic, saved, d_mean):
     """From d_add and d_mean to the gradient by critic."""
     slope, saved_critic_, sqrt_, saved_norm, sub_2 = saved
     n = slope.shape[0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:111
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:116
     d_add_2 = torch.ones((n, critic.sizes[2]), dtype=FLOAT, device=slope.device)  # [n, critic.sizes_2]
-    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:112
+    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:117
     d_slope = norm_backward(slope, saved_norm, sqrt_, 2 * (d_mean / n) * sub_2)  # [n, critic.sizes_0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:111
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:116
     d_critic = critic.forward_backward_input_backward_parameters(d_add_2, saved_critic_, d_slope)
     return d_critic
 
@@ -923,18 +970,18 @@ def wgan_gp(epochs=50, batch=64, rate=1e-3, latent=16, hidden=128, turns=5, weig
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
     generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator")).to(run.session.place.device)
-    critic = MLP(sizes=(64, hidden, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:119
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:120
+    critic = MLP(sizes=(64, hidden, 1), key=run.key("critic")).to(run.session.place.device)  # adversarial.lee:124
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:125
     step = WganGpStep2(generator, critic, opt_g)
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:121
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:126
     step_ = WganGpStep(generator, critic, opt_c)
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             for turn in run.loop("turn", 1, turns, critic=critic, opt_c=opt_c):
-                run.step(step_(x, weight, run.key("wgan_gp")))  # adversarial.lee:125
-            run.step(step(x, run.key("wgan_gp")))  # adversarial.lee:130
-    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:132
-    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:133
+                run.step(step_(x, weight, run.key("wgan_gp")))  # adversarial.lee:130
+            run.step(step(x, run.key("wgan_gp")))  # adversarial.lee:135
+    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:137
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:138
     return generator, critic
 
 
@@ -975,21 +1022,21 @@ class WganGpStep(TrainStep):
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         (count,) = self.held(batches_n)  # batches_n
-        # [batches_n, latent]  adversarial.lee:125
+        # [batches_n, latent]  adversarial.lee:130
         z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
-        mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT, x.device)  # [batches_n]  adversarial.lee:126
+        mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT, x.device)  # [batches_n]  adversarial.lee:131
         x_2_3 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
         fake = torch.addmm(layers_1_b, x_2_3, layers_1_w)  # [batches_n, 64]  nn.lee:21
-        reshape = mix[:, None]  # [batches_n, 1]  adversarial.lee:110
+        reshape = mix[:, None]  # [batches_n, 1]  adversarial.lee:115
         between = reshape * x + (1 - reshape) * fake  # [batches_n, 64]
         x_2_4 = torch.relu(torch.addmm(layers_0_b_, between, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
-        d_add_2_2 = torch.ones((batches_n, 1), dtype=FLOAT, device=x.device)  # [batches_n, 1]  adversarial.lee:111
+        d_add_2_2 = torch.ones((batches_n, 1), dtype=FLOAT, device=x.device)  # [batches_n, 1]  adversarial.lee:116
         # [batches_n, hidden]  prelude.lee:61
         d_loss = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_.T, x_2_4, 0)
         slope = d_loss @ layers_0_w_.T  # [batches_n, 64]  nn.lee:21
         sum_ = (slope * slope).sum(dim=1)  # [batches_n]  prelude.lee:163
         sqrt_ = torch.sqrt(sum_)  # [batches_n]
-        sub_2 = sqrt_ - 1  # [batches_n]  adversarial.lee:112
+        sub_2 = sqrt_ - 1  # [batches_n]  adversarial.lee:117
         penalty = (sub_2 * sub_2).sum() / count
         x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
         x_2 = torch.relu(torch.addmm(layers_0_b_, x, layers_0_w_))  # [batches_n, hidden]
@@ -1011,11 +1058,11 @@ class WganGpStep(TrainStep):
         d_slope = 2 * (reshape_2 * slope)  # [batches_n, 64]
         d_d_add = d_slope @ layers_0_w_  # [batches_n, hidden]  nn.lee:21
         d_d_x_2 = torch.ops.aten.threshold_backward(d_d_add, x_2_4, 0)  # [batches_n, hidden]  prelude.lee:61
-        torch.mm(x.T, d_add_3, out=d_layers_0_w)  # [64, hidden]  adversarial.lee:128
+        torch.mm(x.T, d_add_3, out=d_layers_0_w)  # [64, hidden]  adversarial.lee:133
         d_layers_0_w.add_(fake.T @ d_add_3_2)  # [64, hidden]
         d_layers_0_w.add_(d_slope.T @ d_loss)  # [64, hidden]
         d_critic_layers_1_w = x_2.T @ d_add_2_2_2 + x_2_2.T @ d_add_2_3  # [hidden, 1]  adversarial.lee:85
-        torch.add(d_critic_layers_1_w, d_d_x_2.T @ d_add_2_2, out=d_layers_1_w)  # [hidden, 1]  adversarial.lee:128
+        torch.add(d_critic_layers_1_w, d_d_x_2.T @ d_add_2_2, out=d_layers_1_w)  # [hidden, 1]  adversarial.lee:133
         lr = self.opt_c.lr
         beta1 = self.opt_c.beta1
         beta2 = self.opt_c.beta2
@@ -1023,7 +1070,7 @@ class WganGpStep(TrainStep):
         weight_decay = self.opt_c.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return div - div_2 + weight * penalty  # adversarial.lee:129
+        return div - div_2 + weight * penalty  # adversarial.lee:134
 
 
 class WganGpStep2(TrainStep):
@@ -1063,12 +1110,12 @@ class WganGpStep2(TrainStep):
         batches_n = x.shape[0]
         latent = self.generator.layers[0].w.shape[0]
         (count,) = self.held(batches_n)  # batches_n
-        # [batches_n, latent]  adversarial.lee:130
+        # [batches_n, latent]  adversarial.lee:135
         z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT, x.device)
         x_2_2 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
         affine_2 = torch.addmm(layers_1_b, x_2_2, layers_1_w)  # [batches_n, 64]  nn.lee:21
         x_2 = torch.relu(torch.addmm(layers_0_b_, affine_2, layers_0_w_))  # [batches_n, hidden]  prelude.lee:61
-        div_2 = -1.0 / batches_n  # adversarial.lee:131
+        div_2 = -1.0 / batches_n  # adversarial.lee:136
         d_add_2_2 = torch.full((batches_n, 1), div_2, dtype=FLOAT, device=x.device)  # [batches_n, 1]
         d_x_2 = d_add_2_2 @ layers_1_w_.T  # [batches_n, hidden]  nn.lee:21
         d_add_2 = torch.ops.aten.threshold_backward(d_x_2, x_2, 0) @ layers_0_w_.T  # [batches_n, 64]
@@ -1085,20 +1132,20 @@ class WganGpStep2(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        return -(torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count)  # adversarial.lee:131
+        return -(torch.addmm(layers_1_b_, x_2, layers_1_w_).sum() / count)  # adversarial.lee:136
 
 
 def wgan_gp_z(data_train_x, latent, key):
     """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
     data_train_n = data_train_x.shape[0]
-    key_2 = fold(key, SITES["z#3"])  # adversarial.lee:132
+    key_2 = fold(key, SITES["z#3"])  # adversarial.lee:137
     z = normal(key_2, (data_train_n, latent), FLOAT, data_train_x.device)  # [data_train_n, latent]
     return z  # [data_train_n, latent]
 
 
 def unit(v):
     """v [d] -> [d]"""
-    return v / norm_2(v)  # [d]  adversarial.lee:141
+    return v / norm_2(v)  # [d]  adversarial.lee:146
 
 
 class SpectralLinear(Model):
@@ -1109,55 +1156,55 @@ class SpectralLinear(Model):
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
-        # [inputs, outputs]  adversarial.lee:146
+        # [inputs, outputs]  adversarial.lee:151
         self.w = torch.nn.Parameter(normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT))
-        self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  adversarial.lee:147
-        # [outputs]  adversarial.lee:148
+        self.b = torch.nn.Parameter(torch.zeros(outputs, dtype=FLOAT))  # [outputs]  adversarial.lee:152
+        # [outputs]  adversarial.lee:153
         self.register_buffer("right", normal(fold(key, SITES["right"]), (outputs,), FLOAT))
 
     def forward(self, x):
         """x [n, inputs] -> [n, outputs]"""
         if not self.training:
             return self.forward_eval(x)
-        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:152
+        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:157
         right_2 = unit(unit(graft_ @ self.right) @ graft_).detach()  # [outputs]
-        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:153
+        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:158
         left = unit(graft_ @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:154
+        sigma = left @ self.w @ graft_4  # adversarial.lee:159
         with torch.no_grad():
-            self.right.copy_(right_2)  # [outputs]  adversarial.lee:152
-        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:155
+            self.right.copy_(right_2)  # [outputs]  adversarial.lee:157
+        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:160
 
     def forward_eval(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:153
+        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:158
         left = unit(stop(self.w) @ graft_2)  # [inputs]
-        sigma = left @ self.w @ graft_2  # adversarial.lee:154
-        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:155
+        sigma = left @ self.w @ graft_2  # adversarial.lee:159
+        return torch.addmm(self.b, x, self.w / sigma)  # [n, outputs]  adversarial.lee:160
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:152
+        graft_ = stop(self.w)  # [inputs, outputs]  adversarial.lee:157
         right_2 = unit(unit(graft_ @ self.right) @ graft_)  # [outputs]
-        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:153
+        graft_4 = stop_2(right_2)  # [outputs]  adversarial.lee:158
         graft_4_2 = graft_4.clone()  # [outputs]
         left = unit(graft_ @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:154
-        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:155
+        sigma = left @ self.w @ graft_4  # adversarial.lee:159
+        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:160
         with torch.no_grad():
-            self.right.copy_(right_2)  # [outputs]  adversarial.lee:152
-        return torch.addmm(self.b, x, div_3), (graft_4_2, left, sigma, div_3)  # adversarial.lee:155
+            self.right.copy_(right_2)  # [outputs]  adversarial.lee:157
+        return torch.addmm(self.b, x, div_3), (graft_4_2, left, sigma, div_3)  # adversarial.lee:160
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         graft_4_2, left, sigma, div_3 = saved
-        # gradient of return x @ (w / sigma) + b   adversarial.lee:155
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:160
         d_b = d_y.sum(dim=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
-        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:154
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:159
         d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4_2)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
 
@@ -1170,25 +1217,25 @@ class SpectralCritic(Model):
     def __init__(self, d, hidden, *, key=(0, 0)):
         super().__init__()
         self.d, self.hidden = d, hidden
-        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:159
-        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:160
+        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:164
+        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:165
 
     def forward(self, x):
         """x [n, d] -> [n, 1]"""
         if not self.training:
             return self.forward_eval(x)
-        first_out = self.first(x)  # [n, hidden]  adversarial.lee:163
+        first_out = self.first(x)  # [n, hidden]  adversarial.lee:168
         y = self.second(leaky_relu(first_out, slope=0.2))  # [n, 1]
         return y  # [n, 1]
 
     def forward_eval(self, x):
         """x [n, d] -> [n, 1]"""
-        y = self.second.forward_eval(leaky_relu(self.first.forward_eval(x), slope=0.2))  # [n, 1]  adversarial.lee:163
+        y = self.second.forward_eval(leaky_relu(self.first.forward_eval(x), slope=0.2))  # [n, 1]  adversarial.lee:168
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:163
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:168
         select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
@@ -1197,7 +1244,7 @@ class SpectralCritic(Model):
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         saved_first, select, saved_leaky_relu, saved_second = saved
-        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:163
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:168
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
         d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
         d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
@@ -1206,7 +1253,7 @@ class SpectralCritic(Model):
 
 def hinge_saved(critic, real, fake):
     """As hinge, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:167
+    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:172
     select = relu_2(1 - add_2)  # [n, 1]
     add_2_2, saved_critic_ = critic.forward_saved(fake)
     select_2 = relu_2(1 + add_2_2)  # [m, 1]
@@ -1218,7 +1265,7 @@ def hinge_backward(real, fake, saved, d_add_3):
     saved_critic, select, saved_critic_, select_2 = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:167
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:172
     d_add = relu_2_backward(select_2, (d_add_3 / m).expand(m, 1))  # [m, 1]
     d_critic, d_fake = SpectralCritic.forward_backward(fake, saved_critic_, d_add)
     d_add_2 = -relu_2_backward(select, (d_add_3 / n).expand(n, 1))  # [n, 1]
@@ -1237,6 +1284,244 @@ def hinge_backward(real, fake, saved, d_add_3):
     )
 
 
+@torch.no_grad()
+def sngan(epochs=60, batch=64, rate=3e-4, critic_rate=0.01, latent=16, hidden=128, turns=5, *, run=None):
+    """No layer of the critic stretches anything; its weights begin large and take larger steps."""
+    from leec.runtime.run import Run
+
+    run = run or Run("sngan", backend="torch")
+    data = run.data(
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
+    )
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator")).to(run.session.place.device)
+    critic = SpectralCritic(d=64, hidden=hidden, key=run.key("critic")).to(run.session.place.device)
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:180
+    step = SnganStep2(generator, critic, opt_g)
+    opt_c = Adam(lr=critic_rate, beta1=0.5)  # adversarial.lee:181
+    step_ = SnganStep(critic, generator, opt_c)
+    for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            for turn in run.loop("turn", 1, turns, critic=critic, generator=generator, opt_c=opt_c):
+                run.step(step_(x, run.key("sngan")))  # adversarial.lee:185
+            run.step(step(x, run.key("sngan")))  # adversarial.lee:187
+    z = sngan_z(data.train.x, latent, key=run.key("sngan"))  # adversarial.lee:189
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:190
+    return generator, critic
+
+
+class SnganStep(TrainStep):
+    """One step of sngan for critic, generator, opt_c: call it with a batch."""
+
+    moved = (("opt_c", ("critic",)),)
+    counted = ("opt_c",)
+    read = (
+        "critic.first.w",
+        "critic.first.b",
+        "critic.first.right",
+        "critic.second.w",
+        "critic.second.b",
+        "critic.second.right",
+        "generator.layers.0.w",
+        "generator.layers.0.b",
+        "generator.layers.1.w",
+        "generator.layers.1.b",
+    )
+    spare = (None,)
+
+    def __init__(self, critic, generator, opt_c):
+        self.critic, self.generator, self.opt_c = critic, generator, opt_c
+        self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n,)
+
+    def constants(self):
+        return (self.opt_c.lr, self.opt_c.beta1, self.opt_c.beta2, self.opt_c.eps, self.opt_c.weight_decay)
+
+    def scalars(self):
+        return (self.opt_c.t,)
+
+    def step(self, x, key, t):
+        first_w, first_b, first_right, second_w, second_b, second_right, layers_0_w = self.tensors[:7]
+        layers_0_b, layers_1_w, layers_1_b = self.tensors[7:]
+        d_first_w, d_first_b, d_second_w, d_second_b = self.gradients
+        batches_n = x.shape[0]
+        latent = self.generator.layers[0].w.shape[0]
+        (count,) = self.held(batches_n)  # batches_n
+        # [batches_n, latent]  adversarial.lee:185
+        z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT, x.device)
+        x_2 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
+        affine_2 = torch.addmm(layers_1_b, x_2, layers_1_w)  # [batches_n, 64]  nn.lee:21
+        contract = first_w @ first_right  # [64]  adversarial.lee:157
+        contract_2_2 = contract / torch.sqrt((contract * contract).sum()) @ first_w  # [hidden]
+        graft_4_2_2 = contract_2_2 / torch.sqrt((contract_2_2 * contract_2_2).sum())  # [hidden]  adversarial.lee:146
+        contract_3_2 = first_w @ graft_4_2_2  # [64]  adversarial.lee:158
+        left_2_2 = contract_3_2 / torch.sqrt((contract_3_2 * contract_3_2).sum())  # [64]  adversarial.lee:146
+        contract_2 = left_2_2 @ first_w  # [hidden]  adversarial.lee:159
+        sigma_2_2 = contract_2 @ graft_4_2_2
+        div_3_2_2 = first_w / sigma_2_2  # [64, hidden]  adversarial.lee:160
+        first_out = torch.addmm(first_b, x, div_3_2_2)  # [batches_n, hidden]
+        gt = first_out > 0  # bool[batches_n, hidden]  prelude.lee:71
+        select_3 = torch.where(gt, first_out, 0.2 * first_out)  # [batches_n, hidden]
+        contract_3 = second_w @ second_right  # [hidden]  adversarial.lee:157
+        contract_2_2_2 = contract_3 / torch.sqrt((contract_3 * contract_3).sum()) @ second_w  # [1]
+        # [1]  adversarial.lee:146
+        graft_4_3 = contract_2_2_2 / torch.sqrt((contract_2_2_2 * contract_2_2_2).reshape(()))
+        contract_3_2_2 = second_w @ graft_4_3  # [hidden]  adversarial.lee:158
+        left_3 = contract_3_2_2 / torch.sqrt((contract_3_2_2 * contract_3_2_2).sum())  # [hidden]  adversarial.lee:146
+        contract_4_2 = left_3 @ second_w  # [1]  adversarial.lee:159
+        sigma_3 = contract_4_2 @ graft_4_3
+        div_3_3 = second_w / sigma_3  # [hidden, 1]  adversarial.lee:160
+        select = torch.relu(1 - torch.addmm(second_b, select_3, div_3_3))  # [batches_n, 1]  prelude.lee:61
+        first_right.copy_(contract_2 / torch.sqrt((contract_2 * contract_2).sum()))  # [hidden]  adversarial.lee:146
+        contract_3_3 = first_w @ first_right  # [64]  adversarial.lee:158
+        left_2 = contract_3_3 / torch.sqrt((contract_3_3 * contract_3_3).sum())  # [64]  adversarial.lee:146
+        sigma_2 = left_2 @ first_w @ first_right  # adversarial.lee:159
+        div_3_2 = first_w / sigma_2  # [64, hidden]  adversarial.lee:160
+        first_out_2 = torch.addmm(first_b, affine_2, div_3_2)  # [batches_n, hidden]
+        gt_2 = first_out_2 > 0  # bool[batches_n, hidden]  prelude.lee:71
+        select_4 = torch.where(gt_2, first_out_2, 0.2 * first_out_2)  # [batches_n, hidden]
+        # [1]  adversarial.lee:146
+        second_right.copy_(contract_4_2 / torch.sqrt((contract_4_2 * contract_4_2).reshape(())))
+        contract_3_2_2_2 = second_w @ second_right  # [hidden]  adversarial.lee:158
+        # [hidden]  adversarial.lee:146
+        left = contract_3_2_2_2 / torch.sqrt((contract_3_2_2_2 * contract_3_2_2_2).sum())
+        sigma = left @ second_w @ second_right  # adversarial.lee:159
+        div_4 = second_w / sigma  # [hidden, 1]  adversarial.lee:160
+        select_2 = torch.relu(1 + torch.addmm(second_b, select_4, div_4))  # [batches_n, 1]  prelude.lee:61
+        # [batches_n, 1]  adversarial.lee:172
+        d_select_2 = torch.full((batches_n, 1), 1.0 / batches_n, dtype=FLOAT, device=x.device)
+        d_add = torch.ops.aten.threshold_backward(d_select_2, select_2, 0)  # [batches_n, 1]  prelude.lee:61
+        d_select_3 = d_add @ div_4.T  # [batches_n, hidden]  adversarial.lee:160
+        d_div_3 = select_4.T @ d_add  # [hidden, 1]
+        d_contract_4 = -(d_div_3 * div_4 / sigma).sum() * second_right  # [1]  adversarial.lee:159
+        d_x_2 = torch.ops.aten.threshold_backward(d_select_3, first_out_2, 0)  # [batches_n, hidden]  prelude.lee:71
+        d_first_out = d_x_2 + torch.where(gt_2, 0, d_select_3 * 0.2)  # [batches_n, hidden]
+        d_div_3_2 = affine_2.T @ d_first_out  # [64, hidden]  adversarial.lee:160
+        d_contract_4_2 = -(d_div_3_2 * div_3_2 / sigma_2).sum() * first_right  # [hidden]  adversarial.lee:159
+        d_add_2 = -torch.ops.aten.threshold_backward(d_select_2, select, 0)  # [batches_n, 1]  adversarial.lee:172
+        d_select_4 = d_add_2 @ div_3_3.T  # [batches_n, hidden]  adversarial.lee:160
+        d_div_3_3 = select_3.T @ d_add_2  # [hidden, 1]
+        d_contract_4_3 = -(d_div_3_3 * div_3_3 / sigma_3).sum() * graft_4_3  # [1]  adversarial.lee:159
+        d_x_2_2 = torch.ops.aten.threshold_backward(d_select_4, first_out, 0)  # [batches_n, hidden]  prelude.lee:71
+        d_first_out_2 = d_x_2_2 + torch.where(gt, 0, d_select_4 * 0.2)  # [batches_n, hidden]
+        d_div_3_2_2 = x.T @ d_first_out_2  # [64, hidden]  adversarial.lee:160
+        d_contract_4_2_2 = -(d_div_3_2_2 * div_3_2_2 / sigma_2_2).sum() * graft_4_2_2  # [hidden]  adversarial.lee:159
+        d_w_3_2_2 = left_2_2[:, None] * d_contract_4_2_2  # [64, hidden]
+        d_critic_first_w_2 = d_div_3_2 / sigma_2 + left_2[:, None] * d_contract_4_2  # [64, hidden]
+        # [64, hidden]  adversarial.lee:172
+        torch.add(d_critic_first_w_2, d_div_3_2_2 / sigma_2_2 + d_w_3_2_2, out=d_first_w)
+        torch.sum(d_first_out, dim=0, out=d_first_b)  # [hidden]
+        d_first_b.add_(d_first_out_2.sum(dim=0))  # [hidden]
+        d_critic_second_w_3 = d_div_3_3 / sigma_3 + left_3[:, None] * d_contract_4_3  # [hidden, 1]  adversarial.lee:159
+        d_critic_second_w_2 = d_div_3 / sigma + left[:, None] * d_contract_4  # [hidden, 1]
+        torch.add(d_critic_second_w_2, d_critic_second_w_3, out=d_second_w)  # [hidden, 1]  adversarial.lee:172
+        torch.sum(d_add, dim=0, out=d_second_b)  # [1]
+        d_second_b.add_(d_add_2.sum(dim=0))  # [1]
+        lr = self.opt_c.lr
+        beta1 = self.opt_c.beta1
+        beta2 = self.opt_c.beta2
+        eps = self.opt_c.eps
+        weight_decay = self.opt_c.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return select.sum() / count + select_2.sum() / count
+
+
+class SnganStep2(TrainStep):
+    """One step of sngan for generator, critic, opt_g: call it with a batch."""
+
+    moved = (("opt_g", ("generator",)),)
+    counted = ("opt_g",)
+    read = (
+        "generator.layers.0.w",
+        "generator.layers.0.b",
+        "generator.layers.1.w",
+        "generator.layers.1.b",
+        "critic.first.w",
+        "critic.first.b",
+        "critic.first.right",
+        "critic.second.w",
+        "critic.second.b",
+        "critic.second.right",
+    )
+    spare = (None,)
+
+    def __init__(self, generator, critic, opt_g):
+        self.generator, self.critic, self.opt_g = generator, critic, opt_g
+        self.bind()
+
+    def numbers(self, batches_n):
+        return (batches_n,)
+
+    def constants(self):
+        return (self.opt_g.lr, self.opt_g.beta1, self.opt_g.beta2, self.opt_g.eps, self.opt_g.weight_decay)
+
+    def scalars(self):
+        return (self.opt_g.t,)
+
+    def step(self, x, key, t):
+        layers_0_w, layers_0_b, layers_1_w, layers_1_b, first_w, first_b, first_right = self.tensors[:7]
+        second_w, second_b, second_right = self.tensors[7:]
+        d_layers_0_w, d_layers_0_b, d_layers_1_w, d_layers_1_b = self.gradients
+        batches_n = x.shape[0]
+        latent = self.generator.layers[0].w.shape[0]
+        (count,) = self.held(batches_n)  # batches_n
+        # [batches_n, latent]  adversarial.lee:187
+        z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT, x.device)
+        x_2 = torch.relu(torch.addmm(layers_0_b, z, layers_0_w))  # [batches_n, hidden]  prelude.lee:61
+        contract = first_w @ first_right  # [64]  adversarial.lee:157
+        contract_2_2 = contract / torch.sqrt((contract * contract).sum()) @ first_w  # [hidden]
+        # [hidden]  adversarial.lee:146
+        first_right.copy_(contract_2_2 / torch.sqrt((contract_2_2 * contract_2_2).sum()))
+        contract_3_2 = first_w @ first_right  # [64]  adversarial.lee:158
+        left_2 = contract_3_2 / torch.sqrt((contract_3_2 * contract_3_2).sum())  # [64]  adversarial.lee:146
+        sigma_2 = left_2 @ first_w @ first_right  # adversarial.lee:159
+        div_3_2 = first_w / sigma_2  # [64, hidden]  adversarial.lee:160
+        first_out = torch.addmm(first_b, torch.addmm(layers_1_b, x_2, layers_1_w), div_3_2)  # [batches_n, hidden]
+        gt = first_out > 0  # bool[batches_n, hidden]  prelude.lee:71
+        contract_3 = second_w @ second_right  # [hidden]  adversarial.lee:157
+        contract_2_2_2 = contract_3 / torch.sqrt((contract_3 * contract_3).sum()) @ second_w  # [1]
+        # [1]  adversarial.lee:146
+        second_right.copy_(contract_2_2_2 / torch.sqrt((contract_2_2_2 * contract_2_2_2).reshape(())))
+        contract_3_2_2 = second_w @ second_right  # [hidden]  adversarial.lee:158
+        left = contract_3_2_2 / torch.sqrt((contract_3_2_2 * contract_3_2_2).sum())  # [hidden]  adversarial.lee:146
+        sigma = left @ second_w @ second_right  # adversarial.lee:159
+        div_2 = second_w / sigma  # [hidden, 1]  adversarial.lee:160
+        select = torch.where(gt, first_out, 0.2 * first_out)  # [batches_n, hidden]  prelude.lee:71
+        div_4 = -1.0 / batches_n  # adversarial.lee:188
+        d_add_2_2 = torch.full((batches_n, 1), div_4, dtype=FLOAT, device=x.device)  # [batches_n, 1]
+        d_select = d_add_2_2 @ div_2.T  # [batches_n, hidden]  adversarial.lee:160
+        d_x_2 = torch.ops.aten.threshold_backward(d_select, first_out, 0)  # [batches_n, hidden]  prelude.lee:71
+        d_add_2 = (d_x_2 + torch.where(gt, 0, d_select * 0.2)) @ div_3_2.T  # [batches_n, 64]  adversarial.lee:160
+        torch.sum(d_add_2, dim=0, out=d_layers_1_b)  # [64]  nn.lee:21
+        torch.mm(x_2.T, d_add_2, out=d_layers_1_w)  # [hidden, 64]
+        d_add = torch.ops.aten.threshold_backward(d_add_2 @ layers_1_w.T, x_2, 0)  # [batches_n, hidden]  prelude.lee:61
+        torch.sum(d_add, dim=0, out=d_layers_0_b)  # [hidden]  nn.lee:21
+        torch.mm(z.T, d_add, out=d_layers_0_w)  # [latent, hidden]
+        lr = self.opt_g.lr
+        beta1 = self.opt_g.beta1
+        beta2 = self.opt_g.beta2
+        eps = self.opt_g.eps
+        weight_decay = self.opt_g.weight_decay
+        for θ, g, m, v in self.blocks[0]:
+            adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
+        return -(torch.addmm(second_b, select, div_2).sum() / count)  # adversarial.lee:188
+
+
+def sngan_z(data_train_x, latent, key):
+    """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
+    data_train_n = data_train_x.shape[0]
+    key_2 = fold(key, SITES["z#3"])  # adversarial.lee:189
+    z = normal(key_2, (data_train_n, latent), FLOAT, data_train_x.device)  # [data_train_n, latent]
+    return z  # [data_train_n, latent]
+
+
 class Conditional(Model):
     """G(c, z)"""
 
@@ -1245,24 +1530,24 @@ class Conditional(Model):
     def __init__(self, latent, classes, hidden, d, *, key=(0, 0)):
         super().__init__()
         self.latent, self.classes, self.hidden, self.d = latent, classes, hidden, d
-        # [classes, latent]  adversarial.lee:175
+        # [classes, latent]  adversarial.lee:199
         self.word = torch.nn.Parameter(normal(fold(key, SITES["word"]), (classes, latent), FLOAT))
-        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:176
+        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:200
 
     def forward(self, c, z):
         """c int[n], z [n, latent] -> [n, d]"""
-        return self.net(torch.cat((self.word[c], z), dim=1))  # [n, d]  adversarial.lee:179
+        return self.net(torch.cat((self.word[c], z), dim=1))  # [n, d]  adversarial.lee:203
 
     def forward_saved(self, c, z):
         """As forward, and what its gradient needs."""
-        concat = torch.cat((self.word[c], z), dim=1)  # [n, 2 * latent]  adversarial.lee:179
+        concat = torch.cat((self.word[c], z), dim=1)  # [n, 2 * latent]  adversarial.lee:203
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2, (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:179
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:203
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_z = d_concat[:, self.latent :]  # [n, latent]
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
@@ -1277,26 +1562,26 @@ class PairJudge(Model):
     def __init__(self, classes, hidden, d, *, key=(0, 0)):
         super().__init__()
         self.classes, self.hidden, self.d = classes, hidden, d
-        # [classes, d]  adversarial.lee:184
+        # [classes, d]  adversarial.lee:208
         self.word = torch.nn.Parameter(normal(fold(key, SITES["word"]), (classes, d), FLOAT))
-        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:185
+        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:209
 
     def forward(self, x, c):
         """x [n, d], c int[n] -> [n]"""
         n = x.shape[0]
-        return self.net(torch.cat((x, self.word[c]), dim=1)).reshape(n)  # [n]  adversarial.lee:188
+        return self.net(torch.cat((x, self.word[c]), dim=1)).reshape(n)  # [n]  adversarial.lee:212
 
     def forward_saved(self, x, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        concat = torch.cat((x, self.word[c]), dim=1)  # [n, 2 * d]  adversarial.lee:188
+        concat = torch.cat((x, self.word[c]), dim=1)  # [n, 2 * d]  adversarial.lee:212
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2.reshape(n), (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:188
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:212
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_x = d_concat[:, : self.d]  # [n, d]
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
@@ -1308,17 +1593,17 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    right = -torch.nn.functional.logsigmoid(judge(x, c)).mean()  # adversarial.lee:193
-    mean_2 = torch.nn.functional.logsigmoid(-judge(fake, c)).mean()  # adversarial.lee:194
+    right = -torch.nn.functional.logsigmoid(judge(x, c)).mean()  # adversarial.lee:217
+    mean_2 = torch.nn.functional.logsigmoid(-judge(fake, c)).mean()  # adversarial.lee:218
     mean_3 = torch.nn.functional.logsigmoid(-judge(x, other)).mean()
     return right - mean_2 - mean_3
 
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:193
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:217
     right = -torch.nn.functional.logsigmoid(judge_out).mean()
-    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:194
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:218
     judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
     sub = right - torch.nn.functional.logsigmoid(-judge_out_2).mean()
     saved = judge_out, saved_judge, saved_judge_, -judge_out_2, saved_judge_2, -judge_out_3
@@ -1329,14 +1614,14 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:194
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:218
     neg_3 = -(d_y / n)
     # gradient of return 1 / (1 + exp(-x))   prelude.lee:36
     d_judge_out_3 = -(neg_3 * torch.sigmoid(-neg_2))  # [n]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:194
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:218
     d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, d_judge_out_3)
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * torch.sigmoid(-neg)))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:193
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:217
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * torch.sigmoid(-judge_out))
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
     # [2 * judge.d, judge.hidden]
@@ -1376,27 +1661,27 @@ def by_label(epochs=60, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    reader = MLP(sizes=(64, 64, 10), key=run.key("reader")).to(run.session.place.device)  # adversarial.lee:200
-    opt_r = Adam(lr=3e-3)  # adversarial.lee:201
+    reader = MLP(sizes=(64, 64, 10), key=run.key("reader")).to(run.session.place.device)  # adversarial.lee:224
+    opt_r = Adam(lr=3e-3)  # adversarial.lee:225
     step = ByLabelStep(reader, opt_r)
     for epoch in run.loop("epoch", 1, 10, opt_r=opt_r, reader=reader):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(step(x, y))  # adversarial.lee:204
+            run.step(step(x, y))  # adversarial.lee:228
     generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator")).to(
         run.session.place.device
     )
     judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge")).to(run.session.place.device)
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:207
-    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:208
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:231
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:232
     step_ = ByLabelStep2(judge, generator, opt_d, opt_g)
     for epoch in run.loop("epoch_2", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
-            loss, loss_1 = step_(x, y, run.key("by_label"))  # adversarial.lee:211
+            loss, loss_1 = step_(x, y, run.key("by_label"))  # adversarial.lee:235
             run.step(loss)
             run.step(loss_1, "loss_1")
-    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:215
+    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:239
     reported_as_ordered, reported_of_real = by_label_as_ordered_of_real(reader, generator, y, z, data.test.x)
-    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:217
+    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:241
     return generator, judge
 
 
@@ -1497,44 +1782,44 @@ class ByLabelStep2(TrainStep):
         batches_2_n = x.shape[0]
         latent = self.generator.word.shape[1]
         count, scale, scale_ = self.held(batches_2_n)  # batches_2_n, -(1.0 / batches_2_n), -1.0 / batches_2_n
-        # [batches_2_n, latent]  adversarial.lee:211
+        # [batches_2_n, latent]  adversarial.lee:235
         z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT, x.device)
-        # int[batches_2_n]  adversarial.lee:212
+        # int[batches_2_n]  adversarial.lee:236
         away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10, x.device)
-        concat = torch.cat((word_[y], z), dim=1)  # [batches_2_n, 2 * latent]  adversarial.lee:179
+        concat = torch.cat((word_[y], z), dim=1)  # [batches_2_n, 2 * latent]  adversarial.lee:203
         x_2_5 = torch.relu(torch.addmm(net_layers_0_b_, concat, net_layers_0_w_))  # [batches_2_n, 64]  prelude.lee:61
         generator_out = torch.addmm(net_layers_1_b_, x_2_5, net_layers_1_w_)  # [batches_2_n, 64]  nn.lee:21
-        mod = (y + away) % 10  # int[batches_2_n]  adversarial.lee:213
-        gather_2 = word[y]  # [batches_2_n, 64]  adversarial.lee:188
+        mod = (y + away) % 10  # int[batches_2_n]  adversarial.lee:237
+        gather_2 = word[y]  # [batches_2_n, 64]  adversarial.lee:212
         concat_2 = torch.cat((x, gather_2), dim=1)  # [batches_2_n, 128]
         x_2_3 = torch.relu(torch.addmm(net_layers_0_b, concat_2, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:188
+        # [batches_2_n]  adversarial.lee:212
         judge_out = torch.addmm(net_layers_1_b, x_2_3, net_layers_1_w).reshape(batches_2_n)
         concat_3 = torch.cat((generator_out, gather_2), dim=1)  # [batches_2_n, 128]
         x_2_2 = torch.relu(torch.addmm(net_layers_0_b, concat_3, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:188
+        # [batches_2_n]  adversarial.lee:212
         judge_out_2 = torch.addmm(net_layers_1_b, x_2_2, net_layers_1_w).reshape(batches_2_n)
-        mean_2_2 = torch.nn.functional.logsigmoid(-judge_out_2).sum() / count  # adversarial.lee:194
-        div = torch.nn.functional.logsigmoid(judge_out).sum() / count  # adversarial.lee:193
-        concat_4 = torch.cat((x, word[mod]), dim=1)  # [batches_2_n, 128]  adversarial.lee:188
+        mean_2_2 = torch.nn.functional.logsigmoid(-judge_out_2).sum() / count  # adversarial.lee:218
+        div = torch.nn.functional.logsigmoid(judge_out).sum() / count  # adversarial.lee:217
+        concat_4 = torch.cat((x, word[mod]), dim=1)  # [batches_2_n, 128]  adversarial.lee:212
         x_2 = torch.relu(torch.addmm(net_layers_0_b, concat_4, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:188
+        # [batches_2_n]  adversarial.lee:212
         judge_out_3 = torch.addmm(net_layers_1_b, x_2, net_layers_1_w).reshape(batches_2_n)
-        mean_3_2 = torch.nn.functional.logsigmoid(-judge_out_3).sum() / count  # adversarial.lee:194
-        d_add_2_2_2 = (-(scale * torch.sigmoid(judge_out_3)))[:, None]  # [batches_2_n, 1]  adversarial.lee:188
+        mean_3_2 = torch.nn.functional.logsigmoid(-judge_out_3).sum() / count  # adversarial.lee:218
+        d_add_2_2_2 = (-(scale * torch.sigmoid(judge_out_3)))[:, None]  # [batches_2_n, 1]  adversarial.lee:212
         # [batches_2_n, 64]  prelude.lee:61
         d_add = torch.ops.aten.threshold_backward(d_add_2_2_2 @ net_layers_1_w.T, x_2, 0)
-        d_gather = (d_add @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:188
+        d_gather = (d_add @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:212
         d_add_2_3 = (-(scale * torch.sigmoid(judge_out_2)))[:, None]  # [batches_2_n, 1]
         # [batches_2_n, 64]  prelude.lee:61
         d_add_3 = torch.ops.aten.threshold_backward(d_add_2_3 @ net_layers_1_w.T, x_2_2, 0)
-        d_gather_2 = (d_add_3 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:188
+        d_gather_2 = (d_add_3 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:212
         d_add_2_4 = (scale * torch.sigmoid(-judge_out))[:, None]  # [batches_2_n, 1]
         # [batches_2_n, 64]  prelude.lee:61
         d_add_4 = torch.ops.aten.threshold_backward(d_add_2_4 @ net_layers_1_w.T, x_2_3, 0)
-        d_gather_3 = (d_add_4 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:188
+        d_gather_3 = (d_add_4 @ net_layers_0_w.T)[:, 64:]  # [batches_2_n, 64]  adversarial.lee:212
         d_judge_word_2 = scatter_add(d_gather, (mod,), (10, 64))  # [10, 64]
-        d_judge_word_5 = d_judge_word_2 + scatter_add(d_gather_2, (y,), (10, 64))  # [10, 64]  adversarial.lee:193
+        d_judge_word_5 = d_judge_word_2 + scatter_add(d_gather_2, (y,), (10, 64))  # [10, 64]  adversarial.lee:217
         torch.add(d_judge_word_5, scatter_add(d_gather_3, (y,), (10, 64)), out=d_word)  # [10, 64]
         d_judge_net_layers_0_w_5 = concat_4.T @ d_add + concat_3.T @ d_add_3  # [128, 64]
         torch.add(d_judge_net_layers_0_w_5, concat_2.T @ d_add_4, out=d_net_layers_0_w)  # [128, 64]
@@ -1552,21 +1837,21 @@ class ByLabelStep2(TrainStep):
         weight_decay = self.opt_d.weight_decay
         for θ, g, m, v in self.blocks[0]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t)
-        concat_5 = torch.cat((generator_out, word[y]), dim=1)  # [batches_2_n, 128]  adversarial.lee:188
+        concat_5 = torch.cat((generator_out, word[y]), dim=1)  # [batches_2_n, 128]  adversarial.lee:212
         x_2_4 = torch.relu(torch.addmm(net_layers_0_b, concat_5, net_layers_0_w))  # [batches_2_n, 64]  prelude.lee:61
-        # [batches_2_n]  adversarial.lee:188
+        # [batches_2_n]  adversarial.lee:212
         reshape = torch.addmm(net_layers_1_b, x_2_4, net_layers_1_w).reshape(batches_2_n)
         d_add_2 = (scale_ * torch.sigmoid(-reshape))[:, None]  # [batches_2_n, 1]
         d_x_2_4 = d_add_2 @ net_layers_1_w.T  # [batches_2_n, 64]  nn.lee:21
         d_add_5 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_2_n, 64]  prelude.lee:61
-        d_generator_out = (d_add_5 @ net_layers_0_w.T)[:, :64]  # [batches_2_n, 64]  adversarial.lee:188
+        d_generator_out = (d_add_5 @ net_layers_0_w.T)[:, :64]  # [batches_2_n, 64]  adversarial.lee:212
         torch.sum(d_generator_out, dim=0, out=d_net_layers_1_b_)  # [64]  nn.lee:21
         torch.mm(x_2_5.T, d_generator_out, out=d_net_layers_1_w_)  # [64, 64]
         d_x_2_5 = d_generator_out @ net_layers_1_w_.T  # [batches_2_n, 64]
         d_add_6 = torch.ops.aten.threshold_backward(d_x_2_5, x_2_5, 0)  # [batches_2_n, 64]  prelude.lee:61
         torch.sum(d_add_6, dim=0, out=d_net_layers_0_b_)  # [64]  nn.lee:21
         torch.mm(concat.T, d_add_6, out=d_net_layers_0_w_)  # [2 * latent, 64]
-        d_gather_4 = (d_add_6 @ net_layers_0_w_.T)[:, :latent]  # [batches_2_n, latent]  adversarial.lee:179
+        d_gather_4 = (d_add_6 @ net_layers_0_w_.T)[:, :latent]  # [batches_2_n, latent]  adversarial.lee:203
         d_word_.copy_(scatter_add(d_gather_4, (y,), (10, latent)))  # [10, latent]
         lr = self.opt_g.lr
         beta1 = self.opt_g.beta1
@@ -1575,21 +1860,21 @@ class ByLabelStep2(TrainStep):
         weight_decay = self.opt_g.weight_decay
         for θ, g, m, v in self.blocks[1]:
             adam_(θ, g, m, v, lr, beta1, beta2, eps, weight_decay, t_)
-        # adversarial.lee:214
+        # adversarial.lee:238
         return -(div + mean_2_2 + mean_3_2), -(torch.nn.functional.logsigmoid(reshape).sum() / count)
 
 
 def by_label_y_z(data_test_y, latent, key):
     """data_test_y int[data_test_n] -> int[data_test_n], [data_test_n, latent]"""
     data_test_n = data_test_y.shape[0]
-    key_2 = fold(key, SITES["z#2"])  # adversarial.lee:216
+    key_2 = fold(key, SITES["z#2"])  # adversarial.lee:240
     z = normal(key_2, (data_test_n, latent), FLOAT, data_test_y.device)  # [data_test_n, latent]
     return data_test_y, z
 
 
 def by_label_as_ordered_of_real(reader, generator, y, z, data_test_x):
     """y int[data_test_n], z [data_test_n, latent], data_test_x [data_test_n, 64] -> [], []"""
-    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:217
+    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:241
 
 
 def paired_saved(judge, made, source, target, weight=1e1):
@@ -1597,7 +1882,7 @@ def paired_saved(judge, made, source, target, weight=1e1):
     n, d = made.shape
     if judge.sizes[0] != 2 * d:
         raise ValueError(f"judge.sizes_0 = {judge.sizes[0]} must equal 2 * d = {2 * d}")
-    reshape = torch.cat((source, made), dim=1).reshape(n, judge.sizes[0])  # [n, judge.sizes_0]  adversarial.lee:223
+    reshape = torch.cat((source, made), dim=1).reshape(n, judge.sizes[0])  # [n, judge.sizes_0]  adversarial.lee:247
     add_2, saved_judge = judge.forward_saved(reshape)
     sub = made - target  # [n, d]
     mean = torch.nn.functional.logsigmoid(add_2).mean()
@@ -1608,7 +1893,7 @@ def paired_backward(judge, weight, saved, d_add):
     """From d_add to the gradients by judge, made, source and target."""
     reshape, add_2, saved_judge, sub = saved
     n, d = sub.shape
-    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:223
+    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:247
     d_sub = d_add * weight / (d * n) * torch.sign(sub)  # [n, d]
     d_target = -d_sub  # [n, d]
     d_add_2 = -(d_add / (judge.sizes[2] * n)) * torch.sigmoid(-add_2)  # [n, judge.sizes_2]
@@ -1632,19 +1917,19 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     if ba.sizes[0] != ab.sizes[2]:
         raise ValueError(f"ba.sizes_0 = {ba.sizes[0]} must equal ab.sizes_2 = {ab.sizes[2]}")
     if ba.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:234: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+        raise ValueError(f"adversarial.lee:258: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
     if ab.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:234: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
-    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:231
-    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:232
-    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:233
+        raise ValueError(f"adversarial.lee:258: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:255
+    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:256
+    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:257
     add_2, saved_judge_b = judge_b.forward_saved(reshape_2)
     sub = add_2 - 1  # [n, judge_b.sizes_2]
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
     fool = (sub**2).mean() + (sub_2**2).mean()
-    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:234
+    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:258
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
     reshape_6 = fake_a.reshape(m, ab.sizes[0])  # [m, ab.sizes_0]
@@ -1675,21 +1960,21 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
     saved_ab, saved_ba, reshape_2, saved_judge_b, sub, reshape_3, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:234
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:258
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * torch.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * torch.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:233
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:257
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_judge_a, d_reshape_3 = judge_a.forward_backward(reshape_3, saved_judge_a, d_sub_2)
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_judge_b, d_reshape_2 = judge_b.forward_backward(reshape_2, saved_judge_b, d_sub)
-    # gradient of fake_a = ba(b)   adversarial.lee:232
+    # gradient of fake_a = ba(b)   adversarial.lee:256
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     d_ba_, d_reshape = ba.forward_backward(b.reshape(m, ba.sizes[0]), saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:231
+    # gradient of fake_b = ab(a)   adversarial.lee:255
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_, d_a_3 = ab.forward_backward(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1720,7 +2005,7 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
 
 def judged_saved(judge, real, fake):
     """As judged, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:239
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:263
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
@@ -1731,7 +2016,7 @@ def judged_backward(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:239
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:263
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
@@ -1765,19 +2050,19 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:245
-    ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:246
-    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a")).to(run.session.place.device)  # adversarial.lee:247
-    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b")).to(run.session.place.device)  # adversarial.lee:248
-    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:249
-    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:250
-    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:251
+    ab = MLP(sizes=(64, 64, 64), key=run.key("ab")).to(run.session.place.device)  # adversarial.lee:269
+    ba = MLP(sizes=(64, 64, 64), key=run.key("ba")).to(run.session.place.device)  # adversarial.lee:270
+    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a")).to(run.session.place.device)  # adversarial.lee:271
+    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b")).to(run.session.place.device)  # adversarial.lee:272
+    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:273
+    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:274
+    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:275
     step = CycleGanStep(ab, ba, judge_a, judge_b, opt, opt_a, opt_b)
     for epoch in run.loop(
         "epoch", 1, epochs, ab=ab, ba=ba, judge_a=judge_a, judge_b=judge_b, opt=opt, opt_a=opt_a, opt_b=opt_b
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1, loss_2 = step(x)  # adversarial.lee:254
+            loss, loss_1, loss_2 = step(x)  # adversarial.lee:278
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
@@ -1847,31 +2132,31 @@ class CycleGanStep(TrainStep):
         d_layers_1_b_2, d_layers_0_w_3, d_layers_0_b_3, d_layers_1_w_3, d_layers_1_b_3 = self.gradients[11:]
         batches_n = x.shape[0]
         scale, scale_, scale_2, scale_3 = self.held(batches_n)
-        a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:254
-        b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:255
+        a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:278
+        b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:279
         x_2_6 = torch.relu(torch.addmm(layers_0_b, a, layers_0_w))  # [batches_n // 2, 64]  prelude.lee:61
         fake_b = torch.addmm(layers_1_b, x_2_6, layers_1_w)  # [batches_n // 2, 64]  nn.lee:21
         x_2_5 = torch.relu(torch.addmm(layers_0_b_, b, layers_0_w_))  # [batches_n - batches_n // 2, 64]  prelude.lee:61
         fake_a = torch.addmm(layers_1_b_, x_2_5, layers_1_w_)  # [batches_n - batches_n // 2, 64]  nn.lee:21
         x_2_4 = torch.relu(torch.addmm(layers_0_b_3, fake_b, layers_0_w_3))  # [batches_n // 2, 32]  prelude.lee:61
-        sub = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3) - 1  # [batches_n // 2, 1]  adversarial.lee:233
+        sub = torch.addmm(layers_1_b_3, x_2_4, layers_1_w_3) - 1  # [batches_n // 2, 1]  adversarial.lee:257
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_3 = torch.relu(torch.addmm(layers_0_b_2, fake_a, layers_0_w_2))
-        # [batches_n - batches_n // 2, 1]  adversarial.lee:233
+        # [batches_n - batches_n // 2, 1]  adversarial.lee:257
         sub_2 = torch.addmm(layers_1_b_2, x_2_3, layers_1_w_2) - 1
         size_2 = batches_n - batches_n // 2
         x_2_2 = torch.relu(torch.addmm(layers_0_b_, fake_b, layers_0_w_))  # [batches_n // 2, 64]  prelude.lee:61
-        sub_3 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_) - a  # [batches_n // 2, 64]  adversarial.lee:234
+        sub_3 = torch.addmm(layers_1_b_, x_2_2, layers_1_w_) - a  # [batches_n // 2, 64]  adversarial.lee:258
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         x_2 = torch.relu(torch.addmm(layers_0_b, fake_a, layers_0_w))
-        sub_4 = torch.addmm(layers_1_b, x_2, layers_1_w) - b  # [batches_n - batches_n // 2, 64]  adversarial.lee:234
+        sub_4 = torch.addmm(layers_1_b, x_2, layers_1_w) - b  # [batches_n - batches_n // 2, 64]  adversarial.lee:258
         size_4 = 64 * batches_n - 64 * (batches_n // 2)
         div_5 = torch.abs(sub_3).sum() / scale_
-        fool = (sub * sub).sum() / scale + (sub_2 * sub_2).sum() / size_2  # adversarial.lee:233
-        d_sub_4 = 1e1 / size_4 * torch.sign(sub_4)  # [batches_n - batches_n // 2, 64]  adversarial.lee:234
+        fool = (sub * sub).sum() / scale + (sub_2 * sub_2).sum() / size_2  # adversarial.lee:257
+        d_sub_4 = 1e1 / size_4 * torch.sign(sub_4)  # [batches_n - batches_n // 2, 64]  adversarial.lee:258
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         d_add_2 = torch.ops.aten.threshold_backward(d_sub_4 @ layers_1_w.T, x_2, 0)
-        d_sub_3 = scale_2 * torch.sign(sub_3)  # [batches_n // 2, 64]  adversarial.lee:234
+        d_sub_3 = scale_2 * torch.sign(sub_3)  # [batches_n // 2, 64]  adversarial.lee:258
         # [batches_n // 2, 64]  prelude.lee:61
         d_add_4 = torch.ops.aten.threshold_backward(d_sub_3 @ layers_1_w_.T, x_2_2, 0)
         d_x_2_3 = 2 / size_2 * sub_2 @ layers_1_w_2.T  # [batches_n - batches_n // 2, 32]  nn.lee:21
@@ -1879,14 +2164,14 @@ class CycleGanStep(TrainStep):
         d_add_5 = torch.ops.aten.threshold_backward(d_x_2_3, x_2_3, 0)
         d_x_2_4 = scale_3 * sub @ layers_1_w_3.T  # [batches_n // 2, 32]  nn.lee:21
         d_add_6 = torch.ops.aten.threshold_backward(d_x_2_4, x_2_4, 0)  # [batches_n // 2, 32]  prelude.lee:61
-        # [batches_n - batches_n // 2, 64]  adversarial.lee:232
+        # [batches_n - batches_n // 2, 64]  adversarial.lee:256
         d_fake_a = d_add_2 @ layers_0_w.T + d_add_5 @ layers_0_w_2.T
         # [batches_n - batches_n // 2, 64]  prelude.lee:61
         d_add_7 = torch.ops.aten.threshold_backward(d_fake_a @ layers_1_w_.T, x_2_5, 0)
-        d_fake_b = d_add_4 @ layers_0_w_.T + d_add_6 @ layers_0_w_3.T  # [batches_n // 2, 64]  adversarial.lee:231
+        d_fake_b = d_add_4 @ layers_0_w_.T + d_add_6 @ layers_0_w_3.T  # [batches_n // 2, 64]  adversarial.lee:255
         # [batches_n // 2, 64]  prelude.lee:61
         d_add_8 = torch.ops.aten.threshold_backward(d_fake_b @ layers_1_w.T, x_2_6, 0)
-        torch.mm(fake_a.T, d_add_2, out=d_layers_0_w)  # [64, 64]  adversarial.lee:231
+        torch.mm(fake_a.T, d_add_2, out=d_layers_0_w)  # [64, 64]  adversarial.lee:255
         d_layers_0_w.add_(a.T @ d_add_8)  # [64, 64]
         torch.sum(d_add_2, dim=0, out=d_layers_0_b)  # [64]
         d_layers_0_b.add_(d_add_8.sum(dim=0))  # [64]
@@ -1912,19 +2197,19 @@ class CycleGanStep(TrainStep):
         x_2_9 = torch.relu(torch.addmm(layers_0_b_, b, layers_0_w_))  # [batches_n - batches_n // 2, 64]  prelude.lee:61
         affine_8 = torch.addmm(layers_1_b_, x_2_9, layers_1_w_)  # [batches_n - batches_n // 2, 64]  nn.lee:21
         x_2_2_2 = torch.relu(torch.addmm(layers_0_b_2, a, layers_0_w_2))  # [batches_n // 2, 32]  prelude.lee:61
-        sub_5 = torch.addmm(layers_1_b_2, x_2_2_2, layers_1_w_2) - 1  # [batches_n // 2, 1]  adversarial.lee:239
+        sub_5 = torch.addmm(layers_1_b_2, x_2_2_2, layers_1_w_2) - 1  # [batches_n // 2, 1]  adversarial.lee:263
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_7 = torch.relu(torch.addmm(layers_0_b_2, affine_8, layers_0_w_2))
         add_2_2_2 = torch.addmm(layers_1_b_2, x_2_7, layers_1_w_2)  # [batches_n - batches_n // 2, 1]  nn.lee:21
-        mean_2_2 = (add_2_2_2 * add_2_2_2).sum() / size_2  # adversarial.lee:239
+        mean_2_2 = (add_2_2_2 * add_2_2_2).sum() / size_2  # adversarial.lee:263
         d_add_2_2 = 2 * (0.5 / size_2) * add_2_2_2  # [batches_n - batches_n // 2, 1]
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         d_add_2_3 = torch.ops.aten.threshold_backward(d_add_2_2 @ layers_1_w_2.T, x_2_7, 0)
-        mul_6 = 2 * (0.5 / (batches_n // 2))  # adversarial.lee:239
+        mul_6 = 2 * (0.5 / (batches_n // 2))  # adversarial.lee:263
         d_sub_5 = mul_6 * sub_5  # [batches_n // 2, 1]
         # [batches_n // 2, 32]  prelude.lee:61
         d_add_3_2 = torch.ops.aten.threshold_backward(d_sub_5 @ layers_1_w_2.T, x_2_2_2, 0)
-        torch.mm(affine_8.T, d_add_2_3, out=d_layers_0_w_2)  # [64, 32]  adversarial.lee:239
+        torch.mm(affine_8.T, d_add_2_3, out=d_layers_0_w_2)  # [64, 32]  adversarial.lee:263
         d_layers_0_w_2.add_(a.T @ d_add_3_2)  # [64, 32]
         torch.sum(d_add_2_3, dim=0, out=d_layers_0_b_2)  # [32]
         d_layers_0_b_2.add_(d_add_3_2.sum(dim=0))  # [32]
@@ -1943,18 +2228,18 @@ class CycleGanStep(TrainStep):
         add_2_2 = torch.addmm(layers_1_b, x_2_10, layers_1_w)  # [batches_n // 2, 64]  nn.lee:21
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         x_2_2_3 = torch.relu(torch.addmm(layers_0_b_3, b, layers_0_w_3))
-        # [batches_n - batches_n // 2, 1]  adversarial.lee:239
+        # [batches_n - batches_n // 2, 1]  adversarial.lee:263
         sub_6 = torch.addmm(layers_1_b_3, x_2_2_3, layers_1_w_3) - 1
         x_2_8 = torch.relu(torch.addmm(layers_0_b_3, add_2_2, layers_0_w_3))  # [batches_n // 2, 32]  prelude.lee:61
         add_2_2_3 = torch.addmm(layers_1_b_3, x_2_8, layers_1_w_3)  # [batches_n // 2, 1]  nn.lee:21
-        mean_2_3 = (add_2_2_3 * add_2_2_3).sum() / scale  # adversarial.lee:239
+        mean_2_3 = (add_2_2_3 * add_2_2_3).sum() / scale  # adversarial.lee:263
         d_add_2_2_2 = mul_6 * add_2_2_3  # [batches_n // 2, 1]
         # [batches_n // 2, 32]  prelude.lee:61
         d_add_2_4 = torch.ops.aten.threshold_backward(d_add_2_2_2 @ layers_1_w_3.T, x_2_8, 0)
-        d_sub_6 = 2 * (0.5 / size_2) * sub_6  # [batches_n - batches_n // 2, 1]  adversarial.lee:239
+        d_sub_6 = 2 * (0.5 / size_2) * sub_6  # [batches_n - batches_n // 2, 1]  adversarial.lee:263
         # [batches_n - batches_n // 2, 32]  prelude.lee:61
         d_add_3_3 = torch.ops.aten.threshold_backward(d_sub_6 @ layers_1_w_3.T, x_2_2_3, 0)
-        torch.mm(add_2_2.T, d_add_2_4, out=d_layers_0_w_3)  # [64, 32]  adversarial.lee:239
+        torch.mm(add_2_2.T, d_add_2_4, out=d_layers_0_w_3)  # [64, 32]  adversarial.lee:263
         d_layers_0_w_3.add_(b.T @ d_add_3_3)  # [64, 32]
         torch.sum(d_add_2_4, dim=0, out=d_layers_0_b_3)  # [32]
         d_layers_0_b_3.add_(d_add_3_3.sum(dim=0))  # [32]
@@ -1981,22 +2266,22 @@ def frechet(a, b):
 
     a [n, d], b [m, d] -> []
     """
-    first = covariance(a)  # [d, d]  adversarial.lee:267
-    second = covariance(b)  # [d, d]  adversarial.lee:268
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:269
-    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:270
-    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:271
+    first = covariance(a)  # [d, d]  adversarial.lee:291
+    second = covariance(b)  # [d, d]  adversarial.lee:292
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:293
+    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:294
+    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:295
     return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
     """As frechet, and what its gradient needs."""
-    first, saved_covariance = covariance_saved(a)  # adversarial.lee:267
-    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:268
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:269
-    contract = root @ second  # [d, d]  adversarial.lee:270
+    first, saved_covariance = covariance_saved(a)  # adversarial.lee:291
+    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:292
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:293
+    contract = root @ second  # [d, d]  adversarial.lee:294
     both = matrix_sqrt(contract @ root)  # [d, d]
-    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:271
+    sub = a.mean(dim=0) - b.mean(dim=0)  # [d]  adversarial.lee:295
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
     return (sub**2).sum() + trace(first + second - 2 * both), saved
 
@@ -2007,18 +2292,18 @@ def frechet_backward(saved, d_y):
     d = second.shape[0]
     n = saved_covariance.shape[0]
     m = saved_covariance_.shape[0]
-    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:271
+    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:295
     d_sub_2 = trace_backward(d, d_y)  # [d, d]
     d_both = -2 * d_sub_2  # [d, d]
     d_sub = 2 * d_y * sub  # [d]
-    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:270
+    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:294
     d_contract_2 = lyapunov(both, (d_both + d_both.T) * 0.5)  # [d, d]
     d_contract = d_contract_2 @ root.T  # [d, d]
-    # gradient of root = matrix_sqrt(first)   adversarial.lee:269
+    # gradient of root = matrix_sqrt(first)   adversarial.lee:293
     d_root = contract.T @ d_contract_2 + d_contract @ second.T  # [d, d]
-    # gradient of second = covariance(b)   adversarial.lee:268
+    # gradient of second = covariance(b)   adversarial.lee:292
     d_second = d_sub_2 + root.T @ d_contract  # [d, d]
-    # gradient of first = covariance(a)   adversarial.lee:267
+    # gradient of first = covariance(a)   adversarial.lee:291
     d_first = d_sub_2 + lyapunov(root, (d_root + d_root.T) * 0.5)  # [d, d]
     d_a = d_sub / n + covariance_backward(saved_covariance, d_first)  # [n, d]
     d_b = -d_sub / m + covariance_backward(saved_covariance_, d_second)  # [m, d]
@@ -2028,23 +2313,23 @@ def frechet_backward(saved, d_y):
 def covariance(x):
     """x [n, d] -> [d, d]"""
     n = x.shape[0]
-    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:275
-    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:276
+    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:299
+    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:300
 
 
 def covariance_saved(x):
     """As covariance, and what its gradient needs."""
     n = x.shape[0]
-    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:275
-    return centred.T @ centred / (n - 1), centred  # adversarial.lee:276
+    centred = x - x.mean(dim=0)  # [n, d]  adversarial.lee:299
+    return centred.T @ centred / (n - 1), centred  # adversarial.lee:300
 
 
 def covariance_backward(centred, d_y):
     """From d_y to the gradient by x."""
     n = centred.shape[0]
-    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:276
+    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:300
     d_contract = d_y / (n - 1)  # [d, d]
-    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:275
+    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:299
     d_centred = centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_x = d_centred + -d_centred.sum(dim=0) / n  # [n, d]
     return d_x  # [n, d]
@@ -2058,7 +2343,7 @@ def inception_score(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, k]  prelude.lee:127
-    sub = logsumexp(log_softmax_, 0, False) - math.log(n)  # [k]  adversarial.lee:283
+    sub = logsumexp(log_softmax_, 0, False) - math.log(n)  # [k]  adversarial.lee:307
     return torch.exp((p * (log_softmax_ - sub)).sum(dim=1).mean())
 
 
@@ -2067,7 +2352,7 @@ def inception_score_saved(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = torch.log_softmax(z, dim=1)  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0, False) - math.log(n))  # [n, k]  adversarial.lee:283
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0, False) - math.log(n))  # [n, k]  adversarial.lee:307
     return torch.exp((p * sub_2).sum(dim=1).mean()), (p, log_softmax_, sub_2)
 
 
@@ -2075,7 +2360,7 @@ def inception_score_backward(saved, exp, d_y):
     """From d_y to the gradient by z."""
     p, log_softmax_, sub_2 = saved
     n = p.shape[0]
-    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:283
+    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:307
     div = d_y * exp / n
     d_p = div * sub_2  # [n, k]
     d_sub_2 = div * p  # [n, k]
@@ -2093,12 +2378,12 @@ def memory(made, known):
 
     made [n, d], known [m, d] -> [n]
     """
-    return smallest(distances(made, known), (1,), False)  # [n]  adversarial.lee:288
+    return smallest(distances(made, known), (1,), False)  # [n]  adversarial.lee:312
 
 
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
-    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:292
+    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:316
     apart = sqrt((sub**2).sum(dim=2))  # [n, m]
     return apart  # [n, m]
 
@@ -2108,7 +2393,7 @@ def covered_modes(made, centres, reach):
 
     made [n, d], centres [k, d] -> []
     """
-    lt = smallest(distances(centres, made), (1,), False) < reach  # bool[k]  adversarial.lee:298
+    lt = smallest(distances(centres, made), (1,), False) < reach  # bool[k]  adversarial.lee:322
     return lt.to(torch.int64).sum()
 
 
@@ -2117,7 +2402,7 @@ def gumbel_softmax(z, luck, temperature=0.5):
 
     z [n, k], luck [n, k] -> [n, k]
     """
-    div = (z - torch.log(-torch.log(luck))) / temperature  # [n, k]  adversarial.lee:306
+    div = (z - torch.log(-torch.log(luck))) / temperature  # [n, k]  adversarial.lee:330
     return softmax(div, (1,))  # [n, k]  prelude.lee:122
 
 
@@ -2126,16 +2411,16 @@ def reinforced(z, reward):
 
     z [k], reward [k] -> [k]
     """
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:311
-    mul = p * reward  # [k]  adversarial.lee:312
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:335
+    mul = p * reward  # [k]  adversarial.lee:336
     exp = torch.exp(torch.log_softmax(z, dim=0))  # [k]  prelude.lee:127
     return mul - exp * mul.sum(dim=0, keepdim=True)  # [k]
 
 
 def reinforced_saved(z, reward):
     """As reinforced, and what its gradient needs."""
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:311
-    mul = p * reward  # [k]  adversarial.lee:312
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:335
+    mul = p * reward  # [k]  adversarial.lee:336
     log_softmax_ = torch.log_softmax(z, dim=0)  # [k]  prelude.lee:127
     exp = torch.exp(log_softmax_)  # [k]
     sum_2 = mul.sum(dim=0, keepdim=True)  # [1]
@@ -2149,26 +2434,26 @@ def reinforced_backward(saved, d_y):
     d_log_softmax = -d_y * sum_2 * exp  # [k]
     sum_ = d_log_softmax.sum(dim=0, keepdim=True)  # [1]
     d_z = d_log_softmax - torch.exp(log_softmax_) * sum_  # [k]
-    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:312
+    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:336
     d_reward = (d_y + (-d_y * exp).sum(dim=0, keepdim=True)) * p  # [k]
     return d_z, d_reward
 
 
 def example_judged_both(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:316
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:317
-    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:318
-    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:319
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:340
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:341
+    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:342
+    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:343
     d_value = torch.ones((), dtype=FLOAT)
     d_judge, d_real, d_fake = discriminates_backward(judge, real, fake, saved_discriminates, d_value)
     return value, judge.at(d_judge), d_real, d_fake
 
 
 def example_fooling(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:323
-    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:324
-    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:325
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:326
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:347
+    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:348
+    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:349
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:350
     mean, saved_non_saturating = non_saturating_saved(judge, add_2)
     mean_2, saved_saturating = saturating_saved(judge, add_2)
     d_mean_2 = torch.full((), 2.0, dtype=FLOAT)
@@ -2196,20 +2481,20 @@ def example_fooling(key):
 
 
 def example_theory(key):
-    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:330
-    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:331
-    p_sum = p.sum()  # adversarial.lee:332
+    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:354
+    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:355
+    p_sum = p.sum()  # adversarial.lee:356
     div = p / p_sum  # [6]
     q_sum = q.sum()
     div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
-    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:333
+    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:357
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
     d_mul_3 = torch.full((), 3.0, dtype=FLOAT)
     d_div_3, d_div_2_2 = jensen_shannon_backward(div, div_2, saved_jensen_shannon, d_mul_3)
     d_value = torch.ones((), dtype=FLOAT)
     d_div_4, d_div_2_3, d_d = value_of_game_backward(div, div_2, d, saved_value_of_game, d_value)
-    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:332
+    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:356
     d_div_2 = d_div_2_2 + d_div_2_3 + d_div_2_4  # [6]
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
@@ -2220,11 +2505,11 @@ def example_theory(key):
 
 
 def example_alone(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:337
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:338
-    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:339
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:340
-    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:341
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:361
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:362
+    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:363
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:364
+    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:365
     d_c, saved_negatives = negatives_saved(judge, start)
     d_judge, d_start = negatives_backward(judge, 0.1, saved_negatives, 5, c)
     d_value = torch.ones((), dtype=FLOAT)
@@ -2244,11 +2529,11 @@ def example_alone(key):
 
 
 def example_moved(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:345
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:346
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:347
-    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:348
-    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:349
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:369
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:370
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:371
+    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:372
+    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:373
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, real, fake, mix)
     d_mean = torch.full((), 1e1, dtype=FLOAT)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -2275,9 +2560,9 @@ def example_moved(key):
 
 
 def example_cut(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:353
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:354
-    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:355
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:377
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:378
+    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:379
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
@@ -2285,22 +2570,22 @@ def example_cut(key):
 
 
 def example_normalised(key):
-    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:359
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:360
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:361
-    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:362
+    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:383
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:384
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:385
+    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:386
     d_critic, d_real, d_fake = hinge_backward(real, fake, saved_hinge, torch.ones((), dtype=FLOAT))
     return value, critic.at(d_critic), d_real, d_fake
 
 
 def example_to_order(key):
-    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:366
-    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:367
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:368
-    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:369
-    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:370
-    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:371
-    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:372
+    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:390
+    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:391
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:392
+    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:393
+    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:394
+    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:395
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:396
     value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_value = torch.ones((), dtype=FLOAT)
     d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, d_value)
@@ -2309,11 +2594,11 @@ def example_to_order(key):
 
 
 def example_with_pairs(key):
-    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:376
-    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:377
-    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:378
-    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:379
-    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:380
+    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:400
+    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:401
+    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:402
+    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:403
+    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:404
     value, saved_paired = paired_saved(judge, add_2, source, target)
     d_judge, d_add_2, d_source_2, d_target = paired_backward(judge, 1e1, saved_paired, torch.ones((), dtype=FLOAT))
     d_net, d_source_3 = net.forward_backward(source, saved_net, d_add_2)
@@ -2321,13 +2606,13 @@ def example_with_pairs(key):
 
 
 def example_without_pairs(key):
-    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:384
-    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:385
-    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:386
-    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:387
-    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:388
-    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:389
-    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:390
+    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:408
+    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:409
+    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:410
+    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:411
+    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:412
+    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:413
+    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:414
     add_2, saved_ba = ba.forward_saved(b)
     div, saved_judged = judged_saved(judge_a, a, add_2)
     d_value = torch.ones((), dtype=FLOAT)
@@ -2370,42 +2655,42 @@ def example_without_pairs(key):
 
 
 def example_compared(key):
-    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:394
-    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:395
-    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:396
+    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:418
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:419
+    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:420
     d_a, d_b = frechet_backward(saved_frechet, torch.ones((), dtype=FLOAT))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:400
-    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:401
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:424
+    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:425
     d_value = torch.ones((), dtype=FLOAT)
     d_z = inception_score_backward(saved_inception_score, value, d_value)  # [9, 4]
     return value, d_z
 
 
 def example_remembered(key):
-    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:405
-    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:406
-    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:407
+    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:429
+    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:430
+    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:431
 
 
 def example_of_tokens(key):
-    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:411
-    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:412
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:413
-    neg = -torch.log(luck)  # [5, 4]  adversarial.lee:306
+    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:435
+    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:436
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:437
+    neg = -torch.log(luck)  # [5, 4]  adversarial.lee:330
     d_c = softmax((z - torch.log(neg)) / 0.5, (1,))  # [5, 4]  prelude.lee:122
-    mul_2 = c * d_c  # [5, 4]  adversarial.lee:414
+    mul_2 = c * d_c  # [5, 4]  adversarial.lee:438
     d_div = d_c * (c - mul_2.sum(dim=1, keepdim=True))  # [5, 4]  prelude.lee:122
-    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:306
+    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:330
 
 
 def example_by_rewards(key):
-    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:418
-    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:419
-    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:420
+    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:442
+    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:443
+    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:444
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
     return (d_z**2).sum(), d_z_2, d_reward
 
@@ -2548,6 +2833,22 @@ class MLP(Model):
         # gradient of x = relu(layer(x))   nn.lee:41
         d_layers_0 = Linear.forward_backward_parameters(x, relu_backward(x_2, d_x_2))
         return {"layers.0": d_layers_0, "layers.1": d_layers_1_}
+
+
+class RMSProp(Optimizer):
+    """v ← α v + (1 - α) g²; θ ← θ - η g / (√v + ε) (Tieleman & Hinton 2012)."""
+
+    starts = {"v": 0.0}
+
+    def __init__(self, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0):
+        self.lr, self.alpha, self.eps, self.weight_decay = lr, alpha, eps, weight_decay
+
+    def update(self, θ, g):
+        """Move θ along its gradient, in place."""
+        self.begin(θ)
+        g_2 = g + self.weight_decay * θ  # [count]  optim.lee:60
+        self.v.copy_(self.alpha * self.v + (1 - self.alpha) * (g_2 * g_2))  # [count]  optim.lee:61
+        θ.sub_(self.lr * g_2 / (torch.sqrt(self.v) + self.eps))  # [count]  optim.lee:62
 
 
 class Adam(Optimizer):

@@ -622,7 +622,8 @@ def clipped_backward(critic, bound, saved_clip, d_mlp):
     return d_critic
 
 
-def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
+def wgan(epochs=60, batch=64, rate=1e-3, latent=16, hidden=128, turns=5, bound=0.05, *, run=None):
+    """The critic's slope is bounded by clipping its weights; it takes several steps for one of the generator."""
     from leec.runtime.run import Run
 
     run = run or Run("wgan")
@@ -634,51 +635,68 @@ def wgan(epochs=5, batch=64, rate=1e-3, latent=8, bound=0.1, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, 64, 64), key=run.key("generator"))  # adversarial.lee:95
-    critic = MLP(sizes=(64, 64, 1), key=run.key("critic"))  # adversarial.lee:96
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:97
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:98
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator"))  # adversarial.lee:96
+    critic = MLP(sizes=(64, hidden, 1), key=run.key("critic"))  # adversarial.lee:97
+    opt_g = RMSProp(lr=rate)  # adversarial.lee:98
+    opt_c = RMSProp(lr=rate)  # adversarial.lee:99
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1 = wgan_step(critic, generator, opt_c, opt_g, x, bound, key=run.key("wgan"))
-            run.step(loss)
-            run.step(loss_1, "loss_1")
+            for turn in run.loop("turn", 1, turns, critic=critic, generator=generator, opt_c=opt_c):
+                run.step(wgan_step(critic, generator, opt_c, x, bound, key=run.key("wgan")))  # adversarial.lee:103
+            run.step(wgan_step_2(generator, critic, opt_g, x, key=run.key("wgan")))  # adversarial.lee:106
+    z = wgan_z(data.train.x, latent, key=run.key("wgan"))  # adversarial.lee:108
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:109
     return generator, critic
 
 
-def wgan_step(critic, generator, opt_c, opt_g, x, bound, key):
+def wgan_step(critic, generator, opt_c, x, bound, key):
     """One step of wgan."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:101
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:102
-    graft = stop(add_2)  # [batches_n, 64]
+    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:103
+    graft = stop(generator(z))  # [batches_n, 64]  adversarial.lee:104
     loss, saved_wasserstein = wasserstein_saved(critic, x, graft)
     d_loss = FLOAT(1.0)
     d_critic = wasserstein_backward_parameters(critic, x, graft, saved_wasserstein, d_loss)
     opt_c.update(critic.parameters, critic.flat(d_critic))
-    mlp = clipped(critic, bound)  # adversarial.lee:103
-    add_2_3, saved_mlp = mlp.forward_saved(add_2)  # adversarial.lee:104
-    d_add_2_3 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
-    d_add_2 = mlp.forward_backward_input(saved_mlp, d_add_2_3)  # [batches_n, 64]
-    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)  # adversarial.lee:102
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:104
-    critic.layers[0].w[...] = mlp.layers[0].w  # [64, 64]  adversarial.lee:103
-    critic.layers[0].b[...] = mlp.layers[0].b  # [64]
-    critic.layers[1].w[...] = mlp.layers[1].w  # [64, 1]
+    mlp = clipped(critic, bound)  # adversarial.lee:105
+    critic.layers[0].w[...] = mlp.layers[0].w  # [64, hidden]
+    critic.layers[0].b[...] = mlp.layers[0].b  # [hidden]
+    critic.layers[1].w[...] = mlp.layers[1].w  # [hidden, 1]
     critic.layers[1].b[...] = mlp.layers[1].b  # [1]
-    return loss, -add_2_3.mean()  # adversarial.lee:104
+    return loss  # adversarial.lee:104
+
+
+def wgan_step_2(generator, critic, opt_g, x, key):
+    """One step of wgan."""
+    batches_n = x.shape[0]
+    latent = generator.layers[0].w.shape[0]
+    z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:106
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:107
+    add_2_2, saved_critic = critic.forward_saved(add_2)
+    d_add_2_2 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
+    d_add_2 = critic.forward_backward_input(saved_critic, d_add_2_2)  # [batches_n, 64]
+    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)
+    opt_g.update(generator.parameters, generator.flat(d_generator))
+    return -add_2_2.mean()
+
+
+def wgan_z(data_train_x, latent, key):
+    """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
+    data_train_n = data_train_x.shape[0]
+    z = normal(fold(key, SITES["z#3"]), (data_train_n, latent), FLOAT)  # [data_train_n, latent]  adversarial.lee:108
+    return z  # [data_train_n, latent]
 
 
 def gradient_penalty_saved(critic, real, fake, mix):
     """As gradient_penalty, and what its gradient needs."""
     n = real.shape[0]
-    reshape = mix[:, None]  # [n, 1]  adversarial.lee:110
+    reshape = mix[:, None]  # [n, 1]  adversarial.lee:115
     between = reshape * real + (1 - reshape) * fake  # [n, critic.sizes_0]
-    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:111
+    _, saved_critic = critic.forward_saved(between)  # adversarial.lee:116
     d_add_2 = np.ones((n, critic.sizes[2]), dtype=FLOAT)  # [n, critic.sizes_2]
     slope, saved_critic_ = critic.forward_backward_input_saved(saved_critic, d_add_2)
-    sqrt, saved_norm = norm_saved(slope)  # adversarial.lee:112
+    sqrt, saved_norm = norm_saved(slope)  # adversarial.lee:117
     sub_2 = sqrt - 1  # [n]
     return (sub_2**2).mean(), (slope, saved_critic_, sqrt, saved_norm, sub_2)
 
@@ -687,9 +705,9 @@ def gradient_penalty_backward_parameters(critic, saved, d_mean):
     """From d_add and d_mean to the gradient by critic."""
     slope, saved_critic_, sqrt, saved_norm, sub_2 = saved
     n = slope.shape[0]
-    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:112
+    # gradient of return mean((norm(slope, axis = 1) - 1) ** 2)   adversarial.lee:117
     d_slope = norm_backward(slope, saved_norm, sqrt, 2 * (d_mean / n) * sub_2)  # [n, critic.sizes_0]
-    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:111
+    # gradient of slope = grad(sum(critic(between)), between)   adversarial.lee:116
     d_add_2 = np.ones((n, critic.sizes[2]), dtype=FLOAT)  # [n, critic.sizes_2]
     d_critic = critic.forward_backward_input_backward_parameters(d_add_2, saved_critic_, d_slope)
     return d_critic
@@ -708,17 +726,17 @@ def wgan_gp(epochs=50, batch=64, rate=1e-3, latent=16, hidden=128, turns=5, weig
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator"))  # adversarial.lee:118
-    critic = MLP(sizes=(64, hidden, 1), key=run.key("critic"))  # adversarial.lee:119
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:120
-    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:121
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator"))  # adversarial.lee:123
+    critic = MLP(sizes=(64, hidden, 1), key=run.key("critic"))  # adversarial.lee:124
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:125
+    opt_c = Adam(lr=rate, beta1=0.5)  # adversarial.lee:126
     for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
             for turn in run.loop("turn", 1, turns, critic=critic, opt_c=opt_c):
                 run.step(wgan_gp_step(generator, critic, opt_c, x, weight, key=run.key("wgan_gp")))
-            run.step(wgan_gp_step_2(generator, critic, opt_g, x, key=run.key("wgan_gp")))  # adversarial.lee:130
-    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:132
-    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:133
+            run.step(wgan_gp_step_2(generator, critic, opt_g, x, key=run.key("wgan_gp")))  # adversarial.lee:135
+    z = wgan_gp_z(data.train.x, latent, key=run.key("wgan_gp"))  # adversarial.lee:137
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:138
     return generator, critic
 
 
@@ -726,16 +744,16 @@ def wgan_gp_step(generator, critic, opt_c, x, weight, key):
     """One step of wgan_gp."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:125
-    mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT)  # [batches_n]  adversarial.lee:126
-    fake = stop(generator(z))  # [batches_n, 64]  adversarial.lee:127
-    penalty, saved_gradient_penalty = gradient_penalty_saved(critic, x, fake, mix)  # adversarial.lee:128
-    sub, saved_wasserstein = wasserstein_saved(critic, x, fake)  # adversarial.lee:129
+    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:130
+    mix = uniform(fold(key, SITES["mix"]), (batches_n,), FLOAT)  # [batches_n]  adversarial.lee:131
+    fake = stop(generator(z))  # [batches_n, 64]  adversarial.lee:132
+    penalty, saved_gradient_penalty = gradient_penalty_saved(critic, x, fake, mix)  # adversarial.lee:133
+    sub, saved_wasserstein = wasserstein_saved(critic, x, fake)  # adversarial.lee:134
     d_penalty = FLOAT(weight)
     d_add_2 = FLOAT(1.0)
     d_critic = wasserstein_backward_parameters(critic, x, fake, saved_wasserstein, d_add_2)
-    d_critic_ = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_penalty)  # adversarial.lee:128
-    # adversarial.lee:129
+    d_critic_ = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_penalty)  # adversarial.lee:133
+    # adversarial.lee:134
     opt_c.update(
         critic.parameters,
         critic.flat(
@@ -758,8 +776,8 @@ def wgan_gp_step_2(generator, critic, opt_g, x, key):
     """One step of wgan_gp."""
     batches_n = x.shape[0]
     latent = generator.layers[0].w.shape[0]
-    z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:130
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:131
+    z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:135
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:136
     add_2_2, saved_critic = critic.forward_saved(add_2)
     d_add_2_2 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
     d_add_2 = critic.forward_backward_input(saved_critic, d_add_2_2)  # [batches_n, 64]
@@ -771,13 +789,13 @@ def wgan_gp_step_2(generator, critic, opt_g, x, key):
 def wgan_gp_z(data_train_x, latent, key):
     """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
     data_train_n = data_train_x.shape[0]
-    z = normal(fold(key, SITES["z#3"]), (data_train_n, latent), FLOAT)  # [data_train_n, latent]  adversarial.lee:132
+    z = normal(fold(key, SITES["z#3"]), (data_train_n, latent), FLOAT)  # [data_train_n, latent]  adversarial.lee:137
     return z  # [data_train_n, latent]
 
 
 def unit(v):
     """v [d] -> [d]"""
-    return v / norm_2(v)  # [d]  adversarial.lee:141
+    return v / norm_2(v)  # [d]  adversarial.lee:146
 
 
 class SpectralLinear(Model):
@@ -788,52 +806,72 @@ class SpectralLinear(Model):
 
     def __init__(self, inputs, outputs, *, key=(0, 0)):
         self.inputs, self.outputs = inputs, outputs
-        self.w = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  adversarial.lee:146
-        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  adversarial.lee:147
-        self.right = normal(fold(key, SITES["right"]), (outputs,), FLOAT)  # [outputs]  adversarial.lee:148
+        self.w = normal(fold(key, SITES["w"]), (inputs, outputs), FLOAT)  # [inputs, outputs]  adversarial.lee:151
+        self.b = np.zeros(outputs, dtype=FLOAT)  # [outputs]  adversarial.lee:152
+        self.right = normal(fold(key, SITES["right"]), (outputs,), FLOAT)  # [outputs]  adversarial.lee:153
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, inputs] -> [n, outputs]"""
         if training:
             return self.forward_training(x)
-        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:153
+        graft_2 = stop_2(self.right)  # [outputs]  adversarial.lee:158
         left = unit(stop(self.w) @ graft_2)  # [inputs]
-        sigma = left @ self.w @ graft_2  # adversarial.lee:154
-        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:155
+        sigma = left @ self.w @ graft_2  # adversarial.lee:159
+        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:160
 
     def forward_training(self, x):
         """x [n, inputs] -> [n, outputs]"""
-        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:152
+        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:157
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
-        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:153
+        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:158
         left = unit(graft @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:154
-        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:155
+        sigma = left @ self.w @ graft_4  # adversarial.lee:159
+        return x @ (self.w / sigma) + self.b  # [n, outputs]  adversarial.lee:160
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:152
+        graft = stop(self.w)  # [inputs, outputs]  adversarial.lee:157
         self.right[...] = unit(unit(graft @ self.right) @ graft)  # [outputs]
-        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:153
+        graft_4 = stop_2(self.right)  # [outputs]  adversarial.lee:158
         graft_4_2 = graft_4.copy()  # [outputs]
         left = unit(graft @ graft_4)  # [inputs]
-        sigma = left @ self.w @ graft_4  # adversarial.lee:154
-        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:155
+        sigma = left @ self.w @ graft_4  # adversarial.lee:159
+        div_3 = self.w / sigma  # [inputs, outputs]  adversarial.lee:160
         return x @ div_3 + self.b, (graft_4_2, left, sigma, div_3)
 
     @staticmethod
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         graft_4_2, left, sigma, div_3 = saved
-        # gradient of return x @ (w / sigma) + b   adversarial.lee:155
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:160
         d_b = d_y.sum(axis=0)  # [outputs]
         d_x = d_y @ div_3.T  # [n, inputs]
         d_div_3 = x.T @ d_y  # [inputs, outputs]
         d_sigma = -(d_div_3 * div_3 / sigma).sum()
-        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:154
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:159
         d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4_2)  # [inputs, outputs]
         return {"w": d_w, "b": d_b}, d_x
+
+    @staticmethod
+    def forward_backward_parameters(x, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        graft_4_2, left, sigma, div_3 = saved
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:160
+        d_b = d_y.sum(axis=0)  # [outputs]
+        d_div_3 = x.T @ d_y  # [inputs, outputs]
+        d_sigma = -(d_div_3 * div_3 / sigma).sum()
+        # gradient of sigma = left @ w @ stop(right)   adversarial.lee:159
+        d_w = d_div_3 / sigma + left[:, None] * (d_sigma * graft_4_2)  # [inputs, outputs]
+        return {"w": d_w, "b": d_b}
+
+    @staticmethod
+    def forward_backward_input(saved, d_y):
+        """From d_y to the gradient by x."""
+        _, _, _, div_3 = saved
+        # gradient of return x @ (w / sigma) + b   adversarial.lee:160
+        d_x = d_y @ div_3.T  # [n, inputs]
+        return d_x  # [n, inputs]
 
 
 class SpectralCritic(Model):
@@ -843,25 +881,25 @@ class SpectralCritic(Model):
 
     def __init__(self, d, hidden, *, key=(0, 0)):
         self.d, self.hidden = d, hidden
-        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:159
-        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:160
+        self.first = SpectralLinear(d, hidden, key=fold(key, SITES["first"]))  # adversarial.lee:164
+        self.second = SpectralLinear(hidden, 1, key=fold(key, SITES["second"]))  # adversarial.lee:165
         self.lay_out()
 
     def forward(self, x, training=False):
         """x [n, d] -> [n, 1]"""
         if training:
             return self.forward_training(x)
-        return self.second(leaky_relu(self.first(x), slope=0.2))  # [n, 1]  adversarial.lee:163
+        return self.second(leaky_relu(self.first(x), slope=0.2))  # [n, 1]  adversarial.lee:168
 
     def forward_training(self, x):
         """x [n, d] -> [n, 1]"""
-        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:163
+        first_out = self.first(x, training=True)  # [n, hidden]  adversarial.lee:168
         y = self.second(leaky_relu(first_out, slope=0.2), training=True)  # [n, 1]
         return y  # [n, 1]
 
     def forward_saved(self, x):
         """As forward, and what its gradient needs."""
-        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:163
+        first_out, saved_first = self.first.forward_saved(x)  # adversarial.lee:168
         select, saved_leaky_relu = leaky_relu_saved(first_out, slope=0.2)
         add_2, saved_second = self.second.forward_saved(select)
         return add_2, (saved_first, select, saved_leaky_relu, saved_second)
@@ -870,16 +908,36 @@ class SpectralCritic(Model):
     def forward_backward(x, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         saved_first, select, saved_leaky_relu, saved_second = saved
-        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:163
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:168
         d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
         d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
         d_first, d_x = SpectralLinear.forward_backward(x, saved_first, d_first_out)
         return {"first": d_first, "second": d_second}, d_x
 
+    @staticmethod
+    def forward_backward_parameters(x, saved, d_y):
+        """From d_y to the gradient by the parameters."""
+        saved_first, select, saved_leaky_relu, saved_second = saved
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:168
+        d_second, d_select = SpectralLinear.forward_backward(select, saved_second, d_y)
+        d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
+        d_first = SpectralLinear.forward_backward_parameters(x, saved_first, d_first_out)
+        return {"first": d_first, "second": d_second}
+
+    @staticmethod
+    def forward_backward_input(saved, d_y):
+        """From d_y to the gradient by x."""
+        saved_first, _, saved_leaky_relu, saved_second = saved
+        # gradient of return second(leaky_relu(first(x), 0.2))   adversarial.lee:168
+        d_select = SpectralLinear.forward_backward_input(saved_second, d_y)  # [n, hidden]
+        d_first_out = leaky_relu_backward(0.2, saved_leaky_relu, d_select)  # [n, hidden]
+        d_x = SpectralLinear.forward_backward_input(saved_first, d_first_out)  # [n, d]
+        return d_x  # [n, d]
+
 
 def hinge_saved(critic, real, fake):
     """As hinge, and what its gradient needs."""
-    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:167
+    add_2, saved_critic = critic.forward_saved(real)  # adversarial.lee:172
     select = relu_2(1 - add_2)  # [n, 1]
     add_2_2, saved_critic_ = critic.forward_saved(fake)
     select_2 = relu_2(1 + add_2_2)  # [m, 1]
@@ -891,7 +949,7 @@ def hinge_backward(real, fake, saved, d_add_3):
     saved_critic, select, saved_critic_, select_2 = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:167
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:172
     d_add = relu_2_backward(select_2, np.broadcast_to(d_add_3 / m, (m, 1)))  # [m, 1]
     d_critic, d_fake = SpectralCritic.forward_backward(fake, saved_critic_, d_add)
     d_sub = relu_2_backward(select, np.broadcast_to(d_add_3 / n, (n, 1)))  # [n, 1]
@@ -910,6 +968,86 @@ def hinge_backward(real, fake, saved, d_add_3):
     )
 
 
+def hinge_backward_parameters(real, fake, saved, d_add_3):
+    """From d_add_3 to the gradient by critic."""
+    saved_critic, select, saved_critic_, select_2 = saved
+    n = real.shape[0]
+    m = fake.shape[0]
+    # gradient of return mean(relu(1 - critic(real))) + mean(relu(1 + critic(fake)))   adversarial.lee:172
+    d_add = relu_2_backward(select_2, np.broadcast_to(d_add_3 / m, (m, 1)))  # [m, 1]
+    d_critic = SpectralCritic.forward_backward_parameters(fake, saved_critic_, d_add)
+    d_sub = relu_2_backward(select, np.broadcast_to(d_add_3 / n, (n, 1)))  # [n, 1]
+    d_critic_ = SpectralCritic.forward_backward_parameters(real, saved_critic, -d_sub)
+    d_critic_first_w = d_critic["first"]["w"] + d_critic_["first"]["w"]  # [critic.d, critic.hidden]
+    d_critic_first_b = d_critic["first"]["b"] + d_critic_["first"]["b"]  # [critic.hidden]
+    d_critic_second_w = d_critic["second"]["w"] + d_critic_["second"]["w"]  # [critic.hidden, 1]
+    d_critic_second_b = d_critic["second"]["b"] + d_critic_["second"]["b"]  # [1]
+    return {
+        "first": {"w": d_critic_first_w, "b": d_critic_first_b},
+        "second": {"w": d_critic_second_w, "b": d_critic_second_b},
+    }
+
+
+def sngan(epochs=60, batch=64, rate=3e-4, critic_rate=0.01, latent=16, hidden=128, turns=5, *, run=None):
+    """No layer of the critic stretches anything; its weights begin large and take larger steps."""
+    from leec.runtime.run import Run
+
+    run = run or Run("sngan")
+    data = run.data(
+        "digits",
+        domain="plain",
+        shape=(64,),
+        standardize=False,
+        test=0,
+        fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
+    )
+    generator = MLP(sizes=(latent, hidden, 64), key=run.key("generator"))  # adversarial.lee:178
+    critic = SpectralCritic(d=64, hidden=hidden, key=run.key("critic"))  # adversarial.lee:179
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:180
+    opt_c = Adam(lr=critic_rate, beta1=0.5)  # adversarial.lee:181
+    for epoch in run.loop("epoch", 1, epochs, critic=critic, generator=generator, opt_c=opt_c, opt_g=opt_g):
+        for x, y in run.batches("batches", data.train, batch, shuffle=True):
+            for turn in run.loop("turn", 1, turns, critic=critic, generator=generator, opt_c=opt_c):
+                run.step(sngan_step(critic, generator, opt_c, x, key=run.key("sngan")))  # adversarial.lee:185
+            run.step(sngan_step_2(generator, critic, opt_g, x, key=run.key("sngan")))  # adversarial.lee:187
+    z = sngan_z(data.train.x, latent, key=run.key("sngan"))  # adversarial.lee:189
+    run.report(apart=frechet(data.train.x, generator(z)))  # adversarial.lee:190
+    return generator, critic
+
+
+def sngan_step(critic, generator, opt_c, x, key):
+    """One step of sngan."""
+    batches_n = x.shape[0]
+    latent = generator.layers[0].w.shape[0]
+    z = normal(fold(key, SITES["z"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:185
+    graft = stop(generator(z))  # [batches_n, 64]  adversarial.lee:186
+    loss, saved_hinge = hinge_saved(critic, x, graft)
+    d_critic = hinge_backward_parameters(x, graft, saved_hinge, FLOAT(1.0))
+    opt_c.update(critic.parameters, critic.flat(d_critic))
+    return loss
+
+
+def sngan_step_2(generator, critic, opt_g, x, key):
+    """One step of sngan."""
+    batches_n = x.shape[0]
+    latent = generator.layers[0].w.shape[0]
+    z = normal(fold(key, SITES["z#2"]), (batches_n, latent), FLOAT)  # [batches_n, latent]  adversarial.lee:187
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:188
+    add_2_2, saved_critic = critic.forward_saved(add_2)
+    d_add_2_2 = np.full((batches_n, 1), -1.0 / batches_n, dtype=FLOAT)  # [batches_n, 1]
+    d_add_2 = SpectralCritic.forward_backward_input(saved_critic, d_add_2_2)  # [batches_n, 64]
+    d_generator = generator.forward_backward_parameters(z, saved_generator, d_add_2)
+    opt_g.update(generator.parameters, generator.flat(d_generator))
+    return -add_2_2.mean()
+
+
+def sngan_z(data_train_x, latent, key):
+    """data_train_x [data_train_n, 64] -> [data_train_n, latent]"""
+    data_train_n = data_train_x.shape[0]
+    z = normal(fold(key, SITES["z#3"]), (data_train_n, latent), FLOAT)  # [data_train_n, latent]  adversarial.lee:189
+    return z  # [data_train_n, latent]
+
+
 class Conditional(Model):
     """G(c, z)"""
 
@@ -917,24 +1055,24 @@ class Conditional(Model):
 
     def __init__(self, latent, classes, hidden, d, *, key=(0, 0)):
         self.latent, self.classes, self.hidden, self.d = latent, classes, hidden, d
-        self.word = normal(fold(key, SITES["word"]), (classes, latent), FLOAT)  # [classes, latent]  adversarial.lee:175
-        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:176
+        self.word = normal(fold(key, SITES["word"]), (classes, latent), FLOAT)  # [classes, latent]  adversarial.lee:199
+        self.net = MLP((2 * latent, hidden, d), key=fold(key, SITES["net"]))  # adversarial.lee:200
         self.lay_out()
 
     def forward(self, c, z):
         """c int[n], z [n, latent] -> [n, d]"""
-        return self.net(np.concatenate((self.word[inside(c)], z), axis=1))  # [n, d]  adversarial.lee:179
+        return self.net(np.concatenate((self.word[inside(c)], z), axis=1))  # [n, d]  adversarial.lee:203
 
     def forward_saved(self, c, z):
         """As forward, and what its gradient needs."""
-        concat = np.concatenate((self.word[inside(c)], z), axis=1)  # [n, 2 * latent]  adversarial.lee:179
+        concat = np.concatenate((self.word[inside(c)], z), axis=1)  # [n, 2 * latent]  adversarial.lee:203
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2, (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and z."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:179
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:203
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_z = d_concat[:, self.latent :]  # [n, latent]
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
@@ -943,7 +1081,7 @@ class Conditional(Model):
     def forward_backward_parameters(self, c, saved, d_y):
         """From d_y to the gradient by the parameters."""
         concat, saved_net = saved
-        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:179
+        # gradient of return net(concat(word[c], z, axis = 1))   adversarial.lee:203
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y)
         d_word = scatter_add(d_concat[:, : self.latent], (c,), (self.classes, self.latent))  # [classes, latent]
         return {"word": d_word, "net": d_net}
@@ -956,27 +1094,27 @@ class PairJudge(Model):
 
     def __init__(self, classes, hidden, d, *, key=(0, 0)):
         self.classes, self.hidden, self.d = classes, hidden, d
-        self.word = normal(fold(key, SITES["word"]), (classes, d), FLOAT)  # [classes, d]  adversarial.lee:184
-        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:185
+        self.word = normal(fold(key, SITES["word"]), (classes, d), FLOAT)  # [classes, d]  adversarial.lee:208
+        self.net = MLP((2 * d, hidden, 1), key=fold(key, SITES["net"]))  # adversarial.lee:209
         self.lay_out()
 
     def forward(self, x, c):
         """x [n, d], c int[n] -> [n]"""
         n = x.shape[0]
-        add_2 = self.net(np.concatenate((x, self.word[inside(c)]), axis=1))  # [n, 1]  adversarial.lee:188
+        add_2 = self.net(np.concatenate((x, self.word[inside(c)]), axis=1))  # [n, 1]  adversarial.lee:212
         return add_2.reshape(n)  # [n]
 
     def forward_saved(self, x, c):
         """As forward, and what its gradient needs."""
         n = x.shape[0]
-        concat = np.concatenate((x, self.word[inside(c)]), axis=1)  # [n, 2 * d]  adversarial.lee:188
+        concat = np.concatenate((x, self.word[inside(c)]), axis=1)  # [n, 2 * d]  adversarial.lee:212
         add_2, saved_net = self.net.forward_saved(concat)
         return add_2.reshape(n), (concat, saved_net)
 
     def forward_backward(self, c, saved, d_y):
         """From d_y to the gradients by the parameters and x."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:188
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:212
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_x = d_concat[:, : self.d]  # [n, d]
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
@@ -985,7 +1123,7 @@ class PairJudge(Model):
     def forward_backward_parameters(self, c, saved, d_y):
         """From d_y to the gradient by the parameters."""
         concat, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:188
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:212
         d_net, d_concat = self.net.forward_backward(concat, saved_net, d_y[:, None])
         d_word = scatter_add(d_concat[:, self.d :], (c,), (self.classes, self.d))  # [classes, d]
         return {"word": d_word, "net": d_net}
@@ -993,7 +1131,7 @@ class PairJudge(Model):
     def forward_backward_input(self, saved, d_y):
         """From d_y to the gradient by x."""
         _, saved_net = saved
-        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:188
+        # gradient of return net(concat(x, word[c], axis = 1))[:, 0]   adversarial.lee:212
         d_x = self.net.forward_backward_input(saved_net, d_y[:, None])[:, : self.d]  # [n, d]
         return d_x  # [n, d]
 
@@ -1003,22 +1141,22 @@ def judges_pairs(judge, x, c, fake, other):
 
     x [n, judge.d], c int[n], fake [n, judge.d], other int[n] -> []
     """
-    judge_out = judge(x, c)  # [n]  adversarial.lee:193
+    judge_out = judge(x, c)  # [n]  adversarial.lee:217
     log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
     neg = -judge(fake, c)  # [n]  prelude.lee:36
-    mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:194
+    mean_2 = (np.minimum(neg, 0) - np.log1p(np.exp(-np.abs(neg)))).mean()  # adversarial.lee:218
     neg_2 = -judge(x, other)  # [n]  prelude.lee:36
-    log_sigmoid_3 = np.minimum(neg_2, 0) - np.log1p(np.exp(-np.abs(neg_2)))  # [n]  adversarial.lee:194
+    log_sigmoid_3 = np.minimum(neg_2, 0) - np.log1p(np.exp(-np.abs(neg_2)))  # [n]  adversarial.lee:218
     return right - mean_2 - log_sigmoid_3.mean()
 
 
 def judges_pairs_saved(judge, x, c, fake, other):
     """As judges_pairs, and what its gradient needs."""
-    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:193
+    judge_out, saved_judge = judge.forward_saved(x, c)  # adversarial.lee:217
     log_sigmoid = np.minimum(judge_out, 0) - np.log1p(np.exp(-np.abs(judge_out)))  # [n]
     right = -log_sigmoid.mean()
-    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:194
+    judge_out_2, saved_judge_ = judge.forward_saved(fake, c)  # adversarial.lee:218
     log_sigmoid_2 = np.minimum(-judge_out_2, 0) - np.log1p(np.exp(-np.abs(-judge_out_2)))  # [n]
     judge_out_3, saved_judge_2 = judge.forward_saved(x, other)
     log_sigmoid_3 = np.minimum(-judge_out_3, 0) - np.log1p(np.exp(-np.abs(-judge_out_3)))  # [n]
@@ -1030,13 +1168,13 @@ def judges_pairs_backward(judge, c, other, saved, d_y):
     """From d_y to the gradients by judge, x and fake."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:194
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:218
     neg_3 = -(d_y / n)
     sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
     d_judge, d_x_2 = judge.forward_backward(other, saved_judge_2, -(neg_3 * sigmoid))
     sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
     d_judge_, d_fake = judge.forward_backward(c, saved_judge_, -(neg_3 * sigmoid_2))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:193
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:217
     sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
     d_judge_2, d_x_3 = judge.forward_backward(c, saved_judge, neg_3 * sigmoid_3)
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
@@ -1067,13 +1205,13 @@ def judges_pairs_backward_parameters(judge, c, other, saved, d_y):
     """From d_y to the gradient by judge."""
     judge_out, saved_judge, saved_judge_, neg, saved_judge_2, neg_2 = saved
     n = c.shape[0]
-    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:194
+    # gradient of return right + mean(-log(1 - sigmoid(judge(fake, c)))) + mean(-log(1 - sigmoi..   adversarial.lee:218
     neg_3 = -(d_y / n)
     sigmoid = np.exp(np.minimum(-neg_2, 0)) / (1 + np.exp(-np.abs(-neg_2)))  # [n]
     d_judge = judge.forward_backward_parameters(other, saved_judge_2, -(neg_3 * sigmoid))
     sigmoid_2 = np.exp(np.minimum(-neg, 0)) / (1 + np.exp(-np.abs(-neg)))  # [n]
     d_judge_ = judge.forward_backward_parameters(c, saved_judge_, -(neg_3 * sigmoid_2))
-    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:193
+    # gradient of right = mean(-log(sigmoid(judge(x, c))))   adversarial.lee:217
     sigmoid_3 = np.exp(np.minimum(-judge_out, 0)) / (1 + np.exp(-np.abs(-judge_out)))  # [n]
     d_judge_2 = judge.forward_backward_parameters(c, saved_judge, neg_3 * sigmoid_3)
     d_judge_word = d_judge["word"] + d_judge_["word"] + d_judge_2["word"]  # [judge.classes, judge.d]
@@ -1108,29 +1246,29 @@ def by_label(epochs=60, batch=64, rate=1e-3, latent=8, *, run=None):
         test=0.2,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    reader = MLP(sizes=(64, 64, 10), key=run.key("reader"))  # adversarial.lee:200
-    opt_r = Adam(lr=3e-3)  # adversarial.lee:201
+    reader = MLP(sizes=(64, 64, 10), key=run.key("reader"))  # adversarial.lee:224
+    opt_r = Adam(lr=3e-3)  # adversarial.lee:225
     for epoch in run.loop("epoch", 1, 10, opt_r=opt_r, reader=reader):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            run.step(by_label_step(reader, opt_r, x, y))  # adversarial.lee:204
-    generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator"))  # adversarial.lee:205
-    judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge"))  # adversarial.lee:206
-    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:207
-    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:208
+            run.step(by_label_step(reader, opt_r, x, y))  # adversarial.lee:228
+    generator = Conditional(latent=latent, classes=10, hidden=64, d=64, key=run.key("generator"))  # adversarial.lee:229
+    judge = PairJudge(classes=10, hidden=64, d=64, key=run.key("judge"))  # adversarial.lee:230
+    opt_g = Adam(lr=rate, beta1=0.5)  # adversarial.lee:231
+    opt_d = Adam(lr=rate, beta1=0.5)  # adversarial.lee:232
     for epoch in run.loop("epoch_2", 1, epochs, generator=generator, judge=judge, opt_d=opt_d, opt_g=opt_g):
         for x, y in run.batches("batches_2", data.train, batch, shuffle=True):
             loss, loss_1 = by_label_step_2(judge, generator, opt_d, opt_g, x, y, key=run.key("by_label"))
             run.step(loss)
             run.step(loss_1, "loss_1")
-    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:215
+    y, z = by_label_y_z(data.test.y, latent, key=run.key("by_label"))  # adversarial.lee:239
     reported_as_ordered, reported_of_real = by_label_as_ordered_of_real(reader, generator, y, z, data.test.x)
-    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:217
+    run.report(as_ordered=reported_as_ordered, of_real=reported_of_real)  # adversarial.lee:241
     return generator, judge
 
 
 def by_label_step(reader, opt_r, x, y):
     """One step of by_label."""
-    add_2, saved_reader = reader.forward_saved(x)  # adversarial.lee:204
+    add_2, saved_reader = reader.forward_saved(x)  # adversarial.lee:228
     d_add_2 = cross_entropy_backward(add_2, y, FLOAT(1.0))  # [batches_n, 10]
     d_reader = reader.forward_backward_parameters(x, saved_reader, d_add_2)
     opt_r.update(reader.parameters, reader.flat(d_reader))
@@ -1141,33 +1279,33 @@ def by_label_step_2(judge, generator, opt_d, opt_g, x, y, key):
     """One step of by_label."""
     batches_2_n = x.shape[0]
     latent = generator.word.shape[1]
-    z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT)  # [batches_2_n, latent]  adversarial.lee:211
-    away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10)  # int[batches_2_n]  adversarial.lee:212
-    generator_out, saved_generator = generator.forward_saved(y, z)  # adversarial.lee:213
+    z = normal(fold(key, SITES["z"]), (batches_2_n, latent), FLOAT)  # [batches_2_n, latent]  adversarial.lee:235
+    away = randint(fold(key, SITES["away"]), (batches_2_n,), 1, 10)  # int[batches_2_n]  adversarial.lee:236
+    generator_out, saved_generator = generator.forward_saved(y, z)  # adversarial.lee:237
     mod = (y + away) % 10  # int[batches_2_n]
     loss, saved_judges_pairs = judges_pairs_saved(judge, x, y, stop(generator_out), mod)
     d_loss = FLOAT(1.0)
     d_judge = judges_pairs_backward_parameters(judge, y, mod, saved_judges_pairs, d_loss)
     opt_d.update(judge.parameters, judge.flat(d_judge))
-    reshape, saved_judge = judge.forward_saved(generator_out, y)  # adversarial.lee:214
+    reshape, saved_judge = judge.forward_saved(generator_out, y)  # adversarial.lee:238
     log_sigmoid = np.minimum(reshape, 0) - np.log1p(np.exp(-np.abs(reshape)))  # [batches_2_n]
     sigmoid = np.exp(np.minimum(-reshape, 0)) / (1 + np.exp(-np.abs(-reshape)))  # [batches_2_n]
     d_generator_out = judge.forward_backward_input(saved_judge, -1.0 / batches_2_n * sigmoid)  # [batches_2_n, 64]
-    d_generator = generator.forward_backward_parameters(y, saved_generator, d_generator_out)  # adversarial.lee:213
-    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:214
+    d_generator = generator.forward_backward_parameters(y, saved_generator, d_generator_out)  # adversarial.lee:237
+    opt_g.update(generator.parameters, generator.flat(d_generator))  # adversarial.lee:238
     return loss, -log_sigmoid.mean()
 
 
 def by_label_y_z(data_test_y, latent, key):
     """data_test_y int[data_test_n] -> int[data_test_n], [data_test_n, latent]"""
     data_test_n = data_test_y.shape[0]
-    z = normal(fold(key, SITES["z#2"]), (data_test_n, latent), FLOAT)  # [data_test_n, latent]  adversarial.lee:216
+    z = normal(fold(key, SITES["z#2"]), (data_test_n, latent), FLOAT)  # [data_test_n, latent]  adversarial.lee:240
     return data_test_y, z
 
 
 def by_label_as_ordered_of_real(reader, generator, y, z, data_test_x):
     """y int[data_test_n], z [data_test_n, latent], data_test_x [data_test_n, 64] -> [], []"""
-    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:217
+    return accuracy(reader(generator(y, z)), y), accuracy(reader(data_test_x), y)  # adversarial.lee:241
 
 
 def paired_saved(judge, made, source, target, weight=1e1):
@@ -1175,7 +1313,7 @@ def paired_saved(judge, made, source, target, weight=1e1):
     n, d = made.shape
     if judge.sizes[0] != 2 * d:
         raise ValueError(f"judge.sizes_0 = {judge.sizes[0]} must equal 2 * d = {2 * d}")
-    # [n, judge.sizes_0]  adversarial.lee:223
+    # [n, judge.sizes_0]  adversarial.lee:247
     reshape = np.concatenate((source, made), axis=1).reshape(n, judge.sizes[0])
     add_2, saved_judge = judge.forward_saved(reshape)
     log_sigmoid = np.minimum(add_2, 0) - np.log1p(np.exp(-np.abs(add_2)))  # [n, judge.sizes_2]
@@ -1187,7 +1325,7 @@ def paired_backward(judge, weight, saved, d_add):
     """From d_add to the gradients by judge, made, source and target."""
     reshape, add_2, saved_judge, sub = saved
     n, d = sub.shape
-    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:223
+    # gradient of return mean(-log(sigmoid(judge(concat(source, made, axis = 1))))) + weight * ..   adversarial.lee:247
     d_sub = d_add * weight / (d * n) * np.sign(sub)  # [n, d]
     d_target = -d_sub  # [n, d]
     sigmoid = np.exp(np.minimum(-add_2, 0)) / (1 + np.exp(-np.abs(-add_2)))  # [n, judge.sizes_2]
@@ -1212,19 +1350,19 @@ def cycle_saved(ab, ba, judge_a, judge_b, a, b, weight=1e1):
     if ba.sizes[0] != ab.sizes[2]:
         raise ValueError(f"ba.sizes_0 = {ba.sizes[0]} must equal ab.sizes_2 = {ab.sizes[2]}")
     if ba.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:234: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+        raise ValueError(f"adversarial.lee:258: ba.sizes_2 = {ba.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
     if ab.sizes[2] != ab.sizes[0]:
-        raise ValueError(f"adversarial.lee:234: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
-    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:231
-    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:232
-    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:233
+        raise ValueError(f"adversarial.lee:258: ab.sizes_2 = {ab.sizes[2]} must equal ab.sizes_0 = {ab.sizes[0]}")
+    fake_b, saved_ab = ab.forward_saved(a)  # adversarial.lee:255
+    fake_a, saved_ba = ba.forward_saved(b.reshape(m, ba.sizes[0]))  # adversarial.lee:256
+    reshape_2 = fake_b.reshape(n, judge_b.sizes[0])  # [n, judge_b.sizes_0]  adversarial.lee:257
     add_2, saved_judge_b = judge_b.forward_saved(reshape_2)
     sub = add_2 - 1  # [n, judge_b.sizes_2]
     reshape_3 = fake_a.reshape(m, judge_a.sizes[0])  # [m, judge_a.sizes_0]
     add_2_2, saved_judge_a = judge_a.forward_saved(reshape_3)
     sub_2 = add_2_2 - 1  # [m, judge_a.sizes_2]
     fool = (sub**2).mean() + (sub_2**2).mean()
-    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:234
+    reshape_4 = fake_b.reshape(n, ba.sizes[0])  # [n, ba.sizes_0]  adversarial.lee:258
     add_2_3, saved_ba_ = ba.forward_saved(reshape_4)
     sub_3 = add_2_3 - a.reshape(n, ba.sizes[2])  # [n, ba.sizes_2]
     reshape_6 = fake_a.reshape(m, ab.sizes[0])  # [m, ab.sizes_0]
@@ -1255,21 +1393,21 @@ def cycle_backward(ab, ba, judge_a, judge_b, a, b, weight, saved, d_add_3):
     saved_ab, saved_ba, reshape_2, saved_judge_b, sub, reshape_3, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:234
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:258
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * np.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * np.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:233
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:257
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_judge_a, d_reshape_3 = judge_a.forward_backward(reshape_3, saved_judge_a, d_sub_2)
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_judge_b, d_reshape_2 = judge_b.forward_backward(reshape_2, saved_judge_b, d_sub)
-    # gradient of fake_a = ba(b)   adversarial.lee:232
+    # gradient of fake_a = ba(b)   adversarial.lee:256
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     d_ba_, d_reshape = ba.forward_backward(b.reshape(m, ba.sizes[0]), saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:231
+    # gradient of fake_b = ab(a)   adversarial.lee:255
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_, d_a_3 = ab.forward_backward(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1303,22 +1441,22 @@ def cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, weight, saved, d_a
     saved_ab, saved_ba, _, saved_judge_b, sub, _, saved_judge_a, sub_2, reshape_4, saved_ba_, sub_3, reshape_6, saved_ab_, sub_4 = saved
     n = a.shape[0]
     m = b.shape[0]
-    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:234
+    # gradient of return fool + weight * (mean(abs(ba(fake_b) - a)) + mean(abs(ab(fake_a) - b)))   adversarial.lee:258
     d_add = d_add_3 * weight
     d_sub_4 = d_add / (ab.sizes[2] * m) * np.sign(sub_4)  # [m, ab.sizes_2]
     d_ab, d_reshape_6 = ab.forward_backward(reshape_6, saved_ab_, d_sub_4)
     d_sub_3 = d_add / (ba.sizes[2] * n) * np.sign(sub_3)  # [n, ba.sizes_2]
     d_ba, d_reshape_4 = ba.forward_backward(reshape_4, saved_ba_, d_sub_3)
-    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:233
+    # gradient of fool = mean((judge_b(fake_b) - 1) ** 2) + mean((judge_a(fake_a) - 1) ** 2)   adversarial.lee:257
     d_sub_2 = 2 * (d_add_3 / (judge_a.sizes[2] * m)) * sub_2  # [m, judge_a.sizes_2]
     d_reshape_3 = judge_a.forward_backward_input(saved_judge_a, d_sub_2)  # [m, judge_a.sizes_0]
     d_sub = 2 * (d_add_3 / (judge_b.sizes[2] * n)) * sub  # [n, judge_b.sizes_2]
     d_reshape_2 = judge_b.forward_backward_input(saved_judge_b, d_sub)  # [n, judge_b.sizes_0]
-    # gradient of fake_a = ba(b)   adversarial.lee:232
+    # gradient of fake_a = ba(b)   adversarial.lee:256
     d_fake_a = d_reshape_6.reshape(m, ba.sizes[2]) + d_reshape_3.reshape(m, ba.sizes[2])  # [m, ba.sizes_2]
     reshape = b.reshape(m, ba.sizes[0])  # [m, ba.sizes_0]
     d_ba_ = ba.forward_backward_parameters(reshape, saved_ba, d_fake_a)
-    # gradient of fake_b = ab(a)   adversarial.lee:231
+    # gradient of fake_b = ab(a)   adversarial.lee:255
     d_fake_b = d_reshape_4.reshape(n, ab.sizes[2]) + d_reshape_2.reshape(n, ab.sizes[2])  # [n, ab.sizes_2]
     d_ab_ = ab.forward_backward_parameters(a, saved_ab, d_fake_b)
     d_ab_layers_0_w = d_ab["layers.0"]["w"] + d_ab_["layers.0"]["w"]  # [ab.sizes_0, ab.sizes_1]
@@ -1340,7 +1478,7 @@ def cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, weight, saved, d_a
 
 def judged_saved(judge, real, fake):
     """As judged, and what its gradient needs."""
-    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:239
+    add_2, saved_judge = judge.forward_saved(real)  # adversarial.lee:263
     sub = add_2 - 1  # [n, judge.sizes_2]
     add_2_2, saved_judge_ = judge.forward_saved(fake)
     return ((sub**2).mean() + (add_2_2**2).mean()) / 2, (saved_judge, sub, add_2_2, saved_judge_)
@@ -1351,7 +1489,7 @@ def judged_backward(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:239
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:263
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge, d_fake = judge.forward_backward(fake, saved_judge_, d_add_2_2)
@@ -1376,7 +1514,7 @@ def judged_backward_parameters(judge, real, fake, saved, d_div):
     saved_judge, sub, add_2_2, saved_judge_ = saved
     n = real.shape[0]
     m = fake.shape[0]
-    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:239
+    # gradient of return (mean((judge(real) - 1) ** 2) + mean(judge(fake) ** 2)) / 2   adversarial.lee:263
     d_add = d_div / 2
     d_add_2_2 = 2 * (d_add / (judge.sizes[2] * m)) * add_2_2  # [m, judge.sizes_2]
     d_judge = judge.forward_backward_parameters(fake, saved_judge_, d_add_2_2)
@@ -1405,18 +1543,18 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
         test=0,
         fields={"x": ("float", ("n", 64)), "y": ("int", ("n",))},
     )
-    ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:245
-    ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:246
-    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a"))  # adversarial.lee:247
-    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b"))  # adversarial.lee:248
-    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:249
-    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:250
-    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:251
+    ab = MLP(sizes=(64, 64, 64), key=run.key("ab"))  # adversarial.lee:269
+    ba = MLP(sizes=(64, 64, 64), key=run.key("ba"))  # adversarial.lee:270
+    judge_a = MLP(sizes=(64, 32, 1), key=run.key("judge_a"))  # adversarial.lee:271
+    judge_b = MLP(sizes=(64, 32, 1), key=run.key("judge_b"))  # adversarial.lee:272
+    opt = Adam(lr=rate, beta1=0.5)  # adversarial.lee:273
+    opt_a = Adam(lr=rate, beta1=0.5)  # adversarial.lee:274
+    opt_b = Adam(lr=rate, beta1=0.5)  # adversarial.lee:275
     for epoch in run.loop(
         "epoch", 1, epochs, ab=ab, ba=ba, judge_a=judge_a, judge_b=judge_b, opt=opt, opt_a=opt_a, opt_b=opt_b
     ):
         for x, y in run.batches("batches", data.train, batch, shuffle=True):
-            loss, loss_1, loss_2 = cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x)  # adversarial.lee:254
+            loss, loss_1, loss_2 = cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x)  # adversarial.lee:278
             run.step(loss)
             run.step(loss_1, "loss_1")
             run.step(loss_2, "loss_2")
@@ -1426,17 +1564,17 @@ def cycle_gan(epochs=4, batch=64, rate=1e-3, *, run=None):
 def cycle_gan_step(ab, ba, judge_a, judge_b, opt, opt_a, opt_b, x):
     """One step of cycle_gan."""
     batches_n = x.shape[0]
-    a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:254
-    b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:255
-    loss, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:256
+    a = x[: batches_n // 2]  # [batches_n // 2, 64]  adversarial.lee:278
+    b = 1 - x[batches_n // 2 :]  # [batches_n - batches_n // 2, 64]  adversarial.lee:279
+    loss, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:280
     d_loss = FLOAT(1.0)
     d_ab, d_ba = cycle_backward_parameters(ab, ba, judge_a, judge_b, a, b, 1e1, saved_cycle, d_loss)
     update_together(opt, (ab, d_ab), (ba, d_ba))
-    graft = stop(ba(b))  # [batches_n - batches_n // 2, 64]  adversarial.lee:257
+    graft = stop(ba(b))  # [batches_n - batches_n // 2, 64]  adversarial.lee:281
     loss_1, saved_judged = judged_saved(judge_a, a, graft)
     d_judge_a = judged_backward_parameters(judge_a, a, graft, saved_judged, d_loss)
     opt_a.update(judge_a.parameters, judge_a.flat(d_judge_a))
-    graft_2 = stop(ab(a))  # [batches_n // 2, 64]  adversarial.lee:258
+    graft_2 = stop(ab(a))  # [batches_n // 2, 64]  adversarial.lee:282
     loss_2, saved_judged_ = judged_saved(judge_b, b, graft_2)
     d_judge_b = judged_backward_parameters(judge_b, b, graft_2, saved_judged_, d_loss)
     opt_b.update(judge_b.parameters, judge_b.flat(d_judge_b))
@@ -1448,22 +1586,22 @@ def frechet(a, b):
 
     a [n, d], b [m, d] -> []
     """
-    first = covariance(a)  # [d, d]  adversarial.lee:267
-    second = covariance(b)  # [d, d]  adversarial.lee:268
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:269
-    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:270
-    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:271
+    first = covariance(a)  # [d, d]  adversarial.lee:291
+    second = covariance(b)  # [d, d]  adversarial.lee:292
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:293
+    both = matrix_sqrt(root @ second @ root)  # [d, d]  adversarial.lee:294
+    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:295
     return (sub**2).sum() + trace(first + second - 2 * both)
 
 
 def frechet_saved(a, b):
     """As frechet, and what its gradient needs."""
-    first, saved_covariance = covariance_saved(a)  # adversarial.lee:267
-    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:268
-    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:269
-    contract = root @ second  # [d, d]  adversarial.lee:270
+    first, saved_covariance = covariance_saved(a)  # adversarial.lee:291
+    second, saved_covariance_ = covariance_saved(b)  # adversarial.lee:292
+    root = matrix_sqrt(first)  # [d, d]  adversarial.lee:293
+    contract = root @ second  # [d, d]  adversarial.lee:294
     both = matrix_sqrt(contract @ root)  # [d, d]
-    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:271
+    sub = a.mean(axis=0) - b.mean(axis=0)  # [d]  adversarial.lee:295
     saved = saved_covariance, second, saved_covariance_, root, contract, both, sub
     return (sub**2).sum() + trace(first + second - 2 * both), saved
 
@@ -1474,18 +1612,18 @@ def frechet_backward(saved, d_y):
     d = second.shape[0]
     n = saved_covariance.shape[0]
     m = saved_covariance_.shape[0]
-    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:271
+    # gradient of return sum((mean(a, axis = 0) - mean(b, axis = 0)) ** 2) + trace(first + seco..   adversarial.lee:295
     d_sub_2 = trace_backward(d, d_y)  # [d, d]
     d_both = -2 * d_sub_2  # [d, d]
     d_sub = 2 * d_y * sub  # [d]
-    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:270
+    # gradient of both = matrix_sqrt(root @ second @ root)   adversarial.lee:294
     d_contract_2 = lyapunov(both, (d_both + d_both.T) * 0.5)  # [d, d]
     d_contract = d_contract_2 @ root.T  # [d, d]
-    # gradient of root = matrix_sqrt(first)   adversarial.lee:269
+    # gradient of root = matrix_sqrt(first)   adversarial.lee:293
     d_root = contract.T @ d_contract_2 + d_contract @ second.T  # [d, d]
-    # gradient of second = covariance(b)   adversarial.lee:268
+    # gradient of second = covariance(b)   adversarial.lee:292
     d_second = d_sub_2 + root.T @ d_contract  # [d, d]
-    # gradient of first = covariance(a)   adversarial.lee:267
+    # gradient of first = covariance(a)   adversarial.lee:291
     d_first = d_sub_2 + lyapunov(root, (d_root + d_root.T) * 0.5)  # [d, d]
     d_a = d_sub / n + covariance_backward(saved_covariance, d_first)  # [n, d]
     d_b = -d_sub / m + covariance_backward(saved_covariance_, d_second)  # [m, d]
@@ -1495,23 +1633,23 @@ def frechet_backward(saved, d_y):
 def covariance(x):
     """x [n, d] -> [d, d]"""
     n = x.shape[0]
-    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:275
-    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:276
+    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:299
+    return centred.T @ centred / (n - 1)  # [d, d]  adversarial.lee:300
 
 
 def covariance_saved(x):
     """As covariance, and what its gradient needs."""
     n = x.shape[0]
-    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:275
-    return centred.T @ centred / (n - 1), centred  # adversarial.lee:276
+    centred = x - x.mean(axis=0)  # [n, d]  adversarial.lee:299
+    return centred.T @ centred / (n - 1), centred  # adversarial.lee:300
 
 
 def covariance_backward(centred, d_y):
     """From d_y to the gradient by x."""
     n = centred.shape[0]
-    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:276
+    # gradient of return centred.T @ centred / (n - 1)   adversarial.lee:300
     d_contract = d_y / (n - 1)  # [d, d]
-    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:275
+    # gradient of centred = x - mean(x, axis = 0)   adversarial.lee:299
     d_centred = centred @ d_contract.T + centred @ d_contract  # [n, d]
     d_x = d_centred + -d_centred.sum(axis=0) / n  # [n, d]
     return d_x  # [n, d]
@@ -1525,7 +1663,7 @@ def inception_score(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = log_softmax(z, (1,))  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:283
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:307
     return np.exp((p * sub_2).sum(axis=1).mean())
 
 
@@ -1534,7 +1672,7 @@ def inception_score_saved(z):
     n = z.shape[0]
     p = softmax(z, (1,))  # [n, k]  prelude.lee:122
     log_softmax_ = log_softmax(z, (1,))  # [n, k]  prelude.lee:127
-    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:283
+    sub_2 = log_softmax_ - (logsumexp(log_softmax_, 0) - math.log(n))  # [n, k]  adversarial.lee:307
     return np.exp((p * sub_2).sum(axis=1).mean()), (p, log_softmax_, sub_2)
 
 
@@ -1542,7 +1680,7 @@ def inception_score_backward(saved, exp, d_y):
     """From d_y to the gradient by z."""
     p, log_softmax_, sub_2 = saved
     n = p.shape[0]
-    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:283
+    # gradient of return exp(mean(sum(p * (log_softmax(z, axis = 1) - log(share)), axis = 1)))   adversarial.lee:307
     div = d_y * exp / n
     d_p = div * sub_2  # [n, k]
     d_sub_2 = div * p  # [n, k]
@@ -1560,12 +1698,12 @@ def memory(made, known):
 
     made [n, d], known [m, d] -> [n]
     """
-    return distances(made, known).min(axis=1, initial=np.inf)  # [n]  adversarial.lee:288
+    return distances(made, known).min(axis=1, initial=np.inf)  # [n]  adversarial.lee:312
 
 
 def distances(a, b):
     """a [n, d], b [m, d] -> [n, m]"""
-    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:292
+    sub = a[:, None] - b  # [n, m, d]  adversarial.lee:316
     apart = np.sqrt((sub**2).sum(axis=2))  # [n, m]
     return apart  # [n, m]
 
@@ -1575,7 +1713,7 @@ def covered_modes(made, centres, reach):
 
     made [n, d], centres [k, d] -> []
     """
-    lt = distances(centres, made).min(axis=1, initial=np.inf) < reach  # bool[k]  adversarial.lee:298
+    lt = distances(centres, made).min(axis=1, initial=np.inf) < reach  # bool[k]  adversarial.lee:322
     return lt.astype(np.int64).sum()
 
 
@@ -1592,16 +1730,16 @@ def reinforced(z, reward):
 
     z [k], reward [k] -> [k]
     """
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:311
-    mul = p * reward  # [k]  adversarial.lee:312
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:335
+    mul = p * reward  # [k]  adversarial.lee:336
     sum_ = mul.sum(axis=0, keepdims=True)  # [1]  prelude.lee:127
     return mul - np.exp(log_softmax(z, (0,))) * sum_  # [k]
 
 
 def reinforced_saved(z, reward):
     """As reinforced, and what its gradient needs."""
-    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:311
-    mul = p * reward  # [k]  adversarial.lee:312
+    p = stop_2(softmax(z, (0,)))  # [k]  adversarial.lee:335
+    mul = p * reward  # [k]  adversarial.lee:336
     log_softmax_ = log_softmax(z, (0,))  # [k]  prelude.lee:127
     exp = np.exp(log_softmax_)  # [k]
     sum_2 = mul.sum(axis=0, keepdims=True)  # [1]
@@ -1615,25 +1753,25 @@ def reinforced_backward(saved, d_y):
     d_log_softmax = -d_y * sum_2 * exp  # [k]
     sum_ = d_log_softmax.sum(axis=0, keepdims=True)  # [1]
     d_z = d_log_softmax - np.exp(log_softmax_) * sum_  # [k]
-    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:312
+    # gradient of return grad(sum(p * reward * log_softmax(z)), z)   adversarial.lee:336
     d_reward = (d_y + (-d_y * exp).sum(axis=0, keepdims=True)) * p  # [k]
     return d_z, d_reward
 
 
 def example_judged_both(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:316
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:317
-    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:318
-    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:319
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:340
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:341
+    fake = normal(fold(key, SITES["fake"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:342
+    value, saved_discriminates = discriminates_saved(judge, real, fake)  # adversarial.lee:343
     d_judge, d_real, d_fake = discriminates_backward(judge, real, fake, saved_discriminates, FLOAT(1.0))
     return value, judge.at(d_judge), d_real, d_fake
 
 
 def example_fooling(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:323
-    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:324
-    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:325
-    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:326
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:347
+    generator = MLP((3, 6, 5), key=fold(key, SITES["generator"]))  # adversarial.lee:348
+    z = normal(fold(key, SITES["z"]), (7, 3), FLOAT)  # [7, 3]  adversarial.lee:349
+    add_2, saved_generator = generator.forward_saved(z)  # adversarial.lee:350
     mean, saved_non_saturating = non_saturating_saved(judge, add_2)
     mean_2, saved_saturating = saturating_saved(judge, add_2)
     d_judge, d_add_2_2 = saturating_backward(judge, add_2, saved_saturating, FLOAT(2.0))
@@ -1659,18 +1797,18 @@ def example_fooling(key):
 
 
 def example_theory(key):
-    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:330
-    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:331
-    p_sum = p.sum()  # adversarial.lee:332
+    p = 0.1 + 0.9 * uniform(fold(key, SITES["p"]), (6,), FLOAT)  # [6]  adversarial.lee:354
+    q = 0.1 + 0.9 * uniform(fold(key, SITES["q"]), (6,), FLOAT)  # [6]  adversarial.lee:355
+    p_sum = p.sum()  # adversarial.lee:356
     div = p / p_sum  # [6]
     q_sum = q.sum()
     div_2 = q / q_sum  # [6]
     d, saved_best_judge = best_judge_saved(div, div_2)
-    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:333
+    sum_5, saved_value_of_game = value_of_game_saved(div, div_2, d)  # adversarial.lee:357
     mul_3, saved_jensen_shannon = jensen_shannon_saved(div, div_2)
     d_div_3, d_div_2_2 = jensen_shannon_backward(div, div_2, saved_jensen_shannon, FLOAT(3.0))
     d_div_4, d_div_2_3, d_d = value_of_game_backward(div, div_2, d, saved_value_of_game, FLOAT(1.0))
-    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:332
+    d_div_5, d_div_2_4 = best_judge_backward(saved_best_judge, d, d_d)  # adversarial.lee:356
     d_div_2 = d_div_2_2 + d_div_2_3 + d_div_2_4  # [6]
     d_div = d_div_3 + d_div_4 + d_div_5  # [6]
     return (
@@ -1681,11 +1819,11 @@ def example_theory(key):
 
 
 def example_alone(key):
-    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:337
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:338
-    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:339
-    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:340
-    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:341
+    judge = MLP((5, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:361
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:362
+    start = normal(fold(key, SITES["start"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:363
+    c = normal(fold(key, SITES["c"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:364
+    add, saved_against_own = against_own_saved(judge, real, start)  # adversarial.lee:365
     d_c, saved_negatives = negatives_saved(judge, start)
     d_judge, d_start = negatives_backward(judge, 0.1, saved_negatives, 5, c)
     d_judge_, d_real = against_own_backward(judge, real, saved_against_own, FLOAT(1.0))
@@ -1704,11 +1842,11 @@ def example_alone(key):
 
 
 def example_moved(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:345
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:346
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:347
-    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:348
-    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:349
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:369
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:370
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:371
+    mix = uniform(fold(key, SITES["mix"]), (7,), FLOAT)  # [7]  adversarial.lee:372
+    sub, saved_wasserstein = wasserstein_saved(critic, real, fake)  # adversarial.lee:373
     mean, saved_gradient_penalty = gradient_penalty_saved(critic, real, fake, mix)
     d_mean = FLOAT(1e1)
     d_critic = gradient_penalty_backward_parameters(critic, saved_gradient_penalty, d_mean)
@@ -1734,9 +1872,9 @@ def example_moved(key):
 
 
 def example_cut(key):
-    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:353
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:354
-    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:355
+    critic = MLP((5, 6, 1), key=fold(key, SITES["critic"]))  # adversarial.lee:377
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:378
+    mlp, saved_clipped = clipped_saved(critic, 0.2)  # adversarial.lee:379
     add_2, saved_mlp = mlp.forward_saved(x)
     d_mlp, d_x = mlp.forward_backward(x, saved_mlp, 2 * add_2)
     d_critic = clipped_backward(critic, 0.2, saved_clipped, d_mlp)
@@ -1744,22 +1882,22 @@ def example_cut(key):
 
 
 def example_normalised(key):
-    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:359
-    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:360
-    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:361
-    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:362
+    critic = SpectralCritic(5, 6, key=fold(key, SITES["critic"]))  # adversarial.lee:383
+    real = normal(fold(key, SITES["real"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:384
+    fake = normal(fold(key, SITES["fake"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:385
+    value, saved_hinge = hinge_saved(critic, real, fake)  # adversarial.lee:386
     d_critic, d_real, d_fake = hinge_backward(real, fake, saved_hinge, FLOAT(1.0))
     return value, critic.at(d_critic), d_real, d_fake
 
 
 def example_to_order(key):
-    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:366
-    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:367
-    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:368
-    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:369
-    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:370
-    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:371
-    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:372
+    generator = Conditional(2, 3, 6, 5, key=fold(key, SITES["generator"]))  # adversarial.lee:390
+    judge = PairJudge(3, 6, 5, key=fold(key, SITES["judge"]))  # adversarial.lee:391
+    x = normal(fold(key, SITES["x"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:392
+    z = normal(fold(key, SITES["z"]), (7, 2), FLOAT)  # [7, 2]  adversarial.lee:393
+    c = randint(fold(key, SITES["c"]), (7,), 0, 3)  # int[7]  adversarial.lee:394
+    other = randint(fold(key, SITES["other"]), (7,), 0, 3)  # int[7]  adversarial.lee:395
+    generator_out, saved_generator = generator.forward_saved(c, z)  # adversarial.lee:396
     value, saved_judges_pairs = judges_pairs_saved(judge, x, c, generator_out, other)
     d_judge, d_x, d_generator_out = judges_pairs_backward(judge, c, other, saved_judges_pairs, FLOAT(1.0))
     d_generator, d_z = generator.forward_backward(c, saved_generator, d_generator_out)
@@ -1767,11 +1905,11 @@ def example_to_order(key):
 
 
 def example_with_pairs(key):
-    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:376
-    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:377
-    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:378
-    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:379
-    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:380
+    judge = MLP((10, 6, 1), key=fold(key, SITES["judge"]))  # adversarial.lee:400
+    net = MLP((5, 6, 5), key=fold(key, SITES["net"]))  # adversarial.lee:401
+    source = normal(fold(key, SITES["source"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:402
+    target = normal(fold(key, SITES["target"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:403
+    add_2, saved_net = net.forward_saved(source)  # adversarial.lee:404
     value, saved_paired = paired_saved(judge, add_2, source, target)
     d_judge, d_add_2, d_source_2, d_target = paired_backward(judge, 1e1, saved_paired, FLOAT(1.0))
     d_net, d_source_3 = net.forward_backward(source, saved_net, d_add_2)
@@ -1779,13 +1917,13 @@ def example_with_pairs(key):
 
 
 def example_without_pairs(key):
-    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:384
-    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:385
-    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:386
-    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:387
-    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:388
-    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:389
-    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:390
+    ab = MLP((5, 6, 5), key=fold(key, SITES["ab"]))  # adversarial.lee:408
+    ba = MLP((5, 6, 5), key=fold(key, SITES["ba"]))  # adversarial.lee:409
+    judge_a = MLP((5, 4, 1), key=fold(key, SITES["judge_a"]))  # adversarial.lee:410
+    judge_b = MLP((5, 4, 1), key=fold(key, SITES["judge_b"]))  # adversarial.lee:411
+    a = normal(fold(key, SITES["a"]), (7, 5), FLOAT)  # [7, 5]  adversarial.lee:412
+    b = normal(fold(key, SITES["b"]), (6, 5), FLOAT)  # [6, 5]  adversarial.lee:413
+    add_3, saved_cycle = cycle_saved(ab, ba, judge_a, judge_b, a, b)  # adversarial.lee:414
     add_2, saved_ba = ba.forward_saved(b)
     div, saved_judged = judged_saved(judge_a, a, add_2)
     d_judge_a, d_a_2, d_add_2 = judged_backward(judge_a, a, add_2, saved_judged, FLOAT(1.0))
@@ -1827,41 +1965,41 @@ def example_without_pairs(key):
 
 
 def example_compared(key):
-    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:394
-    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:395
-    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:396
+    a = normal(fold(key, SITES["a"]), (20, 3), FLOAT)  # [20, 3]  adversarial.lee:418
+    b = 0.5 + 2 * normal(fold(key, SITES["b"]), (30, 3), FLOAT)  # [30, 3]  adversarial.lee:419
+    value, saved_frechet = frechet_saved(a, b)  # adversarial.lee:420
     d_a, d_b = frechet_backward(saved_frechet, FLOAT(1.0))
     return value, d_a, d_b
 
 
 def example_sure_and_diverse(key):
-    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:400
-    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:401
+    z = 2 * normal(fold(key, SITES["z"]), (9, 4), FLOAT)  # [9, 4]  adversarial.lee:424
+    value, saved_inception_score = inception_score_saved(z)  # adversarial.lee:425
     d_z = inception_score_backward(saved_inception_score, value, FLOAT(1.0))  # [9, 4]
     return value, d_z
 
 
 def example_remembered(key):
-    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:405
-    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:406
-    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:407
+    made = normal(fold(key, SITES["made"]), (6, 3), FLOAT)  # [6, 3]  adversarial.lee:429
+    known = normal(fold(key, SITES["known"]), (9, 3), FLOAT)  # [9, 3]  adversarial.lee:430
+    return memory(made, known).sum(), covered_modes(made, known, 0.9)  # adversarial.lee:431
 
 
 def example_of_tokens(key):
-    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:411
-    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:412
-    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:413
-    neg = -np.log(luck)  # [5, 4]  adversarial.lee:306
+    z = normal(fold(key, SITES["z"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:435
+    luck = 0.01 + 0.98 * uniform(fold(key, SITES["luck"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:436
+    c = normal(fold(key, SITES["c"]), (5, 4), FLOAT)  # [5, 4]  adversarial.lee:437
+    neg = -np.log(luck)  # [5, 4]  adversarial.lee:330
     d_c = softmax((z - np.log(neg)) / 0.5, (1,))  # [5, 4]  prelude.lee:122
-    mul_2 = c * d_c  # [5, 4]  adversarial.lee:414
+    mul_2 = c * d_c  # [5, 4]  adversarial.lee:438
     d_div = d_c * (c - mul_2.sum(axis=1, keepdims=True))  # [5, 4]  prelude.lee:122
-    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:306
+    return mul_2.sum(), d_div / 0.5, -(d_div / -0.5 / neg / luck), d_c  # adversarial.lee:330
 
 
 def example_by_rewards(key):
-    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:418
-    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:419
-    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:420
+    z = normal(fold(key, SITES["z"]), (4,), FLOAT)  # [4]  adversarial.lee:442
+    reward = normal(fold(key, SITES["reward"]), (4,), FLOAT)  # [4]  adversarial.lee:443
+    d_z, saved_reinforced = reinforced_saved(z, reward)  # adversarial.lee:444
     d_z_2, d_reward = reinforced_backward(saved_reinforced, 2 * d_z)
     return (d_z**2).sum(), d_z_2, d_reward
 
@@ -2039,6 +2177,23 @@ class MLP(Model):
         # gradient of x = relu(layer(x))   nn.lee:41
         d_layers_0 = Linear.forward_backward_parameters(x, relu_backward(x_2, d_x_2))
         return {"layers.0": d_layers_0, "layers.1": d_layers_1_}
+
+
+class RMSProp(Optimizer):
+    """v ← α v + (1 - α) g²; θ ← θ - η g / (√v + ε) (Tieleman & Hinton 2012)."""
+
+    starts = {"v": 0.0}
+
+    def __init__(self, lr=0.01, alpha=0.99, eps=1e-8, weight_decay=0.0):
+        self.lr, self.alpha, self.eps, self.weight_decay = lr, alpha, eps, weight_decay
+
+    def update(self, parameters, gradient):
+        """Move θ along its gradient, in place."""
+        self.begin(parameters)
+        for θ, g, v in blocks(parameters, gradient, self.v):
+            g_2 = g + self.weight_decay * θ  # [count]  optim.lee:60
+            v[...] = self.alpha * v + (1 - self.alpha) * g_2**2  # [count]  optim.lee:61
+            θ -= self.lr * g_2 / (np.sqrt(v) + self.eps)  # [count]  optim.lee:62
 
 
 class Adam(Optimizer):

@@ -34,6 +34,7 @@ ROUNDING = 1e-9  # of the shaken spec; of the programs it is 1e-16
 ALLOWED = 1e-9  # of what a shaken spec says: some functions of the libraries are right to 5e-10 only
 STEEP = 1e7  # what arrives of a rounding, in units of the value, from which on nothing can be said
 DRAWS = 3  # of a spec that says nothing for the first
+LARGE = 1e100  # from which on, and below its reciprocal, products of two may leave the range of floats
 STEP = 1e-6
 KINK = 1e-5  # slopes on both sides that differ by more are of two formulas
 TURNS = ((0, "numpy"), (1, "torch"), (2, "numpy")), ((0, "torch"), (1, "numpy"), (2, "torch"))
@@ -73,6 +74,7 @@ class Probe(Written):
     by: float = 0.0
     kept: list[Any] = field(default_factory=list)
     at: int = 0
+    moderate: bool = True  # whether no value on the way was as large or as small as that
 
     def shaken(self, f: Function, given: Mapping[str, Any], seed: int) -> Results:
         self.random = np.random.default_rng(seed)
@@ -91,6 +93,7 @@ class Probe(Written):
         if self.along and e.op in ("stop", "graft") and not e.results[0].type.host:
             return (self.hidden(args[0].detach(), args[-1] if e.op == "graft" else None),)
         found = super().equation(e, args, sizes)
+        self.moderate = self.moderate and all(map(is_moderate, found))
         if self.along:
             return tuple(self.step(v, x) for v, x in zip(e.results, found, strict=True))
         row = TABLE[e.op]
@@ -175,17 +178,32 @@ def disagreements(module: Module, name: str, seen: Seen, programs: Sequence[tupl
 def draw(probe: Probe, f: Function) -> tuple[dict[str, Any], Results, list[float]] | None:
     """Keys with what the spec as written gives for them and how sensitive that is: the first draw that is not steep.
 
-    None where no draw is finite.
+    None where no draw is finite. A spec whose first draw says nothing may go to extremes in the next ones too, where what
+    is written is finite and wrong: e^-400 / e^400 is 0.
     """
     found = None
     for seed in range(DRAWS):
         given = {p.name: site_key(seed, f.name) for p in f.parameters}
-        written = probe.plain(f, given)
-        if all(np.isfinite(x).all() for x in written):
+        probe.moderate = True
+        try:
+            written = probe.plain(f, given)
+        except IndexError:  # at a position that is NaN
+            if not seed:
+                raise
+            continue
+        if all(np.isfinite(x).all() for x in written) and (probe.moderate or not seed):
             found = given, written, sensitivity(probe, f, given, written)
             if not is_steep(found[2], written):
                 break
     return found
+
+
+def is_moderate(x: Any) -> bool:
+    """Neither large nor, where it is not 0, small."""
+    if not getattr(x, "is_floating_point", bool)() or not x.numel():
+        return True
+    size = x.detach().abs()
+    return bool(((size < LARGE) & ((size > 1 / LARGE) | (size == 0))).all())
 
 
 def is_steep(scales: Sequence[float], results: Results) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from leec.diagnostics.record import Diagnostic, Label, Span
 
 
@@ -28,8 +26,9 @@ def no_return(span: Span, name: str) -> Diagnostic:
     return Diagnostic("LEE603", "no-return", f"`{name}` never returns a value", Label(span))
 
 
-def wrong_kind(span: Span, found: str, wanted: str) -> Diagnostic:
-    return Diagnostic("LEE604", "wrong-kind", f"this is {found}, but {wanted} is needed", Label(span))
+def wrong_kind(span: Span, found: str, wanted: str, help: str = "") -> Diagnostic:
+    message = f"this is {found}, but {wanted} is needed"
+    return Diagnostic("LEE604", "wrong-kind", message, Label(span), helps=(help,) if help else ())
 
 
 def no_value(span: Span, reason: str) -> Diagnostic:
@@ -37,17 +36,12 @@ def no_value(span: Span, reason: str) -> Diagnostic:
     return Diagnostic("LEE604", "wrong-kind", f"this has no value: {reason}", Label(span))
 
 
-def no_items(span: Span, found: str, help: str) -> Diagnostic:
-    what = wrong_kind(span, found, "something that a `train` can loop over")
-    return replace(what, helps=(help,) if help else ())
-
-
 def no_tensor(span: Span, found: str) -> Diagnostic:
     """What arithmetic is not done with."""
     text = span.text if "\n" not in span.text else "[..]"
-    ways = {"a list": "`tensor({})` is an array of what is in it", "a function": "a function is called: `{}(..)`"}
-    way = ways.get("a list" if found == "a tuple" else found)
-    return replace(wrong_kind(span, found, "a tensor or a number"), helps=(way.format(text),) if way else ())
+    array = f"`tensor({text})` is an array of what is in it"
+    ways = {"a list": array, "a tuple": array, "a function": f"a function is called: `{text}(..)`"}
+    return wrong_kind(span, found, "a tensor or a number", ways.get(found, ""))
 
 
 def cannot_unpack(span: Span, wanted: int, found: str) -> Diagnostic:

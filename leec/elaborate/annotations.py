@@ -65,6 +65,6 @@ def verify_named(ctx: Context, owner: nodes.Function, param: nodes.Param, value:
 def is_number(value: object, kind: str) -> bool:
     """Of this kind or a narrower one; a tensor without axes is one."""
     if isinstance(value, Value):
-        narrow = {"int": ("int",), "bool": ("bool",)}.get(kind)
-        return not value.type.rank and (value.type.dtype in narrow if narrow else value.type.dtype != "bool")
+        dtype = value.type.dtype
+        return not value.type.rank and (dtype != "bool" if kind == "float" else dtype == kind)
     return isinstance(value, {"int": Dim, "bool": bool}.get(kind, (Dim, float)))

@@ -80,8 +80,7 @@ class Session:
         self.diagnostics += [d for d in found if (d.code, d.span.start, d.span.source.path) not in seen]
 
     def unique(self, name: str, taken: Mapping[str, object]) -> str:
-        numbered = (f"{name}_{number}" for number in count(2))
-        return next(n for n in chain((name,), numbered) if n not in taken)
+        return next(n for n in chain((name,), (f"{name}_{k}" for k in count(2))) if n not in taken)
 
     @property
     def program(self) -> Program:

@@ -43,7 +43,7 @@ def loop(self, node: nodes.For) -> None:
     if found is None:
         brought(self, iterable, "items")  # which may be told better what is wrong with it
     rows = f"`batches({iterable.span.text}, 32)` goes over its rows" if isinstance(found, hv.HostSplit) else ""
-    raise LeeError(structure.no_items(iterable.span, describe(found), rows))
+    raise LeeError(structure.wrong_kind(iterable.span, describe(found), "something that a `train` can loop over", rows))
 
 
 def counter(self, node: nodes.For, first: nodes.Expr, last: nodes.Expr) -> None:
